@@ -1,0 +1,161 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"example.com/life/events"
+)
+
+// Journal is the event store as Life needs it. It has one conformance suite, actorstest.TestJournal, that every
+// implementation passes. All methods are safe for concurrent use and return promptly when their context ends.
+type Journal interface {
+	// Append stores the batch at the end of the stream, whole or not at all, and returns once it is durable.
+	//
+	// The writer fills every field of each envelope but Stream, Revision and Position. If the expectation does not hold the
+	// error is a *Conflict and nothing was stored, with one exception: when the stream already holds exactly these event ids
+	// at the place the expectation names, the answer is success with the revisions they have (a retry after a lost answer).
+	// Any other error leaves the outcome unknown: retry with the same event ids, or read back. An empty batch only checks
+	// the expectation. ErrFull: the disk is full, nothing was stored, reads go on.
+	Append(ctx context.Context, stream events.Stream, expected Expected, batch []events.Envelope) (Appended, error)
+
+	// Read returns a page of one stream. Forward it starts at the first revision ≥ from; Backward at the last one ≤ from.
+	// A stream that does not exist reads as an empty page whose Last is NoRevision.
+	Read(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, limit Limit) (Page, error)
+
+	// ReadAll returns a page of the whole store by position. Forward it starts at the first position ≥ from; Backward at
+	// the last one ≤ from. A filter may make a page empty without being the end: Page.End says so.
+	ReadAll(ctx context.Context, from events.Position, direction Direction, filter Filter, limit Limit) (Page, error)
+
+	// Subscribe delivers what is stored after a point and then what is appended, with no gap and no duplicate, in order.
+	Subscribe(ctx context.Context, from From) (Subscription, error)
+}
+
+// Expected is what an append requires of its stream: a revision, or one of the conditions below.
+type Expected int64
+
+// Conditions on a stream; a value ≥ 0 requires exactly that last revision.
+const (
+	ExpectNoStream Expected = -1 // no event yet
+	ExpectAny      Expected = -2 // nothing
+	ExpectExists   Expected = -4 // at least one event
+)
+
+// ExpectRevision requires the stream's last revision; NoRevision requires that there is none.
+func ExpectRevision(revision events.Revision) Expected { return Expected(revision) }
+
+// String says what is expected.
+func (e Expected) String() string {
+	switch e {
+	case ExpectNoStream:
+		return "no stream"
+	case ExpectAny:
+		return "anything"
+	case ExpectExists:
+		return "an existing stream"
+	}
+	return fmt.Sprintf("revision %d", int64(e))
+}
+
+// Appended says where a batch stands.
+type Appended struct {
+	First, Last events.Revision // equal to the stream's last revision when the batch was empty
+	Position    events.Position // of the last event
+}
+
+// Direction is the order of a read.
+type Direction int
+
+// The directions.
+const (
+	Forward Direction = iota
+	Backward
+)
+
+// Limit bounds a page. Zero means the default. A page holds at least one event when there is one, whatever its size.
+type Limit struct {
+	Events int // at most this many; default 512, at most 4096
+	Bytes  int // about this much data; default 1 MiB, at most 16 MiB
+}
+
+// Page is part of a stream or of the store.
+type Page struct {
+	Events []events.Envelope
+	Last   events.Revision // Read: the stream's last revision when the page was read
+	Next   events.Position // ReadAll: where to go on, in the direction of the read
+	End    bool            // nothing more in this direction at the moment
+}
+
+// Filter chooses events of ReadAll and of subscriptions to everything. The zero value chooses all; otherwise an event is
+// chosen when its stream begins with one of Streams, or its kind with one of Kinds.
+type Filter struct {
+	Streams []string
+	Kinds   []string
+}
+
+// From is where a subscription begins. With a Stream it is that stream after Revision (NoRevision: from its beginning);
+// without, it is everything after Position (0: from the beginning) that the Filter chooses.
+type From struct {
+	Stream   events.Stream
+	Revision events.Revision
+	Position events.Position
+	Filter   Filter
+}
+
+// Subscription is a feed of events. It belongs to one goroutine.
+type Subscription interface {
+	// Next waits for the next event. It returns the context's error, or ErrClosed after Close or when the store closes.
+	// A subscriber that is slow is never skipped: it reads on from the store.
+	Next(ctx context.Context) (events.Envelope, error)
+	io.Closer
+}
+
+// Errors of a Journal and of the stores beside it.
+var (
+	ErrClosed  = errors.New("the store is closed")
+	ErrFull    = errors.New("the disk is full")
+	ErrCorrupt = errors.New("the stored bytes are damaged")
+)
+
+// Conflict says that a stream is not as an append expected: someone else wrote to it.
+type Conflict struct {
+	Stream   events.Stream
+	Expected Expected
+	Actual   events.Revision // NoRevision when the stream does not exist
+}
+
+// Error names the stream and both revisions.
+func (c *Conflict) Error() string {
+	actual := "does not exist"
+	if c.Actual != events.NoRevision {
+		actual = fmt.Sprintf("is at revision %d", c.Actual)
+	}
+	return fmt.Sprintf("append to %s: expected %s, but the stream %s", c.Stream, c.Expected, actual)
+}
+
+// Blobs stores large payloads by the BLAKE3 hash of their bytes, once.
+type Blobs interface {
+	// Put stores the bytes and returns once they are durable. Storing the same bytes again changes nothing.
+	Put(ctx context.Context, media string, content io.Reader) (events.BlobRef, error)
+	// Open returns the bytes. Reading to the end verifies them: bytes that do not match the hash give ErrCorrupt instead
+	// of io.EOF. A blob that is not there gives an error that matches fs.ErrNotExist.
+	Open(ctx context.Context, ref events.BlobRef) (io.ReadCloser, error)
+}
+
+// Snapshots caches folds, so that a long stream need not be read from its beginning. It is never part of history: losing it,
+// or any part of it, costs time and nothing else.
+type Snapshots interface {
+	// Load returns the newest snapshot of a fold of a stream, or found false. Damaged ones count as not there.
+	Load(ctx context.Context, fold string, stream events.Stream) (snapshot Snapshot, found bool, err error)
+	// Save keeps a snapshot in place of an older one. It need not be durable.
+	Save(ctx context.Context, fold string, stream events.Stream, snapshot Snapshot) error
+}
+
+// Snapshot is a fold's state after the event at Revision, whose digest in the chain is Digest.
+type Snapshot struct {
+	Revision events.Revision
+	Digest   events.Digest
+	State    []byte
+}

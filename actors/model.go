@@ -1,0 +1,89 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// Model asks one provider's models. Its conformance suite is actorstest.TestModel. It asks once: retries belong to the turn,
+// which records every attempt.
+type Model interface {
+	// Ask returns the model's whole reply. While it comes in, each piece of text is handed to delta, which may be nil and must
+	// not block. A reply is returned only if the provider said that it is complete; everything else is a *ModelError.
+	// When ctx ends the call is cut off and ctx's error is returned.
+	Ask(ctx context.Context, question Question, delta func(text string)) (Answer, error)
+}
+
+// Question is what a model is asked.
+type Question struct {
+	Model    string // without the provider's name
+	System   string
+	Messages []sagas.Message // every Text is whole: blobs have been read
+	Tools    []ToolSpec
+	Reply    int64         // most tokens of the reply; 0 leaves it to the provider
+	Context  events.Digest // of the whole request; equal digests mean equal requests
+}
+
+// Answer is a model's whole reply.
+type Answer struct {
+	Text  string
+	Calls []events.ModelCall // Arguments as the model wrote them: JSON, or a JSON string holding what was not JSON
+	Stop  events.StopReason
+	Model string // as the provider names it
+	Usage events.Usage
+}
+
+// ModelError is a failed attempt.
+type ModelError struct {
+	Class      events.ErrorClass
+	RetryAfter time.Duration // what the provider asked for; 0 when it said nothing
+	Detail     string        // what failed, on what; never a secret
+}
+
+// Error says what class of failure it was, and the detail.
+func (e *ModelError) Error() string { return fmt.Sprintf("model %s: %s", e.Class, e.Detail) }
+
+// Prices knows what models cost.
+type Prices interface {
+	// Cost prices a usage; priced is false for a model that the table does not know.
+	Cost(model string, usage events.Usage) (cost events.Money, priced bool)
+}
+
+// Tool is something an agent can do. Its conformance suite is actorstest.TestTool.
+type Tool interface {
+	// Spec describes the tool. It never changes.
+	Spec() ToolSpec
+	// Run does it. What the model should see of a failure is a result with Failed; an error means that Run could not find
+	// out, and the host records it as a failure too. When ctx ends, whatever was started is gone when Run returns.
+	Run(ctx context.Context, use ToolUse) (ToolResult, error)
+}
+
+// ToolSpec describes a tool to models, policies and people.
+type ToolSpec struct {
+	Name        string
+	Description string          // what the model reads
+	Schema      json.RawMessage // JSON Schema of the arguments
+	Risk        events.RiskLevel
+	Repeatable  bool          // running it twice does what running it once does; others are claimed first and never repeated silently
+	Timeout     time.Duration // after which it is cut off; 0 means the host's default
+}
+
+// ToolUse is one call of a tool.
+type ToolUse struct {
+	Agent     events.AgentID
+	Request   events.RequestID // the same for every attempt: a key for idempotent effects
+	Workspace string           // absolute path; empty when the agent has none
+	Arguments json.RawMessage  // canonical JSON, not yet validated
+}
+
+// ToolResult is what a tool gave back.
+type ToolResult struct {
+	Text   string          // what the model sees; at most events.InlineLimit bytes, cut by the tool
+	Full   *events.BlobRef // the whole output, where Text is a part of it
+	Failed bool
+}

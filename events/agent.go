@@ -1,0 +1,169 @@
+package events
+
+import "fmt"
+
+// AgentConfig is everything about an agent that its owner chooses. It is recorded whole, so that any past decision can be explained.
+type AgentConfig struct {
+	Model     string   `json:"model"`               // "<provider>/<model>", such as scripted/tour
+	Prompt    string   `json:"prompt,omitempty"`    // the system prompt
+	Workspace string   `json:"workspace,omitempty"` // absolute path of the directory its tools are confined to
+	Tools     []string `json:"tools,omitempty"`     // names of the tools it may use
+	Wallet    WalletID `json:"wallet"`
+	Tenant    TenantID `json:"tenant"`
+	Limits    Limits   `json:"limits"`
+	Policy    Policy   `json:"policy"`
+}
+
+// Limits bound one turn. Zero means the default (see sagas.DefaultLimits), never "no limit".
+type Limits struct {
+	Rounds        int    `json:"rounds,omitempty"`                  // model calls
+	Tokens        int64  `json:"tokens,string,omitempty"`           // input and output together
+	Money         Money  `json:"micro_dollars,string,omitempty"`    // model cost
+	Reserve       Money  `json:"reserve,string,omitempty"`          // asked of the wallet at a time
+	Time          Micros `json:"time_us,string,omitempty"`          // from start to end, waiting for a person not counted
+	ToolCalls     int    `json:"tool_calls,omitempty"`              //
+	Errors        int    `json:"errors,omitempty"`                  // failures in a row, after which the turn ends
+	ContextTokens int64  `json:"context_tokens,string,omitempty"`   // size of the conversation sent to the model
+	ReplyTokens   int64  `json:"reply_tokens,string,omitempty"`     // size of one reply
+	Queue         int    `json:"queue,omitempty"`                   // messages that may wait; more are refused
+	ApprovalTime  Micros `json:"approval_time_us,string,omitempty"` // after which an unanswered approval counts as denied
+}
+
+// Policy says which calls need a person.
+type Policy struct {
+	Ask     []string `json:"ask,omitempty"`      // tools whose calls wait for approval; "*" is every tool
+	Deny    []string `json:"deny,omitempty"`     // tools whose calls are refused; stronger than Ask
+	OnLost  OnLost   `json:"on_lost,omitempty"`  // what becomes of a call whose effect is unknown; "ask" by default
+	OnLimit OnLimit  `json:"on_limit,omitempty"` // what becomes of a turn over its token or money limit; "ask" by default
+}
+
+// OnLost names what happens when a call that cannot be repeated was cut off and its effect is unknown.
+type OnLost string
+
+// The outcomes for a lost call.
+const (
+	LostAsk  OnLost = "ask"  // wait for a person: approve runs it again, deny tells the model
+	LostTell OnLost = "tell" // tell the model that the effect is unknown
+	LostEnd  OnLost = "end"  // end the turn
+)
+
+// OnLimit names what happens when a turn has used its tokens or its money.
+type OnLimit string
+
+// The outcomes for a spent limit.
+const (
+	LimitAsk OnLimit = "ask" // pause: approve grants the same amount again, deny ends the turn
+	LimitEnd OnLimit = "end" // end the turn
+)
+
+// AgentCreated is the first event of an agent.
+type AgentCreated struct {
+	Agent  AgentID     `json:"agent"`
+	Config AgentConfig `json:"config"`
+}
+
+// AgentForked is the first event of an agent that goes on from another's history as of a revision.
+type AgentForked struct {
+	Agent  AgentID     `json:"agent"`
+	Parent AgentID     `json:"parent"`
+	At     Revision    `json:"at,string"`
+	Config AgentConfig `json:"config"`
+}
+
+// AgentConfigured replaces an agent's configuration, from its next turn on.
+type AgentConfigured struct {
+	Config AgentConfig `json:"config"`
+}
+
+// AgentRetired is the last event of an agent: it accepts nothing more.
+type AgentRetired struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// AgentQuarantined stops an agent that keeps failing; it accepts nothing until released.
+type AgentQuarantined struct {
+	Reason   string `json:"reason"`
+	Failures int    `json:"failures"`
+}
+
+// AgentReleased lets a quarantined agent go on.
+type AgentReleased struct {
+	By string `json:"by,omitempty"`
+}
+
+// Verb says what a message that arrives while a turn runs does to it.
+type Verb string
+
+// The four verbs.
+const (
+	Collect   Verb = "collect"   // wait; all waiting collect messages start the next turn together
+	Followup  Verb = "followup"  // wait; starts a turn of its own
+	Steer     Verb = "steer"     // join the running turn before its next model call
+	Interrupt Verb = "interrupt" // stop the running turn now and start with this
+)
+
+// MessageReceived records that a message was accepted. Nothing that was accepted is lost.
+type MessageReceived struct {
+	Message MessageID `json:"message"`
+	Verb    Verb      `json:"verb"`
+	From    string    `json:"from,omitempty"`
+	Text
+}
+
+// MessageDelivered records that waiting messages joined a running turn.
+type MessageDelivered struct {
+	Turn     TurnID      `json:"turn"`
+	Messages []MessageID `json:"messages"`
+}
+
+// Kind returns the permanent name.
+func (AgentCreated) Kind() Kind     { return "agent.created" }
+func (AgentForked) Kind() Kind      { return "agent.forked" }
+func (AgentConfigured) Kind() Kind  { return "agent.configured" }
+func (AgentRetired) Kind() Kind     { return "agent.retired" }
+func (AgentQuarantined) Kind() Kind { return "agent.quarantined" }
+func (AgentReleased) Kind() Kind    { return "agent.released" }
+func (MessageReceived) Kind() Kind  { return "message.received" }
+func (MessageDelivered) Kind() Kind { return "message.delivered" }
+
+func (e AgentCreated) String() string {
+	return fmt.Sprintf("agent %s was created with model %s", e.Agent, e.Config.Model)
+}
+
+func (e AgentForked) String() string {
+	return fmt.Sprintf("agent %s was forked from %s at revision %d", e.Agent, e.Parent, e.At)
+}
+
+func (e AgentConfigured) String() string {
+	return fmt.Sprintf("the agent was configured with model %s", e.Config.Model)
+}
+
+func (e AgentRetired) String() string { return "the agent was retired" + because(e.Reason) }
+
+func (e AgentQuarantined) String() string {
+	return fmt.Sprintf("the agent was quarantined after %d failures%s", e.Failures, because(e.Reason))
+}
+
+func (e AgentReleased) String() string { return "the agent was released from quarantine" + by(e.By) }
+
+func (e MessageReceived) String() string {
+	return fmt.Sprintf("message %s was received (%s): %s", e.Message, e.Verb, line(e.Text))
+}
+
+func (e MessageDelivered) String() string {
+	return fmt.Sprintf("turn %s took in %s", e.Turn, list(e.Messages))
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + clip(reason, 200)
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
+}

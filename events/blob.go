@@ -1,0 +1,65 @@
+package events
+
+import (
+	"encoding/hex"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/zeebo/blake3"
+)
+
+// InlineLimit is the size, in bytes, above which a text is stored once as a blob and its event holds a reference and a preview.
+const InlineLimit = 32 << 10
+
+// PreviewLimit is the size, in bytes, of the preview kept in the event beside a blob reference.
+const PreviewLimit = 2 << 10
+
+// BlobRef points at content-addressed bytes outside the event store.
+type BlobRef struct {
+	Hash  string `json:"hash"` // BLAKE3-256 of the bytes, 64 lower-case hex digits
+	Size  int64  `json:"size,string"`
+	Media string `json:"media"` // media type, such as text/plain; charset=utf-8
+}
+
+// HashBytes returns the BLAKE3-256 of b as 64 lower-case hex digits: the address of a blob.
+func HashBytes(b []byte) string {
+	sum := blake3.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Validate reports whether the reference is well formed, so that a hash can be used as a file name.
+func (r BlobRef) Validate() error {
+	raw, err := hex.DecodeString(r.Hash)
+	if err != nil || len(raw) != 32 || hex.EncodeToString(raw) != r.Hash {
+		return fmt.Errorf("%w: blob hash %q is not 64 lower-case hex digits", ErrInvalidID, clip(r.Hash, 80))
+	}
+	if r.Size < 0 {
+		return fmt.Errorf("%w: blob %s has negative size %d", ErrInvalidID, r.Hash, r.Size)
+	}
+	return nil
+}
+
+// Text is a piece of text as events hold it: whole up to InlineLimit, else a preview and the blob with all of it.
+type Text struct {
+	Inline string   `json:"text,omitempty"` // the whole text, or its first PreviewLimit bytes when Blob is set
+	Blob   *BlobRef `json:"blob,omitempty"`
+}
+
+// Preview cuts text to at most PreviewLimit bytes without splitting a character.
+func Preview(text string) string { return clip(text, PreviewLimit) }
+
+// clip cuts s to at most n bytes without splitting a character, marking the cut.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const mark = "…"
+	n -= len(mark)
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + mark
+}
+
+// line shows a text in one line of a sentence: quoted, at most 60 bytes.
+func line(t Text) string { return fmt.Sprintf("%q", clip(t.Inline, 60)) }

@@ -1,0 +1,146 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Spec describes one kind of event.
+type Spec struct {
+	Kind    Kind
+	Version int // the version this build writes
+	// Upcasts carry stored data one version forward: Upcasts[0] from version 1 to 2, and so on; len is Version-1.
+	Upcasts []Upcast
+	decode  func(json.RawMessage) (Event, error)
+	// Zero is the event with no content; its type is what documentation and tests read.
+	Zero Event
+}
+
+// Upcast rewrites the data of one version as the next version's. It must accept everything that version ever stored.
+type Upcast func(json.RawMessage) (json.RawMessage, error)
+
+// Catalog lists every kind of event, by family in the order a turn meets them. It is the only list.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
+var Catalog = []Spec{
+	kind[AgentCreated](1),
+	kind[AgentForked](1),
+	kind[AgentConfigured](1),
+	kind[AgentRetired](1),
+	kind[AgentQuarantined](1),
+	kind[AgentReleased](1),
+	kind[MessageReceived](1),
+	kind[MessageDelivered](1),
+
+	kind[TurnStarted](1),
+	kind[TurnPaused](1),
+	kind[TurnResumed](1),
+	kind[TurnEnded](1),
+	kind[LoopWarned](1),
+
+	kind[RulesAdopted](1),
+	kind[AdviceRequested](1),
+	kind[AdviceGiven](1),
+	kind[AdviceMissed](1),
+
+	kind[BudgetRequested](1),
+	kind[BudgetGranted](1),
+	kind[BudgetRefused](1),
+	kind[SettlementRequested](1),
+	kind[SettlementRecorded](1),
+
+	kind[ModelRequested](1),
+	kind[ModelReplied](1),
+	kind[ModelFailed](1),
+
+	kind[ToolRequested](1),
+	kind[ToolReturned](1),
+	kind[ToolLost](1),
+	kind[ToolRefused](1),
+	kind[EffectClaimed](1),
+	kind[ApprovalRequested](1),
+	kind[ApprovalGranted](1),
+	kind[ApprovalDenied](1),
+	kind[ApprovalExpired](1),
+
+	kind[WalletOpened](1),
+	kind[WalletCredited](1),
+	kind[FundsReserved](1),
+	kind[FundsRefused](1),
+	kind[FundsSettled](1),
+}
+
+//nolint:gochecknoglobals // derived from Catalog, never written to
+var byKind = index(Catalog)
+
+// Encode gives the data and version under which an event is stored.
+func Encode(event Event) (data json.RawMessage, version int, err error) {
+	if unknown, ok := event.(Unknown); ok {
+		return unknown.Data, unknown.Version, nil
+	}
+	spec, ok := byKind[event.Kind()]
+	if !ok {
+		return nil, 0, fmt.Errorf("encode %s: the kind is not in events.Catalog", event.Kind())
+	}
+	data, err = json.Marshal(event)
+	if err != nil {
+		return nil, 0, fmt.Errorf("encode %s: %w", event.Kind(), err)
+	}
+	return data, spec.Version, nil
+}
+
+// Decode reads stored data. Unknown kinds and newer versions give an Unknown and no error.
+func Decode(kind Kind, version int, data json.RawMessage) (Event, error) {
+	spec, ok := byKind[kind]
+	if !ok || version > spec.Version {
+		return Unknown{Of: kind, Version: version, Data: bytes.Clone(data)}, nil
+	}
+	if version < 1 {
+		return nil, fmt.Errorf("decode %s: version %d, want 1 to %d", kind, version, spec.Version)
+	}
+	for _, upcast := range spec.Upcasts[version-1:] {
+		next, err := upcast(data)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: upcast from version %d: %w", kind, version, err)
+		}
+		data, version = next, version+1
+	}
+	event, err := spec.decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s version %d: %w", kind, version, err)
+	}
+	return event, nil
+}
+
+// Family is the part of the kind before the dot.
+func (k Kind) Family() string {
+	family, _, _ := strings.Cut(string(k), ".")
+	return family
+}
+
+func kind[E Event](version int, upcasts ...Upcast) Spec {
+	var zero E
+	return Spec{
+		Kind:    zero.Kind(),
+		Version: version,
+		Upcasts: upcasts,
+		Zero:    zero,
+		decode: func(data json.RawMessage) (Event, error) {
+			var event E
+			if err := json.Unmarshal(data, &event); err != nil {
+				return nil, err
+			}
+			return event, nil
+		},
+	}
+}
+
+func index(specs []Spec) map[Kind]Spec {
+	byKind := make(map[Kind]Spec, len(specs))
+	for _, spec := range specs {
+		byKind[spec.Kind] = spec
+	}
+	return byKind
+}

@@ -1,0 +1,103 @@
+package events
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/zeebo/blake3"
+)
+
+// Envelope is an event as stored: what happened, and what is known about its being recorded.
+// Writers fill everything but Stream, Revision and Position, which the journal assigns.
+type Envelope struct {
+	ID          EventID         `json:"id"`
+	Stream      Stream          `json:"stream"`
+	Revision    Revision        `json:"revision,string"`
+	Position    Position        `json:"position,string"`
+	Kind        Kind            `json:"kind"`
+	Version     int             `json:"version"`     // of the kind's schema, from 1
+	Time        Micros          `json:"time,string"` // when the writer decided
+	Actor       string          `json:"actor,omitempty"`
+	Command     CommandID       `json:"command,omitempty"`     // the decision that recorded it; equal for all events of one decision
+	Correlation string          `json:"correlation,omitempty"` // the turn, or the command outside a turn
+	Causation   Ref             `json:"causation,omitempty"`   // the event that led to the command
+	Traceparent string          `json:"traceparent,omitempty"` // W3C trace context
+	Digest      Digest          `json:"digest"`
+	Data        json.RawMessage `json:"data"` // the event as JSON, exactly the bytes that Digest covers
+}
+
+// Ref points at the envelope's place in its stream.
+func (e *Envelope) Ref() Ref { return NewRef(e.Stream, e.Revision) }
+
+// Event decodes the payload with this build's catalogue, upcasting older versions. A kind or version that this build does
+// not know gives an Unknown and no error; data that does not fit its kind gives an error that names the event.
+func (e *Envelope) Event() (Event, error) {
+	event, err := Decode(e.Kind, e.Version, e.Data)
+	if err != nil {
+		return nil, fmt.Errorf("decode event %s: %w", e.Ref(), err)
+	}
+	return event, nil
+}
+
+// Digest is BLAKE3(previous digest ‖ kind ‖ data): it makes a stream a chain in which no event can be changed unnoticed.
+// No kind holds a brace and all data begins with one, so the concatenation is unambiguous.
+type Digest [32]byte
+
+// Next extends the chain by one event.
+func (d Digest) Next(kind Kind, data []byte) Digest {
+	size := len(d) + len(kind) + len(data)
+	var small [1024]byte // most events fit: no allocation
+	buffer := small[:0]
+	if size > len(small) {
+		buffer = make([]byte, 0, size)
+	}
+	buffer = append(buffer, d[:]...)
+	buffer = append(buffer, kind...)
+	buffer = append(buffer, data...)
+	return blake3.Sum256(buffer)
+}
+
+// String writes the digest as 64 hex digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// MarshalText writes the digest as 64 hex digits.
+func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText reads 64 hex digits.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(d)) {
+		return fmt.Errorf("digest has %d characters, want %d", len(text), hex.EncodedLen(len(d)))
+	}
+	_, err := hex.Decode(d[:], text)
+	return err
+}
+
+// Unknown stands for an event whose kind, or whose version of it, this build does not know. It is kept and shown, never dropped;
+// a saga that meets one refuses to decide.
+type Unknown struct {
+	Of      Kind
+	Version int
+	Data    json.RawMessage
+}
+
+// Kind returns the kind as stored.
+func (u Unknown) Kind() Kind { return u.Of }
+
+// String says what is known.
+func (u Unknown) String() string {
+	return fmt.Sprintf("unknown event %s version %d: %s", u.Of, u.Version, clip(string(u.Data), 120))
+}
+
+// MarshalJSON writes the payload as it was stored.
+func (u Unknown) MarshalJSON() ([]byte, error) { return u.Data, nil }
+
+// list joins ids for a sentence.
+func list[T ~string](ids []T) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = string(id)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,116 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// ModelRequested records that the model is asked for the next reply. The conversation sent is the fold of the history before it.
+type ModelRequested struct {
+	Turn    TurnID `json:"turn"`
+	Round   int    `json:"round"`   // from 1
+	Attempt int    `json:"attempt"` // from 1; a failed or lost attempt is followed by another
+	Model   string `json:"model"`
+	Context Digest `json:"context"`           // of model, prompt, tools and conversation: equal digests mean equal requests
+	Dropped int    `json:"dropped,omitempty"` // oldest messages left out to fit the context window
+}
+
+// ModelReplied records the model's whole reply.
+type ModelReplied struct {
+	Request RequestID `json:"request"`
+	Text
+	Calls    []ModelCall `json:"calls,omitempty"`
+	Stop     StopReason  `json:"stop"`
+	Model    string      `json:"model,omitempty"` // as the provider named it, where it differs from what was asked
+	Usage    Usage       `json:"usage"`
+	Cost     Money       `json:"cost,string"`
+	Priced   bool        `json:"priced"` // whether the price table knows the model; if not, Cost is 0 and means nothing
+	Duration Micros      `json:"duration_us,string"`
+}
+
+// ModelCall is one tool call the model asks for.
+type ModelCall struct {
+	ID        string          `json:"id"` // the provider's own
+	Tool      string          `json:"tool"`
+	Arguments json.RawMessage `json:"arguments"` // canonical JSON (sorted keys, no spaces); a JSON string when the model's text was no JSON
+}
+
+// ModelFailed records that an attempt to ask the model failed. RetryAt is when it will be asked again; 0 means never.
+type ModelFailed struct {
+	Request RequestID  `json:"request"`
+	Class   ErrorClass `json:"class"`
+	Detail  string     `json:"detail"`
+	RetryAt Micros     `json:"retry_at,string,omitempty"`
+}
+
+// StopReason says why the model stopped.
+type StopReason string
+
+// The stop reasons, across providers.
+const (
+	StopEnd      StopReason = "end"      // finished
+	StopCalls    StopReason = "calls"    // wants tools
+	StopLength   StopReason = "length"   // met the reply's token limit
+	StopFiltered StopReason = "filtered" // declined, or was cut by a filter
+)
+
+// ErrorClass sorts a provider's failures by what can be done about them.
+type ErrorClass string
+
+// The classes of failure.
+const (
+	ErrorRateLimited ErrorClass = "rate_limited" // retried, not before Retry-After
+	ErrorOverloaded  ErrorClass = "overloaded"   // retried: the provider is down, slow or cut the connection
+	ErrorTruncated   ErrorClass = "truncated"    // retried: the stream ended before the reply did
+	ErrorContext     ErrorClass = "context_too_long"
+	ErrorAuth        ErrorClass = "auth"
+	ErrorRefused     ErrorClass = "refused" // by the provider's policy
+	ErrorInvalid     ErrorClass = "invalid" // the request, or the reply, makes no sense
+	ErrorTimeout     ErrorClass = "timeout" // retried: no answer within the deadline
+)
+
+// Retryable reports whether asking again can help.
+func (c ErrorClass) Retryable() bool {
+	switch c {
+	case ErrorRateLimited, ErrorOverloaded, ErrorTruncated, ErrorTimeout:
+		return true
+	case ErrorContext, ErrorAuth, ErrorRefused, ErrorInvalid:
+		return false
+	}
+	return false
+}
+
+// Kind returns the permanent name.
+func (ModelRequested) Kind() Kind { return "model.requested" }
+func (ModelReplied) Kind() Kind   { return "model.replied" }
+func (ModelFailed) Kind() Kind    { return "model.failed" }
+
+func (e ModelRequested) String() string {
+	again := ""
+	if e.Attempt > 1 {
+		again = fmt.Sprintf(", attempt %d", e.Attempt)
+	}
+	return fmt.Sprintf("model %s was asked (round %d%s)", e.Model, e.Round, again)
+}
+
+func (e ModelReplied) String() string {
+	calls := ""
+	if len(e.Calls) == 1 {
+		calls = " and called " + e.Calls[0].Tool
+	} else if len(e.Calls) > 1 {
+		calls = fmt.Sprintf(" and made %d calls", len(e.Calls))
+	}
+	price := "no price"
+	if e.Priced {
+		price = e.Cost.String()
+	}
+	return fmt.Sprintf("the model replied %s%s (%s, %d tokens, %s)", line(e.Text), calls, e.Stop, e.Usage.Total(), price)
+}
+
+func (e ModelFailed) String() string {
+	next := "; it is not asked again"
+	if e.RetryAt > 0 {
+		next = "; it will be asked again"
+	}
+	return fmt.Sprintf("the model failed (%s)%s%s", e.Class, because(e.Detail), next)
+}

@@ -1,0 +1,125 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// ToolRequested records that a call may run: it passed the policy and, if it needed one, has its approval.
+type ToolRequested struct {
+	Turn      TurnID          `json:"turn"`
+	Call      CallID          `json:"call"`
+	Tool      string          `json:"tool"`
+	Arguments json.RawMessage `json:"arguments"` // canonical JSON
+}
+
+// ToolReturned records what a call gave back. An error is what the model sees too; it does not end the turn.
+type ToolReturned struct {
+	Request  RequestID `json:"request"`
+	Call     CallID    `json:"call"`
+	Text               // what the model sees
+	Failed   bool      `json:"failed,omitempty"`
+	Full     *BlobRef  `json:"full,omitempty"` // the whole output, where Text is a part of it
+	Duration Micros    `json:"duration_us,string"`
+}
+
+// ToolLost records that a call which cannot be repeated was cut off: its effect is unknown and it is not run again by itself.
+type ToolLost struct {
+	Request RequestID `json:"request"`
+	Call    CallID    `json:"call"`
+	Detail  string    `json:"detail,omitempty"`
+}
+
+// ToolRefused records that a call was not run: the policy, a person or the approval's time limit refused it. The model is told.
+type ToolRefused struct {
+	Call   CallID `json:"call"`
+	Tool   string `json:"tool"`
+	Reason string `json:"reason"`
+}
+
+// EffectClaimed is the only event of an effect's stream: whoever appends it first may begin the effect, once.
+type EffectClaimed struct {
+	Request RequestID `json:"request"`
+	Tool    string    `json:"tool"`
+	Host    string    `json:"host"`
+}
+
+// ApprovalRequested records that a call, or the repetition of a lost one, waits for a person.
+type ApprovalRequested struct {
+	Turn    TurnID `json:"turn"`
+	Call    CallID `json:"call"`
+	Tool    string `json:"tool"`
+	Digest  string `json:"digest"` // BLAKE3 of tool and canonical arguments: exactly these are approved
+	Reason  string `json:"reason"`
+	Expires Micros `json:"expires,string"` // after which it counts as denied
+}
+
+// ApprovalGranted records that a person allowed the call.
+type ApprovalGranted struct {
+	Call   CallID `json:"call"`
+	Digest string `json:"digest"`
+	By     string `json:"by,omitempty"`
+}
+
+// ApprovalDenied records that a person refused the call.
+type ApprovalDenied struct {
+	Call   CallID `json:"call"`
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// ApprovalExpired records that nobody answered in time; the call is refused.
+type ApprovalExpired struct {
+	Call CallID `json:"call"`
+}
+
+// Kind returns the permanent name.
+func (ToolRequested) Kind() Kind     { return "tool.requested" }
+func (ToolReturned) Kind() Kind      { return "tool.returned" }
+func (ToolLost) Kind() Kind          { return "tool.lost" }
+func (ToolRefused) Kind() Kind       { return "tool.refused" }
+func (EffectClaimed) Kind() Kind     { return "effect.claimed" }
+func (ApprovalRequested) Kind() Kind { return "approval.requested" }
+func (ApprovalGranted) Kind() Kind   { return "approval.granted" }
+func (ApprovalDenied) Kind() Kind    { return "approval.denied" }
+func (ApprovalExpired) Kind() Kind   { return "approval.expired" }
+
+func (e ToolRequested) String() string {
+	return fmt.Sprintf("call %s was sent: %s %s", e.Call, e.Tool, clip(string(e.Arguments), 100))
+}
+
+func (e ToolReturned) String() string {
+	verb := "returned"
+	if e.Failed {
+		verb = "failed"
+	}
+	return fmt.Sprintf("call %s %s: %s", e.Call, verb, line(e.Text))
+}
+
+func (e ToolLost) String() string {
+	return fmt.Sprintf("call %s was lost, its effect is unknown%s", e.Call, because(e.Detail))
+}
+
+func (e ToolRefused) String() string {
+	return fmt.Sprintf("call %s of %s was refused%s", e.Call, e.Tool, because(e.Reason))
+}
+
+func (e EffectClaimed) String() string {
+	return fmt.Sprintf("host %s claimed the effect of %s for %s", e.Host, e.Tool, e.Request)
+}
+
+func (e ApprovalRequested) String() string {
+	return fmt.Sprintf("call %s of %s waits for approval%s", e.Call, e.Tool, because(e.Reason))
+}
+
+func (e ApprovalGranted) String() string {
+	return fmt.Sprintf("call %s was approved%s", e.Call, by(e.By))
+}
+
+func (e ApprovalDenied) String() string {
+	return fmt.Sprintf("call %s was denied%s%s", e.Call, by(e.By), because(e.Reason))
+}
+
+func (e ApprovalExpired) String() string {
+	return fmt.Sprintf("the approval of call %s expired unanswered", e.Call)
+}

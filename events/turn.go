@@ -1,0 +1,128 @@
+package events
+
+import "fmt"
+
+// TurnStarted opens a turn: these messages, this configuration, these limits.
+type TurnStarted struct {
+	Turn     TurnID      `json:"turn"`
+	Messages []MessageID `json:"messages"`
+}
+
+// TurnPaused records that the turn waits for a person before it goes on.
+type TurnPaused struct {
+	Turn   TurnID `json:"turn"`
+	Reason Reason `json:"reason"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// TurnResumed records that a person let a paused turn go on; the limit it met is granted once more.
+type TurnResumed struct {
+	Turn TurnID `json:"turn"`
+	By   string `json:"by,omitempty"`
+}
+
+// TurnEnded closes a turn. Whatever was still outstanding is abandoned: late answers are dropped.
+type TurnEnded struct {
+	Turn      TurnID  `json:"turn"`
+	Outcome   Outcome `json:"outcome"`
+	Reason    Reason  `json:"reason,omitempty"`
+	Detail    string  `json:"detail,omitempty"`
+	Rounds    int     `json:"rounds"`
+	ToolCalls int     `json:"tool_calls"`
+	Usage     Usage   `json:"usage"`
+	Cost      Money   `json:"cost,string"`        // of the priced calls
+	Unpriced  bool    `json:"unpriced,omitempty"` // some call had no price: its tokens count, its dollars are unknown
+}
+
+// LoopWarned records that the model was told it keeps making the same call.
+type LoopWarned struct {
+	Call  CallID `json:"call"`
+	Tool  string `json:"tool"`
+	Count int    `json:"count"`
+}
+
+// Outcome says how a turn ended.
+type Outcome string
+
+// The outcomes of a turn.
+const (
+	Done      Outcome = "done"      // the model finished
+	Cancelled Outcome = "cancelled" // a person stopped it, or a message interrupted it
+	Stopped   Outcome = "stopped"   // a limit, a loop or a refusal stopped it; Reason says which
+	Failed    Outcome = "failed"    // the model could not be asked any more
+)
+
+// Reason names why a turn paused or ended.
+type Reason string
+
+// The reasons.
+const (
+	ReasonNone        Reason = ""
+	ReasonUser        Reason = "user"              // cancelled by a person
+	ReasonInterrupt   Reason = "interrupt"         // by a message with the verb interrupt
+	ReasonRounds      Reason = "limit.rounds"      //
+	ReasonTokens      Reason = "limit.tokens"      //
+	ReasonMoney       Reason = "limit.money"       //
+	ReasonTime        Reason = "limit.time"        //
+	ReasonToolCalls   Reason = "limit.tool_calls"  //
+	ReasonErrors      Reason = "limit.errors"      // too many failures in a row
+	ReasonLoop        Reason = "loop"              // the same call five times in a row
+	ReasonReservation Reason = "wallet.refused"    // no reservation, no model call
+	ReasonSleep       Reason = "mode.sleep"        // homeostasis advised sleep
+	ReasonModel       Reason = "model.failed"      //
+	ReasonTruncated   Reason = "model.truncated"   // the reply met its token limit
+	ReasonFiltered    Reason = "model.refused"     // the model declined
+	ReasonLost        Reason = "tool.lost"         // the effect of a call is unknown
+	ReasonDenied      Reason = "denied"            // a person refused to let a paused turn go on
+	ReasonRetired     Reason = "agent.retired"     //
+	ReasonQuarantined Reason = "agent.quarantined" //
+)
+
+// Usage counts tokens as the provider reported them.
+type Usage struct {
+	Input  int64 `json:"input,string"`
+	Output int64 `json:"output,string"`
+	Cached int64 `json:"cached,string,omitempty"` // part of Input served from the provider's cache
+}
+
+// Total is what counts against the token limit.
+func (u Usage) Total() int64 { return u.Input + u.Output }
+
+// Plus adds two usages.
+func (u Usage) Plus(v Usage) Usage {
+	return Usage{Input: u.Input + v.Input, Output: u.Output + v.Output, Cached: u.Cached + v.Cached}
+}
+
+// Kind returns the permanent name.
+func (TurnStarted) Kind() Kind { return "turn.started" }
+func (TurnPaused) Kind() Kind  { return "turn.paused" }
+func (TurnResumed) Kind() Kind { return "turn.resumed" }
+func (TurnEnded) Kind() Kind   { return "turn.ended" }
+func (LoopWarned) Kind() Kind  { return "loop.warned" }
+
+func (e TurnStarted) String() string {
+	return fmt.Sprintf("turn %s started with %s", e.Turn, list(e.Messages))
+}
+
+func (e TurnPaused) String() string {
+	return fmt.Sprintf("turn %s paused (%s)%s", e.Turn, e.Reason, because(e.Detail))
+}
+
+func (e TurnResumed) String() string { return fmt.Sprintf("turn %s was resumed%s", e.Turn, by(e.By)) }
+
+func (e TurnEnded) String() string {
+	reason := ""
+	if e.Reason != ReasonNone {
+		reason = " (" + string(e.Reason) + ")"
+	}
+	cost := e.Cost.String()
+	if e.Unpriced {
+		cost += " and calls with no price"
+	}
+	return fmt.Sprintf("turn %s ended: %s%s after %d rounds, %d tool calls, %d tokens, %s%s",
+		e.Turn, e.Outcome, reason, e.Rounds, e.ToolCalls, e.Usage.Total(), cost, because(e.Detail))
+}
+
+func (e LoopWarned) String() string {
+	return fmt.Sprintf("the model was warned: %s was called %d times in a row with the same arguments", e.Tool, e.Count)
+}
