@@ -1,0 +1,19 @@
+package actorstest
+
+import (
+	"context"
+
+	"example.com/life/actors"
+)
+
+// FakeModel is a model made of one function, for tests of whatever asks models. The function must keep the duties of
+// actors.Model itself; delta is never nil.
+type FakeModel func(ctx context.Context, question actors.Question, delta func(text string)) (actors.Answer, error)
+
+// Ask calls the function.
+func (f FakeModel) Ask(ctx context.Context, question actors.Question, delta func(text string)) (actors.Answer, error) {
+	if delta == nil {
+		delta = func(string) {}
+	}
+	return f(ctx, question, delta)
+}
