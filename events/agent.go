@@ -4,14 +4,22 @@ import "fmt"
 
 // AgentConfig is everything about an agent that its owner chooses. It is recorded whole, so that any past decision can be explained.
 type AgentConfig struct {
-	Model     string   `json:"model"`               // "<provider>/<model>", such as scripted/tour
-	Prompt    string   `json:"prompt,omitempty"`    // the system prompt
-	Workspace string   `json:"workspace,omitempty"` // absolute path of the directory its tools are confined to
-	Tools     []string `json:"tools,omitempty"`     // names of the tools it may use
-	Wallet    WalletID `json:"wallet"`
-	Tenant    TenantID `json:"tenant"`
-	Limits    Limits   `json:"limits"`
-	Policy    Policy   `json:"policy"`
+	Model     string      `json:"model"`               // "<provider>/<model>", such as scripted/tour
+	Prompt    string      `json:"prompt,omitempty"`    // the system prompt
+	Workspace string      `json:"workspace,omitempty"` // absolute path of the directory its tools are confined to
+	Tools     []ToolGrant `json:"tools,omitempty"`     // the tools it may use
+	Wallet    WalletID    `json:"wallet"`
+	Tenant    TenantID    `json:"tenant"`
+	Limits    Limits      `json:"limits"`
+	Policy    Policy      `json:"policy"`
+}
+
+// ToolGrant lets an agent use a tool. Risk and repeatability are recorded as they were when it was granted, so that decisions
+// about calls can be explained from history alone.
+type ToolGrant struct {
+	Name       string    `json:"name"`
+	Risk       RiskLevel `json:"risk"`
+	Repeatable bool      `json:"repeatable,omitempty"`
 }
 
 // Limits bound one turn. Zero means the default (see sagas.DefaultLimits), never "no limit".
