@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -84,7 +85,7 @@ func Encode(event Event) (data json.RawMessage, version int, err error) {
 	if !ok {
 		return nil, 0, fmt.Errorf("encode %s: the kind is not in events.Catalog", event.Kind())
 	}
-	data, err = json.Marshal(event)
+	data, err = marshal(event)
 	if err != nil {
 		return nil, 0, fmt.Errorf("encode %s: %w", event.Kind(), err)
 	}
@@ -97,21 +98,39 @@ func Decode(kind Kind, version int, data json.RawMessage) (Event, error) {
 	if !ok || version > spec.Version {
 		return Unknown{Of: kind, Version: version, Data: bytes.Clone(data)}, nil
 	}
+	return spec.read(version, data)
+}
+
+// read decodes data of a version that the spec knows, carrying it forward first.
+func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 	if version < 1 {
-		return nil, fmt.Errorf("decode %s: version %d, want 1 to %d", kind, version, spec.Version)
+		return nil, fmt.Errorf("decode %s: version %d, want 1 to %d", s.Kind, version, s.Version)
 	}
-	for _, upcast := range spec.Upcasts[version-1:] {
+	stored := version
+	for _, upcast := range s.Upcasts[version-1:] {
 		next, err := upcast(data)
 		if err != nil {
-			return nil, fmt.Errorf("decode %s: upcast from version %d: %w", kind, version, err)
+			return nil, fmt.Errorf("decode %s: upcast from version %d: %w", s.Kind, version, err)
 		}
 		data, version = next, version+1
 	}
-	event, err := spec.decode(data)
+	event, err := s.decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s version %d: %w", kind, version, err)
+		return nil, fmt.Errorf("decode %s version %d: %w", s.Kind, stored, err)
 	}
 	return event, nil
+}
+
+// marshal is json.Marshal without HTML escaping. Escaping would rewrite "<" inside a json.RawMessage, so that the arguments of
+// a call came back from the store as other bytes than those that were approved.
+func marshal(event Event) (json.RawMessage, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(event); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
 }
 
 // Family is the part of the kind before the dot.
@@ -129,6 +148,9 @@ func kind[E Event](version int, upcasts ...Upcast) Spec {
 		Zero:    zero,
 		decode: func(data json.RawMessage) (Event, error) {
 			var event E
+			if string(bytes.TrimSpace(data)) == "null" { // json would take it for an event with nothing in it
+				return nil, errors.New("the data is null, want a JSON object")
+			}
 			if err := json.Unmarshal(data, &event); err != nil {
 				return nil, err
 			}

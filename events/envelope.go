@@ -70,8 +70,12 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(d)) {
 		return fmt.Errorf("digest has %d characters, want %d", len(text), hex.EncodedLen(len(d)))
 	}
-	_, err := hex.Decode(d[:], text)
-	return err
+	var read Digest // so that a malformed text leaves d as it was
+	if _, err := hex.Decode(read[:], text); err != nil {
+		return fmt.Errorf("read digest: %w", err)
+	}
+	*d = read
+	return nil
 }
 
 // Unknown stands for an event whose kind, or whose version of it, this build does not know. It is kept and shown, never dropped;
