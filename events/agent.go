@@ -1,7 +1,5 @@
 package events
 
-import "fmt"
-
 // AgentConfig is everything about an agent that its owner chooses. It is recorded whole, so that any past decision can be explained.
 type AgentConfig struct {
 	Model     string      `json:"model"`               // "<provider>/<model>", such as scripted/tour
@@ -135,43 +133,31 @@ func (MessageReceived) Kind() Kind  { return "message.received" }
 func (MessageDelivered) Kind() Kind { return "message.delivered" }
 
 func (e AgentCreated) String() string {
-	return fmt.Sprintf("agent %s was created with model %s", e.Agent, e.Config.Model)
+	return sentence("agent %s was created with model %s", e.Agent, e.Config.Model)
 }
 
 func (e AgentForked) String() string {
-	return fmt.Sprintf("agent %s was forked from %s at revision %d", e.Agent, e.Parent, e.At)
+	return sentence("agent %s was forked from %s at revision %d", e.Agent, e.Parent, e.At)
 }
 
 func (e AgentConfigured) String() string {
-	return fmt.Sprintf("the agent was configured with model %s", e.Config.Model)
+	return sentence("the agent was configured with model %s", e.Config.Model)
 }
 
-func (e AgentRetired) String() string { return "the agent was retired" + because(e.Reason) }
+func (e AgentRetired) String() string { return sentence("the agent was retired%s", because(e.Reason)) }
 
 func (e AgentQuarantined) String() string {
-	return fmt.Sprintf("the agent was quarantined after %d failures%s", e.Failures, because(e.Reason))
+	return sentence("the agent was quarantined after %d failures%s", e.Failures, because(e.Reason))
 }
 
-func (e AgentReleased) String() string { return "the agent was released from quarantine" + by(e.By) }
+func (e AgentReleased) String() string {
+	return sentence("the agent was released from quarantine%s", by(e.By))
+}
 
 func (e MessageReceived) String() string {
-	return fmt.Sprintf("message %s was received (%s): %s", e.Message, e.Verb, line(e.Text))
+	return sentence("message %s was received (%s): %s", e.Message, e.Verb, line(e.Text))
 }
 
 func (e MessageDelivered) String() string {
-	return fmt.Sprintf("turn %s took in %s", e.Turn, list(e.Messages))
-}
-
-func because(reason string) string {
-	if reason == "" {
-		return ""
-	}
-	return ": " + clip(reason, 200)
-}
-
-func by(who string) string {
-	if who == "" {
-		return ""
-	}
-	return " by " + who
+	return sentence("turn %s took in %s", e.Turn, list(e.Messages))
 }

@@ -60,6 +60,3 @@ func clip(s string, n int) string {
 	}
 	return s[:n] + mark
 }
-
-// line shows a text in one line of a sentence: quoted, at most 60 bytes.
-func line(t Text) string { return fmt.Sprintf("%q", clip(t.Inline, 60)) }

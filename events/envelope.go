@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/zeebo/blake3"
 )
@@ -91,17 +90,8 @@ func (u Unknown) Kind() Kind { return u.Of }
 
 // String says what is known.
 func (u Unknown) String() string {
-	return fmt.Sprintf("unknown event %s version %d: %s", u.Of, u.Version, clip(string(u.Data), 120))
+	return sentence("unknown event %s version %d: %s", u.Of, u.Version, clip(string(u.Data), 120))
 }
 
 // MarshalJSON writes the payload as it was stored.
 func (u Unknown) MarshalJSON() ([]byte, error) { return u.Data, nil }
-
-// list joins ids for a sentence.
-func list[T ~string](ids []T) string {
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = string(id)
-	}
-	return strings.Join(names, ", ")
-}

@@ -1,9 +1,6 @@
 package events
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // RulesAdopted replaces a tenant's homeostasis rules. The first matching rule decides the mode.
 type RulesAdopted struct {
@@ -46,17 +43,17 @@ func (AdviceGiven) Kind() Kind     { return "advice.given" }
 func (AdviceMissed) Kind() Kind    { return "advice.missed" }
 
 func (e RulesAdopted) String() string {
-	return fmt.Sprintf("%d homeostasis rules were adopted%s", len(e.Rules), by(e.By))
+	return sentence("%d homeostasis rules were adopted%s", len(e.Rules), by(e.By))
 }
 
 func (e AdviceRequested) String() string {
-	return fmt.Sprintf("turn %s asked homeostasis for advice", e.Turn)
+	return sentence("turn %s asked homeostasis for advice", e.Turn)
 }
 
 func (e AdviceGiven) String() string {
-	return fmt.Sprintf("homeostasis advised %s%s", e.Mode, because(strings.Join(e.Because, ", ")))
+	return sentence("homeostasis advised %s%s", e.Mode, because(strings.Join(e.Because, ", ")))
 }
 
 func (e AdviceMissed) String() string {
-	return fmt.Sprintf("no advice came in time, the mode stays %s%s", e.Mode, because(e.Detail))
+	return sentence("no advice came in time, the mode stays %s%s", e.Mode, because(e.Detail))
 }

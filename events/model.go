@@ -90,7 +90,7 @@ func (e ModelRequested) String() string {
 	if e.Attempt > 1 {
 		again = fmt.Sprintf(", attempt %d", e.Attempt)
 	}
-	return fmt.Sprintf("model %s was asked (round %d%s)", e.Model, e.Round, again)
+	return sentence("model %s was asked (round %d%s)", e.Model, e.Round, again)
 }
 
 func (e ModelReplied) String() string {
@@ -104,7 +104,7 @@ func (e ModelReplied) String() string {
 	if e.Priced {
 		price = e.Cost.String()
 	}
-	return fmt.Sprintf("the model replied %s%s (%s, %d tokens, %s)", line(e.Text), calls, e.Stop, e.Usage.Total(), price)
+	return sentence("the model replied %s%s (%s, %d tokens, %s)", line(e.Text), calls, e.Stop, e.Usage.Total(), price)
 }
 
 func (e ModelFailed) String() string {
@@ -112,5 +112,5 @@ func (e ModelFailed) String() string {
 	if e.RetryAt > 0 {
 		next = "; it will be asked again"
 	}
-	return fmt.Sprintf("the model failed (%s)%s%s", e.Class, because(e.Detail), next)
+	return sentence("the model failed (%s)%s%s", e.Class, because(e.Detail), next)
 }

@@ -1,9 +1,6 @@
 package events
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "encoding/json"
 
 // ToolRequested records that a call may run: it passed the policy and, if it needed one, has its approval.
 type ToolRequested struct {
@@ -85,7 +82,7 @@ func (ApprovalDenied) Kind() Kind    { return "approval.denied" }
 func (ApprovalExpired) Kind() Kind   { return "approval.expired" }
 
 func (e ToolRequested) String() string {
-	return fmt.Sprintf("call %s was sent: %s %s", e.Call, e.Tool, clip(string(e.Arguments), 100))
+	return sentence("call %s was sent: %s %s", e.Call, e.Tool, clip(string(e.Arguments), 100))
 }
 
 func (e ToolReturned) String() string {
@@ -93,33 +90,33 @@ func (e ToolReturned) String() string {
 	if e.Failed {
 		verb = "failed"
 	}
-	return fmt.Sprintf("call %s %s: %s", e.Call, verb, line(e.Text))
+	return sentence("call %s %s: %s", e.Call, verb, line(e.Text))
 }
 
 func (e ToolLost) String() string {
-	return fmt.Sprintf("call %s was lost, its effect is unknown%s", e.Call, because(e.Detail))
+	return sentence("call %s was lost, its effect is unknown%s", e.Call, because(e.Detail))
 }
 
 func (e ToolRefused) String() string {
-	return fmt.Sprintf("call %s of %s was refused%s", e.Call, e.Tool, because(e.Reason))
+	return sentence("call %s of %s was refused%s", e.Call, e.Tool, because(e.Reason))
 }
 
 func (e EffectClaimed) String() string {
-	return fmt.Sprintf("host %s claimed the effect of %s for %s", e.Host, e.Tool, e.Request)
+	return sentence("host %s claimed the effect of %s for %s", e.Host, e.Tool, e.Request)
 }
 
 func (e ApprovalRequested) String() string {
-	return fmt.Sprintf("call %s of %s waits for approval%s", e.Call, e.Tool, because(e.Reason))
+	return sentence("call %s of %s waits for approval%s", e.Call, e.Tool, because(e.Reason))
 }
 
 func (e ApprovalGranted) String() string {
-	return fmt.Sprintf("call %s was approved%s", e.Call, by(e.By))
+	return sentence("call %s was approved%s", e.Call, by(e.By))
 }
 
 func (e ApprovalDenied) String() string {
-	return fmt.Sprintf("call %s was denied%s%s", e.Call, by(e.By), because(e.Reason))
+	return sentence("call %s was denied%s%s", e.Call, by(e.By), because(e.Reason))
 }
 
 func (e ApprovalExpired) String() string {
-	return fmt.Sprintf("the approval of call %s expired unanswered", e.Call)
+	return sentence("the approval of call %s expired unanswered", e.Call)
 }

@@ -1,7 +1,5 @@
 package events
 
-import "fmt"
-
 // TurnStarted opens a turn: these messages, this configuration, these limits.
 type TurnStarted struct {
 	Turn     TurnID      `json:"turn"`
@@ -101,14 +99,14 @@ func (TurnEnded) Kind() Kind   { return "turn.ended" }
 func (LoopWarned) Kind() Kind  { return "loop.warned" }
 
 func (e TurnStarted) String() string {
-	return fmt.Sprintf("turn %s started with %s", e.Turn, list(e.Messages))
+	return sentence("turn %s started with %s", e.Turn, list(e.Messages))
 }
 
 func (e TurnPaused) String() string {
-	return fmt.Sprintf("turn %s paused (%s)%s", e.Turn, e.Reason, because(e.Detail))
+	return sentence("turn %s paused (%s)%s", e.Turn, e.Reason, because(e.Detail))
 }
 
-func (e TurnResumed) String() string { return fmt.Sprintf("turn %s was resumed%s", e.Turn, by(e.By)) }
+func (e TurnResumed) String() string { return sentence("turn %s was resumed%s", e.Turn, by(e.By)) }
 
 func (e TurnEnded) String() string {
 	reason := ""
@@ -119,10 +117,10 @@ func (e TurnEnded) String() string {
 	if e.Unpriced {
 		cost += " and calls with no price"
 	}
-	return fmt.Sprintf("turn %s ended: %s%s after %d rounds, %d tool calls, %d tokens, %s%s",
+	return sentence("turn %s ended: %s%s after %d rounds, %d tool calls, %d tokens, %s%s",
 		e.Turn, e.Outcome, reason, e.Rounds, e.ToolCalls, e.Usage.Total(), cost, because(e.Detail))
 }
 
 func (e LoopWarned) String() string {
-	return fmt.Sprintf("the model was warned: %s was called %d times in a row with the same arguments", e.Tool, e.Count)
+	return sentence("the model was warned: %s was called %d times in a row with the same arguments", e.Tool, e.Count)
 }

@@ -49,8 +49,13 @@ func (r RiskLevel) String() string {
 	return fmt.Sprintf("risk(%d)", int(r))
 }
 
-// MarshalText writes the level's name.
-func (r RiskLevel) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+// MarshalText writes the level's name; a number that is no level is an error, because it could not be read back.
+func (r RiskLevel) MarshalText() ([]byte, error) {
+	if r < RiskNone || r > RiskHigh {
+		return nil, fmt.Errorf("unknown risk level %d", int(r))
+	}
+	return []byte(r.String()), nil
+}
 
 // UnmarshalText reads a level's name; an unknown one is an error.
 func (r *RiskLevel) UnmarshalText(text []byte) error {

@@ -1,7 +1,5 @@
 package events
 
-import "fmt"
-
 // WalletOpened is the first event of a wallet.
 type WalletOpened struct {
 	Wallet WalletID `json:"wallet"`
@@ -85,39 +83,39 @@ func (SettlementRequested) Kind() Kind { return "settlement.requested" }
 func (SettlementRecorded) Kind() Kind  { return "settlement.recorded" }
 
 func (e WalletOpened) String() string {
-	return fmt.Sprintf("wallet %s was opened with %s", e.Wallet, e.Credit)
+	return sentence("wallet %s was opened with %s", e.Wallet, e.Credit)
 }
 
 func (e WalletCredited) String() string {
-	return fmt.Sprintf("%s was credited%s%s", e.Amount, by(e.By), because(e.Memo))
+	return sentence("%s was credited%s%s", e.Amount, by(e.By), because(e.Memo))
 }
 
 func (e FundsReserved) String() string {
-	return fmt.Sprintf("%s was reserved for turn %s", e.Amount, e.Turn)
+	return sentence("%s was reserved for turn %s", e.Amount, e.Turn)
 }
 
 func (e FundsRefused) String() string {
-	return fmt.Sprintf("a reservation of %s for turn %s was refused, %s is available%s", e.Amount, e.Turn, e.Available, because(e.Reason))
+	return sentence("a reservation of %s for turn %s was refused, %s is available%s", e.Amount, e.Turn, e.Available, because(e.Reason))
 }
 
 func (e FundsSettled) String() string {
-	return fmt.Sprintf("turn %s was settled: %s spent, %s released", e.Turn, e.Spent, e.Released)
+	return sentence("turn %s was settled: %s spent, %s released", e.Turn, e.Spent, e.Released)
 }
 
 func (e BudgetRequested) String() string {
-	return fmt.Sprintf("wallet %s was asked to reserve %s for turn %s", e.Wallet, e.Amount, e.Turn)
+	return sentence("wallet %s was asked to reserve %s for turn %s", e.Wallet, e.Amount, e.Turn)
 }
 
-func (e BudgetGranted) String() string { return fmt.Sprintf("the wallet reserved %s", e.Amount) }
+func (e BudgetGranted) String() string { return sentence("the wallet reserved %s", e.Amount) }
 
 func (e BudgetRefused) String() string {
-	return fmt.Sprintf("the wallet refused, %s is available%s", e.Available, because(e.Reason))
+	return sentence("the wallet refused, %s is available%s", e.Available, because(e.Reason))
 }
 
 func (e SettlementRequested) String() string {
-	return fmt.Sprintf("wallet %s was asked to settle %s for turn %s", e.Wallet, e.Spent, e.Turn)
+	return sentence("wallet %s was asked to settle %s for turn %s", e.Wallet, e.Spent, e.Turn)
 }
 
 func (e SettlementRecorded) String() string {
-	return fmt.Sprintf("the wallet settled and released %s", e.Released)
+	return sentence("the wallet settled and released %s", e.Released)
 }

@@ -1,0 +1,163 @@
+package events_test
+
+import (
+	"encoding/json"
+
+	"example.com/life/events"
+)
+
+// examples holds one realistic event of every kind, with every field filled. They are what the goldens, the sentences and
+// docs/events.md show. They tell one story: the agent "billing" reads an invoice and corrects it.
+func examples() []events.Event {
+	all := agentExamples()
+	all = append(all, turnExamples()...)
+	all = append(all, homeostasisExamples()...)
+	all = append(all, modelExamples()...)
+	all = append(all, toolExamples()...)
+	return append(all, walletExamples()...)
+}
+
+// The request ids of the story: the revisions at which the agent's stream recorded them.
+const (
+	exampleAdvice  = events.RequestID("agent-billing@3")
+	exampleReserve = events.RequestID("agent-billing@4")
+	exampleAsk     = events.RequestID("agent-billing@7")
+	exampleTool    = events.RequestID("agent-billing@9")
+	exampleSettle  = events.RequestID("agent-billing@21")
+)
+
+// exampleTime is 2026-03-14 09:26:53.589793 UTC.
+const exampleTime = events.Micros(1773480413589793)
+
+func exampleBlob() *events.BlobRef {
+	text := "# Invoice 1042\nTotal: 1,240.00 USD\n"
+	return &events.BlobRef{Hash: events.HashBytes([]byte(text)), Size: int64(len(text)), Media: "text/plain; charset=utf-8"}
+}
+
+func exampleDigest() events.Digest {
+	return events.Digest{}.Next("agent.created", []byte(`{"agent":"billing"}`))
+}
+
+func exampleConfig() events.AgentConfig {
+	return events.AgentConfig{
+		Model:     "openai/gpt-5-mini",
+		Prompt:    "You keep the books. Change nothing without saying why.",
+		Workspace: "/srv/books",
+		Tools: []events.ToolGrant{
+			{Name: "read_file", Risk: events.RiskLow, Repeatable: true},
+			{Name: "bash", Risk: events.RiskHigh},
+		},
+		Wallet: "office",
+		Tenant: "accounts",
+		Limits: events.Limits{
+			Rounds: 20, Tokens: 200_000, Money: events.Dollar / 2, Reserve: events.Dollar / 10, Time: 10 * events.Minute,
+			ToolCalls: 40, Errors: 4, ContextTokens: 96_000, ReplyTokens: 4_096, Queue: 32, ApprovalTime: 60 * events.Minute,
+		},
+		Policy: events.Policy{
+			Ask: []string{"bash"}, Deny: []string{"write_file"}, OnLost: events.LostTell, OnLimit: events.LimitEnd,
+		},
+	}
+}
+
+func agentExamples() []events.Event {
+	return []events.Event{
+		events.AgentCreated{Agent: "billing", Config: exampleConfig()},
+		events.AgentForked{Agent: "billing-2", Parent: "billing", At: 12, Config: exampleConfig()},
+		events.AgentConfigured{Config: exampleConfig()},
+		events.AgentRetired{Reason: "the project ended"},
+		events.AgentQuarantined{Reason: "apply revision 18: unknown event turn.folded version 2", Failures: 5},
+		events.AgentReleased{By: "operator"},
+		events.MessageReceived{
+			Message: "m3", Verb: events.Followup, From: "web",
+			Text: events.Text{Inline: "Correct the total of <invoice 1042> & tell me what was wrong…", Blob: exampleBlob()},
+		},
+		events.MessageDelivered{Turn: "billing/1", Messages: []events.MessageID{"m2", "m3"}},
+	}
+}
+
+func turnExamples() []events.Event {
+	return []events.Event{
+		events.TurnStarted{Turn: "billing/1", Messages: []events.MessageID{"m1"}},
+		events.TurnPaused{Turn: "billing/1", Reason: events.ReasonTokens, Detail: "200,112 of 200,000 tokens are used"},
+		events.TurnResumed{Turn: "billing/1", By: "operator"},
+		events.TurnEnded{
+			Turn: "billing/1", Outcome: events.Stopped, Reason: events.ReasonToolCalls, Detail: "40 of 40 tool calls are used",
+			Rounds: 4, ToolCalls: 40, Usage: events.Usage{Input: 18_204, Output: 911, Cached: 12_288}, Cost: 6_373, Unpriced: true,
+		},
+		events.LoopWarned{Call: "3.1", Tool: "read_file", Count: 3},
+	}
+}
+
+func homeostasisExamples() []events.Event {
+	streak, pressure := 3.0, 0.25
+	return []events.Event{
+		events.RulesAdopted{By: "operator", Rules: []events.Rule{
+			{Name: "repair-first", Measure: "error_streak", AtLeast: &streak, Mode: events.ModeRecover},
+			{Name: "roomy", Measure: "context_pressure", AtMost: &pressure, Mode: events.ModeExecute},
+		}},
+		events.AdviceRequested{Turn: "billing/1"},
+		events.AdviceGiven{Request: exampleAdvice, Mode: events.ModeRecover, Because: []string{"repair-first"}},
+		events.AdviceMissed{Request: exampleAdvice, Mode: events.ModeExecute, Detail: "no answer within 200ms"},
+	}
+}
+
+func modelExamples() []events.Event {
+	return []events.Event{
+		events.ModelRequested{
+			Turn: "billing/1", Round: 2, Attempt: 2, Model: "openai/gpt-5-mini", Context: exampleDigest(), Dropped: 6,
+		},
+		events.ModelReplied{
+			Request: exampleAsk,
+			Text:    events.Text{Inline: "The total adds up to 1,240.00. I will correct the invoice.", Blob: exampleBlob()},
+			Calls: []events.ModelCall{
+				{ID: "call_x1", Tool: "edit_file", Arguments: json.RawMessage(`{"new":"1,240.00","old":"1,204.00","path":"1042.md"}`)},
+				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`)},
+			},
+			Stop: events.StopCalls, Model: "gpt-5-mini-2026-01-31",
+			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048}, Cost: 1_427, Priced: true, Duration: 1_840 * events.Millisecond,
+		},
+		events.ModelFailed{
+			Request: exampleAsk, Class: events.ErrorRateLimited, Detail: "429: slow down", RetryAt: exampleTime + 2*events.Second,
+		},
+	}
+}
+
+func toolExamples() []events.Event {
+	approved := events.HashBytes([]byte(`bash{"command":"make report"}`))
+	return []events.Event{
+		events.ToolRequested{
+			Turn: "billing/1", Call: "2.1", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`),
+		},
+		events.ToolReturned{
+			Request: exampleTool, Call: "2.1", Text: events.Text{Inline: "3 lines\n", Blob: exampleBlob()}, Failed: true,
+			Full: exampleBlob(), Duration: 12 * events.Millisecond,
+		},
+		events.ToolLost{Request: exampleTool, Call: "2.1", Detail: "the host stopped while the command ran"},
+		events.ToolRefused{Call: "2.2", Tool: "write_file", Reason: "the agent's policy denies it"},
+		events.EffectClaimed{Request: exampleTool, Tool: "bash", Host: "books-1"},
+		events.ApprovalRequested{
+			Turn: "billing/1", Call: "2.1", Tool: "bash", Digest: approved, Reason: "the agent's policy asks",
+			Expires: exampleTime + 60*events.Minute,
+		},
+		events.ApprovalGranted{Call: "2.1", Digest: approved, By: "operator"},
+		events.ApprovalDenied{Call: "2.1", By: "operator", Reason: "not on a Friday"},
+		events.ApprovalExpired{Call: "2.1"},
+	}
+}
+
+func walletExamples() []events.Event {
+	return []events.Event{
+		events.WalletOpened{Wallet: "office", Credit: 10 * events.Dollar},
+		events.WalletCredited{Amount: 5 * events.Dollar, By: "operator", Memo: "top-up for March"},
+		events.FundsReserved{Request: exampleReserve, Turn: "billing/1", Amount: events.Dollar / 10},
+		events.FundsRefused{
+			Request: exampleReserve, Turn: "billing/1", Amount: events.Dollar / 10, Available: 40_000, Reason: "not enough is available",
+		},
+		events.FundsSettled{Request: exampleSettle, Turn: "billing/1", Spent: 106_373, Released: -6_373},
+		events.BudgetRequested{Turn: "billing/1", Wallet: "office", Amount: events.Dollar / 10},
+		events.BudgetGranted{Request: exampleReserve, Amount: events.Dollar / 10},
+		events.BudgetRefused{Request: exampleReserve, Available: 40_000, Reason: "not enough is available"},
+		events.SettlementRequested{Turn: "billing/1", Wallet: "office", Spent: 6_373},
+		events.SettlementRecorded{Request: exampleSettle, Released: 93_627},
+	}
+}
