@@ -17,7 +17,6 @@ import (
 	"example.com/life/events"
 )
 
-//nolint:gochecknoglobals // a flag of the tests
 var rewrite = flag.Bool("rewrite", false, "add missing goldens and write sentences.txt; goldens that exist are never changed")
 
 // TestExamplesAreFull holds the examples to covering every kind, with no field left at its zero value: a field that no golden

@@ -236,9 +236,12 @@ func TestEnvelopeNamesItsEvent(t *testing.T) {
 func TestSentencesAreOneLine(t *testing.T) {
 	const evil = "a\nb\x1b[2J\u0085c"
 	for _, event := range []events.Event{
-		events.ToolRefused{Call: "1.1", Tool: evil, Reason: evil}, events.ModelFailed{Class: events.ErrorInvalid, Detail: evil},
-		events.MessageReceived{Message: "m1", From: evil, Text: events.Text{Inline: evil}}, events.AgentReleased{By: evil},
-		events.Unknown{Of: evil, Data: json.RawMessage(evil)}, events.ModelReplied{Calls: []events.ModelCall{{Tool: evil}}},
+		events.ToolRefused{Call: "1.1", Tool: evil, Reason: evil},
+		events.ModelFailed{Class: events.ErrorInvalid, Detail: evil},
+		events.MessageReceived{Message: "m1", From: evil, Text: events.Text{Inline: evil}},
+		events.AgentReleased{By: evil},
+		events.Unknown{Of: evil, Data: json.RawMessage(evil)},
+		events.ModelReplied{Calls: []events.ModelCall{{Tool: evil}}},
 	} {
 		if sentence := event.String(); strings.ContainsFunc(sentence, unicode.IsControl) {
 			t.Errorf("%T says %q, want one line without control characters", event, sentence)

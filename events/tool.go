@@ -58,9 +58,9 @@ type ApprovalGranted struct {
 	By     string `json:"by,omitempty"`
 }
 
-// ApprovalDenied records that a person refused the call.
+// ApprovalDenied records that a person refused the call, or, without a call, refused to let the paused turn go on.
 type ApprovalDenied struct {
-	Call   CallID `json:"call"`
+	Call   CallID `json:"call,omitempty"`
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
@@ -114,6 +114,9 @@ func (e ApprovalGranted) String() string {
 }
 
 func (e ApprovalDenied) String() string {
+	if e.Call == "" {
+		return "the paused turn was refused" + by(e.By) + because(e.Reason)
+	}
 	return sentence("call %s was denied%s%s", e.Call, by(e.By), because(e.Reason))
 }
 

@@ -56,24 +56,22 @@ type Reason string
 // The reasons.
 const (
 	ReasonNone        Reason = ""
-	ReasonUser        Reason = "user"              // cancelled by a person
-	ReasonInterrupt   Reason = "interrupt"         // by a message with the verb interrupt
-	ReasonRounds      Reason = "limit.rounds"      //
-	ReasonTokens      Reason = "limit.tokens"      //
-	ReasonMoney       Reason = "limit.money"       //
-	ReasonTime        Reason = "limit.time"        //
-	ReasonToolCalls   Reason = "limit.tool_calls"  //
-	ReasonErrors      Reason = "limit.errors"      // too many failures in a row
-	ReasonLoop        Reason = "loop"              // the same call five times in a row
-	ReasonReservation Reason = "wallet.refused"    // no reservation, no model call
-	ReasonSleep       Reason = "mode.sleep"        // homeostasis advised sleep
-	ReasonModel       Reason = "model.failed"      //
-	ReasonTruncated   Reason = "model.truncated"   // the reply met its token limit
-	ReasonFiltered    Reason = "model.refused"     // the model declined
-	ReasonLost        Reason = "tool.lost"         // the effect of a call is unknown
-	ReasonDenied      Reason = "denied"            // a person refused to let a paused turn go on
-	ReasonRetired     Reason = "agent.retired"     //
-	ReasonQuarantined Reason = "agent.quarantined" //
+	ReasonUser        Reason = "user"             // cancelled by a person
+	ReasonInterrupt   Reason = "interrupt"        // by a message with the verb interrupt
+	ReasonRounds      Reason = "limit.rounds"     //
+	ReasonTokens      Reason = "limit.tokens"     //
+	ReasonMoney       Reason = "limit.money"      //
+	ReasonTime        Reason = "limit.time"       //
+	ReasonToolCalls   Reason = "limit.tool_calls" //
+	ReasonErrors      Reason = "limit.errors"     // too many failures in a row
+	ReasonLoop        Reason = "loop"             // the same call five times in a row
+	ReasonReservation Reason = "wallet.refused"   // no reservation, no model call
+	ReasonSleep       Reason = "mode.sleep"       // homeostasis advised sleep
+	ReasonModel       Reason = "model.failed"     //
+	ReasonTruncated   Reason = "model.truncated"  // the reply met its token limit
+	ReasonFiltered    Reason = "model.refused"    // the model declined
+	ReasonLost        Reason = "tool.lost"        // the effect of a call is unknown
+	ReasonRetired     Reason = "agent.retired"    //
 )
 
 // Usage counts tokens as the provider reported them.

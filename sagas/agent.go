@@ -1,0 +1,261 @@
+package sagas
+
+import (
+	"slices"
+
+	"example.com/life/events"
+)
+
+// Agent is the fold of one agent's stream: its configuration, its conversation, the messages that wait and the turn that runs.
+type Agent struct {
+	ID           events.AgentID       `json:"id,omitempty"` // empty: not created
+	Config       events.AgentConfig   `json:"config"`
+	Parent       events.AgentID       `json:"parent,omitempty"` // forked from
+	Retired      bool                 `json:"retired,omitempty"`
+	Quarantined  string               `json:"quarantined,omitempty"` // the reason; empty when it is not
+	Revision     events.Revision      `json:"revision"`              // of the latest fact
+	Turns        int                  `json:"turns,omitempty"`       // started
+	Received     int                  `json:"received,omitempty"`    // messages
+	Mode         events.OperatingMode `json:"mode,omitempty"`
+	Waiting      []Waiting            `json:"waiting,omitempty"` // messages in no turn yet, oldest first
+	Conversation Conversation         `json:"conversation"`
+	Turn         Turn                 `json:"turn"`
+	Settling     []AskSettle          `json:"settling,omitempty"` // of turns that have ended
+	Last         *events.TurnEnded    `json:"last,omitempty"`     // the latest turn that ended
+	Accepted     []Accepted           `json:"accepted,omitempty"` // the latest commands, for recognising their retries
+}
+
+// Waiting is a message that no turn has taken in yet.
+type Waiting struct {
+	ID   events.MessageID `json:"id"`
+	Verb events.Verb      `json:"verb"`
+	Text events.Text      `json:"message"`
+}
+
+// Accepted remembers a command.
+type Accepted struct {
+	ID          events.CommandID `json:"id"`
+	Revision    events.Revision  `json:"revision"` // of its first event
+	Fingerprint string           `json:"fingerprint"`
+}
+
+// acceptedWindow is how many of an agent's latest commands are recognised when they are sent again.
+const acceptedWindow = 256
+
+// NewAgent returns an agent to which nothing has happened.
+func NewAgent() Agent { return Agent{Revision: events.NoRevision} }
+
+// decision is the scratch pad of one Decide: the events so far, and the agent as they leave it.
+type decision struct {
+	agent  Agent
+	at     events.Micros
+	events []events.Event
+}
+
+// record adds an event to the decision.
+func (d *decision) record(event events.Event) {
+	d.events = append(d.events, event)
+	d.agent = d.agent.Apply(Fact{Event: event, Revision: d.agent.Revision + 1, Time: d.at})
+}
+
+// Decide implements [Saga].
+func (a Agent) Decide(command Command) ([]events.Event, error) {
+	if err := a.admit(command); err != nil {
+		return nil, err
+	}
+	d := &decision{agent: a, at: command.Metadata().At}
+	d.agent.Turn.Calls = slices.Clone(a.Turn.Calls) // the only memory that Apply changes in place
+	if err := d.decide(command); err != nil {
+		return nil, err
+	}
+	return d.events, nil
+}
+
+// decide is the table of contents: lives, messages, and then the turn in its order.
+func (d *decision) decide(command Command) error {
+	switch c := command.(type) {
+	case Create:
+		return d.create(c)
+	case Configure:
+		return d.configure(c)
+	case Retire:
+		return d.retire(c)
+	case Quarantine:
+		return d.quarantine(c)
+	case Release:
+		return d.release(c)
+	case Send:
+		return d.send(c)
+	case Advised:
+		return d.advised(c)
+	case Unadvised:
+		return d.unadvised(c)
+	case Reserved:
+		return d.reserved(c)
+	case Unreserved:
+		return d.unreserved(c)
+	case Replied:
+		return d.replied(c)
+	case Unreplied:
+		return d.unreplied(c)
+	case Approve:
+		return d.approve(c)
+	case Deny:
+		return d.deny(c)
+	case Returned:
+		return d.returned(c)
+	case Lost:
+		return d.lost(c)
+	case Cancel:
+		return d.cancel(c)
+	case Settled:
+		return d.settled(c)
+	case Woke:
+		return d.woke()
+	case Recovered:
+		return d.recovered()
+	}
+	return refuse(RefusedInvalid, "an agent cannot decide %T", command)
+}
+
+// admit checks what holds for every command: the agent exists, is not retired, and has not accepted the command before.
+func (a *Agent) admit(command Command) error {
+	id := command.Metadata().ID
+	if i := slices.IndexFunc(a.Accepted, func(known Accepted) bool { return known.ID == id }); i >= 0 {
+		if a.Accepted[i].Fingerprint != fingerprintCommand(command) {
+			return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
+		}
+		return &Duplicate{Revision: a.Accepted[i].Revision}
+	}
+	if _, creating := command.(Create); creating {
+		return nil
+	}
+	if a.ID == "" {
+		return refuse(RefusedMissing, "the agent does not exist: create it first")
+	}
+	if _, settling := command.(Settled); a.Retired && !settling {
+		return refuse(RefusedState, "agent %s is retired", a.ID)
+	}
+	if _, releasing := command.(Release); a.Quarantined != "" && external(id) && !releasing {
+		return refuse(RefusedState, "agent %s is quarantined (%s): release it first", a.ID, a.Quarantined)
+	}
+	return nil
+}
+
+// awake reports whether the agent may start a turn.
+func (a *Agent) awake() bool { return !a.Retired && a.Quarantined == "" }
+
+// mode is the operating mode; before any advice an agent explores.
+func (a *Agent) mode() events.OperatingMode {
+	if a.Mode == "" {
+		return events.ModeExplore
+	}
+	return a.Mode
+}
+
+func (d *decision) create(c Create) error {
+	if d.agent.ID != "" {
+		return refuse(RefusedExists, "agent %s exists already", d.agent.ID)
+	}
+	if err := c.Agent.Validate(); err != nil {
+		return refuse(RefusedInvalid, "%v", err)
+	}
+	if err := ValidateConfig(c.Config); err != nil {
+		return err
+	}
+	d.record(events.AgentCreated{Agent: c.Agent, Config: c.Config})
+	return nil
+}
+
+func (d *decision) configure(c Configure) error {
+	if err := ValidateConfig(c.Config); err != nil {
+		return err
+	}
+	d.record(events.AgentConfigured{Config: c.Config})
+	return nil
+}
+
+// retire ends the running turn, and the agent accepts nothing more.
+func (d *decision) retire(c Retire) error {
+	d.record(events.AgentRetired{Reason: c.Reason})
+	if d.agent.Turn.ID != "" {
+		d.end(events.Cancelled, events.ReasonRetired, "")
+	}
+	return nil
+}
+
+// quarantine keeps everything as it is, and nothing is sent until the agent is released.
+func (d *decision) quarantine(c Quarantine) error {
+	if d.agent.Quarantined != "" {
+		return ErrStale
+	}
+	d.record(events.AgentQuarantined{Reason: c.Reason, Failures: c.Failures})
+	return nil
+}
+
+func (d *decision) release(c Release) error {
+	if d.agent.Quarantined == "" {
+		return refuse(RefusedState, "agent %s is not quarantined", d.agent.ID)
+	}
+	d.record(events.AgentReleased{By: c.By})
+	d.proceed()
+	return nil
+}
+
+// send accepts a message. What it does to a running turn is its verb's business; without one it starts a turn.
+func (d *decision) send(c Send) error {
+	switch c.Verb {
+	case events.Collect, events.Followup, events.Steer, events.Interrupt:
+	default:
+		return refuse(RefusedInvalid, "verb %q is not collect, followup, steer or interrupt", c.Verb)
+	}
+	if c.Text.Inline == "" && c.Text.Blob == nil {
+		return refuse(RefusedInvalid, "the message is empty")
+	}
+	if limit := withDefaults(d.agent.Config.Limits).Queue; len(d.agent.Waiting) >= limit {
+		return refuse(RefusedQueue, "%d messages wait for agent %s, and no more than that may: try again later", limit, d.agent.ID)
+	}
+	d.record(events.MessageReceived{Message: messageID(d.agent.Received + 1), Verb: c.Verb, From: c.From, Text: c.Text})
+	switch {
+	case d.agent.Turn.ID == "":
+		d.begin(d.agent.nextMessages())
+	case c.Verb == events.Interrupt:
+		d.end(events.Cancelled, events.ReasonInterrupt, "")
+	}
+	return nil
+}
+
+// nextMessages chooses what the next turn begins with: an interrupt alone, else the oldest; a message to collect, or to steer a
+// turn that is over, brings all others of its kind along.
+func (a *Agent) nextMessages() []events.MessageID {
+	if len(a.Waiting) == 0 {
+		return nil
+	}
+	if interrupts := a.waiting(events.Interrupt); len(interrupts) > 0 {
+		return interrupts[:1]
+	}
+	if a.Waiting[0].Verb == events.Followup {
+		return []events.MessageID{a.Waiting[0].ID}
+	}
+	return a.waiting(events.Collect, events.Steer)
+}
+
+// waiting returns the waiting messages with one of the verbs, oldest first.
+func (a *Agent) waiting(verbs ...events.Verb) []events.MessageID {
+	var ids []events.MessageID
+	for i := range a.Waiting {
+		if slices.Contains(verbs, a.Waiting[i].Verb) {
+			ids = append(ids, a.Waiting[i].ID)
+		}
+	}
+	return ids
+}
+
+// settled notes that the wallet has what it needs from a turn that ended.
+func (d *decision) settled(c Settled) error {
+	if !slices.ContainsFunc(d.agent.Settling, func(s AskSettle) bool { return s.ID == c.Request }) {
+		return ErrStale
+	}
+	d.record(events.SettlementRecorded{Request: c.Request, Released: c.Released})
+	return nil
+}

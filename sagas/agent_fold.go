@@ -1,0 +1,259 @@
+package sagas
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/life/events"
+)
+
+// Apply implements [Saga].
+func (a Agent) Apply(fact Fact) Agent {
+	a.Revision = fact.Revision
+	if external(fact.Command) && (len(a.Accepted) == 0 || a.Accepted[len(a.Accepted)-1].ID != fact.Command) {
+		a.accept(fact)
+	}
+	switch e := fact.Event.(type) {
+	case events.AgentCreated:
+		a.ID, a.Config = e.Agent, e.Config
+	case events.AgentForked:
+		a.ID, a.Config, a.Parent = e.Agent, e.Config, e.Parent
+	case events.AgentConfigured:
+		a.Config = e.Config
+	case events.AgentRetired:
+		a.Retired = true
+	case events.AgentQuarantined:
+		a.Quarantined = e.Reason
+	case events.AgentReleased:
+		a.Quarantined = ""
+	case events.MessageReceived:
+		a.Received++
+		a.Waiting = append(a.Waiting, Waiting{ID: e.Message, Verb: e.Verb, Text: e.Text})
+	case events.MessageDelivered:
+		a.closeRound(false) // answers stand right after their calls, what people say comes after
+		a.takeIn(e.Messages)
+	case events.TurnStarted:
+		a.Turns++
+		a.Turn = Turn{ID: e.Turn, Number: a.Turns, Config: a.Config, Limits: withDefaults(a.Config.Limits), Started: fact.Time}
+		a.takeIn(e.Messages)
+	case events.TurnEnded:
+		a.closeRound(true)
+		a.Turn = Turn{}
+		a.Last = &e
+		a.Conversation = a.Conversation.forget(withDefaults(a.Config.Limits).ContextTokens * bytesPerToken)
+	case events.AdviceGiven:
+		a.Mode = e.Mode
+		a.Turn.Advice = ""
+	case events.AdviceMissed:
+		a.Turn.Advice = ""
+	case events.SettlementRequested:
+		a.Settling = append(slices.Clip(a.Settling), AskSettle{
+			Outstanding: a.outstanding(fact), Wallet: e.Wallet, Turn: e.Turn, Spent: e.Spent,
+		})
+	case events.SettlementRecorded:
+		a.Settling = without(a.Settling, func(s AskSettle) bool { return s.ID == e.Request })
+	default:
+		a.applyTurn(fact)
+	}
+	return a
+}
+
+// applyTurn folds what happens within a turn. It is only ever called on Apply's own copy.
+func (a *Agent) applyTurn(fact Fact) {
+	t := &a.Turn
+	request := events.RequestID("")
+	if a.ID != "" {
+		request = a.outstanding(fact).ID
+	}
+	switch e := fact.Event.(type) {
+	case events.AdviceRequested:
+		t.Advice, t.AdvisedAt = request, t.ErrorStreak
+	case events.BudgetRequested:
+		t.Budget, t.Requested = request, e.Amount
+	case events.BudgetGranted:
+		t.Budget, t.Requested = "", 0
+		t.Held += e.Amount
+	case events.BudgetRefused:
+		t.Budget, t.Requested = "", 0
+	case events.ModelRequested:
+		a.closeRound(false)
+		t.Model, t.RetryAt = request, 0
+		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
+	case events.ModelReplied:
+		a.applyReply(e)
+	case events.ModelFailed:
+		t.Model, t.RetryAt = "", e.RetryAt
+		t.ErrorStreak++
+	case events.LoopWarned:
+		t.update(e.Call, func(c *Call) { c.Warned = true })
+	case events.ApprovalRequested:
+		t.Approvals++
+		t.update(e.Call, func(c *Call) { c.Stage, c.Expires, c.Request = CallWaiting, e.Expires, "" })
+	case events.ToolRequested:
+		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost = CallSent, request, 0, false })
+	case events.ToolLost:
+		t.update(e.Call, func(c *Call) { c.Lost = true })
+		t.ErrorStreak++
+	case events.ToolReturned:
+		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
+		t.count(e.Failed)
+	case events.ToolRefused:
+		t.update(e.Call, func(c *Call) {
+			c.Stage, c.Text, c.Failed = CallAnswered, events.Text{Inline: "refused: " + e.Reason}, true
+		})
+		t.count(true)
+	case events.TurnPaused:
+		t.Paused = e.Reason
+	case events.TurnResumed:
+		t.grantAgain()
+		t.Paused = ""
+	}
+	t.clock(fact.Time)
+}
+
+// applyReply adds the model's reply to the conversation and opens its calls.
+func (a *Agent) applyReply(e events.ModelReplied) {
+	t := &a.Turn
+	t.Model = ""
+	t.Usage = t.Usage.Plus(e.Usage)
+	t.Cost += e.Cost
+	t.LastCost = max(t.LastCost, e.Cost)
+	t.Unpriced = t.Unpriced || !e.Priced
+	t.ToolCalls += len(e.Calls)
+	t.Answer = e.Text
+	t.Calls = make([]Call, len(e.Calls))
+	for i, c := range e.Calls {
+		digest := CallDigest(c.Tool, c.Arguments)
+		if digest != t.LastCall {
+			t.LastCall, t.Repeats = digest, 0
+		}
+		t.Repeats++
+		t.Calls[i] = Call{
+			ID: events.NewCallID(t.Round, i+1), Provider: c.ID, Tool: c.Tool, Arguments: c.Arguments,
+			Digest: digest, Repeats: t.Repeats,
+		}
+		if granted, ok := grant(&t.Config, c.Tool); ok {
+			t.Risk = max(t.Risk, granted.Risk)
+			if granted.Risk >= events.RiskMedium {
+				t.Effects++
+			}
+		}
+	}
+	if len(e.Calls) == 0 {
+		t.ErrorStreak = 0
+		t.Calls = nil
+	}
+	a.Conversation = a.Conversation.add(Message{Role: RoleAssistant, Text: e.Text, Calls: e.Calls})
+}
+
+// closeRound adds the results of the round to the conversation, in the order of the calls. Providers want an answer for every
+// call, so a turn that is cut off answers the open ones too.
+func (a *Agent) closeRound(cutOff bool) {
+	for i := range a.Turn.Calls {
+		call := &a.Turn.Calls[i]
+		m := Message{Role: RoleTool, CallID: call.Provider, Tool: call.Tool, Text: call.Text, Failed: call.Failed}
+		if call.Stage != CallAnswered {
+			if !cutOff {
+				return // never so: the model is asked again only when every call is answered
+			}
+			m.Text, m.Failed = events.Text{Inline: "the turn ended before this call answered"}, true
+		}
+		if call.Warned {
+			m.Text.Inline += "\n\n[You have made this same call " + strconv.Itoa(call.Repeats) +
+				" times in a row with the same arguments. The answer will not change: do something else. At " +
+				strconv.Itoa(loopEnd) + " the turn is stopped.]"
+		}
+		a.Conversation = a.Conversation.add(m)
+	}
+	a.Turn.Calls = nil
+}
+
+// takeIn moves waiting messages into the conversation.
+func (a *Agent) takeIn(ids []events.MessageID) {
+	for _, w := range a.Waiting {
+		if slices.Contains(ids, w.ID) {
+			a.Conversation = a.Conversation.add(Message{Role: RoleUser, Text: w.Text})
+		}
+	}
+	a.Waiting = without(a.Waiting, func(w Waiting) bool { return slices.Contains(ids, w.ID) })
+}
+
+// clock keeps the time that the turn waits for a person, which its time limit does not count.
+func (t *Turn) clock(now events.Micros) {
+	switch blocked := t.blocked(); {
+	case blocked && t.WaitingAt == 0:
+		t.WaitingAt = now
+	case !blocked && t.WaitingAt != 0:
+		t.Waited += now - t.WaitingAt
+		t.WaitingAt = 0
+	}
+}
+
+// grantAgain raises the limit at which the turn paused by what the configuration says.
+func (t *Turn) grantAgain() {
+	base := withDefaults(t.Config.Limits)
+	switch t.Paused {
+	case events.ReasonTokens:
+		t.Limits.Tokens += base.Tokens
+	case events.ReasonMoney:
+		t.Limits.Money += base.Money
+	case events.ReasonSleep:
+		t.Awake = true
+	default: // wallet.refused: the wallet is asked again
+	}
+}
+
+// count notes how a call went. Progress follows the latest calls most.
+func (t *Turn) count(failed bool) {
+	if failed {
+		t.Failures++
+		t.ErrorStreak++
+		t.Progress -= t.Progress / 4
+		return
+	}
+	t.ErrorStreak = 0
+	t.Progress += (1 - t.Progress) / 4
+}
+
+func (t *Turn) update(id events.CallID, change func(*Call)) {
+	for i := range t.Calls {
+		if t.Calls[i].ID == id {
+			change(&t.Calls[i])
+		}
+	}
+}
+
+// outstanding names the request that a fact records.
+func (a *Agent) outstanding(fact Fact) Outstanding {
+	return Outstanding{ID: events.RequestID(events.NewRef(events.AgentStream(a.ID), fact.Revision))}
+}
+
+// accept remembers a command from outside. It is only ever called on Apply's own copy.
+func (a *Agent) accept(fact Fact) {
+	known := Accepted{ID: fact.Command, Revision: fact.Revision, Fingerprint: fingerprintEvent(fact.Event)}
+	if len(a.Accepted) >= 2*acceptedWindow { // moved once in many commands, not for each
+		a.Accepted = slices.Clone(a.Accepted[len(a.Accepted)-acceptedWindow:])
+	}
+	a.Accepted = append(a.Accepted, known)
+}
+
+// external reports whether a command came from outside the host.
+func external(id events.CommandID) bool {
+	return id != "" && !strings.HasPrefix(string(id), InternalPrefix)
+}
+
+func messageID(number int) events.MessageID {
+	return events.MessageID("m" + strconv.Itoa(number))
+}
+
+// without returns a new slice, leaving the old one as it is for whoever still holds it.
+func without[T any](from []T, unwanted func(T) bool) []T {
+	var kept []T
+	for _, item := range from {
+		if !unwanted(item) {
+			kept = append(kept, item)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,123 @@
+package sagas
+
+import (
+	"encoding/binary"
+
+	"example.com/life/events"
+)
+
+// Ready implements [Saga].
+func (a Agent) Ready() []Request {
+	var ready []Request
+	for _, settling := range a.Settling {
+		ready = append(ready, settling)
+	}
+	t := &a.Turn
+	if t.ID == "" || a.Quarantined != "" {
+		return ready
+	}
+	if t.Advice != "" {
+		ready = append(ready, AskAdvice{Outstanding: Outstanding{t.Advice}, Tenant: t.Config.Tenant, Turn: t.ID, Vector: a.Vector(), Mode: a.mode()})
+	}
+	if t.Budget != "" {
+		ready = append(ready, AskReserve{Outstanding: Outstanding{t.Budget}, Wallet: t.Config.Wallet, Turn: t.ID, Amount: t.Requested})
+	}
+	if t.Model != "" {
+		ready = append(ready, a.askModel())
+	}
+	for i := range t.Calls {
+		if call := &t.Calls[i]; call.Stage == CallSent {
+			granted, _ := grant(&t.Config, call.Tool)
+			ready = append(ready, AskTool{
+				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments,
+				Workspace: t.Config.Workspace, Repeatable: granted.Repeatable,
+			})
+		}
+	}
+	if at := t.wake(); at != 0 {
+		ready = append(ready, Wake{At: at})
+	}
+	return ready
+}
+
+func (a *Agent) askModel() AskModel {
+	t := &a.Turn
+	messages, _ := a.Conversation.window(t.Limits.ContextTokens * bytesPerToken)
+	return AskModel{
+		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Config.Model, System: a.system(),
+		Messages: messages, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
+	}
+}
+
+// system is the system prompt: the agent's own, and what its operating mode asks of it.
+func (a *Agent) system() string {
+	hint := ""
+	switch a.mode() {
+	case events.ModeVerify:
+		hint = "Operating mode: verify. Check what has been done before you do more."
+	case events.ModeRecover:
+		hint = "Operating mode: recover. Recent steps failed. Take smaller steps and repair what is broken first."
+	case events.ModeAskHuman:
+		hint = "Operating mode: ask_human. Calls that change something wait for a person. Say what you need and why."
+	case events.ModeExplore, events.ModeExecute, events.ModeSleep:
+		return a.Turn.Config.Prompt
+	}
+	if a.Turn.Config.Prompt == "" {
+		return hint
+	}
+	return a.Turn.Config.Prompt + "\n\n" + hint
+}
+
+// context digests the request that would be sent now, and says how many messages the window leaves out. The conversation's
+// own digest stands for its messages, so that the cost does not grow with it.
+func (a *Agent) context() (digest events.Digest, dropped int) {
+	t := &a.Turn
+	next := a.Conversation
+	if len(t.Calls) > 0 { // the round's results join the conversation with the request
+		closed := *a
+		closed.closeRound(false)
+		next = closed.Conversation
+	}
+	_, dropped = next.window(t.Limits.ContextTokens * bytesPerToken)
+	dropped += next.Dropped
+	b := make([]byte, 0, 256)
+	b = appendField(b, t.Config.Model)
+	b = appendField(b, a.system())
+	for i := range t.Config.Tools {
+		b = appendField(b, t.Config.Tools[i].Name)
+	}
+	b = binary.AppendVarint(b, t.Limits.ReplyTokens)
+	b = binary.AppendVarint(b, int64(dropped))
+	return next.Chain.Next("context", b), dropped
+}
+
+// Vector is the agent's state as homeostasis sees it.
+func (a Agent) Vector() events.AgentStateVector {
+	t := &a.Turn
+	share := func(n, of int) float64 {
+		if of == 0 {
+			return 0
+		}
+		return min(1, float64(n)/float64(of))
+	}
+	pressure := 0.0
+	if size := t.Limits.ContextTokens * bytesPerToken; size > 0 {
+		pressure = min(1, float64(a.Conversation.Bytes)/float64(size))
+	}
+	return events.AgentStateVector{
+		Progress:    t.Progress,
+		Uncertainty: share(t.Failures, t.ToolCalls),
+		Risk:        t.Risk,
+		Budget: events.Budget{
+			Tokens:    t.Limits.Tokens - t.Usage.Total(),
+			Money:     t.Limits.Money - t.Cost,
+			Time:      t.Limits.Time,
+			ToolCalls: t.Limits.ToolCalls - t.ToolCalls,
+			Errors:    t.Limits.Errors - t.ErrorStreak,
+		},
+		ErrorStreak:        t.ErrorStreak,
+		ContextPressure:    pressure,
+		SideEffectPressure: share(t.Effects, t.ToolCalls),
+		HumanDependency:    share(t.Approvals, t.ToolCalls),
+	}
+}

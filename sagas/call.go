@@ -1,0 +1,234 @@
+package sagas
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.com/life/events"
+)
+
+// Call is one tool call of the running round.
+type Call struct {
+	ID        events.CallID    `json:"id"`
+	Provider  string           `json:"provider"` // the provider's own id
+	Tool      string           `json:"tool"`
+	Arguments json.RawMessage  `json:"arguments"`
+	Stage     CallStage        `json:"stage"`
+	Request   events.RequestID `json:"request,omitempty"` // while sent
+	Digest    string           `json:"digest"`            // of tool and arguments
+	Repeats   int              `json:"repeats"`           // how often this call came in a row, this one included
+	Expires   events.Micros    `json:"expires,omitempty"` // while waiting for a person
+	Lost      bool             `json:"lost,omitempty"`    // it was cut off and its effect is unknown
+	Text      events.Text      `json:"result"`            // once answered
+	Failed    bool             `json:"failed,omitempty"`
+	Warned    bool             `json:"warned,omitempty"` // the model is told that it repeats itself
+}
+
+// CallStage is how far a call has come.
+type CallStage string
+
+// The stages of a call.
+const (
+	CallNew      CallStage = ""         // asked for by the model
+	CallWaiting  CallStage = "waiting"  // for a person
+	CallSent     CallStage = "sent"     // to the tool
+	CallAnswered CallStage = "answered" // returned, refused, or lost and told
+)
+
+// Loops: the same tool with the same arguments this often in a row.
+const (
+	loopWarning = 3
+	loopEnd     = 5
+)
+
+// judgeCalls sends each call of the latest reply, has it wait for a person, or refuses it.
+func (d *decision) judgeCalls() {
+	t := &d.agent.Turn
+	if t.ToolCalls > t.Limits.ToolCalls {
+		d.end(events.Stopped, events.ReasonToolCalls, fmt.Sprintf("the reply asked for call %d of at most %d", t.ToolCalls, t.Limits.ToolCalls))
+		return
+	}
+	for _, call := range slices.Clone(t.Calls) {
+		if call.Repeats >= loopEnd {
+			d.end(events.Stopped, events.ReasonLoop,
+				fmt.Sprintf("%s was called %d times in a row with the same arguments", call.Tool, call.Repeats))
+			return
+		}
+		if call.Repeats == loopWarning {
+			d.record(events.LoopWarned{Call: call.ID, Tool: call.Tool, Count: call.Repeats})
+		}
+		d.judgeCall(&call)
+	}
+}
+
+// judgeCall applies the policy to one call: deny is stronger than ask, ask than allow.
+func (d *decision) judgeCall(call *Call) {
+	t := &d.agent.Turn
+	granted, ok := grant(&t.Config, call.Tool)
+	switch {
+	case !ok:
+		d.refuseCall(call.ID, call.Tool, "there is no such tool; the tools are: "+strings.Join(toolNames(&t.Config), ", "))
+	case call.Arguments[0] != '{':
+		d.refuseCall(call.ID, call.Tool, "the arguments are not a JSON object")
+	case matches(t.Config.Policy.Deny, call.Tool):
+		d.refuseCall(call.ID, call.Tool, "the policy denies this tool")
+	case matches(t.Config.Policy.Ask, call.Tool):
+		d.requestApproval(call, "the policy asks for approval of "+call.Tool)
+	case d.agent.Mode == events.ModeAskHuman && granted.Risk >= events.RiskMedium:
+		d.requestApproval(call, "in mode ask_human, calls that change something need approval")
+	default:
+		d.sendCall(call)
+	}
+}
+
+func (d *decision) sendCall(call *Call) {
+	d.record(events.ToolRequested{Turn: d.agent.Turn.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments})
+}
+
+func (d *decision) refuseCall(id events.CallID, tool, reason string) {
+	d.record(events.ToolRefused{Call: id, Tool: tool, Reason: reason})
+}
+
+func (d *decision) requestApproval(call *Call, reason string) {
+	d.record(events.ApprovalRequested{
+		Turn: d.agent.Turn.ID, Call: call.ID, Tool: call.Tool, Digest: call.Digest, Reason: reason,
+		Expires: d.at + d.agent.Turn.Limits.ApprovalTime,
+	})
+}
+
+// returned records what a call gave back.
+func (d *decision) returned(c Returned) error {
+	if call := d.agent.Turn.sent(c.Request); call == nil || call.ID != c.Call {
+		return ErrStale
+	}
+	d.record(events.ToolReturned{Request: c.Request, Call: c.Call, Text: c.Text, Full: c.Full, Failed: c.Failed, Duration: c.Duration})
+	d.proceed()
+	return nil
+}
+
+// lost applies the agent's policy to a call whose effect is unknown. It is never repeated silently.
+func (d *decision) lost(c Lost) error {
+	call := d.agent.Turn.sent(c.Request)
+	if call == nil || call.ID != c.Call {
+		return ErrStale
+	}
+	d.record(events.ToolLost{Request: c.Request, Call: c.Call, Detail: c.Detail})
+	switch d.agent.Turn.Config.Policy.OnLost {
+	case events.LostEnd:
+		d.end(events.Stopped, events.ReasonLost, c.Detail)
+	case events.LostTell:
+		d.refuseCall(c.Call, call.Tool, lostText)
+		d.proceed()
+	case events.LostAsk, "":
+		d.requestApproval(call,
+			"its effect is unknown because the host stopped while it ran: approve runs it again, deny tells the model")
+	}
+	return nil
+}
+
+const lostText = "the host stopped while this call ran: whether it took effect is unknown; check before you repeat it"
+
+// approve runs exactly what was asked for, once.
+func (d *decision) approve(c Approve) error {
+	if c.Call == "" {
+		return d.resume(c)
+	}
+	call := d.agent.Turn.call(c.Call)
+	if call == nil || call.Stage != CallWaiting {
+		return refuse(RefusedState, "call %s of %s does not wait for approval", c.Call, d.agent.ID)
+	}
+	if c.Digest != "" && c.Digest != call.Digest {
+		return refuse(RefusedMismatch, "call %s waits with arguments %s, not with those approved", c.Call, call.Digest)
+	}
+	d.record(events.ApprovalGranted{Call: c.Call, Digest: call.Digest, By: c.By})
+	d.sendCall(call)
+	return nil
+}
+
+// deny refuses a waiting call, or ends a paused turn.
+func (d *decision) deny(c Deny) error {
+	t := &d.agent.Turn
+	if c.Call == "" {
+		if t.Paused == "" {
+			return refuse(RefusedState, "no turn of %s is paused", d.agent.ID)
+		}
+		reason := t.Paused
+		d.record(events.ApprovalDenied{By: c.By, Reason: c.Reason})
+		d.end(events.Stopped, reason, "a person refused to let it go on"+because(c.Reason))
+		return nil
+	}
+	call := t.call(c.Call)
+	if call == nil || call.Stage != CallWaiting {
+		return refuse(RefusedState, "call %s of %s does not wait for approval", c.Call, d.agent.ID)
+	}
+	d.record(events.ApprovalDenied{Call: c.Call, By: c.By, Reason: c.Reason})
+	if call.Lost {
+		d.refuseCall(c.Call, call.Tool, lostText)
+	} else {
+		d.refuseCall(c.Call, call.Tool, "a person denied it"+because(c.Reason))
+	}
+	d.proceed()
+	return nil
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// call returns the call of this round with that id, or nil.
+func (t *Turn) call(id events.CallID) *Call {
+	i := slices.IndexFunc(t.Calls, func(c Call) bool { return c.ID == id })
+	if i < 0 {
+		return nil
+	}
+	call := t.Calls[i]
+	return &call
+}
+
+// sent returns the call that a request sent, or nil.
+func (t *Turn) sent(request events.RequestID) *Call {
+	i := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent && c.Request == request })
+	if i < 0 {
+		return nil
+	}
+	call := t.Calls[i]
+	return &call
+}
+
+// canonicalCalls rewrites the arguments of calls as canonical JSON, or as a JSON string holding what was no JSON object.
+func canonicalCalls(calls []events.ModelCall) []events.ModelCall {
+	if len(calls) == 0 {
+		return nil
+	}
+	canonical := make([]events.ModelCall, len(calls))
+	for i, call := range calls {
+		arguments, err := Canonical(call.Arguments)
+		if err != nil {
+			arguments = quoted(call.Arguments)
+		}
+		canonical[i] = events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: arguments}
+	}
+	return canonical
+}
+
+// quoted keeps what is no JSON object as a JSON string; what already is one stays as it is.
+func quoted(raw json.RawMessage) json.RawMessage {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		text = string(raw)
+	}
+	encoded, err := json.Marshal(text)
+	if err != nil { // strings always encode; invalid UTF-8 is replaced
+		return json.RawMessage(`""`)
+	}
+	return encoded
+}
+
+func matches(tools []string, tool string) bool {
+	return slices.Contains(tools, tool) || slices.Contains(tools, "*")
+}

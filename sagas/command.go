@@ -1,0 +1,236 @@
+package sagas
+
+import (
+	"example.com/life/events"
+)
+
+// Commands to an agent from outside.
+type (
+	// Create makes an agent; it is the first command of its stream.
+	Create struct {
+		Meta
+		Agent  events.AgentID
+		Config events.AgentConfig
+	}
+	// Configure replaces the configuration, from the next turn on.
+	Configure struct {
+		Meta
+		Config events.AgentConfig
+	}
+	// Send gives the agent a message.
+	Send struct {
+		Meta
+		Verb events.Verb
+		From string
+		Text events.Text
+	}
+	// Cancel stops the running turn.
+	Cancel struct {
+		Meta
+		Turn events.TurnID // empty: whichever runs
+		By   string
+	}
+	// Approve lets a waiting call run, or a paused turn go on when Call is empty.
+	Approve struct {
+		Meta
+		Call   events.CallID
+		Digest string // if set, only these arguments are approved
+		By     string
+	}
+	// Deny refuses a waiting call, or ends a paused turn when Call is empty.
+	Deny struct {
+		Meta
+		Call   events.CallID
+		By     string
+		Reason string
+	}
+	// Retire ends the agent's life.
+	Retire struct {
+		Meta
+		Reason string
+	}
+	// Quarantine stops an agent that keeps failing.
+	Quarantine struct {
+		Meta
+		Reason   string
+		Failures int
+	}
+	// Release lets a quarantined agent go on.
+	Release struct {
+		Meta
+		By string
+	}
+)
+
+// Answers to an agent's requests, and its clock.
+type (
+	// Advised answers AskAdvice.
+	Advised struct {
+		Meta
+		Request events.RequestID
+		Mode    events.OperatingMode
+		Because []string
+	}
+	// Unadvised says that no advice came in time.
+	Unadvised struct {
+		Meta
+		Request events.RequestID
+		Detail  string
+	}
+	// Reserved answers AskReserve.
+	Reserved struct {
+		Meta
+		Request events.RequestID
+		Amount  events.Money
+	}
+	// Unreserved answers AskReserve: the wallet refused, or could not be asked.
+	Unreserved struct {
+		Meta
+		Request   events.RequestID
+		Available events.Money
+		Reason    string
+	}
+	// Replied answers AskModel.
+	Replied struct {
+		Meta
+		Request  events.RequestID
+		Text     events.Text
+		Calls    []events.ModelCall
+		Stop     events.StopReason
+		Model    string
+		Usage    events.Usage
+		Cost     events.Money
+		Priced   bool
+		Duration events.Micros
+	}
+	// Unreplied answers AskModel: the attempt failed.
+	Unreplied struct {
+		Meta
+		Request    events.RequestID
+		Class      events.ErrorClass
+		Detail     string
+		RetryAfter events.Micros // what the provider asked for; 0 when it said nothing
+	}
+	// Returned answers AskTool.
+	Returned struct {
+		Meta
+		Request  events.RequestID
+		Call     events.CallID
+		Text     events.Text
+		Full     *events.BlobRef
+		Failed   bool
+		Duration events.Micros
+	}
+	// Lost answers AskTool: the call's effect was begun before, cannot be repeated, and its result is unknown.
+	Lost struct {
+		Meta
+		Request events.RequestID
+		Call    events.CallID
+		Detail  string
+	}
+	// Settled answers AskSettle.
+	Settled struct {
+		Meta
+		Request  events.RequestID
+		Released events.Money
+	}
+	// Woke says that the time of a Wake has come.
+	Woke struct {
+		Meta
+	}
+	// Recovered says that the agent was brought back from its history. A model call that was under way is asked again.
+	Recovered struct {
+		Meta
+	}
+)
+
+// Requests of an agent.
+type (
+	// AskAdvice asks homeostasis for an operating mode. It is advisory: without an answer in time the turn goes on.
+	AskAdvice struct {
+		Outstanding
+		Tenant events.TenantID
+		Turn   events.TurnID
+		Vector events.AgentStateVector
+		Mode   events.OperatingMode // the last one
+	}
+	// AskReserve asks the wallet to set money aside. It fails closed: no reservation, no model call.
+	AskReserve struct {
+		Outstanding
+		Wallet events.WalletID
+		Turn   events.TurnID
+		Amount events.Money
+	}
+	// AskModel asks the provider for the next reply.
+	AskModel struct {
+		Outstanding
+		Turn     events.TurnID
+		Round    int
+		Model    string
+		System   string
+		Messages []Message // shared with the saga: read only
+		Tools    []string
+		Reply    int64 // most tokens of the reply
+		Context  events.Digest
+	}
+	// AskTool runs a call.
+	AskTool struct {
+		Outstanding
+		Turn       events.TurnID
+		Call       events.CallID
+		Tool       string
+		Arguments  []byte // canonical JSON
+		Workspace  string
+		Repeatable bool
+	}
+	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.
+	AskSettle struct {
+		Outstanding
+		Wallet events.WalletID
+		Turn   events.TurnID
+		Spent  events.Money
+	}
+	// Wake asks for Woke at a time: a retry, an approval's expiry, or the turn's time limit, whichever is first.
+	Wake struct {
+		Outstanding
+		At events.Micros
+	}
+)
+
+// Commands to a wallet.
+type (
+	// OpenWallet makes a wallet; it is the first command of its stream.
+	OpenWallet struct {
+		Meta
+		Wallet events.WalletID
+		Credit events.Money
+	}
+	// Credit adds money.
+	Credit struct {
+		Meta
+		Amount events.Money
+		By     string
+		Memo   string
+	}
+	// Reserve sets money aside for a turn.
+	Reserve struct {
+		Meta
+		Request events.RequestID
+		Turn    events.TurnID
+		Amount  events.Money
+	}
+	// Settle ends a turn's reservations.
+	Settle struct {
+		Meta
+		Request events.RequestID
+		Turn    events.TurnID
+		Spent   events.Money
+	}
+)
+
+// Adopt replaces a tenant's homeostasis rules.
+type Adopt struct {
+	Meta
+	Rules []events.Rule
+	By    string
+}

@@ -1,0 +1,111 @@
+package sagas
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"example.com/life/events"
+)
+
+// Conversation is what the model is asked to continue: the newest messages, and a digest of all there ever were.
+type Conversation struct {
+	Messages []Message     `json:"messages,omitempty"`
+	Dropped  int           `json:"dropped,omitempty"` // older messages that are no longer kept
+	Bytes    int64         `json:"bytes,omitempty"`   // size of Messages
+	Chain    events.Digest `json:"chain"`
+}
+
+// add appends a message.
+func (c Conversation) add(m Message) Conversation {
+	c.Messages = append(c.Messages, m)
+	c.Bytes += messageSize(&m)
+	c.Chain = chainMessage(c.Chain, &m)
+	return c
+}
+
+// forget drops the oldest turns once the conversation is a quarter larger than size, down to size. The slack makes it cheap: a
+// long conversation is moved once in many turns.
+func (c Conversation) forget(size int64) Conversation {
+	if c.Bytes <= size+size/4 {
+		return c
+	}
+	kept, dropped := c.window(size)
+	c.Messages = slices.Clone(kept)
+	c.Dropped += dropped
+	c.Bytes = 0
+	for i := range c.Messages {
+		c.Bytes += messageSize(&c.Messages[i])
+	}
+	return c
+}
+
+// window returns the newest messages that fit size, and how many older ones are left out. It cuts between turns where it can;
+// within a turn it keeps the user's message and the newest rounds. A tool's message never stands without its call.
+func (c Conversation) window(size int64) (kept []Message, dropped int) {
+	if c.Bytes <= size {
+		return c.Messages, 0
+	}
+	rest, left := len(c.Messages), size // rest: start of the newest messages that fit
+	for rest > 0 && left >= messageSize(&c.Messages[rest-1]) {
+		rest--
+		left -= messageSize(&c.Messages[rest])
+	}
+	user := slices.IndexFunc(c.Messages[rest:], func(m Message) bool { return m.Role == RoleUser })
+	if user >= 0 {
+		return c.Messages[rest+user:], rest + user
+	}
+	round := slices.IndexFunc(c.Messages[rest:], func(m Message) bool { return m.Role == RoleAssistant })
+	if round < 0 {
+		round = len(c.Messages) - rest - 1 // one message larger than the window: send the last round, the provider decides
+		for round+rest > 0 && c.Messages[rest+round].Role == RoleTool {
+			round--
+		}
+	}
+	last := rest + round
+	for last--; last >= 0 && c.Messages[last].Role != RoleUser; last-- {
+	}
+	if last < 0 {
+		return c.Messages[rest+round:], rest + round
+	}
+	kept = append([]Message{c.Messages[last]}, c.Messages[rest+round:]...)
+	return kept, len(c.Messages) - len(kept)
+}
+
+// messageSize estimates what a message costs to send, in bytes.
+func messageSize(m *Message) int64 {
+	size := int64(16 + len(m.Text.Inline))
+	if m.Text.Blob != nil {
+		size = 16 + m.Text.Blob.Size
+	}
+	for i := range m.Calls {
+		size += int64(16 + len(m.Calls[i].Tool) + len(m.Calls[i].Arguments))
+	}
+	return size
+}
+
+// chainMessage extends the digest of a conversation. Lengths are written before contents, so that no two conversations
+// give the same bytes.
+func chainMessage(chain events.Digest, m *Message) events.Digest {
+	text := m.Text.Inline
+	if m.Text.Blob != nil {
+		text = m.Text.Blob.Hash
+	}
+	b := make([]byte, 0, 256)
+	b = appendField(b, text)
+	b = appendField(b, m.CallID)
+	b = appendField(b, m.Tool)
+	if m.Failed {
+		b = append(b, 1)
+	}
+	for i := range m.Calls {
+		b = appendField(b, m.Calls[i].ID)
+		b = appendField(b, m.Calls[i].Tool)
+		b = appendField(b, string(m.Calls[i].Arguments))
+	}
+	return chain.Next(events.Kind(m.Role), b)
+}
+
+func appendField(b []byte, field string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(field)))
+	return append(b, field...)
+}

@@ -1,0 +1,111 @@
+package sagas
+
+import (
+	"cmp"
+	"slices"
+
+	"example.com/life/events"
+)
+
+// DefaultLimits bound a turn where its agent's configuration says nothing.
+func DefaultLimits() events.Limits {
+	return events.Limits{
+		Rounds:        50,
+		Tokens:        1_000_000,
+		Money:         1 * events.Dollar,
+		Reserve:       events.Dollar / 10,
+		Time:          30 * events.Minute,
+		ToolCalls:     200,
+		Errors:        8,
+		ContextTokens: 64_000,
+		ReplyTokens:   8_192,
+		Queue:         64,
+		ApprovalTime:  24 * 60 * events.Minute,
+	}
+}
+
+// bytesPerToken turns a token limit into a size: about four bytes of English text or code make a token. It is an estimate, used
+// only to choose how much of the conversation is sent; what counts against limits is what providers report.
+const bytesPerToken = 4
+
+// withDefaults fills every limit that is zero.
+func withDefaults(l events.Limits) events.Limits {
+	d := DefaultLimits()
+	return events.Limits{
+		Rounds:        cmp.Or(l.Rounds, d.Rounds),
+		Tokens:        cmp.Or(l.Tokens, d.Tokens),
+		Money:         cmp.Or(l.Money, d.Money),
+		Reserve:       cmp.Or(l.Reserve, d.Reserve),
+		Time:          cmp.Or(l.Time, d.Time),
+		ToolCalls:     cmp.Or(l.ToolCalls, d.ToolCalls),
+		Errors:        cmp.Or(l.Errors, d.Errors),
+		ContextTokens: cmp.Or(l.ContextTokens, d.ContextTokens),
+		ReplyTokens:   cmp.Or(l.ReplyTokens, d.ReplyTokens),
+		Queue:         cmp.Or(l.Queue, d.Queue),
+		ApprovalTime:  cmp.Or(l.ApprovalTime, d.ApprovalTime),
+	}
+}
+
+// ValidateConfig reports what makes no sense in a configuration, as a *Refusal.
+func ValidateConfig(c events.AgentConfig) error {
+	if c.Model == "" {
+		return refuse(RefusedInvalid, "the configuration names no model: set one such as scripted/tour")
+	}
+	if err := c.Wallet.Validate(); err != nil {
+		return refuse(RefusedInvalid, "%v", err)
+	}
+	if err := c.Tenant.Validate(); err != nil {
+		return refuse(RefusedInvalid, "%v", err)
+	}
+	l := c.Limits
+	if min(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
+		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) < 0 {
+		return refuse(RefusedInvalid, "a limit is negative: limits are positive, and 0 means the default")
+	}
+	switch c.Policy.OnLost {
+	case "", events.LostAsk, events.LostTell, events.LostEnd:
+	default:
+		return refuse(RefusedInvalid, "on_lost is %q, want ask, tell or end", c.Policy.OnLost)
+	}
+	switch c.Policy.OnLimit {
+	case "", events.LimitAsk, events.LimitEnd:
+	default:
+		return refuse(RefusedInvalid, "on_limit is %q, want ask or end", c.Policy.OnLimit)
+	}
+	return nil
+}
+
+// grant returns the tool as the agent was granted it.
+func grant(c *events.AgentConfig, tool string) (events.ToolGrant, bool) {
+	i := slices.IndexFunc(c.Tools, func(g events.ToolGrant) bool { return g.Name == tool })
+	if i < 0 {
+		return events.ToolGrant{}, false
+	}
+	return c.Tools[i], true
+}
+
+func toolNames(c *events.AgentConfig) []string {
+	names := make([]string, len(c.Tools))
+	for i, g := range c.Tools {
+		names[i] = g.Name
+	}
+	return names
+}
+
+// retryDelay grows from half a second to a minute and is spread by up to a half, so that many turns that failed together do not
+// come back together. The spread comes from the request's id: the same history always decides the same.
+func retryDelay(attempt int, request events.RequestID, asked events.Micros) events.Micros {
+	delay := events.Second / 2
+	for range min(attempt-1, 7) {
+		delay *= 2
+	}
+	delay = min(delay, events.Minute)
+	spread := events.Micros(0)
+	for i := range len(request) {
+		spread = (spread*31 + events.Micros(request[i])) % 1000
+	}
+	return max(delay, asked) + delay*spread/2000
+}
+
+// maxAttempts is how often one round asks the model before the turn fails.
+const maxAttempts = 6

@@ -1,0 +1,139 @@
+package sagas
+
+import (
+	"fmt"
+
+	"example.com/life/events"
+)
+
+// Recall implements [Saga]: the first event of a decision carries its command's content. Together with Decide it lets history be
+// verified: recall each decision's command, decide it again, and compare the events.
+func (a Agent) Recall(facts []Fact) (Command, error) {
+	if len(facts) == 0 {
+		return nil, fmt.Errorf("recall a command: no facts")
+	}
+	meta := Meta{ID: facts[0].Command, At: facts[0].Time}
+	switch e := facts[0].Event.(type) {
+	case events.AgentCreated:
+		return Create{Meta: meta, Agent: e.Agent, Config: e.Config}, nil
+	case events.AgentConfigured:
+		return Configure{Meta: meta, Config: e.Config}, nil
+	case events.AgentRetired:
+		return Retire{Meta: meta, Reason: e.Reason}, nil
+	case events.AgentQuarantined:
+		return Quarantine{Meta: meta, Reason: e.Reason, Failures: e.Failures}, nil
+	case events.AgentReleased:
+		return Release{Meta: meta, By: e.By}, nil
+	case events.MessageReceived:
+		return Send{Meta: meta, Verb: e.Verb, From: e.From, Text: e.Text}, nil
+	case events.AdviceGiven:
+		return Advised{Meta: meta, Request: e.Request, Mode: e.Mode, Because: e.Because}, nil
+	case events.AdviceMissed:
+		return Unadvised{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
+	case events.BudgetGranted:
+		return Reserved{Meta: meta, Request: e.Request, Amount: e.Amount}, nil
+	case events.BudgetRefused:
+		return Unreserved{Meta: meta, Request: e.Request, Available: e.Available, Reason: e.Reason}, nil
+	case events.SettlementRecorded:
+		return Settled{Meta: meta, Request: e.Request, Released: e.Released}, nil
+	default:
+		return a.recallTurn(meta, facts)
+	}
+}
+
+func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
+	switch e := facts[0].Event.(type) {
+	case events.ModelReplied:
+		return Replied{
+			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Stop: e.Stop, Model: e.Model,
+			Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration,
+		}, nil
+	case events.ModelFailed:
+		return a.recallFailure(meta, e), nil
+	case events.ToolReturned:
+		return Returned{Meta: meta, Request: e.Request, Call: e.Call, Text: e.Text, Full: e.Full, Failed: e.Failed, Duration: e.Duration}, nil
+	case events.ToolLost:
+		return Lost{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail}, nil
+	case events.ApprovalGranted:
+		return Approve{Meta: meta, Call: e.Call, Digest: e.Digest, By: e.By}, nil
+	case events.ApprovalDenied:
+		return Deny{Meta: meta, Call: e.Call, By: e.By, Reason: e.Reason}, nil
+	case events.TurnResumed:
+		return Approve{Meta: meta, By: e.By}, nil
+	case events.ApprovalExpired:
+		return Woke{Meta: meta}, nil
+	case events.TurnEnded:
+		if e.Reason == events.ReasonTime {
+			return Woke{Meta: meta}, nil
+		}
+		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
+	case events.ModelRequested, events.MessageDelivered:
+		if a.Turn.RetryAt != 0 {
+			return Woke{Meta: meta}, nil
+		}
+		return Recovered{Meta: meta}, nil
+	}
+	return nil, fmt.Errorf("recall a command: no decision begins with %s", facts[0].Kind())
+}
+
+// recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
+func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) Unreplied {
+	c := Unreplied{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
+	if e.RetryAt != 0 && e.RetryAt != meta.At+retryDelay(a.Turn.Attempt, e.Request, 0) {
+		spread := retryDelay(a.Turn.Attempt, e.Request, 0) - retryDelay(a.Turn.Attempt, "", 0)
+		c.RetryAfter = e.RetryAt - meta.At - spread
+	}
+	return c
+}
+
+// fingerprintCommand identifies what a command from outside asks for, so that an id used twice for different things is noticed.
+// It equals fingerprintEvent of the first event that the command causes.
+func fingerprintCommand(command Command) string {
+	switch c := command.(type) {
+	case Send:
+		return fingerprintEvent(events.MessageReceived{Verb: c.Verb, From: c.From, Text: c.Text})
+	case Approve:
+		if c.Call == "" {
+			return fingerprintEvent(events.TurnResumed{})
+		}
+		return fingerprintEvent(events.ApprovalGranted{Call: c.Call})
+	case Deny:
+		return fingerprintEvent(events.ApprovalDenied{Call: c.Call, Reason: c.Reason})
+	case Create:
+		return fingerprintEvent(events.AgentCreated{Agent: c.Agent})
+	case Configure:
+		return fingerprintEvent(events.AgentConfigured{Config: c.Config})
+	case Cancel:
+		return fingerprintEvent(events.TurnEnded{})
+	case Retire:
+		return fingerprintEvent(events.AgentRetired{})
+	case Release:
+		return fingerprintEvent(events.AgentReleased{})
+	}
+	return ""
+}
+
+// fingerprintEvent digests the part of a command's first event that the sender chose.
+func fingerprintEvent(event events.Event) string {
+	b := appendField(nil, string(event.Kind()))
+	switch e := event.(type) {
+	case events.MessageReceived:
+		b = appendField(b, string(e.Verb))
+		b = appendField(b, e.From)
+		b = appendField(b, e.Inline)
+		if e.Blob != nil {
+			b = appendField(b, e.Blob.Hash)
+		}
+	case events.ApprovalGranted:
+		b = appendField(b, string(e.Call))
+	case events.ApprovalDenied:
+		b = appendField(b, string(e.Call))
+		b = appendField(b, e.Reason)
+	case events.AgentCreated:
+		b = appendField(b, string(e.Agent))
+	case events.AgentConfigured:
+		b = appendField(b, e.Config.Model)
+		b = appendField(b, e.Config.Prompt)
+	}
+	return events.HashBytes(b)[:16]
+}

@@ -1,0 +1,129 @@
+// Package sagas decides. A saga is a fold of one stream's events with three methods:
+//
+//	Decide(Command) ([]events.Event, error)   what a command causes, given everything that happened so far
+//	Apply(Fact) S                             the saga after one more fact
+//	Ready() []Request                         what is outstanding: recorded as requested, not yet answered
+//
+// Decide records each request as an event and Ready derives what is outstanding from the fold, so recovery after a crash is
+// "replay, call Ready, send again", and no recovery code exists. Whoever runs a saga stores Decide's events before acting on Ready.
+//
+// There are three: [Agent] with its turn, [Wallet] and [Homeostasis]. Read turn.go for the turn from top to bottom; testdata/*.txt
+// holds transcripts of it that can be read, and rewritten with go test -rewrite.
+//
+// The package is pure: no context, clock, randomness, goroutine, I/O or log. Time arrives in commands. Decide never changes the
+// saga. Apply may reuse the memory of the saga it is called on, as append does: go on with the returned one only.
+package sagas
+
+import (
+	"errors"
+	"fmt"
+
+	"example.com/life/events"
+)
+
+// Saga is what the shell that runs one needs; S is the saga's own type.
+type Saga[S any] interface {
+	// Decide returns the events that the command causes. The errors are ErrStale, *Duplicate and *Refusal; none changes anything.
+	Decide(command Command) ([]events.Event, error)
+	// Apply returns the saga after a fact. Facts arrive in order, each once.
+	Apply(fact Fact) S
+	// Ready returns the requests that are outstanding, in the order they were recorded.
+	Ready() []Request
+	// Recall reads the command of one decision back from its facts, which follow on this saga's last fact.
+	Recall(facts []Fact) (Command, error)
+}
+
+// Fact is an event with the part of its envelope that folds may depend on.
+type Fact struct {
+	events.Event
+	Revision events.Revision
+	Time     events.Micros
+	Command  events.CommandID
+}
+
+// FactOf reads a stored event as a fact. An event that this build does not know is an error: a saga must not guess.
+func FactOf(envelope *events.Envelope) (Fact, error) {
+	event, err := envelope.Event()
+	if err != nil {
+		return Fact{}, err
+	}
+	if unknown, ok := event.(events.Unknown); ok {
+		return Fact{}, fmt.Errorf("%s holds %s version %d, which this build does not know: run a newer one",
+			envelope.Ref(), unknown.Of, unknown.Version)
+	}
+	return Fact{Event: event, Revision: envelope.Revision, Time: envelope.Time, Command: envelope.Command}, nil
+}
+
+// Meta is what every command carries.
+type Meta struct {
+	// ID makes retries of a command idempotent. Ids that begin with InternalPrefix belong to the host.
+	ID events.CommandID
+	// At is the time of the decision.
+	At events.Micros
+}
+
+// InternalPrefix begins the ids of commands that come from the host itself: answers to requests, and timers.
+const InternalPrefix = "~"
+
+// Command asks a saga to decide.
+type Command interface {
+	Metadata() Meta
+}
+
+// Metadata returns the command's id and time.
+func (m Meta) Metadata() Meta { return m }
+
+// Request is something a saga needs done. Receivers are idempotent by its id.
+type Request interface {
+	RequestID() events.RequestID
+}
+
+// Outstanding identifies a request: the stream and revision of the event that recorded it.
+type Outstanding struct {
+	ID events.RequestID
+}
+
+// RequestID returns the request's identity.
+func (o Outstanding) RequestID() events.RequestID { return o.ID }
+
+// ErrStale says that a command answers something that is no longer outstanding. Delivery is at least once, so whoever sees it
+// drops the command without complaint.
+var ErrStale = errors.New("nothing waits for this answer any more")
+
+// Duplicate says that a command with this id was already accepted.
+type Duplicate struct {
+	Revision events.Revision // of the first event it caused
+	Event    events.Event    // a wallet's answer to the same request; nil otherwise
+}
+
+// Error says so.
+func (d *Duplicate) Error() string {
+	return fmt.Sprintf("the command was already accepted, at revision %d", d.Revision)
+}
+
+// Refusal says why a command is not accepted.
+type Refusal struct {
+	Code   RefusalCode
+	Detail string
+}
+
+// RefusalCode sorts refusals by what the sender can do.
+type RefusalCode string
+
+// The codes.
+const (
+	RefusedInvalid  RefusalCode = "invalid"   // the command makes no sense
+	RefusedMissing  RefusalCode = "not_found" // what it names does not exist
+	RefusedExists   RefusalCode = "exists"    // what it creates exists already
+	RefusedState    RefusalCode = "conflict"  // not now: retired, quarantined, nothing to cancel or to approve
+	RefusedQueue    RefusalCode = "queue_full"
+	RefusedReuse    RefusalCode = "id_reused"    // the command id was used for something else
+	RefusedMismatch RefusalCode = "not_the_same" // the approval is for other arguments than those that wait
+)
+
+// Error gives the code and the detail.
+func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
+
+func refuse(code RefusalCode, format string, args ...any) error {
+	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,321 @@
+package sagas
+
+import (
+	"slices"
+
+	"example.com/life/events"
+)
+
+// Turn is one turn of one agent, folded from the agent's events.
+//
+//	started ─► advice and budget, side by side ─► model asked ─► replied ─┬─ no calls ─► ended: done
+//	                                                  ▲                   └─ calls ─► [approval] ─► returned ─┐
+//	                                                  └────────────────── all calls answered ────────────────┘
+//
+// Limits, loops, cancellation and refusals end it from anywhere, or pause it until a person answers. Every step is: record an
+// answer, then proceed. proceed does nothing while anything is outstanding, so answers may come in any order.
+type Turn struct {
+	ID      events.TurnID      `json:"id,omitempty"` // empty: no turn runs
+	Number  int                `json:"number,omitempty"`
+	Config  events.AgentConfig `json:"config"` // as of the turn's start
+	Limits  events.Limits      `json:"limits"` // with defaults, and with what a person granted since
+	Started events.Micros      `json:"started,omitempty"`
+
+	Advice  events.RequestID `json:"advice,omitempty"` // outstanding requests; empty when there is none
+	Budget  events.RequestID `json:"budget,omitempty"`
+	Model   events.RequestID `json:"model,omitempty"`
+	RetryAt events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
+	Paused  events.Reason    `json:"paused,omitempty"`   // waits for a person
+
+	Round     int           `json:"round,omitempty"`
+	Attempt   int           `json:"attempt,omitempty"`
+	Calls     []Call        `json:"calls,omitempty"`     // of this round
+	Answer    events.Text   `json:"answer"`              // of the latest reply
+	Context   events.Digest `json:"context"`             // of the latest request
+	Requested events.Money  `json:"requested,omitempty"` // asked of the wallet and not yet answered
+	Held      events.Money  `json:"held,omitempty"`      // reserved for this turn
+	Waited    events.Micros `json:"waited,omitempty"`    // time spent waiting for a person
+	WaitingAt events.Micros `json:"waiting_at,omitempty"`
+
+	Tally
+}
+
+// Tally counts what a turn did; limits and the state vector come from it.
+type Tally struct {
+	Usage       events.Usage     `json:"usage"`
+	Cost        events.Money     `json:"cost,omitempty"`
+	LastCost    events.Money     `json:"last_cost,omitempty"`
+	Unpriced    bool             `json:"unpriced,omitempty"`
+	ToolCalls   int              `json:"tool_calls,omitempty"`
+	Failures    int              `json:"failures,omitempty"` // calls that failed or were refused
+	Effects     int              `json:"effects,omitempty"`  // calls that change something
+	Approvals   int              `json:"approvals,omitempty"`
+	Risk        events.RiskLevel `json:"risk,omitempty"`
+	ErrorStreak int              `json:"error_streak,omitempty"`
+	Progress    float64          `json:"progress,omitempty"`
+	LastCall    string           `json:"last_call,omitempty"` // digest of the latest call, and how often it came in a row
+	Repeats     int              `json:"repeats,omitempty"`
+	AdvisedAt   int              `json:"advised_at,omitempty"` // error streak when advice was last asked for
+	Awake       bool             `json:"awake,omitempty"`      // a person overruled the advice to sleep
+}
+
+// begin starts a turn with the messages that waited for it. Advice and budget are asked for side by side.
+func (d *decision) begin(messages []events.MessageID) {
+	turn := events.NewTurnID(d.agent.ID, d.agent.Turns+1)
+	d.record(events.TurnStarted{Turn: turn, Messages: messages})
+	d.record(events.AdviceRequested{Turn: turn})
+	d.requestBudget(min(d.agent.Turn.Limits.Reserve, d.agent.Turn.Limits.Money))
+}
+
+// proceed takes the next step, once nothing is outstanding.
+func (d *decision) proceed() {
+	t := &d.agent.Turn
+	if t.ID == "" || t.Paused != "" || t.Advice != "" || t.Budget != "" || t.Model != "" || t.RetryAt != 0 || t.open() {
+		return
+	}
+	switch {
+	case t.Round >= t.Limits.Rounds:
+		d.end(events.Stopped, events.ReasonRounds, "")
+	case t.ErrorStreak >= t.Limits.Errors:
+		d.end(events.Stopped, events.ReasonErrors, "")
+	case t.Usage.Total() >= t.Limits.Tokens:
+		d.spent(events.ReasonTokens)
+	case t.Cost >= t.Limits.Money:
+		d.spent(events.ReasonMoney)
+	case d.agent.Mode == events.ModeSleep && !t.Awake:
+		d.pause(events.ReasonSleep, "homeostasis advised sleep")
+	case t.ErrorStreak >= 2 && t.ErrorStreak != t.AdvisedAt:
+		d.record(events.AdviceRequested{Turn: t.ID})
+	case t.Held < t.Limits.Money && (t.Held == 0 || t.Held-t.Cost < t.LastCost):
+		d.requestBudget(min(max(t.Limits.Reserve, t.LastCost), t.Limits.Money-t.Held))
+	default:
+		d.ask(t.Round+1, 1)
+	}
+}
+
+// ask records the next request to the model. Messages that were to steer the turn join it here.
+func (d *decision) ask(round, attempt int) {
+	if steering := d.agent.waiting(events.Steer); len(steering) > 0 {
+		d.record(events.MessageDelivered{Turn: d.agent.Turn.ID, Messages: steering})
+	}
+	context, dropped := d.agent.context()
+	d.record(events.ModelRequested{
+		Turn: d.agent.Turn.ID, Round: round, Attempt: attempt,
+		Model: d.agent.Turn.Config.Model, Context: context, Dropped: dropped,
+	})
+}
+
+func (d *decision) requestBudget(amount events.Money) {
+	t := &d.agent.Turn
+	d.record(events.BudgetRequested{Turn: t.ID, Wallet: t.Config.Wallet, Amount: amount})
+}
+
+// spent pauses or ends a turn that has used its tokens or its money. The call that crossed the limit has finished.
+func (d *decision) spent(reason events.Reason) {
+	if d.agent.Turn.Config.Policy.OnLimit == events.LimitEnd {
+		d.end(events.Stopped, reason, "")
+		return
+	}
+	d.pause(reason, "approve grants the same amount again, deny ends the turn")
+}
+
+func (d *decision) pause(reason events.Reason, detail string) {
+	d.record(events.TurnPaused{Turn: d.agent.Turn.ID, Reason: reason, Detail: detail})
+}
+
+// end closes the turn, has its cost settled, and starts the next one if messages wait.
+func (d *decision) end(outcome events.Outcome, reason events.Reason, detail string) {
+	t := d.agent.Turn
+	d.record(events.TurnEnded{
+		Turn: t.ID, Outcome: outcome, Reason: reason, Detail: detail,
+		Rounds: t.Round, ToolCalls: t.ToolCalls, Usage: t.Usage, Cost: t.Cost, Unpriced: t.Unpriced,
+	})
+	if t.Held > 0 || t.Budget != "" {
+		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost})
+	}
+	if next := d.agent.nextMessages(); len(next) > 0 && d.agent.awake() {
+		d.begin(next)
+	}
+}
+
+// advised records the mode to work in.
+func (d *decision) advised(c Advised) error {
+	if d.agent.Turn.Advice != c.Request || c.Request == "" {
+		return ErrStale
+	}
+	d.record(events.AdviceGiven{Request: c.Request, Mode: c.Mode, Because: c.Because})
+	d.proceed()
+	return nil
+}
+
+// unadvised goes on in the last mode: advice is advisory.
+func (d *decision) unadvised(c Unadvised) error {
+	if d.agent.Turn.Advice != c.Request || c.Request == "" {
+		return ErrStale
+	}
+	d.record(events.AdviceMissed{Request: c.Request, Mode: d.agent.mode(), Detail: c.Detail})
+	d.proceed()
+	return nil
+}
+
+// reserved goes on: there is money for the next call.
+func (d *decision) reserved(c Reserved) error {
+	if d.agent.Turn.Budget != c.Request || c.Request == "" {
+		return ErrStale
+	}
+	d.record(events.BudgetGranted{Request: c.Request, Amount: c.Amount})
+	d.proceed()
+	return nil
+}
+
+// unreserved fails closed: without a reservation no model is called.
+func (d *decision) unreserved(c Unreserved) error {
+	if d.agent.Turn.Budget != c.Request || c.Request == "" {
+		return ErrStale
+	}
+	d.record(events.BudgetRefused{Request: c.Request, Available: c.Available, Reason: c.Reason})
+	if d.agent.Turn.Paused != "" {
+		return nil
+	}
+	if d.agent.Turn.Config.Policy.OnLimit == events.LimitEnd {
+		d.end(events.Stopped, events.ReasonReservation, c.Reason)
+	} else {
+		d.pause(events.ReasonReservation, c.Reason)
+	}
+	return nil
+}
+
+// replied records the model's answer and sends its calls, or ends the turn.
+func (d *decision) replied(c Replied) error {
+	t := &d.agent.Turn
+	if t.Model != c.Request || c.Request == "" {
+		return ErrStale
+	}
+	d.record(events.ModelReplied{
+		Request: c.Request, Text: c.Text, Calls: canonicalCalls(c.Calls), Stop: c.Stop, Model: c.Model,
+		Usage: c.Usage, Cost: c.Cost, Priced: c.Priced, Duration: c.Duration,
+	})
+	if len(c.Calls) > 0 {
+		d.judgeCalls()
+		d.proceed()
+		return nil
+	}
+	switch {
+	case c.Stop == events.StopLength:
+		d.end(events.Stopped, events.ReasonTruncated, "the reply met its token limit; raise reply_tokens to allow longer ones")
+	case c.Stop == events.StopFiltered:
+		d.end(events.Stopped, events.ReasonFiltered, "the model declined to answer")
+	case len(d.agent.waiting(events.Steer)) > 0:
+		d.proceed() // a message came in while the model spoke: it is part of this turn
+	default:
+		d.end(events.Done, events.ReasonNone, "")
+	}
+	return nil
+}
+
+// unreplied has the model asked again later, where that can help.
+func (d *decision) unreplied(c Unreplied) error {
+	t := &d.agent.Turn
+	if t.Model != c.Request || c.Request == "" {
+		return ErrStale
+	}
+	retryAt := events.Micros(0)
+	if c.Class.Retryable() && t.Attempt < maxAttempts {
+		retryAt = d.at + retryDelay(t.Attempt, c.Request, c.RetryAfter)
+	}
+	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: c.Detail, RetryAt: retryAt})
+	if retryAt == 0 {
+		d.end(events.Failed, events.ReasonModel, string(c.Class)+": "+c.Detail)
+	}
+	return nil
+}
+
+// recovered asks the model again for a reply that was under way when the host stopped: the attempt is an event, so that
+// history says what it cost. Everything else that was outstanding is sent again as it was.
+func (d *decision) recovered() error {
+	if d.agent.Turn.Model == "" {
+		return ErrStale
+	}
+	d.ask(d.agent.Turn.Round, d.agent.Turn.Attempt+1)
+	return nil
+}
+
+// woke does what is due, the first of: an expired approval, the turn's time limit, another attempt at the model.
+func (d *decision) woke() error {
+	t := &d.agent.Turn
+	if t.ID == "" {
+		return ErrStale
+	}
+	if i := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallWaiting && c.Expires <= d.at }); i >= 0 {
+		d.record(events.ApprovalExpired{Call: t.Calls[i].ID})
+		d.refuseCall(t.Calls[i].ID, t.Calls[i].Tool, "nobody approved it in time")
+		d.proceed()
+		return nil
+	}
+	if deadline := t.deadline(); deadline != 0 && deadline <= d.at {
+		d.end(events.Stopped, events.ReasonTime, "")
+		return nil
+	}
+	if t.RetryAt != 0 && t.RetryAt <= d.at {
+		d.ask(t.Round, t.Attempt+1)
+		return nil
+	}
+	return ErrStale
+}
+
+// resume lets a paused turn go on: the limit that it met is granted once more.
+func (d *decision) resume(c Approve) error {
+	if d.agent.Turn.Paused == "" {
+		return refuse(RefusedState, "no turn of %s is paused", d.agent.ID)
+	}
+	d.record(events.TurnResumed{Turn: d.agent.Turn.ID, By: c.By})
+	d.proceed()
+	return nil
+}
+
+// cancel stops the running turn.
+func (d *decision) cancel(c Cancel) error {
+	t := &d.agent.Turn
+	if t.ID == "" || c.Turn != "" && c.Turn != t.ID {
+		return refuse(RefusedState, "turn %s of %s is not running: nothing to cancel", c.Turn, d.agent.ID)
+	}
+	d.end(events.Cancelled, events.ReasonUser, c.By)
+	return nil
+}
+
+// open reports whether a call of this round has no answer yet.
+func (t *Turn) open() bool {
+	return slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage != CallAnswered })
+}
+
+// blocked reports whether only a person can move the turn.
+func (t *Turn) blocked() bool {
+	return t.Paused != "" ||
+		slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallWaiting }) &&
+			!slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
+}
+
+// deadline is when the turn's time is up; 0 while it waits for a person, whose time is not counted.
+func (t *Turn) deadline() events.Micros {
+	if t.ID == "" || t.WaitingAt != 0 {
+		return 0
+	}
+	return t.Started + t.Waited + t.Limits.Time
+}
+
+// wake is the next time at which something is due; 0 when nothing is.
+func (t *Turn) wake() events.Micros {
+	next := t.deadline()
+	earlier := func(at events.Micros) {
+		if at != 0 && (next == 0 || at < next) {
+			next = at
+		}
+	}
+	earlier(t.RetryAt)
+	for i := range t.Calls {
+		if t.Calls[i].Stage == CallWaiting {
+			earlier(t.Calls[i].Expires)
+		}
+	}
+	return next
+}
