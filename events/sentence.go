@@ -6,15 +6,17 @@ import (
 	"unicode"
 )
 
-// sentence is fmt.Sprintf for String methods. What models, tools and people wrote may hold line breaks and terminal commands; a
-// sentence is one line of plain text, so each control character is shown as a space.
-func sentence(format string, arguments ...any) string {
+// sentence is fmt.Sprintf for String methods: one line of plain text.
+func sentence(format string, arguments ...any) string { return plain(fmt.Sprintf(format, arguments...)) }
+
+// plain shows each control character as a space: what models, tools and people wrote may hold line breaks and terminal commands.
+func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, fmt.Sprintf(format, arguments...))
+	}, text)
 }
 
 // line shows a text in a sentence: quoted, at most 60 bytes.
@@ -34,7 +36,7 @@ func because(reason string) string {
 	if reason == "" {
 		return ""
 	}
-	return ": " + clip(reason, 200)
+	return ": " + plain(clip(reason, 200))
 }
 
 // by ends a sentence with who did it, if that is known.
@@ -42,5 +44,5 @@ func by(who string) string {
 	if who == "" {
 		return ""
 	}
-	return " by " + who
+	return " by " + plain(who)
 }
