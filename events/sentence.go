@@ -7,7 +7,9 @@ import (
 )
 
 // sentence is fmt.Sprintf for String methods: one line of plain text.
-func sentence(format string, arguments ...any) string { return plain(fmt.Sprintf(format, arguments...)) }
+func sentence(format string, arguments ...any) string {
+	return plain(fmt.Sprintf(format, arguments...))
+}
 
 // plain shows each control character as a space: what models, tools and people wrote may hold line breaks and terminal commands.
 func plain(text string) string {
