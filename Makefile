@@ -1,0 +1,54 @@
+# The verbs of this repository. Each is one line of truth: what CI and people run is what stands here.
+# Needs Go and nothing else; everything pinned below is fetched as a Go module.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEADCODE  := go run golang.org/x/tools/cmd/deadcode@v0.49.0
+FUZZTIME  ?= 20s
+# The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
+RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+.PHONY: help build test race transcripts fuzz lint e2e bench demo generate changelog clean
+
+help: ## show the verbs
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## bin/life
+	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/life ./cmd/life
+
+test: ## every test, with the race detector
+	@$(if $(RACE),,echo "no C compiler: testing without the race detector" >&2)
+	go test $(RACE) -timeout 10m ./...
+
+race: ## the concurrent packages ten times over, to find what one run does not
+	go test $(RACE) -count 10 -timeout 30m ./actors/... ./adapters/...
+
+transcripts: ## rewrite the decisions' and folds' transcripts; review the diff as prose
+	go test ./sagas/... ./projections/... -rewrite
+
+fuzz: ## each fuzz test for FUZZTIME
+	@for package in $$(go list ./...); do for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+		echo "$$package $$test"; go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) $$package || exit 1; done; done
+
+lint: ## golangci-lint, and no code that the binary cannot reach
+	$(GOLANGCI) run
+	@dead="$$($(DEADCODE) ./cmd/life)" || exit 1; if [ -n "$$dead" ]; then echo "$$dead"; echo "delete it, or let cmd/life use it" >&2; exit 1; fi
+
+e2e: build ## the binary as a user drives it, and the demo
+	go test -count 1 -timeout 20m ./cmd/life/...
+	./docs/demo.sh bin/life
+
+bench: build ## turns per second and latency, as JSON
+	bin/life bench turns --json
+
+demo: build ## a scripted agent on a copy of the sample workspace: run, history, a look back, verify
+	./docs/demo.sh bin/life
+
+generate: ## docs/events.md, missing goldens and sentences, from events/
+	go test ./events ./docs -run 'TestGoldens|TestSentences|TestEventsDoc' -rewrite
+
+changelog: ## VERSION=1.2.0: move changes/unreleased into CHANGELOG.md; without it, show what would be moved
+	./changes/collect.sh $(if $(filter command,$(origin VERSION)),$(VERSION))
+
+clean: ## what the other verbs made
+	rm -rf bin
