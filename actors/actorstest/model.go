@@ -1,0 +1,237 @@
+package actorstest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// ModelSituation is something that a provider does when it is asked. Exactly one of Reply, Failure and Silent says what.
+type ModelSituation struct {
+	Name    string
+	Reply   *actors.Answer     // says this; its Model is empty, and its calls' ids may be replaced by the provider's own
+	Failure *actors.ModelError // fails so; the detail may be put in other words
+	Silent  bool               // never answers
+	Asks    int                // how many times the suite asks
+}
+
+// ModelSubject makes the model under test, with a provider behind it that acts out the situation when it is asked the
+// suite's question. It returns the name to ask for.
+type ModelSubject func(t *testing.T, situation ModelSituation) (model actors.Model, name string)
+
+// TestModel holds an implementation of actors.Model to the port's duties, one subtest for each situation.
+func TestModel(t *testing.T, subject ModelSubject) {
+	for _, situation := range ModelSituations() {
+		t.Run(situation.Name, func(t *testing.T) {
+			model, name := subject(t, situation)
+			question := ModelQuestion(name)
+			switch {
+			case situation.Reply != nil:
+				testModelReply(t, model, question, situation)
+			case situation.Failure != nil:
+				testModelFailure(t, model, question, situation)
+			default:
+				testModelSilence(t, model, question)
+			}
+		})
+	}
+}
+
+// ModelSituations lists what TestModel puts its subject through.
+func ModelSituations() []ModelSituation {
+	usage := events.Usage{Input: 1200, Output: 34, Cached: 1024}
+	call := func(id, tool, arguments string) events.ModelCall {
+		return events.ModelCall{ID: id, Tool: tool, Arguments: json.RawMessage(arguments)}
+	}
+	text := "Größe: 4 µm — 日本語 🙂, in two lines.\nThe second one has \"quotes\", <tags> & a $dollar."
+	list := call("c1", "list_dir", `{"path":"."}`)
+	return []ModelSituation{
+		{Name: "a text", Asks: 1, Reply: &actors.Answer{Text: text, Stop: events.StopEnd, Usage: usage}},
+		{Name: "a long text", Asks: 1, Reply: &actors.Answer{Text: strings.Repeat(text+" ", 200), Stop: events.StopEnd, Usage: usage}},
+		{Name: "no delta wanted, many at once", Asks: 8, Reply: &actors.Answer{Text: text, Stop: events.StopEnd, Usage: usage}},
+		{Name: "a call", Asks: 1, Reply: &actors.Answer{Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
+		{Name: "a text and a call", Asks: 1, Reply: &actors.Answer{Text: "I look first.", Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
+		{Name: "parallel calls", Asks: 1, Reply: &actors.Answer{Stop: events.StopCalls, Usage: usage, Calls: []events.ModelCall{
+			list, call("c2", "read_file", `{"limit":10,"path":"ä.md"}`), call("c3", "list_dir", `{"path":"."}`)}}},
+		{Name: "arguments that are no JSON", Asks: 1, Reply: &actors.Answer{Calls: []events.ModelCall{call("c1", "bash", `"{\"command\": \"ls"`)}, Stop: events.StopCalls, Usage: usage}},
+		{Name: "cut by the token limit", Asks: 1, Reply: &actors.Answer{Text: "And so", Stop: events.StopLength, Usage: usage}},
+		{Name: "filtered", Asks: 1, Reply: &actors.Answer{Text: "I cannot", Stop: events.StopFiltered, Usage: usage}},
+		{Name: "rate limited", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorRateLimited, RetryAfter: 7 * time.Second, Detail: "slow down"}},
+		{Name: "overloaded", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorOverloaded, Detail: "try later"}},
+		{Name: "truncated", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorTruncated, Detail: "the stream ended"}},
+		{Name: "context too long", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorContext, Detail: "too many tokens"}},
+		{Name: "no authority", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorAuth, Detail: "wrong key"}},
+		{Name: "refused", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorRefused, Detail: "against the policy"}},
+		{Name: "invalid", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorInvalid, Detail: "no such parameter"}},
+		{Name: "timeout", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorTimeout, Detail: "took too long"}},
+		{Name: "silence", Asks: 1, Silent: true},
+	}
+}
+
+// ModelQuestion is the suite's question: a conversation with every kind of message, and two tools.
+func ModelQuestion(model string) actors.Question {
+	text := func(s string) events.Text { return events.Text{Inline: s} }
+	return actors.Question{
+		Model:  model,
+		System: "You are careful.",
+		Messages: []sagas.Message{
+			{Role: sagas.RoleUser, Text: text("What is here?")},
+			{Role: sagas.RoleAssistant, Text: text("I look."), Calls: []events.ModelCall{
+				{ID: "a1", Tool: "list_dir", Arguments: json.RawMessage(`{"path":"."}`)},
+				{ID: "a2", Tool: "bash", Arguments: json.RawMessage(`"ls -"`)}}},
+			{Role: sagas.RoleTool, Text: text("README.md\n"), CallID: "a1", Tool: "list_dir"},
+			{Role: sagas.RoleTool, Text: text("arguments: want an object"), CallID: "a2", Tool: "bash", Failed: true},
+			{Role: sagas.RoleAssistant, Text: text("One file.")},
+			{Role: sagas.RoleUser, Text: text("And now?")},
+		},
+		Tools: []actors.ToolSpec{
+			{Name: "list_dir", Description: "Lists a directory.", Schema: json.RawMessage(`{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}`)},
+			{Name: "bash", Description: "Runs a command.", Schema: json.RawMessage(`{"type":"object","properties":{"command":{"type":"string"}}}`)},
+		},
+		Reply:   4096,
+		Context: events.Digest{1, 2, 3},
+	}
+}
+
+// prompt bounds how long a model may take to answer, or to notice that it is not wanted any more.
+const prompt = 10 * time.Second
+
+// heard collects the deltas of one ask and notices one that comes too late.
+type heard struct {
+	mu   sync.Mutex
+	text strings.Builder
+	over bool
+	late bool
+}
+
+func (h *heard) delta(text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.late = h.late || h.over
+	h.text.WriteString(text)
+}
+
+func (h *heard) end(t *testing.T) string {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	return h.text.String()
+}
+
+func testModelReply(t *testing.T, model actors.Model, question actors.Question, situation ModelSituation) {
+	ctx, cancel := context.WithTimeout(t.Context(), prompt)
+	defer cancel()
+	if situation.Asks == 1 {
+		var heard heard
+		answer, err := model.Ask(ctx, question, heard.delta)
+		checkAnswer(t, answer, err, situation)
+		if text := heard.end(t); text != situation.Reply.Text {
+			t.Errorf("the deltas say %q, the reply %q: they must be the same text", text, situation.Reply.Text)
+		}
+		if heard.late {
+			t.Error("a delta came after the reply")
+		}
+		return
+	}
+	var all sync.WaitGroup
+	for range situation.Asks {
+		all.Go(func() {
+			answer, err := model.Ask(ctx, question, nil)
+			checkAnswer(t, answer, err, situation)
+		})
+	}
+	all.Wait()
+}
+
+func checkAnswer(t *testing.T, answer actors.Answer, err error, situation ModelSituation) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("ask: %v", err)
+		return
+	}
+	want := *situation.Reply
+	ignoreIDs := cmpopts.IgnoreFields(events.ModelCall{}, "ID")
+	ignoreModel := cmpopts.IgnoreFields(actors.Answer{}, "Model")
+	if diff := cmp.Diff(want, answer, ignoreIDs, ignoreModel, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("the reply differs from what the provider said (-want +got):\n%s", diff)
+	}
+	seen := map[string]bool{}
+	for _, call := range answer.Calls {
+		if call.ID == "" || seen[call.ID] {
+			t.Errorf("call of %s has id %q: ids must be there and differ", call.Tool, call.ID)
+		}
+		seen[call.ID] = true
+	}
+}
+
+func testModelFailure(t *testing.T, model actors.Model, question actors.Question, situation ModelSituation) {
+	ctx, cancel := context.WithTimeout(t.Context(), prompt)
+	defer cancel()
+	var heard heard
+	answer, err := model.Ask(ctx, question, heard.delta)
+	heard.end(t)
+	var failure *actors.ModelError
+	if !errors.As(err, &failure) {
+		t.Fatalf("ask gave %+v and error %v, want a *actors.ModelError of class %s", answer, err, situation.Failure.Class)
+	}
+	if failure.Class != situation.Failure.Class || failure.RetryAfter != situation.Failure.RetryAfter {
+		t.Errorf("class %s, retry after %s; want %s, %s (%v)",
+			failure.Class, failure.RetryAfter, situation.Failure.Class, situation.Failure.RetryAfter, err)
+	}
+	if failure.Detail == "" {
+		t.Error("the failure has no detail: say what failed, on what")
+	}
+	if diff := cmp.Diff(actors.Answer{}, answer, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("a failed attempt must not give a reply:\n%s", diff)
+	}
+}
+
+func testModelSilence(t *testing.T, model actors.Model, question actors.Question) {
+	before := goleak.IgnoreCurrent()
+	ask := func(ctx context.Context, want error) {
+		t.Helper()
+		started := time.Now()
+		var heard heard
+		_, err := model.Ask(ctx, question, heard.delta)
+		heard.end(t)
+		if !errors.Is(err, want) {
+			t.Errorf("a silent provider gave %v, want %v", err, want)
+		}
+		var failure *actors.ModelError
+		if errors.As(err, &failure) {
+			t.Errorf("the end of ctx is not a failure of the model, got %v", failure)
+		}
+		if took := time.Since(started); took > prompt/2 {
+			t.Errorf("it took %s to notice that ctx had ended", took)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	ask(ended, context.Canceled)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	ask(ctx, context.DeadlineExceeded)
+
+	ctx, cancel = context.WithCancel(t.Context())
+	stop := time.AfterFunc(30*time.Millisecond, cancel)
+	defer stop.Stop()
+	ask(ctx, context.Canceled)
+
+	if err := goleak.Find(before); err != nil {
+		t.Errorf("goroutines outlive the call: %v", err)
+	}
+}
