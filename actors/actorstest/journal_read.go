@@ -1,0 +1,217 @@
+package actorstest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// seeded stores 23 events in batches of 1 to 5 over two streams, and returns everything.
+func seeded(t *testing.T, journal actors.Journal) []events.Envelope {
+	t.Helper()
+	for i := range 8 {
+		stream := events.Stream([]string{"seed-a", "seed-b"}[i%2])
+		made := batch(fmt.Sprint(i), i%5+1)
+		for k := range made {
+			made[k].Kind = events.Kind([]string{"odd.happened", "even.happened", "even.stopped"}[(i+k)%3])
+		}
+		mustAppend(t, journal, stream, actors.ExpectAny, made)
+	}
+	return everything(t, journal, actors.Filter{})
+}
+
+func chosen(all []events.Envelope, keep func(e events.Envelope) bool) []events.Envelope {
+	return slices.DeleteFunc(slices.Clone(all), func(e events.Envelope) bool { return !keep(e) })
+}
+
+func journalReadForward(t *testing.T, journal actors.Journal) {
+	all := chosen(seeded(t, journal), func(e events.Envelope) bool { return e.Stream == "seed-b" })
+	last := events.Revision(len(all) - 1)
+	for from := events.Revision(-1); from <= last+2; from++ {
+		for _, count := range []int{1, 2, 3, 5, 100, 0} {
+			page, err := journal.Read(t.Context(), "seed-b", from, actors.Forward, actors.Limit{Events: count})
+			if err != nil {
+				t.Fatalf("read from %d: %v", from, err)
+			}
+			want := all[min(max(0, int(from)), len(all)):]
+			if count > 0 {
+				want = want[:min(count, len(want))]
+			}
+			sameEvents(t, fmt.Sprintf("%d events from %d", count, from), page.Events, want)
+			end := len(want) == 0 || want[len(want)-1].Revision == last
+			if page.End != end || page.Last != last {
+				t.Fatalf("%d events from %d: end %t at %d, want %t at %d", count, from, page.End, page.Last, end, last)
+			}
+		}
+	}
+}
+
+func journalReadBackward(t *testing.T, journal actors.Journal) {
+	all := chosen(seeded(t, journal), func(e events.Envelope) bool { return e.Stream == "seed-a" })
+	last := events.Revision(len(all) - 1)
+	for _, from := range []events.Revision{-1, 0, 1, 2, 3, 4, 5, 6, last - 1, last, last + 1, math.MaxInt64} {
+		for _, count := range []int{1, 2, 3, 5, 100, 0} {
+			page, err := journal.Read(t.Context(), "seed-a", from, actors.Backward, actors.Limit{Events: count})
+			if err != nil {
+				t.Fatalf("read backward from %d: %v", from, err)
+			}
+			want := slices.Clone(all[:min(from, last)+1])
+			slices.Reverse(want)
+			if count > 0 {
+				want = want[:min(count, len(want))]
+			}
+			sameEvents(t, fmt.Sprintf("%d events backward from %d", count, from), page.Events, want)
+			end := len(want) == 0 || want[len(want)-1].Revision == 0
+			if page.End != end || page.Last != last {
+				t.Fatalf("%d events backward from %d: end %t at %d, want %t at %d", count, from, page.End, page.Last, end, last)
+			}
+		}
+	}
+}
+
+func journalReadMissing(t *testing.T, journal actors.Journal) {
+	check := func() {
+		t.Helper()
+		for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+			page, err := journal.Read(t.Context(), "missing", 0, direction, actors.Limit{})
+			if err != nil || len(page.Events) != 0 || page.Last != events.NoRevision || !page.End {
+				t.Errorf("read a missing stream: %+v, %v; want an empty page at the end", page, err)
+			}
+		}
+	}
+	check()
+	for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+		page, err := journal.ReadAll(t.Context(), 0, direction, actors.Filter{}, actors.Limit{})
+		if err != nil || len(page.Events) != 0 || !page.End {
+			t.Errorf("read an empty store: %+v, %v; want an empty page at the end", page, err)
+		}
+	}
+	seeded(t, journal)
+	check()
+}
+
+func journalSimilarNames(t *testing.T, journal actors.Journal) {
+	names := []events.Stream{"s", "s-", "s-1", "s-10", "s-1\x01", "s-1\xff", "s-1/\xff\xff\xff\xff\xff\xff\xff\xff", "s-2"}
+	for round := range 3 {
+		for _, name := range names {
+			mustAppend(t, journal, name, actors.ExpectRevision(events.Revision(round-1)), batch(fmt.Sprintf("%q", name), 1))
+		}
+	}
+	for _, name := range names {
+		all := wholeStream(t, journal, name)
+		if len(all) != 3 {
+			t.Errorf("%q has %d events, want 3", name, len(all))
+		}
+		for _, e := range all {
+			if e.Stream != name {
+				t.Errorf("%q holds an event of %q", name, e.Stream)
+			}
+		}
+		page, err := journal.Read(t.Context(), name, math.MaxInt64, actors.Backward, actors.Limit{})
+		if err != nil || len(page.Events) != 3 || page.Last != 2 {
+			t.Errorf("%q backward: %d events, last %d, %v; want 3 and 2", name, len(page.Events), page.Last, err)
+		}
+	}
+}
+
+func journalReadAll(t *testing.T, journal actors.Journal) {
+	all := seeded(t, journal)
+	end := all[len(all)-1].Position
+	for from := events.Position(0); from <= end+2; from++ {
+		forward := chosen(all, func(e events.Envelope) bool { return e.Position >= from })
+		backward := chosen(all, func(e events.Envelope) bool { return e.Position <= from })
+		slices.Reverse(backward)
+		for _, count := range []int{1, 2, 4, 100} {
+			walkAll(t, journal, from, actors.Forward, actors.Filter{}, count, forward)
+			walkAll(t, journal, from, actors.Backward, actors.Filter{}, count, backward)
+		}
+	}
+	slices.Reverse(all)
+	walkAll(t, journal, math.MaxUint64, actors.Backward, actors.Filter{}, 5, all)
+	walkAll(t, journal, math.MaxUint64, actors.Forward, actors.Filter{}, 5, nil)
+}
+
+// walkAll reads page after page to the end, and fails unless that gives these events.
+func walkAll(t *testing.T, journal actors.Journal, from events.Position, direction actors.Direction, filter actors.Filter, count int, want []events.Envelope) {
+	t.Helper()
+	var got []events.Envelope
+	what := fmt.Sprintf("everything from %d, direction %d, %d at a time", from, direction, count)
+	for range len(want) + 100 {
+		page, err := journal.ReadAll(t.Context(), from, direction, filter, actors.Limit{Events: count})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if len(page.Events) > count {
+			t.Fatalf("%s: a page of %d events", what, len(page.Events))
+		}
+		got = append(got, page.Events...)
+		from = page.Next
+		if page.End {
+			sameEvents(t, what, got, want)
+			return
+		}
+	}
+	t.Fatalf("%s: no end after %d events", what, len(got))
+}
+
+func journalReadFiltered(t *testing.T, journal actors.Journal) {
+	all := seeded(t, journal)
+	end := all[len(all)-1].Position
+	filters := []actors.Filter{
+		{Streams: []string{"seed-a"}},
+		{Streams: []string{"seed-"}},
+		{Kinds: []string{"even."}},
+		{Kinds: []string{"even.stopped", "odd"}},
+		{Streams: []string{"seed-a"}, Kinds: []string{"even.stopped"}},
+		{Streams: []string{"nothing-"}},
+	}
+	for _, filter := range filters {
+		keep := func(e events.Envelope) bool {
+			begins := func(s string, prefixes []string) bool {
+				return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
+			}
+			return begins(string(e.Stream), filter.Streams) || begins(string(e.Kind), filter.Kinds)
+		}
+		want := chosen(all, keep)
+		walkAll(t, journal, 0, actors.Forward, filter, 3, want)
+		// Where a page ends there is nothing more; what is appended next is found from there.
+		page, err := journal.ReadAll(t.Context(), end, actors.Forward, filter, actors.Limit{})
+		if err != nil || !page.End || page.Next <= end {
+			t.Fatalf("filter %+v at the end: %+v, %v; want the end and a position after %d", filter, page, err, end)
+		}
+		slices.Reverse(want)
+		walkAll(t, journal, math.MaxUint64, actors.Backward, filter, 3, want)
+	}
+}
+
+func journalPageBytes(t *testing.T, journal actors.Journal) {
+	const stream = events.Stream("wide-a")
+	made := batch("wide", 6)
+	for i := range made {
+		made[i].Data = []byte(`{"pad":"` + strings.Repeat("x", 1000) + `"}`)
+	}
+	mustAppend(t, journal, stream, actors.ExpectNoStream, made[:3])
+	mustAppend(t, journal, stream, 2, made[3:])
+	for _, row := range []struct{ bytes, events int }{{1, 1}, {1500, 1}, {2100, 2}, {4500, 4}, {0, 6}} {
+		limit := actors.Limit{Bytes: row.bytes}
+		for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+			from := events.Revision(0)
+			if direction == actors.Backward {
+				from = 5
+			}
+			page, err := journal.Read(t.Context(), stream, from, direction, limit)
+			if err != nil || len(page.Events) != row.events || page.End != (row.events == 6) {
+				t.Errorf("a page of %d bytes, direction %d: %d events, end %t, %v; want %d", row.bytes, direction, len(page.Events), page.End, err, row.events)
+			}
+		}
+		page, err := journal.ReadAll(t.Context(), 0, actors.Forward, actors.Filter{}, limit)
+		if err != nil || len(page.Events) != row.events || page.End != (row.events == 6) {
+			t.Errorf("a page of everything of %d bytes: %d events, end %t, %v; want %d", row.bytes, len(page.Events), page.End, err, row.events)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package actorstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+func journalSubscribeLive(t *testing.T, journal actors.Journal) {
+	mustAppend(t, journal, "sub-a", actors.ExpectNoStream, batch("before", 3))
+	one := subscribe(t, journal, actors.From{Stream: "sub-a", Revision: events.NoRevision})
+	all := subscribe(t, journal, actors.From{})
+	later := subscribe(t, journal, actors.From{Stream: "sub-later", Revision: events.NoRevision})
+	sameEvents(t, "the stream so far", take(t, one, 3), wholeStream(t, journal, "sub-a"))
+	take(t, all, 3)
+	for i := range 10 {
+		// Each waits before the events are there.
+		got := make([][]events.Envelope, 3)
+		var wait sync.WaitGroup
+		for k, subscription := range []actors.Subscription{one, all, later} {
+			wait.Go(func() { got[k] = take(t, subscription, []int{2, 3, 1}[k]) })
+		}
+		mustAppend(t, journal, "sub-a", actors.ExpectAny, batch(fmt.Sprint(i), 2))
+		mustAppend(t, journal, "sub-later", actors.ExpectAny, batch(fmt.Sprint(i), 1))
+		wait.Wait()
+		sameEvents(t, "the stream, live", got[0], wholeStream(t, journal, "sub-a")[3+2*i:])
+		sameEvents(t, "everything, live", got[1], everything(t, journal, actors.Filter{})[3+3*i:])
+		sameEvents(t, "a stream made later, live", got[2], wholeStream(t, journal, "sub-later")[i:])
+	}
+}
+
+func journalSubscribeFrom(t *testing.T, journal actors.Journal) {
+	all := seeded(t, journal)
+	stream := chosen(all, func(e events.Envelope) bool { return e.Stream == "seed-a" })
+	for i := range stream {
+		got := take(t, subscribe(t, journal, actors.From{Stream: "seed-a", Revision: events.Revision(i) - 1}), len(stream)-i)
+		sameEvents(t, fmt.Sprintf("seed-a after %d", i-1), got, stream[i:])
+	}
+	filter := actors.Filter{Kinds: []string{"even."}}
+	for _, e := range all {
+		after := chosen(all, func(other events.Envelope) bool { return other.Position > e.Position })
+		got := take(t, subscribe(t, journal, actors.From{Position: e.Position}), len(after))
+		sameEvents(t, fmt.Sprintf("everything after %d", e.Position), got, after)
+		after = chosen(after, func(other events.Envelope) bool { return filter.Chooses(other.Stream, other.Kind) })
+		got = take(t, subscribe(t, journal, actors.From{Position: e.Position, Filter: filter}), len(after))
+		sameEvents(t, fmt.Sprintf("the chosen after %d", e.Position), got, after)
+	}
+	// Beyond the end it waits for what comes.
+	beyond := subscribe(t, journal, actors.From{Stream: "seed-a", Revision: events.Revision(len(stream))})
+	mustAppend(t, journal, "seed-a", actors.ExpectAny, batch("more", 3))
+	sameEvents(t, "from beyond the end", take(t, beyond, 2), wholeStream(t, journal, "seed-a")[len(stream)+1:])
+}
+
+func journalSubscribeRace(t *testing.T, journal actors.Journal) {
+	const writers, rounds = 4, 60
+	streams := []events.Stream{"race-a", "race-b", "race-c"}
+	total := 0
+	for i := range writers * rounds {
+		total += i%3 + 1
+	}
+	type feed struct {
+		name string
+		from actors.From
+		got  []events.Envelope
+	}
+	feeds := []*feed{{name: "everything"}}
+	for _, stream := range streams {
+		feeds = append(feeds,
+			&feed{name: string(stream), from: actors.From{Stream: stream, Revision: events.NoRevision}},
+			&feed{name: "only " + string(stream), from: actors.From{Filter: actors.Filter{Streams: []string{string(stream)}}}})
+	}
+	var readers, writing sync.WaitGroup
+	half := make(chan struct{}, len(feeds)+1)
+	// One set of feeds begins before the writers, one in their midst.
+	for set := range 2 {
+		if set == 1 {
+			feeds = append(feeds, &feed{name: "everything, late"}, &feed{name: "race-b, late", from: actors.From{Stream: "race-b", Revision: events.NoRevision}})
+		}
+		for i, f := range feeds {
+			if set == 1 && i < len(feeds)-2 {
+				continue
+			}
+			readers.Go(func() {
+				if set == 1 {
+					<-half
+				}
+				f.got = takeUntilLast(t, subscribe(t, journal, f.from))
+			})
+		}
+	}
+	for w := range writers {
+		writing.Go(func() {
+			for round := range rounds {
+				i := w*rounds + round
+				if _, err := journal.Append(t.Context(), streams[i%len(streams)], actors.ExpectAny, batch(fmt.Sprint(i), i%3+1)); err != nil {
+					t.Errorf("append %d: %v", i, err)
+				}
+				if i == rounds/2 {
+					half <- struct{}{}
+					half <- struct{}{}
+				}
+			}
+		})
+	}
+	writing.Wait()
+	for _, stream := range streams {
+		mustAppend(t, journal, stream, actors.ExpectAny, []events.Envelope{event("suite.ended", `{}`)})
+	}
+	readers.Wait()
+	all := everything(t, journal, actors.Filter{})
+	if len(all) != total+len(streams) {
+		t.Fatalf("the store has %d events, want %d", len(all), total+len(streams))
+	}
+	checkOrder(t, all)
+	for _, f := range feeds {
+		want := chosen(all, func(e events.Envelope) bool {
+			return (f.from.Stream == "" || e.Stream == f.from.Stream) && f.from.Filter.Chooses(e.Stream, e.Kind)
+		})
+		// A feed of everything stops at the first stream's last event.
+		sameEvents(t, f.name, f.got, want[:min(len(f.got), len(want))])
+		if f.from.Stream != "" && len(f.got) != len(want) || len(f.got) < len(want)-len(streams) {
+			t.Errorf("%s gave %d events, want %d", f.name, len(f.got), len(want))
+		}
+	}
+}
+
+// takeUntilLast receives until an event of kind suite.ended.
+func takeUntilLast(t *testing.T, subscription actors.Subscription) []events.Envelope {
+	ctx, cancel := contextWithin(t, time.Minute)
+	defer cancel()
+	var taken []events.Envelope
+	for {
+		e, err := subscription.Next(ctx)
+		if err != nil {
+			t.Errorf("event %d of the subscription: %v", len(taken), err)
+			return taken
+		}
+		if taken = append(taken, e); e.Kind == "suite.ended" {
+			return taken
+		}
+	}
+}
+
+func journalSubscribeSlow(t *testing.T, journal actors.Journal) {
+	subscription := subscribe(t, journal, actors.From{})
+	mustAppend(t, journal, "slow-a", actors.ExpectAny, batch("first", 1))
+	got := take(t, subscription, 1)
+	for i := range 40 {
+		mustAppend(t, journal, "slow-a", actors.ExpectAny, batch(fmt.Sprint(i), 50))
+	}
+	got = append(got, take(t, subscription, 40*50)...)
+	sameEvents(t, "a slow subscriber's feed", got, wholeStream(t, journal, "slow-a"))
+}
+
+func journalSubscribeContext(t *testing.T, journal actors.Journal) {
+	subscription := subscribe(t, journal, actors.From{Stream: "ctx-a", Revision: events.NoRevision})
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error, 1)
+	go func() {
+		_, err := subscription.Next(ctx)
+		answer <- err
+	}()
+	cancel()
+	if err := <-answer; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the error is %v, want %v", err, context.Canceled)
+	}
+	// The subscription goes on where it was.
+	mustAppend(t, journal, "ctx-a", actors.ExpectNoStream, batch("x", 2))
+	sameEvents(t, "after a cancelled wait", take(t, subscription, 2), wholeStream(t, journal, "ctx-a"))
+}
+
+func journalSubscribeClose(t *testing.T, journal actors.Journal) {
+	for _, from := range []actors.From{{}, {Stream: "close-a", Revision: events.NoRevision}} {
+		subscription := subscribe(t, journal, from)
+		answer := make(chan error, 1)
+		go func() {
+			_, err := subscription.Next(context.WithoutCancel(t.Context()))
+			answer <- err
+		}()
+		if err := subscription.Close(); err != nil {
+			t.Fatalf("close: %v", err)
+		}
+		if err := <-answer; !errors.Is(err, actors.ErrClosed) {
+			t.Fatalf("the error is %v, want %v", err, actors.ErrClosed)
+		}
+		if err := subscription.Close(); err != nil {
+			t.Fatalf("close again: %v", err)
+		}
+		if _, err := subscription.Next(t.Context()); !errors.Is(err, actors.ErrClosed) {
+			t.Fatalf("after Close the error is %v, want %v", err, actors.ErrClosed)
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package actorstest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// TestJournal is the conformance suite of actors.Journal. Open returns an empty store, closed by its own clean-up.
+func TestJournal(t *testing.T, open func(t *testing.T) actors.Journal) {
+	rows := []struct {
+		name string
+		test func(t *testing.T, journal actors.Journal)
+	}{
+		{"every expectation in every state", journalExpectations},
+		{"an empty batch only checks", journalEmptyBatch},
+		{"what is appended comes back", journalFidelity},
+		{"bytes belong to their owner", journalOwnership},
+		{"batches are whole, revisions contiguous, positions increasing", journalNumbers},
+		{"a retry at the same revision succeeds once", journalRetryExact},
+		{"a retry without expectation succeeds once", journalRetryAny},
+		{"malformed appends are refused", journalMalformed},
+		{"a batch of the greatest size", journalGreatest},
+		{"an ended context", journalEndedContext},
+		{"two writers never interleave a decision", journalTwoWriters},
+		{"many writers on many streams", journalManyWriters},
+		{"a stream forward from every revision", journalReadForward},
+		{"a stream backward from every revision", journalReadBackward},
+		{"a stream that is not there", journalReadMissing},
+		{"streams with similar names", journalSimilarNames},
+		{"everything from every position", journalReadAll},
+		{"everything through a filter", journalReadFiltered},
+		{"pages bounded by bytes", journalPageBytes},
+		{"subscriptions catch up and go on live", journalSubscribeLive},
+		{"subscriptions from every point", journalSubscribeFrom},
+		{"subscriptions under concurrent writers", journalSubscribeRace},
+		{"a slow subscriber misses nothing", journalSubscribeSlow},
+		{"waiting for an event ends with its context", journalSubscribeContext},
+		{"waiting for an event ends with Close", journalSubscribeClose},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) { row.test(t, open(t)) })
+	}
+}
+
+// event makes an envelope as a writer fills it.
+func event(kind events.Kind, data string) events.Envelope {
+	return events.Envelope{
+		ID: uuid.New(), Kind: kind, Version: 1, Time: 1_760_000_000_000_000, Actor: "suite", Command: "c-1",
+		Digest: events.Digest{}.Next(kind, []byte(data)), Data: []byte(data),
+	}
+}
+
+// batch makes n events whose data name what they are.
+func batch(name string, n int) []events.Envelope {
+	made := make([]events.Envelope, n)
+	for i := range made {
+		made[i] = event("suite.happened", fmt.Sprintf(`{"batch":%q,"index":%d}`, name, i))
+	}
+	return made
+}
+
+func mustAppend(t *testing.T, journal actors.Journal, stream events.Stream, expected actors.Expected, batch []events.Envelope) actors.Appended {
+	t.Helper()
+	appended, err := journal.Append(t.Context(), stream, expected, batch)
+	if err != nil {
+		t.Fatalf("append %d events to %s expecting %s: %v", len(batch), stream, expected, err)
+	}
+	return appended
+}
+
+// mustConflict fails unless the append is refused because the stream is at actual.
+func mustConflict(t *testing.T, journal actors.Journal, stream events.Stream, expected actors.Expected, batch []events.Envelope, actual events.Revision) {
+	t.Helper()
+	_, err := journal.Append(t.Context(), stream, expected, batch)
+	var conflict *actors.Conflict
+	if !errors.As(err, &conflict) {
+		t.Fatalf("append to %s expecting %s: the error is %v, want a conflict", stream, expected, err)
+	}
+	if want := (actors.Conflict{Stream: stream, Expected: expected, Actual: actual}); *conflict != want {
+		t.Fatalf("append to %s: the conflict is %+v, want %+v", stream, *conflict, want)
+	}
+}
+
+// wholeStream reads a stream to its end in small pages.
+func wholeStream(t *testing.T, journal actors.Journal, stream events.Stream) []events.Envelope {
+	t.Helper()
+	var all []events.Envelope
+	for {
+		page, err := journal.Read(t.Context(), stream, events.Revision(len(all)), actors.Forward, actors.Limit{Events: 7})
+		if err != nil {
+			t.Fatalf("read %s from %d: %v", stream, len(all), err)
+		}
+		all = append(all, page.Events...)
+		if page.End {
+			return all
+		}
+	}
+}
+
+// everything reads the whole store to its end in small pages.
+func everything(t *testing.T, journal actors.Journal, filter actors.Filter) []events.Envelope {
+	t.Helper()
+	var all []events.Envelope
+	from := events.Position(0)
+	for {
+		page, err := journal.ReadAll(t.Context(), from, actors.Forward, filter, actors.Limit{Events: 9})
+		if err != nil {
+			t.Fatalf("read everything from %d: %v", from, err)
+		}
+		all = append(all, page.Events...)
+		if page.End {
+			return all
+		}
+		if page.Next <= from {
+			t.Fatalf("read everything from %d: the next page begins at %d", from, page.Next)
+		}
+		from = page.Next
+	}
+}
+
+// take receives the next n events; a subscription that stays silent for a minute fails the test.
+func take(t *testing.T, subscription actors.Subscription, n int) []events.Envelope {
+	t.Helper()
+	ctx, cancel := contextWithin(t, time.Minute)
+	defer cancel()
+	taken := make([]events.Envelope, 0, n)
+	for len(taken) < n {
+		e, err := subscription.Next(ctx)
+		if err != nil {
+			t.Fatalf("event %d of %d of the subscription: %v", len(taken)+1, n, err)
+		}
+		taken = append(taken, e)
+	}
+	return taken
+}
+
+func subscribe(t *testing.T, journal actors.Journal, from actors.From) actors.Subscription {
+	t.Helper()
+	subscription, err := journal.Subscribe(t.Context(), from)
+	if err != nil {
+		t.Fatalf("subscribe from %+v: %v", from, err)
+	}
+	t.Cleanup(func() {
+		if err := subscription.Close(); err != nil {
+			t.Errorf("close the subscription: %v", err)
+		}
+	})
+	return subscription
+}
+
+func sameEvents(t *testing.T, what string, got, want []events.Envelope) {
+	t.Helper()
+	if len(got) == 0 && len(want) == 0 {
+		return
+	}
+	if !reflect.DeepEqual(got, want) { // cmp alone would take most of the suite's time
+		t.Fatalf("%s (-want +got):\n%s", what, cmp.Diff(want, got))
+	}
+}

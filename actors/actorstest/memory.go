@@ -1,0 +1,208 @@
+package actorstest
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// Memory is an actors.Journal and actors.Snapshots that forgets: the fake for tests of actors. It starts no goroutine and waits
+// on channels alone, so it works inside a testing/synctest bubble. Its hooks make appends fail the two ways they can.
+type Memory struct {
+	mu        sync.Mutex
+	all       []events.Envelope                        // the event at index i has position i+1
+	streams   map[events.Stream][]int                  // indexes into all, by revision
+	ids       map[events.Stream]map[events.EventID]int // indexes into all
+	snapshots map[snapshotKey]actors.Snapshot          //
+	changed   chan struct{}                            // closed at the next append
+	closed    chan struct{}                            //
+	before    func(events.Stream, []events.Envelope) error
+	after     func(events.Stream, []events.Envelope) error
+}
+
+type snapshotKey struct {
+	fold   string
+	stream events.Stream
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{
+		streams:   map[events.Stream][]int{},
+		ids:       map[events.Stream]map[events.EventID]int{},
+		snapshots: map[snapshotKey]actors.Snapshot{},
+		changed:   make(chan struct{}),
+		closed:    make(chan struct{}),
+	}
+}
+
+// Fail sets what is asked before each batch is stored: an error is the append's answer, and nothing is stored. It may block,
+// and may be nil.
+func (m *Memory) Fail(hook func(stream events.Stream, batch []events.Envelope) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before = hook
+}
+
+// FailAfter sets what is asked after each batch was stored: an error is the append's answer although the batch is there, as
+// when an answer is lost on its way. It may block, and may be nil.
+func (m *Memory) FailAfter(hook func(stream events.Stream, batch []events.Envelope) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.after = hook
+}
+
+// Close ends every subscription; appends and reads are refused from now on.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.isClosed() {
+		close(m.closed)
+	}
+	return nil
+}
+
+// Append implements actors.Journal.
+func (m *Memory) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+	if err := actors.CheckAppend(stream, expected, batch); err != nil {
+		return actors.Appended{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return actors.Appended{}, err
+	}
+	m.mu.Lock()
+	before, after := m.before, m.after
+	m.mu.Unlock()
+	if before != nil {
+		if err := before(stream, batch); err != nil {
+			return actors.Appended{}, err
+		}
+	}
+	appended, err := m.store(stream, expected, batch)
+	if err == nil && after != nil {
+		if err := after(stream, batch); err != nil {
+			return actors.Appended{}, err
+		}
+	}
+	return appended, err
+}
+
+func (m *Memory) store(stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return actors.Appended{}, actors.ErrClosed
+	}
+	last := m.last(stream)
+	conflict := &actors.Conflict{Stream: stream, Expected: expected, Actual: last}
+	switch {
+	case expected == actors.ExpectExists && last == events.NoRevision:
+		return actors.Appended{}, conflict
+	case expected == actors.ExpectAny || expected == actors.ExpectExists:
+		if appended, done, err := m.retriedAny(stream, batch, conflict); done {
+			return appended, err
+		}
+	case events.Revision(expected) != last:
+		return m.retried(stream, events.Revision(expected), batch, conflict)
+	}
+	for _, e := range batch {
+		m.put(stream, e)
+	}
+	if len(batch) > 0 {
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
+	return m.answer(stream, last+1, m.last(stream)), nil
+}
+
+// retried answers an append whose expectation does not hold: success if the stream holds these events after that revision.
+func (m *Memory) retried(stream events.Stream, after events.Revision, batch []events.Envelope, conflict error) (actors.Appended, error) {
+	held := m.streams[stream]
+	first := int(after) + 1
+	if len(batch) == 0 || first+len(batch) > len(held) {
+		return actors.Appended{}, conflict
+	}
+	for i := range batch {
+		if m.all[held[first+i]].ID != batch[i].ID {
+			return actors.Appended{}, conflict
+		}
+	}
+	return m.answer(stream, after+1, after+events.Revision(len(batch))), nil
+}
+
+// retriedAny recognises events that the stream holds anywhere: all of them is a retry, some of them a conflict.
+func (m *Memory) retriedAny(stream events.Stream, batch []events.Envelope, conflict error) (appended actors.Appended, done bool, err error) {
+	if len(batch) == 0 {
+		return actors.Appended{}, false, nil
+	}
+	place := m.ids[stream]
+	first, found := place[batch[0].ID]
+	if !found {
+		return actors.Appended{}, false, nil
+	}
+	last := first
+	for i := range batch {
+		if last, found = place[batch[i].ID]; !found {
+			return actors.Appended{}, true, conflict
+		}
+	}
+	return m.answer(stream, m.all[first].Revision, m.all[last].Revision), true, nil
+}
+
+func (m *Memory) put(stream events.Stream, e events.Envelope) {
+	e.Stream, e.Revision = stream, m.last(stream)+1
+	e.Position = events.Position(len(m.all) + 1)
+	e.Data = bytes.Clone(e.Data)
+	if m.ids[stream] == nil {
+		m.ids[stream] = map[events.EventID]int{}
+	}
+	m.ids[stream][e.ID] = len(m.all)
+	m.streams[stream] = append(m.streams[stream], len(m.all))
+	m.all = append(m.all, e)
+}
+
+func (m *Memory) answer(stream events.Stream, first, last events.Revision) actors.Appended {
+	appended := actors.Appended{First: min(first, last), Last: last}
+	if last != events.NoRevision {
+		appended.Position = m.all[m.streams[stream][last]].Position
+	}
+	return appended
+}
+
+func (m *Memory) last(stream events.Stream) events.Revision {
+	return events.Revision(len(m.streams[stream]) - 1)
+}
+
+func (m *Memory) isClosed() bool {
+	select {
+	case <-m.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Load implements actors.Snapshots.
+func (m *Memory) Load(ctx context.Context, fold string, stream events.Stream) (actors.Snapshot, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	snapshot, found := m.snapshots[snapshotKey{fold, stream}]
+	snapshot.State = slices.Clone(snapshot.State)
+	return snapshot, found, ctx.Err()
+}
+
+// Save implements actors.Snapshots.
+func (m *Memory) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	snapshot.State = slices.Clone(snapshot.State)
+	m.snapshots[snapshotKey{fold, stream}] = snapshot
+	return nil
+}

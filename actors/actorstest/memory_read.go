@@ -1,0 +1,165 @@
+package actorstest
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// Read implements actors.Journal.
+func (m *Memory) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+	if err := actors.CheckStream(stream); err != nil {
+		return actors.Page{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return actors.Page{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return actors.Page{}, actors.ErrClosed
+	}
+	held := m.streams[stream]
+	at, step := walk(int64(from), direction, len(held))
+	page := pager{limit: limit.Bounded()}
+	for ; at >= 0 && at < len(held) && page.add(m.all[held[at]]); at += step {
+	}
+	page.Last = m.last(stream)
+	page.End = at < 0 || at >= len(held)
+	return page.Page, nil
+}
+
+// ReadAll implements actors.Journal.
+func (m *Memory) ReadAll(ctx context.Context, from events.Position, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return actors.Page{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return actors.Page{}, actors.ErrClosed
+	}
+	at, step := walk(int64(min(from, 1<<62))-1, direction, len(m.all))
+	page := pager{limit: limit.Bounded()}
+	for ; at >= 0 && at < len(m.all); at += step {
+		if e := m.all[at]; filter.Chooses(e.Stream, e.Kind) && !page.add(e) {
+			break
+		}
+	}
+	page.Next = events.Position(max(0, at+1))
+	if page.End = at < 0 || at >= len(m.all); page.End && direction == actors.Forward {
+		page.Next = max(page.Next, from)
+	}
+	return page.Page, nil
+}
+
+// walk gives the index where a read of n events begins, and how it goes on.
+func walk(from int64, direction actors.Direction, n int) (at, step int) {
+	if direction == actors.Backward {
+		return int(max(-1, min(from, int64(n)-1))), -1
+	}
+	return int(max(0, min(from, int64(n)))), 1
+}
+
+// pager fills a page up to its limit.
+type pager struct {
+	actors.Page
+	limit actors.Limit
+	bytes int
+}
+
+func (p *pager) add(e events.Envelope) bool {
+	size := len(e.Data)
+	if n := len(p.Events); n == p.limit.Events || n > 0 && p.bytes+size > p.limit.Bytes {
+		return false
+	}
+	e.Data = bytes.Clone(e.Data)
+	p.Events = append(p.Events, e)
+	p.bytes += size
+	return true
+}
+
+// Subscribe implements actors.Journal.
+func (m *Memory) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if from.Stream != "" {
+		if err := actors.CheckStream(from.Stream); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isClosed() {
+		return nil, actors.ErrClosed
+	}
+	return &memorySubscription{memory: m, from: from, closed: make(chan struct{})}, nil
+}
+
+type memorySubscription struct {
+	memory *Memory
+	from   actors.From // moves with what was delivered
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *memorySubscription) Next(ctx context.Context) (events.Envelope, error) {
+	for {
+		if err := s.ended(ctx); err != nil {
+			return events.Envelope{}, err
+		}
+		e, found, changed := s.next()
+		if found {
+			return e, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-s.closed:
+		case <-s.memory.closed:
+		}
+	}
+}
+
+func (s *memorySubscription) ended(ctx context.Context) error {
+	select {
+	case <-s.closed:
+		return actors.ErrClosed
+	case <-s.memory.closed:
+		return actors.ErrClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+// next returns the next event, or the channel that is closed when there may be one.
+func (s *memorySubscription) next() (e events.Envelope, found bool, changed chan struct{}) {
+	m := s.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.from.Stream != "" {
+		at := max(0, int(s.from.Revision)+1)
+		if held := m.streams[s.from.Stream]; at < len(held) {
+			s.from.Revision = events.Revision(at)
+			e, found = m.all[held[at]], true
+		}
+	} else {
+		for !found && uint64(s.from.Position) < uint64(len(m.all)) {
+			e = m.all[s.from.Position]
+			s.from.Position++
+			found = s.from.Filter.Chooses(e.Stream, e.Kind)
+		}
+	}
+	e.Data = bytes.Clone(e.Data)
+	return e, found, m.changed
+}
+
+// Close implements io.Closer.
+func (s *memorySubscription) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
