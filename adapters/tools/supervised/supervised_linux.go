@@ -1,0 +1,140 @@
+// Package supervised runs a command so that nothing of it is left when it ends.
+//
+// A command can leave processes behind in many ways: in the background, in sessions of their own, orphaned twice over, holding
+// its output open. Neither killing the child nor its process group finds those. So a supervisor stands between the host and the
+// command: a process of the same binary, started anew, which makes itself the subreaper of all that is below it. From then on
+// every orphan below becomes its child, and "no child is left" means exactly "nothing is left". Each command has its own, so it
+// can never hit the processes of another, and it reaps only what is its own: the host's own waits are not disturbed.
+//
+//	host ──pipe──► supervisor ──► command ──► …
+//
+// The command ends, or the pipe does: because the context ended, or because the host died, however suddenly. In each case the
+// supervisor asks all that is left to terminate, kills what remains after the grace, and exits when it has no child any more.
+//
+// What it does not promise: a command that runs as the same user and means harm can kill its supervisor first. Keeping it
+// from that takes a boundary, such as a PID namespace, and that is a sandbox's work.
+//
+// The supervisor begins while this package is initialised. That is the one way in which every binary that can start a
+// supervisor, tests included, can also be one, so that a start can never run the host's main again; and it is early, before the
+// packages of the host are initialised, which makes it cheap (about 2 ms). The package imports nothing that is slow to start.
+package supervised
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Command is what to run.
+type Command struct {
+	Path   string
+	Args   []string // after the name
+	Dir    string
+	Env    []string  // all of it: nothing is inherited
+	Output io.Writer // gets standard output and standard error, from one goroutine; standard input is empty
+}
+
+// Exit says how a command ended.
+type Exit struct {
+	Code   int            // its exit status; -1 when a signal ended it or it was cut off
+	Signal syscall.Signal // the signal that ended it, or 0
+	Left   int            // processes that could not be killed; anything but 0 is an alarm
+}
+
+// Grace is the time between asking processes to terminate and killing them.
+const Grace = 500 * time.Millisecond
+
+// Bounds on things that do not happen: processes that a SIGKILL does not end, output that is held open from outside.
+const (
+	killFor   = 5 * time.Second
+	drainFor  = time.Second
+	waitDelay = Grace + killFor + drainFor
+)
+
+// Run runs the command and returns when nothing of it is left. When ctx ends first, the error is the context's.
+func Run(ctx context.Context, c Command) (Exit, error) {
+	if err := ctx.Err(); err != nil {
+		return Exit{Code: -1}, err
+	}
+	lifelineEnd, lifeline, err := os.Pipe()
+	if err != nil {
+		return Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
+	}
+	defer lifeline.Close() //nolint:errcheck // nothing was written to it
+	report, reportEnd, err := os.Pipe()
+	if err != nil {
+		return Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close()))
+	}
+	defer report.Close() //nolint:errcheck // it was only read
+
+	cmd := exec.CommandContext(ctx, "/proc/self/exe") //nolint:gosec // this binary
+	cmd.Args = append([]string{supervisorName, c.Path}, c.Args...)
+	cmd.Dir, cmd.Env = c.Dir, c.Env
+	if c.Env == nil {
+		cmd.Env = []string{}
+	}
+	cmd.Stdout, cmd.Stderr = c.Output, c.Output
+	cmd.ExtraFiles = []*os.File{lifelineEnd, reportEnd}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a signal from the terminal is for the host, which then ends ctx
+	cmd.Cancel = lifeline.Close
+	cmd.WaitDelay = waitDelay
+	started := cmd.Start()
+	if err := errors.Join(started, lifelineEnd.Close(), reportEnd.Close()); err != nil {
+		return Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
+	}
+	waited := cmd.Wait()
+	line, err := io.ReadAll(report) // the other end closed with the supervisor
+	if err != nil {
+		return Exit{}, fmt.Errorf("run %s: read how it ended: %w", c.Path, err)
+	}
+	exit, err := parseReport(string(line))
+	if err != nil {
+		return Exit{Code: -1}, fmt.Errorf("run %s: %w", c.Path, errors.Join(err, waited, ctx.Err()))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return exit, ctx.Err()
+	case waited == nil, errors.Is(waited, exec.ErrWaitDelay): // then someone outside the tree holds the output open
+		return exit, nil
+	}
+	return exit, fmt.Errorf("run %s: %w", c.Path, waited)
+}
+
+// parseReport reads the line in which a supervisor says how its command ended.
+func parseReport(line string) (Exit, error) {
+	line, whole := strings.CutSuffix(line, "\n")
+	if !whole {
+		return Exit{}, errors.New("its supervisor was killed; processes of it may be left")
+	}
+	if reason, failed := strings.CutPrefix(line, "failed "); failed {
+		return Exit{}, errors.New(reason)
+	}
+	fields := strings.Fields(line)
+	if len(fields) != 4 || fields[0] != "exit" {
+		return Exit{}, fmt.Errorf("its supervisor reported %q", line)
+	}
+	var numbers [3]int
+	for i, field := range fields[1:] {
+		number, err := strconv.Atoi(field)
+		if err != nil {
+			return Exit{}, fmt.Errorf("its supervisor reported %q: %w", line, err)
+		}
+		numbers[i] = number
+	}
+	return Exit{Code: numbers[0], Signal: syscall.Signal(numbers[1]), Left: numbers[2]}, nil
+}
+
+// formatReport is the opposite of parseReport.
+func formatReport(exit Exit, err error) string {
+	if err != nil {
+		return "failed " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n"
+	}
+	return fmt.Sprintf("exit %d %d %d\n", exit.Code, int(exit.Signal), exit.Left)
+}

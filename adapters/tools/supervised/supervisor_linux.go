@@ -1,0 +1,141 @@
+package supervised
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// supervisorName is the name, argument 0, under which this binary is a supervisor and nothing else.
+const supervisorName = "life: supervisor of a command"
+
+// The file descriptors that a supervisor has beside the three usual ones.
+const (
+	lifelineFD = 3 // ends when the command must
+	reportFD   = 4 // takes one line that says how the command ended
+)
+
+// See the package comment for why this is here and not in main.
+var _ = beSupervisor()
+
+// beSupervisor does not return when this process was started as a supervisor.
+func beSupervisor() struct{} {
+	if len(os.Args) < 2 || os.Args[0] != supervisorName {
+		return struct{}{}
+	}
+	report := os.NewFile(reportFD, "report")
+	exit, err := supervise(os.Args[1], os.Args[1:], os.NewFile(lifelineFD, "lifeline"))
+	status := 0
+	if _, err := report.WriteString(formatReport(exit, err)); err != nil {
+		status = 2 // the host is gone, and so is everything else
+	}
+	syscall.Exit(status) // unlike os.Exit it does not wait for the race detector's last words
+	return struct{}{}
+}
+
+// supervise runs a command and returns when this process has no child left. It ends the command when the lifeline ends.
+func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
+	// From here on orphans come to this process. Signals meant to end it are taken and dropped: it ends last.
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0, 0, 0, 0); errno != 0 {
+		return Exit{}, fmt.Errorf("become a subreaper: %w", errno)
+	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	// The host may have been started with files open that are not marked; a command must not get those.
+	if err := closeOnExec(); err != nil {
+		return Exit{}, err
+	}
+	child, err := start(path, argv)
+	if err != nil {
+		return Exit{}, err
+	}
+	ended := make(chan Exit, 1)
+	empty := make(chan struct{})
+	go func() {
+		defer close(empty)
+		reap(child, ended)
+	}()
+	cut := make(chan struct{})
+	go func() {
+		defer close(cut)
+		// It ends when the host closes it or dies; nothing is ever written to it.
+		_, _ = io.Copy(io.Discard, lifeline) //nolint:errcheck // an error is an end as well
+	}()
+	exit := Exit{Code: -1}
+	select {
+	case exit = <-ended:
+	case <-cut:
+	}
+	exit.Left = clear(empty)
+	select {
+	case late := <-ended:
+		exit.Code, exit.Signal = late.Code, late.Signal
+	default:
+	}
+	return exit, nil
+}
+
+// start begins the command in a session of its own, so that it cannot signal its supervisor by way of a process group. If
+// the supervisor is killed all the same, the command dies with it; the thread that must outlive the command for that is the main
+// thread, to which package initialisation is bound.
+func start(path string, argv []string) (int, error) {
+	resolved, err := exec.LookPath(path)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := syscall.ForkExec(resolved, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", path, err)
+	}
+	return pid, nil
+}
+
+// reap waits for children, own and adopted, until none is left, and tells how the one it is asked about ended.
+func reap(child int, ended chan<- Exit) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return // ECHILD: none is left
+		case pid == child && status.Signaled():
+			ended <- Exit{Code: -1, Signal: status.Signal()}
+		case pid == child:
+			ended <- Exit{Code: status.ExitStatus()}
+		}
+	}
+}
+
+// clear ends everything below this process and returns how much of it could not be ended.
+func clear(empty <-chan struct{}) (left int) {
+	select {
+	case <-empty: // the common case: the command left nothing behind
+		return 0
+	default:
+	}
+	asked := time.Now()
+	signalTree(syscall.SIGTERM)
+	pause := time.Millisecond
+	for {
+		select {
+		case <-empty:
+			return 0
+		case <-time.After(pause):
+		}
+		if since := time.Since(asked); since > Grace+killFor {
+			return signalTree(syscall.SIGKILL)
+		} else if since > Grace {
+			signalTree(syscall.SIGKILL)
+		}
+		pause = min(2*pause, 20*time.Millisecond)
+	}
+}
