@@ -38,7 +38,9 @@ func put(t *testing.T, store *blobs.Store, content string) events.BlobRef {
 	return ref
 }
 
-func file(dir string, ref events.BlobRef) string { return filepath.Join(dir, ref.Hash[:2], ref.Hash[2:]) }
+func file(dir string, ref events.BlobRef) string {
+	return filepath.Join(dir, ref.Hash[:2], ref.Hash[2:])
+}
 
 // files lists what is in a directory, at any depth.
 func files(t *testing.T, dir string) []string {
