@@ -198,6 +198,7 @@ func (d *decision) release(c Release) error {
 		return refuse(RefusedState, "agent %s is not quarantined", d.agent.ID)
 	}
 	d.record(events.AgentReleased{By: c.By})
+	d.next() // its turn may have ended meanwhile, with messages waiting
 	d.proceed()
 	return nil
 }
@@ -218,7 +219,7 @@ func (d *decision) send(c Send) error {
 	d.record(events.MessageReceived{Message: messageID(d.agent.Received + 1), Verb: c.Verb, From: c.From, Text: c.Text})
 	switch {
 	case d.agent.Turn.ID == "":
-		d.begin(d.agent.nextMessages())
+		d.next()
 	case c.Verb == events.Interrupt:
 		d.end(events.Cancelled, events.ReasonInterrupt, "")
 	}

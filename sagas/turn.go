@@ -133,8 +133,16 @@ func (d *decision) end(outcome events.Outcome, reason events.Reason, detail stri
 	if t.Held > 0 || t.Budget != "" {
 		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost})
 	}
-	if next := d.agent.nextMessages(); len(next) > 0 && d.agent.awake() {
-		d.begin(next)
+	d.next()
+}
+
+// next starts a turn with messages that wait, if none runs.
+func (d *decision) next() {
+	if d.agent.Turn.ID != "" || !d.agent.awake() {
+		return
+	}
+	if messages := d.agent.nextMessages(); len(messages) > 0 {
+		d.begin(messages)
 	}
 }
 
