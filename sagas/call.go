@@ -50,12 +50,15 @@ func (d *decision) judgeCalls() {
 		d.end(events.Stopped, events.ReasonToolCalls, fmt.Sprintf("the reply asked for call %d of at most %d", t.ToolCalls, t.Limits.ToolCalls))
 		return
 	}
-	for _, call := range slices.Clone(t.Calls) {
-		if call.Repeats >= loopEnd {
+	calls := slices.Clone(t.Calls)
+	for i := range calls { // before any is sent: what the turn's end abandons was never begun
+		if calls[i].Repeats >= loopEnd {
 			d.end(events.Stopped, events.ReasonLoop,
-				fmt.Sprintf("%s was called %d times in a row with the same arguments", call.Tool, call.Repeats))
+				fmt.Sprintf("%s was called %d times in a row with the same arguments", calls[i].Tool, calls[i].Repeats))
 			return
 		}
+	}
+	for _, call := range calls {
 		if call.Repeats == loopWarning {
 			d.record(events.LoopWarned{Call: call.ID, Tool: call.Tool, Count: call.Repeats})
 		}
