@@ -119,10 +119,7 @@ func (h Homeostasis) Apply(fact Fact) Homeostasis {
 	h.Revision = fact.Revision
 	if e, ok := fact.Event.(events.RulesAdopted); ok {
 		h.Rules = e.Rules
-		if h.Adopted == nil {
-			h.Adopted = map[events.CommandID]events.Revision{}
-		}
-		h.Adopted[fact.Command] = fact.Revision
+		h.Adopted = put(h.Adopted, fact.Command, fact.Revision)
 	}
 	return h
 }

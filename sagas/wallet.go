@@ -10,7 +10,8 @@ import (
 // Wallet is the fold of one wallet's stream. Money is set aside for a turn before its models are called, and what was spent is
 // settled when the turn ends: Balance always equals all credits less all that was settled, and Held what is set aside.
 type Wallet struct {
-	ID       events.WalletID              `json:"id,omitempty"` // empty: not opened
+	ID       events.WalletID              `json:"id,omitempty"`     // empty: not opened
+	Opened   events.CommandID             `json:"opened,omitempty"` // the command that opened it
 	Revision events.Revision              `json:"revision"`
 	Balance  events.Money                 `json:"balance"`
 	Held     events.Money                 `json:"held,omitempty"`
@@ -80,6 +81,9 @@ func (w Wallet) Decide(command Command) ([]events.Event, error) {
 }
 
 func (w *Wallet) open(c OpenWallet) ([]events.Event, error) {
+	if w.ID != "" && w.ID == c.Wallet && w.Opened == c.ID {
+		return nil, &Duplicate{}
+	}
 	if w.ID != "" {
 		return nil, refuse(RefusedExists, "wallet %s exists already", w.ID)
 	}
@@ -135,6 +139,9 @@ func (w *Wallet) settle(c Settle) ([]events.Event, error) {
 	if known, ok := w.Answers[c.Request]; ok {
 		return nil, &Duplicate{Event: known.event()}
 	}
+	if c.Spent < 0 {
+		return nil, refuse(RefusedInvalid, "turn %s cannot have spent %s", c.Turn, c.Spent)
+	}
 	return []events.Event{events.FundsSettled{
 		Request: c.Request, Turn: c.Turn, Spent: c.Spent, Released: w.Holds[c.Turn].Amount - c.Spent,
 	}}, nil
@@ -145,17 +152,13 @@ func (w Wallet) Apply(fact Fact) Wallet {
 	w.Revision = fact.Revision
 	switch e := fact.Event.(type) {
 	case events.WalletOpened:
-		w.ID, w.Balance = e.Wallet, e.Credit
-		w.Holds = map[events.TurnID]Hold{}
-		w.Answers = map[events.RequestID]answer{}
-		w.Closed = map[events.TurnID]struct{}{}
-		w.Credits = map[events.CommandID]Credits{}
+		w.ID, w.Balance, w.Opened = e.Wallet, e.Credit, fact.Command
 	case events.WalletCredited:
 		w.Balance += e.Amount
-		w.Credits[fact.Command] = Credits{Revision: fact.Revision, Amount: e.Amount}
+		w.Credits = put(w.Credits, fact.Command, Credits{Revision: fact.Revision, Amount: e.Amount})
 	case events.FundsReserved:
 		w.Held += e.Amount
-		w.Holds[e.Turn] = Hold{Amount: w.Holds[e.Turn].Amount + e.Amount}
+		w.Holds = put(w.Holds, e.Turn, Hold{Amount: w.Holds[e.Turn].Amount + e.Amount})
 		w.remember(e.Request, answer{Reserved: &e})
 	case events.FundsRefused:
 		w.remember(e.Request, answer{Refused: &e})
@@ -163,7 +166,7 @@ func (w Wallet) Apply(fact Fact) Wallet {
 		w.Held -= w.Holds[e.Turn].Amount
 		w.Balance -= e.Spent
 		delete(w.Holds, e.Turn)
-		w.Closed[e.Turn] = struct{}{}
+		w.Closed = put(w.Closed, e.Turn, struct{}{})
 		w.Closings = append(w.Closings, e.Turn)
 		if len(w.Closings) > 2*answerWindow {
 			for _, turn := range w.Closings[:answerWindow] {
@@ -178,7 +181,7 @@ func (w Wallet) Apply(fact Fact) Wallet {
 
 // remember keeps an answer. It is only ever called on Apply's own copy.
 func (w *Wallet) remember(request events.RequestID, given answer) {
-	w.Answers[request] = given
+	w.Answers = put(w.Answers, request, given)
 	w.Order = append(w.Order, request)
 	if len(w.Order) > 2*answerWindow {
 		for _, old := range w.Order[:answerWindow] {
@@ -186,6 +189,15 @@ func (w *Wallet) remember(request events.RequestID, given answer) {
 		}
 		w.Order = slices.Clone(w.Order[answerWindow:])
 	}
+}
+
+// put sets an entry of a map that may be nil: empty maps are left out of snapshots.
+func put[K comparable, V any](entries map[K]V, key K, value V) map[K]V {
+	if entries == nil {
+		entries = map[K]V{}
+	}
+	entries[key] = value
+	return entries
 }
 
 // Ready implements [Saga]: a wallet asks nothing of anyone.
