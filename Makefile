@@ -45,7 +45,7 @@ demo: build ## a scripted agent on a copy of the sample workspace: run, history,
 	./docs/demo.sh bin/life
 
 generate: ## docs/events.md, missing goldens and sentences, from events/
-	go test ./events ./docs -run 'TestGoldens|TestSentences|TestEventsDoc' -rewrite
+	go test -p 1 ./events ./docs -run 'TestGoldens|TestSentences|TestEventsDoc' -rewrite
 
 changelog: ## VERSION=1.2.0: move changes/unreleased into CHANGELOG.md; without it, show what would be moved
 	./changes/collect.sh $(if $(filter command,$(origin VERSION)),$(VERSION))

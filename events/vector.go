@@ -23,10 +23,10 @@ type Budget struct {
 	Errors    int    `json:"errors"`
 }
 
-// RiskLevel orders how much harm an action could do.
+// RiskLevel orders how much harm an action could do. It is stored as none, low, medium or high.
 type RiskLevel int
 
-// The levels of risk, from none upward. They are stored as names.
+// The levels of risk, from none upward.
 const (
 	RiskNone   RiskLevel = iota // nothing but words
 	RiskLow                     // reads

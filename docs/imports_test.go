@@ -1,0 +1,276 @@
+// Package docs holds what the documents claim to be true: its tests read the documents and compare them with the code.
+//
+//	imports_test.go   the import table of architecture.md, enforced over every package
+//	events_test.go    events.md, generated from the catalogue: go test ./docs -run TestEventsDoc -rewrite
+//	links_test.go     links between documents, and the verbs of the Makefile they name
+package docs
+
+import (
+	"go/build/constraint"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	root        = ".."
+	module      = "example.com/life"
+	protoactor  = "github.com/asynkron/protoactor-go"
+	testPackage = "actors/actorstest" // written for tests, so it may import what tests may
+)
+
+// imported is one import in one file.
+type imported struct {
+	file string // relative to the root
+	line int
+	path string
+}
+
+// rules are the tables of architecture.md.
+type rules struct {
+	may    map[string][]string // package, such as "events" or "adapters/X", to what it may import
+	never  []string            // of std, for the pure packages
+	pure   []string
+	intest []string // what tests may import besides
+}
+
+// TestImports holds every package to the import table.
+func TestImports(t *testing.T) {
+	table := readRules(t)
+	for _, found := range importsOf(t, root) {
+		if problem := table.check(found); problem != "" {
+			t.Errorf("%s:%d imports %s: %s", found.file, found.line, found.path, problem)
+		}
+	}
+}
+
+// TestImportsTeach shows that the table refuses what it should.
+func TestImportsTeach(t *testing.T) {
+	table := readRules(t)
+	for _, test := range []struct {
+		file, path string
+		allowed    bool
+	}{
+		{"events/a.go", "fmt", true},
+		{"events/a.go", "time", false},
+		{"events/a_test.go", "time", true},
+		{"events/a.go", "io/fs", false},
+		{"events/a.go", "log/slog", false},
+		{"events/a.go", "github.com/google/uuid", true},
+		{"events/a.go", module + "/sagas", false},
+		{"sagas/a.go", module + "/events", true},
+		{"sagas/a.go", "sync/atomic", false},
+		{"sagas/a.go", "github.com/google/uuid", false},
+		{"sagas/a.go", "github.com/expr-lang/expr/ast", true},
+		{"sagas/a_test.go", "pgregory.net/rapid", true},
+		{"sagas/a_test.go", module + "/actors", false},
+		{"projections/a.go", module + "/sagas", false},
+		{"actors/a.go", protoactor + "/actor", true},
+		{"actors/a.go", "go.opentelemetry.io/otel/trace", true},
+		{"actors/a.go", "go.opentelemetry.io/otel/sdk/trace", false},
+		{"actors/a.go", "go.opentelemetry.io/otelish", false},
+		{"actors/a.go", module + "/adapters/embedded", false},
+		{"actors/a.go", module + "/actors/actorstest", false},
+		{"actors/a_test.go", module + "/actors/actorstest", true},
+		{"actors/actorstest/a.go", "pgregory.net/rapid", true},
+		{"adapters/embedded/a.go", "github.com/cockroachdb/pebble/v2", true},
+		{"adapters/embedded/a.go", protoactor + "/actor", false},
+		{"adapters/cluster/a.go", protoactor + "/cluster", true},
+		{"adapters/embedded/a.go", module + "/adapters/blobs", false},
+		{"adapters/embedded/server/a.go", module + "/adapters/embedded", true},
+		{"adapters/embedded/a_test.go", module + "/actors/actorstest", true},
+		{"adapters/a.go", "fmt", false},
+		{"cmd/life/a.go", module + "/adapters/embedded", true},
+		{"cmd/life/a.go", protoactor + "/actor", false},
+		{"helpers/a.go", "fmt", false},
+	} {
+		if problem := table.check(imported{file: test.file, path: test.path}); (problem == "") != test.allowed {
+			t.Errorf("%s importing %s: allowed is %v, want %v (%s)", test.file, test.path, problem == "", test.allowed, problem)
+		}
+	}
+}
+
+// check returns why an import is not allowed, and what to do instead.
+func (r *rules) check(found imported) string {
+	if strings.HasPrefix(found.file, "docs/") {
+		return "" // these tests
+	}
+	row, own := rowOf(found.file)
+	may, ok := r.may[row]
+	if !ok {
+		return "the import table of docs/architecture.md has no row for " + path.Dir(found.file) + ": a package is one of its rows"
+	}
+	test := strings.HasSuffix(found.file, "_test.go") || strings.HasPrefix(found.file, testPackage+"/")
+	if test && slices.ContainsFunc(r.intest, func(entry string) bool { return covers(entry, found.path) }) {
+		return ""
+	}
+	switch local, inModule := strings.CutPrefix(found.path, module+"/"); {
+	case !test && slices.Contains(r.pure, row) && slices.ContainsFunc(r.never, func(p string) bool { return within(p, found.path) }):
+		return "pure packages have no clock, randomness, goroutine, I/O or log: do it in actors/ or an adapter and hand in the result"
+	case within(protoactor, found.path) && own != "actors" && own != "adapters/cluster":
+		return "only actors and adapters/cluster know protoactor: go through a port"
+	case inModule && within(testPackage, local):
+		return "actorstest is for tests"
+	case inModule && within(own, local):
+		return ""
+	case inModule && strings.HasPrefix(local, "adapters/") && row != "cmd/life":
+		return "an adapter is reached through the port it implements; cmd/life puts the two together"
+	case slices.ContainsFunc(may, func(entry string) bool { return covers(entry, found.path) }):
+		return ""
+	}
+	return "the import table of docs/architecture.md lets " + row + " import " + strings.Join(may, ", ")
+}
+
+// rowOf returns the row of the table that a file falls under, and the package it belongs to, subpackages included.
+func rowOf(file string) (row, own string) {
+	parts := strings.Split(path.Dir(file), "/")
+	switch {
+	case parts[0] == "adapters" && len(parts) > 1:
+		return "adapters/X", "adapters/" + parts[1]
+	case parts[0] == "cmd" && len(parts) > 1:
+		return "cmd/" + parts[1], "cmd/" + parts[1]
+	}
+	return parts[0], parts[0]
+}
+
+// covers reports whether an entry of the table, as people write it, means an import path.
+func covers(entry, importPath string) bool {
+	first, _, _ := strings.Cut(importPath, "/")
+	std := !strings.Contains(first, ".")
+	inModule := within(module, importPath)
+	switch entry {
+	case "everything":
+		return true
+	case "std":
+		return std
+	case "X's own libraries":
+		return !std && !inModule
+	case "protoactor":
+		return within(protoactor, importPath)
+	case "otel (API only)":
+		return within("go.opentelemetry.io/otel", importPath) && !within("go.opentelemetry.io/otel/sdk", importPath) &&
+			!within("go.opentelemetry.io/otel/exporters", importPath)
+	case "no other adapter":
+		return false
+	}
+	return within("github.com/"+entry, importPath) || within(module+"/"+entry, importPath) || within(entry, importPath) && !std
+}
+
+func within(parent, importPath string) bool {
+	return importPath == parent || strings.HasPrefix(importPath, parent+"/")
+}
+
+// readRules reads the tables out of architecture.md.
+func readRules(t *testing.T) *rules {
+	t.Helper()
+	document, err := os.ReadFile("architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rules{may: map[string][]string{}}
+	for _, row := range rowsUnder(t, string(document), "| package | may import |") {
+		r.may[row[0]] = splitList(row[1])
+	}
+	for _, row := range rowsUnder(t, string(document), "| who | besides |") {
+		switch row[0] {
+		case "events, sagas, projections":
+			list, ok := strings.CutPrefix(row[1], "never, of std: ")
+			if !ok {
+				t.Fatalf("architecture.md: the row of %s does not begin with %q", row[0], "never, of std: ")
+			}
+			r.pure, r.never = splitList(row[0]), splitList(list)
+		case "tests, actors/actorstest":
+			r.intest = append(splitList(row[1]), testPackage, "std")
+		}
+	}
+	if len(r.may) < 6 || len(r.never) == 0 || len(r.intest) == 0 {
+		t.Fatalf("architecture.md: the import tables are incomplete: %+v", r)
+	}
+	return r
+}
+
+// rowsUnder returns the cells of the table that begins with a header.
+func rowsUnder(t *testing.T, document, header string) [][]string {
+	t.Helper()
+	_, after, found := strings.Cut(document, header+"\n|---|---|\n")
+	if !found {
+		t.Fatalf("architecture.md has no table %q", header)
+	}
+	var rows [][]string
+	for line := range strings.Lines(after) {
+		cells := strings.Split(strings.Trim(line, "|\n "), "|")
+		if !strings.HasPrefix(line, "|") || len(cells) != 2 {
+			break
+		}
+		rows = append(rows, []string{strings.TrimSpace(cells[0]), strings.TrimSpace(cells[1])})
+	}
+	return rows
+}
+
+func splitList(cell string) []string {
+	return regexp.MustCompile(`[,;] `).Split(strings.ReplaceAll(cell, "`", ""), -1)
+}
+
+// importsOf returns every import of every Go file below a directory.
+func importsOf(t *testing.T, root string) []imported {
+	t.Helper()
+	var all []imported
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := entry.Name()
+		if entry.IsDir() && name != root && (base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || !strings.HasSuffix(base, ".go") {
+			return nil
+		}
+		found, err := importsOfFile(name)
+		all = append(all, found...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("found %d imports below %s: that cannot be all", len(all), root)
+	}
+	return all
+}
+
+func importsOfFile(name string) ([]imported, error) {
+	files := token.NewFileSet()
+	parsed, err := parser.ParseFile(files, name, nil, parser.ImportsOnly|parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range parsed.Comments {
+		for _, comment := range group.List {
+			if expr, err := constraint.Parse(comment.Text); err == nil && !expr.Eval(func(tag string) bool { return tag != "depskeep" }) {
+				return nil, nil // in no build: it keeps modules in go.mod
+			}
+		}
+	}
+	relative, err := filepath.Rel(root, name)
+	if err != nil {
+		return nil, err
+	}
+	var found []imported
+	for _, spec := range parsed.Imports {
+		importPath, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, imported{file: filepath.ToSlash(relative), line: files.Position(spec.Pos()).Line, path: importPath})
+	}
+	return found, nil
+}
