@@ -210,23 +210,22 @@ func canonicalCalls(calls []events.ModelCall) []events.ModelCall {
 	}
 	canonical := make([]events.ModelCall, len(calls))
 	for i, call := range calls {
-		arguments, err := Canonical(call.Arguments)
-		if err != nil {
-			arguments = quoted(call.Arguments)
-		}
-		canonical[i] = events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: arguments}
+		canonical[i] = events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: canonicalArguments(call.Arguments)}
 	}
 	return canonical
 }
 
-// quoted keeps what is no JSON object as a JSON string; what already is one stays as it is.
-func quoted(raw json.RawMessage) json.RawMessage {
+// canonicalArguments is [Canonical], and keeps what is no JSON object as a JSON string; what already is one stays as it is.
+func canonicalArguments(raw json.RawMessage) json.RawMessage {
+	if arguments, err := Canonical(raw); err == nil {
+		return arguments
+	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw)
 	}
-	encoded, err := json.Marshal(text)
-	if err != nil { // strings always encode; invalid UTF-8 is replaced
+	encoded, err := encodeJSON(strings.ToValidUTF8(text, "\ufffd"))
+	if err != nil { // strings always encode
 		return json.RawMessage(`""`)
 	}
 	return encoded
