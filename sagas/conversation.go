@@ -40,35 +40,44 @@ func (c Conversation) forget(size int64) Conversation {
 }
 
 // window returns the newest messages that fit size, and how many older ones are left out. It cuts between turns where it can;
-// within a turn it keeps the user's message and the newest rounds. A tool's message never stands without its call.
+// within a turn it keeps the user's message and the newest rounds, at least one. A tool's message never stands without its call.
 func (c Conversation) window(size int64) (kept []Message, dropped int) {
 	if c.Bytes <= size {
 		return c.Messages, 0
 	}
-	rest, left := len(c.Messages), size // rest: start of the newest messages that fit
-	for rest > 0 && left >= messageSize(&c.Messages[rest-1]) {
-		rest--
-		left -= messageSize(&c.Messages[rest])
-	}
-	user := slices.IndexFunc(c.Messages[rest:], func(m Message) bool { return m.Role == RoleUser })
-	if user >= 0 {
+	rest := c.newest(size)
+	if user := slices.IndexFunc(c.Messages[rest:], func(m Message) bool { return m.Role == RoleUser }); user >= 0 {
 		return c.Messages[rest+user:], rest + user
 	}
-	round := slices.IndexFunc(c.Messages[rest:], func(m Message) bool { return m.Role == RoleAssistant })
-	if round < 0 {
-		round = len(c.Messages) - rest - 1 // one message larger than the window: send the last round, the provider decides
-		for round+rest > 0 && c.Messages[rest+round].Role == RoleTool {
-			round--
+	user := len(c.Messages) - 1
+	for user >= 0 && c.Messages[user].Role != RoleUser {
+		user--
+	}
+	if user >= 0 {
+		rest = c.newest(size - messageSize(&c.Messages[user]))
+	}
+	for rest < len(c.Messages) && c.Messages[rest].Role == RoleTool {
+		rest++
+	}
+	if rest == len(c.Messages) { // the last round does not fit: it is sent all the same, and the provider decides
+		for rest--; rest > 0 && c.Messages[rest].Role == RoleTool; rest-- {
 		}
 	}
-	last := rest + round
-	for last--; last >= 0 && c.Messages[last].Role != RoleUser; last-- {
+	if user < 0 || user >= rest {
+		return c.Messages[rest:], rest
 	}
-	if last < 0 {
-		return c.Messages[rest+round:], rest + round
-	}
-	kept = append([]Message{c.Messages[last]}, c.Messages[rest+round:]...)
+	kept = append([]Message{c.Messages[user]}, c.Messages[rest:]...)
 	return kept, len(c.Messages) - len(kept)
+}
+
+// newest is where the newest messages begin that fit size.
+func (c Conversation) newest(size int64) int {
+	first := len(c.Messages)
+	for first > 0 && size >= messageSize(&c.Messages[first-1]) {
+		first--
+		size -= messageSize(&c.Messages[first])
+	}
+	return first
 }
 
 // messageSize estimates what a message costs to send, in bytes.
