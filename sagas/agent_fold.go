@@ -93,8 +93,7 @@ func (a *Agent) applyTurn(fact Fact) {
 	case events.ToolRequested:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost = CallSent, request, 0, false })
 	case events.ToolLost:
-		t.update(e.Call, func(c *Call) { c.Lost = true })
-		t.ErrorStreak++
+		t.update(e.Call, func(c *Call) { c.Lost = true }) // what comes of it counts: told or denied it is a failure
 	case events.ToolReturned:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
@@ -141,7 +140,7 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 		}
 	}
 	if len(e.Calls) == 0 {
-		t.ErrorStreak = 0
+		t.ErrorStreak, t.AdvisedAt = 0, 0
 		t.Calls = nil
 	}
 	a.Conversation = a.Conversation.add(Message{Role: RoleAssistant, Text: e.Text, Calls: e.Calls})
@@ -212,7 +211,7 @@ func (t *Turn) count(failed bool) {
 		t.Progress -= t.Progress / 4
 		return
 	}
-	t.ErrorStreak = 0
+	t.ErrorStreak, t.AdvisedAt = 0, 0
 	t.Progress += (1 - t.Progress) / 4
 }
 
