@@ -134,6 +134,9 @@ func (a *Agent) admit(command Command) error {
 		return refuse(RefusedMissing, "the agent does not exist: create it first")
 	}
 	if _, settling := command.(Settled); a.Retired && !settling {
+		if !external(id) {
+			return ErrStale // an answer that comes too late
+		}
 		return refuse(RefusedState, "agent %s is retired", a.ID)
 	}
 	if _, releasing := command.(Release); a.Quarantined != "" && external(id) && !releasing {

@@ -284,8 +284,11 @@ func (d *decision) resume(c Approve) error {
 // cancel stops the running turn.
 func (d *decision) cancel(c Cancel) error {
 	t := &d.agent.Turn
-	if t.ID == "" || c.Turn != "" && c.Turn != t.ID {
-		return refuse(RefusedState, "turn %s of %s is not running: nothing to cancel", c.Turn, d.agent.ID)
+	if t.ID == "" {
+		return refuse(RefusedState, "no turn of %s runs: nothing to cancel", d.agent.ID)
+	}
+	if c.Turn != "" && c.Turn != t.ID {
+		return refuse(RefusedState, "turn %s does not run, %s does: nothing to cancel", c.Turn, t.ID)
 	}
 	d.end(events.Cancelled, events.ReasonUser, c.By)
 	return nil
