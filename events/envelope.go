@@ -10,6 +10,9 @@ import (
 
 // Envelope is an event as stored: what happened, and what is known about its being recorded.
 // Writers fill everything but Stream, Revision and Position, which the journal assigns.
+//
+// Whoever writes an envelope as JSON turns HTML escaping off (json.Encoder.SetEscapeHTML): json.Marshal would rewrite "<" in Data,
+// and the digest would no longer fit what was written.
 type Envelope struct {
 	ID          EventID         `json:"id"`
 	Stream      Stream          `json:"stream"`

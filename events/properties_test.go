@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -229,6 +230,25 @@ func TestEnvelopeNamesItsEvent(t *testing.T) {
 	envelope := events.Envelope{Stream: "agent-a", Revision: 3, Kind: "turn.started", Version: 1, Data: json.RawMessage(`{"turn":7}`)}
 	if _, err := envelope.Event(); err == nil || !strings.HasPrefix(err.Error(), "decode event agent-a@3: decode turn.started version 1: ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestEnvelopeJSON checks that an envelope keeps its data byte for byte, and its numbers beyond what doubles hold.
+func TestEnvelopeJSON(t *testing.T) {
+	data := json.RawMessage(`{"text":"<a> & b"}`)
+	sent := events.Envelope{
+		Stream: "agent-a", Revision: 1<<60 + 1, Position: 1<<63 + 1, Kind: "agent.retired", Version: 1, Data: data,
+		Digest: events.Digest{}.Next("agent.retired", data),
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(sent); err != nil {
+		t.Fatal(err)
+	}
+	var got events.Envelope
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || !reflect.DeepEqual(got, sent) {
+		t.Errorf("%s was read as %+v, %v", out.Bytes(), got, err)
 	}
 }
 
