@@ -180,7 +180,7 @@ func (d *decision) configure(c Configure) error {
 
 // retire ends the running turn, and the agent accepts nothing more.
 func (d *decision) retire(c Retire) error {
-	d.record(events.AgentRetired{Reason: c.Reason})
+	d.record(events.AgentRetired{Reason: valid(c.Reason)})
 	if d.agent.Turn.ID != "" {
 		d.end(events.Cancelled, events.ReasonRetired, "")
 	}
@@ -192,7 +192,7 @@ func (d *decision) quarantine(c Quarantine) error {
 	if d.agent.Quarantined != "" {
 		return ErrStale
 	}
-	d.record(events.AgentQuarantined{Reason: c.Reason, Failures: c.Failures})
+	d.record(events.AgentQuarantined{Reason: valid(c.Reason), Failures: c.Failures})
 	return nil
 }
 
@@ -200,7 +200,7 @@ func (d *decision) release(c Release) error {
 	if d.agent.Quarantined == "" {
 		return refuse(RefusedState, "agent %s is not quarantined", d.agent.ID)
 	}
-	d.record(events.AgentReleased{By: c.By})
+	d.record(events.AgentReleased{By: valid(c.By)})
 	d.next() // its turn may have ended meanwhile, with messages waiting
 	d.proceed()
 	return nil
@@ -219,7 +219,9 @@ func (d *decision) send(c Send) error {
 	if limit := withDefaults(d.agent.Config.Limits).Queue; len(d.agent.Waiting) >= limit {
 		return refuse(RefusedQueue, "%d messages wait for agent %s, and no more than that may: try again later", limit, d.agent.ID)
 	}
-	d.record(events.MessageReceived{Message: messageID(d.agent.Received + 1), Verb: c.Verb, From: c.From, Text: c.Text})
+	d.record(events.MessageReceived{
+		Message: messageID(d.agent.Received + 1), Verb: c.Verb, From: valid(c.From), Text: validText(c.Text),
+	})
 	switch {
 	case d.agent.Turn.ID == "":
 		d.next()

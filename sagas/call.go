@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.com/life/events"
@@ -91,7 +92,7 @@ func (d *decision) sendCall(call *Call) {
 }
 
 func (d *decision) refuseCall(id events.CallID, tool, reason string) {
-	d.record(events.ToolRefused{Call: id, Tool: tool, Reason: reason})
+	d.record(events.ToolRefused{Call: id, Tool: tool, Reason: valid(reason)})
 }
 
 func (d *decision) requestApproval(call *Call, reason string) {
@@ -106,7 +107,9 @@ func (d *decision) returned(c Returned) error {
 	if call := d.agent.Turn.sent(c.Request); call == nil || call.ID != c.Call {
 		return ErrStale
 	}
-	d.record(events.ToolReturned{Request: c.Request, Call: c.Call, Text: c.Text, Full: c.Full, Failed: c.Failed, Duration: c.Duration})
+	d.record(events.ToolReturned{
+		Request: c.Request, Call: c.Call, Text: validText(c.Text), Full: c.Full, Failed: c.Failed, Duration: c.Duration,
+	})
 	d.proceed()
 	return nil
 }
@@ -117,7 +120,7 @@ func (d *decision) lost(c Lost) error {
 	if call == nil || call.ID != c.Call {
 		return ErrStale
 	}
-	d.record(events.ToolLost{Request: c.Request, Call: c.Call, Detail: c.Detail})
+	d.record(events.ToolLost{Request: c.Request, Call: c.Call, Detail: valid(c.Detail)})
 	switch d.agent.Turn.Config.Policy.OnLost {
 	case events.LostEnd:
 		d.end(events.Stopped, events.ReasonLost, c.Detail)
@@ -148,7 +151,7 @@ func (d *decision) approve(c Approve) error {
 	if c.Digest != "" && c.Digest != call.Digest {
 		return refuse(RefusedMismatch, "call %s waits with arguments %s, not with those approved", c.Call, call.Digest)
 	}
-	d.record(events.ApprovalGranted{Call: c.Call, Digest: call.Digest, By: c.By})
+	d.record(events.ApprovalGranted{Call: c.Call, Digest: call.Digest, By: valid(c.By)})
 	d.sendCall(call)
 	return nil
 }
@@ -161,7 +164,7 @@ func (d *decision) deny(c Deny) error {
 			return refuse(RefusedState, "no turn of %s is paused", d.agent.ID)
 		}
 		reason := t.Paused
-		d.record(events.ApprovalDenied{By: c.By, Reason: c.Reason})
+		d.record(events.ApprovalDenied{By: valid(c.By), Reason: valid(c.Reason)})
 		d.end(events.Stopped, reason, "a person refused to let it go on"+because(c.Reason))
 		return nil
 	}
@@ -169,7 +172,7 @@ func (d *decision) deny(c Deny) error {
 	if call == nil || call.Stage != CallWaiting {
 		return refuse(RefusedState, "call %s of %s does not wait for approval", c.Call, d.agent.ID)
 	}
-	d.record(events.ApprovalDenied{Call: c.Call, By: c.By, Reason: c.Reason})
+	d.record(events.ApprovalDenied{Call: c.Call, By: valid(c.By), Reason: valid(c.Reason)})
 	if call.Lost {
 		d.refuseCall(c.Call, call.Tool, lostText)
 	} else {
@@ -206,14 +209,19 @@ func (t *Turn) sent(request events.RequestID) *Call {
 	return &call
 }
 
-// canonicalCalls rewrites the arguments of calls as canonical JSON, or as a JSON string holding what was no JSON object.
-func canonicalCalls(calls []events.ModelCall) []events.ModelCall {
+// canonicalCalls rewrites the arguments of calls as canonical JSON, or as a JSON string holding what was no JSON object. Each call
+// of a reply gets an id of its own: some providers leave ids out, and none accepts results that it cannot tell apart.
+func canonicalCalls(round int, calls []events.ModelCall) []events.ModelCall {
 	if len(calls) == 0 {
 		return nil
 	}
 	canonical := make([]events.ModelCall, len(calls))
 	for i, call := range calls {
-		canonical[i] = events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: canonicalArguments(call.Arguments)}
+		id := valid(call.ID)
+		if id == "" || slices.ContainsFunc(canonical[:i], func(c events.ModelCall) bool { return c.ID == id }) {
+			id = "call_" + strconv.Itoa(round) + "_" + strconv.Itoa(i+1)
+		}
+		canonical[i] = events.ModelCall{ID: id, Tool: valid(call.Tool), Arguments: canonicalArguments(call.Arguments)}
 	}
 	return canonical
 }
@@ -227,7 +235,7 @@ func canonicalArguments(raw json.RawMessage) json.RawMessage {
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw)
 	}
-	encoded, err := encodeJSON(strings.ToValidUTF8(text, "\ufffd"))
+	encoded, err := encodeJSON(valid(text))
 	if err != nil { // strings always encode
 		return json.RawMessage(`""`)
 	}

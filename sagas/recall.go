@@ -119,8 +119,8 @@ func fingerprintEvent(event events.Event) string {
 	switch e := event.(type) {
 	case events.MessageReceived:
 		b = appendField(b, string(e.Verb))
-		b = appendField(b, e.From)
-		b = appendField(b, e.Inline)
+		b = appendField(b, valid(e.From))
+		b = appendField(b, valid(e.Inline))
 		if e.Blob != nil {
 			b = appendField(b, e.Blob.Hash)
 		}
@@ -128,7 +128,7 @@ func fingerprintEvent(event events.Event) string {
 		b = appendField(b, string(e.Call))
 	case events.ApprovalDenied:
 		b = appendField(b, string(e.Call))
-		b = appendField(b, e.Reason)
+		b = appendField(b, valid(e.Reason))
 	case events.AgentCreated:
 		b = appendField(b, string(e.Agent))
 	case events.AgentConfigured:

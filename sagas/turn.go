@@ -120,14 +120,14 @@ func (d *decision) spent(reason events.Reason) {
 }
 
 func (d *decision) pause(reason events.Reason, detail string) {
-	d.record(events.TurnPaused{Turn: d.agent.Turn.ID, Reason: reason, Detail: detail})
+	d.record(events.TurnPaused{Turn: d.agent.Turn.ID, Reason: reason, Detail: valid(detail)})
 }
 
 // end closes the turn, has its cost settled, and starts the next one if messages wait.
 func (d *decision) end(outcome events.Outcome, reason events.Reason, detail string) {
 	t := d.agent.Turn
 	d.record(events.TurnEnded{
-		Turn: t.ID, Outcome: outcome, Reason: reason, Detail: detail,
+		Turn: t.ID, Outcome: outcome, Reason: reason, Detail: valid(detail),
 		Rounds: t.Round, ToolCalls: t.ToolCalls, Usage: t.Usage, Cost: t.Cost, Unpriced: t.Unpriced,
 	})
 	if t.Held > 0 || t.Budget != "" {
@@ -161,7 +161,7 @@ func (d *decision) unadvised(c Unadvised) error {
 	if d.agent.Turn.Advice != c.Request || c.Request == "" {
 		return ErrStale
 	}
-	d.record(events.AdviceMissed{Request: c.Request, Mode: d.agent.mode(), Detail: c.Detail})
+	d.record(events.AdviceMissed{Request: c.Request, Mode: d.agent.mode(), Detail: valid(c.Detail)})
 	d.proceed()
 	return nil
 }
@@ -181,7 +181,7 @@ func (d *decision) unreserved(c Unreserved) error {
 	if d.agent.Turn.Budget != c.Request || c.Request == "" {
 		return ErrStale
 	}
-	d.record(events.BudgetRefused{Request: c.Request, Available: c.Available, Reason: c.Reason})
+	d.record(events.BudgetRefused{Request: c.Request, Available: c.Available, Reason: valid(c.Reason)})
 	if d.agent.Turn.Paused != "" {
 		return nil
 	}
@@ -200,8 +200,8 @@ func (d *decision) replied(c Replied) error {
 		return ErrStale
 	}
 	d.record(events.ModelReplied{
-		Request: c.Request, Text: c.Text, Calls: canonicalCalls(c.Calls), Stop: c.Stop, Model: c.Model,
-		Usage: c.Usage, Cost: c.Cost, Priced: c.Priced, Duration: c.Duration,
+		Request: c.Request, Text: validText(c.Text), Calls: canonicalCalls(t.Round, c.Calls), Stop: c.Stop, Model: valid(c.Model),
+		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Duration: c.Duration,
 	})
 	if len(c.Calls) > 0 {
 		d.judgeCalls()
@@ -231,7 +231,7 @@ func (d *decision) unreplied(c Unreplied) error {
 	if c.Class.Retryable() && t.Attempt < maxAttempts {
 		retryAt = d.at + retryDelay(t.Attempt, c.Request, c.RetryAfter)
 	}
-	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: c.Detail, RetryAt: retryAt})
+	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt})
 	if retryAt == 0 {
 		d.end(events.Failed, events.ReasonModel, string(c.Class)+": "+c.Detail)
 	}
@@ -276,7 +276,7 @@ func (d *decision) resume(c Approve) error {
 	if d.agent.Turn.Paused == "" {
 		return refuse(RefusedState, "no turn of %s is paused", d.agent.ID)
 	}
-	d.record(events.TurnResumed{Turn: d.agent.Turn.ID, By: c.By})
+	d.record(events.TurnResumed{Turn: d.agent.Turn.ID, By: valid(c.By)})
 	d.proceed()
 	return nil
 }
