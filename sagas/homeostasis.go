@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -104,6 +105,9 @@ func validateRules(rules []events.Rule) error {
 			slices.Sort(names)
 			return refuse(RefusedInvalid, "rule %d (%s) measures %q; the measures are: %s", i+1, rule.Name, rule.Measure, strings.Join(names, ", "))
 		}
+		if unordered(rule.AtLeast) || unordered(rule.AtMost) {
+			return refuse(RefusedInvalid, "rule %d (%s) has a threshold that is no finite number", i+1, rule.Name)
+		}
 		if rule.AtLeast == nil && rule.AtMost == nil {
 			return refuse(RefusedInvalid, "rule %d (%s) has no threshold: give at_least or at_most", i+1, rule.Name)
 		}
@@ -112,6 +116,11 @@ func validateRules(rules []events.Rule) error {
 		}
 	}
 	return nil
+}
+
+// unordered reports a threshold that JSON cannot hold.
+func unordered(threshold *float64) bool {
+	return threshold != nil && (math.IsNaN(*threshold) || math.IsInf(*threshold, 0))
 }
 
 // Apply implements [Saga].

@@ -3,6 +3,7 @@ package sagas
 import (
 	"cmp"
 	"slices"
+	"unicode/utf8"
 
 	"example.com/life/events"
 )
@@ -62,6 +63,19 @@ func ValidateConfig(c events.AgentConfig) error {
 		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) < 0 {
 		return refuse(RefusedInvalid, "a limit is negative: limits are positive, and 0 means the default")
 	}
+	if max(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
+		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) > mostCounted {
+		return refuse(RefusedInvalid, "a limit is more than %d, the largest number a limit can be", int64(mostCounted))
+	}
+	if err := validateTools(c.Tools); err != nil {
+		return err
+	}
+	if !utf8.ValidString(c.Model) || !utf8.ValidString(c.Prompt) || !utf8.ValidString(c.Workspace) {
+		return refuse(RefusedInvalid, "the model, the prompt or the workspace is not valid UTF-8")
+	}
+	if slices.ContainsFunc(slices.Concat(c.Policy.Ask, c.Policy.Deny), func(tool string) bool { return !utf8.ValidString(tool) }) {
+		return refuse(RefusedInvalid, "the policy names a tool in invalid UTF-8")
+	}
 	switch c.Policy.OnLost {
 	case "", events.LostAsk, events.LostTell, events.LostEnd:
 	default:
@@ -71,6 +85,22 @@ func ValidateConfig(c events.AgentConfig) error {
 	case "", events.LimitAsk, events.LimitEnd:
 	default:
 		return refuse(RefusedInvalid, "on_limit is %q, want ask or end", c.Policy.OnLimit)
+	}
+	return nil
+}
+
+// validateTools refuses grants that could not be recorded, or of which only the first would count.
+func validateTools(tools []events.ToolGrant) error {
+	for i, tool := range tools {
+		if tool.Name == "" || !utf8.ValidString(tool.Name) {
+			return refuse(RefusedInvalid, "tool %d has the name %q: tools have names, in valid UTF-8", i+1, tool.Name)
+		}
+		if tool.Risk < events.RiskNone || tool.Risk > events.RiskHigh {
+			return refuse(RefusedInvalid, "tool %s has unknown risk level %d", tool.Name, int(tool.Risk))
+		}
+		if slices.ContainsFunc(tools[:i], func(g events.ToolGrant) bool { return g.Name == tool.Name }) {
+			return refuse(RefusedInvalid, "tool %s is granted twice", tool.Name)
+		}
 	}
 	return nil
 }

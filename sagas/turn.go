@@ -229,7 +229,7 @@ func (d *decision) unreplied(c Unreplied) error {
 	}
 	retryAt := events.Micros(0)
 	if c.Class.Retryable() && t.Attempt < maxAttempts {
-		retryAt = d.at + retryDelay(t.Attempt, c.Request, c.RetryAfter)
+		retryAt = d.at + retryDelay(t.Attempt, c.Request, min(c.RetryAfter, mostCounted))
 	}
 	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt})
 	if retryAt == 0 {
