@@ -159,6 +159,7 @@ func (a *Agent) closeRound(cutOff bool) {
 			m.Text, m.Failed = events.Text{Inline: "the turn ended before this call answered"}, true
 		}
 		if call.Warned {
+			m.Text.Blob = nil // the preview is enough of an answer that it had before, and the warning is seen
 			m.Text.Inline += "\n\n[You have made this same call " + strconv.Itoa(call.Repeats) +
 				" times in a row with the same arguments. The answer will not change: do something else. At " +
 				strconv.Itoa(loopEnd) + " the turn is stopped.]"

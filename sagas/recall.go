@@ -100,13 +100,15 @@ func fingerprintCommand(command Command) string {
 	case Deny:
 		return fingerprintEvent(events.ApprovalDenied{Call: c.Call, Reason: c.Reason})
 	case Create:
-		return fingerprintEvent(events.AgentCreated{Agent: c.Agent})
+		return fingerprintEvent(events.AgentCreated{Agent: c.Agent, Config: c.Config})
 	case Configure:
 		return fingerprintEvent(events.AgentConfigured{Config: c.Config})
 	case Cancel:
 		return fingerprintEvent(events.TurnEnded{})
 	case Retire:
 		return fingerprintEvent(events.AgentRetired{})
+	case Quarantine:
+		return fingerprintEvent(events.AgentQuarantined{})
 	case Release:
 		return fingerprintEvent(events.AgentReleased{})
 	}
@@ -131,9 +133,17 @@ func fingerprintEvent(event events.Event) string {
 		b = appendField(b, valid(e.Reason))
 	case events.AgentCreated:
 		b = appendField(b, string(e.Agent))
+		b = appendConfig(b, e.Config)
 	case events.AgentConfigured:
-		b = appendField(b, e.Config.Model)
-		b = appendField(b, e.Config.Prompt)
+		b = appendConfig(b, e.Config)
 	}
 	return events.HashBytes(b)[:16]
+}
+
+func appendConfig(b []byte, config events.AgentConfig) []byte {
+	encoded, err := encodeJSON(config)
+	if err != nil { // only of a configuration that ValidateConfig refuses, which is never recorded
+		return b
+	}
+	return appendField(b, string(encoded))
 }
