@@ -87,7 +87,6 @@ func OpenAI(config OpenAIConfig) (actors.Model, error) {
 	}
 	options := []option.RequestOption{
 		option.WithBaseURL(base), option.WithHTTPClient(&client), option.WithMaxRetries(0),
-		option.WithMiddleware(model.receive),
 	}
 	if key != "" {
 		options = append(options, option.WithAPIKey(key))
@@ -164,8 +163,8 @@ func (m *openAI) Ask(ctx context.Context, question actors.Question, delta func(t
 	defer idle.Stop()
 
 	reply := newReply(question, delta)
-	chunks := m.chat.NewStreaming(context.WithValue(watched, idleKey{}, idle), params)
-	for chunks.Next() && reply.err == nil {
+	chunks := m.chat.NewStreaming(watched, params, option.WithMiddleware(m.receive(idle)))
+	for reply.err == nil && chunks.Next() {
 		reply.add(chunks.Current())
 	}
 	broken := chunks.Err()
@@ -187,7 +186,5 @@ func (m *openAI) Ask(ctx context.Context, question actors.Question, delta func(t
 	return actors.Answer{}, m.classify(broken, reply.begun)
 }
 
-// errIdle ends a call whose stream has been silent for too long; idleKey carries the watchdog to the reader of the stream.
+// errIdle ends a call whose stream has been silent for too long.
 var errIdle = errors.New("the stream is silent")
-
-type idleKey struct{}

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"mime"
@@ -18,37 +19,40 @@ import (
 // maxErrorBody is how much of a refusal's body is read, in bytes.
 const maxErrorBody = 64 << 10
 
-// receive stands between the SDK and the network. It turns refusals into *actors.ModelError, with all that their headers
-// say, and bounds and watches the stream of an accepted request.
-func (m *openAI) receive(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
-	response, err := next(request)
-	if err != nil {
-		return response, err
-	}
-	idle, _ := request.Context().Value(idleKey{}).(*time.Timer)
-	if idle != nil {
+// receive stands between the SDK and the network for one call. It turns refusals into *actors.ModelError, with all that
+// their headers say, and bounds and watches the stream of an accepted request: every piece of it winds up the watchdog again.
+func (m *openAI) receive(idle *time.Timer) option.Middleware {
+	return func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		response, err := next(request)
+		if err != nil {
+			return response, err
+		}
 		idle.Reset(m.idle)
+		response.Body = &watchedBody{ReadCloser: response.Body, left: maxReply, idle: idle, wait: m.idle}
+		media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")) // what cannot be parsed is read as a stream
+		accepted := response.StatusCode >= 200 && response.StatusCode < 300
+		if accepted && media != "application/json" && media != "text/html" {
+			return response, nil
+		}
+		return nil, m.notAStream(response, accepted, media)
 	}
-	body := &watchedBody{ReadCloser: response.Body, left: maxReply, idle: idle, wait: m.idle}
-	response.Body = body
-	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	accepted := response.StatusCode >= 200 && response.StatusCode < 300
-	if accepted && media != "application/json" && media != "text/html" {
-		return response, nil
-	}
-	content, readErr := io.ReadAll(io.LimitReader(body, maxErrorBody))
-	if err := errors.Join(readErr, body.Close()); err != nil && len(content) == 0 && request.Context().Err() != nil {
-		return nil, err
-	}
-	after := retryAfter(response.Header, time.Now())
+}
+
+// notAStream reads a response that is a refusal, or no stream at all, and says why.
+func (m *openAI) notAStream(response *http.Response, accepted bool, media string) error {
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
+	err = errors.Join(err, response.Body.Close())
 	if accepted && !hasError(content) {
-		return nil, m.failed(events.ErrorInvalid, "the endpoint answered "+media+" instead of an event stream: is the base URL right, and does it stream?", 0)
+		return m.failed(events.ErrorInvalid, "the endpoint answered "+media+" instead of an event stream: is the base URL right, and does it stream?", 0)
 	}
 	status := response.StatusCode
 	if accepted {
 		status = 0
 	}
-	return nil, m.refused(status, content, after)
+	if err != nil {
+		content = fmt.Appendf(content, " (the rest of the body cannot be read: %v)", err)
+	}
+	return m.refused(status, content, retryAfter(response.Header, time.Now()))
 }
 
 // watchedBody is a response's body that may not grow without bound, and whose every piece shows that the provider lives.
@@ -68,7 +72,7 @@ func (b *watchedBody) Read(into []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(into[:min(int64(len(into)), b.left)])
 	b.left -= int64(n)
-	if n > 0 && b.idle != nil {
+	if n > 0 {
 		b.idle.Reset(b.wait)
 	}
 	return n, err

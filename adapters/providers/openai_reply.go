@@ -177,7 +177,7 @@ type surrogates struct{ held string }
 
 // next takes a piece as decoded and as sent, and gives the text that is complete.
 func (s *surrogates) next(text, raw string) string {
-	if s.held == "" && !strings.Contains(raw, `\u`) {
+	if text == "" || s.held == "" && !strings.Contains(raw, `\u`) {
 		return text
 	}
 	inner, err := inside(raw)

@@ -1,0 +1,435 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+)
+
+func newOpenAI(t testing.TB, config OpenAIConfig) actors.Model {
+	t.Helper()
+	model, err := OpenAI(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return model
+}
+
+func TestOpenAIIsAModel(t *testing.T) {
+	actorstest.TestModel(t, func(t *testing.T, situation actorstest.ModelSituation) (actors.Model, string) {
+		return newOpenAI(t, fakeOpenAI(t, func(*http.Request, map[string]any) wire {
+			switch {
+			case situation.Reply != nil:
+				return wire{pieces: streamOf(*situation.Reply)}
+			case situation.Failure != nil:
+				return failureOf(situation.Failure)
+			}
+			return wire{end: hang}
+		})), "fake-1"
+	})
+}
+
+// TestOpenAIIsSentTheQuestion compares the whole request with testdata/request.json.
+func TestOpenAIIsSentTheQuestion(t *testing.T) {
+	var got map[string]any
+	config := fakeOpenAI(t, func(r *http.Request, body map[string]any) wire {
+		got = body
+		if r.Header.Get("Authorization") != "Bearer "+testKey {
+			t.Errorf("Authorization is %q", r.Header.Get("Authorization"))
+		}
+		return wire{pieces: []string{textEvent("ok"), event(finish), done}}
+	})
+	if _, err := newOpenAI(t, config).Ask(t.Context(), actorstest.ModelQuestion("fake-1"), nil); err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("testdata/request.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]any
+	if err := json.Unmarshal(golden, &want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the request differs from testdata/request.json (-want +got):\n%s", diff)
+	}
+}
+
+// each cuts a stream into single bytes.
+func each(pieces ...string) []string { return strings.Split(strings.Join(pieces, ""), "") }
+
+// bytesOf cuts a stream into single bytes, within characters too.
+func bytesOf(pieces ...string) []string {
+	whole := strings.Join(pieces, "")
+	cut := make([]string, len(whole))
+	for i := range len(whole) {
+		cut[i] = whole[i : i+1]
+	}
+	return cut
+}
+
+func TestOpenAIReadsWhatServersSend(t *testing.T) {
+	call := func(id, tool, arguments string) events.ModelCall {
+		return events.ModelCall{ID: id, Tool: tool, Arguments: json.RawMessage(arguments)}
+	}
+	calls := func(calls ...events.ModelCall) actors.Answer {
+		return actors.Answer{Calls: calls, Stop: events.StopCalls, Model: "fake-1"}
+	}
+	said := func(text string) actors.Answer {
+		return actors.Answer{Text: text, Stop: events.StopEnd, Model: "fake-1"}
+	}
+	var everyByte []string
+	for _, b := range each(`{"path":"a.md"}`) {
+		everyByte = append(everyByte, callEvent(`{"index":0,"function":{"arguments":`+quote(b)+`}}`))
+	}
+	full := actors.Answer{Text: "Grüße 🙂", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Input: 5, Output: 3, Cached: 1}}
+	crlf := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
+	for name, test := range map[string]struct {
+		wire wire
+		want actors.Answer
+	}{
+		"single bytes":     {wire{pieces: bytesOf(streamOf(full)...)}, full},
+		"gzip":             {wire{pieces: streamOf(full), gzip: true}, full},
+		"CRLF":             {wire{pieces: []string{crlf(textEvent("hi")), crlf(finishEvent("stop")), crlf(done)}}, said("hi")},
+		"comments":         {wire{pieces: []string{": keep-alive\n\n", textEvent("hi"), ":\n\n", ": x\n" + finishEvent("stop"), done}}, said("hi")},
+		"no DONE":          {wire{pieces: []string{textEvent("hi"), finishEvent("stop")}}, said("hi")},
+		"cut after finish": {wire{pieces: []string{textEvent("hi"), finishEvent("stop")}, end: reset}, said("hi")},
+		"split pair":       {wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`), event(`{"choices":[{"index":0,"delta":{"role":"assistant"}}]}`), event(`{"choices":[{"index":0,"delta":{"content":"\ude42b \\\\ud83d"}}]}`), finishEvent("stop")}}, said(`a🙂b \\ud83d`)},
+		"lone half":        {wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`), finishEvent("stop")}}, said("a\ufffd")},
+		"no index, no id, no role": {wire{pieces: []string{
+			callEvent(`{"function":{"name":"list_dir","arguments":"{\"path\":\".\"}"}}`),
+			callEvent(`{"function":{"name":"bash","arguments":"{\"command\":"}}`), callEvent(`{"function":{"arguments":"\"ls\"}"}}`),
+			finishEvent("stop")}}, calls(call("call-6-1", "list_dir", `{"path":"."}`), call("call-6-2", "bash", `{"command":"ls"}`))},
+		"arguments split at every byte": {wire{pieces: append(append([]string{callEvent(`{"index":0,"id":"q","function":{"name":"read_file","arguments":""}}`)}, everyByte...),
+			finishEvent("tool_calls"), done)}, calls(call("q", "read_file", `{"path":"a.md"}`))},
+		"interleaved": {wire{pieces: []string{
+			callEvent(`{"index":0,"id":"a","function":{"name":"list_dir","arguments":"{\"pa"}},{"index":1,"id":"b","function":{"name":"bash","arguments":"{\"com"}}`),
+			callEvent(`{"index":1,"function":{"arguments":"mand\":1}"}}`), callEvent(`{"index":0,"function":{"arguments":"th\":2}"}}`),
+			finishEvent("tool_calls"), done}}, calls(call("a", "list_dir", `{"path":2}`), call("b", "bash", `{"command":1}`))},
+		"one index for all": {wire{pieces: []string{
+			callEvent(`{"index":0,"id":"a","function":{"name":"list_dir","arguments":"{}"}}`),
+			callEvent(`{"index":0,"id":"b","function":{"name":"bash","arguments":"{}"}}`),
+			finishEvent("tool_calls"), done}}, calls(call("a", "list_dir", `{}`), call("b", "bash", `{}`))},
+		"ids only, names repeated": {wire{pieces: []string{
+			callEvent(`{"id":"a","function":{"name":"list_dir","arguments":"{\"x\""}}`), callEvent(`{"id":"b","function":{"name":"bash","arguments":"{\"y\""}}`),
+			callEvent(`{"id":"a","function":{"name":"list_dir","arguments":":1}"}}`), callEvent(`{"id":"b","function":{"name":"bash","arguments":":2}"}}`),
+			finishEvent("stop")}}, calls(call("a", "list_dir", `{"x":1}`), call("b", "bash", `{"y":2}`))},
+		"no arguments, the same id twice": {wire{pieces: []string{
+			callEvent(`{"index":0,"id":"a","function":{"name":"now"}}`), callEvent(`{"index":1,"id":"a","function":{"name":"now","arguments":" "}}`),
+			finishEvent("tool_calls")}}, calls(call("a", "now", `{}`), call("call-6-2", "now", `{}`))},
+		"a refusal": {wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"refusal":"No."}}]}`), finishEvent("stop")}},
+			actors.Answer{Text: "No.", Stop: events.StopFiltered, Model: "fake-1"}},
+		"other choices, odd usage": {wire{pieces: []string{textEvent("hi"), event(`{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"length"}],"usage":{"prompt_tokens":-4,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`), finishEvent("eos")}},
+			actors.Answer{Text: "hi", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Output: 2}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			model := newOpenAI(t, fakeOpenAI(t, func(*http.Request, map[string]any) wire { return test.wire }))
+			var heard strings.Builder
+			answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), func(text string) { heard.WriteString(text) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, answer); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if heard.String() != answer.Text {
+				t.Errorf("the deltas say %q, the reply %q", heard.String(), answer.Text)
+			}
+		})
+	}
+}
+
+func TestOpenAISortsFailures(t *testing.T) {
+	plain := map[string]string{"Content-Type": "text/plain"}
+	jsonHeader := map[string]string{"Content-Type": "application/json"}
+	refuse := func(status int, body string) wire {
+		return wire{status: status, header: jsonHeader, pieces: []string{body}}
+	}
+	for name, test := range map[string]struct {
+		wire  wire
+		class events.ErrorClass
+		says  string
+	}{
+		"EOF before anything":      {wire{}, events.ErrorTruncated, "before the model said"},
+		"DONE without a reason":    {wire{pieces: []string{textEvent("a"), done}}, events.ErrorTruncated, "before the model said"},
+		"RST within the reply":     {wire{pieces: []string{textEvent("a")}, end: reset}, events.ErrorTruncated, "broke within the reply"},
+		"RST before the reply":     {wire{end: reset}, events.ErrorTruncated, "broke before the reply"},
+		"overload within":          {wire{pieces: []string{textEvent("a"), event(`{"error":{"message":"The server is overloaded","type":"server_error","code":null}}`)}}, events.ErrorOverloaded, "overloaded"},
+		"rate limit within":        {wire{pieces: []string{event(`{"error":{"message":"slow","type":"rate_limit_error"}}`)}}, events.ErrorRateLimited, "slow"},
+		"code within":              {wire{pieces: []string{event(`{"error":{"message":"no","code":401}}`)}}, events.ErrorAuth, "401 Unauthorized: no"},
+		"filter within":            {wire{pieces: []string{event(`{"error":{"message":"no","code":"content_filter"}}`)}}, events.ErrorRefused, "no"},
+		"no JSON within":           {wire{pieces: []string{event(`{"choices": oops`)}}, events.ErrorInvalid, "not JSON"},
+		"a call without a name":    {wire{pieces: []string{callEvent(`{"index":0,"function":{"arguments":"{}"}}`), finishEvent("tool_calls")}}, events.ErrorInvalid, "names no tool"},
+		"too many calls":           {wire{pieces: []string{strings.Repeat(callEvent(`{"function":{"name":"a"}}`), 65)}, end: hang}, events.ErrorInvalid, "more than 64 calls"},
+		"one endless line":         {wire{pieces: []string{"data: " + strings.Repeat("x", maxReply+100)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"a small bomb":             {wire{gzip: true, pieces: []string{strings.Repeat(": zip\n", maxReply/6+1)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"no stream":                {refuse(200, `{"choices":[]}`), events.ErrorInvalid, "instead of an event stream"},
+		"a web page":               {wire{header: map[string]string{"Content-Type": "text/html"}, pieces: []string{"<html>"}}, events.ErrorInvalid, "text/html"},
+		"an error with status 200": {refuse(200, `{"error":"rate limit reached"}`), events.ErrorRateLimited, "rate limit reached"},
+		"a redirect":               {wire{status: 307, header: map[string]string{"Location": "http://127.0.0.1:1/"}}, events.ErrorInvalid, "307"},
+		"quota":                    {refuse(429, `{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}`), events.ErrorAuth, "quota"},
+		"plain 502":                {wire{status: 502, header: plain, pieces: []string{"bad \xff gateway"}}, events.ErrorOverloaded, "bad � gateway"},
+		"endless 500":              {wire{status: 500, header: plain, pieces: []string{strings.Repeat("x", maxErrorBody*2)}, end: hang}, events.ErrorOverloaded, "xxx"},
+		"529":                      {refuse(529, `{"error":{}}`), events.ErrorOverloaded, "529"},
+		"504":                      {refuse(504, ``), events.ErrorTimeout, "504"},
+		"413":                      {refuse(413, `{"message":"big"}`), events.ErrorContext, "big"},
+		"403":                      {refuse(403, `{"error":"no"}`), events.ErrorAuth, "no"},
+		"local context":            {refuse(400, `{"error":{"code":400,"message":"the request exceeds the available context size"}}`), events.ErrorContext, "context size"},
+		"unknown model":            {refuse(404, `{"error":{"message":"no such model","code":"model_not_found"}}`), events.ErrorInvalid, "no such model"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			model := newOpenAI(t, fakeOpenAI(t, func(*http.Request, map[string]any) wire { return test.wire }))
+			_, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+			var failure *actors.ModelError
+			if !errors.As(err, &failure) || failure.Class != test.class || !strings.Contains(failure.Detail, test.says) {
+				t.Errorf("got %v, want class %s and %q", err, test.class, test.says)
+			}
+			if failure != nil && len(failure.Detail) > maxDetail+len("…") {
+				t.Errorf("the detail has %d bytes", len(failure.Detail))
+			}
+		})
+	}
+}
+
+func TestOpenAICannotBeReached(t *testing.T) {
+	model := newOpenAI(t, OpenAIConfig{BaseURL: "http://127.0.0.1:1/v1", Key: testKey})
+	_, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+	var failure *actors.ModelError
+	if !errors.As(err, &failure) || failure.Class != events.ErrorOverloaded {
+		t.Errorf("got %v, want overloaded", err)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name, value string
+		want        time.Duration
+	}{
+		{"Retry-After", "7", 7 * time.Second},
+		{"Retry-After", " 0.25 ", 250 * time.Millisecond},
+		{"Retry-After", "Sun, 01 Mar 2026 12:01:30 GMT", 90 * time.Second},
+		{"Retry-After", "Sun, 01 Mar 2026 11:00:00 GMT", 0},
+		{"Retry-After", "-3", 0},
+		{"Retry-After", "soon", 0},
+		{"Retry-After", "NaN", 0},
+		{"Retry-After", "1e300", maxRetryAfter},
+		{"Retry-After", "Inf", maxRetryAfter},
+		{"Retry-After-Ms", "120", 120 * time.Millisecond},
+		{"Retry-After-Ms", "oops", 0},
+		{"X-Other", "5", 0},
+	} {
+		header := http.Header{}
+		header.Set(test.name, test.value)
+		if got := retryAfter(header, now); got != test.want {
+			t.Errorf("%s: %s gives %s, want %s", test.name, test.value, got, test.want)
+		}
+	}
+	both := http.Header{"Retry-After": {"9"}, "Retry-After-Ms": {"80"}}
+	if got := retryAfter(both, now); got != 80*time.Millisecond {
+		t.Errorf("both headers give %s, want the finer one", got)
+	}
+}
+
+// steps is a body whose pieces come after some time.
+type steps struct {
+	pieces []string
+	wait   time.Duration
+	ctx    context.Context
+}
+
+func (s *steps) Read(into []byte) (int, error) {
+	wait := s.wait
+	if len(s.pieces) == 0 {
+		wait = 1000 * time.Hour
+	}
+	select {
+	case <-time.After(wait):
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	}
+	if len(s.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(into, s.pieces[0])
+	s.pieces = s.pieces[1:]
+	return n, nil
+}
+
+func (s *steps) Close() error { return nil }
+
+type stepsTransport struct{ steps *steps }
+
+func (s stepsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.steps.ctx = r.Context()
+	return canned{status: 200, body: s.steps}.RoundTrip(r)
+}
+
+func TestOpenAIWatchesForSilence(t *testing.T) {
+	const idle = time.Minute
+	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.Answer, error, time.Duration) {
+		t.Helper()
+		model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Idle: idle,
+			Client: &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}}})
+		started := time.Now()
+		answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+		return answer, err, time.Since(started)
+	}
+	t.Run("slow is not silent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			answer, err, took := ask(t, idle-time.Second, ": thinking\n\n", ": thinking\n\n", textEvent("hi"), finishEvent("stop"), done)
+			if err != nil || answer.Text != "hi" || took < 4*idle {
+				t.Errorf("got %+v, %v after %s", answer, err, took)
+			}
+		})
+	})
+	t.Run("silent within the reply", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, err, took := ask(t, time.Second, textEvent("hi"))
+			var failure *actors.ModelError
+			if !errors.As(err, &failure) || failure.Class != events.ErrorTimeout || took > idle+2*time.Second {
+				t.Errorf("got %v after %s, want a timeout after %s of silence", err, took, idle)
+			}
+		})
+	})
+	t.Run("silent after the reply", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			answer, err, _ := ask(t, time.Second, textEvent("hi"), finishEvent("stop"))
+			if err != nil || answer.Text != "hi" {
+				t.Errorf("got %+v, %v: a finished reply is complete", answer, err)
+			}
+		})
+	})
+}
+
+// TestOpenAINeverShowsTheKey lets the endpoint echo everything it was sent in every place an error could come from.
+func TestOpenAINeverShowsTheKey(t *testing.T) {
+	echo := func(status int, frame func(string) string) func(*http.Request, map[string]any) wire {
+		return func(r *http.Request, _ map[string]any) wire {
+			said := strings.Repeat("x", maxDetail-20) + fmt.Sprint(r.Header) // cut in the middle of the key if it were cut first
+			return wire{status: status, header: map[string]string{"Content-Type": "text/event-stream"}, pieces: []string{frame(said)}}
+		}
+	}
+	same := func(s string) string { return s }
+	asError := func(s string) string { return `{"error":{"message":` + quote(s) + `}}` }
+	asRaw := func(s string) string { return `{"error":{"message":` + quote(s) + ` oops` } // shown as sent, escapes and all
+	asEvent := func(s string) string { return event(asError(s)) }
+	for name, answer := range map[string]func(*http.Request, map[string]any) wire{
+		"401": echo(401, asError), "400 raw": echo(400, asRaw), "500": echo(500, same), "within": echo(200, asEvent),
+		"bad event": echo(200, func(s string) string { return event(`{` + s) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newOpenAI(t, fakeOpenAI(t, answer)).Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			shown := fmt.Sprintf("%v %+v %#v", err, err, err)
+			for _, part := range []string{testKey, testKey[:12], insideJSON(testKey), "0123456789"} {
+				if strings.Contains(shown, part) {
+					t.Errorf("the error shows %q of the key: %s", part, shown)
+				}
+			}
+		})
+	}
+}
+
+func TestOpenAIConfig(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, test := range map[string]struct {
+		config OpenAIConfig
+		says   string
+	}{
+		"no key":              {OpenAIConfig{}, "set OPENAI_API_KEY"},
+		"not a URL":           {OpenAIConfig{BaseURL: "localhost:8080"}, "OPENAI_BASE_URL"},
+		"credentials":         {OpenAIConfig{BaseURL: "http://me:secret@host/v1"}, "credentials belong in"},
+		"a query":             {OpenAIConfig{BaseURL: "http://host/v1?key=secret"}, "credentials belong in"},
+		"a key of two lines":  {OpenAIConfig{Key: "secret\nsecret"}, "OPENAI_API_KEY"},
+		"no such file":        {OpenAIConfig{KeyFile: filepath.Join(dir, "none")}, "none"},
+		"an empty file":       {OpenAIConfig{KeyFile: file("empty", "\n", 0o600)}, "is empty"},
+		"a file that is none": {OpenAIConfig{KeyFile: dir}, "read key"},
+		"a huge file":         {OpenAIConfig{KeyFile: file("huge", strings.Repeat("k", maxKey+1), 0o600)}, "not one line"},
+		"negative idle":       {OpenAIConfig{Key: "k", Idle: -1}, "negative"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := OpenAI(test.config)
+			if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("got %v, want %q and no secret", err, test.says)
+			}
+		})
+	}
+	loose := OpenAIConfig{KeyFile: file("loose", testKey+"\n", 0o644)}
+	if key, err := loose.key(); err != nil || key != testKey {
+		t.Errorf("key from file: %q, %v", key, err)
+	}
+	if warning := loose.keyFileWarning(); !strings.Contains(warning, "loose") || !strings.Contains(warning, "-rw-r--r--") {
+		t.Errorf("warning of a readable key file: %q", warning)
+	}
+	if warning := (OpenAIConfig{KeyFile: file("tight", testKey, 0o600)}).keyFileWarning(); warning != "" {
+		t.Errorf("warning of a private key file: %q", warning)
+	}
+	environment := map[string]string{EnvOpenAIKey: "k", EnvOpenAIKeyFile: "f", EnvOpenAIBaseURL: "u"}
+	got := OpenAIFromEnvironment(func(name string) string { return environment[name] })
+	if got.Key != "k" || got.KeyFile != "f" || got.BaseURL != "u" {
+		t.Errorf("from environment: %+v", got)
+	}
+}
+
+func FuzzOpenAIStream(f *testing.F) {
+	for _, situation := range actorstest.ModelSituations() {
+		if situation.Reply != nil && len(situation.Reply.Text) < 1000 {
+			f.Add(200, "text/event-stream", strings.Join(streamOf(*situation.Reply), ""))
+		}
+	}
+	f.Add(200, "text/event-stream", event(`{"error":[1]}`))
+	f.Add(200, "application/json", `{"error":{"code":{}}}`)
+	f.Add(429, "text/plain", "\xff\x00")
+	f.Add(200, "", event(`{"choices":[{"delta":{"content":"\ud83d","tool_calls":[{"index":-1,"id":7,"function":{"name":"x","arguments":"\ud83d"}},null]},"finish_reason":"x"}],"usage":[]}`))
+	f.Fuzz(func(t *testing.T, status int, media, body string) {
+		if status < 200 || status > 599 {
+			status = 200
+		}
+		model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
+			status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body))}}})
+		var heard strings.Builder
+		answer, err := model.Ask(context.Background(), actorstest.ModelQuestion("m"), func(text string) { heard.WriteString(text) })
+		if err != nil {
+			var failure *actors.ModelError
+			if !errors.As(err, &failure) || failure.Detail == "" {
+				t.Fatalf("error %v is no failure of the model with a detail", err)
+			}
+			return
+		}
+		if heard.String() != answer.Text {
+			t.Errorf("the deltas say %q, the reply %q", heard.String(), answer.Text)
+		}
+		seen := map[string]bool{}
+		for _, call := range answer.Calls {
+			if !json.Valid(call.Arguments) || call.ID == "" || seen[call.ID] || call.Tool == "" {
+				t.Errorf("call %+v", call)
+			}
+			seen[call.ID] = true
+		}
+	})
+}

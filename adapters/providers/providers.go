@@ -1,0 +1,185 @@
+// Package providers asks language models. It holds one file per provider, each an implementation of actors.Model that
+// passes actorstest.TestModel, and the price table.
+//
+//   - openai: any endpoint that speaks OpenAI's chat completions ([OpenAI]).
+//   - scripted: a deterministic model that needs no key and follows a YAML script ([Scripted]).
+//   - [Tape]: records another model's traffic and plays it back.
+//
+// [New] puts them together: a model is named "provider/model", such as scripted/tour or openai/gpt-4o-mini.
+//
+// What it promises: a reply is returned only if the provider said that it is complete, so a stream that just ends is a
+// failure; every failure has a class that says what can be done about it; one Ask is one attempt, because retries belong to
+// the turn, which records them; the end of the context is noticed at once and leaves nothing running; a key is in no error,
+// no log and no recording.
+//
+// # Scripts
+//
+// A script is a list of rules; the first one that matches the last message of the conversation answers. Every condition
+// of when must hold; without conditions a rule always matches:
+//
+//	rules:
+//	  - when:
+//	      role: tool            # user, tool or assistant
+//	      contains: draft       # the text contains this
+//	      equals: yes           # the text is this, but for space around it
+//	      matches: '(\w+)\.md'  # the text matches this regular expression (RE2)
+//	      tool: list_dir        # it is the result of this tool
+//	      failed: false         # the call failed, or did not
+//	      round: 2              # of the turn: one more than the replies since the last user message
+//	    text: "I read ${1}."    # what the model says
+//	    calls:                  # and the tools it calls
+//	      - tool: read_file
+//	        arguments: {path: "${1}"}  # a text instead of a mapping is sent as arguments that are no JSON
+//	    stop: end               # end, calls, length or filtered; else it follows from calls
+//	    usage: {input: 10, output: 5, cached: 0} # tokens; else estimated from the sizes
+//	    latency: 200ms          # spread over the words of the text
+//	    failure:                # instead of a reply, or before it
+//	      class: rate_limited   # an events.ErrorClass
+//	      detail: slow down
+//	      retry_after: 1s
+//	      times: 2              # only the first attempts at the same question fail, counted by this process
+//
+// Placeholders in text and arguments: ${text} is the last message, ${prompt} the last user message, ${result} the last
+// tool's result, ${tool} its name, ${call.ARGUMENT} an argument of the call that it answers, ${1} or ${name} a capturing group. $$ is a dollar.
+//
+// # Adding a provider
+//
+// Write NAME.go with a constructor that checks its configuration and returns an actors.Model, add its line to the list in
+// this file, and hold it to actorstest.TestModel in NAME_test.go, against a fake that speaks the provider's own protocol.
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"example.com/life/actors"
+)
+
+// Config is the configuration of all providers.
+type Config struct {
+	OpenAI   OpenAIConfig
+	Scripted ScriptedConfig
+	Tape     TapeConfig // Mode empty: no tape. Dir gets one directory per provider; Model and Secrets are filled in here.
+}
+
+// Set holds every provider, ready or not.
+type Set struct{ providers []provider }
+
+// provider is one line of the list: a model, or why there is none.
+type provider struct {
+	name    string
+	model   actors.Model
+	err     error
+	warning string
+	detail  string // what is in effect, for Doctor
+}
+
+// open makes the list of providers. It is the only one.
+func open(config Config) []provider {
+	return []provider{
+		openProvider("scripted", scriptedDetail(config.Scripted), "")(Scripted(config.Scripted)),
+		openProvider("openai", openAIDetail(config.OpenAI), config.OpenAI.keyFileWarning())(OpenAI(config.OpenAI)),
+	}
+}
+
+func openProvider(name, detail, warning string) func(actors.Model, error) provider {
+	return func(model actors.Model, err error) provider {
+		return provider{name: name, model: model, err: err, warning: warning, detail: detail}
+	}
+}
+
+func scriptedDetail(config ScriptedConfig) string {
+	built := "built-in scripts " + strings.Join(BuiltinScripts(), ", ")
+	if config.Dir == "" {
+		return built
+	}
+	return built + "; others from " + config.Dir
+}
+
+func openAIDetail(config OpenAIConfig) string {
+	base, err := config.baseURL()
+	if err != nil {
+		return "" // not shown: it may hold credentials
+	}
+	return base
+}
+
+// New opens every provider. One that is not configured, or wrongly, is an error only when it is looked up: the others work.
+func New(config Config) (*Set, error) {
+	set := &Set{providers: open(config)}
+	if config.Tape.Mode == "" {
+		return set, nil
+	}
+	if config.Tape.Dir == "" {
+		return nil, errors.New("open tape: no directory is named")
+	}
+	key, err := config.OpenAI.key()
+	if err != nil && config.Tape.Mode == TapeRecord {
+		return nil, fmt.Errorf("open tape: what must not be recorded is unknown: %w", err)
+	}
+	for i := range set.providers {
+		p := &set.providers[i]
+		if p.err != nil && config.Tape.Mode == TapeRecord {
+			continue // nothing to record
+		}
+		p.model, p.err = Tape(TapeConfig{Dir: filepath.Join(config.Tape.Dir, p.name), Mode: config.Tape.Mode, Model: p.model, Secrets: []string{key}})
+		p.detail = fmt.Sprintf("tape (%s) in %s", config.Tape.Mode, filepath.Join(config.Tape.Dir, p.name))
+	}
+	return set, nil
+}
+
+// Lookup finds the model named "provider/model" and the name that its Question.Model must have.
+func (s *Set) Lookup(model string) (found actors.Model, name string, err error) {
+	prefix, name, ok := strings.Cut(model, "/")
+	if !ok || prefix == "" || name == "" {
+		return nil, "", fmt.Errorf("model %q is not provider/model, such as scripted/tour", clip(model, 200))
+	}
+	var names []string
+	for _, p := range s.providers {
+		names = append(names, p.name)
+		if p.name != prefix {
+			continue
+		}
+		if p.err != nil {
+			return nil, "", fmt.Errorf("use model %s: %w", clip(model, 200), p.err)
+		}
+		return p.model, name, nil
+	}
+	return nil, "", fmt.Errorf("model %q: there is no provider %q, only %s", clip(model, 200), clip(prefix, 200), strings.Join(names, " and "))
+}
+
+// Check is the state of one provider, for people.
+type Check struct {
+	Provider string
+	Ready    bool
+	Detail   string // what is in effect
+	Problem  string // why it is not ready, or a warning about one that is; empty when all is well
+	Remedy   string // what to do about the problem
+}
+
+// Doctor says of each provider whether it can be asked, and what to do if not. It asks nobody.
+func (s *Set) Doctor() []Check {
+	checks := make([]Check, len(s.providers))
+	for i, p := range s.providers {
+		checks[i] = Check{Provider: p.name, Ready: p.err == nil, Detail: p.detail}
+		switch {
+		case p.err != nil:
+			checks[i].Problem, checks[i].Remedy = p.err.Error(), remedy(p.name)
+		case p.warning != "":
+			checks[i].Problem, checks[i].Remedy = p.warning, "make it readable by you alone: chmod 600 FILE"
+		}
+	}
+	return checks
+}
+
+func remedy(provider string) string {
+	switch provider {
+	case "openai":
+		return fmt.Sprintf("set %s, or %s to a file that holds it; for another endpoint also %s", EnvOpenAIKey, EnvOpenAIKeyFile, EnvOpenAIBaseURL)
+	case "scripted":
+		return "name an existing directory of scripts, or none: the built-in scripts need no directory"
+	}
+	return "correct the configuration"
+}
