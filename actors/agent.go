@@ -1,0 +1,266 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// agentFold names the fold of agents; raise its version with every change to what the fold holds.
+//
+//nolint:gochecknoglobals // constant
+var agentFold = fold[sagas.Agent]{
+	name: "agent/1",
+	zero: sagas.NewAgent,
+	turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
+}
+
+// agent is the conduct of an agent: it sends what Ready says is outstanding, cancels what is no longer, and turns answers into
+// commands. Nothing is sent before the event that records it is stored; and whatever is outstanding when the host dies is in
+// Ready when it comes back, so sending is all there is to recovery.
+type agent struct {
+	life[sagas.Agent]
+	running map[events.RequestID]context.CancelFunc // requests that were sent
+	wakeAt  events.Micros
+	waker   *time.Timer
+}
+
+// late says that no advice came in time.
+type late struct{ request events.RequestID }
+
+// woke says that the agent's clock went off.
+type woke struct{}
+
+// again asks for a settlement to be sent once more, as its wallet did not take it.
+type again struct{ request events.RequestID }
+
+// loaded sends what was outstanding when the agent was last alive. A model call that was under way is recorded as another attempt.
+func (a *agent) loaded() {
+	if a.saga.Turn.Model != "" && a.saga.Quarantined == "" {
+		a.command(sagas.Recovered{Meta: a.meta("recovered")}, "")
+		return // its events are stored before anything is sent
+	}
+	a.sync()
+}
+
+// stored acts on what is outstanding now.
+func (a *agent) stored() { a.sync() }
+
+// busy reports whether anything is outstanding.
+func (a *agent) busy() bool {
+	return len(a.running) > 0 || len(a.saga.Ready()) > 0
+}
+
+// stop cuts off what is under way. Nothing is lost: it is outstanding still when the agent comes back.
+func (a *agent) stop() {
+	for _, cancel := range a.running {
+		cancel()
+	}
+	clear(a.running)
+	if a.waker != nil {
+		a.waker.Stop()
+	}
+}
+
+func (a *agent) receive(message any) bool {
+	switch m := message.(type) {
+	case late:
+		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.deadlines.Advice.String()}, events.Ref(m.request))
+	case woke:
+		a.wakeAt = 0
+		a.command(sagas.Woke{Meta: a.meta("woke")}, "")
+		a.setClock(a.saga.Ready())
+	case again:
+		delete(a.running, m.request)
+		a.sync()
+	default:
+		return false
+	}
+	return true
+}
+
+// sync compares what is outstanding with what was sent: new requests are sent, abandoned ones are cancelled. It is called only
+// when everything decided is stored, or rides.
+func (a *agent) sync() {
+	if a.flight != nil {
+		return
+	}
+	ready := a.saga.Ready()
+	for id, cancel := range a.running {
+		if !outstanding(ready, id) {
+			cancel() // answered, or abandoned: this reaches a running model call and a running process tree
+			delete(a.running, id)
+		}
+	}
+	if a.host.closing.Load() {
+		return // what is not sent now is sent after the restart
+	}
+	for _, request := range ready {
+		id := request.RequestID()
+		if id == "" {
+			continue
+		}
+		if _, sent := a.running[id]; !sent {
+			a.running[id] = a.dispatch(request)
+		}
+	}
+	a.setClock(ready)
+}
+
+func outstanding(ready []sagas.Request, id events.RequestID) bool {
+	for _, request := range ready {
+		if request.RequestID() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// dispatch sends one request to the actor that can answer it, and returns what cancels it.
+func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
+	switch r := request.(type) {
+	case sagas.AskAdvice:
+		return a.askAdvice(r)
+	case sagas.AskReserve:
+		return a.askReserve(r)
+	case sagas.AskSettle:
+		return a.askSettle(r)
+	case sagas.AskModel:
+		ctx, cancel := context.WithCancel(a.host.running)
+		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer(r.ID)})
+		return cancel
+	case sagas.AskTool:
+		ctx, cancel := context.WithCancel(a.host.running)
+		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer(r.ID)})
+		return cancel
+	}
+	return func() {}
+}
+
+// askAdvice asks homeostasis. The answer is a pure function of the rules, so asking again after a crash costs nothing.
+func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
+	deadline := time.AfterFunc(a.host.deadlines.Advice, func() { a.send(late{r.ID}) })
+	answer := a.answer(r.ID)
+	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
+		mode, because := h.Advise(r.Vector, r.Mode)
+		answer(sagas.Advised{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID))
+	}}})
+	return func() { deadline.Stop() }
+}
+
+// askReserve asks the wallet. It fails closed: whatever goes wrong is a refusal, and no model is called.
+func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
+	answer := a.answer(r.ID)
+	a.instructWallet(r.Wallet, sagas.Reserve{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Amount: r.Amount}, r.ID, func(o outcome) {
+		switch e := walletAnswer(o).(type) {
+		case events.FundsReserved:
+			answer(sagas.Reserved{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
+		case events.FundsRefused:
+			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
+		default:
+			if closed(o.err) {
+				return // the host is closing: asked again after the restart
+			}
+			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Reason: o.err.Error()}, events.Ref(r.ID))
+		}
+	})
+	return func() {}
+}
+
+// askSettle tells the wallet what a turn cost, again and again until the wallet has it: money is never left aside.
+func (a *agent) askSettle(r sagas.AskSettle) context.CancelFunc {
+	answer := a.answer(r.ID)
+	self := a.send
+	a.instructWallet(r.Wallet, sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}, r.ID, func(o outcome) {
+		if e, ok := walletAnswer(o).(events.FundsSettled); ok {
+			answer(sagas.Settled{Meta: meta(r.ID), Request: r.ID, Released: e.Released}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
+			return
+		}
+		if !closed(o.err) {
+			time.AfterFunc(settleAgain, func() { self(again{r.ID}) })
+		}
+	})
+	return func() {}
+}
+
+const settleAgain = 2 * time.Second
+
+func (a *agent) instructWallet(wallet events.WalletID, command sagas.Command, request events.RequestID, done func(outcome)) {
+	a.host.system.Root.Send(a.host.wallets, deliver{string(wallet), &instruction{
+		command: command, origin: a.host.origin, causation: events.Ref(request), done: done,
+	}})
+}
+
+// walletAnswer is the event with which a wallet answered, now or when it was first asked; nil if it did not.
+func walletAnswer(o outcome) events.Event {
+	var known *sagas.Duplicate
+	switch {
+	case errors.As(o.err, &known):
+		return known.Event
+	case o.err == nil && len(o.events) > 0:
+		return o.events[0]
+	}
+	return nil
+}
+
+// answer returns the function with which whoever works on a request answers it, from any goroutine. Late and repeated answers
+// reach a saga that waits for them no more, and are dropped there.
+func (a *agent) answer(events.RequestID) func(sagas.Command, events.Ref) {
+	send, origin := a.send, a.host.origin
+	return func(command sagas.Command, causation events.Ref) {
+		send(own{&instruction{command: command, origin: origin, causation: causation}})
+	}
+}
+
+// command has the agent decide something that comes from itself.
+func (a *agent) command(command sagas.Command, causation events.Ref) {
+	a.instruct(&instruction{command: command, origin: a.host.origin, causation: causation})
+}
+
+// meta identifies a command of the agent's own: what happened, and after which revision.
+func (a *agent) meta(what string) sagas.Meta {
+	return sagas.Meta{
+		ID: events.CommandID(sagas.InternalPrefix + what + "@" + strconv.FormatInt(int64(a.tip.revision), 10)),
+		At: now(),
+	}
+}
+
+// meta identifies the answer to a request.
+func meta(request events.RequestID) sagas.Meta {
+	return sagas.Meta{ID: events.CommandID(sagas.InternalPrefix + string(request)), At: now()}
+}
+
+func now() events.Micros { return events.Micros(time.Now().UnixMicro()) }
+
+// setClock sets the one timer to the earliest time at which something is due.
+func (a *agent) setClock(ready []sagas.Request) {
+	at := events.Micros(0)
+	for _, request := range ready {
+		if wake, ok := request.(sagas.Wake); ok {
+			at = wake.At
+		}
+	}
+	if at == a.wakeAt {
+		return
+	}
+	a.wakeAt = at
+	if at == 0 {
+		a.waker.Stop() // a time was set before, so there is a timer
+		return
+	}
+	wait := time.Duration(at-now()) * time.Microsecond
+	if a.waker == nil {
+		a.waker = time.AfterFunc(wait, func() { a.send(woke{}) })
+		return
+	}
+	a.waker.Reset(wait)
+}
+
+// closed reports whether an error says that the host is closing.
+func closed(err error) bool {
+	return errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled)
+}

@@ -1,0 +1,229 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// Receipt says that a command was accepted and is stored.
+type Receipt struct {
+	Stream    events.Stream    `json:"stream"`
+	Revision  events.Revision  `json:"revision,string"`     // of the first event it caused
+	Message   events.MessageID `json:"message,omitempty"`   // of a message that was sent
+	Turn      events.TurnID    `json:"turn,omitempty"`      // that it started
+	Duplicate bool             `json:"duplicate,omitempty"` // it was accepted before; nothing new happened
+}
+
+// Now is the time as commands carry it.
+func Now() events.Micros { return now() }
+
+// fencedRetries is how often a command is sent again, with the same id, after another writer took over its stream.
+const fencedRetries = 3
+
+// Do has an agent, a wallet or homeostasis decide a command, and returns when the decision is stored. The errors are
+// *sagas.Refusal (it was not accepted), *Overloaded and *Unavailable (try again later, with the same id), ErrClosed, and ctx's,
+// which leaves the outcome unknown: send the same command again to learn it.
+func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Command, origin Origin) (Receipt, error) {
+	if h.closing.Load() {
+		return Receipt{}, ErrClosed
+	}
+	if err := checkID(command.Metadata().ID); err != nil {
+		return Receipt{}, err
+	}
+	command, err := h.complete(ctx, command)
+	if err != nil {
+		return Receipt{}, err
+	}
+	registry, id, err := h.address(stream)
+	if err != nil {
+		return Receipt{}, err
+	}
+	for try := 0; ; try++ {
+		done := make(chan outcome, 1)
+		h.system.Root.Send(registry, deliver{id, &instruction{
+			command: command, origin: origin, done: func(o outcome) { done <- o },
+		}})
+		select {
+		case o := <-done:
+			var fenced *Fenced
+			if errors.As(o.err, &fenced) && try < fencedRetries {
+				continue
+			}
+			return receipt(stream, o)
+		case <-ctx.Done():
+			return Receipt{}, fmt.Errorf("wait for %s to decide: %w", stream, ctx.Err())
+		case <-h.running.Done():
+			return Receipt{}, ErrClosed
+		}
+	}
+}
+
+func checkID(id events.CommandID) error {
+	if err := id.Validate(); err != nil {
+		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	if strings.HasPrefix(string(id), sagas.InternalPrefix) {
+		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "command ids that begin with ~ belong to the host"}
+	}
+	return nil
+}
+
+func receipt(stream events.Stream, o outcome) (Receipt, error) {
+	var known *sagas.Duplicate
+	if errors.As(o.err, &known) {
+		return Receipt{Stream: stream, Revision: known.Revision, Duplicate: true}, nil
+	}
+	if o.err != nil {
+		return Receipt{}, o.err
+	}
+	r := Receipt{Stream: stream, Revision: o.revision}
+	for _, event := range o.events {
+		switch e := event.(type) {
+		case events.MessageReceived:
+			r.Message = e.Message
+		case events.TurnStarted:
+			r.Turn = e.Turn
+		}
+	}
+	return r, nil
+}
+
+// complete checks and fills what a command leaves to the host: the configuration's defaults, and where a large text is kept.
+func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Command, error) {
+	switch c := command.(type) {
+	case sagas.Create:
+		config, err := h.completeConfig(c.Config)
+		c.Config = config
+		return c, err
+	case sagas.Configure:
+		config, err := h.completeConfig(c.Config)
+		c.Config = config
+		return c, err
+	case sagas.Send:
+		if c.Text.Blob != nil {
+			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a message carries its text, not a blob"}
+		}
+		text, err := h.spill(ctx, c.Text.Inline)
+		c.Text = text
+		return c, err
+	}
+	return command, nil
+}
+
+func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) {
+	refused := func(format string, args ...any) (events.AgentConfig, error) {
+		return c, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
+	}
+	if c.Wallet == "" {
+		c.Wallet = DefaultWallet
+	}
+	if c.Tenant == "" {
+		c.Tenant = DefaultTenant
+	}
+	if _, _, err := h.models.Lookup(c.Model); err != nil {
+		return refused("%v", err)
+	}
+	if c.Workspace != "" && !filepath.IsAbs(c.Workspace) {
+		return refused("workspace %q is not an absolute path", c.Workspace)
+	}
+	c.Tools = slices.Clone(c.Tools)
+	for i := range c.Tools {
+		tool, ok := h.toolbox[c.Tools[i].Name]
+		if !ok {
+			return refused("there is no tool %q; the tools are: %s", c.Tools[i].Name, strings.Join(h.ToolNames(), ", "))
+		}
+		c.Tools[i].Risk, c.Tools[i].Repeatable = tool.Spec().Risk, tool.Spec().Repeatable
+	}
+	return c, nil
+}
+
+// ToolNames lists the tools that agents of this host can be granted, by name.
+func (h *Host) ToolNames() []string {
+	names := make([]string, 0, len(h.toolbox))
+	for name := range h.toolbox {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
+	specs := make([]ToolSpec, len(names))
+	for i, name := range names {
+		tool, ok := h.toolbox[name]
+		if !ok {
+			return nil, &ModelError{Class: events.ErrorInvalid, Detail: "the agent was granted tool " + name + ", which this host does not have"}
+		}
+		specs[i] = tool.Spec()
+	}
+	return specs, nil
+}
+
+// Agents lists all agents, by name.
+func (h *Host) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
+	return h.roster.list(ctx)
+}
+
+// AgentState is an agent as of a revision.
+type AgentState struct {
+	Agent    sagas.Agent             `json:"agent"`
+	Vector   events.AgentStateVector `json:"vector"`
+	Ready    []events.RequestID      `json:"ready"` // outstanding requests
+	Revision events.Revision         `json:"revision,string"`
+	Digest   events.Digest           `json:"digest"`
+}
+
+// State folds an agent's history up to and including a revision (NoRevision: all of it). Looking has no effects: nothing is brought
+// to life, asked or run.
+func (h *Host) State(ctx context.Context, agent events.AgentID, at events.Revision) (AgentState, error) {
+	if err := agent.Validate(); err != nil {
+		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	until := at
+	if at == events.NoRevision {
+		until = 1 << 62
+	}
+	saga, end, err := foldStream(ctx, h, agentFold, events.AgentStream(agent), until)
+	switch {
+	case err != nil:
+		return AgentState{}, err
+	case end.revision == events.NoRevision:
+		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(agent)}
+	case at != events.NoRevision && end.revision < at:
+		return AgentState{}, &sagas.Refusal{
+			Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the history of agent %s ends at revision %d", agent, end.revision),
+		}
+	}
+	state := AgentState{Agent: saga, Vector: saga.Vector(), Revision: end.revision, Digest: end.digest, Ready: []events.RequestID{}}
+	for _, request := range saga.Ready() {
+		if id := request.RequestID(); id != "" {
+			state.Ready = append(state.Ready, id)
+		}
+	}
+	return state, nil
+}
+
+// Wallet folds a wallet's history.
+func (h *Host) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error) {
+	if err := id.Validate(); err != nil {
+		return sagas.Wallet{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	wallet, end, err := foldStream(ctx, h, walletFold, events.WalletStream(id), 1<<62)
+	if err == nil && end.revision == events.NoRevision {
+		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no wallet " + string(id)}
+	}
+	return wallet, err
+}
+
+// History returns a page of a stream as it is stored.
+func (h *Host) History(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, limit Limit) (Page, error) {
+	return h.journal.Read(ctx, stream, from, direction, limit)
+}

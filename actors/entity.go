@@ -1,0 +1,332 @@
+package actors
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// entity is a saga with its stream: it decides commands, stores what was decided, and only then lets anyone act on it.
+//
+// Commands that arrive while an append is under way are decided together when it lands, and stored by one append, in order. A
+// decision that asks for nothing and that nobody waits for (see rides) waits a moment for company. Every event carries its
+// decision's command id, so history still tells decisions apart.
+//
+// An entity belongs to its actor's goroutine. It reads the journal only to load; its appends run beside it.
+type entity[S sagas.Saga[S]] struct {
+	stream events.Stream
+	fold   fold[S]
+	host   *Host
+	send   func(any)         // to its own actor
+	saga   S                 // with everything decided so far
+	tip    tip               // after everything decided so far
+	stored tip               // after everything stored
+	carry  []events.Envelope // decided, waiting for company
+	queue  []*instruction    // not decided yet
+	flight *flight           // the append under way, or nil
+	timer  *time.Timer       // flushes carry
+	saved  events.Revision   // of the newest snapshot
+}
+
+// tip is the end of a stream.
+type tip struct {
+	revision events.Revision
+	digest   events.Digest
+}
+
+// fold says how a kind of stream is folded.
+type fold[S sagas.Saga[S]] struct {
+	name string // with its version: snapshots of another version are not read
+	zero func() S
+	turn func(*S) events.TurnID // the turn that runs; nil for sagas without turns
+}
+
+// flight is an append under way, and who waits for it.
+type flight struct {
+	answers []answered
+	after   tip
+}
+
+type answered struct {
+	done    func(outcome)
+	outcome outcome
+}
+
+const (
+	snapshotEvery = 1000                  // events between snapshots of a live entity
+	companyWait   = 20 * time.Millisecond // how long a decision may wait for company
+)
+
+// load brings the saga to the end of its stream: from a snapshot, if there is a sound one, and the events after it.
+func (e *entity[S]) load(ctx context.Context) error {
+	saga, at, err := foldStream(ctx, e.host, e.fold, e.stream, events.Revision(1<<62))
+	if err != nil {
+		return err
+	}
+	e.saga, e.tip, e.stored, e.saved = saga, at, at, at.revision
+	return nil
+}
+
+// instruct takes an instruction in. It is decided now, or with its company when the append under way lands.
+func (e *entity[S]) instruct(in *instruction) {
+	e.queue = append(e.queue, in)
+	if e.flight == nil {
+		e.decide()
+	}
+}
+
+// decide decides everything that waits, and stores it.
+func (e *entity[S]) decide() {
+	queue := e.queue
+	e.queue = nil
+	batch := e.carry
+	var answers []answered
+	ride := true
+	for _, in := range queue {
+		decided, err := e.saga.Decide(in.command)
+		if err != nil {
+			answers = append(answers, answered{in.done, outcome{err: err}})
+			continue
+		}
+		result := outcome{revision: e.tip.revision + 1, events: decided}
+		if batch, err = e.record(batch, in, decided); err != nil {
+			e.host.log.Error("encode decision", "stream", e.stream, "error", err)
+			answers = append(answers, answered{in.done, outcome{err: err}})
+			continue
+		}
+		answers = append(answers, answered{in.done, result})
+		ride = ride && rides(in.command, decided)
+	}
+	e.carry = nil
+	if len(batch) == 0 { // refused or known before: nothing to wait for
+		answer(answers)
+		return
+	}
+	if ride && len(queue) > 0 {
+		e.carry = batch
+		answer(answers)
+		e.flushLater()
+		return
+	}
+	e.fly(batch, answers)
+}
+
+// rides reports whether a decision may wait for company. Only answers that can be had again at no cost qualify: if the host dies
+// before they are stored, Ready asks homeostasis or the wallet once more and gets the same answer.
+func rides(command sagas.Command, decided []events.Event) bool {
+	if len(decided) != 1 {
+		return false
+	}
+	switch command.(type) {
+	case sagas.Advised, sagas.Settled:
+		return true
+	}
+	return false
+}
+
+// record appends a decision to a batch and applies it to the saga.
+func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []events.Event) ([]events.Envelope, error) {
+	meta := in.command.Metadata()
+	base := uuid.New()
+	encoded := make([]events.Envelope, len(decided))
+	digest, correlation := e.tip.digest, string(meta.ID)
+	if e.fold.turn != nil {
+		correlation = cmp.Or(string(e.fold.turn(&e.saga)), correlation)
+	}
+	for i, event := range decided {
+		data, version, err := events.Encode(event)
+		if err != nil {
+			return batch, err
+		}
+		digest = digest.Next(event.Kind(), data)
+		if started, ok := event.(events.TurnStarted); ok {
+			correlation = string(started.Turn)
+		}
+		encoded[i] = events.Envelope{
+			ID: eventID(base, i), Kind: event.Kind(), Version: version, Time: meta.At, Actor: in.origin.Actor,
+			Command: meta.ID, Correlation: correlation, Causation: in.causation,
+			Traceparent: in.origin.Traceparent, Digest: digest, Data: data,
+		}
+	}
+	for _, event := range decided {
+		e.tip.revision++
+		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.revision, Time: meta.At, Command: meta.ID})
+	}
+	e.tip.digest = digest
+	return append(batch, encoded...), nil
+}
+
+// eventID numbers the events of one attempt: random as a whole, so that two activations never write the same ids.
+func eventID(base uuid.UUID, i int) events.EventID {
+	tail := binary.BigEndian.Uint32(base[12:])
+	binary.BigEndian.PutUint32(base[12:], tail+uint32(i))
+	return base
+}
+
+// fly stores a batch, beside the actor. The same event ids are sent again until the outcome is known or the time is up.
+func (e *entity[S]) fly(batch []events.Envelope, answers []answered) {
+	e.flight = &flight{answers: answers, after: e.tip}
+	expected := ExpectRevision(e.stored.revision)
+	e.host.tasks.Go(func() {
+		appended, err := e.host.append(e.stream, expected, batch)
+		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
+		e.send(landed{appended, err})
+	})
+}
+
+// land ends the flight. With an error the saga has decided what is not stored: the entity must be given up.
+func (e *entity[S]) land(m landed) error {
+	flight := e.flight
+	e.flight = nil
+	if m.err != nil {
+		for i := range flight.answers {
+			if flight.answers[i].outcome.err == nil {
+				flight.answers[i].outcome = outcome{err: m.err}
+			}
+		}
+		answer(flight.answers)
+		return m.err
+	}
+	e.stored = flight.after
+	answer(flight.answers)
+	return nil
+}
+
+// flushLater stores what waits for company after a moment, if none has come.
+func (e *entity[S]) flushLater() {
+	if e.timer == nil {
+		e.timer = time.AfterFunc(companyWait, func() { e.send(flush{}) })
+		return
+	}
+	e.timer.Reset(companyWait)
+}
+
+// flush stores what waits for company.
+func (e *entity[S]) flushNow() {
+	if e.flight == nil && len(e.carry) > 0 {
+		e.decide()
+	}
+}
+
+// settled reports whether everything decided is stored.
+func (e *entity[S]) settled() bool {
+	return e.flight == nil && len(e.carry) == 0 && len(e.queue) == 0
+}
+
+// snapshot saves the fold, beside the actor. It is a cache: failing to save it costs time at the next load.
+func (e *entity[S]) snapshot() {
+	if e.host.snapshots == nil || !e.settled() || e.stored.revision == e.saved {
+		return
+	}
+	state, err := json.Marshal(e.saga)
+	if err != nil {
+		e.host.log.Error("encode snapshot", "stream", e.stream, "error", err)
+		return
+	}
+	e.saved = e.stored.revision
+	snapshot := Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
+	e.host.tasks.Go(func() {
+		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, ErrClosed) {
+			e.host.log.Warn("save snapshot", "stream", e.stream, "error", err)
+		}
+	})
+}
+
+// giveUp answers everything that still waits, with the reason.
+func (e *entity[S]) giveUp(err error) {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	if e.flight != nil {
+		for i := range e.flight.answers {
+			if e.flight.answers[i].outcome.err == nil {
+				e.flight.answers[i].outcome = outcome{err: err}
+			}
+		}
+		answer(e.flight.answers)
+		e.flight = nil
+	}
+	for _, in := range e.queue {
+		answer([]answered{{in.done, outcome{err: err}}})
+	}
+	e.queue, e.carry = nil, nil
+}
+
+func answer(answers []answered) {
+	for _, a := range answers {
+		if a.done != nil {
+			a.done(a.outcome)
+		}
+	}
+}
+
+// foldStream folds a stream up to and including a revision, from the newest usable snapshot.
+func foldStream[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream events.Stream, until events.Revision) (S, tip, error) {
+	saga, at, err := fromSnapshot(ctx, h, f, stream, until)
+	if err != nil {
+		return saga, at, err
+	}
+	for at.revision < until {
+		page, err := h.journal.Read(ctx, stream, at.revision+1, Forward, Limit{})
+		if err != nil {
+			return saga, at, fmt.Errorf("read %s from revision %d: %w", stream, at.revision+1, err)
+		}
+		for i := range page.Events {
+			if page.Events[i].Revision > until {
+				return saga, at, nil
+			}
+			fact, err := sagas.FactOf(&page.Events[i])
+			if err != nil {
+				return saga, at, &poisoned{err}
+			}
+			saga = saga.Apply(fact)
+			at = tip{page.Events[i].Revision, page.Events[i].Digest}
+		}
+		if page.End || len(page.Events) == 0 {
+			break
+		}
+	}
+	return saga, at, nil
+}
+
+// fromSnapshot returns the state of the newest snapshot that is no later than until and fits the history it claims to be of; or
+// the zero state.
+func fromSnapshot[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream events.Stream, until events.Revision) (S, tip, error) {
+	start := tip{revision: events.NoRevision}
+	if h.snapshots == nil {
+		return f.zero(), start, nil
+	}
+	snapshot, found, err := h.snapshots.Load(ctx, f.name, stream)
+	if err != nil || !found || snapshot.Revision > until {
+		return f.zero(), start, err
+	}
+	page, err := h.journal.Read(ctx, stream, snapshot.Revision, Forward, Limit{Events: 1})
+	if err != nil {
+		return f.zero(), start, fmt.Errorf("read %s at revision %d: %w", stream, snapshot.Revision, err)
+	}
+	if len(page.Events) == 0 || page.Events[0].Revision != snapshot.Revision || page.Events[0].Digest != snapshot.Digest {
+		h.log.Warn("snapshot does not fit its history: reading all of it", "stream", stream, "revision", snapshot.Revision)
+		return f.zero(), start, nil
+	}
+	saga := f.zero()
+	if err := json.Unmarshal(snapshot.State, &saga); err != nil {
+		h.log.Warn("snapshot cannot be read: reading all history", "stream", stream, "error", err)
+		return f.zero(), start, nil
+	}
+	return saga, tip{snapshot.Revision, snapshot.Digest}, nil
+}
+
+// poisoned says that an entity's own history makes it fail: trying again fails again.
+type poisoned struct{ err error }
+
+func (p *poisoned) Error() string { return p.err.Error() }
+func (p *poisoned) Unwrap() error { return p.err }

@@ -1,0 +1,301 @@
+// Package actors is what lives: agents, wallets and homeostasis as supervised actors, the pools in front of models and tools, and
+// the ports through which they reach the world (journal.go, model.go).
+//
+// An actor here is a thin shell around a saga: receive, Decide, append with the expected revision, Apply, send what is Ready.
+// protoactor gives mailboxes and supervision and nothing more: history is ours, through [Journal], and what makes an agent
+// single is the expected revision of every append, not where it runs.
+//
+// Who talks to whom: a [Host] hands commands to a registry (registry.go), which brings the entity to life (life.go, entity.go)
+// and passes them on. An agent (agent.go) asks homeostasis and the wallet through their registries, and models and tools
+// through their pools (worker.go); every answer comes back as a command. No actor waits for another.
+//
+// Read agent.go for what happens after a crash, and docs/turn.md for why nothing is lost in one.
+package actors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// Config says what a host is made of. Journal, Blobs, Models and Tools are required.
+type Config struct {
+	Name      string // of this host, in events and logs; default "local"
+	Journal   Journal
+	Snapshots Snapshots // nil: histories are always read from the beginning
+	Blobs     Blobs
+	Models    Models
+	Prices    Prices // nil: no model has a price
+	Tools     []Tool
+	Log       *slog.Logger // nil: nothing is logged
+	Deadlines Deadlines
+
+	Idle          time.Duration // an entity with nothing to do leaves memory after this; 0: default 5 min; negative: never
+	Admit         int           // commands that may wait for one entity, more are refused; default 1024
+	ModelCalls    int           // at the same time; default 256
+	ToolCalls     int           // at the same time; default 64
+	OpeningCredit events.Money  // with which the wallet "main" opens when it is first needed
+}
+
+// Models finds the model that a name such as scripted/tour means.
+type Models interface {
+	// Lookup returns the provider and the model's name without the provider's.
+	Lookup(model string) (found Model, name string, err error)
+}
+
+// DefaultWallet is the wallet of agents that name none; DefaultTenant the tenant.
+const (
+	DefaultWallet events.WalletID = "main"
+	DefaultTenant events.TenantID = "local"
+)
+
+// Host runs agents. Its methods are safe for concurrent use.
+type Host struct {
+	name      string
+	journal   Journal
+	snapshots Snapshots
+	blobs     Blobs
+	models    Models
+	prices    Prices
+	toolbox   map[string]Tool
+	log       *slog.Logger
+	deadlines Deadlines
+	idle      time.Duration
+	admit     int
+	credit    events.Money
+	origin    Origin
+
+	system                                        *actor.ActorSystem
+	agents, wallets, homeostasis, provider, tools *actor.PID
+	feeds                                         *feeds
+	roster                                        *roster
+	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
+	cancel                                        context.CancelFunc
+	tasks                                         sync.WaitGroup // every goroutine the host started
+	alive                                         sync.WaitGroup // entities
+	quitting                                      sync.WaitGroup // registries that have not heard of it
+	effects                                       atomic.Int64   // calls under way that cannot be repeated
+	closing                                       atomic.Bool
+}
+
+// New starts a host. Agents that had work outstanding go on with it.
+func New(ctx context.Context, config Config) (*Host, error) {
+	h, err := configure(config)
+	if err != nil {
+		return nil, err
+	}
+	h.running, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	h.system = actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(h.log) }),
+		actor.WithDeadLetterRequestLogging(false),
+	)
+	if err := h.spawn(config); err != nil {
+		return nil, err
+	}
+	h.tasks.Go(h.roster.follow)
+	if err := h.recover(ctx); err != nil {
+		return nil, errors.Join(err, h.Close(ctx))
+	}
+	return h, nil
+}
+
+func configure(c Config) (*Host, error) {
+	if c.Journal == nil || c.Blobs == nil || c.Models == nil {
+		return nil, errors.New("configure host: a journal, blobs and models are required")
+	}
+	h := &Host{
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
+		toolbox: map[string]Tool{}, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
+		deadlines: Deadlines{
+			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
+			Model: cmp.Or(c.Deadlines.Model, 10*time.Minute), Tool: cmp.Or(c.Deadlines.Tool, 10*time.Minute),
+		},
+		feeds: newFeeds(),
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.prices == nil {
+		h.prices = unpriced{}
+	}
+	h.origin = Origin{Actor: h.name}
+	h.roster = &roster{host: h}
+	for _, tool := range c.Tools {
+		name := tool.Spec().Name
+		if _, twice := h.toolbox[name]; twice {
+			return nil, fmt.Errorf("configure host: two tools are named %s", name)
+		}
+		h.toolbox[name] = tool
+	}
+	return h, nil
+}
+
+// spawn starts the actors under the root: the registries and the pools.
+func (h *Host) spawn(c Config) error {
+	start := func(name string, produce func() actor.Actor) (*actor.PID, error) {
+		pid, err := h.system.Root.SpawnNamed(actor.PropsFromProducer(produce, actor.WithSupervisor(actor.NewRestartingStrategy())), name)
+		if err != nil {
+			return nil, fmt.Errorf("start %s: %w", name, err)
+		}
+		return pid, nil
+	}
+	registryOf := func(k kind) func() actor.Actor {
+		return func() actor.Actor {
+			return &registry{host: h, kind: k, live: map[string]*handle{}, failures: map[string]*failures{}}
+		}
+	}
+	var err error
+	for _, each := range []struct {
+		pid     **actor.PID
+		name    string
+		produce func() actor.Actor
+	}{
+		{&h.homeostasis, "homeostasis", registryOf(homeostasisKind())},
+		{&h.wallets, "wallets", registryOf(walletKind())},
+		{&h.provider, "provider", func() actor.Actor {
+			return &pool[sagas.AskModel]{host: h, work: h.askModel, limit: cmp.Or(c.ModelCalls, 256)}
+		}},
+		{&h.tools, "tools", func() actor.Actor {
+			return &pool[sagas.AskTool]{host: h, work: h.runTool, limit: cmp.Or(c.ToolCalls, 64)}
+		}},
+		{&h.agents, "agents", registryOf(agentKind())},
+	} {
+		if *each.pid, err = start(each.name, each.produce); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recover brings every agent to life that has work outstanding.
+func (h *Host) recover(ctx context.Context) error {
+	list, err := h.roster.list(ctx)
+	if err != nil {
+		return fmt.Errorf("find agents with work to do: %w", err)
+	}
+	for _, agent := range list {
+		if agent.Open() {
+			h.system.Root.Send(h.agents, deliver{string(agent.ID), wakeUp{}})
+		}
+	}
+	return nil
+}
+
+// Close stops the host: new commands are refused, effects that cannot be repeated get until ctx ends to finish, everything else is
+// cut off and goes on when the host starts again. No goroutine is left behind.
+func (h *Host) Close(ctx context.Context) error {
+	if h.closing.Swap(true) {
+		return nil
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for h.effects.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			h.log.Warn("closing while calls that cannot be repeated run: they will be recorded as lost", "calls", h.effects.Load())
+		case <-tick.C:
+		}
+	}
+	h.feeds.close()
+	registries := []*actor.PID{h.agents, h.wallets, h.homeostasis}
+	h.quitting.Add(len(registries))
+	for _, pid := range registries {
+		h.system.Root.Send(pid, quit{}) // behind the answers that are under way: they are stored before the entity stops
+	}
+	h.quitting.Wait()
+	h.alive.Wait()
+	h.cancel()
+	for _, pid := range append(registries, h.provider, h.tools) {
+		if err := h.system.Root.StopFuture(pid).Wait(); err != nil {
+			h.log.Warn("stop actor", "actor", pid.GetId(), "error", err)
+		}
+	}
+	h.tasks.Wait()
+	h.system.Shutdown()
+	return nil
+}
+
+// append stores a batch, trying the same events again until the outcome is known or the deadline passes.
+func (h *Host) append(stream events.Stream, expected Expected, batch []events.Envelope) (Appended, error) {
+	ctx, cancel := context.WithTimeout(h.running, h.deadlines.Append)
+	defer cancel()
+	wait := 5 * time.Millisecond
+	for {
+		appended, err := h.journal.Append(ctx, stream, expected, batch)
+		var conflict *Conflict
+		if err == nil || errors.As(err, &conflict) || errors.Is(err, ErrClosed) || errors.Is(err, ErrInvalidAppend) {
+			return appended, err
+		}
+		select {
+		case <-ctx.Done():
+			return Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
+		case <-time.After(wait):
+			wait = min(2*wait, time.Second)
+		}
+	}
+}
+
+// appendRaw stores one event that no saga decided, at the end of a stream as it is now.
+func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events.Event) error {
+	page, err := h.journal.Read(ctx, stream, 1<<62, Backward, Limit{Events: 1})
+	if err != nil {
+		return err
+	}
+	if len(page.Events) == 0 {
+		return fmt.Errorf("stream %s does not exist", stream)
+	}
+	data, version, err := events.Encode(event)
+	if err != nil {
+		return err
+	}
+	_, err = h.append(stream, ExpectRevision(page.Events[0].Revision), []events.Envelope{{
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: now(), Actor: h.name,
+		Command: sagas.InternalPrefix + "circuit", Correlation: sagas.InternalPrefix + "circuit",
+		Digest: page.Events[0].Digest.Next(event.Kind(), data), Data: data,
+	}})
+	return err
+}
+
+func agentKind() kind {
+	return kind{
+		stream:     func(id string) events.Stream { return events.AgentStream(events.AgentID(id)) },
+		quarantine: true,
+		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
+			a := &agent{running: map[events.RequestID]context.CancelFunc{}}
+			a.life = life[sagas.Agent]{handle: h, registry: self, conduct: a}
+			a.entity = entity[sagas.Agent]{stream: r.kind.stream(h.id), fold: agentFold, host: r.host}
+			return a
+		},
+	}
+}
+
+// unpriced knows no prices.
+type unpriced struct{}
+
+func (unpriced) Cost(string, events.Usage) (events.Money, bool) { return 0, false }
+
+// quiet keeps the actor library's chatter out of the log, and its warnings in.
+func quiet(log *slog.Logger) *slog.Logger {
+	return slog.New(warnings{log.Handler()}).With("from", "protoactor")
+}
+
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -1,0 +1,231 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// admission counts what is under way to an entity, so that more than a bounded number is refused instead of buffered.
+type admission struct{ waiting atomic.Int64 }
+
+// life is the actor around an entity: it loads it, passes messages on, stops when there is nothing to do or nothing can be done.
+// What is particular to a kind of entity is its conduct.
+type life[S sagas.Saga[S]] struct {
+	entity[S]
+	handle   *handle
+	registry *actor.PID
+	self     *actor.PID
+	conduct  conduct
+	seen     uint64 // messages from the registry
+	idleFrom time.Time
+	idler    *time.Timer
+	quitting bool // the host is closing
+	dead     bool
+}
+
+// conduct is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
+type conduct interface {
+	loaded()          // the saga is at the end of its stream
+	stored()          // more of what was decided is stored
+	receive(any) bool // a message of its own
+	busy() bool       // something is under way that needs the entity alive
+	stop()            // cut off whatever is under way
+}
+
+// Receive implements actor.Actor. A panic stops the entity; its registry decides when to try again.
+func (l *life[S]) Receive(c actor.Context) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.host.log.Error("entity panicked", "stream", l.stream, "panic", r, "stack", string(debug.Stack()))
+			l.die(&failure{reason: fmt.Sprintf("panic: %v", r), poison: true}, true)
+		}
+	}()
+	if l.dead {
+		l.refuse(c.Message())
+		return
+	}
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		l.begin(c)
+	case *instruction:
+		l.arrive()
+		l.instruct(m)
+		l.afterStep()
+	default:
+		l.receiveOther(m)
+	}
+}
+
+// receiveOther handles the rarer messages.
+func (l *life[S]) receiveOther(message any) {
+	switch m := message.(type) {
+	case look[S]:
+		l.arrive()
+		m.see(l.saga)
+	case wakeUp:
+		l.arrive()
+	case own:
+		l.instruct(m.instruction)
+		l.afterStep()
+	case landed:
+		if err := l.land(m); err != nil {
+			l.fence(err)
+			return
+		}
+		l.conduct.stored()
+		if len(l.queue) > 0 {
+			l.decide()
+		}
+		if l.stored.revision-l.saved >= snapshotEvery {
+			l.snapshot()
+		}
+		l.afterStep()
+		l.considerQuitting()
+	case flush:
+		l.flushNow()
+	case idle:
+		l.considerIdle()
+	case leave:
+		l.depart()
+	case quit:
+		l.quitting = true
+		l.flushNow()
+		l.considerQuitting()
+	default:
+		l.conduct.receive(m)
+		l.afterStep()
+	}
+}
+
+func (l *life[S]) begin(c actor.Context) {
+	l.self = c.Self()
+	l.send = func(m any) { l.host.system.Root.Send(l.self, m) }
+	if err := l.load(l.host.running); err != nil {
+		var poison *poisoned
+		l.die(&failure{reason: err.Error(), poison: errors.As(err, &poison)}, true)
+		return
+	}
+	l.conduct.loaded()
+	l.afterStep()
+}
+
+// arrive notes a message from the registry.
+func (l *life[S]) arrive() {
+	l.seen++
+	l.handle.admitted.waiting.Add(-1)
+}
+
+// afterStep starts the idle clock when there is nothing to do. Its jitter keeps many entities from leaving at once.
+func (l *life[S]) afterStep() {
+	if l.dead || l.host.idle <= 0 || !l.settled() || l.conduct.busy() {
+		return
+	}
+	l.idleFrom = time.Now()
+	if l.idler == nil {
+		l.idler = time.AfterFunc(l.idleTime(), func() { l.send(idle{}) })
+	}
+}
+
+func (l *life[S]) idleTime() time.Duration {
+	return l.host.idle + rand.N(l.host.idle/4+1)
+}
+
+// considerIdle asks the registry to let the entity go, if it really has had nothing to do.
+func (l *life[S]) considerIdle() {
+	l.idler = nil
+	if !l.settled() || l.conduct.busy() {
+		return
+	}
+	if quiet := time.Since(l.idleFrom); quiet < l.host.idle {
+		l.idler = time.AfterFunc(l.host.idle-quiet+time.Millisecond, func() { l.send(idle{}) })
+		return
+	}
+	l.host.system.Root.Send(l.registry, passivate{id: l.handle.id, pid: l.self, seen: l.seen})
+}
+
+// considerQuitting stops the entity when the host closes and everything decided is stored.
+func (l *life[S]) considerQuitting() {
+	if l.quitting && l.settled() {
+		l.depart()
+	}
+}
+
+// depart stops the entity, which has nothing under way; its registry has already forgotten it.
+func (l *life[S]) depart() {
+	l.snapshot()
+	l.finish(&Unavailable{Stream: l.stream, Reason: "the host is closing"})
+}
+
+// fence stops the entity after an append that was refused or whose outcome is unknown: what it decided is not history, and the
+// next activation reads what is. Nothing is sent, nothing is guessed.
+func (l *life[S]) fence(err error) {
+	resume := l.conduct.busy() || len(l.queue) > 0
+	var conflict *Conflict
+	if errors.As(err, &conflict) {
+		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
+		l.die(nil, resume)
+		return
+	}
+	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) {
+		l.host.log.Error("store decision", "stream", l.stream, "error", err)
+	}
+	l.die(&failure{reason: err.Error()}, resume)
+}
+
+// die stops the entity and has its registry told why; with resume it is brought to life again, for it has work to do.
+func (l *life[S]) die(f *failure, resume bool) {
+	l.host.system.Root.Send(l.registry, gone{id: l.handle.id, pid: l.self, failure: f, resume: resume})
+	if f == nil {
+		l.finish(&Fenced{Stream: l.stream})
+		return
+	}
+	l.finish(&Unavailable{Stream: l.stream, Reason: f.reason})
+}
+
+func (l *life[S]) finish(reason error) {
+	l.dead = true
+	l.host.alive.Done()
+	if l.idler != nil {
+		l.idler.Stop()
+	}
+	l.giveUp(reason)
+	l.conduct.stop()
+	l.host.system.Root.Stop(l.self)
+}
+
+// refuse answers what still reaches an entity that has stopped.
+func (l *life[S]) refuse(message any) {
+	if in, ok := message.(*instruction); ok && in.done != nil {
+		in.done(outcome{err: &Fenced{Stream: l.stream}})
+	}
+}
+
+// Unavailable says that a stream's entity cannot answer at the moment.
+type Unavailable struct {
+	Stream events.Stream
+	Reason string
+}
+
+// Error names the stream and the reason.
+func (u *Unavailable) Error() string {
+	return fmt.Sprintf("%s is not available: %s", u.Stream, u.Reason)
+}
+
+// Fenced says that another writer took the stream over while a command was under way. Sending the command again, with the same
+// id, is safe.
+type Fenced struct{ Stream events.Stream }
+
+// Error names the stream.
+func (f *Fenced) Error() string {
+	return fmt.Sprintf("another writer took over %s: send the command again", f.Stream)
+}

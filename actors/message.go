@@ -1,0 +1,102 @@
+package actors
+
+import (
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// Messages between the host's actors. They never leave the process.
+type (
+	// deliver asks a registry to hand a message to one of its entities, bringing it to life first if need be.
+	deliver struct {
+		id      string
+		message any // *instruction, look or wakeUp
+	}
+	// instruction has an entity decide a command.
+	instruction struct {
+		command   sagas.Command
+		origin    Origin
+		causation events.Ref
+		done      func(outcome) // called once, in the entity's goroutine; must not block
+	}
+	// own is an instruction that an entity gives itself: an answer to one of its requests, or its clock.
+	own struct{ instruction *instruction }
+	// wakeUp has no content: it brings an entity to life.
+	wakeUp struct{}
+	// landed tells an entity how its append went.
+	landed struct {
+		appended Appended
+		err      error
+	}
+	// flush tells an entity to store decisions that wait for company.
+	flush struct{}
+	// idle tells an entity that its idle time may be over.
+	idle struct{}
+	// leave tells an entity to stop; its registry has forgotten it.
+	leave struct{}
+	// quit tells a registry, and its entities, that the host is closing.
+	quit struct{}
+	// passivate tells a registry that an entity has nothing to do. It holds only if no message is under way to it.
+	passivate struct {
+		id   string
+		pid  *actor.PID
+		seen uint64 // messages from the registry that it has taken
+	}
+	// gone tells a registry that an entity stopped by itself.
+	gone struct {
+		id      string
+		pid     *actor.PID
+		failure *failure // nil: another writer owns the stream
+		resume  bool     // it left work behind: bring it to life again
+	}
+	// revive tells a registry to bring an entity to life, after a failure's delay.
+	revive struct{ id string }
+)
+
+// external reports whether the command comes from outside the host; only those are refused when too many wait.
+func (in *instruction) external() bool {
+	return in.done != nil && !strings.HasPrefix(string(in.command.Metadata().ID), sagas.InternalPrefix)
+}
+
+// look has an entity show its saga. It must not keep or change it.
+type look[S any] struct{ see func(S) }
+
+// failure is why an entity stopped.
+type failure struct {
+	reason string
+	poison bool // its own history or logic made it fail, so trying again fails again
+}
+
+// outcome is what became of an instruction.
+type outcome struct {
+	revision events.Revision // of the decision's first event
+	events   []events.Event
+	err      error
+}
+
+// Origin says where a command comes from.
+type Origin struct {
+	Actor       string // who: "cli", "api", a host's name
+	Traceparent string // W3C trace context; may be empty
+}
+
+// handle is what a registry and one of its entities share.
+type handle struct {
+	id       string
+	pid      *actor.PID
+	sent     uint64 // owned by the registry
+	admitted admission
+}
+
+// Deadlines bound how long each kind of request may take. Zero means the default.
+type Deadlines struct {
+	Append time.Duration // storing a decision, retries included: 15 s
+	Advice time.Duration // after which the turn goes on in its last mode: 250 ms
+	Model  time.Duration // one attempt at a model's reply: 10 min
+	Tool   time.Duration // a tool that names no time of its own: 10 min
+}

@@ -1,0 +1,194 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// registry is the supervisor of one kind of entity. It brings an entity to life when a message comes for it, forgets it when it
+// has nothing to do, and brings it back after a failure: later and later, and after circuitLimit failures of its own making, not
+// at all, with the reason on record.
+//
+// All messages of others to an entity pass through its registry. That makes passivation safe: an entity may leave only when it
+// has seen everything the registry sent.
+type registry struct {
+	host     *Host
+	kind     kind
+	live     map[string]*handle
+	failures map[string]*failures
+	spawned  uint64
+}
+
+// kind is what a registry keeps.
+type kind struct {
+	stream     func(id string) events.Stream
+	produce    func(r *registry, self *actor.PID, h *handle) actor.Actor
+	quarantine bool // failures are put on record in the stream
+}
+
+// failures counts an entity's failures in a row.
+type failures struct {
+	count  int
+	until  time.Time // not brought to life before then
+	reason string
+	open   bool // the circuit: not brought to life at all
+}
+
+const (
+	circuitLimit = 5
+	backoffFirst = 100 * time.Millisecond
+	backoffMost  = 30 * time.Second
+	calmAfter    = time.Minute // without a failure for so long, the count begins anew
+)
+
+// Receive implements actor.Actor.
+func (r *registry) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case deliver:
+		r.deliver(c, m)
+	case passivate:
+		if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) && h.sent == m.seen {
+			delete(r.live, m.id)
+			c.Send(m.pid, leave{})
+		}
+	case gone:
+		r.gone(c, m)
+	case quit:
+		for _, h := range r.live {
+			c.Send(h.pid, m)
+		}
+		r.host.quitting.Done()
+	case revive:
+		if r.live[m.id] == nil {
+			r.deliver(c, deliver{id: m.id, message: wakeUp{}})
+		}
+	}
+}
+
+func (r *registry) deliver(c actor.Context, m deliver) {
+	if r.host.closing.Load() {
+		if in, ok := m.message.(*instruction); ok && in.done != nil {
+			in.done(outcome{err: ErrClosed})
+		}
+		return
+	}
+	h := r.live[m.id]
+	if h == nil {
+		if f := r.failures[m.id]; f != nil && (f.open || time.Now().Before(f.until)) && !releases(m) {
+			r.turnAway(m, f)
+			return
+		}
+		h = r.spawn(c, m.id)
+	}
+	if in, ok := m.message.(*instruction); ok && in.external() && h.admitted.waiting.Load() >= int64(r.host.admit) {
+		in.done(outcome{err: &Overloaded{Stream: r.kind.stream(m.id), Waiting: r.host.admit}})
+		return
+	}
+	h.admitted.waiting.Add(1)
+	h.sent++
+	c.Send(h.pid, m.message)
+}
+
+// releases reports whether a person wants a failing entity to be tried again.
+func releases(m deliver) bool {
+	in, ok := m.message.(*instruction)
+	if !ok {
+		return false
+	}
+	_, release := in.command.(sagas.Release)
+	return release
+}
+
+// turnAway answers for an entity that is not brought to life at the moment. A request of the host itself is tried again then.
+func (r *registry) turnAway(m deliver, f *failures) {
+	in, ok := m.message.(*instruction)
+	if !ok || in.done == nil {
+		return
+	}
+	reason := "it failed (" + f.reason + ") and is tried again " + f.until.UTC().Format(time.RFC3339)
+	if f.open {
+		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.count, f.reason)
+	}
+	in.done(outcome{err: &Unavailable{Stream: r.kind.stream(m.id), Reason: reason}})
+}
+
+func (r *registry) spawn(c actor.Context, id string) *handle {
+	h := &handle{id: id}
+	r.spawned++
+	props := actor.PropsFromProducer(func() actor.Actor { return r.kind.produce(r, c.Self(), h) })
+	pid, err := c.SpawnNamed(props, id+"."+strconv.FormatUint(r.spawned, 10))
+	if err != nil { // the name is new each time; protoactor gives no other reason
+		panic(fmt.Sprintf("spawn %s: %v", id, err))
+	}
+	h.pid = pid
+	r.host.alive.Add(1)
+	r.live[id] = h
+	return h
+}
+
+// gone notes that an entity stopped. Without a failure another writer took over: whoever needs it brings it to life again.
+func (r *registry) gone(c actor.Context, m gone) {
+	if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) {
+		delete(r.live, m.id)
+	}
+	f := r.failures[m.id]
+	if f == nil {
+		f = &failures{}
+		r.failures[m.id] = f
+	}
+	if time.Since(f.until) > calmAfter {
+		*f = failures{}
+	}
+	f.count++
+	f.open = false
+	delay := min(backoffFirst<<min(f.count-1, 10), backoffMost)
+	f.until = time.Now().Add(delay)
+	if m.failure == nil {
+		f.reason, f.until = "another writer took over", time.Time{}
+	} else {
+		f.reason = m.failure.reason
+	}
+	if m.failure != nil && m.failure.poison && f.count >= circuitLimit {
+		f.open = true
+		r.record(m.id, f)
+		return
+	}
+	if m.resume && !r.host.closing.Load() {
+		self := c.Self()
+		time.AfterFunc(delay, func() { r.host.system.Root.Send(self, revive{m.id}) })
+	}
+}
+
+// record puts the quarantine of a failing agent into its stream, so that the reason is history and holds after a restart. The
+// agent cannot decide it itself: it does not come to life.
+func (r *registry) record(id string, f *failures) {
+	stream := r.kind.stream(id)
+	r.host.log.Error("entity failed too often: it is not tried again", "stream", stream, "failures", f.count, "reason", f.reason)
+	if !r.kind.quarantine {
+		return
+	}
+	reason, count := f.reason, f.count
+	r.host.tasks.Go(func() {
+		if err := r.host.appendRaw(context.Background(), stream, events.AgentQuarantined{Reason: reason, Failures: count}); err != nil {
+			r.host.log.Error("record quarantine", "stream", stream, "error", err)
+		}
+	})
+}
+
+// Overloaded says that too many commands wait for one entity: this one was refused, not buffered.
+type Overloaded struct {
+	Stream  events.Stream
+	Waiting int
+}
+
+// Error names the stream and the limit.
+func (o *Overloaded) Error() string {
+	return fmt.Sprintf("%d commands already wait for %s: try again later", o.Waiting, o.Stream)
+}

@@ -1,0 +1,59 @@
+package actors
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+//nolint:gochecknoglobals // constants; raise a version with every change to what its fold holds
+var (
+	walletFold      = fold[sagas.Wallet]{name: "wallet/1", zero: sagas.NewWallet}
+	homeostasisFold = fold[sagas.Homeostasis]{name: "homeostasis/1", zero: sagas.NewHomeostasis}
+)
+
+// plain is the conduct of an entity that only answers.
+type plain struct{ onLoad func() }
+
+func (p plain) loaded()        { p.onLoad() }
+func (plain) stored()          {}
+func (plain) receive(any) bool { return false }
+func (plain) busy() bool       { return false }
+func (plain) stop()            {}
+
+func walletKind() kind {
+	return kind{
+		stream: func(id string) events.Stream { return events.WalletStream(events.WalletID(id)) },
+		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
+			w := &life[sagas.Wallet]{handle: h, registry: self}
+			w.entity = entity[sagas.Wallet]{stream: r.kind.stream(h.id), fold: walletFold, host: r.host}
+			w.conduct = plain{func() { openDefault(w) }}
+			return w
+		},
+	}
+}
+
+// openDefault opens the wallet "main" with the host's opening credit when it is first needed. Others are opened by command.
+func openDefault(w *life[sagas.Wallet]) {
+	id := events.WalletID(w.handle.id)
+	if w.saga.ID != "" || id != DefaultWallet {
+		return
+	}
+	w.instruct(&instruction{
+		command: sagas.OpenWallet{Meta: sagas.Meta{ID: sagas.InternalPrefix + "open", At: now()}, Wallet: id, Credit: w.host.credit},
+		origin:  w.host.origin,
+	})
+}
+
+func homeostasisKind() kind {
+	return kind{
+		stream: func(id string) events.Stream { return events.HomeostasisStream(events.TenantID(id)) },
+		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
+			l := &life[sagas.Homeostasis]{handle: h, registry: self}
+			l.entity = entity[sagas.Homeostasis]{stream: r.kind.stream(h.id), fold: homeostasisFold, host: r.host}
+			l.conduct = plain{func() {}}
+			return l
+		},
+	}
+}

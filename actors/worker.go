@@ -1,0 +1,273 @@
+package actors
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// ask hands a request to a pool of workers. Its context ends when the request is abandoned.
+type ask[R any] struct {
+	ctx    context.Context //nolint:containedctx // a message that starts work carries the work's lifetime
+	agent  string
+	what   R
+	answer func(sagas.Command, events.Ref)
+}
+
+// pool is the actor in front of models or of tools: at most so many work at once, the others wait in order.
+type pool[R any] struct {
+	host    *Host
+	work    func(ask[R])
+	limit   int
+	working int
+	waiting []ask[R]
+}
+
+// free tells a pool that a worker is done.
+type free struct{}
+
+// Receive implements actor.Actor.
+func (p *pool[R]) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case ask[R]:
+		if p.working >= p.limit {
+			p.waiting = append(p.waiting, m)
+			return
+		}
+		p.start(c.Self(), m)
+	case free:
+		p.working--
+		for len(p.waiting) > 0 && p.working < p.limit {
+			next := p.waiting[0]
+			p.waiting[0] = ask[R]{}
+			p.waiting = p.waiting[1:]
+			if next.ctx.Err() == nil {
+				p.start(c.Self(), next)
+			}
+		}
+	}
+}
+
+func (p *pool[R]) start(self *actor.PID, m ask[R]) {
+	p.working++
+	p.host.tasks.Go(func() {
+		defer p.host.system.Root.Send(self, free{})
+		p.work(m)
+	})
+}
+
+// askModel asks a model once. Every way it can end is an answer, unless nobody waits for one any more.
+func (h *Host) askModel(m ask[sagas.AskModel]) {
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(m.ctx, h.deadlines.Model)
+	defer cancel()
+	reply, err := h.reply(ctx, m)
+	if m.ctx.Err() != nil {
+		return // cancelled, or the host is closing
+	}
+	if err != nil {
+		m.answer(unreplied(m.what.ID, err, h.deadlines.Model), events.Ref(m.what.ID))
+		return
+	}
+	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
+	text, err := h.spill(ctx, reply.Text)
+	if err != nil {
+		m.answer(unreplied(m.what.ID, err, h.deadlines.Model), events.Ref(m.what.ID))
+		return
+	}
+	m.answer(sagas.Replied{
+		Meta: meta(m.what.ID), Request: m.what.ID, Text: text, Calls: reply.Calls, Stop: reply.Stop, Model: reply.Model,
+		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)),
+	}, events.Ref(m.what.ID))
+}
+
+// reply asks the model. A panic of a provider is its failure, not the host's.
+func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer Answer, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			h.log.Error("provider panicked", "model", m.what.Model, "panic", r, "stack", string(debug.Stack()))
+			err = &ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf("the provider panicked: %v", r)}
+		}
+	}()
+	model, name, err := h.models.Lookup(m.what.Model)
+	if err != nil {
+		return Answer{}, err
+	}
+	messages, err := h.hydrate(ctx, m.what.Messages)
+	if err != nil {
+		return Answer{}, err
+	}
+	specs, err := h.toolSpecs(m.what.Tools)
+	if err != nil {
+		return Answer{}, err
+	}
+	question := Question{
+		Model: name, System: m.what.System, Messages: messages, Tools: specs, Reply: m.what.Reply, Context: m.what.Context,
+	}
+	return model.Ask(ctx, question, h.feeds.delta(events.AgentID(m.agent), m.what))
+}
+
+// unreplied sorts an error of a model.
+func unreplied(request events.RequestID, err error, deadline time.Duration) sagas.Unreplied {
+	c := sagas.Unreplied{Meta: meta(request), Request: request, Class: events.ErrorInvalid, Detail: err.Error()}
+	var failed *ModelError
+	switch {
+	case errors.As(err, &failed):
+		c.Class, c.Detail, c.RetryAfter = failed.Class, failed.Detail, micros(failed.RetryAfter)
+	case errors.Is(err, context.DeadlineExceeded):
+		c.Class, c.Detail = events.ErrorTimeout, "no reply within "+deadline.String()
+	case errors.Is(err, ErrFull):
+		c.Class = events.ErrorOverloaded
+	}
+	return c
+}
+
+// runTool runs a call once. An effect that cannot be repeated is claimed first: if we die after the claim, the next activation
+// finds it and records the call as lost; if we die before it, the effect never began and the next activation runs it.
+func (h *Host) runTool(m ask[sagas.AskTool]) {
+	started := time.Now()
+	tool, known := h.toolbox[m.what.Tool]
+	if !known {
+		m.answer(h.returned(m, started, ToolResult{Text: "this host has no tool " + m.what.Tool, Failed: true}), events.Ref(m.what.ID))
+		return
+	}
+	spec := tool.Spec()
+	if !spec.Repeatable {
+		h.effects.Add(1)
+		defer h.effects.Add(-1)
+		claimed, err := h.claim(m.ctx, m.what)
+		if m.ctx.Err() != nil && !claimed {
+			return
+		}
+		if err != nil {
+			m.answer(h.returned(m, started, ToolResult{Text: "the call was not begun: " + err.Error(), Failed: true}), events.Ref(m.what.ID))
+			return
+		}
+		if !claimed {
+			m.answer(sagas.Lost{
+				Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call,
+				Detail: "the host stopped while it ran, and " + m.what.Tool + " cannot be repeated",
+			}, events.NewRef(events.EffectStream(m.what.ID), 0))
+			return
+		}
+	}
+	result := h.use(m, tool, spec)
+	if m.ctx.Err() != nil {
+		return // cancelled: the agent's history says so already
+	}
+	m.answer(h.returned(m, started, result), events.Ref(m.what.ID))
+}
+
+// claim makes the effect ours, or says that it was begun before. An unknown outcome is cleared up by trying the same event again.
+func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
+	event := events.EffectClaimed{Request: r.ID, Tool: r.Tool, Host: h.name}
+	data, version, err := events.Encode(event)
+	if err != nil {
+		return false, err
+	}
+	_, err = h.append(events.EffectStream(r.ID), ExpectNoStream, []events.Envelope{{
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: now(), Actor: h.name, Command: meta(r.ID).ID,
+		Correlation: string(r.Turn), Causation: events.Ref(r.ID), Digest: events.Digest{}.Next(event.Kind(), data), Data: data,
+	}})
+	var conflict *Conflict
+	if errors.As(err, &conflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// use runs the tool within its time. A panic of a tool is its failure, not the host's.
+func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolResult) {
+	limit := spec.Timeout
+	if limit <= 0 {
+		limit = h.deadlines.Tool
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, limit)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			h.log.Error("tool panicked", "tool", spec.Name, "panic", r, "stack", string(debug.Stack()))
+			result = ToolResult{Text: fmt.Sprintf("the tool failed: %v", r), Failed: true}
+		}
+	}()
+	result, err := tool.Run(ctx, ToolUse{
+		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
+	})
+	switch {
+	case err != nil && errors.Is(err, context.DeadlineExceeded):
+		return ToolResult{Text: "the call was cut off after " + limit.String(), Failed: true}
+	case err != nil:
+		return ToolResult{Text: "the call failed: " + err.Error(), Failed: true}
+	}
+	return result
+}
+
+func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.Command {
+	text := result.Text
+	if len(text) > events.InlineLimit { // a tool that does not keep its word
+		text = events.Preview(text)
+	}
+	return sagas.Returned{
+		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call, Text: events.Text{Inline: strings.ToValidUTF8(text, "\uFFFD")},
+		Full: result.Full, Failed: result.Failed, Duration: micros(time.Since(started)),
+	}
+}
+
+// spill stores a text that is too large for an event as a blob.
+func (h *Host) spill(ctx context.Context, text string) (events.Text, error) {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= events.InlineLimit {
+		return events.Text{Inline: text}, nil
+	}
+	ref, err := h.blobs.Put(ctx, "text/plain; charset=utf-8", strings.NewReader(text))
+	if err != nil {
+		return events.Text{}, fmt.Errorf("store text of %d bytes: %w", len(text), err)
+	}
+	return events.Text{Inline: events.Preview(text), Blob: &ref}, nil
+}
+
+// hydrate puts the texts of blobs in place of their previews. Messages without blobs are shared with the saga as they are.
+func (h *Host) hydrate(ctx context.Context, messages []sagas.Message) ([]sagas.Message, error) {
+	whole := messages
+	for i := range messages {
+		if messages[i].Text.Blob == nil {
+			continue
+		}
+		if &whole[0] == &messages[0] {
+			whole = slices.Clone(messages)
+		}
+		text, err := h.blobText(ctx, *messages[i].Text.Blob)
+		if err != nil {
+			return nil, err
+		}
+		whole[i].Text = events.Text{Inline: text}
+	}
+	return whole, nil
+}
+
+func (h *Host) blobText(ctx context.Context, ref events.BlobRef) (string, error) {
+	reader, err := h.blobs.Open(ctx, ref)
+	if err != nil {
+		return "", fmt.Errorf("open blob %s: %w", ref.Hash, err)
+	}
+	defer reader.Close() //nolint:errcheck // read only
+	var text bytes.Buffer
+	if _, err := io.Copy(&text, reader); err != nil {
+		return "", fmt.Errorf("read blob %s: %w", ref.Hash, err)
+	}
+	return text.String(), nil
+}
+
+func micros(d time.Duration) events.Micros { return events.Micros(d.Microseconds()) }

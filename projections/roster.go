@@ -1,0 +1,141 @@
+// Package projections answers from history. A projection is a pure fold of the whole store's events in the order of their
+// positions: rebuilt from the beginning it gives the same answer as when it was kept up to date.
+//
+// The package is pure: no context, clock, randomness, goroutine, I/O or log. Decisions never read a projection.
+package projections
+
+import (
+	"cmp"
+	"slices"
+
+	"example.com/life/events"
+)
+
+// Roster knows every agent and what it is doing.
+type Roster struct {
+	Position events.Position                  `json:"position"` // of the latest event applied
+	Agents   map[events.AgentID]*AgentSummary `json:"agents"`
+}
+
+// RosterKinds are the beginnings of the kinds of events that a roster folds; it can do without all others.
+func RosterKinds() []string {
+	return []string{"agent.", "message.", "turn.", "approval.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied"}
+}
+
+// AgentSummary is what the roster knows of an agent.
+type AgentSummary struct {
+	ID          events.AgentID       `json:"id"`
+	Parent      events.AgentID       `json:"parent,omitempty"`
+	Model       string               `json:"model"`
+	Mode        events.OperatingMode `json:"mode,omitempty"`
+	Turn        events.TurnID        `json:"turn,omitempty"`   // the one that runs
+	Paused      events.Reason        `json:"paused,omitempty"` // why it waits for a person
+	Approvals   []events.CallID      `json:"approvals,omitempty"`
+	Waiting     int                  `json:"waiting"` // messages in no turn yet
+	Turns       int                  `json:"turns"`   // ended
+	Outcome     events.Outcome       `json:"outcome,omitempty"`
+	Usage       events.Usage         `json:"usage"`
+	Cost        events.Money         `json:"cost,string"`
+	Unsettled   int                  `json:"unsettled,omitempty"` // turns whose cost the wallet has not settled yet
+	Retired     bool                 `json:"retired,omitempty"`
+	Quarantined string               `json:"quarantined,omitempty"`
+	Revision    events.Revision      `json:"revision,string"` // of the latest event the roster looked at
+	Created     events.Micros        `json:"created,string"`
+	Updated     events.Micros        `json:"updated,string"`
+}
+
+// Open reports whether the agent has work that goes on by itself.
+func (a *AgentSummary) Open() bool {
+	return a.Unsettled > 0 || a.Turn != "" && a.Quarantined == ""
+}
+
+// NewRoster returns the roster of an empty store.
+func NewRoster() *Roster { return &Roster{Agents: map[events.AgentID]*AgentSummary{}} }
+
+// Apply folds the next event. Events of other streams and of kinds it does not know change nothing but the position.
+func (r *Roster) Apply(envelope *events.Envelope) error {
+	if envelope.Position <= r.Position {
+		return nil // delivered again
+	}
+	id, ok := envelope.Stream.Agent()
+	if !ok {
+		r.Position = envelope.Position
+		return nil
+	}
+	event, err := envelope.Event()
+	if err != nil {
+		return err
+	}
+	r.Position = envelope.Position
+	agent := r.Agents[id]
+	if agent == nil {
+		agent = &AgentSummary{ID: id, Created: envelope.Time}
+		r.Agents[id] = agent
+	}
+	agent.Revision, agent.Updated = envelope.Revision, envelope.Time
+	agent.apply(event)
+	return nil
+}
+
+func (a *AgentSummary) apply(event events.Event) {
+	switch e := event.(type) {
+	case events.AgentCreated:
+		a.Model = e.Config.Model
+	case events.AgentForked:
+		a.Model, a.Parent = e.Config.Model, e.Parent
+	case events.AgentConfigured:
+		a.Model = e.Config.Model
+	case events.AgentRetired:
+		a.Retired = true
+	case events.AgentQuarantined:
+		a.Quarantined = e.Reason
+	case events.AgentReleased:
+		a.Quarantined = ""
+	case events.MessageReceived:
+		a.Waiting++
+	case events.MessageDelivered:
+		a.Waiting -= len(e.Messages)
+	case events.TurnStarted:
+		a.Turn = e.Turn
+		a.Waiting -= len(e.Messages)
+	case events.TurnPaused:
+		a.Paused = e.Reason
+	case events.TurnResumed:
+		a.Paused = ""
+	case events.TurnEnded:
+		a.Turn, a.Paused, a.Approvals = "", "", nil
+		a.Turns++
+		a.Outcome = e.Outcome
+		a.Cost += e.Cost
+	case events.ModelReplied:
+		a.Usage = a.Usage.Plus(e.Usage)
+	case events.AdviceGiven:
+		a.Mode = e.Mode
+	case events.ApprovalRequested:
+		a.Approvals = append(a.Approvals, e.Call)
+	case events.ToolRequested:
+		a.answered(e.Call)
+	case events.ToolRefused:
+		a.answered(e.Call)
+	case events.SettlementRequested:
+		a.Unsettled++
+	case events.SettlementRecorded:
+		a.Unsettled--
+	}
+}
+
+func (a *AgentSummary) answered(call events.CallID) {
+	a.Approvals = slices.DeleteFunc(a.Approvals, func(id events.CallID) bool { return id == call })
+}
+
+// List returns all agents by name.
+func (r *Roster) List() []AgentSummary {
+	list := make([]AgentSummary, 0, len(r.Agents))
+	for _, agent := range r.Agents {
+		copied := *agent
+		copied.Approvals = slices.Clone(agent.Approvals)
+		list = append(list, copied)
+	}
+	slices.SortFunc(list, func(a, b AgentSummary) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
