@@ -1,0 +1,111 @@
+package tools
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/tools/supervised"
+	"example.com/life/events"
+)
+
+// How long a command may take.
+const (
+	bashTimeout = 120 * time.Second // unless asked for another
+	bashLongest = 600 * time.Second // the bound in bashArgs
+)
+
+type bashArgs struct {
+	Command   string `json:"command" min:"1" max:"100000" jsonschema:"the command line"`
+	TimeoutMS int    `json:"timeout_ms,omitempty" min:"1" max:"600000" jsonschema:"after how many milliseconds it is cut off; 120000 if not given"`
+}
+
+// shell runs command lines.
+type shell struct {
+	blobs   actors.Blobs
+	scratch string // see Config
+	path    string // PATH of commands
+	// run runs a program and returns when nothing of it is left: supervised.Run, or what confines commands better.
+	run func(ctx context.Context, c supervised.Command) (supervised.Exit, error)
+}
+
+func (s shell) tool() (actors.Tool, error) {
+	// The host's own limit must not come first: then the model would not see what the command printed.
+	spec := actors.ToolSpec{Name: "bash", Risk: events.RiskHigh, Timeout: bashLongest + time.Minute}
+	return newTool(spec, s.bash)
+}
+
+func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (actors.ToolResult, error) {
+	w, err := openWorkspace(use.Workspace)
+	if err != nil {
+		return actors.ToolResult{}, err
+	}
+	if err := w.close(); err != nil {
+		return actors.ToolResult{}, err
+	}
+	env, err := s.environment(w.dir)
+	if err != nil {
+		return actors.ToolResult{}, err
+	}
+	timeout := cmp.Or(time.Duration(args.TimeoutMS)*time.Millisecond, bashTimeout)
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, errTooLong)
+	defer cancel()
+	output := newSpool(ctx, s.blobs)
+	exit, err := s.run(limited, supervised.Command{
+		// -c without -l: the profile scripts of a login shell can take longer than the command.
+		Path: "/bin/bash", Args: []string{"-c", args.Command}, Dir: w.dir, Env: env, Output: output,
+	})
+	text, full := output.close()
+	if ctx.Err() != nil {
+		return actors.ToolResult{}, ctx.Err()
+	}
+	end := ""
+	switch {
+	case err != nil && errors.Is(context.Cause(limited), errTooLong):
+		end = fmt.Sprintf("[the command was cut off after %v]", timeout)
+	case err != nil:
+		end = fmt.Sprintf("[the command could not be run to its end: %v]", err)
+	case exit.Signal != 0:
+		end = fmt.Sprintf("[a signal ended the command: %v]", exit.Signal)
+	case exit.Code != 0:
+		end = fmt.Sprintf("[exit status %d]", exit.Code)
+	}
+	if exit.Left > 0 {
+		end += fmt.Sprintf("[%d processes of the command could not be ended]", exit.Left)
+	}
+	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: end != ""}, nil
+}
+
+// errTooLong is why the context of a command that took too long ended.
+var errTooLong = errors.New("the command took too long")
+
+// ended puts how a command ended on a line of its own after its output.
+func ended(text, end string) string {
+	switch {
+	case text == "" && end == "":
+		return "[no output]"
+	case text == "" || end == "" || text[len(text)-1] == '\n':
+		return text + end
+	}
+	return text + "\n" + end
+}
+
+// environment is all that a command gets to see of the host's. HOME and TMPDIR belong to the workspace but are outside it, so that
+// caches outlive a command and are no part of the agent's work.
+func (s shell) environment(workspace string) ([]string, error) {
+	own := filepath.Join(s.scratch, events.HashBytes([]byte(workspace))[:16])
+	home, temp := filepath.Join(own, "home"), filepath.Join(own, "tmp")
+	for _, dir := range []string{home, temp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make a home for commands: %w", err)
+		}
+	}
+	return []string{
+		"PATH=" + s.path, "HOME=" + home, "TMPDIR=" + temp, "PWD=" + workspace, "LANG=C.UTF-8", "TERM=dumb",
+	}, nil
+}

@@ -1,0 +1,200 @@
+package tools
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// A form checks arguments against the schema of a struct and fills the struct from them. Its verdict is that of the schema, which
+// a test holds it to; it is there because it says what is wrong in a model's terms, all of it, and costs a tenth.
+//
+// The struct's fields are of type string, int or bool. Tags: json names the argument, omitempty makes it optional, jsonschema
+// describes it; min and max bound an int's value or a string's length in characters.
+type form struct {
+	fields []field
+	names  string // of all fields, for messages
+}
+
+type field struct {
+	name     string
+	kind     reflect.Kind
+	required bool
+	min, max int // of the value, or of the length
+}
+
+// biggest is the range in which every whole number of JSON is exact.
+const biggest = 1 << 53
+
+// formOf makes the form of A, and the schema as models get it.
+func formOf[A any]() (form, json.RawMessage, error) {
+	schema, err := jsonschema.For[A](nil)
+	if err != nil {
+		return form{}, nil, fmt.Errorf("make the schema of its arguments: %w", err)
+	}
+	var f form
+	for i := range reflect.TypeFor[A]().NumField() {
+		field, err := fieldOf(reflect.TypeFor[A]().Field(i), schema)
+		if err != nil {
+			return form{}, nil, err
+		}
+		f.fields = append(f.fields, field)
+	}
+	f.names = strings.Join(schema.PropertyOrder, ", ")
+	if _, err := schema.Resolve(nil); err != nil {
+		return form{}, nil, fmt.Errorf("compile the schema of its arguments: %w", err)
+	}
+	text, err := json.Marshal(schema)
+	if err != nil {
+		return form{}, nil, fmt.Errorf("write the schema of its arguments: %w", err)
+	}
+	return f, text, nil
+}
+
+// fieldOf reads one field's tags, and adds its bounds to the schema.
+func fieldOf(of reflect.StructField, schema *jsonschema.Schema) (field, error) {
+	name, _, _ := strings.Cut(of.Tag.Get("json"), ",")
+	property := schema.Properties[name]
+	if property == nil {
+		return field{}, fmt.Errorf("the field %s has no argument's name", of.Name)
+	}
+	f := field{name: name, kind: of.Type.Kind(), required: slices.Contains(schema.Required, name), min: -biggest, max: biggest}
+	for tag, bound := range map[string]*int{"min": &f.min, "max": &f.max} {
+		if text, given := of.Tag.Lookup(tag); given {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return field{}, fmt.Errorf("the tag %s of %s: %w", tag, name, err)
+			}
+			*bound = n
+		}
+	}
+	switch f.kind {
+	case reflect.Bool:
+	case reflect.String:
+		f.min = max(f.min, 0)
+		property.MinLength = &f.min
+		if f.max < biggest {
+			property.MaxLength = &f.max
+		}
+	case reflect.Int:
+		low, high := float64(f.min), float64(f.max)
+		property.Minimum, property.Maximum = &low, &high
+	default:
+		return field{}, fmt.Errorf("the argument %s is a %s", name, f.kind)
+	}
+	return f, nil
+}
+
+// fill checks the arguments and sets the fields of the struct that into points to. It returns what is wrong, one phrase for each
+// field, beginning with the field's name; then the struct is of no use.
+func (f form) fill(arguments json.RawMessage, into any) (wrong []string) {
+	var value any
+	if err := json.Unmarshal(arguments, &value); err != nil {
+		return []string{"arguments: not valid JSON: " + err.Error()}
+	}
+	given, ok := value.(map[string]any)
+	if !ok {
+		return []string{"arguments: must be a JSON object, not " + kindOf(value)}
+	}
+	target := reflect.ValueOf(into).Elem()
+	known := 0
+	for i, field := range f.fields {
+		value, there := given[field.name]
+		if !there {
+			if field.required {
+				wrong = append(wrong, field.name+": is missing")
+			}
+			continue
+		}
+		known++
+		if problem := field.set(target.Field(i), value); problem != "" {
+			wrong = append(wrong, field.name+": "+problem)
+		}
+	}
+	if known < len(given) {
+		wrong = append(wrong, f.strangers(given)...)
+	}
+	return wrong
+}
+
+// strangers names the arguments that the tool does not have.
+func (f form) strangers(given map[string]any) (wrong []string) {
+	for name := range given {
+		if !slices.ContainsFunc(f.fields, func(known field) bool { return known.name == name }) {
+			wrong = append(wrong, fmt.Sprintf("%s: there is no such argument; there are %s", cut(name, 60), f.names))
+		}
+	}
+	slices.Sort(wrong)
+	return wrong[:min(len(wrong), 10)]
+}
+
+// set checks one value and stores it; it returns what is wrong with it.
+func (f field) set(target reflect.Value, value any) string {
+	switch f.kind {
+	case reflect.String:
+		text, ok := value.(string)
+		if !ok {
+			return "must be a string, not " + kindOf(value)
+		}
+		target.SetString(text)
+		return f.length(text)
+	case reflect.Int:
+		number, ok := value.(float64)
+		if !ok || number != math.Trunc(number) {
+			return "must be a whole number, not " + kindOf(value)
+		}
+		if number < float64(f.min) || number > float64(f.max) {
+			return fmt.Sprintf("must be from %d to %d, not %v", f.min, f.max, number)
+		}
+		target.SetInt(int64(number))
+	case reflect.Bool:
+		truth, ok := value.(bool)
+		if !ok {
+			return "must be true or false, not " + kindOf(value)
+		}
+		target.SetBool(truth)
+	}
+	return ""
+}
+
+// length checks the length of a text in characters.
+func (f field) length(text string) string {
+	if f.min == 0 && len(text) <= f.max {
+		return ""
+	}
+	n := utf8.RuneCountInString(text)
+	switch {
+	case n < f.min && f.min == 1:
+		return "must not be empty"
+	case n < f.min:
+		return fmt.Sprintf("must have at least %d characters, not %d", f.min, n)
+	case n > f.max:
+		return fmt.Sprintf("must have at most %d characters, not %d", f.max, n)
+	}
+	return ""
+}
+
+// kindOf names a JSON value in a message: short ones themselves, others by their type.
+func kindOf(value any) string {
+	switch value := value.(type) {
+	case nil:
+		return "null"
+	case string:
+		if len(value) <= 40 {
+			return "the string " + strconv.Quote(value)
+		}
+		return "a string"
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "an array"
+	}
+	return fmt.Sprint(value) // a number, true or false
+}

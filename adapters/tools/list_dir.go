@@ -1,0 +1,105 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+type listDirArgs struct {
+	Path string `json:"path" jsonschema:"the directory, relative to the workspace; . is the workspace itself"`
+}
+
+func newListDir() (actors.Tool, error) {
+	return newFileTool(actors.ToolSpec{Name: "list_dir", Risk: events.RiskLow, Repeatable: true}, listDir)
+}
+
+func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) {
+	dir, err := w.place(args.Path)
+	if err != nil {
+		return "", err
+	}
+	entries, err := w.readDir(dir)
+	if err != nil {
+		return "", err
+	}
+	if len(entries) == 0 {
+		return "[the directory is empty]", nil
+	}
+	found := listing{what: "entries"}
+	for _, entry := range entries {
+		if !found.add(w.describe(dir, entry)) {
+			break
+		}
+	}
+	return found.text(len(entries)), nil
+}
+
+// describe is an entry's line: a directory ends in a slash, a file has its size, a link its target.
+func (w *workspace) describe(dir string, entry fs.DirEntry) string {
+	name := oneLine(entry.Name())
+	info, err := entry.Info()
+	switch {
+	case entry.IsDir():
+		return name + "/"
+	case err != nil:
+		return name
+	case entry.Type().IsRegular():
+		return fmt.Sprintf("%s (%d bytes)", name, info.Size())
+	case entry.Type()&fs.ModeSymlink != 0:
+		to, err := w.root.Readlink(dir + "/" + entry.Name())
+		if err != nil {
+			return name + " (a link)"
+		}
+		return name + " -> " + oneLine(to)
+	}
+	return fmt.Sprintf("%s (%s)", name, entry.Type())
+}
+
+// listing is lines that a model gets to see, within bounds.
+type listing struct {
+	what  string // what its lines are
+	most  int    // lines; 0: 1000
+	lines strings.Builder
+	count int
+}
+
+// add appends a line; it returns false, and does not, when there is no room.
+func (l *listing) add(line string) bool {
+	most := l.most
+	if most == 0 {
+		most = 1000
+	}
+	if l.count == most || l.lines.Len()+len(line) > outputLimit-200 {
+		return false
+	}
+	l.lines.WriteString(line)
+	l.lines.WriteByte('\n')
+	l.count++
+	return true
+}
+
+// text is the lines and, if they are not all, how many there are; a total below 0 is not known.
+func (l *listing) text(total int) string {
+	switch {
+	case total < 0:
+		fmt.Fprintf(&l.lines, "[the first %d %s are shown; there are more: ask for less]\n", l.count, l.what)
+	case total > l.count:
+		fmt.Fprintf(&l.lines, "[%d of %d %s are shown]\n", l.count, total, l.what)
+	}
+	return l.lines.String()
+}
+
+// oneLine shows a name that may hold anything.
+func oneLine(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "\uFFFD"))
+}

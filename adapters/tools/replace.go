@@ -1,0 +1,132 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+)
+
+// unfinishedName is the file that a replacement is written to before it gets its name. Only who holds the workspace's lock has one,
+// so whatever is there is what a crash left, and the next write removes it.
+const unfinishedName = ".life-unfinished"
+
+// write puts content in place of a file, creating it and its directories if they are not there. The file is the old one or the new
+// one at any instant, whatever happens; hard links to the old one keep the old content. The caller holds the lock.
+func (w *workspace) write(name string, old fs.FileInfo, content []byte) error {
+	dir := path.Dir(name)
+	if old == nil && dir != "." {
+		if err := w.makeDir(dir); err != nil {
+			return err
+		}
+	}
+	err := w.writeVia(unfinishedName, name, old, content)
+	if errors.Is(err, syscall.EXDEV) { // another file system is mounted below the workspace
+		err = w.writeVia(path.Join(dir, unfinishedName), name, old, content)
+	}
+	if err != nil {
+		return err
+	}
+	return w.syncDir(dir)
+}
+
+// writeVia writes content to the file via and renames it to name.
+func (w *workspace) writeVia(via, name string, old fs.FileInfo, content []byte) (err error) {
+	if err := w.root.Remove(via); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	mode := fs.FileMode(0o644)
+	if old != nil {
+		mode = 0o600 // until it has the old one's
+	}
+	file, err := w.root.OpenFile(via, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.root.Remove(via))
+		}
+	}()
+	_, err = file.Write(content)
+	if err == nil && old != nil {
+		err = likeOld(file, old)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("%s was not changed: %w", name, unwrapPath(err))
+	}
+	// If we die before the rename, the file is the old one; after it, the new one.
+	return w.root.Rename(via, name)
+}
+
+// likeOld gives a file the owner and the mode of another. Only root can give a file away; for others the file becomes theirs, as
+// with any editor that replaces files.
+func likeOld(file *os.File, old fs.FileInfo) error {
+	if stat, ok := old.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := file.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
+			return err
+		}
+	}
+	return file.Chmod(old.Mode())
+}
+
+// unwrapPath is the reason of an error without the name of the temporary file, which means nothing to a model.
+func unwrapPath(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// makeDir creates a directory and those above it, durably.
+func (w *workspace) makeDir(dir string) error {
+	if _, err := w.root.Stat(dir); err == nil {
+		return nil
+	}
+	if err := w.root.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for dir != "." && dir != "/" {
+		dir = path.Dir(dir)
+		if err := w.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir makes the names in a directory durable.
+func (w *workspace) syncDir(dir string) error {
+	d, err := w.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// writing runs change on the file that name stands for, as the only writer in the workspace.
+func (w *workspace) writing(ctx context.Context, name string, change func(target string, old fs.FileInfo) (string, error)) (string, error) {
+	name, err := w.place(name)
+	if err != nil {
+		return "", err
+	}
+	unlock, err := w.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	text, err := func() (string, error) {
+		target, old, err := w.target(name)
+		if err != nil {
+			return "", err
+		}
+		return change(target, old)
+	}()
+	return text, errors.Join(err, unlock())
+}

@@ -1,0 +1,75 @@
+// Package tools holds the tools that every agent can be given: files, search and commands in its workspace.
+//
+// A tool here keeps these promises, and actorstest.TestTool checks them:
+//
+//   - Its arguments are a struct. The JSON Schema that models see is made from it, and arguments are checked against that schema
+//     before anything happens. What is wrong is said field by field, all of it at once, in words that help a model mend it.
+//   - File tools cannot leave the workspace, by any path and any symbolic link: each works through an os.Root. They open
+//     regular files and directories only. A file is replaced whole or not at all.
+//   - What the model sees is at most events.InlineLimit bytes, cut between characters, and says what was left out.
+//   - A failure that the model can do something about is a failed result. When the context ends, the tool returns its error
+//     promptly, and no process that it started is left.
+//
+// bash is confined by nothing but a clean environment, limits and the certainty that its processes end. A sandbox takes the
+// place of supervised.Run in New.
+//
+// To add a tool: write NAME.go with its arguments and what it does, NAME.md with what the model reads, a test, and its line in
+// New.
+package tools
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/tools/supervised"
+)
+
+//go:embed *.md
+var descriptions embed.FS
+
+// Config is what the tools need.
+type Config struct {
+	Blobs   actors.Blobs // gets output that is too long for the model
+	Scratch string       // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
+}
+
+func (c Config) validate() error {
+	if c.Blobs == nil {
+		return errors.New("a blob store is required")
+	}
+	if !filepath.IsAbs(c.Scratch) {
+		return fmt.Errorf("the scratch directory %q must be an absolute path", c.Scratch)
+	}
+	return nil
+}
+
+// New returns every tool, in the order in which models are told of them. All are safe for concurrent use.
+func New(c Config) ([]actors.Tool, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("configure tools: %w", err)
+	}
+	commands := shell{blobs: c.Blobs, scratch: c.Scratch, path: searchPath(), run: supervised.Run}
+	var all []actors.Tool
+	for _, build := range []func() (actors.Tool, error){
+		newReadFile, newWriteFile, newEditFile, newAppendLine, newListDir, newGlob, newGrep, commands.tool, newEcho,
+	} {
+		tool, err := build()
+		if err != nil {
+			return nil, fmt.Errorf("make tools: %w", err)
+		}
+		all = append(all, tool)
+	}
+	return all, nil
+}
+
+// searchPath is where commands look for programs: where this process does.
+func searchPath() string {
+	if path := os.Getenv("PATH"); path != "" {
+		return path
+	}
+	return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+}

@@ -1,0 +1,227 @@
+package tools_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/tools"
+)
+
+// newTools returns every tool by its name.
+func newTools(t testing.TB, blobs actors.Blobs) map[string]actors.Tool {
+	t.Helper()
+	all, err := tools.New(tools.Config{Blobs: blobs, Scratch: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := make(map[string]actors.Tool)
+	for _, tool := range all {
+		byName[tool.Spec().Name] = tool
+	}
+	if len(byName) != len(all) {
+		t.Fatal("two tools have the same name")
+	}
+	return byName
+}
+
+// bench is a workspace and the tools to use in it.
+type bench struct {
+	testing.TB
+	tools     map[string]actors.Tool
+	blobs     actors.Blobs
+	workspace string
+}
+
+func newBench(t testing.TB) bench {
+	blobs := actorstest.NewBlobs()
+	return bench{TB: t, tools: newTools(t, blobs), blobs: blobs, workspace: t.TempDir()}
+}
+
+type args map[string]any
+
+// run runs a tool and returns what the model sees and whether it failed.
+func (b bench) run(tool string, a args) (string, bool) {
+	b.Helper()
+	encoded, err := json.Marshal(a)
+	if err != nil {
+		b.Fatal(err)
+	}
+	result, err := b.tools[tool].Run(b.Context(), actors.ToolUse{Workspace: b.workspace, Arguments: encoded})
+	if err != nil {
+		b.Fatalf("%s %s: %v", tool, encoded, err)
+	}
+	return result.Text, result.Failed
+}
+
+// works expects success and exactly this text.
+func (b bench) works(tool string, a args, want string) {
+	b.Helper()
+	if text, failed := b.run(tool, a); failed || text != want {
+		b.Errorf("%s %.200v gives (failed %v)\n%s\nwant\n%s", tool, a, failed, text, want)
+	}
+}
+
+// fails expects a failure that contains all of these.
+func (b bench) fails(tool string, a args, want ...string) {
+	b.Helper()
+	text, failed := b.run(tool, a)
+	for _, part := range want {
+		if !failed || !strings.Contains(text, part) {
+			b.Errorf("%s %.200v gives (failed %v)\n%s\nwant a failure that says %q", tool, a, failed, text, part)
+		}
+	}
+}
+
+func (b bench) write(name, content string) {
+	b.Helper()
+	path := filepath.Join(b.workspace, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// holds expects the file to have this content, and the workspace no unfinished file.
+func (b bench) holds(name, want string) {
+	b.Helper()
+	content, err := os.ReadFile(filepath.Join(b.workspace, name))
+	if err != nil || string(content) != want {
+		b.Errorf("%s holds %q, %v; want %q", name, content, err, want)
+	}
+	if _, err := os.Lstat(filepath.Join(b.workspace, ".life-unfinished")); !errors.Is(err, os.ErrNotExist) {
+		b.Errorf("an unfinished file is left: %v", err)
+	}
+}
+
+func TestConformance(t *testing.T) {
+	all := newTools(t, actorstest.NewBlobs())
+	big := strings.Repeat(strings.Repeat("long line ", 20)+"\n", 1000)
+	prepare := func(t *testing.T, workspace string) {
+		b := bench{TB: t, workspace: workspace}
+		b.write("a/b.txt", "one\ntwo\nthree\n")
+		b.write("a/big.txt", big)
+	}
+	crowded := func(t *testing.T, workspace string) {
+		prepare(t, workspace)
+		for i := range 170 {
+			bench{TB: t, workspace: workspace}.write(fmt.Sprintf("many/%d%s", i, strings.Repeat("n", 200)), "")
+		}
+	}
+	cases := map[string]actorstest.ToolCase{
+		"read_file": {
+			Valid: `{"path":"a/b.txt"}`, Large: `{"path":"a/big.txt"}`,
+			Invalid: map[string]string{"path": `{"path":7}`, "offset": `{"path":"a","offset":0}`, "limit": `{"path":"a","limit":"5"}`},
+		},
+		"write_file": {
+			Valid:   `{"path":"a/new.txt","content":"x"}`,
+			Invalid: map[string]string{"path": `{"path":"","content":"x"}`, "content": `{"path":"a"}`},
+		},
+		"edit_file": {
+			Valid:   `{"path":"a/b.txt","old":"two","new":"2"}`,
+			Invalid: map[string]string{"old": `{"path":"a","old":"","new":""}`, "all": `{"path":"a","old":"x","new":"y","all":1}`, "new": `{"path":"a","old":"x","new":null}`},
+		},
+		"append_line": {Valid: `{"path":"a/log","line":"x"}`, Invalid: map[string]string{"line": `{"path":"a","line":["x"]}`}},
+		"list_dir":    {Prepare: crowded, Valid: `{"path":"a"}`, Large: `{"path":"many"}`, Invalid: map[string]string{"path": `{}`}},
+		"glob":        {Prepare: crowded, Valid: `{"pattern":"**/*.txt"}`, Large: `{"pattern":"**"}`, Invalid: map[string]string{"pattern": `{"pattern":""}`}},
+		"grep": {
+			Valid: `{"pattern":"t[wh]"}`, Large: `{"pattern":"long"}`,
+			Invalid: map[string]string{"pattern": `{}`, "glob": `{"pattern":"x","glob":3}`},
+		},
+		"bash": {
+			Valid: `{"command":"cat a/b.txt"}`, Large: `{"command":"cat a/big.txt"}`, Slow: `{"command":"setsid sleep 300 & sleep 300"}`,
+			Invalid: map[string]string{"command": `{"timeout_ms":5}`, "timeout_ms": `{"command":"x","timeout_ms":600001}`},
+		},
+		"echo": {Valid: `{"text":"hello"}`, Invalid: map[string]string{"text": `{"text":false}`}},
+	}
+	for name, tool := range all {
+		t.Run(name, func(t *testing.T) {
+			c, known := cases[name]
+			if !known {
+				t.Fatal("the tool has no case here")
+			}
+			t.Parallel()
+			c.Tool = tool
+			if c.Prepare == nil {
+				c.Prepare = prepare
+			}
+			actorstest.TestTool(t, c)
+		})
+	}
+}
+
+func TestWhatEachToolSaysOfItself(t *testing.T) {
+	all, err := tools.New(tools.Config{Blobs: actorstest.NewBlobs(), Scratch: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, tool := range all {
+		spec := tool.Spec()
+		line := spec.Name + " " + spec.Risk.String()
+		if spec.Repeatable {
+			line += " repeatable"
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"read_file low repeatable", "write_file medium repeatable", "edit_file medium", "append_line medium", "list_dir low repeatable",
+		"glob low repeatable", "grep low repeatable", "bash high", "echo none repeatable",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the tools are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for name, c := range map[string]tools.Config{
+		"blob":    {Scratch: "/tmp"},
+		"scratch": {Blobs: actorstest.NewBlobs(), Scratch: "relative"},
+	} {
+		if _, err := tools.New(c); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+func TestWorkspaceMustBeThere(t *testing.T) {
+	b := newBench(t)
+	for _, tool := range []string{"read_file", "bash"} {
+		for workspace, want := range map[string]string{"": "no workspace", "relative": "absolute", "/no/such/place": "no such file"} {
+			b.workspace = workspace
+			b.fails(tool, map[string]args{"read_file": {"path": "x"}, "bash": {"command": "true"}}[tool], want)
+		}
+	}
+}
+
+func BenchmarkEcho(b *testing.B) {
+	tool := newTools(b, actorstest.NewBlobs())["echo"]
+	use := actors.ToolUse{Arguments: json.RawMessage(`{"text":"a text of ordinary length, such as a model gives"}`)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if result, err := tool.Run(b.Context(), use); err != nil || result.Failed {
+			b.Fatal(result, err)
+		}
+	}
+}
+
+func BenchmarkTools(b *testing.B) {
+	for name, a := range map[string]args{
+		"read_file": {"path": "a/b.txt"}, "write_file": {"path": "a/c.txt", "content": "x"}, "append_line": {"path": "log", "line": "x"},
+		"bash": {"command": "exit 0"}, "list_dir": {"path": "a"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			bench := newBench(b)
+			bench.write("a/b.txt", "one\ntwo\n")
+			for b.Loop() {
+				bench.run(name, a)
+			}
+		})
+	}
+}
