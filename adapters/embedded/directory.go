@@ -1,0 +1,169 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+const (
+	lockName   = "LIFE_LOCK"
+	formatName = "LIFE_FORMAT"
+	lastName   = "LIFE_LAST"
+)
+
+// directoryFormat is the version of the directory that this build writes, and the newest it reads.
+const directoryFormat = 1
+
+// Held says that another store has the directory open.
+type Held struct {
+	Dir string
+	PID int // of the process that has it, maybe this one; 0 when that could not be found out
+}
+
+// Error names the directory, the process and the remedy.
+func (h *Held) Error() string {
+	return fmt.Sprintf("%s is in use by process %d; stop that process, or reach it instead of opening its directory", h.Dir, h.PID)
+}
+
+type directoryLock struct{ file *os.File }
+
+// lockDirectory takes the directory for this store alone. The kernel gives it back when the process ends, however it ends.
+func lockDirectory(dir string) (*directoryLock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the store's directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close() //nolint:errcheck // nothing was written
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		return nil, &Held{Dir: dir, PID: holder(f)}
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil && !errors.Is(err, unix.ENOSPC) { // the lock holds without the process's id
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
+	return &directoryLock{file: f}, nil
+}
+
+// holder reads the id of the process that has the lock; 0 when it has not written it yet.
+func holder(f *os.File) int {
+	text, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+func (l *directoryLock) release() error { return l.file.Close() }
+
+// checkFormat refuses a directory that this build does not understand, and marks a new one.
+func checkFormat(disk vfs.FS, dir string) error {
+	path := filepath.Join(dir, formatName)
+	text, err := readSmall(disk, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := disk.Stat(filepath.Join(dir, "journal")); err == nil {
+			return fmt.Errorf("%w: %s is missing although there is a journal beside it; restore the directory from a backup", actors.ErrCorrupt, path)
+		}
+		if err := disk.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the store's directory: %w", err)
+		}
+		return writeSmall(disk, dir, formatName, strconv.Itoa(directoryFormat)+"\n")
+	}
+	if err != nil {
+		return fmt.Errorf("read the store's format: %w", err)
+	}
+	format, err := strconv.Atoi(strings.TrimSpace(text))
+	switch {
+	case err != nil || format < 1:
+		return fmt.Errorf("%w: %s says %q instead of a version; restore it from a backup", actors.ErrCorrupt, path, text)
+	case format > directoryFormat:
+		return fmt.Errorf("%s was made by a newer build: it has format %d, this build reads up to %d; use the newer build", dir, format, directoryFormat)
+	}
+	return nil
+}
+
+// readLast returns the position that the last Close wrote down; 0 when there was none.
+func readLast(disk vfs.FS, dir string) (events.Position, error) {
+	path := filepath.Join(dir, lastName)
+	text, err := readSmall(disk, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the store's last position: %w", err)
+	}
+	number, _, _ := strings.Cut(text, " ")
+	last, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || text != lastText(events.Position(last)) {
+		return 0, fmt.Errorf("%w: %s says %q instead of a position and its checksum; restore it from a backup, or delete it and check the store",
+			actors.ErrCorrupt, path, text)
+	}
+	return events.Position(last), nil
+}
+
+func writeLast(disk vfs.FS, dir string, last events.Position) error {
+	return writeSmall(disk, dir, lastName, lastText(last))
+}
+
+func lastText(last events.Position) string {
+	number := strconv.FormatUint(uint64(last), 10)
+	return fmt.Sprintf("%s %08x\n", number, crc32.ChecksumIEEE([]byte(number)))
+}
+
+func readSmall(disk vfs.FS, path string) (string, error) {
+	f, err := disk.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	text, err := io.ReadAll(io.LimitReader(f, 256))
+	return string(text), err
+}
+
+// writeSmall replaces a file whole, durably: after a crash it has the old text or the new one.
+func writeSmall(disk vfs.FS, dir, name, text string) error {
+	path := filepath.Join(dir, name)
+	f, err := disk.Create(path+".new", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write([]byte(text))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := disk.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	d, err := disk.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

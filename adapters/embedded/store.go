@@ -1,0 +1,280 @@
+// Package embedded is the journal on one machine: Pebble in process, fsync before the answer, group commit across streams.
+//
+// # What it promises
+//
+// An append is answered once it is on disk, whole; what is not on disk yet is invisible to every reader. Nothing acknowledged
+// is lost by a crash of the process or of the machine. Damaged bytes are reported as actors.ErrCorrupt, with what and where,
+// and never returned as events. A full disk refuses appends with actors.ErrFull, serves reads, and needs no repair when space
+// returns. One process holds a directory; any other is refused with that process's id.
+//
+// # How an append goes
+//
+// Writers encode their batch and queue it. One goroutine, the committer, takes all that is queued, decides each append by the
+// stream's head, gives out revisions and positions, and applies the group to Pebble as one batch. A second one waits for the
+// write-ahead log's fsync, makes the group visible and answers. So the next group is built while the last one syncs, and under
+// load one fsync carries many appends. If a sync fails, everything after it fails too and the store accepts nothing more until
+// it is opened again; reads go on.
+//
+// # The directory
+//
+//	LIFE_LOCK    the process that has the directory open, under flock
+//	LIFE_FORMAT  the version of all this: 1
+//	LIFE_LAST    the last position at the last Close, and its checksum: what is there must reach at least this far
+//	journal/     Pebble: records and index
+//	snapshots/   Pebble without a log: a cache, which may be deleted whenever the store is closed
+//
+// # The journal's keys and records, format 1
+//
+//	'a' position(8, big-endian)              → record: one append, whole
+//	's' stream 0x00 revision(8, big-endian)  → uvarint position, uvarint count: where the append with that first revision is
+//
+// Positions count events from 1 without gaps: the event at index i of a record has the record's position plus i. A record is
+//
+//	format(1) crc32c(4, little-endian, over the key and all that follows it)
+//	uvarint: first revision · events · bytes of data · bytes of the stream's name
+//	stream's name · one head for each event · the data of each event, one after the other
+//
+// and a head is
+//
+//	flags(1): which of the fields in brackets follow; those that do not are as in the event before
+//	id(16) digest(32) [kind] [version: varint] [time: varint, added to the one before] [actor] [command] [correlation]
+//	[causation] [traceparent] uvarint: bytes of data
+//
+// A text is uvarint(length<<2 | form) and its bytes. Forms: 0 plain; 1 a UUID, 16 bytes; 2 equal to the event's command; 3 in
+// causation, uvarint revision in the same stream; in traceparent, the 25 bytes of trace, span and flags of version 00.
+//
+// # To change the format
+//
+// Raise recordFormat for a record that older builds cannot read, and keep reading every older one. Raise directoryFormat when
+// the directory as a whole changes. Stores outlive builds: nothing that was ever written may become unreadable.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// Config is how a store is opened. Zero values mean the defaults.
+type Config struct {
+	Dir     string       // required; made when it is not there
+	Cache   int64        // bytes of table blocks kept in memory; default 32 MiB
+	Memory  int          // bytes of recent appends kept in memory before they go to tables; default 64 MiB
+	Reserve int64        // bytes of the disk left free, below which appends are refused; default 128 MiB, negative: none
+	Log     *slog.Logger // trouble in the background; default: nowhere
+	FS      vfs.FS       // for tests; the lock on the directory is taken only on the real file system
+}
+
+const (
+	defaultCache   = 32 << 20
+	defaultMemory  = 64 << 20
+	defaultReserve = 128 << 20
+	patience       = time.Second // with work that a failed disk may hold for ever
+)
+
+func (c Config) completed() (Config, error) {
+	if c.Dir == "" {
+		return c, errors.New("open the embedded store: no directory is given")
+	}
+	if c.Cache < 0 || c.Memory < 0 {
+		return c, fmt.Errorf("open the embedded store: cache %d and memory %d must not be negative", c.Cache, c.Memory)
+	}
+	if c.Cache == 0 {
+		c.Cache = defaultCache
+	}
+	if c.Memory == 0 {
+		c.Memory = defaultMemory
+	}
+	if c.Reserve == 0 {
+		c.Reserve = defaultReserve
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Store is an open journal with its snapshots. It implements actors.Journal and actors.Snapshots.
+type Store struct {
+	config    Config
+	lock      *directoryLock // nil on a file system of tests
+	disk      *disk
+	db        *pebble.DB
+	snapshots *snapshots
+
+	queue    queue
+	requests sync.Pool
+	durable  atomic.Uint64 // the last position on disk: nothing after it may be seen
+	news     broadcast     // durable moved
+
+	closing chan struct{} // closed when Close begins
+	given   chan struct{} // closed when Close gives up on workers that a failed disk holds
+	workers sync.WaitGroup
+	life    sync.RWMutex // held for reading while the database is read
+	closed  bool         // under life
+}
+
+// Open opens the store in a directory, or makes one. It takes well under a second however much is stored: the end is found and
+// verified, not the whole; for that there is Check.
+func Open(config Config) (*Store, error) {
+	config, err := config.completed()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{config: config, closing: make(chan struct{}), given: make(chan struct{})}
+	s.requests.New = func() any { return &request{answer: make(chan answer, 1)} }
+	if err := s.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the embedded store: %w", err), s.release())
+	}
+	groups := make(chan *group, 1)
+	s.queue.wake = make(chan struct{}, 1)
+	c := newCommitter(s, groups)
+	s.workers.Go(c.run)
+	s.workers.Go(func() { s.acknowledge(groups) })
+	return s, nil
+}
+
+func (s *Store) open() error {
+	fs := s.config.FS
+	if fs == nil {
+		fs = vfs.Default
+		lock, err := lockDirectory(s.config.Dir)
+		if err != nil {
+			return err
+		}
+		s.lock = lock
+	}
+	if err := checkFormat(fs, s.config.Dir); err != nil {
+		return err
+	}
+	s.disk = newDisk(fs, s.config.Dir, s.config.Reserve, s.config.Log, s.closing)
+	var err error
+	if s.db, err = openPebble(s.path("journal"), s.journalOptions(), s.disk); err != nil {
+		return err
+	}
+	if err := s.findEnd(fs); err != nil {
+		return err
+	}
+	s.snapshots, err = openSnapshots(s.path("snapshots"), fs, s.config, s.closing)
+	return err
+}
+
+// findEnd verifies the newest record and what the last Close said about it.
+func (s *Store) findEnd(fs vfs.FS) error {
+	last, err := s.lastRecord()
+	if err != nil {
+		return err
+	}
+	noted, err := readLast(fs, s.config.Dir)
+	if err != nil {
+		return err
+	}
+	if last < noted {
+		return fmt.Errorf("%w: %s ends at position %d, but it was closed at position %d: the newest events are missing. "+
+			"Restore the directory from a backup, or delete %s to go on without them",
+			actors.ErrCorrupt, s.path("journal"), last, noted, s.path(lastName))
+	}
+	s.durable.Store(uint64(last))
+	return nil
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.config.Dir, name) }
+
+// Close refuses new appends, answers those that are queued, ends all subscriptions and waits for reads that are under way.
+func (s *Store) Close() error {
+	if !s.queue.close() {
+		return nil // closed before
+	}
+	close(s.closing)
+	s.waitForWorkers()
+	s.life.Lock()
+	defer s.life.Unlock()
+	s.closed = true
+	return s.release()
+}
+
+// waitForWorkers lets everything queued be answered. On a disk that failed Pebble may hold the committer for ever: then those
+// who wait are told that their outcome is unknown.
+func (s *Store) waitForWorkers() {
+	finished := make(chan struct{})
+	go func() {
+		s.workers.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+		return
+	case <-s.disk.failed:
+	}
+	select {
+	case <-finished:
+	case <-time.After(patience):
+		close(s.given)
+	}
+}
+
+// release closes what Open opened, in the other order. Every step is taken, whatever the others answer.
+func (s *Store) release() error {
+	var errs []error
+	if s.snapshots != nil {
+		errs = append(errs, s.snapshots.close())
+	}
+	if s.db != nil {
+		errs = append(errs, closePebble(s.db, s.disk))
+		if s.disk.failure() == nil {
+			errs = append(errs, writeLast(s.disk.FS, s.config.Dir, s.last()))
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.release())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close the embedded store: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) last() events.Position { return events.Position(s.durable.Load()) }
+
+// reading keeps the database open until done is called.
+func (s *Store) reading(ctx context.Context) (done func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.life.RLock()
+	if s.closed {
+		s.life.RUnlock()
+		return nil, actors.ErrClosed
+	}
+	return s.life.RUnlock, nil
+}
+
+// Stats says how much there is.
+type Stats struct {
+	Events uint64          // stored
+	Last   events.Position // of the newest event; 0 when there is none
+	Bytes  uint64          // on disk, logs and snapshots included
+}
+
+// Stats returns how much there is now.
+func (s *Store) Stats(ctx context.Context) (Stats, error) {
+	done, err := s.reading(ctx)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer done()
+	last := s.last()
+	bytes := s.db.Metrics().DiskSpaceUsage() + s.snapshots.db.Metrics().DiskSpaceUsage()
+	return Stats{Events: uint64(last), Last: last, Bytes: bytes}, nil // positions have no gaps
+}

@@ -1,0 +1,225 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// damaged makes an error of what a read found. What Pebble or a checksum calls damage is actors.ErrCorrupt.
+func damaged(what string, err error) error {
+	if errors.Is(err, errRecord) || pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %s: %w; run life store check to see all that is damaged", actors.ErrCorrupt, what, err)
+	}
+	return fmt.Errorf("read %s: %w", what, err)
+}
+
+// records walks over the records in order of position.
+type records struct{ *pebble.Iterator }
+
+func (s *Store) records() (records, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{recordPrefix}, UpperBound: []byte{recordPrefix + 1}})
+	if err != nil {
+		return records{}, damaged("the records", err)
+	}
+	return records{it}, nil
+}
+
+// record is the one the walk stands on.
+func (r records) record() (record, error) {
+	value, err := r.ValueAndErr()
+	if err != nil {
+		return record{}, damaged(fmt.Sprintf("the record at position %d", r.position()), err)
+	}
+	rec, err := parseRecord(r.Key(), value)
+	if err != nil {
+		return record{}, damaged(fmt.Sprintf("the record at position %d", r.position()), err)
+	}
+	return rec, nil
+}
+
+func (r records) position() events.Position {
+	if key := r.Key(); len(key) == recordKeySize {
+		return events.Position(binary.BigEndian.Uint64(key[1:]))
+	}
+	return 0
+}
+
+// failure is why the walk ended, nil at its end.
+func (r records) failure() error {
+	if err := r.Error(); err != nil {
+		return damaged("the records", err)
+	}
+	return nil
+}
+
+// at goes to the record with this position, which the index says is there.
+func (r records) at(position events.Position, direction actors.Direction) (record, error) {
+	// The neighbour is often it: then no seek is needed.
+	if r.Valid() && (direction == actors.Forward && r.Next() || direction == actors.Backward && r.Prev()) && r.position() == position {
+		return r.record()
+	}
+	var scratch [recordKeySize]byte
+	if r.SeekGE(recordKey(scratch[:0], position)) && r.position() == position {
+		return r.record()
+	}
+	if err := r.failure(); err != nil {
+		return record{}, err
+	}
+	return record{}, damaged(fmt.Sprintf("the record at position %d", position), fmt.Errorf("%w: it is missing", errRecord))
+}
+
+// lastRecord verifies the newest record and returns the position of its last event; 0 when the store is empty.
+func (s *Store) lastRecord() (events.Position, error) {
+	all, err := s.records()
+	if err != nil {
+		return 0, err
+	}
+	if !all.Last() {
+		return 0, errors.Join(all.failure(), all.Close())
+	}
+	rec, err := all.record()
+	if err == nil {
+		err = rec.each(events.Stream(rec.stream), func(*events.Envelope) bool { return true })
+		if err != nil {
+			err = damaged(fmt.Sprintf("the record at position %d", rec.position), err)
+		}
+	}
+	return rec.last(), errors.Join(err, all.Close())
+}
+
+// view walks over the index of one stream, and sees what is not after bound.
+type view struct {
+	stream  events.Stream
+	bound   events.Position
+	index   *pebble.Iterator
+	records records
+	prefix  int // bytes of every key before the revision
+	key     []byte
+	current entry
+}
+
+func (s *Store) streamView(stream events.Stream, bound events.Position) (*view, error) {
+	key := streamPrefix(make([]byte, 0, 2*len(stream)+16), stream)
+	upper := append(key[len(key):], key...)
+	upper[len(upper)-1]++
+	index, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key, UpperBound: upper})
+	if err != nil {
+		return nil, damaged(fmt.Sprintf("the index of %s", stream), err)
+	}
+	return &view{stream: stream, bound: bound, index: index, prefix: len(key), key: upper}, nil
+}
+
+func (v *view) close() error {
+	err := v.index.Close()
+	if v.records.Iterator != nil {
+		err = errors.Join(err, v.records.Close())
+	}
+	if err != nil {
+		return damaged(fmt.Sprintf("the index of %s", v.stream), err)
+	}
+	return nil
+}
+
+// here takes the entry the walk came to; false at the end, and for what must not be seen yet.
+func (v *view) here(valid bool) (bool, error) {
+	if !valid {
+		if err := v.index.Error(); err != nil {
+			return false, damaged(fmt.Sprintf("the index of %s", v.stream), err)
+		}
+		return false, nil
+	}
+	value, err := v.index.ValueAndErr()
+	if err != nil {
+		return false, damaged(fmt.Sprintf("the index of %s", v.stream), err)
+	}
+	if v.current, err = parseIndex(v.prefix, v.index.Key(), value); err != nil {
+		return false, damaged(fmt.Sprintf("the index of %s", v.stream), fmt.Errorf("%w: %w", errRecord, err))
+	}
+	return v.current.position <= v.bound, nil
+}
+
+// last finds the newest batch of the stream.
+func (v *view) last() (entry, bool, error) {
+	for valid := v.index.Last(); ; valid = v.index.Prev() {
+		seen, err := v.here(valid)
+		if err != nil || seen || !valid {
+			return v.current, seen, err
+		}
+	}
+}
+
+// seek goes to the batch that holds the revision or, without one, to the next batch forward.
+func (v *view) seek(revision events.Revision) (bool, error) {
+	seen, err := v.here(v.index.SeekLT(v.at(revision)))
+	if err != nil || seen && v.current.last() >= revision {
+		return seen, err
+	}
+	return v.here(v.index.Next()) // from before the first entry this is the first
+}
+
+// at is the first key after every batch that begins at or before the revision.
+func (v *view) at(revision events.Revision) []byte {
+	v.key = append(v.key[:0], v.key[:v.prefix]...)
+	v.key[v.prefix-1] = 0
+	v.key = binary.BigEndian.AppendUint64(v.key, uint64(min(revision, math.MaxInt64-1))+1)
+	return v.key
+}
+
+// step goes to the neighbouring batch.
+func (v *view) step(direction actors.Direction) (bool, error) {
+	if direction == actors.Backward {
+		return v.here(v.index.Prev())
+	}
+	return v.here(v.index.Next())
+}
+
+// record reads the batch the walk stands on, and checks that it is the one the index means.
+func (v *view) record(s *Store, direction actors.Direction) (rec record, err error) {
+	if v.records.Iterator == nil {
+		if v.records, err = s.records(); err != nil {
+			return record{}, err
+		}
+	}
+	e := v.current
+	if rec, err = v.records.at(e.position, direction); err != nil {
+		return record{}, fmt.Errorf("%s: %w", events.NewRef(v.stream, e.first), err)
+	}
+	if rec.first != e.first || rec.count != e.count || string(rec.stream) != string(v.stream) {
+		return record{}, damaged(fmt.Sprintf("the record of %s at position %d", events.NewRef(v.stream, e.first), e.position),
+			fmt.Errorf("%w: it holds %d events from %s", errRecord, rec.count, events.NewRef(events.Stream(rec.stream), rec.first)))
+	}
+	return rec, nil
+}
+
+// scan hands over a stream's events from a revision on, those that are not on disk yet among them: only the committer may.
+func (s *Store) scan(stream events.Stream, from events.Revision, use func(e *events.Envelope) bool) (err error) {
+	v, err := s.streamView(stream, math.MaxUint64)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.close()) }()
+	seen, err := v.seek(from)
+	for more := true; err == nil && seen && more; seen, err = v.step(actors.Forward) {
+		rec, err := v.record(s, actors.Forward)
+		if err != nil {
+			return err
+		}
+		err = rec.each(stream, func(e *events.Envelope) bool {
+			if e.Revision >= from {
+				more = use(e)
+			}
+			return more
+		})
+		if err != nil {
+			return damaged(fmt.Sprintf("the record of %s", events.NewRef(stream, rec.first)), err)
+		}
+	}
+	return err
+}
