@@ -8,7 +8,7 @@ FUZZTIME  ?= 20s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test race transcripts fuzz lint e2e bench demo generate changelog clean
+.PHONY: help build test race transcripts fuzz format lint e2e bench demo generate changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ transcripts: ## rewrite the decisions' and folds' transcripts; review the diff a
 fuzz: ## each fuzz test for FUZZTIME
 	@for package in $$(go list ./...); do for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 		echo "$$package $$test"; go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) $$package || exit 1; done; done
+
+format: ## gofumpt and grouped imports, in place
+	$(GOLANGCI) fmt
 
 lint: ## golangci-lint, and no code that the binary cannot reach
 	$(GOLANGCI) run
