@@ -1,0 +1,255 @@
+package sagas_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// The words of the transcripts' commands.
+
+// argument is what stands alone on the command's line.
+func argument(d *datadriven.TestData) string {
+	for _, arg := range d.CmdArgs {
+		if len(arg.Vals) == 0 && arg.Key != "error" && arg.Key != "again" && arg.Key != "unpriced" {
+			return arg.Key
+		}
+	}
+	return ""
+}
+
+func values(d *datadriven.TestData, key string) []string {
+	arg, _ := d.Arg(key)
+	return arg.Vals
+}
+
+func text(d *datadriven.TestData, key string) string { return strings.Join(values(d, key), ", ") }
+
+func number(t *testing.T, d *datadriven.TestData, key string) int {
+	t.Helper()
+	if !d.HasArg(key) {
+		return 0
+	}
+	n, err := strconv.Atoi(text(d, key))
+	if err != nil {
+		d.Fatalf(t, "%s: %v", key, err)
+	}
+	return n
+}
+
+func duration(t *testing.T, words string) events.Micros {
+	t.Helper()
+	if words == "" {
+		return 0
+	}
+	length, err := time.ParseDuration(words)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return events.Micros(length.Microseconds())
+}
+
+func (s *script) money(d *datadriven.TestData, key string) events.Money {
+	if !d.HasArg(key) {
+		return 0
+	}
+	digits, negative := strings.CutPrefix(text(d, key), "-")
+	amount, err := events.ParseMoney(digits)
+	if err != nil {
+		d.Fatalf(s.t, "%s: %v", key, err)
+	}
+	if negative {
+		return -amount
+	}
+	return amount
+}
+
+// config is a configuration with three tools: read looks, write changes files, pay cannot be repeated.
+func (s *script) config(d *datadriven.TestData) events.AgentConfig {
+	c := testConfig()
+	if d.HasArg("model") {
+		c.Model = text(d, "model")
+	}
+	c.Limits = events.Limits{
+		Rounds: number(s.t, d, "rounds"), Tokens: int64(number(s.t, d, "tokens")), Money: s.money(d, "money"),
+		Reserve: s.money(d, "reserve"), Time: duration(s.t, text(d, "time")), ToolCalls: number(s.t, d, "tool-calls"),
+		Errors: number(s.t, d, "errors"), ContextTokens: int64(number(s.t, d, "context")), Queue: number(s.t, d, "queue"),
+		ApprovalTime: duration(s.t, text(d, "approval-time")),
+	}
+	c.Policy = events.Policy{
+		Ask: values(d, "ask"), Deny: values(d, "deny"),
+		OnLost: events.OnLost(text(d, "on-lost")), OnLimit: events.OnLimit(text(d, "on-limit")),
+	}
+	return c
+}
+
+func testConfig() events.AgentConfig {
+	return events.AgentConfig{
+		Model: "scripted/tour", Prompt: "You help.", Workspace: "/workspace", Wallet: "purse", Tenant: "home",
+		Tools: []events.ToolGrant{
+			{Name: "read", Risk: events.RiskLow, Repeatable: true},
+			{Name: "write", Risk: events.RiskMedium, Repeatable: true},
+			{Name: "pay", Risk: events.RiskHigh},
+		},
+	}
+}
+
+// reply reads a model's reply: lines that begin with "call" are calls, the others what it says.
+func (s *script) reply(d *datadriven.TestData, request events.RequestID) sagas.Replied {
+	c := sagas.Replied{
+		Meta: sagas.Meta{ID: "~answer", At: s.at}, Request: request, Stop: events.StopReason(text(d, "stop")),
+		Usage: events.Usage{Input: int64(cmp.Or(number(s.t, d, "tokens"), 100))}, Cost: s.money(d, "cost"), Priced: !d.HasArg("unpriced"),
+	}
+	var said []string
+	for line := range strings.Lines(d.Input) {
+		line = strings.TrimSpace(line)
+		call, isCall := strings.CutPrefix(line, "call ")
+		if !isCall {
+			said = append(said, line)
+			continue
+		}
+		tool, arguments, _ := strings.Cut(call, " ")
+		c.Calls = append(c.Calls, events.ModelCall{
+			ID: fmt.Sprintf("call_%d", len(c.Calls)+1), Tool: tool, Arguments: json.RawMessage(arguments),
+		})
+	}
+	c.Text.Inline = strings.Join(said, "\n")
+	switch {
+	case c.Stop != "":
+	case len(c.Calls) > 0:
+		c.Stop = events.StopCalls
+	default:
+		c.Stop = events.StopEnd
+	}
+	return c
+}
+
+// digest is what an approval names: "same" stands for that of the call that waits.
+func (s *script) digest(d *datadriven.TestData) string {
+	if text(d, "digest") != "same" {
+		return text(d, "digest")
+	}
+	for _, c := range s.agent.saga.Turn.Calls {
+		if string(c.ID) == argument(d) {
+			return c.Digest
+		}
+	}
+	return ""
+}
+
+// rules reads one rule a line: name, measure, at_least or at_most, threshold, mode.
+func (s *script) rules(d *datadriven.TestData) []events.Rule {
+	var rules []events.Rule
+	for line := range strings.Lines(d.Input) {
+		words := strings.Fields(line)
+		rule := events.Rule{Name: words[0], Measure: words[1], Mode: events.OperatingMode(words[len(words)-1])}
+		if len(words) == 5 {
+			threshold, err := strconv.ParseFloat(words[3], 64)
+			if err != nil {
+				d.Fatalf(s.t, "%v", err)
+			}
+			if words[2] == "at_least" {
+				rule.AtLeast = &threshold
+			} else {
+				rule.AtMost = &threshold
+			}
+		}
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// vector is that of an agent in good order, but for what the command says.
+func (s *script) vector(d *datadriven.TestData) events.AgentStateVector {
+	v := events.AgentStateVector{Budget: events.Budget{Tokens: 1000, Money: events.Dollar, ToolCalls: 10, Errors: 8}}
+	for key, field := range map[string]*float64{
+		"progress": &v.Progress, "uncertainty": &v.Uncertainty, "side_effect_pressure": &v.SideEffectPressure,
+		"context_pressure": &v.ContextPressure,
+	} {
+		if d.HasArg(key) {
+			share, err := strconv.ParseFloat(text(d, key), 64)
+			if err != nil {
+				d.Fatalf(s.t, "%v", err)
+			}
+			*field = share
+		}
+	}
+	v.ErrorStreak = number(s.t, d, "error_streak")
+	if d.HasArg("errors_left") {
+		v.Budget.Errors = number(s.t, d, "errors_left")
+	}
+	if d.HasArg("tokens_left") {
+		v.Budget.Tokens = int64(number(s.t, d, "tokens_left"))
+	}
+	return v
+}
+
+// state says where the agent stands.
+func (s *script) state() string {
+	a := s.agent.replay(s.t)
+	out := fmt.Sprintf("revision %d, %d turns, mode %s\n", a.Revision, a.Turns, cmp.Or(string(a.Mode), "none yet"))
+	for _, w := range a.Waiting {
+		out += fmt.Sprintf("waiting: %s (%s)\n", w.ID, w.Verb)
+	}
+	if a.Quarantined != "" {
+		out += "quarantined: " + a.Quarantined + "\n"
+	}
+	if a.Turn.ID == "" {
+		return out + "no turn runs\n"
+	}
+	t := a.Turn
+	out += fmt.Sprintf("turn %s, round %d, %d tokens, %s spent of %s held", t.ID, t.Round, t.Usage.Total(), t.Cost, t.Held)
+	if t.Paused != "" {
+		out += ", paused: " + string(t.Paused)
+	}
+	out += "\n"
+	for _, c := range t.Calls {
+		out += fmt.Sprintf("call %s %s: %s\n", c.ID, c.Tool, cmp.Or(string(c.Stage), "new"))
+	}
+	return out
+}
+
+// conversation shows what the model was asked to continue.
+func (s *script) conversation() string {
+	c := s.agent.saga.Conversation
+	out := ""
+	if c.Dropped > 0 {
+		out = fmt.Sprintf("(%d older messages dropped)\n", c.Dropped)
+	}
+	for _, m := range c.Messages {
+		out += string(m.Role) + ": "
+		if m.CallID != "" {
+			out += "(" + m.Tool + " " + m.CallID + ") "
+		}
+		out += strings.ReplaceAll(m.Text.Inline, "\n", " ")
+		for _, call := range m.Calls {
+			out += fmt.Sprintf(" [%s %s %s]", call.ID, call.Tool, call.Arguments)
+		}
+		out += "\n"
+	}
+	return out
+}
+
+func vectorText(v events.AgentStateVector) string {
+	measures := sagas.Measures(v)
+	names := make([]string, 0, len(measures))
+	for name := range measures {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	out := ""
+	for _, name := range names {
+		out += fmt.Sprintf("%s %.4g\n", name, measures[name])
+	}
+	return out
+}

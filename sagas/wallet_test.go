@@ -1,0 +1,129 @@
+package sagas_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// TestWalletAnyOrder gives a wallet commands in any order. No money appears or disappears, and a request has one answer for ever.
+func TestWalletAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(sagas.NewWallet)
+		books := books{answers: map[events.RequestID]string{}}
+		steps := rapid.IntRange(1, 80).Draw(t, "steps")
+		snapAt := rapid.IntRange(0, steps).Draw(t, "snapshot at")
+		for step := range steps {
+			if step == snapAt {
+				h.snap(t)
+			}
+			command := anyWalletCommand(t)
+			decided, err := h.decide(t, command)
+			var duplicate *sagas.Duplicate
+			switch {
+			case err == nil:
+				books.enter(t, decided)
+			case errors.As(err, &duplicate) && duplicate.Event != nil:
+				books.compare(t, duplicate.Event)
+			}
+			books.check(t, h.saga)
+		}
+		h.replay(t)
+	})
+}
+
+func anyWalletCommand(t *rapid.T) sagas.Command {
+	meta := sagas.Meta{ID: events.CommandID(fmt.Sprintf("c%d", rapid.IntRange(0, 20).Draw(t, "command"))), At: start}
+	request := events.RequestID(fmt.Sprintf("agent-a@%d", rapid.IntRange(0, 30).Draw(t, "request")))
+	turn := events.NewTurnID("a", rapid.IntRange(1, 5).Draw(t, "turn"))
+	amount := events.Money(rapid.SampledFrom([]int64{0, 1, 500, 1000, -1, 1 << 62, 1<<63 - 1}).Draw(t, "amount"))
+	return rapid.SampledFrom([]sagas.Command{
+		sagas.OpenWallet{Meta: meta, Wallet: "purse", Credit: amount},
+		sagas.Credit{Meta: meta, Amount: amount},
+		sagas.Reserve{Meta: meta, Request: request, Turn: turn, Amount: amount},
+		sagas.Reserve{Meta: meta, Request: request, Turn: turn, Amount: amount % 2000},
+		sagas.Settle{Meta: meta, Request: request, Turn: turn, Spent: amount % 2000},
+		sagas.Woke{Meta: meta},
+	}).Draw(t, "command")
+}
+
+// books keeps a wallet's accounts a second time, in the plainest way.
+type books struct {
+	credits, spent events.Money
+	answers        map[events.RequestID]string
+}
+
+func (b *books) enter(t failer, decided []events.Event) {
+	t.Helper()
+	for _, event := range decided {
+		switch e := event.(type) {
+		case events.WalletOpened:
+			b.credits += e.Credit
+		case events.WalletCredited:
+			b.credits += e.Amount
+		case events.FundsReserved:
+			b.answers[e.Request] = encodeAll(t, decided)
+		case events.FundsRefused:
+			b.answers[e.Request] = encodeAll(t, decided)
+		case events.FundsSettled:
+			b.spent += e.Spent
+			b.answers[e.Request] = encodeAll(t, decided)
+		}
+	}
+}
+
+func (b *books) compare(t failer, again events.Event) {
+	t.Helper()
+	text := encodeAll(t, []events.Event{again})
+	for _, known := range b.answers {
+		if known == text {
+			return
+		}
+	}
+	t.Fatalf("the second answer to a request was never the first: %s", text)
+}
+
+func (b *books) check(t failer, w sagas.Wallet) {
+	t.Helper()
+	held := events.Money(0)
+	for _, hold := range w.Holds {
+		held += hold.Amount
+	}
+	if w.Balance != b.credits-b.spent {
+		t.Fatalf("balance %s, want %s credited less %s spent", w.Balance, b.credits, b.spent)
+	}
+	if w.Held != held || held < 0 {
+		t.Fatalf("held %s, want the sum of what is set aside for turns, %s", w.Held, held)
+	}
+}
+
+// TestWalletForgets is about the window of answers that a wallet remembers: it is bounded, and what is new in it is kept.
+func TestWalletForgets(t *testing.T) {
+	w := sagas.NewWallet()
+	apply := func(event events.Event) {
+		w = w.Apply(sagas.Fact{Event: event, Revision: w.Revision + 1, Time: start, Command: "~host"})
+	}
+	apply(events.WalletOpened{Wallet: "purse", Credit: 1 << 40})
+	const turns = 40_000
+	for i := range turns {
+		turn := events.NewTurnID("a", i+1)
+		apply(events.FundsReserved{Request: events.RequestID(turn + "@r"), Turn: turn, Amount: 2})
+		apply(events.FundsSettled{Request: events.RequestID(turn + "@s"), Turn: turn, Spent: 1, Released: 1})
+	}
+	if len(w.Answers) > 3*8192 || len(w.Closed) > 3*8192 || len(w.Order) != len(w.Answers) || len(w.Closings) != len(w.Closed) {
+		t.Errorf("after %d turns %d answers and %d closed turns are remembered", turns, len(w.Answers), len(w.Closed))
+	}
+	_, err := w.Decide(sagas.Settle{Request: events.RequestID(events.NewTurnID("a", turns) + "@s"), Turn: events.NewTurnID("a", turns), Spent: 1})
+	var duplicate *sagas.Duplicate
+	if !errors.As(err, &duplicate) || duplicate.Event == nil {
+		t.Errorf("the latest settlement sent again gives %v, want its first answer", err)
+	}
+	if w.Balance != 1<<40-turns || w.Held != 0 || len(w.Holds) != 0 {
+		t.Errorf("balance %s, held %s for %d turns", w.Balance, w.Held, len(w.Holds))
+	}
+}
