@@ -42,22 +42,24 @@ func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) 
 // describe is an entry's line: a directory ends in a slash, a file has its size, a link its target.
 func (w *workspace) describe(dir string, entry fs.DirEntry) string {
 	name := oneLine(entry.Name())
-	info, err := entry.Info()
+	at := dir + "/" + entry.Name()
 	switch {
 	case entry.IsDir():
 		return name + "/"
-	case err != nil:
-		return name
 	case entry.Type().IsRegular():
+		info, err := w.root.Lstat(at)
+		if err != nil {
+			return name + " (gone)"
+		}
 		return fmt.Sprintf("%s (%d bytes)", name, info.Size())
 	case entry.Type()&fs.ModeSymlink != 0:
-		to, err := w.root.Readlink(dir + "/" + entry.Name())
+		to, err := w.root.Readlink(at)
 		if err != nil {
-			return name + " (a link)"
+			return name + " (gone)"
 		}
 		return name + " -> " + oneLine(to)
 	}
-	return fmt.Sprintf("%s (%s)", name, entry.Type())
+	return fmt.Sprintf("%s (%s)", name, special(entry.Type()))
 }
 
 // listing is lines that a model gets to see, within bounds.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -97,25 +98,33 @@ func (w *workspace) readDir(name string) ([]fs.DirEntry, error) {
 		return nil, err
 	}
 	entries, err := dir.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, errors.Join(err, dir.Close())
 }
 
 // regular is an error unless info is about a regular file.
 func regular(name string, info fs.FileInfo) error {
-	mode := info.Mode()
-	switch {
+	switch mode := info.Mode(); {
 	case mode.IsRegular():
 		return nil
 	case mode.IsDir():
 		return fmt.Errorf("%s: it is a directory; list_dir lists it", name)
-	case mode&fs.ModeNamedPipe != 0:
-		return fmt.Errorf("%s: it is a named pipe, not a file", name)
-	case mode&fs.ModeSocket != 0:
-		return fmt.Errorf("%s: it is a socket, not a file", name)
-	case mode&fs.ModeDevice != 0:
-		return fmt.Errorf("%s: it is a device, not a file", name)
+	default:
+		return fmt.Errorf("%s: it is a %s, not a file", name, special(mode))
 	}
-	return fmt.Errorf("%s: it is not a regular file", name)
+}
+
+// special names what is neither a file nor a directory nor a link.
+func special(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
 }
 
 // target follows symbolic links from name to the file that a write must replace. The information is nil if there is none yet.
