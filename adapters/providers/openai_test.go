@@ -177,7 +177,7 @@ func TestOpenAISortsFailures(t *testing.T) {
 		"a call without a name":    {wire{pieces: []string{callEvent(`{"index":0,"function":{"arguments":"{}"}}`), finishEvent("tool_calls")}}, events.ErrorInvalid, "names no tool"},
 		"too many calls":           {wire{pieces: []string{strings.Repeat(callEvent(`{"function":{"name":"a"}}`), 65)}, end: hang}, events.ErrorInvalid, "more than 64 calls"},
 		"one endless line":         {wire{pieces: []string{"data: " + strings.Repeat("x", maxReply+100)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
-		"a small bomb":             {wire{gzip: true, pieces: []string{strings.Repeat(": zip\n", maxReply/6+1)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"a small bomb":             {wire{gzip: true, pieces: []string{strings.Repeat(": "+strings.Repeat("z", 1000)+"\n", maxReply/1000)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
 		"no stream":                {refuse(200, `{"choices":[]}`), events.ErrorInvalid, "instead of an event stream"},
 		"a web page":               {wire{header: map[string]string{"Content-Type": "text/html"}, pieces: []string{"<html>"}}, events.ErrorInvalid, "text/html"},
 		"an error with status 200": {refuse(200, `{"error":"rate limit reached"}`), events.ErrorRateLimited, "rate limit reached"},

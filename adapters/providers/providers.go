@@ -49,7 +49,6 @@
 package providers
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -61,7 +60,7 @@ import (
 type Config struct {
 	OpenAI   OpenAIConfig
 	Scripted ScriptedConfig
-	Tape     TapeConfig // Mode empty: no tape. Dir gets one directory per provider; Model and Secrets are filled in here.
+	Tape     TapeConfig // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
 }
 
 // Set holds every provider, ready or not.
@@ -74,20 +73,20 @@ type provider struct {
 	err     error
 	warning string
 	detail  string // what is in effect, for Doctor
+	remote  bool   // its answers are worth a tape: asking again costs money and may answer otherwise
 }
 
 // open makes the list of providers. It is the only one.
 func open(config Config) []provider {
 	return []provider{
-		openProvider("scripted", scriptedDetail(config.Scripted), "")(Scripted(config.Scripted)),
-		openProvider("openai", openAIDetail(config.OpenAI), config.OpenAI.keyFileWarning())(OpenAI(config.OpenAI)),
+		provider{name: "scripted", detail: scriptedDetail(config.Scripted)}.with(Scripted(config.Scripted)),
+		provider{name: "openai", remote: true, detail: openAIDetail(config.OpenAI), warning: config.OpenAI.keyFileWarning()}.with(OpenAI(config.OpenAI)),
 	}
 }
 
-func openProvider(name, detail, warning string) func(actors.Model, error) provider {
-	return func(model actors.Model, err error) provider {
-		return provider{name: name, model: model, err: err, warning: warning, detail: detail}
-	}
+func (p provider) with(model actors.Model, err error) provider {
+	p.model, p.err = model, err
+	return p
 }
 
 func scriptedDetail(config ScriptedConfig) string {
@@ -112,8 +111,8 @@ func New(config Config) (*Set, error) {
 	if config.Tape.Mode == "" {
 		return set, nil
 	}
-	if config.Tape.Dir == "" {
-		return nil, errors.New("open tape: no directory is named")
+	if config.Tape.Dir == "" || config.Tape.Mode != TapeRecord && config.Tape.Mode != TapePlay {
+		return nil, fmt.Errorf("open tape: mode %q in directory %q: want record or play, and a directory", config.Tape.Mode, config.Tape.Dir)
 	}
 	key, err := config.OpenAI.key()
 	if err != nil && config.Tape.Mode == TapeRecord {
@@ -121,11 +120,12 @@ func New(config Config) (*Set, error) {
 	}
 	for i := range set.providers {
 		p := &set.providers[i]
-		if p.err != nil && config.Tape.Mode == TapeRecord {
+		if !p.remote || p.err != nil && config.Tape.Mode == TapeRecord {
 			continue // nothing to record
 		}
-		p.model, p.err = Tape(TapeConfig{Dir: filepath.Join(config.Tape.Dir, p.name), Mode: config.Tape.Mode, Model: p.model, Secrets: []string{key}})
-		p.detail = fmt.Sprintf("tape (%s) in %s", config.Tape.Mode, filepath.Join(config.Tape.Dir, p.name))
+		dir := filepath.Join(config.Tape.Dir, p.name)
+		p.model, p.err = Tape(TapeConfig{Dir: dir, Mode: config.Tape.Mode, Model: p.model, Secrets: []string{key}})
+		p.detail = fmt.Sprintf("tape (%s) in %s", config.Tape.Mode, dir)
 	}
 	return set, nil
 }
@@ -168,7 +168,7 @@ func (s *Set) Doctor() []Check {
 		case p.err != nil:
 			checks[i].Problem, checks[i].Remedy = p.err.Error(), remedy(p.name)
 		case p.warning != "":
-			checks[i].Problem, checks[i].Remedy = p.warning, "make it readable by you alone: chmod 600 FILE"
+			checks[i].Problem, checks[i].Remedy = p.warning, "make it readable by you alone: chmod 600 that file"
 		}
 	}
 	return checks

@@ -1,0 +1,108 @@
+package providers
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/life/actors"
+)
+
+func TestSetLooksUpModels(t *testing.T) {
+	set, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, name, err := set.Lookup("scripted/echo")
+	if err != nil || name != "echo" {
+		t.Fatalf("scripted/echo is %q, %v", name, err)
+	}
+	if answer, err := ask(t, model, name, user("hi")); err != nil || answer.Text != "hi" {
+		t.Errorf("got %+v, %v", answer, err)
+	}
+	for name, says := range map[string]string{
+		"echo":          "is not provider/model, such as scripted/tour",
+		"/echo":         "is not provider/model",
+		"scripted/":     "is not provider/model",
+		"other/a/b":     `there is no provider "other", only scripted and openai`,
+		"openai/gpt-4o": "there is no key: set OPENAI_API_KEY",
+	} {
+		if _, _, err := set.Lookup(name); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s gives %v, want the name and %q", name, err, says)
+		}
+	}
+	local, err := New(Config{OpenAI: OpenAIConfig{BaseURL: "http://127.0.0.1:11434/v1/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, name, err := local.Lookup("openai/org/model:7b"); err != nil || name != "org/model:7b" {
+		t.Errorf("a model of an endpoint without key: %q, %v", name, err)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	dir := t.TempDir()
+	key := write(t, dir, "key", "secret-key")
+	healthy, err := New(Config{OpenAI: OpenAIConfig{KeyFile: key}, Scripted: ScriptedConfig{Dir: dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range healthy.Doctor() {
+		if !check.Ready || check.Problem != "" || check.Remedy != "" || check.Detail == "" {
+			t.Errorf("%+v", check)
+		}
+	}
+	ill, err := New(Config{OpenAI: OpenAIConfig{BaseURL: "http://me:secret@host"}, Scripted: ScriptedConfig{Dir: filepath.Join(dir, "none")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range ill.Doctor() {
+		if check.Ready || check.Problem == "" || check.Remedy == "" || strings.Contains(check.Problem+check.Remedy+check.Detail, "secret") {
+			t.Errorf("%+v", check)
+		}
+	}
+}
+
+func TestSetWithATape(t *testing.T) {
+	endpoint := fakeOpenAI(t, func(*http.Request, map[string]any) wire {
+		return wire{pieces: []string{textEvent("the key is " + testKey), finishEvent("stop"), done}}
+	})
+	dir := filepath.Join(t.TempDir(), "tapes")
+	once := func(config Config) string {
+		set, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		model, name, err := set.Lookup("openai/fake-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcome(t, model, actors.Question{Model: name})
+	}
+	if got := once(Config{OpenAI: endpoint, Tape: TapeConfig{Dir: dir, Mode: TapeRecord}}); got != "the key is "+testKey {
+		t.Errorf("recording: %q", got)
+	}
+	if got := once(Config{Tape: TapeConfig{Dir: dir, Mode: TapePlay}}); got != "the key is [redacted]" {
+		t.Errorf("playing without a key: %q", got)
+	}
+	if _, err := New(Config{Tape: TapeConfig{Mode: TapePlay}}); err == nil {
+		t.Error("a tape without a directory was opened")
+	}
+	if _, err := New(Config{Tape: TapeConfig{Dir: dir, Mode: TapeRecord}, OpenAI: OpenAIConfig{KeyFile: dir}}); err == nil {
+		t.Error("a tape records though the key is unreadable")
+	}
+	if _, err := New(Config{Tape: TapeConfig{Dir: dir, Mode: "rewind"}}); err == nil || !strings.Contains(err.Error(), "record or play") {
+		t.Errorf("a tape of an unknown mode gives %v", err)
+	}
+	unrecorded, err := New(Config{Tape: TapeConfig{Dir: filepath.Join(dir, "none"), Mode: TapePlay}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := unrecorded.Lookup("openai/fake-1"); err == nil || !strings.Contains(err.Error(), "open tape") {
+		t.Errorf("a tape that was never recorded gives %v", err)
+	}
+	if _, _, err := unrecorded.Lookup("scripted/echo"); err != nil {
+		t.Errorf("scripts need no tape: %v", err)
+	}
+}
