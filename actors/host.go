@@ -46,6 +46,10 @@ type Config struct {
 	ModelCalls    int           // at the same time; default 256
 	ToolCalls     int           // at the same time; default 64
 	OpeningCredit events.Money  // with which the wallet "main" opens when it is first needed
+
+	// Resting leaves agents with work outstanding alone until a command comes for them. Without it a new host goes on with
+	// all of it, so a host that is opened to look must rest: looking has no effects.
+	Resting bool
 }
 
 // Models finds the model that a name such as scripted/tour means.
@@ -89,7 +93,7 @@ type Host struct {
 	closing                                       atomic.Bool
 }
 
-// New starts a host. Agents that had work outstanding go on with it.
+// New starts a host. Agents that had work outstanding go on with it, unless the host is resting.
 func New(ctx context.Context, config Config) (*Host, error) {
 	h, err := configure(config)
 	if err != nil {
@@ -104,6 +108,9 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		return nil, err
 	}
 	h.tasks.Go(h.roster.follow)
+	if config.Resting {
+		return h, nil
+	}
 	if err := h.recover(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
