@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"example.com/life/events"
 )
@@ -18,7 +17,7 @@ func Canonical(raw json.RawMessage) (json.RawMessage, error) {
 	if err := decoder.Decode(&object); err != nil {
 		return nil, fmt.Errorf("arguments are not a JSON object: %w", err)
 	}
-	if _, err := decoder.Token(); err != io.EOF {
+	if len(bytes.TrimSpace(raw[decoder.InputOffset():])) > 0 {
 		return nil, fmt.Errorf("arguments have more after the JSON object")
 	}
 	if object == nil {
