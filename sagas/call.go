@@ -218,8 +218,8 @@ func canonicalCalls(round int, calls []events.ModelCall) []events.ModelCall {
 	canonical := make([]events.ModelCall, len(calls))
 	for i, call := range calls {
 		id := valid(call.ID)
-		if id == "" || slices.ContainsFunc(canonical[:i], func(c events.ModelCall) bool { return c.ID == id }) {
-			id = "call_" + strconv.Itoa(round) + "_" + strconv.Itoa(i+1)
+		for id == "" || slices.ContainsFunc(canonical[:i], func(c events.ModelCall) bool { return c.ID == id }) {
+			id += "call_" + strconv.Itoa(round) + "_" + strconv.Itoa(i+1)
 		}
 		canonical[i] = events.ModelCall{ID: id, Tool: valid(call.Tool), Arguments: canonicalArguments(call.Arguments)}
 	}
