@@ -51,7 +51,7 @@ func escape(b []byte) int {
 			if b[i] >= 0x40 && b[i] <= 0x7e {
 				return i + 1
 			}
-			if b[i] < 0x20 {
+			if b[i] < 0x20 || b[i] > 0x7e {
 				return i // it was broken off
 			}
 		}

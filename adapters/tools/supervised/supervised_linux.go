@@ -48,14 +48,14 @@ type Exit struct {
 	Left   int            // processes that could not be killed; anything but 0 is an alarm
 }
 
-// Grace is the time between asking processes to terminate and killing them.
-const Grace = 500 * time.Millisecond
+// grace is the time between asking processes to terminate and killing them.
+const grace = 500 * time.Millisecond
 
 // Bounds on things that do not happen: processes that a SIGKILL does not end, output that is held open from outside.
 const (
-	killFor   = 5 * time.Second
+	killFor   = 15 * time.Second
 	drainFor  = time.Second
-	waitDelay = Grace + killFor + drainFor
+	waitDelay = grace + killFor + drainFor
 )
 
 // Run runs the command and returns when nothing of it is left. When ctx ends first, the error is the context's.

@@ -39,7 +39,7 @@ func bash(script string, output io.Writer) supervised.Command {
 }
 
 // run runs a script in which SLEEP sleeps for long, and fails if a process of it is left.
-func run(t *testing.T, ctx context.Context, script string) (supervised.Exit, string, error) {
+func run(ctx context.Context, t *testing.T, script string) (supervised.Exit, string, error) {
 	t.Helper()
 	mark := sleepMark(t)
 	var output bytes.Buffer
@@ -79,18 +79,18 @@ func TestExitIsToldAsItWas(t *testing.T) {
 		"kill -SEGV $$": {Code: -1, Signal: syscall.SIGSEGV},
 		"no-such-one":   {Code: 127},
 	} {
-		if exit, _, err := run(t, t.Context(), script); err != nil || exit != want {
+		if exit, _, err := run(t.Context(), t, script); err != nil || exit != want {
 			t.Errorf("%s: %+v, %v; want %+v", script, exit, err, want)
 		}
 	}
 }
 
 func TestOutputIsMergedAndWhole(t *testing.T) {
-	_, output, err := run(t, t.Context(), "echo one; echo two >&2; echo three; cat")
+	_, output, err := run(t.Context(), t, "echo one; echo two >&2; echo three; cat")
 	if err != nil || output != "one\ntwo\nthree\n" {
 		t.Errorf("output %q, %v", output, err)
 	}
-	_, output, err = run(t, t.Context(), "yes 0123456789abcde | head -c 10000000")
+	_, output, err = run(t.Context(), t, "yes 0123456789abcde | head -c 10000000")
 	if err != nil || len(output) != 10_000_000 {
 		t.Errorf("%d bytes of 10 MB, %v", len(output), err)
 	}
@@ -106,7 +106,7 @@ func TestNothingIsInherited(t *testing.T) {
 	if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, leak.Fd(), syscall.F_SETFD, 0); errno != 0 {
 		t.Fatal(errno)
 	}
-	_, output, err := run(t, t.Context(), "env | grep -c TOKEN; ls -l /proc/$$/fd | wc -l; wc -c < /proc/self/fd/0")
+	_, output, err := run(t.Context(), t, "env | grep -c TOKEN; ls -l /proc/$$/fd | wc -l; wc -c < /proc/self/fd/0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestNothingIsLeftByACommandThatEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			begun := time.Now()
-			exit, output, err := run(t, t.Context(), script+"\nexit 5")
+			exit, output, err := run(t.Context(), t, script+"\nexit 5")
 			if err != nil || exit.Code != 5 || exit.Left != 0 || !strings.Contains(output, "ready") {
 				t.Errorf("%+v, %q, %v", exit, output, err)
 			}
@@ -151,7 +151,7 @@ func TestNothingIsLeftWhenTheContextEnds(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 			defer cancel()
-			exit, _, err := run(t, ctx, script+"\nSLEEP")
+			exit, _, err := run(ctx, t, script+"\nSLEEP")
 			if !errors.Is(err, context.DeadlineExceeded) || exit.Left != 0 {
 				t.Errorf("%+v, %v; want the deadline", exit, err)
 			}
@@ -170,9 +170,9 @@ func TestForkStormsEnd(t *testing.T) {
 		"doubling": "f() { f & f & SLEEP; }; ulimit -u 3000; f 2>/dev/null",
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 80*time.Millisecond)
 			defer cancel()
-			exit, _, err := run(t, ctx, script)
+			exit, _, err := run(ctx, t, script)
 			if !errors.Is(err, context.DeadlineExceeded) || exit.Left != 0 {
 				t.Errorf("%+v, %v", exit, err)
 			}
@@ -205,7 +205,7 @@ func TestCommandsAtTheSameTimeLeaveEachOtherAlone(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			exit, output, err := run(t, t.Context(), fmt.Sprintf("(setsid SLEEP &); sleep 0.%d; echo done", i))
+			exit, output, err := run(t.Context(), t, fmt.Sprintf("(setsid SLEEP &); sleep 0.%d; echo done", i))
 			if err != nil || exit.Code != 0 || output != "done\n" {
 				t.Errorf("command %d: %+v, %q, %v", i, exit, output, err)
 			}

@@ -70,7 +70,7 @@ func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
 	case exit = <-ended:
 	case <-cut:
 	}
-	exit.Left = clear(empty)
+	exit.Left = endAll(empty)
 	select {
 	case late := <-ended:
 		exit.Code, exit.Signal = late.Code, late.Signal
@@ -115,8 +115,8 @@ func reap(child int, ended chan<- Exit) {
 	}
 }
 
-// clear ends everything below this process and returns how much of it could not be ended.
-func clear(empty <-chan struct{}) (left int) {
+// endAll ends everything below this process and returns how much of it could not be ended.
+func endAll(empty <-chan struct{}) (left int) {
 	select {
 	case <-empty: // the common case: the command left nothing behind
 		return 0
@@ -131,9 +131,9 @@ func clear(empty <-chan struct{}) (left int) {
 			return 0
 		case <-time.After(pause):
 		}
-		if since := time.Since(asked); since > Grace+killFor {
+		if since := time.Since(asked); since > grace+killFor {
 			return signalTree(syscall.SIGKILL)
-		} else if since > Grace {
+		} else if since > grace {
 			signalTree(syscall.SIGKILL)
 		}
 		pause = min(2*pause, 20*time.Millisecond)
