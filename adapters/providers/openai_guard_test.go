@@ -1,0 +1,119 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+)
+
+// steps is a body whose pieces come after some time.
+type steps struct {
+	pieces []string
+	wait   time.Duration
+	ended  <-chan struct{} // of the request
+}
+
+func (s *steps) Read(into []byte) (int, error) {
+	wait := s.wait
+	if len(s.pieces) == 0 {
+		wait = 1000 * time.Hour
+	}
+	select {
+	case <-time.After(wait):
+	case <-s.ended:
+		return 0, context.Canceled
+	}
+	if len(s.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(into, s.pieces[0])
+	s.pieces = s.pieces[1:]
+	return n, nil
+}
+
+func (s *steps) Close() error { return nil }
+
+type stepsTransport struct{ steps *steps }
+
+func (s stepsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.steps.ended = r.Context().Done()
+	return canned{status: 200, body: s.steps}.RoundTrip(r)
+}
+
+func TestOpenAIWatchesForSilence(t *testing.T) {
+	const idle = time.Minute
+	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.Answer, time.Duration, error) {
+		t.Helper()
+		model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Idle: idle,
+			Client: &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}}})
+		started := time.Now()
+		answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+		return answer, time.Since(started), err
+	}
+	t.Run("slow is not silent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			answer, took, err := ask(t, idle-time.Second, ": thinking\n\n", ": thinking\n\n", textEvent("hi"), finishEvent("stop"), done)
+			if err != nil || answer.Text != "hi" || took < 4*idle {
+				t.Errorf("got %+v, %v after %s", answer, err, took)
+			}
+		})
+	})
+	t.Run("silent within the reply", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, took, err := ask(t, time.Second, textEvent("hi"))
+			var failure *actors.ModelError
+			if !errors.As(err, &failure) || failure.Class != events.ErrorTimeout || took > idle+2*time.Second {
+				t.Errorf("got %v after %s, want a timeout after %s of silence", err, took, idle)
+			}
+		})
+	})
+	t.Run("silent after the reply", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			answer, _, err := ask(t, time.Second, textEvent("hi"), finishEvent("stop"))
+			if err != nil || answer.Text != "hi" {
+				t.Errorf("got %+v, %v: a finished reply is complete", answer, err)
+			}
+		})
+	})
+}
+
+// TestOpenAINeverShowsTheKey lets the endpoint echo everything it was sent in every place an error could come from.
+func TestOpenAINeverShowsTheKey(t *testing.T) {
+	echo := func(status int, frame func(string) string) func(*http.Request, map[string]any) wire {
+		return func(r *http.Request, _ map[string]any) wire {
+			said := strings.Repeat("x", maxDetail-20) + fmt.Sprint(r.Header) // cut in the middle of the key if it were cut first
+			return wire{status: status, header: map[string]string{"Content-Type": "text/event-stream"}, pieces: []string{frame(said)}}
+		}
+	}
+	same := func(s string) string { return s }
+	asError := func(s string) string { return `{"error":{"message":` + quote(s) + `}}` }
+	asRaw := func(s string) string { return `{"error":{"message":` + quote(s) + ` oops` } // shown as sent, escapes and all
+	asEvent := func(s string) string { return event(asError(s)) }
+	for name, answer := range map[string]func(*http.Request, map[string]any) wire{
+		"401": echo(401, asError), "400 raw": echo(400, asRaw), "500": echo(500, same), "within": echo(200, asEvent),
+		"bad event": echo(200, func(s string) string { return event(`{` + s) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newOpenAI(t, fakeOpenAI(t, answer)).Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			shown := fmt.Sprintf("%v %+v %#v", err, err, err)
+			for _, part := range []string{testKey, testKey[:12], insideJSON(testKey), "0123456789"} {
+				if strings.Contains(shown, part) {
+					t.Errorf("the error shows %q of the key: %s", part, shown)
+				}
+			}
+		})
+	}
+}
