@@ -12,7 +12,8 @@
 // supervisor asks all that is left to terminate, kills what remains after the grace, and exits when it has no child any more.
 //
 // What it does not promise: a command that runs as the same user and means harm can kill its supervisor first. Keeping it
-// from that takes a boundary, such as a PID namespace, and that is a sandbox's work.
+// from that takes a boundary, such as a PID namespace, and that is a sandbox's work. So is a bound on the number of processes: a
+// storm of forks is ended like everything else, but until then it takes what the machine has.
 //
 // The supervisor begins while this package is initialised. That is the one way in which every binary that can start a
 // supervisor, tests included, can also be one, so that a start can never run the host's main again. It is early, too: Go initialises

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -49,6 +51,7 @@ func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
 	if err := closeOnExec(); err != nil {
 		return Exit{}, err
 	}
+	makeThreads()
 	child, err := start(path, argv)
 	if err != nil {
 		return Exit{}, err
@@ -77,6 +80,25 @@ func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
 	default:
 	}
 	return exit, nil
+}
+
+// makeThreads lets the runtime create all the threads that supervising takes, and more, which it keeps for later. A command may use
+// up the process ids of the machine; then no thread can be created, and a runtime that needs one dies, just when its work begins.
+func makeThreads() {
+	const enough = 8 // one each for the main goroutine, reap, the lifeline and signals; the others are spare
+	var made sync.WaitGroup
+	release := make(chan struct{})
+	for range enough {
+		made.Add(1)
+		go func() { // it ends with the process at the latest
+			runtime.LockOSThread() // so that each has a thread of its own, all at the same time
+			defer runtime.UnlockOSThread()
+			made.Done()
+			<-release
+		}()
+	}
+	made.Wait()
+	close(release)
 }
 
 // start begins the command in a session of its own, so that it cannot signal its supervisor by way of a process group. If
