@@ -30,8 +30,10 @@ func (s *Store) journalOptions() *pebble.Options {
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
-	for i := range options.TargetFileSizes {
+	for i := range options.Levels {
 		options.TargetFileSizes[i] = 32 << 20
+		options.Levels[i].BlockSize = 32 << 10
+		options.Levels[i].IndexBlockSize = 256 << 10
 	}
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return options

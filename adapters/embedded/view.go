@@ -61,8 +61,7 @@ func (r records) failure() error {
 
 // at goes to the record with this position, which the index says is there.
 func (r records) at(position events.Position, direction actors.Direction) (record, error) {
-	// The neighbour is often it: then no seek is needed.
-	if r.Valid() && (direction == actors.Forward && r.Next() || direction == actors.Backward && r.Prev()) && r.position() == position {
+	if r.Valid() && r.near(position, direction) {
 		return r.record()
 	}
 	var scratch [recordKeySize]byte
@@ -73,6 +72,19 @@ func (r records) at(position events.Position, direction actors.Direction) (recor
 		return record{}, err
 	}
 	return record{}, damaged(fmt.Sprintf("the record at position %d", position), fmt.Errorf("%w: it is missing", errRecord))
+}
+
+// near walks to the record with this position if it is so close that a seek would cost more.
+func (r records) near(position events.Position, direction actors.Direction) bool {
+	const steps = 24
+	if direction == actors.Backward {
+		for here := r.position(); here > position && here-position <= steps && r.Prev(); here = r.position() {
+		}
+	} else {
+		for here := r.position(); here < position && position-here <= steps && r.Next(); here = r.position() {
+		}
+	}
+	return r.Valid() && r.position() == position
 }
 
 // lastRecord verifies the newest record and returns the position of its last event; 0 when the store is empty.

@@ -1,0 +1,141 @@
+package embedded
+
+import (
+	"bytes"
+	"encoding/binary"
+	"reflect"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"example.com/life/events"
+)
+
+// FuzzParseRecord hands the decoder bytes under a matching checksum: whatever they are, it neither panics nor believes counts
+// that the bytes cannot hold.
+func FuzzParseRecord(f *testing.F) {
+	batch := []events.Envelope{{ID: uuid.New(), Kind: "a.b", Version: 1, Data: []byte(`{}`)}, {ID: uuid.New(), Kind: "a.c", Version: 2, Time: -5}}
+	whole := appendBody(nil, "agent-a", batch)
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(nil, 1<<62), 1<<62), 1<<63))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		key := recordKey(nil, 7)
+		value := make([]byte, recordSize(3, len(body)))
+		putRecord(value, key, 3, body)
+		rec, err := parseRecord(key, value)
+		if err != nil {
+			return
+		}
+		n := 0
+		err = rec.each(events.Stream(rec.stream), func(*events.Envelope) bool { n++; return true })
+		if n > rec.count || err == nil && n != rec.count {
+			t.Fatalf("%d events of %d, %v", n, rec.count, err)
+		}
+		// One flipped bit, or another key, is noticed.
+		value[len(value)/2] ^= 1
+		if _, err := parseRecord(key, value); err == nil {
+			t.Fatal("a flipped bit was not noticed")
+		}
+		value[len(value)/2] ^= 1
+		if _, err := parseRecord(recordKey(nil, 8), value); err == nil {
+			t.Fatal("a record at another's position was not noticed")
+		}
+	})
+}
+
+// FuzzParseRaw hands the decoders any bytes at all.
+func FuzzParseRaw(f *testing.F) {
+	f.Add([]byte("a\x00\x00\x00\x00\x00\x00\x00\x01"), []byte{1, 0, 0, 0, 0, 0})
+	f.Add([]byte("a"), []byte{1})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if rec, err := parseRecord(key, value); err == nil {
+			_ = rec.each("s", func(*events.Envelope) bool { return true })
+		}
+		if rec, err := parseParts(1, value); err == nil {
+			_ = rec.each("s", func(*events.Envelope) bool { return true })
+		}
+		if e, err := parseIndex(max(0, len(key)-8), key, value); err == nil && (e.count < 1 || e.first < 0) {
+			t.Fatalf("the index entry is %+v", e)
+		}
+		if snapshot, whole := parseSnapshot(key, value); whole && len(snapshot.State) != len(value)-snapshotHead {
+			t.Fatalf("a snapshot of %d bytes out of %d", len(snapshot.State), len(value))
+		}
+	})
+}
+
+// FuzzRecord stores two events and gets them back as they were.
+func FuzzRecord(f *testing.F) {
+	f.Add("agent-a", "a.b", "me", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "c", "agent-a@7", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", int64(5), 1, []byte(`{}`))
+	f.Add("s", "", "", "", "", "s@", "", int64(-1<<63), -1, []byte(nil))
+	f.Add("s@1", "k", "x", "c", "c", "s@1@00", "00-", int64(1<<63-1), 1<<40, []byte("x"))
+	f.Fuzz(func(t *testing.T, stream, kind, actor, command, correlation, causation, traceparent string, time int64, version int, data []byte) {
+		one := events.Envelope{
+			ID: uuid.New(), Stream: events.Stream(stream), Revision: 9, Position: 100, Kind: events.Kind(kind), Version: version, Time: events.Micros(time),
+			Actor: actor, Command: events.CommandID(command), Correlation: correlation, Causation: events.Ref(causation),
+			Traceparent: traceparent, Digest: events.Digest{1, 31: 2}, Data: data,
+		}
+		two := events.Envelope{Stream: one.Stream, Version: 1, Correlation: command, Causation: events.NewRef(one.Stream, 9), Data: data}
+		for _, sent := range [][]events.Envelope{{one, two}, {one, one}, {two, one}} {
+			back(t, one.Stream, sent)
+		}
+	})
+}
+
+func back(t *testing.T, stream events.Stream, sent []events.Envelope) {
+	body := appendBody(nil, stream, sent)
+	key := recordKey(nil, 100)
+	value := make([]byte, recordSize(9, len(body)))
+	putRecord(value, key, 9, body)
+	rec, err := parseRecord(key, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	err = rec.each(stream, func(e *events.Envelope) bool {
+		want := sent[i]
+		want.Revision, want.Position = 9+events.Revision(i), 100+events.Position(i)
+		if !bytes.Equal(e.Data, want.Data) {
+			t.Fatalf("the data are %q, want %q", e.Data, want.Data)
+		}
+		if want.Data = e.Data; !reflect.DeepEqual(*e, want) {
+			t.Fatalf("event %d is\n%+v, want\n%+v", i, *e, want)
+		}
+		i++
+		return true
+	})
+	if err != nil || i != len(sent) {
+		t.Fatalf("%d events: %v", i, err)
+	}
+}
+
+func TestRecordIsSmall(t *testing.T) {
+	one := events.Envelope{
+		ID: uuid.New(), Kind: "tool.returned", Version: 1, Time: 1_760_000_000_000_000, Actor: "life", Command: "agent-alice@417",
+		Correlation: "alice/12", Causation: "agent-alice@417", Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Data: []byte(`{}`),
+	}
+	batch := []events.Envelope{one, one, one}
+	batch[1].Kind, batch[2].Kind = "model.requested", "turn.ended"
+	overhead := (recordSize(1000, len(appendBody(nil, "agent-alice", batch)))+recordKeySize)/3 - 2
+	if overhead > 100 {
+		t.Errorf("an event of three costs %d bytes beyond its data, want at most 100", overhead)
+	}
+	t.Logf("%d bytes beyond the data", overhead)
+}
+
+func TestRecentForgetsTheOldest(t *testing.T) {
+	r := newRecent[int, int](10)
+	for i := range 1000 {
+		r.put(i, -i)
+		for k := max(0, i-9); k <= i; k++ {
+			if value, found := r.get(k); !found || value != -k {
+				t.Fatalf("after %d: %d gives %d, %t", i, k, value, found)
+			}
+		}
+	}
+	if n := len(r.young) + len(r.old); n > 20 {
+		t.Errorf("%d are kept, want at most 20", n)
+	}
+}
