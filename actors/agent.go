@@ -35,7 +35,7 @@ type late struct{ request events.RequestID }
 // woke says that the agent's clock went off.
 type woke struct{}
 
-// again asks for a settlement to be sent once more, as its wallet did not take it.
+// again asks for a request to be sent once more, as its wallet could not answer.
 type again struct{ request events.RequestID }
 
 // loaded sends what was outstanding when the agent was last alive. A model call that was under way is recorded as another attempt.
@@ -131,11 +131,11 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 		return a.askSettle(r)
 	case sagas.AskModel:
 		ctx, cancel := context.WithCancel(a.host.running)
-		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer(r.ID)})
+		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer()})
 		return cancel
 	case sagas.AskTool:
 		ctx, cancel := context.WithCancel(a.host.running)
-		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer(r.ID)})
+		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer()})
 		return cancel
 	}
 	return func() {}
@@ -144,7 +144,7 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 // askAdvice asks homeostasis. The answer is a pure function of the rules, so asking again after a crash costs nothing.
 func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
 	deadline := time.AfterFunc(a.host.deadlines.Advice, func() { a.send(late{r.ID}) })
-	answer := a.answer(r.ID)
+	answer := a.answer()
 	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
 		mode, because := h.Advise(r.Vector, r.Mode)
 		answer(sagas.Advised{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID))
@@ -152,42 +152,53 @@ func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
 	return func() { deadline.Stop() }
 }
 
-// askReserve asks the wallet. It fails closed: whatever goes wrong is a refusal, and no model is called.
+// askReserve asks the wallet, until it decides. It fails closed: without its decision no model is called.
 func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
-	answer := a.answer(r.ID)
+	answer := a.answer()
 	a.instructWallet(r.Wallet, sagas.Reserve{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Amount: r.Amount}, r.ID, func(o outcome) {
+		at := events.NewRef(events.WalletStream(r.Wallet), o.revision)
+		var refused *sagas.Refusal
 		switch e := walletAnswer(o).(type) {
 		case events.FundsReserved:
-			answer(sagas.Reserved{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
+			answer(sagas.Reserved{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, at)
 		case events.FundsRefused:
-			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
+			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, at)
 		default:
-			if closed(o.err) {
-				return // the host is closing: asked again after the restart
+			if errors.As(o.err, &refused) { // there is no such wallet
+				answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Reason: refused.Detail}, events.Ref(r.ID))
+				return
 			}
-			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Reason: o.err.Error()}, events.Ref(r.ID))
+			a.askAgain(r.ID, o.err)
 		}
 	})
 	return func() {}
 }
 
-// askSettle tells the wallet what a turn cost, again and again until the wallet has it: money is never left aside.
+// askSettle tells the wallet what a turn cost, until the wallet has it: money is never left aside.
 func (a *agent) askSettle(r sagas.AskSettle) context.CancelFunc {
-	answer := a.answer(r.ID)
-	self := a.send
+	answer := a.answer()
 	a.instructWallet(r.Wallet, sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}, r.ID, func(o outcome) {
 		if e, ok := walletAnswer(o).(events.FundsSettled); ok {
 			answer(sagas.Settled{Meta: meta(r.ID), Request: r.ID, Released: e.Released}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
 			return
 		}
-		if !closed(o.err) {
-			time.AfterFunc(settleAgain, func() { self(again{r.ID}) })
-		}
+		a.askAgain(r.ID, o.err)
 	})
 	return func() {}
 }
 
-const settleAgain = 2 * time.Second
+// walletAgain is how long an agent waits before it asks a wallet again that could not answer: another writer took it over, or the
+// store was in trouble. The wallet knows a request that it has answered.
+const walletAgain = 200 * time.Millisecond
+
+// askAgain sends a request once more in a while. It may be called from any goroutine.
+func (a *agent) askAgain(request events.RequestID, err error) {
+	if closed(err) {
+		return // the host is closing: asked again after the restart
+	}
+	send := a.send
+	time.AfterFunc(walletAgain, func() { send(again{request}) })
+}
 
 func (a *agent) instructWallet(wallet events.WalletID, command sagas.Command, request events.RequestID, done func(outcome)) {
 	a.host.system.Root.Send(a.host.wallets, deliver{string(wallet), &instruction{
@@ -209,7 +220,7 @@ func walletAnswer(o outcome) events.Event {
 
 // answer returns the function with which whoever works on a request answers it, from any goroutine. Late and repeated answers
 // reach a saga that waits for them no more, and are dropped there.
-func (a *agent) answer(events.RequestID) func(sagas.Command, events.Ref) {
+func (a *agent) answer() func(sagas.Command, events.Ref) {
 	send, origin := a.send, a.host.origin
 	return func(command sagas.Command, causation events.Ref) {
 		send(own{&instruction{command: command, origin: origin, causation: causation}})

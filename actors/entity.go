@@ -188,17 +188,24 @@ func (e *entity[S]) land(m landed) error {
 	flight := e.flight
 	e.flight = nil
 	if m.err != nil {
-		for i := range flight.answers {
-			if flight.answers[i].outcome.err == nil {
-				flight.answers[i].outcome = outcome{err: m.err}
-			}
-		}
-		answer(flight.answers)
+		fail(flight.answers, e.reason(m.err))
 		return m.err
 	}
 	e.stored = flight.after
 	answer(flight.answers)
 	return nil
+}
+
+// reason is what whoever waits is told of an append's error.
+func (e *entity[S]) reason(err error) error {
+	var conflict *Conflict
+	switch {
+	case errors.As(err, &conflict):
+		return &Fenced{Stream: e.stream}
+	case errors.Is(err, ErrClosed), errors.Is(err, ErrFull):
+		return err
+	}
+	return &Unavailable{Stream: e.stream, Reason: err.Error()}
 }
 
 // flushLater stores what waits for company after a moment, if none has come.
@@ -247,12 +254,7 @@ func (e *entity[S]) giveUp(err error) {
 		e.timer.Stop()
 	}
 	if e.flight != nil {
-		for i := range e.flight.answers {
-			if e.flight.answers[i].outcome.err == nil {
-				e.flight.answers[i].outcome = outcome{err: err}
-			}
-		}
-		answer(e.flight.answers)
+		fail(e.flight.answers, err)
 		e.flight = nil
 	}
 	for _, in := range e.queue {
@@ -267,6 +269,16 @@ func answer(answers []answered) {
 			a.done(a.outcome)
 		}
 	}
+}
+
+// fail answers everyone with an error; refusals stay what they are.
+func fail(answers []answered, err error) {
+	for i := range answers {
+		if answers[i].outcome.err == nil {
+			answers[i].outcome = outcome{err: err}
+		}
+	}
+	answer(answers)
 }
 
 // foldStream folds a stream up to and including a revision, from the newest usable snapshot.

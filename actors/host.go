@@ -82,6 +82,7 @@ type Host struct {
 
 	system                                        *actor.ActorSystem
 	agents, wallets, homeostasis, provider, tools *actor.PID
+	dispatcher                                    *dispatcher
 	feeds                                         *feeds
 	roster                                        *roster
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
@@ -100,9 +101,11 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		return nil, err
 	}
 	h.running, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	h.dispatcher = &dispatcher{work: make(chan func()), end: h.running.Done()}
 	h.system = actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(h.log) }),
 		actor.WithDeadLetterRequestLogging(false),
+		actor.WithDeadLetterThrottleInterval(time.Nanosecond), // its timer is a goroutine that nobody waits for: have it end at once
 	)
 	if err := h.spawn(config); err != nil {
 		return nil, err
@@ -151,7 +154,7 @@ func configure(c Config) (*Host, error) {
 // spawn starts the actors under the root: the registries and the pools.
 func (h *Host) spawn(c Config) error {
 	start := func(name string, produce func() actor.Actor) (*actor.PID, error) {
-		pid, err := h.system.Root.SpawnNamed(actor.PropsFromProducer(produce, actor.WithSupervisor(actor.NewRestartingStrategy())), name)
+		pid, err := h.system.Root.SpawnNamed(actor.PropsFromProducer(produce, actor.WithSupervisor(actor.NewRestartingStrategy()), actor.WithDispatcher(h.dispatcher)), name)
 		if err != nil {
 			return nil, fmt.Errorf("start %s: %w", name, err)
 		}

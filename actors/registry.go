@@ -122,7 +122,8 @@ func (r *registry) turnAway(m deliver, f *failures) {
 func (r *registry) spawn(c actor.Context, id string) *handle {
 	h := &handle{id: id}
 	r.spawned++
-	props := actor.PropsFromProducer(func() actor.Actor { return r.kind.produce(r, c.Self(), h) })
+	props := actor.PropsFromProducer(func() actor.Actor { return r.kind.produce(r, c.Self(), h) },
+		actor.WithDispatcher(r.host.dispatcher))
 	pid, err := c.SpawnNamed(props, id+"."+strconv.FormatUint(r.spawned, 10))
 	if err != nil { // the name is new each time; protoactor gives no other reason
 		panic(fmt.Sprintf("spawn %s: %v", id, err))

@@ -148,12 +148,8 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		h.effects.Add(1)
 		defer h.effects.Add(-1)
 		claimed, err := h.claim(m.ctx, m.what)
-		if m.ctx.Err() != nil && !claimed {
-			return
-		}
 		if err != nil {
-			m.answer(h.returned(m, started, ToolResult{Text: "the call was not begun: " + err.Error(), Failed: true}), events.Ref(m.what.ID))
-			return
+			return // cancelled, or the host is closing: if the claim was stored nonetheless, the next activation finds it
 		}
 		if !claimed {
 			m.answer(sagas.Lost{
@@ -170,22 +166,31 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 	m.answer(h.returned(m, started, result), events.Ref(m.what.ID))
 }
 
-// claim makes the effect ours, or says that it was begun before. An unknown outcome is cleared up by trying the same event again.
+// claim makes the effect ours, or says that it was begun before. It tries the same event until the outcome is known: an effect of
+// which nobody knows whether it is ours is not begun. An error means that ctx ended or the store closed.
 func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
 	event := events.EffectClaimed{Request: r.ID, Tool: r.Tool, Host: h.name}
 	data, version, err := events.Encode(event)
 	if err != nil {
 		return false, err
 	}
-	_, err = h.append(events.EffectStream(r.ID), ExpectNoStream, []events.Envelope{{
+	claim := []events.Envelope{{
 		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: now(), Actor: h.name, Command: meta(r.ID).ID,
 		Correlation: string(r.Turn), Causation: events.Ref(r.ID), Digest: events.Digest{}.Next(event.Kind(), data), Data: data,
-	}})
-	var conflict *Conflict
-	if errors.As(err, &conflict) {
-		return false, nil
+	}}
+	for {
+		_, err = h.append(events.EffectStream(r.ID), ExpectNoStream, claim)
+		var conflict *Conflict
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.As(err, &conflict):
+			return false, nil
+		case errors.Is(err, ErrClosed), errors.Is(err, ErrInvalidAppend), ctx.Err() != nil:
+			return false, err
+		}
+		h.log.Error("claim effect", "request", r.ID, "error", err)
 	}
-	return err == nil, err
 }
 
 // use runs the tool within its time. A panic of a tool is its failure, not the host's.
