@@ -55,7 +55,7 @@ type decision struct {
 // record adds an event to the decision.
 func (d *decision) record(event events.Event) {
 	d.events = append(d.events, event)
-	d.agent = d.agent.Apply(Fact{Event: event, Revision: d.agent.Revision + 1, Time: d.at})
+	d.agent.apply(Fact{Event: event, Revision: d.agent.Revision + 1, Time: d.at})
 }
 
 // Decide implements [Saga].
@@ -63,7 +63,7 @@ func (a Agent) Decide(command Command) ([]events.Event, error) {
 	if err := a.admit(command); err != nil {
 		return nil, err
 	}
-	d := &decision{agent: a, at: command.Metadata().At}
+	d := &decision{agent: a, at: command.Metadata().At, events: make([]events.Event, 0, 4)}
 	d.agent.Turn.Calls = slices.Clone(a.Turn.Calls) // the only memory that Apply changes in place
 	if err := d.decide(command); err != nil {
 		return nil, err
@@ -121,11 +121,10 @@ func (d *decision) decide(command Command) error {
 // admit checks what holds for every command: the agent exists, is not retired, and has not accepted the command before.
 func (a *Agent) admit(command Command) error {
 	id := command.Metadata().ID
-	if i := slices.IndexFunc(a.Accepted, func(known Accepted) bool { return known.ID == id }); i >= 0 {
-		if a.Accepted[i].Fingerprint != fingerprintCommand(command) {
-			return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
+	if external(id) {
+		if err := a.unused(command); err != nil {
+			return err
 		}
-		return &Duplicate{Revision: a.Accepted[i].Revision}
 	}
 	if _, creating := command.(Create); creating {
 		return nil
@@ -143,6 +142,19 @@ func (a *Agent) admit(command Command) error {
 		return refuse(RefusedState, "agent %s is quarantined (%s): release it first", a.ID, a.Quarantined)
 	}
 	return nil
+}
+
+// unused checks that a command from outside was not accepted before.
+func (a *Agent) unused(command Command) error {
+	id := command.Metadata().ID
+	i := slices.IndexFunc(a.Accepted, func(known Accepted) bool { return known.ID == id })
+	if i < 0 {
+		return nil
+	}
+	if a.Accepted[i].Fingerprint != fingerprintCommand(command) {
+		return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
+	}
+	return &Duplicate{Revision: a.Accepted[i].Revision}
 }
 
 // awake reports whether the agent may start a turn.

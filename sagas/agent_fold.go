@@ -10,6 +10,12 @@ import (
 
 // Apply implements [Saga].
 func (a Agent) Apply(fact Fact) Agent {
+	a.apply(fact)
+	return a
+}
+
+// apply is Apply in place.
+func (a *Agent) apply(fact Fact) {
 	a.Revision = fact.Revision
 	if external(fact.Command) && (len(a.Accepted) == 0 || a.Accepted[len(a.Accepted)-1].ID != fact.Command) {
 		a.accept(fact)
@@ -56,21 +62,16 @@ func (a Agent) Apply(fact Fact) Agent {
 	default:
 		a.applyTurn(fact)
 	}
-	return a
 }
 
-// applyTurn folds what happens within a turn. It is only ever called on Apply's own copy.
+// applyTurn folds what happens within a turn.
 func (a *Agent) applyTurn(fact Fact) {
 	t := &a.Turn
-	request := events.RequestID("")
-	if a.ID != "" {
-		request = a.outstanding(fact).ID
-	}
 	switch e := fact.Event.(type) {
 	case events.AdviceRequested:
-		t.Advice, t.AdvisedAt = request, t.ErrorStreak
+		t.Advice, t.AdvisedAt = a.outstanding(fact).ID, t.ErrorStreak
 	case events.BudgetRequested:
-		t.Budget, t.Requested = request, e.Amount
+		t.Budget, t.Requested = a.outstanding(fact).ID, e.Amount
 	case events.BudgetGranted:
 		t.Budget, t.Requested = "", 0
 		t.Held += e.Amount
@@ -78,7 +79,7 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Budget, t.Requested = "", 0
 	case events.ModelRequested:
 		a.closeRound(false)
-		t.Model, t.RetryAt = request, 0
+		t.Model, t.RetryAt = a.outstanding(fact).ID, 0
 		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
 	case events.ModelReplied:
 		a.applyReply(e)
@@ -91,6 +92,7 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Approvals++
 		t.update(e.Call, func(c *Call) { c.Stage, c.Expires, c.Request = CallWaiting, e.Expires, "" })
 	case events.ToolRequested:
+		request := a.outstanding(fact).ID
 		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost = CallSent, request, 0, false })
 	case events.ToolLost:
 		t.update(e.Call, func(c *Call) { c.Lost = true }) // what comes of it counts: told or denied it is a failure
@@ -229,7 +231,7 @@ func (a *Agent) outstanding(fact Fact) Outstanding {
 	return Outstanding{ID: events.RequestID(events.NewRef(events.AgentStream(a.ID), fact.Revision))}
 }
 
-// accept remembers a command from outside. It is only ever called on Apply's own copy.
+// accept remembers a command from outside.
 func (a *Agent) accept(fact Fact) {
 	known := Accepted{ID: fact.Command, Revision: fact.Revision, Fingerprint: fingerprintEvent(fact.Event)}
 	if len(a.Accepted) >= 2*acceptedWindow { // moved once in many commands, not for each

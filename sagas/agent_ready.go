@@ -8,7 +8,7 @@ import (
 
 // Ready implements [Saga].
 func (a Agent) Ready() []Request {
-	var ready []Request
+	ready := make([]Request, 0, len(a.Settling)+len(a.Turn.Calls)+3)
 	for _, settling := range a.Settling {
 		ready = append(ready, settling)
 	}

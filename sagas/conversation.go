@@ -23,19 +23,19 @@ func (c Conversation) add(m Message) Conversation {
 	return c
 }
 
-// forget drops the oldest turns once the conversation is a quarter larger than size, down to size. The slack makes it cheap: a
-// long conversation is moved once in many turns.
+// forget drops what is outside the window. What is kept is not moved: the next append that outgrows the memory leaves the dropped
+// messages behind, so that a long conversation is copied once in many turns.
 func (c Conversation) forget(size int64) Conversation {
-	if c.Bytes <= size+size/4 {
+	kept, dropped := c.window(size)
+	if dropped == 0 {
 		return c
 	}
-	kept, dropped := c.window(size)
-	c.Messages = slices.Clone(kept)
-	c.Dropped += dropped
-	c.Bytes = 0
-	for i := range c.Messages {
-		c.Bytes += messageSize(&c.Messages[i])
+	for i := range dropped {
+		c.Bytes -= messageSize(&c.Messages[i])
 	}
+	c.Bytes += messageSize(&kept[0]) - messageSize(&c.Messages[dropped]) // another one where the user's message is pinned
+	c.Messages = kept
+	c.Dropped += dropped
 	return c
 }
 
@@ -70,12 +70,11 @@ func (c Conversation) window(size int64) (kept []Message, dropped int) {
 	return kept, len(c.Messages) - len(kept)
 }
 
-// newest is where the newest messages begin that fit size.
+// newest is where the newest messages begin that fit size. It counts what is too much, from the oldest on: forget keeps that small.
 func (c Conversation) newest(size int64) int {
-	first := len(c.Messages)
-	for first > 0 && size >= messageSize(&c.Messages[first-1]) {
-		first--
-		size -= messageSize(&c.Messages[first])
+	first := 0
+	for left := c.Bytes; left > size && first < len(c.Messages); first++ {
+		left -= messageSize(&c.Messages[first])
 	}
 	return first
 }
