@@ -57,7 +57,7 @@ func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Comma
 			if errors.As(o.err, &fenced) && try < fencedRetries {
 				continue
 			}
-			return receipt(stream, o)
+			return h.receipt(ctx, stream, command.Metadata().ID, o)
 		case <-ctx.Done():
 			return Receipt{}, fmt.Errorf("wait for %s to decide: %w", stream, ctx.Err())
 		case <-h.running.Done():
@@ -76,24 +76,52 @@ func checkID(id events.CommandID) error {
 	return nil
 }
 
-func receipt(stream events.Stream, o outcome) (Receipt, error) {
+func (h *Host) receipt(ctx context.Context, stream events.Stream, id events.CommandID, o outcome) (Receipt, error) {
 	var known *sagas.Duplicate
 	if errors.As(o.err, &known) {
-		return Receipt{Stream: stream, Revision: known.Revision, Duplicate: true}, nil
+		return h.known(ctx, stream, id, known.Revision)
 	}
 	if o.err != nil {
 		return Receipt{}, o.err
 	}
 	r := Receipt{Stream: stream, Revision: o.revision}
 	for _, event := range o.events {
-		switch e := event.(type) {
-		case events.MessageReceived:
-			r.Message = e.Message
-		case events.TurnStarted:
-			r.Turn = e.Turn
-		}
+		r.note(event)
 	}
 	return r, nil
+}
+
+// known gives the receipt of a command that was accepted before once more, from the events that it caused.
+func (h *Host) known(ctx context.Context, stream events.Stream, id events.CommandID, revision events.Revision) (Receipt, error) {
+	r := Receipt{Stream: stream, Revision: revision, Duplicate: true}
+	page, err := h.journal.Read(ctx, stream, revision, Forward, Limit{Events: 8})
+	if err != nil {
+		return Receipt{}, fmt.Errorf("read what command %s caused: %w", id, err)
+	}
+	if len(page.Events) == 0 || page.Events[0].Command != id { // decided beside it, and the append they shared failed
+		return Receipt{}, &Unavailable{Stream: stream, Reason: "the first attempt at the command was not stored"}
+	}
+	for i := range page.Events {
+		if page.Events[i].Command != id {
+			break
+		}
+		event, err := page.Events[i].Event()
+		if err != nil {
+			return Receipt{}, err
+		}
+		r.note(event)
+	}
+	return r, nil
+}
+
+// note takes from an event what a receipt tells of it.
+func (r *Receipt) note(event events.Event) {
+	switch e := event.(type) {
+	case events.MessageReceived:
+		r.Message = e.Message
+	case events.TurnStarted:
+		r.Turn = e.Turn
+	}
 }
 
 // complete checks and fills what a command leaves to the host: the configuration's defaults, and where a large text is kept.
@@ -227,3 +255,6 @@ func (h *Host) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, er
 func (h *Host) History(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, limit Limit) (Page, error) {
 	return h.journal.Read(ctx, stream, from, direction, limit)
 }
+
+// Live counts the entities in memory.
+func (h *Host) Live() int { return int(h.living.Load()) }

@@ -76,7 +76,9 @@ func (f *feed) pump(ctx context.Context) {
 	for {
 		envelope, err := f.subscription.Next(ctx)
 		if err != nil {
-			f.err = err
+			if f.err = err; ctx.Err() != nil { // Close, or the host's
+				f.err = ErrClosed
+			}
 			return
 		}
 		select {
