@@ -1,0 +1,209 @@
+// Package api lets a host be driven over HTTP, and is the client that does so.
+//
+// The server is one http.Handler over two ports, [Agents] and [Inspector], that *actors.Host satisfies. The [Client] satisfies the
+// same ports over the wire, so whoever drives a host in process drives a running one with the same calls, and gets the same typed
+// errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, actors.ErrClosed and the others.
+//
+// What it promises:
+//   - A command carries its id in the Idempotency-Key header. Sent again it is the same command: it gets the same receipt, marked
+//     as a duplicate, and nothing happens twice.
+//   - 64-bit numbers are strings, in and out. Bodies are read strictly: unknown and repeated fields, nulls, bad UTF-8 and whatever
+//     follows the JSON are errors that name the field.
+//   - Errors are RFC 9457 problems; problem.go holds the one table of codes and statuses. What fails inside is logged, not shown.
+//   - A feed (feed.go) resumes from the revision of the last event that arrived: no event is left out, none comes twice.
+//   - Browsers of other sites, and host names that are not this server's, are turned away (guard.go).
+//
+// What it may not do: decide anything. It reads requests, calls a port and writes what the port answered.
+//
+// To add a route: its handler here or in commands.go, its line in routes, its method in the client, and a row in the tables of
+// api_test.go. docs/api.md describes the routes to users.
+package api
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// Agents drives agents and looks at them. *actors.Host documents the methods and their errors.
+type Agents interface {
+	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
+	Agents(ctx context.Context) ([]projections.AgentSummary, error)
+	State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error)
+	History(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error)
+	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
+}
+
+// Inspector looks at wallets and verifies history. *actors.Host documents the methods and their errors.
+type Inspector interface {
+	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
+	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
+}
+
+// Config says what a server serves. Agents and Inspector are required: usually the same *actors.Host.
+type Config struct {
+	Agents    Agents
+	Inspector Inspector
+	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were
+	// read. nil: the store cannot be checked through this server.
+	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
+	Log        *slog.Logger // nil: nothing is logged
+	Health     Health       // what GET /v1/health answers
+
+	Hosts      []string      // names that requests may be addressed to, besides localhost, 127.0.0.1 and ::1
+	Token      string        // if set, every request must carry it: Authorization: Bearer <token>
+	MaxBody    int64         // bytes of a request's body; default 1 MiB
+	MaxMessage int64         // bytes of the body that carries a message; default 8 MiB
+	Heartbeat  time.Duration // a silent feed says that it is alive this often; default 10 s, at most 15 s
+	SlowWrite  time.Duration // a watcher that takes longer for one event is told to come back; default 5 s
+}
+
+// Health says which server answers, and from what.
+type Health struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	Data    string `json:"data,omitempty"` // the data directory, where there is one
+}
+
+// StoreReport is what a check of the store found.
+type StoreReport struct {
+	Events  int64         `json:"events,string"`
+	Streams int           `json:"streams"`
+	Damage  []StoreDamage `json:"damage"`         // empty when all is well
+	More    int           `json:"more,omitempty"` // damage beyond what is listed
+}
+
+// StoreDamage is one thing in the store that is not as it was stored.
+type StoreDamage struct {
+	Stream   events.Stream   `json:"stream,omitempty"` // where that can be told
+	Revision events.Revision `json:"revision,string"`  // of the first event touched; -1 when that cannot be told
+	Problem  string          `json:"problem"`
+}
+
+// maxHeartbeat is how long a feed may be silent at most: proxies and clients take a longer silence for a dead connection.
+const maxHeartbeat = 15 * time.Second
+
+type server struct {
+	agents     Agents
+	inspector  Inspector
+	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
+	log        *slog.Logger
+	health     Health
+	limits     bodyLimits
+	heartbeat  time.Duration
+	slow       time.Duration
+}
+
+// bodyLimits are the sizes of requests' bodies, in bytes.
+type bodyLimits struct{ body, message int64 }
+
+// New returns the handler of the whole API.
+func New(config Config) (http.Handler, error) {
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("configure api: %w", err)
+	}
+	s := &server{
+		agents: config.Agents, inspector: config.Inspector, checkStore: config.CheckStore, log: config.Log, health: config.Health,
+		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
+		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	g := &guard{log: s.log, mux: s.routes(), hosts: map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}}
+	for _, host := range config.Hosts {
+		g.hosts[strings.ToLower(host)] = true
+	}
+	if config.Token != "" {
+		sum := sha256.Sum256([]byte(config.Token))
+		g.token = &sum
+	}
+	return g, nil
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Agents == nil || c.Inspector == nil:
+		return errors.New("agents and an inspector are required")
+	case c.MaxBody < 0 || c.MaxMessage < 0:
+		return errors.New("a size limit is negative")
+	case c.Heartbeat < 0 || c.Heartbeat > maxHeartbeat:
+		return fmt.Errorf("the heartbeat is %s, want at most %s", c.Heartbeat, maxHeartbeat)
+	case c.SlowWrite < 0:
+		return errors.New("the time for a slow write is negative")
+	}
+	return checkToken(c.Token)
+}
+
+// checkToken refuses tokens that no Authorization header can carry.
+func checkToken(token string) error {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return errors.New("the token has a character outside printable ASCII, or a space")
+		}
+	}
+	return nil
+}
+
+// routes is the table of contents.
+func (s *server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, serve := range map[string]route{
+		"POST /v1/agents":                  s.create,
+		"GET /v1/agents":                   s.list,
+		"GET /v1/agents/{agent}":           s.summary,
+		"GET /v1/agents/{agent}/state":     s.state,
+		"GET /v1/agents/{agent}/events":    s.agentEvents,
+		"GET /v1/agents/{agent}/feed":      s.feed,
+		"PUT /v1/agents/{agent}/config":    agentCommand(s, (*configBody).command),
+		"POST /v1/agents/{agent}/messages": s.message,
+		"POST /v1/agents/{agent}/cancel":   agentCommand(s, (*cancelBody).command),
+		"POST /v1/agents/{agent}/approve":  agentCommand(s, (*approveBody).command),
+		"POST /v1/agents/{agent}/deny":     agentCommand(s, (*denyBody).command),
+		"POST /v1/agents/{agent}/retire":   agentCommand(s, (*retireBody).command),
+		"POST /v1/agents/{agent}/release":  agentCommand(s, (*releaseBody).command),
+		"GET /v1/streams/{stream}/events":  s.streamEvents,
+		"GET /v1/wallets/{wallet}":         s.wallet,
+		"POST /v1/wallets/{wallet}":        s.openWallet,
+		"POST /v1/wallets/{wallet}/credit": s.creditWallet,
+		"POST /v1/verify":                  s.verify,
+		"POST /v1/store/check":             s.check,
+		"GET /v1/health":                   s.healthy,
+	} {
+		mux.Handle(pattern, handler{serve, s.log})
+	}
+	return mux
+}
+
+// route answers a request, or returns why not.
+type route func(w http.ResponseWriter, r *http.Request) error
+
+// handler turns a route's error into a problem.
+type handler struct {
+	serve route
+	log   *slog.Logger
+}
+
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := h.serve(w, r)
+	if err == nil {
+		return
+	}
+	p := problemOf(err)
+	if p.Code == codeInternal || p.Code == codeCorrupt {
+		h.log.Error("answer request", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	writeProblem(w, p)
+}

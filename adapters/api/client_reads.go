@@ -1,0 +1,156 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// Agents lists all agents, by name.
+func (c *Client) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
+	all := []projections.AgentSummary{}
+	query := url.Values{"limit": {strconv.Itoa(mostAgents)}}
+	for {
+		var page agentList
+		if err := c.get(ctx, "/v1/agents", query, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Agents...)
+		if page.Next == "" || len(page.Agents) == 0 {
+			return all, nil
+		}
+		query.Set("after", string(page.Agents[len(page.Agents)-1].ID))
+	}
+}
+
+// State folds an agent's history up to and including a revision (NoRevision: all of it). All of the fold comes over but the memory
+// of past commands' ids.
+func (c *Client) State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error) {
+	if err := agent.Validate(); err != nil {
+		return actors.AgentState{}, invalid("%v", err)
+	}
+	query := url.Values{}
+	if at != events.NoRevision {
+		query.Set("at", strconv.FormatInt(int64(at), 10))
+	}
+	var state State
+	if err := c.get(ctx, agentPath(agent, "state"), query, &state); err != nil {
+		return actors.AgentState{}, err
+	}
+	return state.state(), nil
+}
+
+// History returns a page of a stream as it is stored. A stream that does not exist is an empty page whose Last is NoRevision.
+func (c *Client) History(
+	ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit,
+) (actors.Page, error) {
+	if err := actors.CheckStream(stream); err != nil {
+		return actors.Page{}, err
+	}
+	limit = limit.Bounded()
+	query := url.Values{
+		"from": {strconv.FormatInt(min(max(int64(from), 0), lastRevision), 10)}, "direction": {forward},
+		"limit": {strconv.Itoa(limit.Events)}, "bytes": {strconv.Itoa(limit.Bytes)},
+	}
+	if direction == actors.Backward {
+		if from < 0 {
+			return c.beforeTheFirst(ctx, stream)
+		}
+		query.Set("direction", backward)
+	}
+	var page history
+	err := c.get(ctx, "/v1/streams/"+url.PathEscape(string(stream))+"/events", query, &page)
+	var refusal *sagas.Refusal
+	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
+		return actors.Page{Last: events.NoRevision, End: true}, nil
+	}
+	if err != nil {
+		return actors.Page{}, err
+	}
+	return actors.Page{Events: page.Events, Last: page.Last, End: page.End}, nil
+}
+
+// beforeTheFirst is what reading backward from before revision 0 gives: nothing, and where the stream ends.
+func (c *Client) beforeTheFirst(ctx context.Context, stream events.Stream) (actors.Page, error) {
+	page, err := c.History(ctx, stream, lastRevision, actors.Backward, actors.Limit{Events: 1})
+	page.Events, page.End = nil, true
+	return page, err
+}
+
+// Wallet folds a wallet's history: what it holds, and what is set aside for which turn.
+func (c *Client) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error) {
+	if err := id.Validate(); err != nil {
+		return sagas.Wallet{}, invalid("%v", err)
+	}
+	var wallet Wallet
+	if err := c.get(ctx, "/v1/wallets/"+string(id), nil, &wallet); err != nil {
+		return sagas.Wallet{}, err
+	}
+	return wallet.wallet(), nil
+}
+
+// Verify has the server verify one agent's history, or all when agent is empty. progress, if given, hears from time to time how
+// many events were checked.
+func (c *Client) Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error) {
+	query := url.Values{}
+	if agent != "" {
+		query.Set("agent", string(agent))
+	}
+	return readLines[actors.VerifyReport](ctx, c, call{method: http.MethodPost, path: "/v1/verify", query: query}, func(checked, _ int64) {
+		if progress != nil {
+			progress(checked)
+		}
+	})
+}
+
+// CheckStore has the server check its store. progress, if given, hears from time to time how many of how many events were read.
+func (c *Client) CheckStore(ctx context.Context, progress func(checked, total int64)) (StoreReport, error) {
+	return readLines[StoreReport](ctx, c, call{method: http.MethodPost, path: "/v1/store/check"}, func(checked, total int64) {
+		if progress != nil {
+			progress(checked, total)
+		}
+	})
+}
+
+// readLines reads an answer in lines, see inspect.go.
+func readLines[R any](ctx context.Context, c *Client, call call, tell func(checked, total int64)) (R, error) {
+	var none R
+	answer, err := c.send(ctx, call)
+	if err != nil {
+		return none, err
+	}
+	defer answer.Body.Close()
+	decoder := json.NewDecoder(bufio.NewReader(io.LimitReader(answer.Body, mostAnswer)))
+	for {
+		var next line[R]
+		err := decoder.Decode(&next)
+		switch {
+		case err != nil:
+			return none, fmt.Errorf("read answer of %s, which broke off before the report: %w", c.base.Host, closedAs(ctx, unexpected(err)))
+		case next.Problem != nil:
+			return none, next.Problem.typed()
+		case next.Report != nil:
+			return *next.Report, nil
+		case next.Progress != nil:
+			tell(next.Progress.Checked, next.Progress.Total)
+		}
+	}
+}
+
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

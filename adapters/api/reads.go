@@ -1,0 +1,221 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// agentList is a page of agents, by name.
+type agentList struct {
+	Agents []projections.AgentSummary `json:"agents"`
+	Next   string                     `json:"next,omitempty"` // link to the next page; absent on the last
+}
+
+// history is a page of a stream.
+type history struct {
+	Events []events.Envelope `json:"events"`
+	Last   events.Revision   `json:"last,string"` // the stream's last revision when the page was read
+	End    bool              `json:"end"`         // nothing more in this direction at the moment
+	Next   string            `json:"next,omitempty"`
+}
+
+// The size of a page of agents.
+const (
+	standardAgents = 1000
+	mostAgents     = 10_000
+)
+
+// writeJSON answers with a value. It leaves "<" as it is: the digests of events cover their bytes.
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	body, err := encodeJSON(value)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) //nolint:errcheck // the client is gone, and nobody else wants the answer
+	return nil
+}
+
+// encodeJSON writes a value as one line.
+func encodeJSON(value any) ([]byte, error) {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	return body.Bytes(), nil
+}
+
+// list answers with agents by name, those after one.
+func (s *server) list(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "after", "limit")
+	if err != nil {
+		return err
+	}
+	limit, err := q.number("limit", standardAgents, 1, mostAgents)
+	if err != nil {
+		return err
+	}
+	all, err := s.agents.Agents(r.Context())
+	if err != nil {
+		return err
+	}
+	from, found := slices.BinarySearchFunc(all, events.AgentID(q.text("after")), byName)
+	if found {
+		from++
+	}
+	page := agentList{Agents: all[from:min(len(all), from+int(limit))]}
+	if from+int(limit) < len(all) {
+		page.Next = link(r, url.Values{
+			"after": {string(page.Agents[limit-1].ID)}, "limit": {strconv.FormatInt(limit, 10)},
+		})
+	}
+	return writeJSON(w, http.StatusOK, page)
+}
+
+func byName(agent projections.AgentSummary, id events.AgentID) int { return cmp.Compare(agent.ID, id) }
+
+// summary answers with one agent as the list shows it.
+func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readQuery(r); err != nil {
+		return err
+	}
+	id := events.AgentID(r.PathValue("agent"))
+	if err := id.Validate(); err != nil {
+		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	all, err := s.agents.Agents(r.Context())
+	if err != nil {
+		return err
+	}
+	at, found := slices.BinarySearchFunc(all, id, byName)
+	if !found {
+		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(id)}
+	}
+	return writeJSON(w, http.StatusOK, all[at])
+}
+
+// lastRevision is larger than any revision.
+const lastRevision = 1 << 62
+
+func (s *server) state(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "at")
+	if err != nil {
+		return err
+	}
+	at, err := q.number("at", int64(events.NoRevision), 0, lastRevision)
+	if err != nil {
+		return err
+	}
+	state, err := s.agents.State(r.Context(), events.AgentID(r.PathValue("agent")), events.Revision(at))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, NewState(state))
+}
+
+func (s *server) agentEvents(w http.ResponseWriter, r *http.Request) error {
+	id := events.AgentID(r.PathValue("agent"))
+	if err := id.Validate(); err != nil {
+		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	return s.events(w, r, events.AgentStream(id))
+}
+
+func (s *server) streamEvents(w http.ResponseWriter, r *http.Request) error {
+	return s.events(w, r, events.Stream(r.PathValue("stream")))
+}
+
+const (
+	forward  = "forward"
+	backward = "backward"
+)
+
+// events answers with a page of a stream.
+func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.Stream) error {
+	q, err := readQuery(r, "from", "limit", "bytes", "direction")
+	if err != nil {
+		return err
+	}
+	direction, start := actors.Forward, int64(0)
+	switch q.text("direction") {
+	case "", forward:
+	case backward:
+		direction, start = actors.Backward, lastRevision
+	default:
+		return problem(codeMalformed, "query parameter %q is %q, want forward or backward", "direction", clip(q.text("direction")))
+	}
+	from, err := q.number("from", start, 0, lastRevision)
+	if err != nil {
+		return err
+	}
+	limit, err := q.number("limit", 0, 1, 4096)
+	if err != nil {
+		return err
+	}
+	size, err := q.number("bytes", 0, 1, 16<<20)
+	if err != nil {
+		return err
+	}
+	page, err := s.agents.History(r.Context(), stream, events.Revision(from), direction, actors.Limit{Events: int(limit), Bytes: int(size)})
+	if err != nil {
+		return err
+	}
+	if page.Last == events.NoRevision {
+		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no stream " + clip(string(stream))}
+	}
+	return writeJSON(w, http.StatusOK, historyOf(r, page, direction))
+}
+
+func historyOf(r *http.Request, page actors.Page, direction actors.Direction) history {
+	answer := history{Events: page.Events, Last: page.Last, End: page.End}
+	if answer.Events == nil {
+		answer.Events = []events.Envelope{}
+	}
+	if n := len(page.Events); n > 0 && !page.End {
+		next := page.Events[n-1].Revision + 1
+		if direction == actors.Backward {
+			next = page.Events[n-1].Revision - 1
+		}
+		parameters := r.URL.Query()
+		parameters.Set("from", strconv.FormatInt(int64(next), 10))
+		answer.Next = link(r, parameters)
+	}
+	return answer
+}
+
+// link points at the same path with other parameters.
+func link(r *http.Request, parameters url.Values) string {
+	return r.URL.EscapedPath() + "?" + parameters.Encode()
+}
+
+func (s *server) wallet(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readQuery(r); err != nil {
+		return err
+	}
+	wallet, err := s.inspector.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, NewWallet(wallet))
+}
+
+func (s *server) healthy(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readQuery(r); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, s.health)
+}

@@ -1,0 +1,266 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/api"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// driver is a host, in process or behind the API.
+type driver interface {
+	api.Agents
+	api.Inspector
+}
+
+// step is something done to a host; what it answers must not depend on the way it is reached.
+type step struct {
+	name string
+	does func(ctx context.Context, d driver) (any, error)
+}
+
+const ada, savings = events.AgentID("ada"), events.WalletID("savings")
+
+func command(name string, stream events.Stream, c sagas.Command) step {
+	return step{name, func(ctx context.Context, d driver) (any, error) { return d.Do(ctx, stream, c, actors.Origin{Actor: "test"}) }}
+}
+
+func onAda(name string, c sagas.Command) step { return command(name, events.AgentStream(ada), c) }
+
+// comes waits until an event of a kind stands at or after a revision.
+func comes(kind events.Kind, after events.Revision) step {
+	return step{"until " + string(kind), func(ctx context.Context, d driver) (any, error) {
+		feed, err := d.Watch(ctx, ada, after)
+		if err != nil {
+			return nil, err
+		}
+		defer feed.Close()
+		for {
+			item, err := feed.Next(ctx)
+			if err != nil || item.Event != nil && item.Event.Kind == kind {
+				return nil, err
+			}
+		}
+	}}
+}
+
+func commandSteps() []step {
+	stream, wallet := events.AgentStream(ada), events.WalletStream(savings)
+	other := create(ada)
+	other.Config.Prompt = "something else"
+	again := other
+	again.ID = "create-again"
+	elsewhere := create("ben")
+	blob := say("b1", "x")
+	blob.Text.Blob = &events.BlobRef{}
+	verb := say("v1", "x")
+	verb.Verb = "shout"
+	return []step{
+		onAda("message to an unknown agent", say("s0", "hello")),
+		onAda("cancel an unknown agent", sagas.Cancel{Meta: meta("c0")}),
+		onAda("create", create(ada)),
+		onAda("create, sent again", create(ada)),
+		onAda("create, its id for something else", other),
+		onAda("create what exists", again),
+		onAda("create in another stream", elsewhere),
+		onAda("approve before anything waits", sagas.Approve{Meta: meta("a0"), Call: "1.1"}),
+		onAda("resume before anything is paused", sagas.Approve{Meta: meta("a00")}),
+		onAda("deny before anything waits", sagas.Deny{Meta: meta("d0")}),
+		onAda("cancel with nothing running", sagas.Cancel{Meta: meta("c1")}),
+		onAda("release without a quarantine", sagas.Release{Meta: meta("r0")}),
+		onAda("message", say("s1", "call")),
+		comes("approval.requested", 0),
+		onAda("message, sent again", say("s1", "call")),
+		onAda("message, its id for something else", say("s1", "other")),
+		onAda("approve other arguments", sagas.Approve{Meta: meta("a1"), Call: "1.1", Digest: "00"}),
+		onAda("cancel another turn", sagas.Cancel{Meta: meta("c2"), Turn: "ada/9"}),
+		onAda("approve", sagas.Approve{Meta: meta("a2"), Call: "1.1", By: "ann"}),
+		comes("turn.ended", 0),
+		comes("settlement.recorded", 0),
+		onAda("empty message", say("s2", "")),
+		onAda("message with a blob", blob),
+		onAda("message with an unknown verb", verb),
+		onAda("configure", sagas.Configure{Meta: meta("f1"), Config: events.AgentConfig{Model: "fake/one"}}),
+		onAda("configure an unknown model", sagas.Configure{Meta: meta("f2"), Config: events.AgentConfig{Model: "none/none"}}),
+		onAda("configure an unknown tool", sagas.Configure{Meta: meta("f3"), Config: events.AgentConfig{
+			Model: "fake/one", Tools: []events.ToolGrant{{Name: "saw"}},
+		}}),
+		onAda("configure a negative limit", sagas.Configure{Meta: meta("f4"), Config: events.AgentConfig{
+			Model: "fake/one", Limits: events.Limits{Tokens: -1},
+		}}),
+		onAda("a command id of the host's", say("~mine", "x")),
+		onAda("a malformed command id", say("with space", "x")),
+		onAda("retire", sagas.Retire{Meta: meta("e1"), Reason: "enough"}),
+		onAda("message to a retired agent", say("s3", "x")),
+		command("a malformed agent", "agent-ADA", say("s4", "x")),
+		command("a stream without commands", "effect-1", say("s5", "x")),
+		command("credit a wallet that is not open", wallet, sagas.Credit{Meta: meta("w0"), Amount: 5}),
+		command("open a wallet", wallet, sagas.OpenWallet{Meta: meta("w1"), Wallet: savings, Credit: 3 * events.Dollar}),
+		command("open a wallet, sent again", wallet, sagas.OpenWallet{Meta: meta("w1"), Wallet: savings, Credit: 3 * events.Dollar}),
+		command("open a wallet twice", wallet, sagas.OpenWallet{Meta: meta("w2"), Wallet: savings}),
+		command("credit", wallet, sagas.Credit{Meta: meta("w3"), Amount: 5, By: "ann", Memo: "gift"}),
+		command("credit, sent again", wallet, sagas.Credit{Meta: meta("w3"), Amount: 5, By: "ann", Memo: "gift"}),
+		command("credit, its id for something else", wallet, sagas.Credit{Meta: meta("w3"), Amount: 6}),
+		command("credit nothing", wallet, sagas.Credit{Meta: meta("w4")}),
+		command("an agent's command to a wallet", wallet, sagas.Retire{Meta: meta("w5")}),
+		command("a wallet's command to an agent", stream, sagas.Credit{Meta: meta("w6"), Amount: 1}),
+		command("an internal command", stream, sagas.Woke{Meta: meta("w7")}),
+	}
+}
+
+func readSteps() []step {
+	history := func(name string, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) step {
+		return step{"history: " + name, func(ctx context.Context, d driver) (any, error) { return d.History(ctx, stream, from, direction, limit) }}
+	}
+	state := func(name string, agent events.AgentID, at events.Revision) step {
+		return step{"state: " + name, func(ctx context.Context, d driver) (any, error) { return d.State(ctx, agent, at) }}
+	}
+	wallet := func(id events.WalletID) step {
+		return step{"wallet " + string(id), func(ctx context.Context, d driver) (any, error) { return d.Wallet(ctx, id) }}
+	}
+	verify := func(agent events.AgentID) step {
+		return step{"verify " + string(agent), func(ctx context.Context, d driver) (any, error) { return d.Verify(ctx, agent, nil) }}
+	}
+	stream := events.AgentStream(ada)
+	return []step{
+		{"agents", func(ctx context.Context, d driver) (any, error) { return d.Agents(ctx) }},
+		history("all", stream, 0, actors.Forward, actors.Limit{}),
+		history("some", stream, 3, actors.Forward, actors.Limit{Events: 4}),
+		history("few bytes", stream, 0, actors.Forward, actors.Limit{Bytes: 10}),
+		history("backward", stream, 1<<62, actors.Backward, actors.Limit{Events: 3}),
+		history("backward from the middle", stream, 4, actors.Backward, actors.Limit{}),
+		history("backward from before the first", stream, -1, actors.Backward, actors.Limit{}),
+		history("after the end", stream, 1000, actors.Forward, actors.Limit{}),
+		history("a wallet", events.WalletStream(savings), 0, actors.Forward, actors.Limit{}),
+		history("a name with a slash", "effect-agent-ada@3/4", 0, actors.Forward, actors.Limit{}),
+		history("a stream that is not there", "agent-nobody", 0, actors.Forward, actors.Limit{}),
+		history("no stream", "", 0, actors.Forward, actors.Limit{}),
+		state("at the end", ada, events.NoRevision),
+		state("at the beginning", ada, 0),
+		state("in the middle", ada, 9),
+		state("after the end", ada, 1000),
+		state("unknown", "nobody", events.NoRevision),
+		state("malformed", "NOBODY", events.NoRevision),
+		wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
+		verify(""), verify(ada), verify("nobody"),
+	}
+}
+
+// result is what a step answered.
+type result struct {
+	Step   string
+	Answer any
+	Err    string // its type and text
+	Is     []string
+}
+
+func run(t *testing.T, d driver, steps []step) []result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var results []result
+	for _, s := range steps {
+		answer, err := s.does(ctx, d)
+		r := result{Step: s.name, Answer: answer}
+		if err != nil {
+			r.Answer = nil
+			r.Err = describe(err)
+		}
+		for name, target := range map[string]error{"closed": actors.ErrClosed, "invalid append": actors.ErrInvalidAppend} {
+			if errors.Is(err, target) {
+				r.Is = append(r.Is, name)
+			}
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+func describe(err error) string {
+	var refusal *sagas.Refusal
+	if errors.As(err, &refusal) {
+		return fmt.Sprintf("refusal %s: %s", refusal.Code, refusal.Detail)
+	}
+	return err.Error()
+}
+
+// internals are the parts of answers that do not cross the wire, as docs/api.md says.
+func internals() cmp.Option {
+	return cmp.Options{
+		cmpopts.IgnoreFields(sagas.Agent{}, "Accepted"),
+		cmpopts.IgnoreFields(sagas.Wallet{}, "Opened", "Answers", "Order", "Closed", "Closings", "Credits"),
+		cmpopts.EquateEmpty(),
+	}
+}
+
+// TestSameAnswers drives one host in process and another through server and client: every command is answered alike, whether it
+// is accepted, refused, sent again or makes no sense at the moment.
+func TestSameAnswers(t *testing.T) {
+	host, behind := startHost(t), startHost(t)
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, behind, behind).URL})
+	want, got := run(t, host, commandSteps()), run(t, client, commandSteps())
+	for i := range want {
+		if diff := cmp.Diff(normal(want[i]), normal(got[i]), internals()); diff != "" {
+			t.Errorf("%s (- in process, + through the API):\n%s", want[i].Step, diff)
+		}
+	}
+}
+
+// normal takes out what is said in other words because the client notices before the host could.
+func normal(r result) result {
+	switch r.Step {
+	case "an agent's command to a wallet", "a wallet's command to an agent", "an internal command", "a stream without commands",
+		"create in another stream":
+		if r.Err != "" || r.Step == "create in another stream" {
+			r.Err, r.Answer = "refused", nil
+		}
+	}
+	return r
+}
+
+// TestSameReads reads one host both ways.
+func TestSameReads(t *testing.T) {
+	host := startHost(t)
+	run(t, host, commandSteps())
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
+	want, got := run(t, host, readSteps()), run(t, client, readSteps())
+	for i := range want {
+		if diff := cmp.Diff(want[i], got[i], internals()); diff != "" {
+			t.Errorf("%s (- in process, + through the API):\n%s", want[i].Step, diff)
+		}
+	}
+}
+
+// TestSameStates compares the states of a turn at each of its revisions, a waiting call and a running one among them.
+func TestSameStates(t *testing.T) {
+	host := startHost(t)
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
+	stream := events.AgentStream(ada)
+	do(t, client, stream, create(ada))
+	do(t, client, stream, say("s1", "call"))
+	seen := until(t, watch(t, host, ada, events.NoRevision), "approval.requested")
+	do(t, client, stream, sagas.Approve{Meta: meta("a1"), Call: "1.1"})
+	seen = append(seen, until(t, watch(t, host, ada, seen[len(seen)-1].Revision), "settlement.recorded")...)
+	for _, envelope := range seen {
+		want, err := host.State(t.Context(), ada, envelope.Revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := client.State(t.Context(), ada, envelope.Revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, internals()); diff != "" {
+			t.Errorf("after %s:\n%s", envelope.Kind, diff)
+		}
+	}
+}
