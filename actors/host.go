@@ -89,6 +89,7 @@ type Host struct {
 	cancel                                        context.CancelFunc
 	tasks                                         sync.WaitGroup // every goroutine the host started
 	alive                                         sync.WaitGroup // entities
+	living                                        atomic.Int64   // entities, counted
 	quitting                                      sync.WaitGroup // registries that have not heard of it
 	effects                                       atomic.Int64   // calls under way that cannot be repeated
 	closing                                       atomic.Bool

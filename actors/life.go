@@ -164,6 +164,7 @@ func (l *life[S]) considerQuitting() {
 func (l *life[S]) depart() {
 	l.snapshot()
 	l.finish(&Unavailable{Stream: l.stream, Reason: "the host is closing"})
+	l.host.system.Root.Stop(l.self)
 }
 
 // fence stops the entity after an append that was refused or whose outcome is unknown: what it decided is not history, and the
@@ -182,9 +183,10 @@ func (l *life[S]) fence(err error) {
 	l.die(&failure{reason: err.Error()}, resume)
 }
 
-// die stops the entity and has its registry told why; with resume it is brought to life again, for it has work to do.
+// die gives the entity up and has its registry told why; with resume it is brought to life again, for it has work to do. Its
+// actor stops when the registry, which sends it nothing more, says so: until then it refuses whatever is under way to it.
 func (l *life[S]) die(f *failure, resume bool) {
-	l.host.system.Root.Send(l.registry, gone{id: l.handle.id, pid: l.self, failure: f, resume: resume})
+	defer l.host.system.Root.Send(l.registry, gone{id: l.handle.id, pid: l.self, failure: f, resume: resume})
 	if f == nil {
 		l.finish(&Fenced{Stream: l.stream})
 		return
@@ -195,12 +197,12 @@ func (l *life[S]) die(f *failure, resume bool) {
 func (l *life[S]) finish(reason error) {
 	l.dead = true
 	l.host.alive.Done()
+	l.host.living.Add(-1)
 	if l.idler != nil {
 		l.idler.Stop()
 	}
 	l.giveUp(reason)
 	l.conduct.stop()
-	l.host.system.Root.Stop(l.self)
 }
 
 // refuse answers what still reaches an entity that has stopped.

@@ -130,6 +130,7 @@ func (r *registry) spawn(c actor.Context, id string) *handle {
 	}
 	h.pid = pid
 	r.host.alive.Add(1)
+	r.host.living.Add(1)
 	r.live[id] = h
 	return h
 }
@@ -139,6 +140,7 @@ func (r *registry) gone(c actor.Context, m gone) {
 	if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) {
 		delete(r.live, m.id)
 	}
+	c.Poison(m.pid) // behind everything that was sent to it, so that all of it is answered
 	f := r.failures[m.id]
 	if f == nil {
 		f = &failures{}

@@ -40,9 +40,7 @@ func (r *roster) list(ctx context.Context) ([]projections.AgentSummary, error) {
 			return nil, fmt.Errorf("read events after position %d: %w", r.fold.Position, err)
 		}
 		for i := range page.Events {
-			if err := r.fold.Apply(&page.Events[i]); err != nil {
-				return nil, err
-			}
+			r.fold.Apply(&page.Events[i])
 		}
 		if page.Next > 0 && page.Next-1 > r.fold.Position {
 			r.fold.Position = page.Next - 1

@@ -39,7 +39,8 @@ type AgentSummary struct {
 	Unsettled   int                  `json:"unsettled,omitempty"` // turns whose cost the wallet has not settled yet
 	Retired     bool                 `json:"retired,omitempty"`
 	Quarantined string               `json:"quarantined,omitempty"`
-	Revision    events.Revision      `json:"revision,string"` // of the latest event the roster looked at
+	Problem     string               `json:"problem,omitempty"` // an event of its history that cannot be read
+	Revision    events.Revision      `json:"revision,string"`   // of the latest event the roster looked at
 	Created     events.Micros        `json:"created,string"`
 	Updated     events.Micros        `json:"updated,string"`
 }
@@ -52,29 +53,29 @@ func (a *AgentSummary) Open() bool {
 // NewRoster returns the roster of an empty store.
 func NewRoster() *Roster { return &Roster{Agents: map[events.AgentID]*AgentSummary{}} }
 
-// Apply folds the next event. Events of other streams and of kinds it does not know change nothing but the position.
-func (r *Roster) Apply(envelope *events.Envelope) error {
+// Apply folds the next event. Events of other streams and of kinds it does not know change nothing but the position. An event that
+// cannot be read is the agent's problem, and nobody else's.
+func (r *Roster) Apply(envelope *events.Envelope) {
 	if envelope.Position <= r.Position {
-		return nil // delivered again
-	}
-	id, ok := envelope.Stream.Agent()
-	if !ok {
-		r.Position = envelope.Position
-		return nil
-	}
-	event, err := envelope.Event()
-	if err != nil {
-		return err
+		return // delivered again
 	}
 	r.Position = envelope.Position
+	id, ok := envelope.Stream.Agent()
+	if !ok {
+		return
+	}
 	agent := r.Agents[id]
 	if agent == nil {
 		agent = &AgentSummary{ID: id, Created: envelope.Time}
 		r.Agents[id] = agent
 	}
 	agent.Revision, agent.Updated = envelope.Revision, envelope.Time
+	event, err := envelope.Event()
+	if err != nil {
+		agent.Problem = err.Error()
+		return
+	}
 	agent.apply(event)
-	return nil
 }
 
 func (a *AgentSummary) apply(event events.Event) {
