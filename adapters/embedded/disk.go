@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,6 +34,7 @@ type disk struct {
 	once    sync.Once
 	cause   atomic.Pointer[error]
 	failed  chan struct{} // closed after cause is set
+	trusted chan struct{} // closed when nothing that was opened turned out to be missing
 
 	mu     sync.Mutex
 	looked time.Time // when room last asked
@@ -46,7 +48,7 @@ const (
 )
 
 func newDisk(fs vfs.FS, dir string, reserve int64, log *slog.Logger, closing <-chan struct{}) *disk {
-	return &disk{FS: fs, dir: dir, reserve: reserve, log: log, closing: closing, failed: make(chan struct{})}
+	return &disk{FS: fs, dir: dir, reserve: reserve, log: log, closing: closing, failed: make(chan struct{}), trusted: make(chan struct{})}
 }
 
 // room reports that less than the reserve is free.
@@ -181,8 +183,15 @@ func (d *disk) MkdirAll(dir string, perm os.FileMode) error {
 	return d.do(func() error { return d.FS.MkdirAll(dir, perm) })
 }
 
-// Remove implements vfs.FS. Nothing may be removed after a failure: it may be needed at the next Open.
+// Remove implements vfs.FS. Pebble removes, in the background, whatever its manifest does not name; if the manifest is damaged
+// that is the journal itself. So no data are removed until the opened database is known to be whole, nor after a failure.
 func (d *disk) Remove(name string) error {
+	if base := d.PathBase(name); strings.HasSuffix(base, ".sst") || strings.HasSuffix(base, ".log") || strings.HasPrefix(base, "MANIFEST-") {
+		select {
+		case <-d.trusted:
+		case <-d.failed:
+		}
+	}
 	return d.do(func() error { return d.FS.Remove(name) })
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -57,11 +58,17 @@ func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, er
 	switch {
 	case err == nil:
 		return db, d.failure()
-	case pebble.IsCorruptionError(err):
+	case isDamage(err):
 		return nil, fmt.Errorf("%w: open %s: %w; restore the directory from a backup", actors.ErrCorrupt, dir, err)
 	default:
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
+}
+
+// isDamage tells files that are not as they were left from a system that does not give them.
+func isDamage(err error) bool {
+	var errno syscall.Errno
+	return pebble.IsCorruptionError(err) || !errors.As(err, &errno) || errno == syscall.ENOENT
 }
 
 // closePebble closes a database. One whose disk failed may never finish its background work; its disk lets nothing through

@@ -36,6 +36,7 @@ func openSnapshots(dir string, fs vfs.FS, config Config, closing <-chan struct{}
 	for range 2 {
 		s.disk = newDisk(fs, dir, config.Reserve, config.Log, closing)
 		if s.db, err = openPebble(dir, snapshotOptions(), s.disk); err == nil {
+			close(s.disk.trusted)
 			return s, nil
 		}
 		config.Log.Warn("the snapshots cannot be opened and are dropped", "dir", dir, "error", err)
@@ -60,15 +61,30 @@ func snapshotOptions() *pebble.Options {
 }
 
 func (s *snapshots) close() error {
-	if s.disk.failure() == nil {
-		if err := s.db.Flush(); err != nil {
-			s.log.Warn("the newest snapshots are not kept", "error", err)
-		}
+	if err := s.flush(); err != nil {
+		s.log.Warn("the newest snapshots are not kept", "error", err)
 	}
 	if err := closePebble(s.db, s.disk); err != nil {
 		s.log.Warn("the snapshots did not close", "error", err)
 	}
 	return nil // a cache: nothing is lost but time
+}
+
+// flush keeps the newest snapshots. On a full or failed disk that would never end.
+func (s *snapshots) flush() error {
+	if err := errors.Join(s.disk.refusal(), s.disk.room()); err != nil {
+		return err
+	}
+	flushed, err := s.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-s.disk.failed:
+		return s.disk.failure()
+	}
 }
 
 // Load implements actors.Snapshots.

@@ -163,9 +163,11 @@ func (s *Store) open() error {
 	if s.db, err = openPebble(s.path("journal"), s.journalOptions(), s.disk); err != nil {
 		return err
 	}
-	if err := s.findEnd(fs); err != nil {
+	if err := errors.Join(s.findEnd(fs), s.checkTables()); err != nil {
+		s.disk.fail(err) // what is there stays as it is
 		return err
 	}
+	close(s.disk.trusted)
 	s.snapshots, err = openSnapshots(s.path("snapshots"), fs, s.config, s.closing)
 	return err
 }

@@ -1,0 +1,250 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+const plenty = math.MaxInt64 / 2
+
+// smallDisk is a file system of so many bytes, whose sync can break.
+type smallDisk struct {
+	vfs.FS
+	free   atomic.Int64
+	broken atomic.Bool
+	once   sync.Once
+	full   chan struct{} // closed at the first write that does not fit
+}
+
+func newSmallDisk() *smallDisk {
+	d := &smallDisk{FS: vfs.NewMem(), full: make(chan struct{})}
+	d.free.Store(plenty)
+	return d
+}
+
+func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: uint64(max(0, d.free.Load()))}, nil
+}
+
+func (d *smallDisk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, category)
+	return &smallFile{f, d}, err
+}
+
+func (d *smallDisk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(from, to, category)
+	return &smallFile{f, d}, err
+}
+
+type smallFile struct {
+	vfs.File
+	disk *smallDisk
+}
+
+func (f *smallFile) Write(p []byte) (int, error) {
+	fits := int(min(int64(len(p)), max(0, f.disk.free.Load())))
+	f.disk.free.Add(-int64(fits))
+	n, err := f.File.Write(p[:fits])
+	if err == nil && fits < len(p) {
+		f.disk.once.Do(func() { close(f.disk.full) })
+		err = &os.PathError{Op: "write", Path: "small disk", Err: syscall.ENOSPC}
+	}
+	return n, err
+}
+
+func (f *smallFile) Sync() error {
+	if f.disk.broken.Load() {
+		return syscall.EIO
+	}
+	return f.File.Sync()
+}
+
+func (f *smallFile) SyncData() error { return f.Sync() }
+
+func (f *smallFile) SyncTo(int64) (bool, error) { return true, f.Sync() }
+
+// appendOne appends one event and returns how it went.
+func appendOne(ctx context.Context, store *embedded.Store, stream events.Stream, last events.Revision) error {
+	c := chain{last: last}
+	_, err := store.Append(ctx, stream, actors.ExpectRevision(last), c.next(1))
+	return err
+}
+
+func mustHold(t *testing.T, store *embedded.Store, stream events.Stream, n int) {
+	t.Helper()
+	page, err := store.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{Events: 4096})
+	if err != nil || len(page.Events) != n {
+		t.Fatalf("%s holds %d events, %v; want %d", stream, len(page.Events), err, n)
+	}
+}
+
+func mustCheck(t *testing.T, store *embedded.Store, least int) {
+	t.Helper()
+	report, err := store.Check(t.Context(), nil)
+	if err != nil || len(report.Damage) > 0 || report.Events < uint64(least) {
+		t.Fatalf("the check says %+v, %v; want at least %d whole events", report, err, least)
+	}
+}
+
+func TestBelowTheReserveAppendsAreRefused(t *testing.T) {
+	disk := newSmallDisk()
+	store := open(t, embedded.Config{Dir: "store", FS: disk, Reserve: 1 << 20})
+	disk.free.Store(1 << 19)
+	stored := events.Revision(-1)
+	for { // what was found free is believed for some milliseconds
+		err := appendOne(t.Context(), store, "s", stored)
+		if err == nil {
+			stored++
+			disk.free.Store(1 << 19)
+			continue
+		}
+		if !errors.Is(err, actors.ErrFull) || !strings.Contains(err.Error(), "kept in reserve") {
+			t.Fatalf("append to a full disk: %v", err)
+		}
+		break
+	}
+	mustHold(t, store, "s", int(stored)+1)
+	disk.free.Store(plenty)
+	for {
+		err := appendOne(t.Context(), store, "s", stored)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, actors.ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	mustHold(t, store, "s", int(stored)+2)
+}
+
+func TestAFullDiskIsWaitedFor(t *testing.T) {
+	disk := newSmallDisk()
+	config := embedded.Config{Dir: "store", FS: disk, Reserve: -1, Memory: 256 << 10}
+	store := open(t, config)
+	disk.free.Store(100 << 10)
+	stored := 0
+	answer := make(chan error, 1)
+	go func() { // until the disk was full
+		for {
+			err := appendOne(t.Context(), store, "s", events.Revision(stored-1))
+			if err == nil {
+				stored++
+			}
+			select {
+			case <-disk.full:
+				answer <- err
+				return
+			default:
+			}
+		}
+	}()
+	<-disk.full
+	for { // the one that met the end waits; as soon as that is noticed, others are refused
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		err := appendOne(ctx, store, "other", events.NoRevision)
+		cancel()
+		if errors.Is(err, actors.ErrFull) {
+			break
+		}
+	}
+	page, err := store.ReadAll(t.Context(), 1, actors.Forward, actors.Filter{}, actors.Limit{})
+	if err != nil || len(page.Events) == 0 {
+		t.Fatalf("a full disk is not read: %d events, %v", len(page.Events), err)
+	}
+	disk.free.Store(plenty)
+	if err := <-answer; err != nil && !errors.Is(err, actors.ErrFull) {
+		t.Fatalf("the append that waited: %v", err)
+	}
+	mustCheck(t, store, stored)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustCheck(t, open(t, config), stored)
+}
+
+func TestClosingOnAFullDisk(t *testing.T) {
+	disk := newSmallDisk()
+	config := embedded.Config{Dir: "store", FS: disk, Reserve: -1, Memory: 256 << 10}
+	store, err := embedded.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.free.Store(50 << 10)
+	var stored atomic.Int64
+	answer := make(chan error, 1)
+	go func() {
+		for {
+			if err := appendOne(t.Context(), store, "s", events.Revision(stored.Load()-1)); err != nil {
+				answer <- err
+				return
+			}
+			stored.Add(1)
+		}
+	}()
+	<-disk.full
+	if err := store.Close(); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("close on a full disk: %v", err)
+	}
+	if err := <-answer; err == nil {
+		t.Error("the append under way was acknowledged")
+	}
+	disk.free.Store(plenty)
+	mustCheck(t, open(t, config), int(stored.Load()))
+}
+
+func TestABrokenDiskStopsAppends(t *testing.T) {
+	disk := newSmallDisk()
+	config := embedded.Config{Dir: "store", FS: disk, Memory: 256 << 10}
+	store, err := embedded.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := appendOne(t.Context(), store, "s", events.Revision(i-1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.broken.Store(true)
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			err := appendOne(t.Context(), store, events.Stream(fmt.Sprint("broken-", w)), events.NoRevision)
+			if err == nil || errors.Is(err, actors.ErrFull) || !errors.Is(err, syscall.EIO) {
+				t.Errorf("append to a broken disk: %v", err)
+			}
+		})
+	}
+	writers.Wait()
+	mustHold(t, store, "s", 10)
+	for w := range 8 { // nothing that was not acknowledged is seen
+		mustHold(t, store, events.Stream(fmt.Sprint("broken-", w)), 0)
+	}
+	disk.broken.Store(false)
+	if err := appendOne(t.Context(), store, "s", 9); !errors.Is(err, syscall.EIO) {
+		t.Errorf("append after the disk broke: %v", err)
+	}
+	if err := store.Close(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("close after the disk broke: %v", err)
+	}
+	store = open(t, config)
+	mustCheck(t, store, 10)
+	mustHold(t, store, "s", 10)
+	if err := appendOne(t.Context(), store, "s", 9); err != nil {
+		t.Errorf("append after opening again: %v", err)
+	}
+}
