@@ -17,7 +17,7 @@ func TestTurnAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := &anyOrder{history: newHistory(sagas.NewAgent), at: start}
 		r.do(t, sagas.Create{Meta: r.outside(), Agent: "a", Config: anyConfig(t)})
-		steps := rapid.IntRange(1, 120).Draw(t, "steps")
+		steps := rapid.IntRange(1, 80).Draw(t, "steps")
 		snapAt := rapid.IntRange(0, steps).Draw(t, "snapshot at")
 		for step := range steps {
 			if step == snapAt {
@@ -202,6 +202,9 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 func (r *anyOrder) check(t *rapid.T) {
 	a := r.agent()
 	checkConversation(t, withOpenCalls(a))
+	if a.Turn.Cost < 0 || a.Turn.Usage.Total() < 0 || a.Turn.Held < 0 {
+		t.Fatalf("the turn counts %s, %d tokens, %s held", a.Turn.Cost, a.Turn.Usage.Total(), a.Turn.Held)
+	}
 	if a.Turn.ID == "" {
 		if len(a.Waiting) > 0 && a.Quarantined == "" && !a.Retired {
 			t.Fatalf("stuck: no turn runs and %d messages wait", len(a.Waiting))
