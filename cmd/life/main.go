@@ -1,0 +1,112 @@
+// Command life runs agents whose every step is stored.
+//
+// Each verb is one file. A verb reads its flags, reaches a host (reach.go: a running life serve, or the data directory itself),
+// asks it for one thing, and prints the result: results go to standard output, everything else to standard error, so that a
+// result can be piped. Every reading verb has --json.
+//
+// What a verb needs from a host is the interfaces in reach.go. What can be configured is the list in settings.go: a line there
+// is a flag, an environment variable, a key of the configuration file and a line of life doctor. To add a verb, write its file
+// with a function that returns its command, and list it in root.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"example.com/life/actors"
+	"example.com/life/sagas"
+)
+
+// version is what life version prints.
+//
+//nolint:gochecknoglobals // set by the linker: -X main.version=v1.2.3
+var version = "dev"
+
+// The exit statuses.
+const (
+	exitDone      = 0
+	exitError     = 1   // something went wrong; the error says what
+	exitUsage     = 2   // the command line makes no sense
+	exitStopped   = 3   // the turn was stopped by a limit, a loop or a refusal
+	exitFailed    = 4   // the turn failed: the model could not be asked
+	exitWaiting   = 5   // the turn waits for a person
+	exitCancelled = 130 // the turn was cancelled, or the verb interrupted
+)
+
+// app is what every verb has at hand.
+type app struct {
+	out, errs io.Writer
+	getenv    func(string) string
+	log       *slog.Logger
+	config    config
+}
+
+func main() { os.Exit(start(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// start runs one command line and returns its exit status.
+func start(args []string, out, errs io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{out: out, errs: errs, getenv: os.Getenv, log: slog.New(slog.DiscardHandler)}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	var status *exit
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &status):
+		if status.err != nil {
+			fmt.Fprintln(errs, "life: "+status.err.Error())
+		}
+		return status.code
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return exitCancelled
+	}
+	fmt.Fprintln(errs, "life: "+err.Error()+remedy(err))
+	return exitError
+}
+
+// exit is an error that chooses the exit status. Without an error of its own nothing is printed: everything has been said.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage is an error of the command line.
+func usage(format string, args ...any) error {
+	return &exit{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// remedy says what to type next after an error that has a usual one.
+func remedy(err error) string {
+	var refusal *sagas.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing:
+		return "\n  life agents lists the agents there are, life agents create NAME makes one"
+	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMismatch:
+		return "\n  life agents shows what waits for approval"
+	case errors.Is(err, actors.ErrFull):
+		return "\n  free some space on the disk and try again: nothing is damaged"
+	case errors.Is(err, actors.ErrCorrupt):
+		return "\n  life store check names everything that is damaged"
+	}
+	return ""
+}
