@@ -138,10 +138,19 @@ func (a *Agent) admit(command Command) error {
 		}
 		return refuse(RefusedState, "agent %s is retired", a.ID)
 	}
-	if _, releasing := command.(Release); a.Quarantined != "" && external(id) && !releasing {
+	if a.Quarantined != "" && external(id) && !calms(command) {
 		return refuse(RefusedState, "agent %s is quarantined (%s): release it first", a.ID, a.Quarantined)
 	}
 	return nil
+}
+
+// calms reports whether a quarantined agent accepts a command: what lets it go on, or has it do less.
+func calms(command Command) bool {
+	switch command.(type) {
+	case Release, Cancel, Retire:
+		return true
+	}
+	return false
 }
 
 // unused checks that a command from outside was not accepted before.

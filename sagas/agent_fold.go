@@ -80,11 +80,15 @@ func (a *Agent) applyTurn(fact Fact) {
 	case events.ModelRequested:
 		a.closeRound(false)
 		t.Model, t.RetryAt = a.outstanding(fact).ID, 0
+		if e.Round != t.Round {
+			t.Failed = 0
+		}
 		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
 	case events.ModelReplied:
 		a.applyReply(e)
 	case events.ModelFailed:
 		t.Model, t.RetryAt = "", e.RetryAt
+		t.Failed++
 		t.ErrorStreak++
 	case events.LoopWarned:
 		t.update(e.Call, func(c *Call) { c.Warned = true })

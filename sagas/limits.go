@@ -137,5 +137,5 @@ func retryDelay(attempt int, request events.RequestID, asked events.Micros) even
 	return max(delay, asked) + delay*spread/2000
 }
 
-// maxAttempts is how often one round asks the model before the turn fails.
-const maxAttempts = 6
+// maxFailures is how often the model may fail in one round; then the turn fails. Attempts that a restart cut off do not count.
+const maxFailures = 6

@@ -79,8 +79,8 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
 func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) Unreplied {
 	c := Unreplied{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
-	if e.RetryAt != 0 && e.RetryAt != meta.At+retryDelay(a.Turn.Attempt, e.Request, 0) {
-		spread := retryDelay(a.Turn.Attempt, e.Request, 0) - retryDelay(a.Turn.Attempt, "", 0)
+	if e.RetryAt != 0 && e.RetryAt != meta.At+retryDelay(a.Turn.Failed+1, e.Request, 0) {
+		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread
 	}
 	return c

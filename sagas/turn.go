@@ -28,7 +28,8 @@ type Turn struct {
 	Paused  events.Reason    `json:"paused,omitempty"`   // waits for a person
 
 	Round     int           `json:"round,omitempty"`
-	Attempt   int           `json:"attempt,omitempty"`
+	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
+	Failed    int           `json:"failed,omitempty"`    // attempts of this round that failed
 	Calls     []Call        `json:"calls,omitempty"`     // of this round
 	Answer    events.Text   `json:"answer"`              // of the latest reply
 	Context   events.Digest `json:"context"`             // of the latest request
@@ -84,7 +85,7 @@ func (d *decision) proceed() {
 		d.spent(events.ReasonMoney)
 	case d.agent.Mode == events.ModeSleep && !t.Awake:
 		d.pause(events.ReasonSleep, "homeostasis advised sleep")
-	case t.ErrorStreak >= 2 && t.ErrorStreak != t.AdvisedAt:
+	case t.ErrorStreak >= 2 && t.ErrorStreak != t.AdvisedAt, t.ErrorStreak == 0 && t.AdvisedAt != 0: // in trouble, or out of it
 		d.record(events.AdviceRequested{Turn: t.ID})
 	case t.Held < t.Limits.Money && (t.Held == 0 || t.Held-t.Cost < t.LastCost):
 		d.requestBudget(min(max(t.Limits.Reserve, t.LastCost), t.Limits.Money-t.Held))
@@ -228,8 +229,8 @@ func (d *decision) unreplied(c Unreplied) error {
 		return ErrStale
 	}
 	retryAt := events.Micros(0)
-	if c.Class.Retryable() && t.Attempt < maxAttempts {
-		retryAt = d.at + retryDelay(t.Attempt, c.Request, min(c.RetryAfter, mostCounted))
+	if c.Class.Retryable() && t.Failed+1 < maxFailures {
+		retryAt = d.at + retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted))
 	}
 	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt})
 	if retryAt == 0 {
