@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -61,6 +62,8 @@ func (s *Store) Check(ctx context.Context, progress func(Progress)) (Report, err
 	}
 	defer done()
 	c := &checker{store: s, bound: s.last(), next: map[events.Stream]events.Revision{}, progress: progress}
+	c.records.seed = maphash.MakeSeed()
+	c.index.seed = c.records.seed
 	if err = c.checkRecords(ctx); err == nil {
 		err = c.checkIndex(ctx)
 	}
@@ -78,6 +81,8 @@ type checker struct {
 	next     map[events.Stream]events.Revision // of each stream, the revision that has to follow
 	progress func(Progress)
 	told     uint64
+	records  tally    // of the records that are whole
+	index    tally    // of the index entries outside lost ranges
 	lost     []Damage // ranges of positions that cannot be read, to be named by the index
 }
 
@@ -141,31 +146,42 @@ func (c *checker) walk(ctx context.Context, from events.Position) (next events.P
 	return next, all.failure()
 }
 
-// behind finds a record that can be read behind a position that cannot.
+// behind finds the first record that can be read behind a position that cannot. Each look into a damaged block is slow, because
+// Pebble searches it for the flipped bit: so this doubles its steps and then halves them.
 func (c *checker) behind(position events.Position) events.Position {
-	var scratch [recordKeySize]byte
+	low, high, found := position, c.bound+1, c.bound+1
 	for step := events.Position(1); position+step <= c.bound; step *= 2 {
-		all, err := c.store.records()
-		if err != nil {
+		if at, ok := c.readable(position + step); ok {
+			high, found = position+step, at
 			break
 		}
-		found := all.SeekGE(recordKey(scratch[:0], position+step))
-		at := all.position0(found)
-		if err := all.Close(); found && err == nil && at <= c.bound {
-			return at
+		low = position + step
+	}
+	for high-low > 1 {
+		middle := low + (high-low)/2
+		if at, ok := c.readable(middle); ok {
+			high, found = middle, at
+		} else {
+			low = middle
 		}
 	}
-	return c.bound + 1
+	return found
 }
 
-func (r records) position0(valid bool) events.Position {
-	if !valid {
-		return 0
+// readable finds the first record at or after a position; ok is false when that cannot be read.
+func (c *checker) readable(position events.Position) (at events.Position, ok bool) {
+	all, err := c.store.records()
+	if err != nil {
+		return 0, false
 	}
-	return r.position()
+	at = c.bound + 1
+	if all.SeekGE(recordKey(nil, position)) {
+		at = min(at, all.position())
+	}
+	return at, errors.Join(all.Error(), all.Close()) == nil
 }
 
-// record verifies one record and its entry in the index.
+// record verifies one record, and that its stream goes on with it.
 func (c *checker) record(rec *record) {
 	stream := events.Stream(rec.stream)
 	d := Damage{Stream: stream, Revision: rec.first, First: rec.position, Last: rec.last()}
@@ -181,29 +197,26 @@ func (c *checker) record(rec *record) {
 		c.damage(d)
 	}
 	c.next[stream] = max(next, rec.first+events.Revision(rec.count))
-	if d.Err = c.indexed(stream, rec); d.Err != nil {
-		c.damage(d)
-	}
+	c.records.add(stream, entry{first: rec.first, position: rec.position, count: rec.count})
 }
 
-func (c *checker) indexed(stream events.Stream, rec *record) error {
-	key := indexKey(nil, stream, rec.first)
-	value, closer, err := c.store.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return errors.New("the index does not have it")
-	}
-	if err != nil {
-		return fmt.Errorf("read its index entry: %w", err)
-	}
-	e, err := parseIndex(len(key)-8, key, value)
-	if err == nil && (e.position != rec.position || e.count != rec.count) {
-		err = fmt.Errorf("the index has it with %d events at position %d", e.count, e.position)
-	}
-	return errors.Join(err, closer.Close())
+// tally is a sum over places that does not depend on their order: it tells whether the index names exactly the records.
+type tally struct {
+	seed  maphash.Seed
+	count int
+	sum   uint64
 }
 
-// checkIndex walks over all index entries, names those in lost ranges, and finds those without a record.
-func (c *checker) checkIndex(ctx context.Context) (err error) {
+func (t *tally) add(stream events.Stream, e entry) {
+	t.count++
+	t.sum += maphash.Comparable(t.seed, struct {
+		stream events.Stream
+		entry  entry
+	}{stream, e})
+}
+
+// checkIndex walks over all index entries: those in lost ranges name what was lost, the others must be those of the records.
+func (c *checker) checkIndex(ctx context.Context) error {
 	index, err := c.store.db.NewIter(&pebble.IterOptions{LowerBound: []byte{indexPrefix}, UpperBound: []byte{indexPrefix + 1}})
 	if err != nil {
 		return damaged("the index", err)
@@ -215,7 +228,8 @@ func (c *checker) checkIndex(ctx context.Context) (err error) {
 		}
 		c.entry(index, named)
 	}
-	if err := errors.Join(index.Error(), index.Close()); err != nil {
+	err = errors.Join(index.Error(), index.Close())
+	if err != nil {
 		c.damage(Damage{Revision: events.NoRevision, Err: fmt.Errorf("read the index: %w", err)})
 	}
 	for i, lost := range c.lost {
@@ -223,6 +237,9 @@ func (c *checker) checkIndex(ctx context.Context) (err error) {
 			lost.Revision = events.NoRevision
 			c.damage(lost)
 		}
+	}
+	if err == nil && (c.records.count != c.index.count || c.records.sum != c.index.sum) {
+		return c.compare(ctx)
 	}
 	return nil
 }
@@ -243,35 +260,55 @@ func (c *checker) entry(index *pebble.Iterator, named []bool) {
 		c.damage(Damage{Stream: stream, Revision: events.NoRevision, Err: err})
 		return
 	}
+	if e.position > c.bound {
+		return
+	}
 	for i, lost := range c.lost {
-		if e.position <= lost.Last && e.end() >= lost.First && e.position <= c.bound {
+		if e.position <= lost.Last && e.end() >= lost.First {
 			named[i] = true
-			c.missing(stream, e, lost.Err)
+			c.damage(Damage{Stream: stream, Revision: e.first, First: e.position, Last: e.end(), Err: lost.Err})
 			return
 		}
 	}
-	if e.position <= c.bound && e.last() >= c.next[stream] {
-		c.missing(stream, e, errors.New("the index names a record that is not there"))
-	}
+	c.index.add(stream, e)
 }
 
-// missing reads what an entry means once more, on its own: part of a lost range may be whole.
-func (c *checker) missing(stream events.Stream, e entry, cause error) {
-	key := recordKey(nil, e.position)
+// compare finds the records that the index does not have as they are. It is slow, and rarely needed.
+func (c *checker) compare(ctx context.Context) error {
+	before := len(c.report.Damage)
+	all, err := c.store.records()
+	if err != nil {
+		return err
+	}
+	for valid := all.First(); valid && all.position() <= c.bound && ctx.Err() == nil; valid = all.Next() {
+		rec, err := all.record()
+		if err != nil {
+			continue // reported before
+		}
+		if err := c.indexed(&rec); err != nil {
+			c.damage(Damage{Stream: events.Stream(rec.stream), Revision: rec.first, First: rec.position, Last: rec.last(), Err: err})
+		}
+	}
+	if len(c.report.Damage) == before {
+		c.damage(Damage{Revision: events.NoRevision, Err: fmt.Errorf("the index has %d entries for %d records", c.index.count, c.records.count)})
+	}
+	return errors.Join(ctx.Err(), all.Close())
+}
+
+func (c *checker) indexed(rec *record) error {
+	key := indexKey(nil, events.Stream(rec.stream), rec.first)
 	value, closer, err := c.store.db.Get(key)
-	if err == nil {
-		rec, parseErr := parseRecord(key, value)
-		if parseErr == nil {
-			c.record(&rec)
-		}
-		if err = errors.Join(parseErr, closer.Close()); err == nil {
-			return
-		}
-	}
 	if errors.Is(err, pebble.ErrNotFound) {
-		err = cause
+		return errors.New("the index does not have it")
 	}
-	c.damage(Damage{Stream: stream, Revision: e.first, First: e.position, Last: e.end(), Err: err})
+	if err != nil {
+		return fmt.Errorf("read its index entry: %w", err)
+	}
+	e, err := parseIndex(len(key)-8, key, value)
+	if err == nil && (e.position != rec.position || e.count != rec.count) {
+		err = fmt.Errorf("the index has it with %d events at position %d", e.count, e.position)
+	}
+	return errors.Join(err, closer.Close())
 }
 
 func (c *checker) tell(seen uint64) {
