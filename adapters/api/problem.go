@@ -214,5 +214,5 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	if err != nil { // strings and numbers always encode
 		return
 	}
-	_, _ = w.Write(append(body, '\n')) //nolint:errcheck // the client is gone, and with it whoever the error was for
+	_, _ = w.Write(append(body, '\n')) // else the client is gone, and with it whoever the error was for
 }

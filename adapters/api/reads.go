@@ -44,7 +44,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:errcheck // the client is gone, and nobody else wants the answer
+	_, _ = w.Write(body) // else the client is gone, and nobody else wants the answer
 	return nil
 }
 

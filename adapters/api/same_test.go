@@ -31,7 +31,9 @@ type step struct {
 const ada, savings = events.AgentID("ada"), events.WalletID("savings")
 
 func command(name string, stream events.Stream, c sagas.Command) step {
-	return step{name, func(ctx context.Context, d driver) (any, error) { return d.Do(ctx, stream, c, actors.Origin{Actor: "test"}) }}
+	return step{name, func(ctx context.Context, d driver) (any, error) {
+		return d.Do(ctx, stream, c, actors.Origin{Actor: "test"})
+	}}
 }
 
 func onAda(name string, c sagas.Command) step { return command(name, events.AgentStream(ada), c) }
@@ -119,7 +121,9 @@ func commandSteps() []step {
 
 func readSteps() []step {
 	history := func(name string, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) step {
-		return step{"history: " + name, func(ctx context.Context, d driver) (any, error) { return d.History(ctx, stream, from, direction, limit) }}
+		return step{"history: " + name, func(ctx context.Context, d driver) (any, error) {
+			return d.History(ctx, stream, from, direction, limit)
+		}}
 	}
 	state := func(name string, agent events.AgentID, at events.Revision) step {
 		return step{"state: " + name, func(ctx context.Context, d driver) (any, error) { return d.State(ctx, agent, at) }}

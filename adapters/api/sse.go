@@ -18,7 +18,7 @@ type sent struct {
 // mostSent bounds one server-sent event, in bytes: the largest event that a store takes fits.
 const mostSent = 64 << 20
 
-var errTooLong = errors.New("a server-sent event is too long") //nolint:gochecknoglobals // a sentinel, never written to
+var errTooLong = errors.New("a server-sent event is too long")
 
 // sentEvents reads server-sent events as the HTML standard frames them. heard is called for each line, comments too: they say
 // that the other side is alive.

@@ -72,6 +72,7 @@ type turnFields struct {
 	Paused      events.Reason      `json:"paused,omitempty"`
 	Round       int                `json:"round"`
 	Attempt     int                `json:"attempt,omitempty"`
+	Failed      int                `json:"failed,omitempty"`
 	Calls       []sagas.Call       `json:"-"`
 	Answer      events.Text        `json:"answer"`
 	Context     events.Digest      `json:"context"`
