@@ -35,6 +35,7 @@ type entity[S sagas.Saga[S]] struct {
 	flight *flight           // the append under way, or nil
 	timer  *time.Timer       // flushes carry
 	saved  events.Revision   // of the newest snapshot
+	every  events.Revision   // events until the next one
 }
 
 // tip is the end of a stream.
@@ -62,7 +63,8 @@ type answered struct {
 }
 
 const (
-	snapshotEvery = 1000                  // events between snapshots of a live entity
+	snapshotEvery = 1000                  // events between snapshots of a live entity, at least
+	snapshotSpare = 256                   // bytes of a snapshot that an event may cost: large states are saved less often
 	companyWait   = 20 * time.Millisecond // how long a decision may wait for company
 )
 
@@ -72,7 +74,7 @@ func (e *entity[S]) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.saga, e.tip, e.stored, e.saved = saga, at, at, at.revision
+	e.saga, e.tip, e.stored, e.saved, e.every = saga, at, at, at.revision, snapshotEvery
 	return nil
 }
 
@@ -240,6 +242,7 @@ func (e *entity[S]) snapshot() {
 		return
 	}
 	e.saved = e.stored.revision
+	e.every = max(snapshotEvery, events.Revision(len(state)/snapshotSpare))
 	snapshot := Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
 	e.host.tasks.Go(func() {
 		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, ErrClosed) {

@@ -86,7 +86,7 @@ func (l *life[S]) receiveOther(message any) {
 		if len(l.queue) > 0 {
 			l.decide()
 		}
-		if l.stored.revision-l.saved >= snapshotEvery {
+		if l.stored.revision-l.saved >= l.every {
 			l.snapshot()
 		}
 		l.afterStep()

@@ -17,8 +17,10 @@ type request struct {
 	stream   events.Stream
 	expected actors.Expected
 	ids      []events.EventID
-	body     []byte // of the record, encoded by the writer
+	body     []byte            // of the record, encoded by the writer
+	batch    []events.Envelope // as the writer gave it
 	answer   chan answer
+	written  bool   // it is in its group's batch
 	decided  answer // what it will be told when its group is on disk
 }
 
@@ -42,7 +44,7 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected actor
 		return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 	}
 	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
-	r.stream, r.expected, r.ids = stream, expected, r.ids[:0]
+	r.stream, r.expected, r.ids, r.batch, r.written = stream, expected, r.ids[:0], batch, false
 	for i := range batch {
 		r.ids = append(r.ids, batch[i].ID)
 	}
@@ -55,6 +57,7 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected actor
 		if cap(r.body) > keepBody {
 			r.body = nil
 		}
+		r.batch = nil
 		s.requests.Put(r)
 		return a.appended, a.err
 	case <-s.given:
@@ -139,7 +142,7 @@ func (s *Store) acknowledge(groups <-chan *group) {
 		if failed == nil {
 			// True from here on: the group survives a crash. Only now may anyone see it.
 			s.durable.Store(uint64(g.last))
-			s.news.publish()
+			s.news.publish(g.requests)
 		}
 		for _, r := range g.requests {
 			if failed != nil {
@@ -161,29 +164,4 @@ func (s *Store) settle(g *group) error {
 		return err
 	}
 	return g.batch.Close()
-}
-
-// broadcast wakes everyone who waits, at once.
-type broadcast struct {
-	mu   sync.Mutex
-	next chan struct{} // nil while nobody waits
-}
-
-// wait returns a channel that the next publish closes.
-func (b *broadcast) wait() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.next == nil {
-		b.next = make(chan struct{})
-	}
-	return b.next
-}
-
-func (b *broadcast) publish() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.next != nil {
-		close(b.next)
-		b.next = nil
-	}
 }

@@ -222,6 +222,7 @@ func (c *committer) write(r *request, h head) {
 	for i, id := range r.ids {
 		c.ids.put(id, idPlace{first + events.Revision(i), position + events.Position(i)})
 	}
+	r.written = true
 	r.decided = answer{appended: actors.Appended{First: first, Last: h.revision, Position: h.position}}
 }
 

@@ -116,7 +116,7 @@ type Store struct {
 	queue    queue
 	requests sync.Pool
 	durable  atomic.Uint64 // the last position on disk: nothing after it may be seen
-	news     broadcast     // durable moved
+	news     news          // durable moved
 
 	closing chan struct{} // closed when Close begins
 	given   chan struct{} // closed when Close gives up on workers that a failed disk holds

@@ -4,20 +4,32 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"example.com/life/actors"
 	"example.com/life/events"
 )
 
-// subscription pulls pages from where it stands. Catching up and being live are the same: there is no hand-over to get wrong.
+// subscription reads on from where it stands. A live one to a stream is handed what is appended; what it was not handed, because it
+// is slow or still catching up, it reads. Either way it goes on at the revision after the last, so there is no hand-over to
+// get wrong.
 type subscription struct {
 	store  *Store
 	from   actors.From       // the next page is after this
 	page   []events.Envelope // read and not yet delivered
 	more   bool              // the last page was not the end
+	tail   tail              // of a subscription to a stream
 	once   sync.Once
 	closed chan struct{}
+}
+
+// tail is what was appended to a stream and not yet taken by a subscription to it.
+type tail struct {
+	mu     sync.Mutex
+	events []events.Envelope
+	missed bool          // something was not kept: it must be read
+	wake   chan struct{} // has a token when there is something new
 }
 
 // subscriptionPage bounds what a subscription holds in memory.
@@ -36,7 +48,11 @@ func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscri
 	}
 	done()
 	from.Revision, from.Position = min(from.Revision, math.MaxInt64-1), min(from.Position, math.MaxUint64-1)
-	return &subscription{store: s, from: from, more: true, closed: make(chan struct{})}, nil
+	u := &subscription{store: s, from: from, more: true, tail: tail{wake: make(chan struct{}, 1)}, closed: make(chan struct{})}
+	if from.Stream != "" {
+		s.news.add(u)
+	}
+	return u, nil
 }
 
 // Next implements actors.Subscription.
@@ -45,8 +61,8 @@ func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
 		if err := u.ended(ctx); err != nil {
 			return events.Envelope{}, err
 		}
-		// The channel is taken before the page is read: what becomes visible in between closes it.
-		news := u.store.news.wait()
+		// Asked for before the page is read: what becomes visible in between is news.
+		news := u.news()
 		if err := u.read(ctx); err != nil {
 			return events.Envelope{}, err
 		}
@@ -69,6 +85,13 @@ func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
 	return next, nil
 }
 
+func (u *subscription) news() <-chan struct{} {
+	if u.from.Stream != "" {
+		return u.tail.wake
+	}
+	return u.store.news.wait()
+}
+
 func (u *subscription) ended(ctx context.Context) error {
 	select {
 	case <-u.closed:
@@ -82,27 +105,136 @@ func (u *subscription) ended(ctx context.Context) error {
 
 // read fetches the next page and moves on behind it.
 func (u *subscription) read(ctx context.Context) error {
-	var page actors.Page
-	var err error
-	if u.from.Stream != "" {
-		page, err = u.store.Read(ctx, u.from.Stream, u.from.Revision+1, actors.Forward, subscriptionPage)
-	} else {
-		page, err = u.store.ReadAll(ctx, u.from.Position+1, actors.Forward, u.from.Filter, subscriptionPage)
+	if u.from.Stream == "" {
+		page, err := u.store.ReadAll(ctx, u.from.Position+1, actors.Forward, u.from.Filter, subscriptionPage)
+		if err != nil {
+			return err
+		}
+		u.page, u.more = page.Events, !page.End
+		u.from.Position = max(u.from.Position, page.Next-1)
+		return nil
 	}
+	if !u.more {
+		handed, missed := u.tail.take(u.from.Revision)
+		if u.page = handed; !missed {
+			u.moved()
+			return nil
+		}
+	}
+	page, err := u.store.Read(ctx, u.from.Stream, u.from.Revision+1, actors.Forward, subscriptionPage)
 	if err != nil {
 		return err
 	}
 	u.page, u.more = page.Events, !page.End
-	if u.from.Stream == "" {
-		u.from.Position = max(u.from.Position, page.Next-1)
-	} else if n := len(page.Events); n > 0 {
-		u.from.Revision = page.Events[n-1].Revision
-	}
+	u.moved()
 	return nil
+}
+
+// moved notes how far the page goes.
+func (u *subscription) moved() {
+	if n := len(u.page); n > 0 {
+		u.from.Revision = u.page[n-1].Revision
+	}
+}
+
+// offer hands over an append, or notes that it was missed.
+func (t *tail) offer(r *request) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.missed || len(t.events)+len(r.batch) > subscriptionPage.Events {
+		t.missed, t.events = true, nil
+	} else {
+		position := r.decided.appended.Position - events.Position(len(r.batch)) + 1
+		for i := range r.batch {
+			e := r.batch[i]
+			e.Stream = r.stream
+			e.Revision = r.decided.appended.First + events.Revision(i)
+			e.Position = position + events.Position(i)
+			t.events = append(t.events, e)
+		}
+	}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what was handed over after a revision; missed says that it is not all there is.
+func (t *tail) take(after events.Revision) (handed []events.Envelope, missed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	handed, missed = t.events, t.missed
+	t.events, t.missed = nil, false
+	for len(handed) > 0 && handed[0].Revision <= after {
+		handed = handed[1:]
+	}
+	if missed || len(handed) > 0 && handed[0].Revision != after+1 {
+		return nil, true
+	}
+	return handed, false
+}
+
+// news tells subscriptions what has become durable: those to a stream, what was appended to it; the others, that there is something.
+type news struct {
+	mu      sync.Mutex
+	next    chan struct{} // closed by the next publish; nil while nobody waits
+	streams map[events.Stream][]*subscription
+}
+
+// wait returns a channel that the next publish closes.
+func (n *news) wait() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.next == nil {
+		n.next = make(chan struct{})
+	}
+	return n.next
+}
+
+func (n *news) publish(requests []*request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.next != nil {
+		close(n.next)
+		n.next = nil
+	}
+	if len(n.streams) == 0 {
+		return
+	}
+	for _, r := range requests {
+		if r.written {
+			for _, u := range n.streams[r.stream] {
+				u.tail.offer(r)
+			}
+		}
+	}
+}
+
+func (n *news) add(u *subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.streams == nil {
+		n.streams = map[events.Stream][]*subscription{}
+	}
+	n.streams[u.from.Stream] = append(n.streams[u.from.Stream], u)
+}
+
+func (n *news) remove(u *subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	rest := slices.DeleteFunc(n.streams[u.from.Stream], func(other *subscription) bool { return other == u })
+	if n.streams[u.from.Stream] = rest; len(rest) == 0 {
+		delete(n.streams, u.from.Stream)
+	}
 }
 
 // Close implements io.Closer.
 func (u *subscription) Close() error {
-	u.once.Do(func() { close(u.closed) })
+	u.once.Do(func() {
+		close(u.closed)
+		if u.from.Stream != "" {
+			u.store.news.remove(u)
+		}
+	})
 	return nil
 }
