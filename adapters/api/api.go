@@ -16,7 +16,7 @@
 // What it may not do: decide anything. It reads requests, calls a port and writes what the port answered.
 //
 // To add a route: its handler here or in commands.go, its line in routes, its method in the client, and a row in the tables of
-// api_test.go. docs/api.md describes the routes to users.
+// routes_test.go. docs/api.md describes the routes to users; a test looks for each in it.
 package api
 
 import (
@@ -122,7 +122,7 @@ func New(config Config) (http.Handler, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	g := &guard{log: s.log, mux: s.routes(), hosts: map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}}
+	g := &guard{log: s.log, mux: s.mux(), hosts: map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}}
 	for _, host := range config.Hosts {
 		g.hosts[strings.ToLower(host)] = true
 	}
@@ -157,10 +157,18 @@ func checkToken(token string) error {
 	return nil
 }
 
-// routes is the table of contents.
-func (s *server) routes() *http.ServeMux {
+// mux routes requests as the table says.
+func (s *server) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, serve := range map[string]route{
+	for pattern, serve := range s.routes() {
+		mux.Handle(pattern, handler{serve, s.log})
+	}
+	return mux
+}
+
+// routes is the table of contents.
+func (s *server) routes() map[string]route {
+	return map[string]route{
 		"POST /v1/agents":                  s.create,
 		"GET /v1/agents":                   s.list,
 		"GET /v1/agents/{agent}":           s.summary,
@@ -181,10 +189,7 @@ func (s *server) routes() *http.ServeMux {
 		"POST /v1/verify":                  s.verify,
 		"POST /v1/store/check":             s.check,
 		"GET /v1/health":                   s.healthy,
-	} {
-		mux.Handle(pattern, handler{serve, s.log})
 	}
-	return mux
 }
 
 // route answers a request, or returns why not.

@@ -13,12 +13,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
+// bodyTime is how long a client may take to send a body.
+const bodyTime = time.Minute
+
 // decode reads a request's body into a struct. No body means no fields. The errors are problems that name what is wrong.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // where deadlines are not known, none is set
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

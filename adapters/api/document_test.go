@@ -2,6 +2,10 @@ package api
 
 import (
 	"context"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -35,4 +39,31 @@ func (nothing) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 
 func (nothing) Verify(context.Context, events.AgentID, func(int64)) (actors.VerifyReport, error) {
 	return actors.VerifyReport{}, nil
+}
+
+// TestDocument looks for every route, and every status that problems have, in docs/api.md.
+func TestDocument(t *testing.T) {
+	document, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pattern := range (&server{}).routes() {
+		if !strings.Contains(string(document), "`"+pattern) {
+			t.Errorf("docs/api.md does not list %s", pattern)
+		}
+	}
+	codes := []string{
+		codeMalformed, codeNoRoute, codeMethod, codeMedia, codeTooLarge, codeUnauthorized, codeCrossOrigin, codeHost, codeUnsupported, codeOverloaded,
+		codeUnavailable, codeFenced, codeClosed, codeFull, codeCorrupt, codeStream, codeTimeout, codeInternal, string(sagas.RefusedInvalid),
+		string(sagas.RefusedMissing), string(sagas.RefusedExists), string(sagas.RefusedState), string(sagas.RefusedQueue),
+		string(sagas.RefusedReuse), string(sagas.RefusedMismatch),
+	}
+	for _, code := range codes {
+		if !strings.Contains(string(document), "`"+code+"`") {
+			t.Errorf("docs/api.md does not list the code %s", code)
+		}
+		if meaningOf(code).status == http.StatusInternalServerError && code != codeInternal && code != codeCorrupt {
+			t.Errorf("code %s is not in the table", code)
+		}
+	}
 }
