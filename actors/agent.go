@@ -50,9 +50,9 @@ func (a *agent) loaded() {
 // stored acts on what is outstanding now.
 func (a *agent) stored() { a.sync() }
 
-// busy reports whether anything is outstanding.
+// busy reports whether anything is outstanding: sent, or waited for by the clock.
 func (a *agent) busy() bool {
-	return len(a.running) > 0 || len(a.saga.Ready()) > 0
+	return len(a.running) > 0 || a.wakeAt != 0
 }
 
 // stop cuts off what is under way. Nothing is lost: it is outstanding still when the agent comes back.

@@ -44,7 +44,7 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &feed{
 		feeds: h.feeds, agent: agent, subscription: subscription, cancel: cancel,
-		events: make(chan events.Envelope), deltas: make(chan Delta, deltaBuffer), ended: make(chan struct{}),
+		events: make(chan events.Envelope, eventBuffer), deltas: make(chan Delta, deltaBuffer), ended: make(chan struct{}),
 	}
 	if !h.feeds.add(f) {
 		cancel()
@@ -54,6 +54,9 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 	go f.pump(running)
 	return f, nil
 }
+
+// eventBuffer is how many events are read ahead, so that watching a burst takes one wake-up and not one for each.
+const eventBuffer = 32
 
 // deltaBuffer is how many pieces of text a slow watcher may lag behind.
 const deltaBuffer = 256
@@ -97,7 +100,12 @@ func (f *feed) Next(ctx context.Context) (Item, error) {
 	case delta := <-f.deltas:
 		return Item{Delta: &delta}, nil
 	case <-f.ended:
-		return Item{}, f.err
+		select {
+		case envelope := <-f.events: // read before the end
+			return Item{Event: &envelope}, nil
+		default:
+			return Item{}, f.err
+		}
 	case <-ctx.Done():
 		return Item{}, ctx.Err()
 	}

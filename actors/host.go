@@ -102,7 +102,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		return nil, err
 	}
 	h.running, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	h.dispatcher = &dispatcher{work: make(chan func()), end: h.running.Done()}
+	h.dispatcher = newDispatcher()
 	h.system = actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet(h.log) }),
 		actor.WithDeadLetterRequestLogging(false),
@@ -234,6 +234,7 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.tasks.Wait()
 	h.system.Shutdown()
+	h.dispatcher.close()
 	return nil
 }
 

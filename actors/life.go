@@ -170,9 +170,9 @@ func (l *life[S]) depart() {
 // fence stops the entity after an append that was refused or whose outcome is unknown: what it decided is not history, and the
 // next activation reads what is. Nothing is sent, nothing is guessed.
 func (l *life[S]) fence(err error) {
-	resume := l.conduct.busy() || len(l.queue) > 0
 	var conflict *Conflict
 	if errors.As(err, &conflict) {
+		resume := l.conduct.busy() || len(l.queue) > 0
 		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
 		l.die(nil, resume)
 		return
@@ -180,7 +180,7 @@ func (l *life[S]) fence(err error) {
 	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) {
 		l.host.log.Error("store decision", "stream", l.stream, "error", err)
 	}
-	l.die(&failure{reason: err.Error()}, resume)
+	l.die(&failure{reason: err.Error()}, true) // it may be stored, and have work outstanding
 }
 
 // die gives the entity up and has its registry told why; with resume it is brought to life again, for it has work to do. Its

@@ -105,7 +105,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer Answer,
 	if err != nil {
 		return Answer{}, err
 	}
-	messages, err := h.hydrate(ctx, m.what.Messages)
+	messages, err := h.hydrate(ctx, &m.what)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -243,17 +243,17 @@ func (h *Host) spill(ctx context.Context, text string) (events.Text, error) {
 	return events.Text{Inline: events.Preview(text), Blob: &ref}, nil
 }
 
-// hydrate puts the texts of blobs in place of their previews. Messages without blobs are shared with the saga as they are.
-func (h *Host) hydrate(ctx context.Context, messages []sagas.Message) ([]sagas.Message, error) {
-	whole := messages
-	for i := range messages {
-		if messages[i].Text.Blob == nil {
+// hydrate puts the texts of blobs in place of their previews. A conversation without blobs is shared with the saga as it is.
+func (h *Host) hydrate(ctx context.Context, ask *sagas.AskModel) ([]sagas.Message, error) {
+	if !ask.Blobs {
+		return ask.Messages, nil
+	}
+	whole := slices.Clone(ask.Messages)
+	for i := range whole {
+		if whole[i].Text.Blob == nil {
 			continue
 		}
-		if &whole[0] == &messages[0] {
-			whole = slices.Clone(messages)
-		}
-		text, err := h.blobText(ctx, *messages[i].Text.Blob)
+		text, err := h.blobText(ctx, *whole[i].Text.Blob)
 		if err != nil {
 			return nil, err
 		}

@@ -45,7 +45,7 @@ func (a *Agent) askModel() AskModel {
 	messages, _ := a.Conversation.window(t.Limits.ContextTokens * bytesPerToken)
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Config.Model, System: a.system(),
-		Messages: messages, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
+		Messages: messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
 	}
 }
 

@@ -169,6 +169,7 @@ type (
 		Model    string
 		System   string
 		Messages []Message // shared with the saga: read only
+		Blobs    bool      // whether the text of some message is in a blob
 		Tools    []string
 		Reply    int64 // most tokens of the reply
 		Context  events.Digest

@@ -11,6 +11,7 @@ import (
 type Conversation struct {
 	Messages []Message     `json:"messages,omitempty"`
 	Dropped  int           `json:"dropped,omitempty"` // older messages that are no longer kept
+	Blobs    bool          `json:"blobs,omitempty"`   // whether the text of some message is, or was, in a blob
 	Bytes    int64         `json:"bytes,omitempty"`   // size of Messages
 	Chain    events.Digest `json:"chain"`
 }
@@ -19,14 +20,19 @@ type Conversation struct {
 func (c Conversation) add(m Message) Conversation {
 	c.Messages = append(c.Messages, m)
 	c.Bytes += messageSize(&m)
+	c.Blobs = c.Blobs || m.Text.Blob != nil
 	c.Chain = chainMessage(c.Chain, &m)
 	return c
 }
 
-// forget drops what is outside the window. What is kept is not moved: the next append that outgrows the memory leaves the dropped
-// messages behind, so that a long conversation is copied once in many turns.
+// forget drops the oldest turns of a conversation that has outgrown the window, and a quarter of the window more: so the beginning of
+// what is sent stays the same for many turns, which providers' caches reward. What is kept is not moved: the next append that
+// outgrows the memory leaves the dropped messages behind.
 func (c Conversation) forget(size int64) Conversation {
-	kept, dropped := c.window(size)
+	if c.Bytes <= size {
+		return c
+	}
+	kept, dropped := c.window(size - size/4)
 	if dropped == 0 {
 		return c
 	}
