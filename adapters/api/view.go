@@ -49,6 +49,7 @@ type agentFields struct {
 type conversationView struct {
 	Messages []sagas.Message `json:"messages,omitempty"`
 	Dropped  int             `json:"dropped,omitempty"`
+	Blobs    bool            `json:"blobs,omitempty"`
 	Bytes    int64           `json:"bytes,string"`
 	Chain    events.Digest   `json:"chain"`
 }
