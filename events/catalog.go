@@ -125,6 +125,7 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 // a call came back from the store as other bytes than those that were approved.
 func marshal(event Event) (json.RawMessage, error) {
 	var buffer bytes.Buffer
+	buffer.Grow(256) // holds most events
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(event); err != nil {

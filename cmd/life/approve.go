@@ -89,7 +89,7 @@ func (a *app) waitingCall(ctx context.Context, agent events.AgentID, named []str
 			return nil
 		default:
 			var lines strings.Builder
-			a.nextSteps(&lines, agent, calls, "")
+			a.nextSteps(&lines, &result{Agent: agent, Waiting: calls})
 			return usage("%d calls wait; name one:\n%s", len(calls), strings.TrimSuffix(lines.String(), "\n"))
 		}
 	})

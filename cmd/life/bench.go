@@ -32,6 +32,10 @@ type rig struct {
 // benchDir is a new directory below the one that was named, or in the usual place for temporary files.
 func benchDir(under string) (string, error) {
 	if under != "" {
+		var err error
+		if under, err = filepath.Abs(under); err != nil {
+			return "", err
+		}
 		if err := os.MkdirAll(under, 0o700); err != nil {
 			return "", fmt.Errorf("make the directory of the benchmark: %w", err)
 		}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"sync"
@@ -38,6 +40,7 @@ type turnsFlags struct {
 	duration    time.Duration
 	warmUp      time.Duration
 	store       string
+	cpuProfile  string
 	asJSON      bool
 }
 
@@ -71,6 +74,7 @@ func benchTurnsCommand(a *app) *cobra.Command {
 	cmd.Flags().IntVar(&f.turns, "turns", 0, "measure this many turns (default: as many as fit the duration)")
 	cmd.Flags().DurationVar(&f.duration, "duration", 5*time.Second, "measure for so long at most")
 	cmd.Flags().DurationVar(&f.warmUp, "warm-up", time.Second, "run for so long before measuring")
+	cmd.Flags().StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of what is measured, for go tool pprof; with several concurrencies of the last")
 	cmd.Flags().StringVar(&f.store, "store", "", "directory to store in (default: that for temporary files); what is stored is removed")
 	jsonFlag(cmd, &f.asJSON)
 	return cmd
@@ -124,11 +128,15 @@ func (r *rig) measure(ctx context.Context, concurrency int, f *turnsFlags) (m tu
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	begun := time.Now()
+	profiled, err := profile(f.cpuProfile)
+	if err != nil {
+		return m, 0, err
+	}
 	times, err := r.load(ctx, agents, f.turns, f.duration)
 	seconds := time.Since(begun).Seconds()
 	runtime.ReadMemStats(&after)
-	if err != nil || len(times) == 0 {
-		return m, 0, errors.Join(err, errors.New("no turn was measured: give it more time"))
+	if err = errors.Join(err, profiled()); err != nil || len(times) == 0 {
+		return m, 0, cmp.Or(err, errors.New("no turn was measured: give it more time"))
 	}
 	slices.Sort(times)
 	n := float64(len(times))
@@ -138,6 +146,24 @@ func (r *rig) measure(ctx context.Context, concurrency int, f *turnsFlags) (m tu
 		AllocsPerTurn: float64(after.Mallocs-before.Mallocs) / n, HeapPerTurn: float64(after.TotalAlloc-before.TotalAlloc) / n,
 	}
 	return m, int64(len(warm) + len(times)), nil
+}
+
+// profile writes a CPU profile to a file, if one is named, until the function that it returns is called.
+func profile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("write CPU profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("write CPU profile: %w", err), file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // load has every agent do turns, until most were begun (0: no limit) or the time is over. It returns how long each took.

@@ -46,7 +46,7 @@ func (a *app) await(ctx context.Context, host driver, agent events.AgentID, v *v
 		return result{}, err
 	}
 	if receipt.Duplicate {
-		return result{}, &exit{exitError, fmt.Errorf("this command was accepted before, at revision %d: nothing new happens", receipt.Revision)}
+		return result{}, &repeated{receipt}
 	}
 	f := &follower{
 		host: host, agent: agent, feed: feed, view: v, person: a.person(), message: receipt.Message, turn: receipt.Turn,
@@ -56,6 +56,13 @@ func (a *app) await(ctx context.Context, host driver, agent events.AgentID, v *v
 		f.turn = before.Agent.Turn.ID
 	}
 	return f.run(ctx)
+}
+
+// repeated says that a command was accepted before: nothing new comes of it.
+type repeated struct{ receipt actors.Receipt }
+
+func (r *repeated) Error() string {
+	return fmt.Sprintf("this command was accepted before, at revision %d of %s: nothing new happens", r.receipt.Revision, r.receipt.Stream)
 }
 
 // waits reports whether only a person can move a turn.
@@ -82,6 +89,7 @@ type result struct {
 	Detail   string          `json:"detail,omitempty"`
 	Waiting  []events.CallID `json:"waiting,omitempty"` // for a person
 	Paused   events.Reason   `json:"paused,omitempty"`
+	Wallet   events.WalletID `json:"wallet,omitempty"` // that refused, when that is why it waits
 	Rounds   int             `json:"rounds"`
 	Calls    int             `json:"tool_calls"`
 	Usage    events.Usage    `json:"usage"`
@@ -235,6 +243,9 @@ func (f *follower) result() result {
 	if f.blocked != nil {
 		t := &f.blocked.Turn
 		r.Turn, r.Paused, r.Waiting = t.ID, t.Paused, waitingCalls(t)
+		if t.Paused == events.ReasonReservation {
+			r.Wallet = t.Config.Wallet
+		}
 		r.Rounds, r.Calls, r.Usage, r.Cost, r.Unpriced = t.Round, t.ToolCalls, t.Usage, t.Cost, t.Unpriced
 	}
 	e := f.ended

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
@@ -37,6 +39,10 @@ func (f *waitFlags) set(a *app, cmd *cobra.Command, agent events.AgentID, make f
 		}
 		v := f.show.view(a)
 		r, err := a.await(ctx, host, agent, v, act)
+		var before *repeated
+		if errors.As(err, &before) {
+			return a.printReceipt(before.receipt, f.show.asJSON)
+		}
 		if err != nil {
 			return err
 		}

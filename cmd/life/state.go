@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
 
@@ -35,7 +36,7 @@ func stateCommand(a *app) *cobra.Command {
 					return err
 				}
 				if asJSON {
-					return a.printJSON(state)
+					return a.printJSON(api.NewState(state))
 				}
 				return printState(a.out, &state)
 			})

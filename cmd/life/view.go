@@ -120,7 +120,7 @@ func (v *view) conclude(r result) error {
 		}
 	case r.Outcome == "":
 		fmt.Fprintf(v.app.errs, "turn %s waits for a person, revision %d. To go on, or not:\n", r.Turn, r.Revision)
-		v.app.nextSteps(v.app.errs, r.Agent, r.Waiting, r.Paused)
+		v.app.nextSteps(v.app.errs, &r)
 	case !v.quiet || r.Outcome != events.Done:
 		fmt.Fprintln(v.app.errs, endLine(r))
 	}
@@ -144,13 +144,16 @@ func endLine(r result) string {
 }
 
 // nextSteps prints the commands with which a person lets a waiting turn go on, or not.
-func (a *app) nextSteps(w io.Writer, agent events.AgentID, waiting []events.CallID, paused events.Reason) {
+func (a *app) nextSteps(w io.Writer, r *result) {
 	where := a.whereFlags()
-	for _, call := range waiting {
-		fmt.Fprintf(w, "  life approve %s %s%s\n  life deny %s %s%s\n", agent, call, where, agent, call, where)
+	if r.Wallet != "" {
+		fmt.Fprintf(w, "  life wallet credit %s 10%s\n", r.Wallet, where)
 	}
-	if paused != "" {
-		fmt.Fprintf(w, "  life approve %s%s\n  life deny %s%s\n", agent, where, agent, where)
+	for _, call := range r.Waiting {
+		fmt.Fprintf(w, "  life approve %s %s%s\n  life deny %s %s%s\n", r.Agent, call, where, r.Agent, call, where)
+	}
+	if r.Paused != "" {
+		fmt.Fprintf(w, "  life approve %s%s\n  life deny %s%s\n", r.Agent, where, r.Agent, where)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -14,16 +15,6 @@ func walletCommand(a *app) *cobra.Command {
 	return group("wallet", "Look at what agents may spend, and add to it",
 		"  life wallet show\n  life wallet credit main 5",
 		walletShowCommand(a), walletOpenCommand(a), walletCreditCommand(a))
-}
-
-// walletView is a wallet as it is printed.
-type walletView struct {
-	Wallet    events.WalletID                `json:"wallet"`
-	Balance   events.Money                   `json:"balance,string"`
-	Held      events.Money                   `json:"held,string"`
-	Available events.Money                   `json:"available,string"`
-	Holds     map[events.TurnID]events.Money `json:"holds"`
-	Revision  events.Revision                `json:"revision,string"`
 }
 
 func walletShowCommand(a *app) *cobra.Command {
@@ -52,18 +43,12 @@ func walletShowCommand(a *app) *cobra.Command {
 }
 
 func (a *app) printWallet(wallet *sagas.Wallet, asJSON bool) error {
-	view := walletView{
-		Wallet: wallet.ID, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(),
-		Holds: map[events.TurnID]events.Money{}, Revision: wallet.Revision,
-	}
-	for turn, hold := range wallet.Holds {
-		view.Holds[turn] = hold.Amount
-	}
+	view := api.NewWallet(*wallet)
 	if asJSON {
 		return a.printJSON(view)
 	}
 	w := table(a.out)
-	fmt.Fprintf(w, "wallet\t%s\nbalance\t%s\nheld\t%s, for %d turns\navailable\t%s\n", view.Wallet, view.Balance, view.Held, len(view.Holds), view.Available)
+	fmt.Fprintf(w, "wallet\t%s\nbalance\t%s\nheld\t%s, for %d turns\navailable\t%s\n", view.ID, view.Balance, view.Held, len(view.Holds), view.Available)
 	return w.Flush()
 }
 
