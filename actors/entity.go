@@ -274,10 +274,12 @@ func answer(answers []answered) {
 	}
 }
 
-// fail answers everyone with an error; refusals stay what they are.
+// fail answers everyone with an error. Refusals stay what they are; but a command that was known already may be known from the very
+// decisions that are not stored.
 func fail(answers []answered, err error) {
 	for i := range answers {
-		if answers[i].outcome.err == nil {
+		var known *sagas.Duplicate
+		if answers[i].outcome.err == nil || errors.As(answers[i].outcome.err, &known) {
 			answers[i].outcome = outcome{err: err}
 		}
 	}
