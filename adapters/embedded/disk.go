@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -42,9 +43,11 @@ type disk struct {
 }
 
 const (
-	lookAgain = 5 * time.Millisecond   // how long an answer of room holds
-	tryAgain  = 20 * time.Millisecond  // between attempts of a write that waits for space
-	penalty   = 100 * time.Millisecond // what each use of a failed disk costs: Pebble repeats failed work at once
+	lookAgain   = 5 * time.Millisecond  // how long an answer of room holds
+	tryAgain    = 20 * time.Millisecond // between attempts of a write that waits for space
+	leastToOpen = 4 << 20               // bytes, logs not counted
+
+	penalty = 100 * time.Millisecond // what each use of a failed disk costs: Pebble repeats failed work at once
 )
 
 func newDisk(fs vfs.FS, dir string, reserve int64, log *slog.Logger, closing <-chan struct{}) *disk {
@@ -69,6 +72,25 @@ func (d *disk) room() error {
 			actors.ErrFull, d.dir, usage.AvailBytes, d.reserve)
 	}
 	return d.answer // a file system that cannot say is found full when it is
+}
+
+// roomToOpen reports that opening a database would run out of space: it writes what its logs hold to tables, and waits until it
+// can.
+func (d *disk) roomToOpen(database string) error {
+	need := uint64(leastToOpen)
+	names, err := d.List(database)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list %s: %w", database, err)
+	}
+	for _, name := range names {
+		if info, err := d.Stat(d.PathJoin(database, name)); err == nil && strings.HasSuffix(name, ".log") {
+			need += uint64(info.Size())
+		}
+	}
+	if usage, err := d.GetDiskUsage(d.dir); err == nil && usage.AvailBytes < need {
+		return fmt.Errorf("%w: %s has %d bytes left, opening it takes up to %d; make room and try again", actors.ErrFull, d.dir, usage.AvailBytes, need)
+	}
+	return nil // a file system that cannot say is found full when it is
 }
 
 // refusal is why an append must not even be queued: the disk failed, or a write waits for space.
@@ -107,15 +129,19 @@ func (d *disk) do(operation func() error) error {
 		return err
 	}
 	err := operation()
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if wantsSpace(err) {
 		d.waiting.Add(1)
 		defer d.waiting.Add(-1)
 		d.log.Warn("the disk is full: a write waits for space", "dir", d.dir)
-		for (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && d.failure() == nil && d.pause(tryAgain) {
+		for wantsSpace(err) && d.failure() == nil && d.pause(tryAgain) {
 			err = operation()
 		}
 	}
 	return err
+}
+
+func wantsSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // must is do for operations whose failure leaves files in a state that Pebble does not expect.
@@ -139,7 +165,7 @@ func (d *disk) pause(pause time.Duration) bool {
 	}
 }
 
-func (d *disk) opened(open func() (vfs.File, error)) (vfs.File, error) {
+func (d *disk) guarded(open func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
 	err := d.do(func() (err error) { f, err = open(); return err })
 	if err != nil {
@@ -150,22 +176,22 @@ func (d *disk) opened(open func() (vfs.File, error)) (vfs.File, error) {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.opened(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	return d.guarded(func() (vfs.File, error) { return d.FS.Create(name, category) })
 }
 
 // OpenReadWrite implements vfs.FS.
 func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption) (vfs.File, error) {
-	return d.opened(func() (vfs.File, error) { return d.FS.OpenReadWrite(name, category, options...) })
+	return d.guarded(func() (vfs.File, error) { return d.FS.OpenReadWrite(name, category, options...) })
 }
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.opened(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) })
+	return d.guarded(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) })
 }
 
 // OpenDir implements vfs.FS.
 func (d *disk) OpenDir(name string) (vfs.File, error) {
-	return d.opened(func() (vfs.File, error) { return d.FS.OpenDir(name) })
+	return d.guarded(func() (vfs.File, error) { return d.FS.OpenDir(name) })
 }
 
 // Link implements vfs.FS.

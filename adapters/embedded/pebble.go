@@ -48,6 +48,9 @@ func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, er
 		}
 	}()
 	trouble := &trouble{disk: d, log: d.log.With("dir", dir)}
+	if err := d.roomToOpen(dir); err != nil {
+		return nil, err
+	}
 	options.FS = d
 	options.Logger = trouble
 	options.EventListener = &pebble.EventListener{
@@ -57,7 +60,7 @@ func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, er
 	db, err = pebble.Open(dir, options)
 	switch {
 	case err == nil:
-		return db, d.failure()
+		return db, d.failure() // what failed after all, the caller closes
 	case isDamage(err):
 		return nil, fmt.Errorf("%w: open %s: %w; restore the directory from a backup", actors.ErrCorrupt, dir, err)
 	default:

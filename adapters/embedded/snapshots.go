@@ -39,6 +39,9 @@ func openSnapshots(dir string, fs vfs.FS, config Config, closing <-chan struct{}
 			close(s.disk.trusted)
 			return s, nil
 		}
+		if !errors.Is(err, actors.ErrCorrupt) {
+			return nil, err
+		}
 		config.Log.Warn("the snapshots cannot be opened and are dropped", "dir", dir, "error", err)
 		if err := fs.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("drop the damaged snapshots in %s: %w", dir, err)
