@@ -181,13 +181,13 @@ func (f *idFlags) add(cmd *cobra.Command) {
 }
 
 // command sends one command to an agent and prints the receipt.
-func (a *app) command(cmd *cobra.Command, name string, id idFlags, make func(events.AgentID, sagas.Meta) sagas.Command) error {
+func (a *app) command(cmd *cobra.Command, name string, id idFlags, made func(events.AgentID, sagas.Meta) sagas.Command) error {
 	agent, err := checkAgent(name)
 	if err != nil {
 		return err
 	}
 	return a.with(cmd.Context(), func(host reached) error {
-		return a.do(cmd, host, events.AgentStream(agent), make(agent, newMeta(id.id)), id)
+		return a.do(cmd, host, events.AgentStream(agent), made(agent, newMeta(id.id)), id)
 	})
 }
 

@@ -175,7 +175,7 @@ func (a *app) examineSpace() finding {
 	if err := unix.Statfs(path, &disk); err != nil {
 		return wrong(check, err.Error(), "")
 	}
-	free := disk.Bavail * uint64(disk.Bsize) //nolint:unconvert,gosec // its type differs between systems
+	free := disk.Bavail * uint64(disk.Bsize)
 	detail := fmt.Sprintf("%d MiB free at %s", free>>20, path)
 	if free < leastSpace {
 		return wrong(check, detail, "free some space: appends are refused when the disk is nearly full")

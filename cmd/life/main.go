@@ -23,9 +23,7 @@ import (
 	"example.com/life/sagas"
 )
 
-// version is what life version prints.
-//
-//nolint:gochecknoglobals // set by the linker: -X main.version=v1.2.3
+// version is what life version prints. The linker sets it: -X main.version=v1.2.3
 var version = "dev"
 
 // The exit statuses.

@@ -24,11 +24,11 @@ func (f *waitFlags) add(cmd *cobra.Command) {
 }
 
 // set sends a command that sets a turn going, and follows it or prints the receipt.
-func (f *waitFlags) set(a *app, cmd *cobra.Command, agent events.AgentID, make func(sagas.Meta) sagas.Command) error {
+func (f *waitFlags) set(a *app, cmd *cobra.Command, agent events.AgentID, made func(sagas.Meta) sagas.Command) error {
 	ctx := cmd.Context()
 	return a.with(ctx, func(host reached) error {
 		act := func() (actors.Receipt, error) {
-			return host.Do(ctx, events.AgentStream(agent), make(newMeta(f.id)), origin())
+			return host.Do(ctx, events.AgentStream(agent), made(newMeta(f.id)), origin())
 		}
 		if !f.wait && !host.here {
 			receipt, err := act()

@@ -58,7 +58,7 @@ func (a *app) serve(ctx context.Context, names []string) error {
 	if err != nil {
 		return fmt.Errorf("%w; --listen chooses another address, and port 0 any free one", err)
 	}
-	defer listener.Close()
+	defer listener.Close() //nolint:errcheck // the server closes it too, and reports
 	host, err := a.openLocal(ctx, false)
 	if err != nil {
 		return err

@@ -172,6 +172,16 @@ func standardData(getenv func(string) string) string {
 
 func (c *config) get(flag string) string { return c.find(flag).value }
 
+// byEnv is what is in effect of the setting with that environment variable.
+func (c *config) byEnv(name string) string {
+	for _, e := range c.values {
+		if e.env == name {
+			return e.value
+		}
+	}
+	return ""
+}
+
 func (c *config) find(flag string) *effective {
 	for i := range c.values {
 		if c.values[i].flag == flag {
@@ -211,9 +221,7 @@ func (c *config) complete(getenv func(string) string) error {
 		c.find("tape-dir").value = filepath.Join(data.value, "tape")
 	}
 	c.models = providers.Config{
-		OpenAI: providers.OpenAIConfig{
-			BaseURL: c.get("openai-base-url"), Key: c.get("openai-api-key"), KeyFile: c.get("openai-api-key-file"),
-		},
+		OpenAI:   providers.OpenAIFromEnvironment(c.byEnv),
 		Scripted: providers.ScriptedConfig{Dir: c.get("scripts")},
 		Tape:     providers.TapeConfig{Mode: tape, Dir: c.get("tape-dir")},
 	}
