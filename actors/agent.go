@@ -130,11 +130,11 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 	case sagas.AskSettle:
 		return a.askSettle(r)
 	case sagas.AskModel:
-		ctx, cancel := context.WithCancel(a.host.running)
+		ctx, cancel := context.WithTimeout(a.host.running, a.host.deadlines.Model)
 		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer()})
 		return cancel
 	case sagas.AskTool:
-		ctx, cancel := context.WithCancel(a.host.running)
+		ctx, cancel := context.WithTimeout(a.host.running, a.host.toolLimit(r.Tool))
 		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer()})
 		return cancel
 	}

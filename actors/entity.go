@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -139,32 +140,32 @@ func rides(command sagas.Command, decided []events.Event) bool {
 func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []events.Event) ([]events.Envelope, error) {
 	meta := in.command.Metadata()
 	base := uuid.New()
-	encoded := make([]events.Envelope, len(decided))
-	digest, correlation := e.tip.digest, string(meta.ID)
+	start, correlation, digest := len(batch), string(meta.ID), e.tip.digest
 	if e.fold.turn != nil {
 		correlation = cmp.Or(string(e.fold.turn(&e.saga)), correlation)
 	}
+	batch = slices.Grow(batch, len(decided))
 	for i, event := range decided {
 		data, version, err := events.Encode(event)
 		if err != nil {
-			return batch, err
+			return batch[:start], err
 		}
 		digest = digest.Next(event.Kind(), data)
 		if started, ok := event.(events.TurnStarted); ok {
 			correlation = string(started.Turn)
 		}
-		encoded[i] = events.Envelope{
+		batch = append(batch, events.Envelope{
 			ID: eventID(base, i), Kind: event.Kind(), Version: version, Time: meta.At, Actor: in.origin.Actor,
 			Command: meta.ID, Correlation: correlation, Causation: in.causation,
 			Traceparent: in.origin.Traceparent, Digest: digest, Data: data,
-		}
+		})
 	}
 	for _, event := range decided {
 		e.tip.revision++
 		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.revision, Time: meta.At, Command: meta.ID})
 	}
 	e.tip.digest = digest
-	return append(batch, encoded...), nil
+	return batch, nil
 }
 
 // eventID numbers the events of one attempt: random as a whole, so that two activations never write the same ids.

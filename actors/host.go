@@ -85,6 +85,7 @@ type Host struct {
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
 	roster                                        *roster
+	appending                                     sharedDeadline
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
 	cancel                                        context.CancelFunc
 	tasks                                         sync.WaitGroup // every goroutine the host started
@@ -240,8 +241,7 @@ func (h *Host) Close(ctx context.Context) error {
 
 // append stores a batch, trying the same events again until the outcome is known or the deadline passes.
 func (h *Host) append(stream events.Stream, expected Expected, batch []events.Envelope) (Appended, error) {
-	ctx, cancel := context.WithTimeout(h.running, h.deadlines.Append)
-	defer cancel()
+	ctx := h.appending.context(h.running, h.deadlines.Append)
 	wait := 5 * time.Millisecond
 	for {
 		appended, err := h.journal.Append(ctx, stream, expected, batch)

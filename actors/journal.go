@@ -14,8 +14,8 @@ import (
 type Journal interface {
 	// Append stores the batch at the end of the stream, whole or not at all, and returns once it is durable.
 	//
-	// The writer fills every field of each envelope but Stream, Revision and Position, and does not change the batch any
-	// more. If the expectation does not hold the
+	// The writer fills every field of each envelope but Stream, Revision and Position, which the journal may fill in. From then
+	// on the batch is the journal's, whatever the answer: the writer may send it again and does nothing else with it. If the expectation does not hold the
 	// error is a *Conflict and nothing was stored, with one exception: when the stream already holds exactly these event ids
 	// at the place the expectation names, the answer is success with the revisions they have (a retry after a lost answer).
 	// Any other error leaves the outcome unknown: retry with the same event ids, or read back. An empty batch only checks

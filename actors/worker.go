@@ -18,7 +18,7 @@ import (
 	"example.com/life/sagas"
 )
 
-// ask hands a request to a pool of workers. Its context ends when the request is abandoned.
+// ask hands a request to a pool of workers. Its context is cancelled when the request is abandoned, and ends at its deadline.
 type ask[R any] struct {
 	ctx    context.Context //nolint:containedctx // a message that starts work carries the work's lifetime
 	agent  string
@@ -53,7 +53,7 @@ func (p *pool[R]) Receive(c actor.Context) {
 			next := p.waiting[0]
 			p.waiting[0] = ask[R]{}
 			p.waiting = p.waiting[1:]
-			if next.ctx.Err() == nil {
+			if !abandoned(next.ctx) {
 				p.start(c.Self(), next)
 			}
 		}
@@ -71,18 +71,16 @@ func (p *pool[R]) start(self *actor.PID, m ask[R]) {
 // askModel asks a model once. Every way it can end is an answer, unless nobody waits for one any more.
 func (h *Host) askModel(m ask[sagas.AskModel]) {
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(m.ctx, h.deadlines.Model)
-	defer cancel()
-	reply, err := h.reply(ctx, m)
-	if m.ctx.Err() != nil {
-		return // cancelled, or the host is closing
+	reply, err := h.reply(m.ctx, m)
+	if abandoned(m.ctx) {
+		return
 	}
 	if err != nil {
 		m.answer(unreplied(m.what.ID, err, h.deadlines.Model), events.Ref(m.what.ID))
 		return
 	}
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
-	text, err := h.spill(ctx, reply.Text)
+	text, err := h.spill(m.ctx, reply.Text)
 	if err != nil {
 		m.answer(unreplied(m.what.ID, err, h.deadlines.Model), events.Ref(m.what.ID))
 		return
@@ -160,8 +158,8 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		}
 	}
 	result := h.use(m, tool, spec)
-	if m.ctx.Err() != nil {
-		return // cancelled: the agent's history says so already
+	if abandoned(m.ctx) {
+		return
 	}
 	m.answer(h.returned(m, started, result), events.Ref(m.what.ID))
 }
@@ -195,28 +193,33 @@ func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
 
 // use runs the tool within its time. A panic of a tool is its failure, not the host's.
 func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolResult) {
-	limit := spec.Timeout
-	if limit <= 0 {
-		limit = h.deadlines.Tool
-	}
-	ctx, cancel := context.WithTimeout(m.ctx, limit)
-	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
 			h.log.Error("tool panicked", "tool", spec.Name, "panic", r, "stack", string(debug.Stack()))
 			result = ToolResult{Text: fmt.Sprintf("the tool failed: %v", r), Failed: true}
 		}
 	}()
-	result, err := tool.Run(ctx, ToolUse{
+	result, err := tool.Run(m.ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):
-		return ToolResult{Text: "the call was cut off after " + limit.String(), Failed: true}
+		return ToolResult{Text: "the call was cut off after " + h.toolLimit(spec.Name).String(), Failed: true}
 	case err != nil:
 		return ToolResult{Text: "the call failed: " + err.Error(), Failed: true}
 	}
 	return result
+}
+
+// abandoned reports whether nobody waits for an answer any more: the request was cancelled, as history says, or the host is closing.
+func abandoned(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// toolLimit is how long a call of a tool may take.
+func (h *Host) toolLimit(name string) time.Duration {
+	if tool, known := h.toolbox[name]; known && tool.Spec().Timeout > 0 {
+		return tool.Spec().Timeout
+	}
+	return h.deadlines.Tool
 }
 
 func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.Command {

@@ -16,10 +16,10 @@ import (
 // get wrong.
 type subscription struct {
 	store  *Store
-	from   actors.From       // the next page is after this
-	page   []events.Envelope // read and not yet delivered
-	more   bool              // the last page was not the end
-	tail   tail              // of a subscription to a stream
+	from   actors.From         // the next page is after this
+	pages  [][]events.Envelope // read and not yet delivered; none is empty
+	more   bool                // the last page was not the end
+	tail   tail                // of a subscription to a stream
 	once   sync.Once
 	closed chan struct{}
 }
@@ -27,7 +27,8 @@ type subscription struct {
 // tail is what was appended to a stream and not yet taken by a subscription to it.
 type tail struct {
 	mu     sync.Mutex
-	events []events.Envelope
+	pages  [][]events.Envelope
+	count  int           // events in pages
 	missed bool          // something was not kept: it must be read
 	wake   chan struct{} // has a token when there is something new
 }
@@ -57,7 +58,7 @@ func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscri
 
 // Next implements actors.Subscription.
 func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
-	for len(u.page) == 0 {
+	for len(u.pages) == 0 {
 		if err := u.ended(ctx); err != nil {
 			return events.Envelope{}, err
 		}
@@ -66,7 +67,7 @@ func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
 		if err := u.read(ctx); err != nil {
 			return events.Envelope{}, err
 		}
-		if len(u.page) > 0 || u.more {
+		if len(u.pages) > 0 || u.more {
 			continue
 		}
 		select {
@@ -79,9 +80,11 @@ func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
 	if err := u.ended(ctx); err != nil {
 		return events.Envelope{}, err
 	}
-	next := u.page[0]
-	u.page[0] = events.Envelope{} // what was delivered is not kept alive
-	u.page = u.page[1:]
+	next := u.pages[0][0]
+	if u.pages[0] = u.pages[0][1:]; len(u.pages[0]) == 0 {
+		u.pages[0] = nil
+		u.pages = u.pages[1:]
+	}
 	return next, nil
 }
 
@@ -110,14 +113,16 @@ func (u *subscription) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		u.page, u.more = page.Events, !page.End
+		u.take(page)
 		u.from.Position = max(u.from.Position, page.Next-1)
 		return nil
 	}
 	if !u.more {
 		handed, missed := u.tail.take(u.from.Revision)
-		if u.page = handed; !missed {
-			u.moved()
+		if !missed {
+			if u.pages = handed; len(handed) > 0 {
+				u.moved(handed[len(handed)-1])
+			}
 			return nil
 		}
 	}
@@ -125,33 +130,30 @@ func (u *subscription) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.page, u.more = page.Events, !page.End
-	u.moved()
+	u.take(page)
+	if len(page.Events) > 0 {
+		u.moved(page.Events)
+	}
 	return nil
 }
 
-// moved notes how far the page goes.
-func (u *subscription) moved() {
-	if n := len(u.page); n > 0 {
-		u.from.Revision = u.page[n-1].Revision
+func (u *subscription) take(page actors.Page) {
+	if u.more = !page.End; len(page.Events) > 0 {
+		u.pages = append(u.pages, page.Events)
 	}
 }
 
-// offer hands over an append, or notes that it was missed.
-func (t *tail) offer(r *request) {
+// moved notes how far the subscription has read.
+func (u *subscription) moved(page []events.Envelope) { u.from.Revision = page[len(page)-1].Revision }
+
+// offer hands over what was appended, or notes that it was missed.
+func (t *tail) offer(batch []events.Envelope) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.missed || len(t.events)+len(r.batch) > subscriptionPage.Events {
-		t.missed, t.events = true, nil
+	if t.count += len(batch); t.missed || t.count > subscriptionPage.Events {
+		t.missed, t.pages = true, nil
 	} else {
-		position := r.decided.appended.Position - events.Position(len(r.batch)) + 1
-		for i := range r.batch {
-			e := r.batch[i]
-			e.Stream = r.stream
-			e.Revision = r.decided.appended.First + events.Revision(i)
-			e.Position = position + events.Position(i)
-			t.events = append(t.events, e)
-		}
+		t.pages = append(t.pages, batch)
 	}
 	select {
 	case t.wake <- struct{}{}:
@@ -160,15 +162,19 @@ func (t *tail) offer(r *request) {
 }
 
 // take returns what was handed over after a revision; missed says that it is not all there is.
-func (t *tail) take(after events.Revision) (handed []events.Envelope, missed bool) {
+func (t *tail) take(after events.Revision) (handed [][]events.Envelope, missed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	handed, missed = t.events, t.missed
-	t.events, t.missed = nil, false
-	for len(handed) > 0 && handed[0].Revision <= after {
-		handed = handed[1:]
+	handed, missed = t.pages, t.missed
+	t.pages, t.count, t.missed = nil, 0, false
+	for len(handed) > 0 && handed[0][0].Revision <= after { // read before it was handed over
+		if rest := handed[0][1:]; len(rest) > 0 {
+			handed[0] = rest
+		} else {
+			handed = handed[1:]
+		}
 	}
-	if missed || len(handed) > 0 && handed[0].Revision != after+1 {
+	if missed || len(handed) > 0 && handed[0][0].Revision != after+1 {
 		return nil, true
 	}
 	return handed, false
@@ -202,11 +208,22 @@ func (n *news) publish(requests []*request) {
 		return
 	}
 	for _, r := range requests {
-		if r.written {
-			for _, u := range n.streams[r.stream] {
-				u.tail.offer(r)
+		if watchers := n.streams[r.stream]; r.written && len(watchers) > 0 {
+			r.place()
+			for _, u := range watchers {
+				u.tail.offer(r.batch)
 			}
 		}
+	}
+}
+
+// place tells the batch where it stands. Its writer leaves that to the journal, and does not look.
+func (r *request) place() {
+	last := len(r.batch) - 1
+	for i := range r.batch {
+		r.batch[i].Stream = r.stream
+		r.batch[i].Revision = r.decided.appended.First + events.Revision(i)
+		r.batch[i].Position = r.decided.appended.Position - events.Position(last-i)
 	}
 }
 
