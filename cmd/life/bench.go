@@ -76,12 +76,16 @@ func (r *rig) agent(ctx context.Context, id events.AgentID) error {
 
 // turns sends messages to an agent, each when the turn before has ended, until more says no. It hands each turn's time to took.
 func (r *rig) turns(ctx context.Context, id events.AgentID, more func() bool, took func(time.Duration)) error {
-	feed, err := r.Watch(ctx, id, 0)
+	stream, ended := events.AgentStream(id), events.TurnEnded{}.Kind()
+	page, err := r.History(ctx, stream, 1<<62, actors.Backward, actors.Limit{Events: 1})
+	if err != nil {
+		return err
+	}
+	feed, err := r.Watch(ctx, id, page.Last) // the ends of earlier turns are not waited for again
 	if err != nil {
 		return err
 	}
 	defer feed.Close()
-	stream, ended := events.AgentStream(id), events.TurnEnded{}.Kind()
 	for more() {
 		begun := time.Now()
 		send := sagas.Send{Meta: newMeta(""), Verb: events.Collect, Text: events.Text{Inline: "Call the tool once, then say that you are done."}}
