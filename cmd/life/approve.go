@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/actors"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -113,12 +116,31 @@ func cancelCommand(a *app) *cobra.Command {
 			if owner := events.TurnID(turn).Agent(); turn != "" && owner != agent {
 				return usage("--turn is %q: a turn of %s is named %s", turn, agent, fmt.Sprintf("%s/1", agent))
 			}
-			return a.command(cmd, args[0], id, func(_ events.AgentID, m sagas.Meta) sagas.Command {
-				return sagas.Cancel{Meta: m, Turn: events.TurnID(turn), By: a.person()}
+			return a.with(cmd.Context(), func(host reached) error {
+				return a.cancel(cmd.Context(), host, agent, sagas.Cancel{Meta: newMeta(id.id), Turn: events.TurnID(turn), By: a.person()}, id.asJSON)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&turn, "turn", "", "stop only this turn, such as demo/3 (default: whichever runs)")
 	id.add(cmd)
 	return cmd
+}
+
+// cancel stops a turn. In this process it also waits until the wallet has what the turn cost: nobody else would see to that.
+func (a *app) cancel(ctx context.Context, host reached, agent events.AgentID, command sagas.Cancel, asJSON bool) (err error) {
+	var receipt actors.Receipt
+	act := func() (actors.Receipt, error) {
+		receipt, err = host.Do(ctx, events.AgentStream(agent), command, origin())
+		return receipt, err
+	}
+	if host.here {
+		_, err = a.await(ctx, host, agent, &view{app: &app{out: io.Discard, errs: io.Discard}}, act)
+	} else {
+		_, err = act()
+	}
+	var before *repeated
+	if err != nil && !errors.As(err, &before) {
+		return err
+	}
+	return a.printReceipt(receipt, asJSON)
 }

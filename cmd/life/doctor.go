@@ -189,7 +189,7 @@ func (a *app) examineServe(ctx context.Context) finding {
 	if err == nil {
 		where, err := readServing(a.config.get("data"))
 		if err == nil {
-			err = host.close()
+			err = host.close(closeTime)
 		}
 		if err != nil {
 			return wrong(check, err.Error(), "")

@@ -42,7 +42,7 @@ type reached struct {
 	driver
 	inspector
 	here  bool // in this process: what it began ends with it
-	close func() error
+	close func(patience time.Duration) error
 }
 
 // Times that a verb gives others.
@@ -50,6 +50,7 @@ const (
 	healthTime = 2 * time.Second // life serve, to say that it is there
 	startTime  = time.Second     // a process that holds the directory, to say where it can be reached
 	closeTime  = time.Minute     // calls that cannot be repeated, to finish
+	leaveTime  = time.Second     // the same, when a person wants to leave
 )
 
 // with reaches a host, uses it and lets it go.
@@ -58,7 +59,13 @@ func (a *app) with(ctx context.Context, use func(reached) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(host), host.close())
+	err = use(host)
+	patience := closeTime
+	var left *exit
+	if errors.As(err, &left) && left.code == exitCancelled {
+		patience = leaveTime
+	}
+	return errors.Join(err, host.close(patience))
 }
 
 // reach finds the running life serve of the data directory, or opens the directory in this process. The host in this process
@@ -71,8 +78,8 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, here: true, close: func() error {
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+			return reached{driver: l, inspector: l, here: true, close: func(patience time.Duration) error {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)
 			}}, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"example.com/life/adapters/api"
 )
@@ -35,7 +36,7 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 	if err != nil {
 		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
 	}
-	return reached{driver: client, inspector: client, close: client.Close}, nil
+	return reached{driver: client, inspector: client, close: func(time.Duration) error { return client.Close() }}, nil
 }
 
 // readToken reads the token that life serve asks for; without a file there is none.

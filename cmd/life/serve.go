@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +22,8 @@ func serveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Host the agents and answer over HTTP, until told to stop",
-		Long: "Host the agents of the data directory and answer over HTTP, until SIGTERM or Ctrl-C. Agents that had work to do go on with\n" +
-			"it. Other verbs on the same data directory find the server by themselves. docs/api.md describes the API.",
+		Long: "Host the agents of the data directory and answer over HTTP, until SIGTERM or Ctrl-C; a second one does not wait for calls\n" +
+			"that cannot be repeated, which counts them as lost. Agents that had work to do go on with it. Other verbs on the same data directory find the server by themselves. docs/api.md describes the API.",
 		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -89,16 +91,21 @@ func (a *app) answer(ctx context.Context, host *local, listener net.Listener, ha
 	var failed error
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(a.errs, "life: stopping; what is under way goes on when life serve runs again")
+		fmt.Fprintln(a.errs, "life: stopping, once calls that cannot be repeated have finished; again to stop now. The rest goes on when life serve runs again")
 	case failed = <-served:
 		served <- http.ErrServerClosed
 	}
 	removed := os.Remove(filepath.Join(data, servingName))
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	closing, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM) // a second one hurries it
+	defer stop()
+	closing, cancel := context.WithTimeout(closing, closeTime)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- host.Host.Close(closing) }()
-	return errors.Join(failed, removed, server.Shutdown(closing), <-closed, expected(<-served))
+	if err := server.Shutdown(closing); err != nil {
+		failed = errors.Join(failed, server.Close())
+	}
+	return errors.Join(failed, removed, <-closed, expected(<-served))
 }
 
 // expected is nil for the error with which every server ends.
