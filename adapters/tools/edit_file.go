@@ -39,7 +39,7 @@ func editFile(ctx context.Context, w *workspace, args editFileArgs) (string, err
 		if err != nil {
 			return "", err
 		}
-		defer file.Close() //nolint:errcheck // it was only read
+		defer file.Close()
 		if info.Size() > editSize {
 			return "", fmt.Errorf("%s: it has %d bytes, the most that can be edited is %d", target, info.Size(), editSize)
 		}

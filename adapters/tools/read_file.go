@@ -40,7 +40,7 @@ func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, err
 	if err != nil {
 		return "", err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	lines := bufio.NewReaderSize(file, 64<<10)
 	start, err := lines.Peek(sniffSize)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -26,7 +26,7 @@ func (w *workspace) walk(ctx context.Context, start string, visit func(name, bel
 			return ctx.Err()
 		case err != nil:
 			unread++
-			return nil // it ended meanwhile or is not for us; the rest still counts
+			return nil //nolint:nilerr // it ended meanwhile or is not for us: the rest still counts, and the note says so
 		case name == start:
 			return nil
 		case entry.IsDir() && entry.Name() == ".git":

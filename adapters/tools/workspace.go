@@ -161,7 +161,7 @@ func (w *workspace) lock(ctx context.Context) (unlock func() error, err error) {
 		return nil, err
 	}
 	for wait := time.Millisecond; ; wait = min(2*wait, 16*time.Millisecond) {
-		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a file descriptor is small
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return dir.Close, nil
 		}

@@ -70,14 +70,14 @@ func Run(ctx context.Context, c Command) (Exit, error) {
 	if err != nil {
 		return Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
 	}
-	defer lifeline.Close() //nolint:errcheck // nothing was written to it
+	defer lifeline.Close()
 	report, reportEnd, err := os.Pipe()
 	if err != nil {
 		return Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close()))
 	}
-	defer report.Close() //nolint:errcheck // it was only read
+	defer report.Close()
 
-	cmd := exec.CommandContext(ctx, "/proc/self/exe") //nolint:gosec // this binary
+	cmd := exec.CommandContext(ctx, "/proc/self/exe") // this binary
 	cmd.Args = append([]string{supervisorName, c.Path}, c.Args...)
 	cmd.Dir, cmd.Env = c.Dir, c.Env
 	if c.Env == nil {

@@ -66,7 +66,7 @@ func processes() []process {
 	if err != nil {
 		return nil
 	}
-	defer dir.Close() //nolint:errcheck // it was only read
+	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil
@@ -119,7 +119,7 @@ func closeOnExec() error {
 	if err != nil {
 		return fmt.Errorf("list open files: %w", err)
 	}
-	defer dir.Close() //nolint:errcheck // it was only read
+	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return fmt.Errorf("list open files: %w", err)
