@@ -131,8 +131,8 @@ func (m *openAI) refused(status int, content []byte, after time.Duration) *actor
 
 // refusal is the table of refusals: first by words that mean one thing whatever the status, then by status.
 func refusal(status int, words string) events.ErrorClass {
-	says := func(any ...string) bool {
-		for _, phrase := range any {
+	says := func(phrases ...string) bool {
+		for _, phrase := range phrases {
 			if strings.Contains(words, phrase) {
 				return true
 			}

@@ -140,8 +140,10 @@ func streamOf(answer actors.Answer) []string {
 			callEvent(fmt.Sprintf(`{"index":%d,"function":{"arguments":%s}}`, i, quote(written[:len(written)/2]))),
 			callEvent(fmt.Sprintf(`{"index":%d,"function":{"arguments":%s}}`, i, quote(written[len(written)/2:]))))
 	}
-	reasons := map[events.StopReason]string{events.StopEnd: "stop", events.StopCalls: "tool_calls",
-		events.StopLength: "length", events.StopFiltered: "content_filter"}
+	reasons := map[events.StopReason]string{
+		events.StopEnd: "stop", events.StopCalls: "tool_calls",
+		events.StopLength: "length", events.StopFiltered: "content_filter",
+	}
 	usage := fmt.Sprintf(`{"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}}}`,
 		answer.Usage.Input, answer.Usage.Output, answer.Usage.Total(), answer.Usage.Cached)
 	return append(pieces, finishEvent(reasons[answer.Stop]), event(usage), done)
@@ -149,14 +151,18 @@ func streamOf(answer actors.Answer) []string {
 
 // failureOf is a failure as an endpoint would report it.
 func failureOf(failure *actors.ModelError) wire {
-	status := map[events.ErrorClass]int{events.ErrorRateLimited: 429, events.ErrorOverloaded: 503, events.ErrorContext: 400,
-		events.ErrorAuth: 401, events.ErrorRefused: 400, events.ErrorInvalid: 400, events.ErrorTimeout: 408}[failure.Class]
+	status := map[events.ErrorClass]int{
+		events.ErrorRateLimited: 429, events.ErrorOverloaded: 503, events.ErrorContext: 400,
+		events.ErrorAuth: 401, events.ErrorRefused: 400, events.ErrorInvalid: 400, events.ErrorTimeout: 408,
+	}[failure.Class]
 	code := map[events.ErrorClass]string{events.ErrorContext: "context_length_exceeded", events.ErrorRefused: "content_policy_violation"}[failure.Class]
 	if failure.Class == events.ErrorTruncated {
 		return wire{pieces: []string{textEvent("The sentence st")}}
 	}
-	refusal := wire{status: status, header: map[string]string{"Content-Type": "application/json"},
-		pieces: []string{fmt.Sprintf(`{"error":{"message":%q,"code":%q,"type":"x"}}`, failure.Detail, code)}}
+	refusal := wire{
+		status: status, header: map[string]string{"Content-Type": "application/json"},
+		pieces: []string{fmt.Sprintf(`{"error":{"message":%q,"code":%q,"type":"x"}}`, failure.Detail, code)},
+	}
 	if failure.RetryAfter > 0 {
 		refusal.header["Retry-After"] = fmt.Sprint(int(failure.RetryAfter / time.Second))
 	}

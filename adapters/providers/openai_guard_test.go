@@ -54,8 +54,10 @@ func TestOpenAIWatchesForSilence(t *testing.T) {
 	const idle = time.Minute
 	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.Answer, time.Duration, error) {
 		t.Helper()
-		model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Idle: idle,
-			Client: &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}}})
+		model := newOpenAI(t, OpenAIConfig{
+			BaseURL: "http://model.test/v1", Idle: idle,
+			Client: &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}},
+		})
 		started := time.Now()
 		answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
 		return answer, time.Since(started), err

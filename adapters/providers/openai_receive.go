@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -29,7 +28,8 @@ func (m *openAI) receive(idle *time.Timer) option.Middleware {
 		}
 		idle.Reset(m.idle)
 		response.Body = &watchedBody{ReadCloser: response.Body, left: maxReply, idle: idle, wait: m.idle}
-		media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")) // what cannot be parsed is read as a stream
+		media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+		media = strings.ToLower(strings.TrimSpace(media))
 		accepted := response.StatusCode >= 200 && response.StatusCode < 300
 		if accepted && media != "application/json" && media != "text/html" {
 			return response, nil

@@ -54,8 +54,10 @@ func (r *reply) add(chunk openai.ChatCompletionChunk) {
 	}
 	if chunk.JSON.Usage.Valid() {
 		input := max(chunk.Usage.PromptTokens, 0)
-		r.usage = events.Usage{Input: input, Output: max(chunk.Usage.CompletionTokens, 0),
-			Cached: min(max(chunk.Usage.PromptTokensDetails.CachedTokens, 0), input)}
+		r.usage = events.Usage{
+			Input: input, Output: max(chunk.Usage.CompletionTokens, 0),
+			Cached: min(max(chunk.Usage.PromptTokensDetails.CachedTokens, 0), input),
+		}
 	}
 	for i := range chunk.Choices {
 		choice := &chunk.Choices[i]
@@ -141,8 +143,10 @@ func (r *reply) answer() (actors.Answer, error) {
 			call.id = fmt.Sprintf("call-%d-%d", len(r.question.Messages), i+1)
 		}
 		taken[call.id] = true
-		answer.Calls = append(answer.Calls, events.ModelCall{ID: call.id, Tool: call.tool,
-			Arguments: arguments(call.arguments.String() + call.split.rest())})
+		answer.Calls = append(answer.Calls, events.ModelCall{
+			ID: call.id, Tool: call.tool,
+			Arguments: arguments(call.arguments.String() + call.split.rest()),
+		})
 	}
 	answer.Stop = r.stop()
 	return answer, nil

@@ -112,28 +112,37 @@ func TestOpenAIReadsWhatServersSend(t *testing.T) {
 		"no index, no id, no role": {wire{pieces: []string{
 			callEvent(`{"function":{"name":"list_dir","arguments":"{\"path\":\".\"}"}}`),
 			callEvent(`{"function":{"name":"bash","arguments":"{\"command\":"}}`), callEvent(`{"function":{"arguments":"\"ls\"}"}}`),
-			finishEvent("stop")}}, calls(call("call-6-1", "list_dir", `{"path":"."}`), call("call-6-2", "bash", `{"command":"ls"}`))},
+			finishEvent("stop"),
+		}}, calls(call("call-6-1", "list_dir", `{"path":"."}`), call("call-6-2", "bash", `{"command":"ls"}`))},
 		"arguments split at every byte": {wire{pieces: append(append([]string{callEvent(`{"index":0,"id":"q","function":{"name":"read_file","arguments":""}}`)}, everyByte...),
 			finishEvent("tool_calls"), done)}, calls(call("q", "read_file", `{"path":"a.md"}`))},
 		"interleaved": {wire{pieces: []string{
 			callEvent(`{"index":0,"id":"a","function":{"name":"list_dir","arguments":"{\"pa"}},{"index":1,"id":"b","function":{"name":"bash","arguments":"{\"com"}}`),
 			callEvent(`{"index":1,"function":{"arguments":"mand\":1}"}}`), callEvent(`{"index":0,"function":{"arguments":"th\":2}"}}`),
-			finishEvent("tool_calls"), done}}, calls(call("a", "list_dir", `{"path":2}`), call("b", "bash", `{"command":1}`))},
+			finishEvent("tool_calls"), done,
+		}}, calls(call("a", "list_dir", `{"path":2}`), call("b", "bash", `{"command":1}`))},
 		"one index for all": {wire{pieces: []string{
 			callEvent(`{"index":0,"id":"a","function":{"name":"list_dir","arguments":"{}"}}`),
 			callEvent(`{"index":0,"id":"b","function":{"name":"bash","arguments":"{}"}}`),
-			finishEvent("tool_calls"), done}}, calls(call("a", "list_dir", `{}`), call("b", "bash", `{}`))},
+			finishEvent("tool_calls"), done,
+		}}, calls(call("a", "list_dir", `{}`), call("b", "bash", `{}`))},
 		"ids only, names repeated": {wire{pieces: []string{
 			callEvent(`{"id":"a","function":{"name":"list_dir","arguments":"{\"x\""}}`), callEvent(`{"id":"b","function":{"name":"bash","arguments":"{\"y\""}}`),
 			callEvent(`{"id":"a","function":{"name":"list_dir","arguments":":1}"}}`), callEvent(`{"id":"b","function":{"name":"bash","arguments":":2}"}}`),
-			finishEvent("stop")}}, calls(call("a", "list_dir", `{"x":1}`), call("b", "bash", `{"y":2}`))},
+			finishEvent("stop"),
+		}}, calls(call("a", "list_dir", `{"x":1}`), call("b", "bash", `{"y":2}`))},
 		"no arguments, the same id twice": {wire{pieces: []string{
 			callEvent(`{"index":0,"id":"a","function":{"name":"now"}}`), callEvent(`{"index":1,"id":"a","function":{"name":"now","arguments":" "}}`),
-			finishEvent("tool_calls")}}, calls(call("a", "now", `{}`), call("call-6-2", "now", `{}`))},
-		"a refusal": {wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"refusal":"No."}}]}`), finishEvent("stop")}},
-			actors.Answer{Text: "No.", Stop: events.StopFiltered, Model: "fake-1"}},
-		"other choices, odd usage": {wire{pieces: []string{textEvent("hi"), event(`{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"length"}],"usage":{"prompt_tokens":-4,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`), finishEvent("eos")}},
-			actors.Answer{Text: "hi", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Output: 2}}},
+			finishEvent("tool_calls"),
+		}}, calls(call("a", "now", `{}`), call("call-6-2", "now", `{}`))},
+		"a refusal": {
+			wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"refusal":"No."}}]}`), finishEvent("stop")}},
+			actors.Answer{Text: "No.", Stop: events.StopFiltered, Model: "fake-1"},
+		},
+		"other choices, odd usage": {
+			wire{pieces: []string{textEvent("hi"), event(`{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"length"}],"usage":{"prompt_tokens":-4,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`), finishEvent("eos")}},
+			actors.Answer{Text: "hi", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Output: 2}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			model := newOpenAI(t, fakeOpenAI(t, func(*http.Request, map[string]any) wire { return test.wire }))
@@ -307,7 +316,8 @@ func FuzzOpenAIStream(f *testing.F) {
 			status = 200
 		}
 		model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
-			status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body))}}})
+			status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body)),
+		}}})
 		var heard strings.Builder
 		answer, err := model.Ask(context.Background(), actorstest.ModelQuestion("m"), func(text string) { heard.WriteString(text) })
 		if err != nil {

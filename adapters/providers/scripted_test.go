@@ -67,8 +67,10 @@ func scriptOf(t *testing.T, situation actorstest.ModelSituation) string {
 			calls = append(calls, object{"tool": call.Tool, "arguments": call.Arguments})
 		}
 		usage := situation.Reply.Usage
-		rule = object{"text": strings.ReplaceAll(situation.Reply.Text, "$", "$$"), "calls": calls, "stop": situation.Reply.Stop,
-			"usage": object{"input": usage.Input, "output": usage.Output, "cached": usage.Cached}}
+		rule = object{
+			"text": strings.ReplaceAll(situation.Reply.Text, "$", "$$"), "calls": calls, "stop": situation.Reply.Stop,
+			"usage": object{"input": usage.Input, "output": usage.Output, "cached": usage.Cached},
+		}
 	case situation.Failure != nil:
 		rule["failure"] = object{"class": situation.Failure.Class, "detail": situation.Failure.Detail, "retry_after": situation.Failure.RetryAfter.String()}
 	default:

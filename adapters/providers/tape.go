@@ -50,8 +50,10 @@ type tape struct {
 // replaces them. A question that was never recorded, or more often asked than recorded, is an error that shows the nearest
 // recording and how the question differs from it.
 func Tape(config TapeConfig) (actors.Model, error) {
-	t := &tape{dir: config.Dir, mode: config.Mode, model: config.Model, redact: newRedactor(config.Secrets),
-		requests: map[string][]string{}, contexts: map[events.Digest][]string{}, asked: map[string]int{}}
+	t := &tape{
+		dir: config.Dir, mode: config.Mode, model: config.Model, redact: newRedactor(config.Secrets),
+		requests: map[string][]string{}, contexts: map[events.Digest][]string{}, asked: map[string]int{},
+	}
 	if config.Dir == "" {
 		return nil, errors.New("open tape: no directory is named")
 	}

@@ -83,11 +83,15 @@ type tapeFailure struct {
 func hashQuestion(question actors.Question) string { return newTapeQuestion(question).hash() }
 
 func newTapeQuestion(question actors.Question) tapeQuestion {
-	kept := tapeQuestion{Model: question.Model, System: question.System, Reply: question.Reply,
-		Messages: make([]tapeMessage, len(question.Messages))}
+	kept := tapeQuestion{
+		Model: question.Model, System: question.System, Reply: question.Reply,
+		Messages: make([]tapeMessage, len(question.Messages)),
+	}
 	for i, message := range question.Messages {
-		kept.Messages[i] = tapeMessage{Role: message.Role, Text: message.Text.Inline, Calls: newTapeCalls(message.Calls),
-			CallID: message.CallID, Tool: message.Tool, Failed: message.Failed}
+		kept.Messages[i] = tapeMessage{
+			Role: message.Role, Text: message.Text.Inline, Calls: newTapeCalls(message.Calls),
+			CallID: message.CallID, Tool: message.Tool, Failed: message.Failed,
+		}
 	}
 	for _, tool := range question.Tools {
 		kept.Tools = append(kept.Tools, tapeTool{Name: tool.Name, Description: tool.Description, Schema: string(tool.Schema)})

@@ -168,10 +168,14 @@ func TestTapeShowsTheNearestRecordingOfAMiss(t *testing.T) {
 func TestTapeStoresNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	const secret = "sk-secret"
-	question := actors.Question{Model: "m", System: secret, Messages: []sagas.Message{user("my key is " + secret)},
-		Tools: []actors.ToolSpec{{Name: "t", Description: secret, Schema: json.RawMessage(`{"default":"` + secret + `"}`)}}}
-	model := acting(actorstest.ModelSituation{Reply: &actors.Answer{Text: "it is " + secret, Stop: events.StopCalls,
-		Calls: []events.ModelCall{{ID: "a", Tool: "t", Arguments: json.RawMessage(`"` + secret + `"`)}}}})
+	question := actors.Question{
+		Model: "m", System: secret, Messages: []sagas.Message{user("my key is " + secret)},
+		Tools: []actors.ToolSpec{{Name: "t", Description: secret, Schema: json.RawMessage(`{"default":"` + secret + `"}`)}},
+	}
+	model := acting(actorstest.ModelSituation{Reply: &actors.Answer{
+		Text: "it is " + secret, Stop: events.StopCalls,
+		Calls: []events.ModelCall{{ID: "a", Tool: "t", Arguments: json.RawMessage(`"` + secret + `"`)}},
+	}})
 	config := TapeConfig{Dir: dir, Mode: TapeRecord, Model: model, Secrets: []string{"", secret}}
 	if got := outcome(t, openTape(t, config), question); got != "it is "+secret {
 		t.Errorf("the answer itself is %q", got)
@@ -261,8 +265,10 @@ func TestTapeConfig(t *testing.T) {
 }
 
 func FuzzRecording(f *testing.F) {
-	made := recording{Format: tapeFormat, Number: 1, Question: newTapeQuestion(actorstest.ModelQuestion("m")), Deltas: []string{"a"},
-		Answer: newTapeAnswer(actors.Answer{Text: "a", Stop: events.StopEnd, Calls: []events.ModelCall{{ID: "1", Tool: "t", Arguments: json.RawMessage(`{}`)}}})}
+	made := recording{
+		Format: tapeFormat, Number: 1, Question: newTapeQuestion(actorstest.ModelQuestion("m")), Deltas: []string{"a"},
+		Answer: newTapeAnswer(actors.Answer{Text: "a", Stop: events.StopEnd, Calls: []events.ModelCall{{ID: "1", Tool: "t", Arguments: json.RawMessage(`{}`)}}}),
+	}
 	made.Request = made.Question.hash()
 	encoded, err := json.Marshal(made)
 	if err != nil {
