@@ -25,6 +25,10 @@ type Damage struct {
 	Detail string // what is wrong with it
 }
 
+func (c *Checked) damage(path string, err error) {
+	c.Damaged = append(c.Damaged, Damage{Path: path, Detail: err.Error()})
+}
+
 // Check reads every blob and compares it with its name. After each it calls progress, which may be nil, with what was found
 // so far. Damage is a finding, not an error: the error says that the check itself could not go on.
 func (s *Store) Check(ctx context.Context, progress func(Checked)) (Checked, error) {
@@ -34,7 +38,7 @@ func (s *Store) Check(ctx context.Context, progress func(Checked)) (Checked, err
 			return ctx.Err()
 		}
 		if err != nil {
-			found.Damaged = append(found.Damaged, Damage{Path: path, Detail: err.Error()})
+			found.damage(path, err)
 			return nil
 		}
 		if entry.IsDir() {
@@ -50,7 +54,7 @@ func (s *Store) Check(ctx context.Context, progress func(Checked)) (Checked, err
 		found.Blobs++
 		found.Bytes += size
 		if err != nil {
-			found.Damaged = append(found.Damaged, Damage{Path: path, Detail: err.Error()})
+			found.damage(path, err)
 		}
 		if progress != nil {
 			progress(found)
