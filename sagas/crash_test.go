@@ -52,7 +52,7 @@ type failing struct {
 }
 
 func (f failing) Fatalf(format string, args ...any) {
-	f.T.Helper()
+	f.Helper()
 	f.T.Fatalf(f.run+": "+format, args...)
 }
 
