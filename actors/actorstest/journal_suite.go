@@ -1,3 +1,13 @@
+// Package actorstest says what an adapter must do to serve as one of the ports of actors, as suites that any adapter can run.
+//
+// There is one suite for each port: [TestJournal], [TestSnapshots], [TestBlobs], [TestModel] and [TestTool]. An adapter's test
+// calls the suite with a way to open it, and passes all of it or does not implement the port. What a port's comments promise is a row
+// of its suite; a promise that no row checks is not one.
+//
+// The package also holds the simplest implementation of each port: [Memory], [Blobs], [FakeModel] and [FakeTool]. They stand
+// in for the adapters where a test is about something else, and those that store are held to the same suites. No binary links them.
+//
+// To add a port: declare it in actors, write its suite here, one row for each promise, and run it on a fake and on the adapter.
 package actorstest
 
 import (

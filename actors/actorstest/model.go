@@ -64,7 +64,8 @@ func ModelSituations() []ModelSituation {
 		{Name: "a call", Asks: 1, Reply: &actors.Answer{Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
 		{Name: "a text and a call", Asks: 1, Reply: &actors.Answer{Text: "I look first.", Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
 		{Name: "parallel calls", Asks: 1, Reply: &actors.Answer{Stop: events.StopCalls, Usage: usage, Calls: []events.ModelCall{
-			list, call("c2", "read_file", `{"limit":10,"path":"ä.md"}`), call("c3", "list_dir", `{"path":"."}`)}}},
+			list, call("c2", "read_file", `{"limit":10,"path":"ä.md"}`), call("c3", "list_dir", `{"path":"."}`),
+		}}},
 		{Name: "arguments that are no JSON", Asks: 1, Reply: &actors.Answer{Calls: []events.ModelCall{call("c1", "bash", `"{\"command\": \"ls"`)}, Stop: events.StopCalls, Usage: usage}},
 		{Name: "cut by the token limit", Asks: 1, Reply: &actors.Answer{Text: "And so", Stop: events.StopLength, Usage: usage}},
 		{Name: "filtered", Asks: 1, Reply: &actors.Answer{Text: "I cannot", Stop: events.StopFiltered, Usage: usage}},
@@ -90,7 +91,8 @@ func ModelQuestion(model string) actors.Question {
 			{Role: sagas.RoleUser, Text: text("What is here?")},
 			{Role: sagas.RoleAssistant, Text: text("I look."), Calls: []events.ModelCall{
 				{ID: "a1", Tool: "list_dir", Arguments: json.RawMessage(`{"path":"."}`)},
-				{ID: "a2", Tool: "bash", Arguments: json.RawMessage(`"ls -"`)}}},
+				{ID: "a2", Tool: "bash", Arguments: json.RawMessage(`"ls -"`)},
+			}},
 			{Role: sagas.RoleTool, Text: text("README.md\n"), CallID: "a1", Tool: "list_dir"},
 			{Role: sagas.RoleTool, Text: text("arguments: want an object"), CallID: "a2", Tool: "bash", Failed: true},
 			{Role: sagas.RoleAssistant, Text: text("One file.")},
