@@ -50,7 +50,7 @@ func turns(b *testing.B, host *actors.Host, id events.AgentID, pb *testing.PB) {
 		b.Error(err)
 		return
 	}
-	defer feed.Close() //nolint:errcheck // a test
+	defer feed.Close()
 	for i := 0; pb.Next(); i++ {
 		if _, err := host.Do(b.Context(), stream, say(strconv.Itoa(i), "hello"), actors.Origin{}); err != nil {
 			b.Error(err)

@@ -124,7 +124,7 @@ func TestPassivation(t *testing.T) {
 		})
 		do(t, host, "demo", create("demo", "echo"))
 		do(t, host, "demo", say("c1", "one"))
-		time.Sleep(10 * time.Minute) // in the bubble: nothing waits
+		<-time.After(10 * time.Minute) // in the bubble: nothing waits
 		synctest.Wait()
 		if live := host.Live(); live != 0 {
 			t.Errorf("%d entities live after ten idle minutes", live)
@@ -161,7 +161,7 @@ func TestCircuit(t *testing.T) {
 			if !errors.As(err, &away) {
 				t.Fatalf("command %d: %v", i, err)
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second) // in the bubble
 		}
 		synctest.Wait()
 		page, err := host.History(t.Context(), "agent-demo", 0, actors.Forward, actors.Limit{})
