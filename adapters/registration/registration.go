@@ -14,7 +14,7 @@ import "os"
 // policy is the variable that the protobuf runtime reads.
 const policy = "GOLANG_PROTOBUF_REGISTRATION_CONFLICT"
 
-//nolint:gochecknoglobals // an initialiser that must run before another package's
+// main would be too late: the runtime reads the policy while packages are initialised.
 var _ = ignoreConflicts()
 
 func ignoreConflicts() bool {
