@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// dispatcher runs mailboxes on goroutines that are used again. A new goroutine for every run, protoactor's default, spends a
+// dispatcher runs mailboxes, and tasks beside them, on goroutines that are used again. A new goroutine for every run, protoactor's default, spends a
 // sixth of a turn's time growing its stack to the size a decision needs; these have it already.
 type dispatcher struct {
 	work   chan func()  // taken by parked goroutines
@@ -14,7 +14,10 @@ type dispatcher struct {
 	closed atomic.Bool
 }
 
-const dispatcherThroughput = 300 // messages of one mailbox before others get their chance; protoactor's default
+const (
+	dispatcherThroughput = 300 // messages of one mailbox before others get their chance; protoactor's default
+	parkedPerProcessor   = 64
+)
 
 // newDispatcher returns a dispatcher; close ends its goroutines.
 func newDispatcher() *dispatcher { return &dispatcher{work: make(chan func())} }
@@ -33,7 +36,7 @@ func (d *dispatcher) Throughput() int { return dispatcherThroughput }
 
 // serve runs one mailbox after another. More goroutines than are of use do not stay.
 func (d *dispatcher) serve(run func()) {
-	limit := int64(16 * runtime.GOMAXPROCS(0))
+	limit := int64(parkedPerProcessor * runtime.GOMAXPROCS(0))
 	for run != nil {
 		run()
 		if d.parked.Add(1) > limit || d.closed.Load() {

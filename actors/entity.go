@@ -64,7 +64,7 @@ type answered struct {
 }
 
 const (
-	snapshotEvery = 1000                  // events between snapshots of a live entity, at least
+	snapshotEvery = 2000                  // events between snapshots of a live entity, at least
 	snapshotSpare = 128                   // bytes of a snapshot that an event may cost: large states are saved less often
 	companyWait   = 20 * time.Millisecond // how long a decision may wait for company
 )
@@ -179,7 +179,7 @@ func eventID(base uuid.UUID, i int) events.EventID {
 func (e *entity[S]) fly(batch []events.Envelope, answers []answered) {
 	e.flight = &flight{answers: answers, after: e.tip}
 	expected := ExpectRevision(e.stored.revision)
-	e.host.tasks.Go(func() {
+	e.host.run(func() {
 		appended, err := e.host.append(e.stream, expected, batch)
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
 		e.send(landed{appended, err})
@@ -245,7 +245,7 @@ func (e *entity[S]) snapshot() {
 	e.saved = e.stored.revision
 	e.every = max(snapshotEvery, events.Revision(len(state)/snapshotSpare))
 	snapshot := Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
-	e.host.tasks.Go(func() {
+	e.host.run(func() {
 		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, ErrClosed) {
 			e.host.log.Warn("save snapshot", "stream", e.stream, "error", err)
 		}

@@ -112,7 +112,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if err := h.spawn(config); err != nil {
 		return nil, err
 	}
-	h.tasks.Go(h.roster.follow)
+	h.run(h.roster.follow)
 	if config.Resting {
 		return h, nil
 	}
@@ -156,7 +156,7 @@ func configure(c Config) (*Host, error) {
 // spawn starts the actors under the root: the registries and the pools.
 func (h *Host) spawn(c Config) error {
 	start := func(name string, produce func() actor.Actor) (*actor.PID, error) {
-		pid, err := h.system.Root.SpawnNamed(actor.PropsFromProducer(produce, actor.WithSupervisor(actor.NewRestartingStrategy()), actor.WithDispatcher(h.dispatcher)), name)
+		pid, err := h.system.Root.SpawnNamed(actor.PropsFromProducer(produce, actor.WithSupervisor(actor.NewOneForOneStrategy(0, 0, stopFailing)), actor.WithDispatcher(h.dispatcher)), name)
 		if err != nil {
 			return nil, fmt.Errorf("start %s: %w", name, err)
 		}
@@ -189,6 +189,10 @@ func (h *Host) spawn(c Config) error {
 	}
 	return nil
 }
+
+// stopFailing is what becomes of an entity that panics where it does not notice itself: it stops. A restart would drop the message
+// and keep the rest of a state that nobody vouches for.
+func stopFailing(any) actor.Directive { return actor.StopDirective }
 
 // recover brings every agent to life that has work outstanding.
 func (h *Host) recover(ctx context.Context) error {
@@ -228,15 +232,24 @@ func (h *Host) Close(ctx context.Context) error {
 	h.quitting.Wait()
 	h.alive.Wait()
 	h.cancel()
+	h.tasks.Wait()
 	for _, pid := range append(registries, h.provider, h.tools) {
 		if err := h.system.Root.StopFuture(pid).Wait(); err != nil {
 			h.log.Warn("stop actor", "actor", pid.GetId(), "error", err)
 		}
 	}
-	h.tasks.Wait()
 	h.system.Shutdown()
 	h.dispatcher.close()
 	return nil
+}
+
+// run does a task beside the actors, on a goroutine that Close waits for.
+func (h *Host) run(task func()) {
+	h.tasks.Add(1)
+	h.dispatcher.Schedule(func() {
+		defer h.tasks.Done()
+		task()
+	})
 }
 
 // append stores a batch, trying the same events again until the outcome is known or the deadline passes.
@@ -307,6 +320,7 @@ type warnings struct{ slog.Handler }
 func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
 }
+
 func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return warnings{w.Handler.WithAttrs(attrs)}
 }

@@ -47,6 +47,9 @@ func (l *life[S]) Receive(c actor.Context) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.host.log.Error("entity panicked", "stream", l.stream, "panic", r, "stack", string(debug.Stack()))
+			if l.dead {
+				return // in giving up, which has been reported
+			}
 			l.die(&failure{reason: fmt.Sprintf("panic: %v", r), poison: true}, true)
 		}
 	}()

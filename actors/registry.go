@@ -124,13 +124,13 @@ func (r *registry) spawn(c actor.Context, id string) *handle {
 	r.spawned++
 	props := actor.PropsFromProducer(func() actor.Actor { return r.kind.produce(r, c.Self(), h) },
 		actor.WithDispatcher(r.host.dispatcher))
+	r.host.alive.Add(1) // before it lives: it may be gone at once
+	r.host.living.Add(1)
 	pid, err := c.SpawnNamed(props, id+"."+strconv.FormatUint(r.spawned, 10))
 	if err != nil { // the name is new each time; protoactor gives no other reason
 		panic(fmt.Sprintf("spawn %s: %v", id, err))
 	}
 	h.pid = pid
-	r.host.alive.Add(1)
-	r.host.living.Add(1)
 	r.live[id] = h
 	return h
 }
@@ -178,7 +178,7 @@ func (r *registry) record(id string, f *failures) {
 		return
 	}
 	reason, count := f.reason, f.count
-	r.host.tasks.Go(func() {
+	r.host.run(func() {
 		if err := r.host.appendRaw(context.Background(), stream, events.AgentQuarantined{Reason: reason, Failures: count}); err != nil {
 			r.host.log.Error("record quarantine", "stream", stream, "error", err)
 		}

@@ -62,6 +62,7 @@ func start(t *testing.T, config actors.Config) *actors.Host {
 		if err := host.Close(ctx); err != nil {
 			t.Error(err)
 		}
+		<-time.After(time.Millisecond) // protoactor notes messages to stopped actors in a goroutine that ends a moment later
 	})
 	return host
 }

@@ -62,7 +62,7 @@ func (p *pool[R]) Receive(c actor.Context) {
 
 func (p *pool[R]) start(self *actor.PID, m ask[R]) {
 	p.working++
-	p.host.tasks.Go(func() {
+	p.host.run(func() {
 		defer p.host.system.Root.Send(self, free{})
 		p.work(m)
 	})
@@ -270,7 +270,7 @@ func (h *Host) blobText(ctx context.Context, ref events.BlobRef) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("open blob %s: %w", ref.Hash, err)
 	}
-	defer reader.Close() //nolint:errcheck // read only
+	defer reader.Close()
 	var text bytes.Buffer
 	if _, err := io.Copy(&text, reader); err != nil {
 		return "", fmt.Errorf("read blob %s: %w", ref.Hash, err)
