@@ -13,11 +13,7 @@ func documents(t *testing.T) []string {
 	t.Helper()
 	var files []string
 	for _, pattern := range []string{"*.md", "adr/*.md", "../*.md", "../changes/*.md"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, found...)
+		files = append(files, glob(t, pattern)...)
 	}
 	return files
 }
