@@ -32,6 +32,7 @@ type entity[S sagas.Saga[S]] struct {
 	tip    tip               // after everything decided so far
 	stored tip               // after everything stored
 	carry  []events.Envelope // decided, waiting for company
+	riders []answered        // who waits for what is in carry
 	queue  []*instruction    // not decided yet
 	flight *flight           // the append under way, or nil
 	timer  *time.Timer       // flushes carry
@@ -91,8 +92,7 @@ func (e *entity[S]) instruct(in *instruction) {
 func (e *entity[S]) decide() {
 	queue := e.queue
 	e.queue = nil
-	batch := e.carry
-	var answers []answered
+	batch, answers := e.carry, e.riders
 	ride := true
 	for _, in := range queue {
 		decided, err := e.saga.Decide(in.command)
@@ -109,28 +109,28 @@ func (e *entity[S]) decide() {
 		answers = append(answers, answered{in.done, result})
 		ride = ride && rides(in.command, decided)
 	}
-	e.carry = nil
+	e.carry, e.riders = nil, nil
 	if len(batch) == 0 { // refused or known before: nothing to wait for
 		answer(answers)
 		return
 	}
 	if ride && len(queue) > 0 {
-		e.carry = batch
-		answer(answers)
+		e.carry, e.riders = batch, answers
 		e.flushLater()
 		return
 	}
 	e.fly(batch, answers)
 }
 
-// rides reports whether a decision may wait for company. Only answers that can be had again at no cost qualify: if the host dies
-// before they are stored, Ready asks homeostasis or the wallet once more and gets the same answer.
+// rides reports whether a decision may wait for company. Only what can be had again at no cost, and what nobody is in a hurry for,
+// qualifies: if the host dies before it is stored, Ready asks homeostasis or the wallet once more and gets the same answer. Whoever
+// asked hears of it when it is stored.
 func rides(command sagas.Command, decided []events.Event) bool {
 	if len(decided) != 1 {
 		return false
 	}
 	switch command.(type) {
-	case sagas.Advised, sagas.Settled:
+	case sagas.Advised, sagas.Settle, sagas.Settled:
 		return true
 	}
 	return false
@@ -264,7 +264,8 @@ func (e *entity[S]) giveUp(err error) {
 	for _, in := range e.queue {
 		answer([]answered{{in.done, outcome{err: err}}})
 	}
-	e.queue, e.carry = nil, nil
+	fail(e.riders, err)
+	e.queue, e.carry, e.riders = nil, nil, nil
 }
 
 func answer(answers []answered) {
