@@ -91,6 +91,16 @@ func (id TurnID) Agent() AgentID {
 	return AgentID(agent)
 }
 
+// Number returns which of its agent's turns it is, from 1; 0 when the id is malformed.
+func (id TurnID) Number() int {
+	_, digits, _ := strings.Cut(string(id), "/")
+	number, err := strconv.Atoi(digits)
+	if err != nil || number < 1 || strconv.Itoa(number) != digits {
+		return 0
+	}
+	return number
+}
+
 // NewCallID derives the identity of a tool call from its round and place in the model's reply, both from 1.
 func NewCallID(round, index int) CallID {
 	return CallID(strconv.Itoa(round) + "." + strconv.Itoa(index))

@@ -32,16 +32,6 @@ type Waiting struct {
 	Text events.Text      `json:"message"`
 }
 
-// Accepted remembers a command.
-type Accepted struct {
-	ID          events.CommandID `json:"id"`
-	Revision    events.Revision  `json:"revision"` // of its first event
-	Fingerprint string           `json:"fingerprint"`
-}
-
-// acceptedWindow is how many of an agent's latest commands are recognised when they are sent again.
-const acceptedWindow = 256
-
 // NewAgent returns an agent to which nothing has happened.
 func NewAgent() Agent { return Agent{Revision: events.NoRevision} }
 
@@ -121,10 +111,8 @@ func (d *decision) decide(command Command) error {
 // admit checks what holds for every command: the agent exists, is not retired, and has not accepted the command before.
 func (a *Agent) admit(command Command) error {
 	id := command.Metadata().ID
-	if external(id) {
-		if err := a.unused(command); err != nil {
-			return err
-		}
+	if err := known(a.Accepted, command); err != nil {
+		return err
 	}
 	if _, creating := command.(Create); creating {
 		return nil
@@ -151,19 +139,6 @@ func calms(command Command) bool {
 		return true
 	}
 	return false
-}
-
-// unused checks that a command from outside was not accepted before.
-func (a *Agent) unused(command Command) error {
-	id := command.Metadata().ID
-	i := slices.IndexFunc(a.Accepted, func(known Accepted) bool { return known.ID == id })
-	if i < 0 {
-		return nil
-	}
-	if a.Accepted[i].Fingerprint != fingerprintCommand(command) {
-		return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
-	}
-	return &Duplicate{Revision: a.Accepted[i].Revision}
 }
 
 // awake reports whether the agent may start a turn.

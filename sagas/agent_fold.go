@@ -3,7 +3,6 @@ package sagas
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"example.com/life/events"
 )
@@ -17,9 +16,7 @@ func (a Agent) Apply(fact Fact) Agent {
 // apply is Apply in place.
 func (a *Agent) apply(fact Fact) {
 	a.Revision = fact.Revision
-	if external(fact.Command) && (len(a.Accepted) == 0 || a.Accepted[len(a.Accepted)-1].ID != fact.Command) {
-		a.accept(fact)
-	}
+	a.Accepted = accept(a.Accepted, fact)
 	switch e := fact.Event.(type) {
 	case events.AgentCreated:
 		a.ID, a.Config = e.Agent, e.Config
@@ -233,20 +230,6 @@ func (t *Turn) update(id events.CallID, change func(*Call)) {
 // outstanding names the request that a fact records.
 func (a *Agent) outstanding(fact Fact) Outstanding {
 	return Outstanding{ID: events.RequestID(events.NewRef(events.AgentStream(a.ID), fact.Revision))}
-}
-
-// accept remembers a command from outside.
-func (a *Agent) accept(fact Fact) {
-	known := Accepted{ID: fact.Command, Revision: fact.Revision, Fingerprint: fingerprintEvent(fact.Event)}
-	if len(a.Accepted) >= 2*acceptedWindow { // moved once in many commands, not for each
-		a.Accepted = slices.Clone(a.Accepted[len(a.Accepted)-acceptedWindow:])
-	}
-	a.Accepted = append(a.Accepted, known)
-}
-
-// external reports whether a command came from outside the host.
-func external(id events.CommandID) bool {
-	return id != "" && !strings.HasPrefix(string(id), InternalPrefix)
 }
 
 func messageID(number int) events.MessageID {

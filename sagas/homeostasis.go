@@ -11,9 +11,9 @@ import (
 
 // Homeostasis is the fold of a tenant's rule sets. Its advice is a pure function of the rules, the state vector and the last mode.
 type Homeostasis struct {
-	Revision events.Revision                      `json:"revision"`
-	Rules    []events.Rule                        `json:"rules,omitempty"` // empty: DefaultRules
-	Adopted  map[events.CommandID]events.Revision `json:"adopted,omitempty"`
+	Revision events.Revision `json:"revision"`
+	Rules    []events.Rule   `json:"rules,omitempty"`    // empty: DefaultRules
+	Accepted []Accepted      `json:"accepted,omitempty"` // the latest commands from outside
 }
 
 // NewHomeostasis returns homeostasis as it is before any rules were adopted.
@@ -82,8 +82,8 @@ func (h Homeostasis) Decide(command Command) ([]events.Event, error) {
 	if !ok {
 		return nil, refuse(RefusedInvalid, "homeostasis cannot decide %T", command)
 	}
-	if revision, known := h.Adopted[c.ID]; known {
-		return nil, &Duplicate{Revision: revision}
+	if err := known(h.Accepted, c); err != nil {
+		return nil, err
 	}
 	if err := validateRules(c.Rules); err != nil {
 		return nil, err
@@ -126,9 +126,9 @@ func unordered(threshold *float64) bool {
 // Apply implements [Saga].
 func (h Homeostasis) Apply(fact Fact) Homeostasis {
 	h.Revision = fact.Revision
+	h.Accepted = accept(h.Accepted, fact)
 	if e, ok := fact.Event.(events.RulesAdopted); ok {
 		h.Rules = e.Rules
-		h.Adopted = put(h.Adopted, fact.Command, fact.Revision)
 	}
 	return h
 }

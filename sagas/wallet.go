@@ -10,50 +10,28 @@ import (
 // Wallet is the fold of one wallet's stream. Money is set aside for a turn before its models are called, and what was spent is
 // settled when the turn ends: Balance always equals all credits less all that was settled, and Held what is set aside.
 type Wallet struct {
-	ID       events.WalletID              `json:"id,omitempty"`     // empty: not opened
-	Opened   events.CommandID             `json:"opened,omitempty"` // the command that opened it
-	Revision events.Revision              `json:"revision"`
-	Balance  events.Money                 `json:"balance"`
-	Held     events.Money                 `json:"held,omitempty"`
-	Holds    map[events.TurnID]Hold       `json:"holds,omitempty"` // turns with money set aside
-	Answers  map[events.RequestID]answer  `json:"answers,omitempty"`
-	Order    []events.RequestID           `json:"order,omitempty"`  // of Answers, oldest first
-	Closed   map[events.TurnID]struct{}   `json:"closed,omitempty"` // turns settled lately: nothing more is set aside for them
-	Closings []events.TurnID              `json:"closings,omitempty"`
-	Credits  map[events.CommandID]Credits `json:"credits,omitempty"` // commands from outside, by id
+	ID       events.WalletID            `json:"id,omitempty"` // empty: not opened
+	Revision events.Revision            `json:"revision"`
+	Balance  events.Money               `json:"balance"`
+	Held     events.Money               `json:"held,omitempty"`
+	Holds    map[events.TurnID]Hold     `json:"holds,omitempty"`    // turns with money set aside
+	Accounts map[events.AgentID]Account `json:"accounts,omitempty"` // agents whose turns were settled
+	Accepted []Accepted                 `json:"accepted,omitempty"` // the latest commands from outside
 }
 
-// Hold is what is set aside for a turn.
+// Hold is what is set aside for a turn, in all and by each request.
 type Hold struct {
-	Amount events.Money `json:"amount"`
+	Amount  events.Money       `json:"amount"`
+	IDs     []events.RequestID `json:"requests"`
+	Amounts []events.Money     `json:"amounts"`
 }
 
-// Credits remembers a command from outside, for recognising its retry.
-type Credits struct {
-	Revision events.Revision `json:"revision"`
-	Amount   events.Money    `json:"amount"`
+// Account knows which of an agent's turns are settled: those up to Turn that have no hold. Turns run one after another, so a late
+// request of an earlier one is recognised for ever, at the cost of one number for each agent.
+type Account struct {
+	Turn int                 `json:"turn"`
+	Last events.FundsSettled `json:"last"`
 }
-
-// answer remembers what a request was answered with, so that asking again gives the same answer.
-type answer struct {
-	Reserved *events.FundsReserved `json:"reserved,omitempty"`
-	Refused  *events.FundsRefused  `json:"refused,omitempty"`
-	Settled  *events.FundsSettled  `json:"settled,omitempty"`
-}
-
-func (a answer) event() events.Event {
-	switch {
-	case a.Reserved != nil:
-		return *a.Reserved
-	case a.Refused != nil:
-		return *a.Refused
-	}
-	return *a.Settled
-}
-
-// answerWindow is how many of a wallet's latest answers, and of its latest settled turns, are remembered. Requests are sent again
-// only by turns that have not heard the answer yet, so this bounds how many turns may be in that state at once.
-const answerWindow = 8192
 
 // NewWallet returns a wallet to which nothing has happened.
 func NewWallet() Wallet { return Wallet{Revision: events.NoRevision} }
@@ -81,8 +59,8 @@ func (w Wallet) Decide(command Command) ([]events.Event, error) {
 }
 
 func (w *Wallet) open(c OpenWallet) ([]events.Event, error) {
-	if w.ID != "" && w.ID == c.Wallet && w.Opened == c.ID {
-		return nil, &Duplicate{}
+	if err := known(w.Accepted, c); err != nil {
+		return nil, err
 	}
 	if w.ID != "" {
 		return nil, refuse(RefusedExists, "wallet %s exists already", w.ID)
@@ -97,11 +75,8 @@ func (w *Wallet) open(c OpenWallet) ([]events.Event, error) {
 }
 
 func (w *Wallet) credit(c Credit) ([]events.Event, error) {
-	if known, ok := w.Credits[c.ID]; ok {
-		if known.Amount != c.Amount {
-			return nil, refuse(RefusedReuse, "command id %q already credited %s: choose a new one for each command", c.ID, known.Amount)
-		}
-		return nil, &Duplicate{Revision: known.Revision}
+	if err := known(w.Accepted, c); err != nil {
+		return nil, err
 	}
 	if c.Amount <= 0 {
 		return nil, refuse(RefusedInvalid, "a credit of %s is not more than nothing", c.Amount)
@@ -112,20 +87,22 @@ func (w *Wallet) credit(c Credit) ([]events.Event, error) {
 	return []events.Event{events.WalletCredited{Amount: c.Amount, By: c.By, Memo: c.Memo}}, nil
 }
 
-// reserve sets money aside, or refuses; both are recorded, so that the same request always has the same answer.
+// reserve sets money aside, or refuses. A request that was granted has the same answer for as long as its turn runs; one that was
+// refused is judged anew, for its turn has heard no answer yet.
 func (w *Wallet) reserve(c Reserve) ([]events.Event, error) {
-	if known, ok := w.Answers[c.Request]; ok {
-		return nil, &Duplicate{Event: known.event()}
+	hold, open := w.Holds[c.Turn]
+	if i := slices.Index(hold.IDs, c.Request); i >= 0 {
+		return nil, &Duplicate{Event: events.FundsReserved{Request: c.Request, Turn: c.Turn, Amount: hold.Amounts[i]}}
 	}
-	if c.Amount <= 0 {
-		return nil, refuse(RefusedInvalid, "a reservation of %s is not more than nothing", c.Amount)
+	if c.Amount <= 0 || c.Turn.Number() == 0 {
+		return nil, refuse(RefusedInvalid, "a reservation of %s for turn %q makes no sense", c.Amount, c.Turn)
 	}
 	refused := func(reason string) ([]events.Event, error) {
 		return []events.Event{events.FundsRefused{
 			Request: c.Request, Turn: c.Turn, Amount: c.Amount, Available: w.Available(), Reason: reason,
 		}}, nil
 	}
-	if _, closed := w.Closed[c.Turn]; closed {
+	if !open && w.settled(c.Turn) {
 		return refused("the turn is settled already")
 	}
 	if c.Amount > w.Available() {
@@ -136,59 +113,49 @@ func (w *Wallet) reserve(c Reserve) ([]events.Event, error) {
 
 // settle takes what was spent and releases the rest. A turn without a reservation settles too: it asked, and was cancelled.
 func (w *Wallet) settle(c Settle) ([]events.Event, error) {
-	if known, ok := w.Answers[c.Request]; ok {
-		return nil, &Duplicate{Event: known.event()}
+	if c.Spent < 0 || c.Turn.Number() == 0 {
+		return nil, refuse(RefusedInvalid, "turn %q cannot have spent %s", c.Turn, c.Spent)
 	}
-	if c.Spent < 0 {
-		return nil, refuse(RefusedInvalid, "turn %s cannot have spent %s", c.Turn, c.Spent)
+	hold, open := w.Holds[c.Turn]
+	if !open && w.settled(c.Turn) {
+		if last := w.Accounts[c.Turn.Agent()].Last; last.Request == c.Request {
+			return nil, &Duplicate{Event: last}
+		}
+		return nil, &Duplicate{Event: events.FundsSettled{Request: c.Request, Turn: c.Turn, Spent: c.Spent}}
 	}
 	return []events.Event{events.FundsSettled{
-		Request: c.Request, Turn: c.Turn, Spent: c.Spent, Released: w.Holds[c.Turn].Amount - c.Spent,
+		Request: c.Request, Turn: c.Turn, Spent: c.Spent, Released: hold.Amount - c.Spent,
 	}}, nil
+}
+
+// settled reports whether a turn without a hold was settled: it, or a later turn of its agent, was.
+func (w *Wallet) settled(turn events.TurnID) bool {
+	return turn.Number() <= w.Accounts[turn.Agent()].Turn
 }
 
 // Apply implements [Saga].
 func (w Wallet) Apply(fact Fact) Wallet {
 	w.Revision = fact.Revision
+	w.Accepted = accept(w.Accepted, fact)
 	switch e := fact.Event.(type) {
 	case events.WalletOpened:
-		w.ID, w.Balance, w.Opened = e.Wallet, e.Credit, fact.Command
+		w.ID, w.Balance = e.Wallet, e.Credit
 	case events.WalletCredited:
 		w.Balance += e.Amount
-		w.Credits = put(w.Credits, fact.Command, Credits{Revision: fact.Revision, Amount: e.Amount})
 	case events.FundsReserved:
 		w.Held += e.Amount
-		w.Holds = put(w.Holds, e.Turn, Hold{Amount: w.Holds[e.Turn].Amount + e.Amount})
-		w.remember(e.Request, answer{Reserved: &e})
-	case events.FundsRefused:
-		w.remember(e.Request, answer{Refused: &e})
+		hold := w.Holds[e.Turn]
+		w.Holds = put(w.Holds, e.Turn, Hold{
+			Amount: hold.Amount + e.Amount, IDs: append(hold.IDs, e.Request), Amounts: append(hold.Amounts, e.Amount),
+		})
 	case events.FundsSettled:
 		w.Held -= w.Holds[e.Turn].Amount
 		w.Balance -= e.Spent
 		delete(w.Holds, e.Turn)
-		w.Closed = put(w.Closed, e.Turn, struct{}{})
-		w.Closings = append(w.Closings, e.Turn)
-		if len(w.Closings) > 2*answerWindow {
-			for _, turn := range w.Closings[:answerWindow] {
-				delete(w.Closed, turn)
-			}
-			w.Closings = slices.Clone(w.Closings[answerWindow:])
-		}
-		w.remember(e.Request, answer{Settled: &e})
+		agent := e.Turn.Agent()
+		w.Accounts = put(w.Accounts, agent, Account{Turn: max(w.Accounts[agent].Turn, e.Turn.Number()), Last: e})
 	}
 	return w
-}
-
-// remember keeps an answer. It is only ever called on Apply's own copy.
-func (w *Wallet) remember(request events.RequestID, given answer) {
-	w.Answers = put(w.Answers, request, given)
-	w.Order = append(w.Order, request)
-	if len(w.Order) > 2*answerWindow {
-		for _, old := range w.Order[:answerWindow] {
-			delete(w.Answers, old)
-		}
-		w.Order = slices.Clone(w.Order[answerWindow:])
-	}
 }
 
 // put sets an entry of a map that may be nil: empty maps are left out of snapshots.

@@ -165,7 +165,7 @@ func (d *disk) pause(pause time.Duration) bool {
 	}
 }
 
-func (d *disk) guarded(open func() (vfs.File, error)) (vfs.File, error) {
+func (d *disk) guarded(open func() (vfs.File, error)) (*file, error) {
 	var f vfs.File
 	err := d.do(func() (err error) { f, err = open(); return err })
 	if err != nil {
@@ -176,7 +176,11 @@ func (d *disk) guarded(open func() (vfs.File, error)) (vfs.File, error) {
 
 // Create implements vfs.FS.
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.guarded(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	f, err := d.guarded(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	if err != nil {
+		return nil, err
+	}
+	return extended(name, f), nil
 }
 
 // OpenReadWrite implements vfs.FS.

@@ -1,0 +1,127 @@
+package sagas
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/life/events"
+)
+
+// Accepted remembers a command from outside, so that its retry is recognised.
+type Accepted struct {
+	ID          events.CommandID `json:"id"`
+	Revision    events.Revision  `json:"revision"`    // of its first event
+	Fingerprint string           `json:"fingerprint"` // of what it asked for
+}
+
+// acceptedWindow is how many of the latest commands of a saga are recognised when they are sent again.
+const acceptedWindow = 256
+
+// external reports whether a command came from outside the host.
+func external(id events.CommandID) bool {
+	return id != "" && !strings.HasPrefix(string(id), InternalPrefix)
+}
+
+// known reports a command from outside that was accepted before: as a *Duplicate, or as a *Refusal if its id was used for
+// something else.
+func known(accepted []Accepted, command Command) error {
+	id := command.Metadata().ID
+	if !external(id) {
+		return nil
+	}
+	i := slices.IndexFunc(accepted, func(a Accepted) bool { return a.ID == id })
+	if i < 0 {
+		return nil
+	}
+	if accepted[i].Fingerprint != fingerprintCommand(command) {
+		return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
+	}
+	return &Duplicate{Revision: accepted[i].Revision}
+}
+
+// accept remembers the command of a fact, if it came from outside and the fact is its decision's first.
+func accept(accepted []Accepted, fact Fact) []Accepted {
+	if !external(fact.Command) || len(accepted) > 0 && accepted[len(accepted)-1].ID == fact.Command {
+		return accepted
+	}
+	if len(accepted) >= 2*acceptedWindow { // moved once in many commands, not for each
+		accepted = slices.Clone(accepted[len(accepted)-acceptedWindow:])
+	}
+	return append(accepted, Accepted{ID: fact.Command, Revision: fact.Revision, Fingerprint: fingerprintEvent(fact.Event)})
+}
+
+// fingerprintCommand identifies what a command from outside asks for, so that an id used twice for different things is noticed.
+// It equals fingerprintEvent of the first event that the command causes.
+func fingerprintCommand(command Command) string {
+	switch c := command.(type) {
+	case Send:
+		return fingerprintEvent(events.MessageReceived{Verb: c.Verb, From: c.From, Text: c.Text})
+	case Approve:
+		if c.Call == "" {
+			return fingerprintEvent(events.TurnResumed{})
+		}
+		return fingerprintEvent(events.ApprovalGranted{Call: c.Call})
+	case Deny:
+		return fingerprintEvent(events.ApprovalDenied{Call: c.Call, Reason: c.Reason})
+	case Create:
+		return fingerprintEvent(events.AgentCreated{Agent: c.Agent, Config: c.Config})
+	case Configure:
+		return fingerprintEvent(events.AgentConfigured{Config: c.Config})
+	case Cancel:
+		return fingerprintEvent(events.TurnEnded{})
+	case Retire:
+		return fingerprintEvent(events.AgentRetired{})
+	case Quarantine:
+		return fingerprintEvent(events.AgentQuarantined{})
+	case Release:
+		return fingerprintEvent(events.AgentReleased{})
+	case OpenWallet:
+		return fingerprintEvent(events.WalletOpened{Wallet: c.Wallet, Credit: c.Credit})
+	case Credit:
+		return fingerprintEvent(events.WalletCredited{Amount: c.Amount, Memo: c.Memo})
+	case Adopt:
+		return fingerprintEvent(events.RulesAdopted{Rules: c.Rules})
+	}
+	return ""
+}
+
+// fingerprintEvent digests the part of a command's first event that the sender chose.
+func fingerprintEvent(event events.Event) string {
+	b := appendField(nil, string(event.Kind()))
+	switch e := event.(type) {
+	case events.MessageReceived:
+		b = appendField(b, string(e.Verb))
+		b = appendField(b, valid(e.From))
+		b = appendField(b, valid(e.Inline))
+		if e.Blob != nil {
+			b = appendField(b, e.Blob.Hash)
+		}
+	case events.ApprovalGranted:
+		b = appendField(b, string(e.Call))
+	case events.ApprovalDenied:
+		b = appendField(b, string(e.Call))
+		b = appendField(b, valid(e.Reason))
+	case events.AgentCreated:
+		b = appendField(b, string(e.Agent))
+		b = appendJSON(b, e.Config)
+	case events.AgentConfigured:
+		b = appendJSON(b, e.Config)
+	case events.WalletOpened:
+		b = appendField(b, string(e.Wallet))
+		b = appendField(b, e.Credit.String())
+	case events.WalletCredited:
+		b = appendField(b, e.Amount.String())
+		b = appendField(b, valid(e.Memo))
+	case events.RulesAdopted:
+		b = appendJSON(b, e.Rules)
+	}
+	return events.HashBytes(b)[:16]
+}
+
+func appendJSON(b []byte, value any) []byte {
+	encoded, err := encodeJSON(value)
+	if err != nil { // only of configurations and rules that are refused, and never recorded
+		return b
+	}
+	return appendField(b, string(encoded))
+}
