@@ -66,7 +66,7 @@ type answered struct {
 
 const (
 	snapshotEvery = 2000                  // events between snapshots of a live entity, at least
-	snapshotSpare = 128                   // bytes of a snapshot that an event may cost: large states are saved less often
+	snapshotSpare = 64                    // bytes of a snapshot that an event may cost: large states are saved less often
 	companyWait   = 20 * time.Millisecond // how long a decision may wait for company
 )
 

@@ -22,12 +22,12 @@ const (
 type committer struct {
 	store  *Store
 	groups chan<- *group
-	next   events.Position                  // of the next event
-	heads  *recent[events.Stream, head]     // as they will be when everything pending is on disk
-	ids    *recent[events.EventID, idPlace] //
-	group  *group                           // being built
-	key    []byte                           // scratch
-	value  []byte                           // scratch
+	next   events.Position              // of the next event
+	heads  *recent[events.Stream, head] // as they will be when everything pending is on disk
+	ids    lately                       // which appends without a revision look at
+	group  *group                       // being built
+	key    []byte                       // scratch
+	value  []byte                       // scratch
 }
 
 // head is the end of a stream.
@@ -46,7 +46,7 @@ func newCommitter(s *Store, groups chan<- *group) *committer {
 	return &committer{
 		store: s, groups: groups, next: s.last() + 1,
 		heads: newRecent[events.Stream, head](keepHeads),
-		ids:   newRecent[events.EventID, idPlace](keepIDs),
+		ids:   lately{index: newRecent[events.EventID, idPlace](keepIDs)},
 	}
 }
 
@@ -220,7 +220,7 @@ func (c *committer) write(r *request, h head) {
 
 	c.heads.put(r.stream, h)
 	for i, id := range r.ids {
-		c.ids.put(id, idPlace{first + events.Revision(i), position + events.Position(i)})
+		c.ids.add(id, idPlace{first + events.Revision(i), position + events.Position(i)})
 	}
 	r.written = true
 	r.decided = answer{appended: actors.Appended{First: first, Last: h.revision, Position: h.position}}
@@ -246,6 +246,37 @@ func (c *committer) head(stream events.Stream) (head, error) {
 	}
 	c.heads.put(stream, h)
 	return h, nil
+}
+
+// lately knows the ids stored lately. Hardly anyone asks: only appends without a revision do. So ids are kept in a list, and put
+// into the index when somebody does.
+type lately struct {
+	index *recent[events.EventID, idPlace]
+	fresh []freshID // not in the index yet; the oldest are overwritten
+	next  int
+}
+
+type freshID struct {
+	id    events.EventID
+	place idPlace
+}
+
+func (l *lately) add(id events.EventID, place idPlace) {
+	if len(l.fresh) < keepIDs {
+		l.fresh = append(l.fresh, freshID{id, place})
+		return
+	}
+	l.fresh[l.next] = freshID{id, place}
+	l.next = (l.next + 1) % keepIDs
+}
+
+func (l *lately) get(id events.EventID) (idPlace, bool) {
+	for i := range l.fresh {
+		oldest := l.fresh[(l.next+i)%len(l.fresh)]
+		l.index.put(oldest.id, oldest.place)
+	}
+	l.fresh, l.next = l.fresh[:0], 0
+	return l.index.get(id)
 }
 
 // recent is a map that keeps at least the last limit keys put, and forgets older ones.
