@@ -51,7 +51,7 @@ func appendUntilKilled(dir string) error {
 				if err == nil {
 					chain.last = appended.Last
 					mu.Lock()
-					_, err = fmt.Printf("%d %d\n", w, appended.Last)
+					_, err = fmt.Fprintf(os.Stdout, "%d %d\n", w, appended.Last)
 					mu.Unlock()
 				}
 			}

@@ -26,7 +26,7 @@ type record struct {
 	data     []byte
 }
 
-var errRecord = errors.New("the record is malformed") //nolint:gochecknoglobals // a sentinel
+var errRecord = errors.New("the record is malformed")
 
 // last is the position of the record's last event.
 func (r *record) last() events.Position { return r.position + events.Position(r.count) - 1 }
@@ -51,7 +51,7 @@ func parseRecord(key, value []byte) (record, error) {
 func parseParts(position events.Position, rest []byte) (record, error) {
 	var numbers [4]uint64 // first revision, events, bytes of data, bytes of the stream's name
 	for i := range numbers {
-		n := 0
+		var n int
 		if numbers[i], n = binary.Uvarint(rest); n <= 0 {
 			return record{}, fmt.Errorf("%w: it ends in its head", errRecord)
 		}

@@ -50,13 +50,13 @@ func lockDirectory(dir string) (*directoryLock, error) {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close() //nolint:errcheck // nothing was written
+		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}
 		return nil, &Held{Dir: dir, PID: holder(f)}
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil && !errors.Is(err, unix.ENOSPC) { // the lock holds without the process's id
@@ -139,7 +139,7 @@ func readSmall(disk vfs.FS, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, 256))
 	return string(text), err
 }

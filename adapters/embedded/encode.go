@@ -150,7 +150,8 @@ func appendText(dst []byte, text string) []byte {
 	if id, ok := parseUUID(text); ok {
 		return append(append(dst, uuidText), id[:]...)
 	}
-	return append(binary.AppendUvarint(dst, uint64(len(text))<<2|plainText), text...)
+	form := uint64(plainText)
+	return append(binary.AppendUvarint(dst, uint64(len(text))<<2|form), text...)
 }
 
 func appendCausation(dst []byte, stream events.Stream, ref events.Ref) []byte {

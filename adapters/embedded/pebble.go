@@ -126,6 +126,6 @@ func (t *trouble) Fatalf(format string, args ...any) {
 func (t *trouble) often(what string, err error) {
 	now := time.Now().UnixNano()
 	if until := t.quiet.Load(); now >= until && t.quiet.CompareAndSwap(until, now+int64(10*time.Second)) {
-		t.log.Error(what, "error", err)
+		t.log.Error("background work failed", "work", what, "error", err)
 	}
 }

@@ -117,7 +117,7 @@ func (s *Store) checkTables() error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = all.Close() }() // repeats what the seeks met
+	defer func() { _ = all.Close() }() //nolint:errcheck // it repeats what the seeks met
 	for _, tables := range levels {
 		for _, table := range tables {
 			if key := table.Smallest.UserKey; len(key) == recordKeySize && key[0] == recordPrefix {
