@@ -35,7 +35,7 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.workspace, "workspace", "", "directory that the agent's tools are confined to (default: this one)")
 	flags.StringVar(&f.promptFile, "prompt-file", "", "file with the system prompt")
 	flags.StringVar(&f.wallet, "wallet", "", "wallet that pays (default: main)")
-	flags.StringSliceVar(&f.ask, "ask", nil, `tools whose calls wait for approval; "*": every tool`)
+	flags.StringSliceVar(&f.ask, "ask", nil, `tools whose calls wait for approval; "*": every tool, none: no tool (default: bash, unless the model follows a script)`)
 	flags.StringSliceVar(&f.deny, "deny", nil, `tools whose calls are refused; "*": every tool`)
 	flags.StringVar(&f.onLost, "on-lost", "", "what becomes of a call whose effect is unknown: ask, tell or end (default: ask)")
 	flags.StringVar(&f.onLimit, "on-limit", "", "what becomes of a turn that used its tokens or money: ask or end (default: ask)")
@@ -80,8 +80,13 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	if changed("wallet") {
 		c.Wallet = events.WalletID(f.wallet)
 	}
-	if changed("ask") {
+	switch {
+	case changed("ask") && slices.Equal(f.ask, []string{"none"}):
+		c.Policy.Ask = nil
+	case changed("ask"):
 		c.Policy.Ask = f.ask
+	case fresh && !strings.HasPrefix(c.Model, "scripted/"):
+		c.Policy.Ask = []string{"bash"} // commands are not sandboxed: what a model thinks of is looked at first
 	}
 	if changed("deny") {
 		c.Policy.Deny = f.deny
