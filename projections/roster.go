@@ -127,6 +127,9 @@ func (a *AgentSummary) apply(event events.Event) {
 
 func (a *AgentSummary) answered(call events.CallID) {
 	a.Approvals = slices.DeleteFunc(a.Approvals, func(id events.CallID) bool { return id == call })
+	if len(a.Approvals) == 0 {
+		a.Approvals = nil // as a restored roster has it
+	}
 }
 
 // List returns all agents by name.
