@@ -27,6 +27,7 @@ type agent struct {
 	running map[events.RequestID]context.CancelFunc // requests that were sent
 	wakeAt  events.Micros
 	waker   *time.Timer
+	rang    bool // the waker went off, and has not been set since
 }
 
 // late says that no advice came in time.
@@ -71,9 +72,11 @@ func (a *agent) receive(message any) bool {
 	case late:
 		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.deadlines.Advice.String()}, events.Ref(m.request))
 	case woke:
-		a.wakeAt = 0
-		a.command(sagas.Woke{Meta: a.meta("woke")}, "")
-		a.setClock(a.saga.Ready())
+		a.rang = true
+		if a.flight == nil { // else what is being stored may be what it rang for; sync sets the clock anew
+			a.command(sagas.Woke{Meta: a.meta("woke")}, "")
+		}
+		a.sync()
 	case again:
 		delete(a.running, m.request)
 		a.sync()
@@ -107,6 +110,9 @@ func (a *agent) sync() {
 		if _, sent := a.running[id]; !sent {
 			a.running[id] = a.dispatch(request)
 		}
+	}
+	if a.rang {
+		a.rang, a.wakeAt = false, 0
 	}
 	a.setClock(ready)
 }

@@ -1,0 +1,77 @@
+package actors_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// verified fails the test if history does not verify.
+func verified(t *testing.T, host *actors.Host) {
+	t.Helper()
+	report, err := host.Verify(t.Context(), "", nil)
+	if err != nil || len(report.Failures) > 0 {
+		t.Errorf("verify: %v %+v", err, report.Failures)
+	}
+}
+
+// stored counts the events of a kind in a stream.
+func stored(t *testing.T, host *actors.Host, stream events.Stream, kind events.Kind) int {
+	t.Helper()
+	page, err := host.History(t.Context(), stream, 0, actors.Forward, actors.Limit{Events: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for i := range page.Events {
+		if page.Events[i].Kind == kind {
+			count++
+		}
+	}
+	return count
+}
+
+// TestExpiriesTogether lets the approvals of one reply expire at the same instant: each is a decision of its own, and no clock spins
+// while they are stored.
+func TestExpiriesTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		model := actorstest.FakeModel(func(_ context.Context, q actors.Question, _ func(string)) (actors.Answer, error) {
+			if q.Messages[len(q.Messages)-1].Role == sagas.RoleTool {
+				return actors.Answer{Text: "done", Stop: events.StopEnd}, nil
+			}
+			answer := actors.Answer{Stop: events.StopCalls}
+			for i := range 4 {
+				answer.Calls = append(answer.Calls, events.ModelCall{ID: fmt.Sprint(i), Tool: "echo", Arguments: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))})
+			}
+			return answer, nil
+		})
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{model}, Tools: []actors.Tool{echo()}})
+		made := create("demo", "echo")
+		made.Config.Policy.Ask = []string{"*"}
+		made.Config.Limits.ApprovalTime = events.Minute
+		do(t, host, "demo", made)
+		var appends atomic.Int64
+		memory.Fail(func(events.Stream, []events.Envelope) error {
+			appends.Add(1)
+			<-time.After(10 * time.Millisecond) // in the bubble
+			return nil
+		})
+		do(t, host, "demo", say("c1", "go"))
+		<-time.After(2 * time.Minute)
+		synctest.Wait()
+		if n := stored(t, host, "agent-demo", "approval.expired"); n != 4 {
+			t.Errorf("%d approvals expired", n)
+		}
+		verified(t, host)
+	})
+}
