@@ -90,8 +90,7 @@ func (e *entity[S]) instruct(in *instruction) {
 
 // decide decides everything that waits, and stores it.
 func (e *entity[S]) decide() {
-	queue := e.queue
-	e.queue = nil
+	queue := e.queue // still there, to be answered, if deciding panics
 	batch, answers := e.carry, e.riders
 	ride := true
 	for _, in := range queue {
@@ -109,7 +108,7 @@ func (e *entity[S]) decide() {
 		answers = append(answers, answered{in.done, result})
 		ride = ride && rides(in.command, decided)
 	}
-	e.carry, e.riders = nil, nil
+	e.queue, e.carry, e.riders = nil, nil, nil
 	if len(batch) == 0 { // refused or known before: nothing to wait for
 		answer(answers)
 		return

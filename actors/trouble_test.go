@@ -3,6 +3,7 @@ package actors_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -40,6 +41,16 @@ func stored(t *testing.T, host *actors.Host, stream events.Stream, kind events.K
 	return count
 }
 
+// bomb is a command at which deciding panics: the third time that somebody looks at it.
+type bomb struct{ looks *atomic.Int64 }
+
+func (b bomb) Metadata() sagas.Meta {
+	if b.looks.Add(1) == 3 {
+		panic("bomb")
+	}
+	return meta("bomb")
+}
+
 // TestExpiriesTogether lets the approvals of one reply expire at the same instant: each is a decision of its own, and no clock spins
 // while they are stored.
 func TestExpiriesTogether(t *testing.T) {
@@ -73,5 +84,20 @@ func TestExpiriesTogether(t *testing.T) {
 			t.Errorf("%d approvals expired", n)
 		}
 		verified(t, host)
+	})
+}
+
+// TestPanicAnswers has deciding panic: whoever sent the command hears of it.
+func TestPanicAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		do(t, host, "demo", create("demo"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := host.Do(ctx, "agent-demo", bomb{new(atomic.Int64)}, actors.Origin{})
+		var away *actors.Unavailable
+		if !errors.As(err, &away) {
+			t.Error(err)
+		}
 	})
 }
