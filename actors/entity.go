@@ -92,7 +92,7 @@ func (e *entity[S]) instruct(in *instruction) {
 func (e *entity[S]) decide() {
 	queue := e.queue // still there, to be answered, if deciding panics
 	batch, answers := e.carry, e.riders
-	ride := true
+	ride, waiting := true, len(e.carry) > 0
 	for _, in := range queue {
 		decided, err := e.saga.Decide(in.command)
 		if err != nil {
@@ -115,7 +115,9 @@ func (e *entity[S]) decide() {
 	}
 	if ride && len(queue) > 0 {
 		e.carry, e.riders = batch, answers
-		e.flushLater()
+		if !waiting { // the first to wait says how long
+			e.flushLater()
+		}
 		return
 	}
 	e.fly(batch, answers)

@@ -101,3 +101,32 @@ func TestPanicAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestCompanyWaitIsBounded sends an agent a known command again and again while a decision waits for company: it is stored soon.
+func TestCompanyWaitIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		do(t, host, "demo", create("demo"))
+		gate := make(chan struct{})
+		memory.Fail(func(stream events.Stream, _ []events.Envelope) error {
+			if stream == "wallet-main" {
+				<-gate
+			}
+			return nil
+		})
+		do(t, host, "demo", say("c1", "go"))
+		for range 20 {
+			go func() {
+				if _, err := host.Do(t.Context(), "agent-demo", say("c1", "go"), actors.Origin{}); err != nil {
+					t.Error(err)
+				}
+			}()
+			<-time.After(10 * time.Millisecond)
+		}
+		if n := stored(t, host, "agent-demo", "advice.given"); n != 1 {
+			t.Error("the advice still waits")
+		}
+		close(gate)
+	})
+}
