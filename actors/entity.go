@@ -277,14 +277,11 @@ func answer(answers []answered) {
 	}
 }
 
-// fail answers everyone with an error. Refusals stay what they are; but a command that was known already may be known from the very
-// decisions that are not stored.
+// fail answers everyone with an error. Also those who were refused, or whose command was known already: it may have been because of
+// the very decisions that are not stored.
 func fail(answers []answered, err error) {
 	for i := range answers {
-		var known *sagas.Duplicate
-		if answers[i].outcome.err == nil || errors.As(answers[i].outcome.err, &known) {
-			answers[i].outcome = outcome{err: err}
-		}
+		answers[i].outcome = outcome{err: err}
 	}
 	answer(answers)
 }

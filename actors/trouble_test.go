@@ -130,3 +130,43 @@ func TestCompanyWaitIsBounded(t *testing.T) {
 		close(gate)
 	})
 }
+
+// TestRefusalNotFromHistory fails the append of a decision because of which another command was refused: that one is not told of
+// something that never happened.
+func TestRefusalNotFromHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		do(t, host, "demo", create("demo"))
+		gate := make(chan struct{})
+		var appends atomic.Int64
+		memory.Fail(func(stream events.Stream, _ []events.Envelope) error {
+			if stream != "agent-demo" {
+				return nil
+			}
+			if appends.Add(1) == 1 {
+				<-gate
+				return nil
+			}
+			return actors.ErrClosed
+		})
+		results := make(chan error, 2)
+		for i, command := range []sagas.Command{say("c1", "one"), sagas.Retire{Meta: meta("c2")}, say("c3", "two")} {
+			go func() {
+				_, err := host.Do(t.Context(), "agent-demo", command, actors.Origin{})
+				if i > 0 {
+					results <- err
+				}
+			}()
+			synctest.Wait()
+		}
+		close(gate)
+		for range 2 {
+			var refused *sagas.Refusal
+			if err := <-results; err == nil || errors.As(err, &refused) {
+				t.Error(err)
+			}
+		}
+		memory.Fail(nil)
+	})
+}
