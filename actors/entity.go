@@ -68,6 +68,7 @@ const (
 	snapshotEvery = 2000                  // events between snapshots of a live entity, at least
 	snapshotSpare = 64                    // bytes of a snapshot that an event may cost: large states are saved less often
 	companyWait   = 20 * time.Millisecond // how long a decision may wait for company
+	batchEnough   = MaxAppend / 4         // bytes after which a batch takes in no further decision
 )
 
 // load brings the saga to the end of its stream: from a snapshot, if there is a sound one, and the events after it.
@@ -88,12 +89,19 @@ func (e *entity[S]) instruct(in *instruction) {
 	}
 }
 
-// decide decides everything that waits, and stores it.
+// decide decides what waits, as much as one append may hold, and stores it.
 func (e *entity[S]) decide() {
 	queue := e.queue // still there, to be answered, if deciding panics
 	batch, answers := e.carry, e.riders
 	ride, waiting := true, len(e.carry) > 0
-	for _, in := range queue {
+	var rest []*instruction // for the next append
+	size := BatchSize(batch)
+	for i, in := range queue {
+		if size > batchEnough {
+			rest, ride = queue[i:], false
+			break
+		}
+		before := len(batch)
 		decided, err := e.saga.Decide(in.command)
 		if err != nil {
 			answers = append(answers, answered{in.done, outcome{err: err}})
@@ -106,9 +114,10 @@ func (e *entity[S]) decide() {
 			continue
 		}
 		answers = append(answers, answered{in.done, result})
+		size += BatchSize(batch[before:])
 		ride = ride && rides(in.command, decided)
 	}
-	e.queue, e.carry, e.riders = nil, nil, nil
+	e.queue, e.carry, e.riders = rest, nil, nil
 	if len(batch) == 0 { // refused or known before: nothing to wait for
 		answer(answers)
 		return

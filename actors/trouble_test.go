@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -168,5 +169,29 @@ func TestRefusalNotFromHistory(t *testing.T) {
 			}
 		}
 		memory.Fail(nil)
+	})
+}
+
+// TestManyLargeCommands has more wait for one agent than one append may hold: all of it is stored.
+func TestManyLargeCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		do(t, host, "demo", create("demo"))
+		gate := make(chan struct{})
+		memory.Fail(func(events.Stream, []events.Envelope) error { <-gate; return nil })
+		large := strings.Repeat("x", events.InlineLimit)
+		for i := range actors.MaxAppend/events.InlineLimit + 10 {
+			send := say(fmt.Sprintf("c%d", i), large)
+			send.Verb = events.Interrupt
+			go func() {
+				if _, err := host.Do(t.Context(), "agent-demo", send, actors.Origin{}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
 	})
 }
