@@ -332,8 +332,11 @@ func fromSnapshot[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stre
 		return f.zero(), start, nil
 	}
 	snapshot, found, err := h.snapshots.Load(ctx, f.name, stream)
+	if err != nil {
+		h.log.Warn("snapshot cannot be loaded: reading all history", "stream", stream, "error", err)
+	}
 	if err != nil || !found || snapshot.Revision > until {
-		return f.zero(), start, err
+		return f.zero(), start, nil
 	}
 	page, err := h.journal.Read(ctx, stream, snapshot.Revision, Forward, Limit{Events: 1})
 	if err != nil {

@@ -172,6 +172,22 @@ func TestRefusalNotFromHistory(t *testing.T) {
 	})
 }
 
+// unreadable is a cache of snapshots that is out of order.
+type unreadable struct{ *actorstest.Memory }
+
+func (unreadable) Load(context.Context, string, events.Stream) (actors.Snapshot, bool, error) {
+	return actors.Snapshot{}, false, errors.New("out of order")
+}
+
+// TestSnapshotsOutOfOrder runs a turn without a single snapshot that can be read: they are a cache.
+func TestSnapshotsOutOfOrder(t *testing.T) {
+	memory := actorstest.NewMemory()
+	host := start(t, actors.Config{Journal: memory, Snapshots: unreadable{memory}, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+	do(t, host, "demo", create("demo"))
+	do(t, host, "demo", say("c1", "go"))
+	until(t, watch(t, host, "demo"), ended)
+}
+
 // TestManyLargeCommands has more wait for one agent than one append may hold: all of it is stored.
 func TestManyLargeCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
