@@ -103,6 +103,32 @@ func TestPanicAnswers(t *testing.T) {
 	})
 }
 
+// TestCancelBeforeClaim cancels a turn while its call is being claimed: the call does not begin.
+func TestCancelBeforeClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		tool, runs := counting()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool}})
+		do(t, host, "demo", create("demo", "echo"))
+		gate := make(chan struct{})
+		memory.Fail(func(stream events.Stream, _ []events.Envelope) error {
+			if strings.HasPrefix(string(stream), "effect-") {
+				<-gate
+			}
+			return nil
+		})
+		do(t, host, "demo", say("c1", "go"))
+		synctest.Wait()
+		do(t, host, "demo", sagas.Cancel{Meta: meta("c2")})
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		if runs.Load() != 0 {
+			t.Error("a call of a turn that was over began")
+		}
+	})
+}
+
 // TestCompanyWaitIsBounded sends an agent a known command again and again while a decision waits for company: it is stored soon.
 func TestCompanyWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -142,6 +142,9 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		return
 	}
 	spec := tool.Spec()
+	if abandoned(m.ctx) {
+		return
+	}
 	if !spec.Repeatable {
 		h.effects.Add(1)
 		defer h.effects.Add(-1)
@@ -155,6 +158,9 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 				Detail: "the host stopped while it ran, and " + m.what.Tool + " cannot be repeated",
 			}, events.NewRef(events.EffectStream(m.what.ID), 0))
 			return
+		}
+		if abandoned(m.ctx) {
+			return // its turn was cancelled while it was claimed: it is not begun
 		}
 	}
 	result := h.use(m, tool, spec)
