@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -161,7 +163,9 @@ func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
 // askReserve asks the wallet, until it decides. It fails closed: without its decision no model is called.
 func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
 	answer := a.answer()
-	a.instructWallet(r.Wallet, sagas.Reserve{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Amount: r.Amount}, r.ID, func(o outcome) {
+	asking := meta(r.ID)
+	asking.ID += events.CommandID("#" + uuid.NewString()) // a refused request may be judged again: that is another decision
+	a.instructWallet(r.Wallet, sagas.Reserve{Meta: asking, Request: r.ID, Turn: r.Turn, Amount: r.Amount}, r.ID, func(o outcome) {
 		at := events.NewRef(events.WalletStream(r.Wallet), o.revision)
 		var refused *sagas.Refusal
 		switch e := walletAnswer(o).(type) {

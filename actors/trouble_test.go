@@ -129,6 +129,30 @@ func TestCancelBeforeClaim(t *testing.T) {
 	})
 }
 
+// TestRefusedTwice has a wallet refuse the same request twice in a row, as the first answer was lost: history verifies.
+func TestRefusedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, OpeningCredit: 1})
+		do(t, host, "demo", create("demo"))
+		var failed atomic.Bool
+		memory.Fail(func(_ events.Stream, batch []events.Envelope) error {
+			for i := range batch {
+				if batch[i].Kind == "budget.refused" && !failed.Swap(true) {
+					return actors.ErrClosed
+				}
+			}
+			return nil
+		})
+		do(t, host, "demo", say("c1", "go"))
+		<-time.After(time.Minute)
+		if n := stored(t, host, "wallet-main", "funds.refused"); n != 2 {
+			t.Errorf("the wallet refused %d times", n)
+		}
+		verified(t, host)
+	})
+}
+
 // TestCompanyWaitIsBounded sends an agent a known command again and again while a decision waits for company: it is stored soon.
 func TestCompanyWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
