@@ -101,6 +101,7 @@ func (e *entity[S]) decide() {
 			rest, ride = queue[i:], false
 			break
 		}
+		in.leave()
 		before := len(batch)
 		decided, err := e.saga.Decide(in.command)
 		if err != nil {

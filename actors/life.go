@@ -15,7 +15,8 @@ import (
 	"example.com/life/sagas"
 )
 
-// admission counts what is under way to an entity, so that more than a bounded number is refused instead of buffered.
+// admission counts the instructions that an entity has not decided yet, on their way to it or in its queue, so that more than a
+// bounded number is refused instead of buffered.
 type admission struct{ waiting atomic.Int64 }
 
 // life is the actor around an entity: it loads it, passes messages on, stops when there is nothing to do or nothing can be done.
@@ -123,10 +124,7 @@ func (l *life[S]) begin(c actor.Context) {
 }
 
 // arrive notes a message from the registry.
-func (l *life[S]) arrive() {
-	l.seen++
-	l.handle.admitted.waiting.Add(-1)
-}
+func (l *life[S]) arrive() { l.seen++ }
 
 // afterStep starts the idle clock when there is nothing to do. Its jitter keeps many entities from leaving at once.
 func (l *life[S]) afterStep() {

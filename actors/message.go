@@ -23,6 +23,7 @@ type (
 		origin    Origin
 		causation events.Ref
 		done      func(outcome) // called once, in the entity's goroutine; must not block
+		admitted  *admission    // counts it until it is decided; nil for the entity's own
 	}
 	// own is an instruction that an entity gives itself: an answer to one of its requests, or its clock.
 	own struct{ instruction *instruction }
@@ -61,6 +62,13 @@ type (
 // external reports whether the command comes from outside the host; only those are refused when too many wait.
 func (in *instruction) external() bool {
 	return in.done != nil && !strings.HasPrefix(string(in.command.Metadata().ID), sagas.InternalPrefix)
+}
+
+// leave notes that the instruction waits no longer.
+func (in *instruction) leave() {
+	if in.admitted != nil {
+		in.admitted.waiting.Add(-1)
+	}
 }
 
 // look has an entity show its saga. It must not keep or change it.

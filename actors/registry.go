@@ -87,11 +87,14 @@ func (r *registry) deliver(c actor.Context, m deliver) {
 		}
 		h = r.spawn(c, m.id)
 	}
-	if in, ok := m.message.(*instruction); ok && in.external() && h.admitted.waiting.Load() >= int64(r.host.admit) {
-		in.done(outcome{err: &Overloaded{Stream: r.kind.stream(m.id), Waiting: r.host.admit}})
-		return
+	if in, ok := m.message.(*instruction); ok {
+		if in.external() && h.admitted.waiting.Load() >= int64(r.host.admit) {
+			in.done(outcome{err: &Overloaded{Stream: r.kind.stream(m.id), Waiting: r.host.admit}})
+			return
+		}
+		h.admitted.waiting.Add(1)
+		in.admitted = &h.admitted
 	}
-	h.admitted.waiting.Add(1)
 	h.sent++
 	c.Send(h.pid, m.message)
 }

@@ -103,6 +103,39 @@ func TestPanicAnswers(t *testing.T) {
 	})
 }
 
+// TestOverload refuses what comes for an agent whose store hangs, instead of keeping all of it.
+func TestOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Admit: 4})
+		do(t, host, "demo", create("demo"))
+		gate := make(chan struct{})
+		memory.Fail(func(events.Stream, []events.Envelope) error { <-gate; return nil })
+		var refused, accepted atomic.Int64
+		for i := range 20 {
+			go func() {
+				_, err := host.Do(t.Context(), "agent-demo", say(fmt.Sprintf("c%d", i), "hello"), actors.Origin{})
+				var over *actors.Overloaded
+				switch {
+				case errors.As(err, &over):
+					refused.Add(1)
+				case err == nil:
+					accepted.Add(1)
+				default:
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		close(gate)
+		synctest.Wait()
+		if refused.Load() != 15 || accepted.Load() != 5 { // one is being stored, four wait
+			t.Errorf("%d refused, %d accepted", refused.Load(), accepted.Load())
+		}
+		do(t, host, "demo", say("after", "hello"))
+	})
+}
+
 // TestCancelBeforeClaim cancels a turn while its call is being claimed: the call does not begin.
 func TestCancelBeforeClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
