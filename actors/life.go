@@ -173,7 +173,7 @@ func (l *life[S]) depart() {
 func (l *life[S]) fence(err error) {
 	var conflict *Conflict
 	if errors.As(err, &conflict) {
-		resume := l.conduct.busy() || len(l.queue) > 0
+		resume := l.conduct.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
 		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
 		l.die(nil, resume)
 		return

@@ -42,6 +42,29 @@ func stored(t *testing.T, host *actors.Host, stream events.Stream, kind events.K
 	return count
 }
 
+// meddle has another writer add an event to the demo agent's stream.
+func meddle(t *testing.T, memory *actorstest.Memory) {
+	t.Helper()
+	page, err := memory.Read(t.Context(), "agent-demo", 1<<62, actors.Backward, actors.Limit{Events: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := events.AgentConfigured{Config: events.AgentConfig{Model: "fake/two", Wallet: actors.DefaultWallet, Tenant: actors.DefaultTenant}}
+	data, version, err := events.Encode(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := page.Events[0]
+	id := last.ID
+	id[0] ^= 0xff
+	if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectAny, []events.Envelope{{
+		ID: id, Kind: event.Kind(), Version: version, Command: events.CommandID(fmt.Sprintf("meddle%d", last.Revision)),
+		Digest: last.Digest.Next(event.Kind(), data), Data: data,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // bomb is a command at which deciding panics: the third time that somebody looks at it.
 type bomb struct{ looks *atomic.Int64 }
 
@@ -133,6 +156,38 @@ func TestOverload(t *testing.T) {
 			t.Errorf("%d refused, %d accepted", refused.Load(), accepted.Load())
 		}
 		do(t, host, "demo", say("after", "hello"))
+	})
+}
+
+// TestFencedAtRecovery has another writer come between an agent's loading and its first append: the turn goes on nonetheless.
+func TestFencedAtRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		s := newSlow()
+		config := actors.Config{Journal: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar, Models: oneModel{actorstest.FakeModel(s.model)}}
+		first, err := actors.New(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, first, "demo", create("demo"))
+		do(t, first, "demo", say("c1", "go"))
+		<-s.began
+		if err := first.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var meddled atomic.Bool
+		memory.Fail(func(stream events.Stream, _ []events.Envelope) error {
+			if stream == "agent-demo" && !meddled.Swap(true) {
+				meddle(t, memory)
+			}
+			return nil
+		})
+		start(t, config)
+		select {
+		case <-s.began:
+		case <-time.After(time.Minute):
+			t.Error("nobody went on with the turn")
+		}
 	})
 }
 
