@@ -33,9 +33,10 @@ type kind struct {
 	quarantine bool // failures are put on record in the stream
 }
 
-// failures counts an entity's failures in a row.
+// failures counts how often in a row an entity stopped by itself.
 type failures struct {
 	count  int
+	latest time.Time // when it is tried again, after the latest time
 	until  time.Time // not brought to life before then
 	reason string
 	open   bool // the circuit: not brought to life at all
@@ -149,17 +150,17 @@ func (r *registry) gone(c actor.Context, m gone) {
 		f = &failures{}
 		r.failures[m.id] = f
 	}
-	if time.Since(f.until) > calmAfter {
+	if time.Since(f.latest) > calmAfter {
 		*f = failures{}
 	}
 	f.count++
 	f.open = false
 	delay := min(backoffFirst<<min(f.count-1, 10), backoffMost)
-	f.until = time.Now().Add(delay)
-	if m.failure == nil {
+	f.latest = time.Now().Add(delay)
+	if m.failure == nil { // whoever needs it has it at once; by itself it leaves the other writer more and more time
 		f.reason, f.until = "another writer took over", time.Time{}
 	} else {
-		f.reason = m.failure.reason
+		f.reason, f.until = m.failure.reason, f.latest
 	}
 	if m.failure != nil && m.failure.poison && f.count >= circuitLimit {
 		f.open = true

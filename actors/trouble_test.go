@@ -191,6 +191,37 @@ func TestFencedAtRecovery(t *testing.T) {
 	})
 }
 
+// TestFencesBackOff has another writer fence an agent again and again: it comes back later and later, so that one of two hosts that
+// both want a turn gets to the end of a call, and the circuit stays closed.
+func TestFencesBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		began := make(chan struct{}, 1)
+		model := actorstest.FakeModel(func(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+			began <- struct{}{}
+			<-time.After(5 * time.Second)
+			return twoRounds(ctx, q, delta)
+		})
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{model}})
+		do(t, host, "demo", create("demo"))
+		do(t, host, "demo", say("c1", "go"))
+		<-began
+		at := time.Now()
+		var waits []time.Duration
+		for range 7 {
+			meddle(t, memory)
+			<-began
+			waits, at = append(waits, time.Since(at)-5*time.Second), time.Now()
+		}
+		if last := waits[len(waits)-1]; last < 5*time.Second {
+			t.Errorf("the agent came back after %v", waits)
+		}
+		if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 0 {
+			t.Error("fences opened the circuit")
+		}
+	})
+}
+
 // TestCancelBeforeClaim cancels a turn while its call is being claimed: the call does not begin.
 func TestCancelBeforeClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
