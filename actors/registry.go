@@ -57,6 +57,7 @@ func (r *registry) Receive(c actor.Context) {
 	case passivate:
 		if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) && h.sent == m.seen {
 			delete(r.live, m.id)
+			delete(r.failures, m.id) // it lived in peace
 			c.Send(m.pid, leave{})
 		}
 	case gone:

@@ -126,6 +126,31 @@ func TestPanicAnswers(t *testing.T) {
 	})
 }
 
+// TestReleaseCloses opens an agent's circuit and releases the agent: from then on it is like any other, also after it was idle.
+func TestReleaseCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{actorstest.FakeModel(twoRounds)}, Idle: time.Minute})
+		do(t, host, "demo", create("demo"))
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := host.Do(ctx, "agent-demo", bomb{new(atomic.Int64)}, actors.Origin{})
+			cancel()
+			if err == nil {
+				t.Fatal("the bomb did not go off")
+			}
+			<-time.After(5 * time.Second)
+		}
+		if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 1 {
+			t.Fatalf("%d quarantines", n)
+		}
+		do(t, host, "demo", sagas.Release{Meta: meta("release"), By: "a person"})
+		<-time.After(10 * time.Minute)
+		do(t, host, "demo", say("c1", "hello"))
+		synctest.Wait()
+		verified(t, host)
+	})
+}
+
 // TestOverload refuses what comes for an agent whose store hangs, instead of keeping all of it.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
