@@ -36,6 +36,7 @@ type kind struct {
 // failures counts how often in a row an entity stopped by itself.
 type failures struct {
 	count  int
+	own    int       // of these, of its own making
 	latest time.Time // when it is tried again, after the latest time
 	until  time.Time // not brought to life before then
 	reason string
@@ -119,7 +120,7 @@ func (r *registry) turnAway(m deliver, f *failures) {
 	}
 	reason := "it failed (" + f.reason + ") and is tried again " + f.until.UTC().Format(time.RFC3339)
 	if f.open {
-		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.count, f.reason)
+		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.own, f.reason)
 	}
 	in.done(outcome{err: &Unavailable{Stream: r.kind.stream(m.id), Reason: reason}})
 }
@@ -163,10 +164,13 @@ func (r *registry) gone(c actor.Context, m gone) {
 	} else {
 		f.reason, f.until = m.failure.reason, f.latest
 	}
-	if m.failure != nil && m.failure.poison && f.count >= circuitLimit {
-		f.open = true
-		r.record(m.id, f)
-		return
+	if m.failure != nil && m.failure.poison {
+		f.own++
+		if f.own >= circuitLimit {
+			f.open = true
+			r.record(m.id, f)
+			return
+		}
 	}
 	if m.resume && !r.host.closing.Load() {
 		self := c.Self()
@@ -178,11 +182,11 @@ func (r *registry) gone(c actor.Context, m gone) {
 // agent cannot decide it itself: it does not come to life.
 func (r *registry) record(id string, f *failures) {
 	stream := r.kind.stream(id)
-	r.host.log.Error("entity failed too often: it is not tried again", "stream", stream, "failures", f.count, "reason", f.reason)
+	r.host.log.Error("entity failed too often: it is not tried again", "stream", stream, "failures", f.own, "reason", f.reason)
 	if !r.kind.quarantine {
 		return
 	}
-	reason, count := f.reason, f.count
+	reason, count := f.reason, f.own
 	r.host.run(func() {
 		if err := r.host.appendRaw(context.Background(), stream, events.AgentQuarantined{Reason: reason, Failures: count}); err != nil {
 			r.host.log.Error("record quarantine", "stream", stream, "error", err)

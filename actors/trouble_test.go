@@ -405,3 +405,26 @@ func TestManyLargeCommands(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// TestStoreFailuresOpenNoCircuit has the store fail an agent's appends, and then one decision panic: the agent is not given up for
+// what the store did.
+func TestStoreFailuresOpenNoCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		do(t, host, "demo", create("demo"))
+		memory.Fail(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+		for range 6 {
+			if _, err := host.Do(t.Context(), "agent-demo", say("c1", "hello"), actors.Origin{}); err == nil {
+				t.Fatal("stored nowhere")
+			}
+			<-time.After(5 * time.Second)
+		}
+		memory.Fail(nil)
+		if _, err := host.Do(t.Context(), "agent-demo", bomb{new(atomic.Int64)}, actors.Origin{}); err == nil {
+			t.Fatal("the bomb did not go off")
+		}
+		<-time.After(time.Minute)
+		do(t, host, "demo", say("c1", "hello"))
+	})
+}
