@@ -271,7 +271,7 @@ func (h *Host) append(stream events.Stream, expected Expected, batch []events.En
 	}
 }
 
-// appendRaw stores one event that no saga decided, at the end of a stream as it is now.
+// appendRaw stores one event that no saga decided, at the end of a stream as it is now; unless the stream ends with its like.
 func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events.Event) error {
 	page, err := h.journal.Read(ctx, stream, 1<<62, Backward, Limit{Events: 1})
 	if err != nil {
@@ -279,6 +279,9 @@ func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events
 	}
 	if len(page.Events) == 0 {
 		return fmt.Errorf("stream %s does not exist", stream)
+	}
+	if page.Events[0].Kind == event.Kind() {
+		return nil
 	}
 	data, version, err := events.Encode(event)
 	if err != nil {

@@ -183,7 +183,7 @@ func (r *registry) gone(c actor.Context, m gone) {
 func (r *registry) record(id string, f *failures) {
 	stream := r.kind.stream(id)
 	r.host.log.Error("entity failed too often: it is not tried again", "stream", stream, "failures", f.own, "reason", f.reason)
-	if !r.kind.quarantine {
+	if !r.kind.quarantine || r.host.closing.Load() {
 		return
 	}
 	reason, count := f.reason, f.own

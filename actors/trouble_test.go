@@ -428,3 +428,29 @@ func TestStoreFailuresOpenNoCircuit(t *testing.T) {
 		do(t, host, "demo", say("c1", "hello"))
 	})
 }
+
+// TestQuarantinedOnce starts a second host on an agent that a first one put on record as failing: it fails there too, and history
+// says so once.
+func TestQuarantinedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		data := json.RawMessage(`{"agent":7}`)
+		if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectNoStream, []events.Envelope{{
+			ID: events.EventID{1}, Kind: "agent.created", Version: 1, Digest: events.Digest{}.Next("agent.created", data), Data: data,
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+			for i := range 10 {
+				if _, err := host.Do(t.Context(), "agent-demo", say(fmt.Sprint(i), "hello"), actors.Origin{}); err == nil {
+					t.Fatal("decided from what cannot be read")
+				}
+				<-time.After(5 * time.Second)
+			}
+			if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 1 {
+				t.Errorf("%d quarantines", n)
+			}
+		}
+	})
+}
