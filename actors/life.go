@@ -76,8 +76,10 @@ func (l *life[S]) receiveOther(message any) {
 	case look[S]:
 		l.arrive()
 		m.see(l.saga)
+		l.afterStep()
 	case wakeUp:
 		l.arrive()
+		l.afterStep()
 	case own:
 		l.instruct(m.instruction)
 		l.afterStep()

@@ -454,3 +454,33 @@ func TestQuarantinedOnce(t *testing.T) {
 		}
 	})
 }
+
+// countedReads counts the reads of one stream.
+type countedReads struct {
+	*actorstest.Memory
+	stream events.Stream
+	reads  *atomic.Int64
+}
+
+func (c countedReads) Read(ctx context.Context, stream events.Stream, from events.Revision, d actors.Direction, l actors.Limit) (actors.Page, error) {
+	if stream == c.stream {
+		c.reads.Add(1)
+	}
+	return c.Memory.Read(ctx, stream, from, d, l)
+}
+
+// TestAdvisingIsNotIdle asks homeostasis for advice all the time: it stays in memory.
+func TestAdvisingIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := countedReads{actorstest.NewMemory(), "homeostasis-local", new(atomic.Int64)}
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Idle: time.Minute})
+		do(t, host, "demo", create("demo"))
+		for i := range 20 {
+			do(t, host, "demo", say(fmt.Sprint(i), "hello"))
+			<-time.After(30 * time.Second)
+		}
+		if n := memory.reads.Load(); n != 1 {
+			t.Errorf("read %d times", n)
+		}
+	})
+}
