@@ -245,7 +245,7 @@ func (e *entity[S]) settled() bool {
 
 // snapshot saves the fold, beside the actor. It is a cache: failing to save it costs time at the next load.
 func (e *entity[S]) snapshot() {
-	if e.host.snapshots == nil || !e.settled() || e.stored.revision == e.saved {
+	if e.host.snapshots == nil || e.stored != e.tip || e.stored.revision == e.saved {
 		return
 	}
 	state, err := json.Marshal(e.saga)

@@ -89,11 +89,11 @@ func (l *life[S]) receiveOther(message any) {
 			return
 		}
 		l.conduct.stored()
-		if len(l.queue) > 0 {
-			l.decide()
-		}
 		if l.stored.revision-l.saved >= l.every {
 			l.snapshot()
+		}
+		if len(l.queue) > 0 {
+			l.decide()
 		}
 		l.afterStep()
 		l.considerQuitting()

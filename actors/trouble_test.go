@@ -484,3 +484,47 @@ func TestAdvisingIsNotIdle(t *testing.T) {
 		}
 	})
 }
+
+// countedSaves counts snapshots.
+type countedSaves struct {
+	*actorstest.Memory
+	saves *atomic.Int64
+}
+
+func (c countedSaves) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+	c.saves.Add(1)
+	return c.Memory.Save(ctx, fold, stream, snapshot)
+}
+
+// TestBusySnapshots keeps a wallet so busy that commands wait for it at all times: it is saved nonetheless.
+func TestBusySnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := countedSaves{actorstest.NewMemory(), new(atomic.Int64)}
+		host := start(t, actors.Config{Journal: memory, Snapshots: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		memory.Fail(func(events.Stream, []events.Envelope) error { <-time.After(time.Millisecond); return nil })
+		const senders, each = 64, 100
+		var sent, saved atomic.Int64
+		done := make(chan struct{}, senders)
+		for s := range senders {
+			go func() {
+				for i := range each {
+					credit := sagas.Credit{Meta: meta(fmt.Sprintf("c%d.%d", s, i)), Amount: 1}
+					if _, err := host.Do(t.Context(), "wallet-main", credit, actors.Origin{}); err != nil {
+						t.Error(err)
+					}
+					if sent.Add(1) == senders*each/2 {
+						saved.Store(memory.saves.Load())
+					}
+				}
+				done <- struct{}{}
+			}()
+			<-time.After(100 * time.Microsecond)
+		}
+		for range senders {
+			<-done
+		}
+		if saved.Load() == 0 {
+			t.Error("never saved while it was busy")
+		}
+	})
+}
