@@ -1,0 +1,240 @@
+package actors_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// meddle has another writer add an event to the demo agent's stream.
+func meddle(t *testing.T, memory *actorstest.Memory) {
+	t.Helper()
+	page, err := memory.Read(t.Context(), "agent-demo", 1<<62, actors.Backward, actors.Limit{Events: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := events.AgentConfigured{Config: events.AgentConfig{Model: "fake/two", Wallet: actors.DefaultWallet, Tenant: actors.DefaultTenant}}
+	data, version, err := events.Encode(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := page.Events[0]
+	id := last.ID
+	id[0] ^= 0xff
+	if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectAny, []events.Envelope{{
+		ID: id, Kind: event.Kind(), Version: version, Command: events.CommandID(fmt.Sprintf("meddle%d", last.Revision)),
+		Digest: last.Digest.Next(event.Kind(), data), Data: data,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReleaseCloses opens an agent's circuit and releases the agent: from then on it is like any other, also after it was idle.
+func TestReleaseCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{actorstest.FakeModel(twoRounds)}, Idle: time.Minute})
+		do(t, host, "demo", create("demo"))
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := host.Do(ctx, "agent-demo", bomb{new(atomic.Int64)}, actors.Origin{})
+			cancel()
+			if err == nil {
+				t.Fatal("the bomb did not go off")
+			}
+			<-time.After(5 * time.Second)
+		}
+		if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 1 {
+			t.Fatalf("%d quarantines", n)
+		}
+		do(t, host, "demo", sagas.Release{Meta: meta("release"), By: "a person"})
+		<-time.After(10 * time.Minute)
+		do(t, host, "demo", say("c1", "hello"))
+		synctest.Wait()
+		verified(t, host)
+	})
+}
+
+// TestOverload refuses what comes for an agent whose store hangs, instead of keeping all of it.
+func TestOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Admit: 4})
+		do(t, host, "demo", create("demo"))
+		gate := make(chan struct{})
+		memory.Fail(func(events.Stream, []events.Envelope) error { <-gate; return nil })
+		var refused, accepted atomic.Int64
+		for i := range 20 {
+			go func() {
+				_, err := host.Do(t.Context(), "agent-demo", say(fmt.Sprintf("c%d", i), "hello"), actors.Origin{})
+				var over *actors.Overloaded
+				switch {
+				case errors.As(err, &over):
+					refused.Add(1)
+				case err == nil:
+					accepted.Add(1)
+				default:
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		close(gate)
+		synctest.Wait()
+		if refused.Load() != 15 || accepted.Load() != 5 { // one is being stored, four wait
+			t.Errorf("%d refused, %d accepted", refused.Load(), accepted.Load())
+		}
+		do(t, host, "demo", say("after", "hello"))
+	})
+}
+
+// TestFencedAtRecovery has another writer come between an agent's loading and its first append: the turn goes on nonetheless.
+func TestFencedAtRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		s := newSlow()
+		config := actors.Config{Journal: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar, Models: oneModel{actorstest.FakeModel(s.model)}}
+		first, err := actors.New(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, first, "demo", create("demo"))
+		do(t, first, "demo", say("c1", "go"))
+		<-s.began
+		if err := first.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var meddled atomic.Bool
+		memory.Fail(func(stream events.Stream, _ []events.Envelope) error {
+			if stream == "agent-demo" && !meddled.Swap(true) {
+				meddle(t, memory)
+			}
+			return nil
+		})
+		start(t, config)
+		select {
+		case <-s.began:
+		case <-time.After(time.Minute):
+			t.Error("nobody went on with the turn")
+		}
+	})
+}
+
+// TestFencesBackOff has another writer fence an agent again and again: it comes back later and later, so that one of two hosts that
+// both want a turn gets to the end of a call, and the circuit stays closed.
+func TestFencesBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		began := make(chan struct{}, 1)
+		model := actorstest.FakeModel(func(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+			began <- struct{}{}
+			<-time.After(5 * time.Second)
+			return twoRounds(ctx, q, delta)
+		})
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{model}})
+		do(t, host, "demo", create("demo"))
+		do(t, host, "demo", say("c1", "go"))
+		<-began
+		at := time.Now()
+		var waits []time.Duration
+		for range 7 {
+			meddle(t, memory)
+			<-began
+			waits, at = append(waits, time.Since(at)-5*time.Second), time.Now()
+		}
+		if last := waits[len(waits)-1]; last < 5*time.Second {
+			t.Errorf("the agent came back after %v", waits)
+		}
+		if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 0 {
+			t.Error("fences opened the circuit")
+		}
+	})
+}
+
+// TestStoreFailuresOpenNoCircuit has the store fail an agent's appends, and then one decision panic: the agent is not given up for
+// what the store did.
+func TestStoreFailuresOpenNoCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		do(t, host, "demo", create("demo"))
+		memory.Fail(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+		for range 6 {
+			if _, err := host.Do(t.Context(), "agent-demo", say("c1", "hello"), actors.Origin{}); err == nil {
+				t.Fatal("stored nowhere")
+			}
+			<-time.After(5 * time.Second)
+		}
+		memory.Fail(nil)
+		if _, err := host.Do(t.Context(), "agent-demo", bomb{new(atomic.Int64)}, actors.Origin{}); err == nil {
+			t.Fatal("the bomb did not go off")
+		}
+		<-time.After(time.Minute)
+		do(t, host, "demo", say("c1", "hello"))
+	})
+}
+
+// TestQuarantinedOnce starts a second host on an agent that a first one put on record as failing: it fails there too, and history
+// says so once.
+func TestQuarantinedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		data := json.RawMessage(`{"agent":7}`)
+		if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectNoStream, []events.Envelope{{
+			ID: events.EventID{1}, Kind: "agent.created", Version: 1, Digest: events.Digest{}.Next("agent.created", data), Data: data,
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+			for i := range 10 {
+				if _, err := host.Do(t.Context(), "agent-demo", say(fmt.Sprint(i), "hello"), actors.Origin{}); err == nil {
+					t.Fatal("decided from what cannot be read")
+				}
+				<-time.After(5 * time.Second)
+			}
+			if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 1 {
+				t.Errorf("%d quarantines", n)
+			}
+		}
+	})
+}
+
+// countedReads counts the reads of one stream.
+type countedReads struct {
+	*actorstest.Memory
+	stream events.Stream
+	reads  *atomic.Int64
+}
+
+func (c countedReads) Read(ctx context.Context, stream events.Stream, from events.Revision, d actors.Direction, l actors.Limit) (actors.Page, error) {
+	if stream == c.stream {
+		c.reads.Add(1)
+	}
+	return c.Memory.Read(ctx, stream, from, d, l)
+}
+
+// TestAdvisingIsNotIdle asks homeostasis for advice all the time: it stays in memory.
+func TestAdvisingIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := countedReads{actorstest.NewMemory(), "homeostasis-local", new(atomic.Int64)}
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Idle: time.Minute})
+		do(t, host, "demo", create("demo"))
+		for i := range 20 {
+			do(t, host, "demo", say(fmt.Sprint(i), "hello"))
+			<-time.After(30 * time.Second)
+		}
+		if n := memory.reads.Load(); n != 1 {
+			t.Errorf("read %d times", n)
+		}
+	})
+}
