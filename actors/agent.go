@@ -199,15 +199,22 @@ func (a *agent) askSettle(r sagas.AskSettle) context.CancelFunc {
 
 // walletAgain is how long an agent waits before it asks a wallet again that could not answer: another writer took it over, or the
 // store was in trouble. The wallet knows a request that it has answered.
-const walletAgain = 200 * time.Millisecond
+const (
+	walletAgain = 200 * time.Millisecond
+	walletOpens = time.Minute
+)
 
 // askAgain sends a request once more in a while. It may be called from any goroutine.
 func (a *agent) askAgain(request events.RequestID, err error) {
 	if closed(err) {
 		return // the host is closing: asked again after the restart
 	}
-	send := a.send
-	time.AfterFunc(walletAgain, func() { send(again{request}) })
+	send, wait := a.send, walletAgain
+	var refused *sagas.Refusal
+	if errors.As(err, &refused) { // there is no such wallet: until somebody opens it
+		wait = walletOpens
+	}
+	time.AfterFunc(wait, func() { send(again{request}) })
 }
 
 func (a *agent) instructWallet(wallet events.WalletID, command sagas.Command, request events.RequestID, done func(outcome)) {

@@ -46,6 +46,9 @@ func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Comma
 	if err != nil {
 		return Receipt{}, err
 	}
+	if err := sameName(command, id); err != nil {
+		return Receipt{}, err
+	}
 	for try := 0; ; try++ {
 		done := make(chan outcome, 1)
 		h.system.Root.Send(registry, deliver{id, &instruction{
@@ -64,6 +67,21 @@ func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Comma
 			return Receipt{}, ErrClosed
 		}
 	}
+}
+
+// sameName checks that what a command makes is named as its stream is.
+func sameName(command sagas.Command, id string) error {
+	name := id
+	switch c := command.(type) {
+	case sagas.Create:
+		name = string(c.Agent)
+	case sagas.OpenWallet:
+		name = string(c.Wallet)
+	}
+	if name != id {
+		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q cannot be made in the stream of %q", name, id)}
+	}
+	return nil
 }
 
 func checkID(id events.CommandID) error {

@@ -197,6 +197,10 @@ func (d *decision) release(c Release) error {
 		return refuse(RefusedState, "agent %s is not quarantined", d.agent.ID)
 	}
 	d.record(events.AgentReleased{By: valid(c.By)})
+	if d.agent.Turn.Model != "" { // cut off by the quarantine: another attempt, as after a restart
+		d.ask(d.agent.Turn.Round, d.agent.Turn.Attempt+1)
+		return nil
+	}
 	d.next() // its turn may have ended meanwhile, with messages waiting
 	d.proceed()
 	return nil
