@@ -335,8 +335,9 @@ func fromSnapshot[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stre
 	snapshot, found, err := h.snapshots.Load(ctx, f.name, stream)
 	if err != nil {
 		h.log.Warn("snapshot cannot be loaded: reading all history", "stream", stream, "error", err)
+		found = false
 	}
-	if err != nil || !found || snapshot.Revision > until {
+	if !found || snapshot.Revision > until {
 		return f.zero(), start, nil
 	}
 	page, err := h.journal.Read(ctx, stream, snapshot.Revision, Forward, Limit{Events: 1})
