@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"runtime/debug"
 	"strings"
 )
@@ -30,7 +31,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	unrouted, pattern := g.mux.Handler(r)
-	if pattern == "" {
+	if escaped := r.URL.EscapedPath(); pattern == "" || path.Clean(escaped) != escaped { // the router would redirect, with a page
 		writeProblem(w, noRoute(w, r, unrouted))
 		return
 	}
@@ -40,7 +41,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *guard) admit(r *http.Request) *Problem {
 	switch {
 	case !g.hosts[hostName(r.Host)]:
-		return problem(codeHost, "the request is addressed to %q, which is not a name of this server", clip(r.Host))
+		return problem(codeHost, "the request is addressed to %q, which is not a name of this server; life serve --name adds one", clip(r.Host))
 	case crossOrigin(r):
 		return problem(codeCrossOrigin, "the request comes from a page of another site")
 	case g.token != nil && !g.bears(r):

@@ -130,6 +130,8 @@ func TestReadsRefuse(t *testing.T) {
 		{"GET", "/", "", 404, "no_route", "there is no path /"},
 		{"GET", "/v2/agents", "", 404, "no_route", "/v2/agents"},
 		{"GET", "/v1/agents/", "", 404, "no_route", ""},
+		{"GET", "/v1/agents//events", "", 404, "no_route", "there is no path /v1/agents//events"},
+		{"POST", "/v1/agents/../agents", "{}", 404, "no_route", ""},
 		{"PATCH", "/v1/agents/ada", "", 405, "method", "GET"},
 		{"POST", "/v1/health", "", 405, "method", "GET"},
 		{"GET", "/v1/verify", "", 405, "method", "POST"},
