@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -91,6 +92,12 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	if changed("deny") {
 		c.Policy.Deny = f.deny
 	}
+	for _, name := range []string{"ask", "deny"} {
+		list := map[string][]string{"ask": c.Policy.Ask, "deny": c.Policy.Deny}[name]
+		if err := granted(name, list, c.Tools); err != nil && changed(name) {
+			return err
+		}
+	}
 	if changed("on-lost") {
 		c.Policy.OnLost = events.OnLost(f.onLost)
 	}
@@ -144,6 +151,20 @@ func grants(list string) []events.ToolGrant {
 	return tools
 }
 
+// granted refuses a policy about a tool that the agent does not have: misspelt, it would let the one that is meant run.
+func granted(flag string, names []string, tools []events.ToolGrant) error {
+	var known []string
+	for i := range tools {
+		known = append(known, tools[i].Name)
+	}
+	for _, name := range names {
+		if name != "*" && !slices.Contains(known, name) {
+			return usage("--%s names %q, which is none of the agent's tools: %s", flag, name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
 func sameTool(a, b events.ToolGrant) bool { return a.Name == b.Name }
 
 // directory is an existing directory's absolute path; empty means this one.
@@ -181,7 +202,7 @@ func readPrompt(path string) (string, error) {
 // argument is a message from the command line, or from a reader when it is "-".
 func argument(text string, in io.Reader) (string, error) {
 	if text != "-" {
-		return text, nil
+		return text, checkText(text)
 	}
 	read, err := io.ReadAll(io.LimitReader(in, maxMessage+1))
 	if err != nil {
@@ -190,7 +211,22 @@ func argument(text string, in io.Reader) (string, error) {
 	if len(read) > maxMessage {
 		return "", usage("the message is larger than %d bytes", maxMessage)
 	}
-	return strings.TrimSuffix(string(read), "\n"), nil
+	return strings.TrimSuffix(string(read), "\n"), checkText(string(read))
+}
+
+// checkText refuses what is no UTF-8: stored as text it would silently be another text.
+func checkText(text string) error {
+	if utf8.ValidString(text) {
+		return nil
+	}
+	at := 0
+	for _, r := range text {
+		if r == utf8.RuneError && !strings.HasPrefix(text[at:], string(utf8.RuneError)) {
+			break
+		}
+		at += utf8.RuneLen(r)
+	}
+	return usage("the message is no UTF-8 text, see its byte %d; iconv -t UTF-8 converts one", at)
 }
 
 // maxMessage bounds a message, in bytes; it leaves room for its escapes in the API's own limit.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 )
@@ -130,8 +131,11 @@ func (a *app) examineData() finding {
 	const check = "data directory"
 	data := a.config.get("data")
 	store := filepath.Join(data, storeName)
-	if _, err := os.Stat(store); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(store); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		parent := existing(data)
+		if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+			return wrong(check, fmt.Sprintf("%s cannot be used: %s is not a directory", data, parent), "name another one with --data or LIFE_DATA, or move that file away")
+		}
 		if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
 			return wrong(check, fmt.Sprintf("%s cannot be made: %s: %v", data, parent, err), "make it, or name another one with --data or LIFE_DATA")
 		}
@@ -149,8 +153,12 @@ func (a *app) examineData() finding {
 	case err != nil:
 		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
+	_, problem := blobs.Open(filepath.Join(data, blobsName)) // nobody else uses it while the store is ours
 	if err := opened.Close(); err != nil {
 		return wrong(check, err.Error(), "see the disk's health")
+	}
+	if problem != nil {
+		return wrong(check, problem.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
 	return finding{Check: check, OK: true, Detail: data + " can be used"}
 }

@@ -16,18 +16,19 @@ import (
 
 // follower watches an agent until the turn that it waits for has ended, or only a person can move it.
 type follower struct {
-	host    driver
-	agent   events.AgentID
-	feed    actors.Feed
-	view    *view
-	person  string
-	message events.MessageID // whose turn is awaited
-	turn    events.TurnID    // that is awaited, once it is known
-	since   events.Revision  // of what was done; before it nothing counts
-	latest  events.Revision
-	asking  bool         // somebody may have to act
-	blocked *sagas.Agent // somebody has to act, and nothing else goes on
-	ended   *events.TurnEnded
+	host     driver
+	agent    events.AgentID
+	feed     actors.Feed
+	view     *view
+	person   string
+	message  events.MessageID // whose turn is awaited
+	turn     events.TurnID    // that is awaited, once it is known
+	since    events.Revision  // of what was done; before it nothing counts
+	latest   events.Revision
+	asking   bool         // somebody may have to act
+	blocked  *sagas.Agent // somebody has to act, and nothing else goes on
+	unopened bool         // its wallet does not exist
+	ended    *events.TurnEnded
 }
 
 // await does something to an agent and follows what comes of it. The agent's state before decides what is new.
@@ -96,6 +97,7 @@ type result struct {
 	Cost     events.Money    `json:"cost,string"`
 	Unpriced bool            `json:"unpriced,omitempty"`
 	Revision events.Revision `json:"revision,string"`
+	unopened bool            // the wallet does not exist
 }
 
 // settleTime is how long the end of a turn waits for its wallet; the settlement itself is never lost.
@@ -206,8 +208,19 @@ func (f *follower) considerWaiting(ctx context.Context) error {
 	}
 	if state.Revision == f.latest && waits(&state.Agent.Turn) {
 		f.blocked = &state.Agent
+		return f.findWallet(ctx)
 	}
 	return nil
+}
+
+// findWallet finds out whether the wallet that refused is there at all: another thing is to be typed then.
+func (f *follower) findWallet(ctx context.Context) error {
+	if f.blocked.Turn.Paused != events.ReasonReservation {
+		return nil
+	}
+	page, err := f.host.History(ctx, events.WalletStream(f.blocked.Turn.Config.Wallet), 0, actors.Forward, actors.Limit{Events: 1})
+	f.unopened = err == nil && page.Last == events.NoRevision
+	return err
 }
 
 // settle waits until the wallet has what the turn cost, so that whoever looks next sees it.
@@ -244,7 +257,7 @@ func (f *follower) result() result {
 		t := &f.blocked.Turn
 		r.Turn, r.Paused, r.Waiting = t.ID, t.Paused, waitingCalls(t)
 		if t.Paused == events.ReasonReservation {
-			r.Wallet = t.Config.Wallet
+			r.Wallet, r.unopened = t.Config.Wallet, f.unopened
 		}
 		r.Rounds, r.Calls, r.Usage, r.Cost, r.Unpriced = t.Round, t.ToolCalls, t.Usage, t.Cost, t.Unpriced
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -77,6 +78,9 @@ func (a *app) history(ctx context.Context, host driver, agent events.AgentID, fr
 			}
 		}
 		printed += len(page.Events)
+		if printed == 0 && from > page.Last {
+			fmt.Fprintf(a.errs, "life: the history of %s ends at revision %d\n", agent, page.Last)
+		}
 		if page.End || len(page.Events) == 0 || f.limit > 0 && printed >= f.limit {
 			return nil
 		}
@@ -142,6 +146,7 @@ func (a *app) tail(ctx context.Context, host driver, agent events.AgentID, begin
 		return err
 	}
 	defer feed.Close()
+	text := "" // of the line that the model is writing
 	for {
 		item, err := feed.Next(ctx)
 		if errors.Is(err, actors.ErrClosed) {
@@ -152,6 +157,10 @@ func (a *app) tail(ctx context.Context, host driver, agent events.AgentID, begin
 		}
 		switch {
 		case item.Event != nil:
+			if text != "" && !strings.HasSuffix(text, "\n") {
+				fmt.Fprintln(a.out)
+			}
+			text = ""
 			if err := a.printEvent(item.Event, asJSON); err != nil {
 				return err
 			}
@@ -160,7 +169,8 @@ func (a *app) tail(ctx context.Context, host driver, agent events.AgentID, begin
 				return err
 			}
 		case deltas:
-			fmt.Fprint(a.out, item.Delta.Text)
+			text = item.Delta.Text
+			fmt.Fprint(a.out, text)
 		}
 	}
 }

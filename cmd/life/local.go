@@ -62,7 +62,7 @@ func openHost(ctx context.Context, data string, c actors.Config) (*local, error)
 
 func (l *local) open(ctx context.Context, data string, c actors.Config) (err error) {
 	if err := os.MkdirAll(filepath.Join(data, scratchName), 0o700); err != nil {
-		return fmt.Errorf("make the data directory: %w", err)
+		return fmt.Errorf("make the data directory: %w; --data or LIFE_DATA names another one", err)
 	}
 	if l.store, err = embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName), Log: c.Log}); err != nil {
 		return err

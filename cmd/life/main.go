@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"example.com/life/actors"
@@ -68,12 +69,17 @@ func tune(getenv func(string) string) {
 func start(args []string, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	results := &output{to: out, shown: terminal(out)}
+	out = results
 	a := &app{out: out, errs: errs, getenv: os.Getenv, log: slog.New(slog.DiscardHandler)}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = results.problem()
+	}
 	var status *exit
 	switch {
 	case err == nil:
@@ -115,7 +121,7 @@ func remedy(err error) string {
 	var refusal *sagas.Refusal
 	switch {
 	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing:
-		return "\n  life agents lists the agents there are, life agents create NAME makes one"
+		return missing(refusal.Detail)
 	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMismatch:
 		return "\n  life agents shows what waits for approval"
 	case errors.Is(err, actors.ErrFull):
@@ -124,4 +130,15 @@ func remedy(err error) string {
 		return "\n  life store check names everything that is damaged"
 	}
 	return ""
+}
+
+// missing says what to type when something is not there. Refusals come over HTTP too, as a code and words: the words say what.
+func missing(what string) string {
+	switch {
+	case strings.HasPrefix(what, "there is no wallet ") || strings.HasPrefix(what, "the wallet "):
+		return "\n  life wallet open NAME --with DOLLARS opens one; main opens by itself when it is first needed"
+	case strings.Contains(what, " ends at revision "):
+		return "\n  life history AGENT lists the revisions"
+	}
+	return "\n  life agents lists the agents there are, life agents create NAME makes one"
 }

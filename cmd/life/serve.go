@@ -23,7 +23,8 @@ func serveCommand(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Host the agents and answer over HTTP, until told to stop",
 		Long: "Host the agents of the data directory and answer over HTTP, until SIGTERM or Ctrl-C; a second one does not wait for calls\n" +
-			"that cannot be repeated, which counts them as lost. Agents that had work to do go on with it. Other verbs on the same data directory find the server by themselves. docs/api.md describes the API.",
+			"that cannot be repeated, which counts them as lost. Agents that had work to do go on with it. Other verbs on the same data\n" +
+			"directory find the server by themselves. docs/api.md describes the API.",
 		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

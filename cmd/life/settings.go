@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -153,7 +154,7 @@ func configPath(getenv func(string) string, flag func(string) (string, bool), da
 		if err == nil {
 			return path, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // what is no directory is reported when it is used
 			return "", fmt.Errorf("look for a configuration file: %w", err)
 		}
 	}

@@ -138,7 +138,7 @@ func endLine(r result) string {
 	}
 	line += fmt.Sprintf(": %d rounds, %d tool calls, %d tokens, %s, revision %d", r.Rounds, r.Calls, r.Usage.Total(), cost, r.Revision)
 	if r.Detail != "" {
-		line += "\n  " + r.Detail
+		line += "\n  " + harmless(r.Detail)
 	}
 	return line
 }
@@ -147,7 +147,11 @@ func endLine(r result) string {
 func (a *app) nextSteps(w io.Writer, r *result) {
 	where := a.whereFlags()
 	if r.Wallet != "" {
-		fmt.Fprintf(w, "  life wallet credit %s 10%s\n", r.Wallet, where)
+		if r.unopened {
+			fmt.Fprintf(w, "  life wallet open %s --with 10%s\n", r.Wallet, where)
+		} else {
+			fmt.Fprintf(w, "  life wallet credit %s 10%s\n", r.Wallet, where)
+		}
 	}
 	for _, call := range r.Waiting {
 		fmt.Fprintf(w, "  life approve %s %s%s\n  life deny %s %s%s\n", r.Agent, call, where, r.Agent, call, where)
