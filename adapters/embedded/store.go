@@ -135,7 +135,11 @@ func Open(config Config) (*Store, error) {
 	s := &Store{config: config, closing: make(chan struct{}), given: make(chan struct{})}
 	s.requests.New = func() any { return &request{answer: make(chan answer, 1)} }
 	if err := s.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the embedded store: %w", err), s.release())
+		closed := s.release()
+		if s.disk != nil && s.disk.failure() != nil {
+			closed = nil // it says again why the store was not opened, and nothing was written
+		}
+		return nil, errors.Join(fmt.Errorf("open the embedded store: %w", err), closed)
 	}
 	groups := make(chan *group, 1)
 	s.queue.wake = make(chan struct{}, 1)
