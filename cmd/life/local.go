@@ -106,6 +106,10 @@ func (l *local) CheckStore(ctx context.Context, progress func(checked, total int
 	if err != nil {
 		return api.StoreReport{}, err
 	}
+	missing, err := l.missingBlobs(ctx)
+	if err != nil {
+		return api.StoreReport{}, err
+	}
 	report := api.StoreReport{Events: int64(journal.Events), Streams: journal.Streams, More: journal.More, Damage: []api.StoreDamage{}}
 	for _, d := range journal.Damage {
 		report.Damage = append(report.Damage, api.StoreDamage{Stream: d.Stream, Revision: d.Revision, Problem: d.String()})
@@ -113,5 +117,63 @@ func (l *local) CheckStore(ctx context.Context, progress func(checked, total int
 	for _, d := range kept.Damaged {
 		report.Damage = append(report.Damage, api.StoreDamage{Revision: events.NoRevision, Problem: "blob " + d.Path + ": " + d.Detail})
 	}
+	report.Damage = append(report.Damage, missing...)
 	return report, nil
+}
+
+// missingBlobs names the blobs that history refers to and that are not there. What is there was read by the blobs' own check.
+func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
+	var missing []api.StoreDamage
+	kinds := actors.Filter{Kinds: []string{
+		string(events.MessageReceived{}.Kind()), string(events.ModelReplied{}.Kind()), string(events.ToolReturned{}.Kind()),
+	}}
+	for next := events.Position(1); ; {
+		page, err := l.store.ReadAll(ctx, next, actors.Forward, kinds, actors.Limit{})
+		if errors.Is(err, actors.ErrCorrupt) {
+			return missing, nil // the journal's check has said so
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for missing blobs: %w", err)
+		}
+		for i := range page.Events {
+			e := &page.Events[i]
+			for _, ref := range blobsOf(e) {
+				blob, err := l.blobs.Open(ctx, ref)
+				if err == nil {
+					err = blob.Close()
+				}
+				if err != nil {
+					missing = append(missing, api.StoreDamage{Stream: e.Stream, Revision: e.Revision, Problem: fmt.Sprintf("%s@%d: %v", e.Stream, e.Revision, err)})
+				}
+			}
+		}
+		if page.End {
+			return missing, nil
+		}
+		next = page.Next
+	}
+}
+
+// blobsOf lists what an event refers to.
+func blobsOf(e *events.Envelope) []events.BlobRef {
+	event, err := e.Event()
+	if err != nil {
+		return nil // verify says what cannot be read
+	}
+	var refs []*events.BlobRef
+	switch event := event.(type) {
+	case events.MessageReceived:
+		refs = append(refs, event.Blob)
+	case events.ModelReplied:
+		refs = append(refs, event.Blob)
+	case events.ToolReturned:
+		refs = append(refs, event.Blob, event.Full)
+	}
+	var there []events.BlobRef
+	for _, ref := range refs {
+		if ref != nil {
+			there = append(there, *ref)
+		}
+	}
+	return there
 }

@@ -126,7 +126,7 @@ func remedy(err error) string {
 		return "\n  life agents shows what waits for approval"
 	case errors.Is(err, actors.ErrFull):
 		return "\n  free some space on the disk and try again: nothing is damaged"
-	case errors.Is(err, actors.ErrCorrupt):
+	case errors.Is(err, actors.ErrCorrupt) && !strings.Contains(err.Error(), "open the embedded store"): // which check needs too
 		return "\n  life store check names everything that is damaged"
 	}
 	return ""

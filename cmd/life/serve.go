@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/api"
+	"example.com/life/adapters/embedded"
 )
 
 func serveCommand(a *app) *cobra.Command {
@@ -62,7 +63,7 @@ func (a *app) serve(ctx context.Context, names []string) error {
 		return fmt.Errorf("%w; --listen chooses another address, and port 0 any free one", err)
 	}
 	defer listener.Close() //nolint:errcheck // the server closes it too, and reports
-	host, err := a.openLocal(ctx, false)
+	host, err := a.openAfter(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,23 @@ func (a *app) serve(ctx context.Context, names []string) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	return errors.Join(err, host.Close(closing))
+}
+
+// openAfter opens the data directory. One that was held by a process that was killed is free in a moment: a child that it was
+// starting keeps its files open for as long.
+func (a *app) openAfter(ctx context.Context) (*local, error) {
+	for deadline := time.Now().Add(startTime); ; {
+		host, err := a.openLocal(ctx, false)
+		var held *embedded.Held
+		if !errors.As(err, &held) || held.PID > 0 && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) || time.Now().After(deadline) {
+			return host, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // answer serves until ctx ends, and then closes the host, which ends the feeds, while the last requests are answered.
