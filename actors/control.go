@@ -180,6 +180,11 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 	if c.Workspace != "" && !filepath.IsAbs(c.Workspace) {
 		return refused("workspace %q is not an absolute path", c.Workspace)
 	}
+	for _, name := range slices.Concat(c.Policy.Ask, c.Policy.Deny) {
+		if _, ok := h.toolbox[name]; !ok && name != "*" {
+			return refused("the policy names tool %q, which does not exist: it would protect nothing; the tools are: %s", name, strings.Join(h.ToolNames(), ", "))
+		}
+	}
 	c.Tools = slices.Clone(c.Tools)
 	for i := range c.Tools {
 		tool, ok := h.toolbox[c.Tools[i].Name]

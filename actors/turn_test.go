@@ -3,6 +3,7 @@ package actors_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -155,4 +156,20 @@ func TestTurn(t *testing.T) {
 	if again := do(t, host, "demo", say("c1", "hello")); !again.Duplicate || again.Revision != receipt.Revision {
 		t.Errorf("the same command again: %+v", again)
 	}
+}
+
+// TestPolicyOfUnknownTools refuses a policy that would protect nothing.
+func TestPolicyOfUnknownTools(t *testing.T) {
+	host := start(t, actors.Config{
+		Journal: actorstest.NewMemory(), Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{echo()},
+	})
+	made := create("demo", "echo")
+	made.Config.Policy.Deny = []string{"ecko"}
+	var refused *sagas.Refusal
+	_, err := host.Do(t.Context(), events.AgentStream("demo"), made, actors.Origin{})
+	if !errors.As(err, &refused) || refused.Code != sagas.RefusedInvalid {
+		t.Errorf("a misspelt tool: %v", err)
+	}
+	made.Config.Policy.Deny = []string{"*"}
+	do(t, host, "demo", made)
 }
