@@ -69,7 +69,7 @@ func (a *agent) stop() {
 	}
 }
 
-func (a *agent) receive(message any) bool {
+func (a *agent) receive(message any) {
 	switch m := message.(type) {
 	case late:
 		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.deadlines.Advice.String()}, events.Ref(m.request))
@@ -82,10 +82,7 @@ func (a *agent) receive(message any) bool {
 	case again:
 		delete(a.running, m.request)
 		a.sync()
-	default:
-		return false
 	}
-	return true
 }
 
 // sync compares what is outstanding with what was sent: new requests are sent, abandoned ones are cancelled. It is called only

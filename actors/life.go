@@ -36,11 +36,11 @@ type life[S sagas.Saga[S]] struct {
 
 // conduct is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
 type conduct interface {
-	loaded()          // the saga is at the end of its stream
-	stored()          // more of what was decided is stored
-	receive(any) bool // a message of its own
-	busy() bool       // something is under way that needs the entity alive
-	stop()            // cut off whatever is under way
+	loaded()     // the saga is at the end of its stream
+	stored()     // more of what was decided is stored
+	receive(any) // a message of its own
+	busy() bool  // something is under way that needs the entity alive
+	stop()       // cut off whatever is under way
 }
 
 // Receive implements actor.Actor. A panic stops the entity; its registry decides when to try again.

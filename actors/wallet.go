@@ -16,11 +16,11 @@ var (
 // plain is the conduct of an entity that only answers.
 type plain struct{ onLoad func() }
 
-func (p plain) loaded()        { p.onLoad() }
-func (plain) stored()          {}
-func (plain) receive(any) bool { return false }
-func (plain) busy() bool       { return false }
-func (plain) stop()            {}
+func (p plain) loaded()   { p.onLoad() }
+func (plain) stored()     {}
+func (plain) receive(any) {}
+func (plain) busy() bool  { return false }
+func (plain) stop()       {}
 
 func walletKind() kind {
 	return kind{
