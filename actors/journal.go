@@ -89,11 +89,12 @@ type Page struct {
 	End    bool            // nothing more in this direction at the moment
 }
 
-// Filter chooses events of ReadAll and of subscriptions to everything. The zero value chooses all; otherwise an event is
-// chosen when its stream begins with one of Streams, or its kind with one of Kinds.
+// Filter chooses events of ReadAll and of subscriptions to everything. The zero value chooses all but the store's own; otherwise an
+// event is chosen when its stream begins with one of Streams, or its kind with one of Kinds.
 type Filter struct {
 	Streams []string
 	Kinds   []string
+	System  bool // choose from the store's own streams too, whose names begin with "$": metadata, users, consumer groups
 }
 
 // From is where a subscription begins. With a Stream it is that stream after Revision (NoRevision: from its beginning);
@@ -118,6 +119,7 @@ var (
 	ErrClosed  = errors.New("the store is closed")
 	ErrFull    = errors.New("the disk is full")
 	ErrCorrupt = errors.New("the stored bytes are damaged")
+	ErrDeleted = errors.New("the stream was deleted for good") // nothing can be read from it or appended to it, ever
 )
 
 // Conflict says that a stream is not as an append expected: someone else wrote to it.

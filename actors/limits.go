@@ -87,6 +87,9 @@ func bounded(n, standard, most int) int {
 
 // Chooses reports whether the filter lets an event of this stream and kind through.
 func (f Filter) Chooses(stream events.Stream, kind events.Kind) bool {
+	if !f.System && strings.HasPrefix(string(stream), "$") {
+		return false
+	}
 	if len(f.Streams) == 0 && len(f.Kinds) == 0 {
 		return true
 	}

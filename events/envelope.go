@@ -28,6 +28,8 @@ type Envelope struct {
 	Traceparent string          `json:"traceparent,omitempty"` // W3C trace context
 	Digest      Digest          `json:"digest"`
 	Data        json.RawMessage `json:"data"` // the event as JSON, exactly the bytes that Digest covers
+
+	Foreign *Foreign `json:"foreign,omitempty"` // of an event that another program wrote
 }
 
 // Ref points at the envelope's place in its stream.
