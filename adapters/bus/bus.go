@@ -1,0 +1,2 @@
+// Package bus is Watermill on top of a journal.
+package bus

@@ -1,0 +1,25 @@
+package bus
+
+import (
+	"context"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// Groups delivers to consumer groups: each event of a source goes to one member of every group, in order, until it is acknowledged.
+// A store whose server knows such groups implements it over them (EventStoreDB's persistent subscriptions); LocalGroups implements
+// it over any journal, for the members in one process.
+type Groups interface {
+	// Consume joins the group of a source and hands it one event at a time, until ctx ends; then it returns ctx's error. Any other
+	// error, such as a lost connection, ends the membership: the caller joins again.
+	//
+	// The source is a stream, or everything that a Filter chooses. A group that is not there yet is created, and begins after the
+	// source's Revision or Position; of one that is there they are ignored. Groups are told apart by name and source.
+	//
+	// When handle returns nil the event is done with: it is not delivered to the group again, except after a crash (at least once).
+	// When it returns an error the event is delivered again, to this member or another one, before later ones. handle may take as
+	// long as it likes and must return soon after its context ends, which is when ctx ends or the membership does; then what it
+	// returns still counts where it can. A member whose turn it is not, because another one has the group, waits.
+	Consume(ctx context.Context, group string, source actors.From, handle func(ctx context.Context, e events.Envelope) error) error
+}
