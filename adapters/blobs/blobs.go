@@ -4,12 +4,13 @@
 //
 //   - A blob that Put returned is durable: its bytes, its name and the directory it is in were synced before the answer.
 //   - A name never stands for half a blob: the bytes are written to tmp/, hashed as they come in, and renamed when complete.
-//     What a crash leaves in tmp/ is removed by the next Open.
+//     What a crash leaves in tmp/ is removed by the next Open; what another process is writing there is not.
 //   - Bytes are verified whenever they are read to the end: damage is actors.ErrCorrupt, never wrong bytes with a nil error.
 //   - A full disk is actors.ErrFull, leaves nothing behind, and does not disturb reading.
 //
 // The store keeps bytes and nothing else. A media type belongs to the reference, which lives in the event: the same bytes may be
-// text in one event and JSON in another. One process opens a directory at a time; whoever opens the journal beside it sees to that.
+// text in one event and JSON in another. Several processes, and several hosts on a file system with flock, may have one directory
+// open: hosts that share an EventStoreDB share their blobs so.
 package blobs
 
 import (
@@ -30,9 +31,6 @@ import (
 	"example.com/life/events"
 )
 
-// unfinished is the directory of blobs that are being written.
-const unfinished = "tmp"
-
 // Store is a directory of blobs. It is safe for concurrent use and holds no file open between calls.
 type Store struct {
 	dir string
@@ -46,18 +44,19 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
-	if err := os.RemoveAll(filepath.Join(dir, unfinished)); err != nil {
+	s := &Store{dir: dir}
+	if err := s.removeUnfinished(); err != nil {
 		return nil, fmt.Errorf("open blob store: remove unfinished blobs: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, unfinished), 0o700); err != nil {
 		return nil, fmt.Errorf("open blob store: %w", full(err))
 	}
-	return &Store{dir: dir}, nil
+	return s, nil
 }
 
 // Put stores the content and returns once it is durable. Bytes that are there already, whole, are not written again.
 func (s *Store) Put(ctx context.Context, media string, content io.Reader) (events.BlobRef, error) {
-	temp, err := os.CreateTemp(filepath.Join(s.dir, unfinished), "put-*")
+	temp, err := s.createUnfinished()
 	if err != nil {
 		return events.BlobRef{}, fmt.Errorf("put blob: %w", full(err))
 	}
@@ -81,10 +80,12 @@ func (s *Store) write(ctx context.Context, temp *os.File, content io.Reader) (ev
 	if there, err := s.has(ref); there || err != nil {
 		return ref, errors.Join(err, temp.Close(), os.Remove(temp.Name()))
 	}
-	if err := errors.Join(temp.Sync(), temp.Close()); err != nil {
-		return ref, err
+	// The lock is held until the file has left the directory of unfinished ones.
+	err = temp.Sync()
+	if err == nil {
+		err = s.name(temp.Name(), s.path(ref.Hash))
 	}
-	return ref, s.name(temp.Name(), s.path(ref.Hash))
+	return ref, errors.Join(err, temp.Close())
 }
 
 // has reports whether the blob is stored with its right size. A file of another size is damaged and is written anew.

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -244,6 +246,40 @@ func BenchmarkPut(b *testing.B) {
 		content[0], content[1], content[2] = byte(i), byte(i>>8), byte(i>>16)
 		if _, err := store.Put(b.Context(), "", bytes.NewReader(content)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestSharedDirectory opens the directory again and again while others write to it: only what a crash left behind is removed.
+func TestSharedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	writer := open(t, dir)
+	abandoned := filepath.Join(dir, "tmp", "put-crashed")
+	var wait sync.WaitGroup
+	refs := make([]events.BlobRef, 64)
+	for worker := range 8 {
+		wait.Go(func() {
+			for i := worker; i < len(refs); i += 8 {
+				var err error
+				if refs[i], err = writer.Put(t.Context(), "text/plain", strings.NewReader(strings.Repeat(strconv.Itoa(i), 5000))); err != nil {
+					t.Errorf("put while the directory is opened: %v", err)
+				}
+			}
+		})
+	}
+	for range 50 {
+		if err := os.WriteFile(abandoned, []byte("half a bl"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		open(t, dir)
+		if _, err := os.Stat(abandoned); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("what a crash left behind is still there: %v", err)
+		}
+	}
+	wait.Wait()
+	for _, ref := range refs {
+		if _, err := os.Stat(file(dir, ref)); err != nil {
+			t.Errorf("a blob that was put is not there: %v", err)
 		}
 	}
 }
