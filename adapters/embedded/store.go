@@ -74,6 +74,8 @@ type Config struct {
 	Reserve int64        // bytes of the disk left free, below which appends are refused; default 128 MiB, negative: none
 	Log     *slog.Logger // trouble in the background; default: nowhere
 	FS      vfs.FS       // for tests; the lock on the directory is taken only on the real file system
+
+	Now func() events.Micros // the clock, for $maxAge and for events of the store's own; default actors.Now
 }
 
 const (
@@ -98,6 +100,9 @@ func (c Config) completed() (Config, error) {
 	}
 	if c.Reserve == 0 {
 		c.Reserve = defaultReserve
+	}
+	if c.Now == nil {
+		c.Now = actors.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
