@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// proposal collects the events of one append.
+type proposal struct {
+	batch []events.Envelope
+	size  int
+}
+
+// add checks an event and takes it.
+func (p *proposal) add(event proposed, now events.Micros) error {
+	kind, there := event.GetMetadata()[keyType]
+	if !there {
+		return metadataMissing(keyType)
+	}
+	if _, there := event.GetMetadata()[keyContentType]; !there {
+		return metadataMissing(keyContentType)
+	}
+	if p.size += len(event.GetData()) + len(event.GetCustomMetadata()) + 2*len(kind); p.size > maxAppend {
+		return appendTooLarge()
+	}
+	e, err := envelopeOf(event, now)
+	if err != nil {
+		return err
+	}
+	p.batch = append(p.batch, e)
+	return nil
+}
+
+// Append implements streams.StreamsServer: the first message says where to, each of the others is an event.
+func (s *streamsService) Append(call streams.Streams_AppendServer) error {
+	first, err := call.Recv()
+	if err != nil {
+		return received(err)
+	}
+	options := first.GetOptions()
+	stream, expected, err := s.appendTo(call.Context(), options)
+	if err != nil {
+		return err
+	}
+	var p proposal
+	for {
+		request, err := call.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		event := request.GetProposedMessage()
+		if event == nil {
+			return invalid("an append is options and then events: this message is no event")
+		}
+		if err := p.add(event, s.now()); err != nil {
+			return err
+		}
+	}
+	appended, err := s.store.Append(call.Context(), stream, expected, p.batch)
+	var conflict *actors.Conflict
+	if errors.As(err, &conflict) {
+		return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: wrongExpected(options, conflict)}})
+	}
+	if err != nil {
+		return storeFailure(err, stream)
+	}
+	return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_Success_{Success: appendSuccess(appended)}})
+}
+
+// received is how a call fails whose first message did not come.
+func received(err error) error {
+	if errors.Is(err, io.EOF) {
+		return invalid("the call ended without a message")
+	}
+	return err
+}
+
+// appendTo reads where an append goes, and asks the guard before any event is read.
+func (s *streamsService) appendTo(ctx context.Context, options *streams.AppendReq_Options) (events.Stream, actors.Expected, error) {
+	if options == nil {
+		return "", 0, invalid("the first message of an append says the stream and the revision that is expected")
+	}
+	stream, err := streamName(options.GetStreamIdentifier())
+	if err != nil {
+		return "", 0, err
+	}
+	expected, err := expectedOf(options.GetExpectedStreamRevision())
+	if err != nil {
+		return "", 0, err
+	}
+	return stream, expected, s.mayWrite(ctx, stream)
+}
+
+func (s *streamsService) mayWrite(ctx context.Context, stream events.Stream) error {
+	if stream == allStream {
+		return accessDenied()
+	}
+	return s.guard.allow(ctx, callerOf(ctx), toWrite, stream)
+}
+
+// expectedOf reads what a request expects of its stream. Append, Delete and Tombstone have a oneof each for this.
+func expectedOf(oneof any) (actors.Expected, error) {
+	switch option := oneof.(type) {
+	case *streams.AppendReq_Options_Revision:
+		return exactly(option.Revision)
+	case *streams.DeleteReq_Options_Revision:
+		return exactly(option.Revision)
+	case *streams.TombstoneReq_Options_Revision:
+		return exactly(option.Revision)
+	case *streams.BatchAppendReq_Options_StreamPosition:
+		return exactly(option.StreamPosition)
+	case *streams.AppendReq_Options_NoStream, *streams.DeleteReq_Options_NoStream, *streams.TombstoneReq_Options_NoStream, *streams.BatchAppendReq_Options_NoStream:
+		return actors.ExpectNoStream, nil
+	case *streams.AppendReq_Options_Any, *streams.DeleteReq_Options_Any, *streams.TombstoneReq_Options_Any, *streams.BatchAppendReq_Options_Any:
+		return actors.ExpectAny, nil
+	case *streams.AppendReq_Options_StreamExists, *streams.DeleteReq_Options_StreamExists, *streams.TombstoneReq_Options_StreamExists, *streams.BatchAppendReq_Options_StreamExists:
+		return actors.ExpectExists, nil
+	}
+	return 0, invalid("the request does not say which revision of the stream it expects")
+}
+
+func exactly(revision uint64) (actors.Expected, error) {
+	if revision > math.MaxInt64 && revision != math.MaxUint64 {
+		return 0, invalid("'%d' is not a valid revision", revision)
+	}
+	return actors.ExpectRevision(revisionOf(revision)), nil
+}
+
+func appendSuccess(appended actors.Appended) *streams.AppendResp_Success {
+	success := &streams.AppendResp_Success{}
+	if appended.Last == events.NoRevision {
+		success.CurrentRevisionOption = &streams.AppendResp_Success_NoStream{NoStream: &shared.Empty{}}
+	} else {
+		success.CurrentRevisionOption = &streams.AppendResp_Success_CurrentRevision{CurrentRevision: uint64(appended.Last)}
+	}
+	if appended.Position == 0 {
+		success.PositionOption = &streams.AppendResp_Success_NoPosition{NoPosition: &shared.Empty{}}
+	} else {
+		at := uint64(appended.Position)
+		success.PositionOption = &streams.AppendResp_Success_Position{Position: &streams.AppendResp_Position{CommitPosition: at, PreparePosition: at}}
+	}
+	return success
+}
+
+// wrongExpected says what was expected and what there is, twice: clients older than 20.6.1 read other fields.
+func wrongExpected(options *streams.AppendReq_Options, conflict *actors.Conflict) *streams.AppendResp_WrongExpectedVersion {
+	w := &streams.AppendResp_WrongExpectedVersion{}
+	if conflict.Actual == events.NoRevision {
+		w.CurrentRevisionOption = &streams.AppendResp_WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &shared.Empty{}}
+		w.CurrentRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_NoStream_20_6_0{NoStream_20_6_0: &shared.Empty{}}
+	} else {
+		actual := uint64(conflict.Actual)
+		w.CurrentRevisionOption = &streams.AppendResp_WrongExpectedVersion_CurrentRevision{CurrentRevision: actual}
+		w.CurrentRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_CurrentRevision_20_6_0{CurrentRevision_20_6_0: actual}
+	}
+	switch option := options.GetExpectedStreamRevision().(type) {
+	case *streams.AppendReq_Options_Revision:
+		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision{ExpectedRevision: option.Revision}
+		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{ExpectedRevision_20_6_0: option.Revision}
+	case *streams.AppendReq_Options_NoStream:
+		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedNoStream{ExpectedNoStream: &shared.Empty{}}
+		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{ExpectedRevision_20_6_0: math.MaxUint64}
+	case *streams.AppendReq_Options_Any:
+		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedAny{ExpectedAny: &shared.Empty{}}
+		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_Any_20_6_0{Any_20_6_0: &shared.Empty{}}
+	case *streams.AppendReq_Options_StreamExists:
+		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedStreamExists{ExpectedStreamExists: &shared.Empty{}}
+		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_StreamExists_20_6_0{StreamExists_20_6_0: &shared.Empty{}}
+	}
+	return w
+}

@@ -1,0 +1,138 @@
+// Package server puts the embedded store behind the EventStoreDB gRPC protocol, so that the official client, and any other client
+// or tool of EventStoreDB, talks to it unchanged.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	_ "example.com/life/adapters/registration" // the client's messages and protoactor's register a file of the same name
+	"example.com/life/events"
+)
+
+// Config is how a server is made. Zero values mean the defaults.
+type Config struct {
+	Store    *embedded.Store      // required; it stays its owner's, who closes it after the server
+	Listen   string               // host:port, or :0 for any port; required
+	TLS      *tls.Config          // nil: plain text
+	Insecure bool                 // no users: everyone may do everything
+	Members  []string             // host:port of all nodes for gossip, this one included; default: this one alone
+	Log      *slog.Logger         // default: nowhere
+	Now      func() events.Micros // the time of events that bring none; default actors.Now
+}
+
+const (
+	maxMessage     = 20 << 20 // bytes of a request; the client allows itself 17 MiB
+	maxCalls       = 1024     // at once on one connection
+	maxConnections = 1024
+	patience       = 5 * time.Second // with calls that are under way when the server closes
+)
+
+func (c Config) completed() (Config, error) {
+	if c.Store == nil {
+		return c, errors.New("make the protocol server: no store is given")
+	}
+	if c.Listen == "" {
+		return c, errors.New("make the protocol server: no address to listen on is given")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = actors.Now
+	}
+	return c, nil
+}
+
+// Server is a listening server. It serves from Serve on.
+type Server struct {
+	config   Config
+	listener net.Listener
+	grpc     *grpc.Server
+	closing  chan struct{} // closed when Close begins
+	once     sync.Once
+}
+
+// New checks the configuration and listens, so that Addr is known; clients wait until Serve is called.
+func New(config Config) (*Server, error) {
+	config, err := config.completed()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: config, closing: make(chan struct{})}
+	if s.listener, err = net.Listen("tcp", config.Listen); err != nil { //nolint:noctx // nothing to wait for
+		return nil, fmt.Errorf("listen on %s: %w", config.Listen, err)
+	}
+	if err := s.register(open{}); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	return s, nil
+}
+
+// register makes the gRPC server and its services.
+func (s *Server) register(g guard) error {
+	each := interceptor{guard: g, log: s.config.Log}
+	s.grpc = grpc.NewServer(
+		grpc.UnaryInterceptor(each.unary),
+		grpc.StreamInterceptor(each.stream),
+		grpc.UnknownServiceHandler(unsupported),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxCalls),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+	)
+	members, err := newGossip(s.Addr(), s.config.Members)
+	if err != nil {
+		return err
+	}
+	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, log: s.config.Log, closing: s.closing})
+	serverfeatures.RegisterServerFeaturesServer(s.grpc, featuresService{})
+	gossip.RegisterGossipServer(s.grpc, members)
+	return nil
+}
+
+// Addr is where the server listens, as host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Serve answers calls until ctx ends or Close is called, and returns nil then; another error says why it cannot go on.
+func (s *Server) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { s.Close(context.WithoutCancel(ctx)) })
+	defer stop()
+	if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve on %s: %w", s.Addr(), err)
+	}
+	return nil
+}
+
+// Close refuses new calls, ends subscriptions, and waits for other calls that are under way until ctx ends, five seconds at most.
+func (s *Server) Close(ctx context.Context) {
+	s.once.Do(func() { close(s.closing) })
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+}
