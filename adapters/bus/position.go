@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// position is how far a consumer has come: everything up to there is handled.
+type position struct {
+	Revision events.Revision `json:"revision,string"` // in the source's stream, if it is one
+	Position events.Position `json:"position,string"` // in the store
+}
+
+const checkpointKind = "checkpoint.stored"
+
+// keptPositions is how many positions a store that honours stream metadata keeps of one consumer; the last one counts.
+const keptPositions = 16
+
+// saveWithin bounds one saving, so that a consumer is not held up by it.
+const saveWithin = 5 * time.Second
+
+// positions keeps a consumer's position in a stream of its own, "checkpoint-<key>". It saves seldom, so after a crash what came
+// since is delivered again. It belongs to one goroutine.
+type positions struct {
+	journal actors.Journal
+	key     string // empty: nothing is kept
+	every   int
+	log     *slog.Logger
+
+	at      position
+	unsaved int
+	bounded bool // its stream was told to keep the last few only
+}
+
+func (p *positions) stream() events.Stream { return checkpointPrefix + events.Stream(p.key) }
+
+// load moves the source to the stored position, if there is one.
+func (p *positions) load(ctx context.Context, source *actors.From) error {
+	p.at = position{source.Revision, source.Position}
+	if p.key == "" {
+		return nil
+	}
+	page, err := p.journal.Read(ctx, p.stream(), 1<<62, actors.Backward, actors.Limit{Events: 1})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", p.stream(), err)
+	}
+	if len(page.Events) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(page.Events[0].Data, &p.at); err != nil {
+		return fmt.Errorf("read %s: %s holds no position: %w", p.stream(), page.Events[0].Ref(), err)
+	}
+	source.Revision, source.Position = p.at.Revision, p.at.Position
+	p.bounded = true
+	return nil
+}
+
+// passed notes that an event is handled, and saves when enough are.
+func (p *positions) passed(ctx context.Context, e *events.Envelope) {
+	p.at = position{e.Revision, e.Position}
+	if p.unsaved++; p.unsaved >= p.every {
+		p.save(ctx)
+	}
+}
+
+// save stores the position. If it cannot, more is delivered again after a crash, and it is tried again with the next event.
+func (p *positions) save(ctx context.Context) {
+	if p.key == "" || p.unsaved == 0 {
+		p.unsaved = 0
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveWithin) // the last one is saved when ctx has ended
+	defer cancel()
+	data, err := json.Marshal(p.at)
+	if err == nil {
+		_, err = appendAgain(ctx, p.journal, p.stream(), []events.Envelope{recordOf(checkpointKind, data)})
+	}
+	if err != nil {
+		p.log.Warn("store a consumer's position: some events will be delivered again", "stream", p.stream(), "error", err)
+		return
+	}
+	p.unsaved = 0
+	p.bound(ctx)
+}
+
+// bound has stores that honour stream metadata drop old positions. Where it fails the stream only grows.
+func (p *positions) bound(ctx context.Context) {
+	if p.bounded {
+		return
+	}
+	p.bounded = true
+	metadata := recordOf("$metadata", fmt.Appendf(nil, `{"$maxCount":%d}`, keptPositions))
+	if _, err := p.journal.Append(ctx, "$$"+p.stream(), actors.ExpectNoStream, []events.Envelope{metadata}); err != nil {
+		p.log.Debug("bound a stream of positions", "stream", p.stream(), "error", err)
+	}
+}
+
+// recordOf is an event of this package's own: one that no saga decided.
+func recordOf(kind events.Kind, data []byte) events.Envelope {
+	e := events.Envelope{ID: uuid.New(), Kind: kind, Data: data}
+	e.SetMetadata([]byte(`{}`))
+	e.Time = actors.Now()
+	return e
+}

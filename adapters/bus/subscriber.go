@@ -1,0 +1,145 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"example.com/life/events"
+)
+
+// SubscriberConfig says where messages come from. Groups is required: a [LocalGroups], a [FanOut], or a store's own groups.
+type SubscriberConfig struct {
+	Groups Groups
+	Name   string        // of the consumer group, or of the fan-out consumer whose position is stored
+	First  time.Duration // until a message that was nacked is delivered again; doubled each time; default 10 ms
+	Most   time.Duration // at most; default 5 s. Lost connections wait as long
+	Log    *slog.Logger  // nil: nothing is logged
+}
+
+// Subscriber delivers the events of topics as messages. The next message of a topic is withheld until the one before is acked; one
+// that is nacked is delivered again after a while, first. It is safe for concurrent use.
+type Subscriber struct {
+	config SubscriberConfig
+	mu     sync.Mutex // of closed, and of adding to running
+	closed chan struct{}
+	feeds  sync.WaitGroup
+}
+
+var _ message.Subscriber = (*Subscriber)(nil)
+
+// NewSubscriber returns a subscriber. It holds nothing open until something is subscribed to.
+func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
+	if c.Groups == nil || c.First < 0 || c.Most < 0 {
+		return nil, errors.New("configure subscriber: groups are required, and no negative times")
+	}
+	c.First, c.Most = cmp.Or(c.First, 10*time.Millisecond), cmp.Or(c.Most, 5*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Subscriber{config: c, closed: make(chan struct{})}, nil
+}
+
+// Subscribe delivers the messages of a topic until ctx ends or the subscriber is closed; then the channel is closed. A message that
+// was delivered and not acked by then is delivered again to the next subscriber of the name.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	source, err := sourceOf(topic)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed() {
+		return nil, ErrClosed
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	messages := make(chan *message.Message)
+	s.feeds.Go(func() {
+		defer close(messages)
+		defer cancel()
+		handle := func(ctx context.Context, e events.Envelope) error { return s.deliver(ctx, messages, e) }
+		for wait := s.config.First; ; {
+			began := time.Now()
+			err := s.config.Groups.Consume(ctx, s.config.Name, source, handle)
+			if ctx.Err() != nil {
+				return
+			}
+			if time.Since(began) > s.config.Most { // it went well for a while
+				wait = s.config.First
+			}
+			s.config.Log.Warn("subscribe again", "topic", topic, "name", s.config.Name, "after", wait, "error", err)
+			pause(ctx, wait)
+			wait = min(2*wait, s.config.Most)
+		}
+	})
+	s.feeds.Go(func() {
+		select {
+		case <-s.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return messages, nil
+}
+
+// deliver hands out one message until it is acked. An ack that comes while the subscription ends still counts.
+func (s *Subscriber) deliver(ctx context.Context, messages chan<- *message.Message, e events.Envelope) error {
+	for wait := s.config.First; ; wait = min(2*wait, s.config.Most) {
+		acked, err := s.offer(ctx, messages, messageOf(&e))
+		if acked || err != nil {
+			return err
+		}
+		if !pause(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *Subscriber) offer(ctx context.Context, messages chan<- *message.Message, m *message.Message) (acked bool, err error) {
+	own, cancel := context.WithCancel(ctx)
+	defer cancel() // the message's context ends with its ack
+	m.SetContext(own)
+	select {
+	case messages <- m:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	select {
+	case <-m.Acked():
+		return true, nil
+	case <-m.Nacked():
+		return false, nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-m.Acked():
+		return true, nil
+	default:
+		return false, ctx.Err()
+	}
+}
+
+func (s *Subscriber) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close ends all subscriptions, and returns when their positions are stored and their channels closed.
+func (s *Subscriber) Close() error {
+	s.mu.Lock()
+	if !s.isClosed() {
+		close(s.closed)
+	}
+	s.mu.Unlock()
+	s.feeds.Wait()
+	return nil
+}
