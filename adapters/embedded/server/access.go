@@ -41,7 +41,7 @@ const (
 // open is the guard of an insecure server: everyone may do everything.
 type open struct{}
 
-func (open) authenticate(context.Context) (caller, error)                { return caller{system: true}, nil }
+func (open) authenticate(context.Context) (caller, error)               { return caller{system: true}, nil }
 func (open) allow(context.Context, caller, action, events.Stream) error { return nil }
 func (open) operator(caller) error                                      { return nil }
 

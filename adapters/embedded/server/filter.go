@@ -22,10 +22,9 @@ type filter struct {
 }
 
 const (
-	defaultWindow   = 32
-	maxExpression   = 4 << 10
-	maxPrefixes     = 1024
-	maxPrefixLength = 1024
+	defaultWindow = 32
+	maxExpression = 4 << 10
+	maxPrefixes   = 1024
 )
 
 // newFilter checks what a request chooses by.
@@ -47,6 +46,9 @@ func newFilter(options *streams.ReadReq_Options_FilterOptions) (*filter, error) 
 	}
 	return f, f.compile(chosen)
 }
+
+// interval is how many events are looked at between two checkpoints.
+func (f *filter) interval() uint64 { return uint64(f.window) * uint64(f.multiplier) }
 
 func (f *filter) compile(chosen *streams.ReadReq_Options_FilterOptions_Expression) (err error) {
 	if text := chosen.GetRegex(); text != "" {

@@ -82,7 +82,13 @@ func parseRead(options *streams.ReadReq_Options) (reading, error) {
 	if r.live && r.direction == actors.Backward {
 		return r, invalid("a subscription cannot go backwards")
 	}
-	return r, r.place(options)
+	if err := r.place(options); err != nil {
+		return r, err
+	}
+	if r.live && r.filter != nil && r.filter.multiplier == 0 {
+		return r, invalid("the filter's checkpoint interval must be positive")
+	}
+	return r, nil
 }
 
 // place reads where to begin, and of what.

@@ -25,4 +25,3 @@ type streamsService struct {
 	log     *slog.Logger
 	closing <-chan struct{} // closed when subscriptions have to end
 }
-
