@@ -1,0 +1,274 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+// Users looks after who may log in to the server of a store. A user is a stream of that store, so who was a user when is history
+// like everything else:
+//
+//	$user-<name>   the user's present state is its newest event, of type $User; deleting the stream removes the user
+//	$users         one event of type $User for each name ever used, holding the name: the list
+//
+// A password is stored as a salted PBKDF2 hash with the number of its rounds. A server that is running sees at once what is changed
+// through it; changes made here are for a store that no server has open.
+type Users struct {
+	store  *embedded.Store
+	rounds int
+}
+
+// User is who may log in. It belongs to the groups; "$admins" may do everything, "$ops" may manage consumer groups.
+type User struct {
+	Name     string
+	FullName string
+	Groups   []string
+	Disabled bool // may not log in
+}
+
+// The users that a new store gets, and the groups that the server knows.
+const (
+	adminUser   = "admin"
+	opsUser     = "ops"
+	adminsGroup = "$admins"
+	opsGroup    = "$ops"
+	everyone    = "$all" // in an ACL: whoever has logged in
+)
+
+const (
+	usersStream   = events.Stream("$users")
+	userPrefix    = "$user-"
+	userKind      = events.Kind("$User")
+	revisionsEnd  = events.Revision(math.MaxInt64)
+	maxUserGroups = 64
+)
+
+// ErrNoUser says that nobody has that name.
+var ErrNoUser = errors.New("there is no such user")
+
+// userRecord is a user as stored. Fields are added, never renamed.
+type userRecord struct {
+	Name     string   `json:"loginName"`
+	FullName string   `json:"fullName,omitempty"`
+	Groups   []string `json:"groups"`
+	Disabled bool     `json:"disabled"`
+	secret
+}
+
+// NewUsers returns the users of a store.
+func NewUsers(store *embedded.Store) *Users { return &Users{store: store, rounds: defaultRounds} }
+
+// List returns all users in the order in which their names were first used.
+func (u *Users) List(ctx context.Context) ([]User, error) {
+	names, err := u.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []User
+	for _, name := range names {
+		record, _, err := u.load(ctx, name)
+		if errors.Is(err, ErrNoUser) {
+			continue // removed, or never finished being added
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, User{Name: record.Name, FullName: record.FullName, Groups: record.Groups, Disabled: record.Disabled})
+	}
+	return list, nil
+}
+
+// Add makes a user with a password. The name of a user who was removed may be used again.
+func (u *Users) Add(ctx context.Context, user User, password string) error {
+	if err := user.check(); err != nil {
+		return err
+	}
+	hashed, err := newSecret(password, u.rounds)
+	if err != nil {
+		return fmt.Errorf("add user %s: %w", user.Name, err)
+	}
+	// Listed first: if we die in between, the name is listed and nobody has it, and adding the user again does the rest.
+	if err := u.enlist(ctx, user.Name); err != nil {
+		return fmt.Errorf("add user %s: %w", user.Name, err)
+	}
+	record := userRecord{Name: user.Name, FullName: user.FullName, Groups: user.Groups, Disabled: user.Disabled, secret: hashed}
+	err = u.save(ctx, &record, actors.ExpectNoStream)
+	if conflict := new(actors.Conflict); errors.As(err, &conflict) {
+		return fmt.Errorf("add user %s: there is a user of that name already; change the password, or choose another name", user.Name)
+	}
+	return err
+}
+
+// SetPassword gives a user a new password. The old one is worth nothing from then on.
+func (u *Users) SetPassword(ctx context.Context, name, password string) error {
+	hashed, err := newSecret(password, u.rounds)
+	if err != nil {
+		return fmt.Errorf("change the password of %s: %w", name, err)
+	}
+	return u.change(ctx, name, func(r *userRecord) { r.secret = hashed })
+}
+
+// Disable keeps a user from logging in. The last administrator who can is refused.
+func (u *Users) Disable(ctx context.Context, name string) error {
+	if err := u.keepAdministrator(ctx, name); err != nil {
+		return err
+	}
+	return u.change(ctx, name, func(r *userRecord) { r.Disabled = true })
+}
+
+// Enable lets a user log in again.
+func (u *Users) Enable(ctx context.Context, name string) error {
+	return u.change(ctx, name, func(r *userRecord) { r.Disabled = false })
+}
+
+// Remove deletes a user. The last administrator who can log in is refused.
+func (u *Users) Remove(ctx context.Context, name string) error {
+	if err := u.keepAdministrator(ctx, name); err != nil {
+		return err
+	}
+	_, revision, err := u.load(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := u.store.Delete(ctx, userStream(name), actors.ExpectRevision(revision)); err != nil {
+		return fmt.Errorf("remove user %s: %w", name, err)
+	}
+	return nil
+}
+
+// check refuses what could be mistaken for something else: in a Basic header, as a group, in a file's name.
+func (user *User) check() error {
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$`).MatchString(user.Name) {
+		return fmt.Errorf("add user %q: a name is up to 64 letters, digits and . _ @ + -, and begins with a letter or a digit", user.Name)
+	}
+	if len(user.Groups) > maxUserGroups {
+		return fmt.Errorf("add user %s: %d groups are given, at most %d are allowed", user.Name, len(user.Groups), maxUserGroups)
+	}
+	for _, group := range user.Groups {
+		if !regexp.MustCompile(`^[A-Za-z0-9$][A-Za-z0-9._@+-]{0,63}$`).MatchString(group) || group == everyone {
+			return fmt.Errorf("add user %s: %q is no group: %s, %s, or up to 64 letters, digits and . _ @ + -", user.Name, group, adminsGroup, opsGroup)
+		}
+	}
+	return nil
+}
+
+// keepAdministrator refuses to lose the only one who could undo it.
+func (u *Users) keepAdministrator(ctx context.Context, name string) error {
+	list, err := u.List(ctx)
+	if err != nil {
+		return err
+	}
+	able := func(user User) bool { return !user.Disabled && slices.Contains(user.Groups, adminsGroup) }
+	others := slices.ContainsFunc(list, func(user User) bool { return user.Name != name && able(user) })
+	is := slices.ContainsFunc(list, func(user User) bool { return user.Name == name && able(user) })
+	if is && !others {
+		return fmt.Errorf("%s is the last user of %s who can log in: add another one first", name, adminsGroup)
+	}
+	return nil
+}
+
+func userStream(name string) events.Stream { return events.Stream(userPrefix + name) }
+
+// load returns a user and the revision of the event that says so.
+func (u *Users) load(ctx context.Context, name string) (userRecord, events.Revision, error) {
+	page, err := u.store.Read(ctx, userStream(name), revisionsEnd, actors.Backward, actors.Limit{Events: 1})
+	if errors.Is(err, actors.ErrDeleted) || errors.Is(err, actors.ErrInvalidAppend) || err == nil && len(page.Events) == 0 {
+		return userRecord{}, events.NoRevision, fmt.Errorf("%w: %q", ErrNoUser, name)
+	}
+	if err != nil {
+		return userRecord{}, events.NoRevision, fmt.Errorf("read user %s: %w", name, err)
+	}
+	record, err := decodeUser(&page.Events[0])
+	if err != nil || record.Name != name {
+		return userRecord{}, events.NoRevision, fmt.Errorf("%w: the newest event of %s is no user of that name; append one that is, or remove the stream",
+			ErrNoUser, userStream(name))
+	}
+	return record, page.Events[0].Revision, nil
+}
+
+// decodeUser reads an event of a user's stream. Its secret may be one that nothing matches: another server made it.
+func decodeUser(e *events.Envelope) (userRecord, error) {
+	var record userRecord
+	if e.Kind != userKind {
+		return userRecord{}, fmt.Errorf("event %s is a %s and no %s", e.Ref(), e.Kind, userKind)
+	}
+	if err := json.Unmarshal(e.Data, &record); err != nil {
+		return userRecord{}, fmt.Errorf("decode user %s: %w", e.Ref(), err)
+	}
+	return record, nil
+}
+
+// change stores a user's next state, unless someone else changed it meanwhile.
+func (u *Users) change(ctx context.Context, name string, edit func(*userRecord)) error {
+	record, revision, err := u.load(ctx, name)
+	if err != nil {
+		return err
+	}
+	edit(&record)
+	return u.save(ctx, &record, actors.ExpectRevision(revision))
+}
+
+func (u *Users) save(ctx context.Context, record *userRecord, expected actors.Expected) error {
+	if record.Groups == nil {
+		record.Groups = []string{}
+	}
+	return u.append(ctx, userStream(record.Name), expected, record)
+}
+
+// append stores one event of type $User.
+func (u *Users) append(ctx context.Context, stream events.Stream, expected actors.Expected, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode an event of %s: %w", stream, err)
+	}
+	event := events.Envelope{
+		ID: events.EventID(uuid.New()), Kind: userKind, Version: 1, Time: actors.Now(), Data: data, Foreign: &events.Foreign{},
+	}
+	if _, err := u.store.Append(ctx, stream, expected, []events.Envelope{event}); err != nil {
+		return fmt.Errorf("write to %s: %w", stream, err)
+	}
+	return nil
+}
+
+// names reads the list, without the repetitions that two writers at once may leave.
+func (u *Users) names(ctx context.Context) ([]string, error) {
+	var names []string
+	seen := map[string]bool{}
+	for next := events.Revision(0); ; {
+		page, err := u.store.Read(ctx, usersStream, next, actors.Forward, actors.Limit{})
+		if err != nil {
+			return nil, fmt.Errorf("read the list of users: %w", err)
+		}
+		for i := range page.Events {
+			var name string
+			if e := &page.Events[i]; json.Unmarshal(e.Data, &name) == nil && !seen[name] { // what is no name lists nobody
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+		if page.End || len(page.Events) == 0 {
+			return names, nil
+		}
+		next = page.Events[len(page.Events)-1].Revision + 1
+	}
+}
+
+// enlist puts a name on the list, once.
+func (u *Users) enlist(ctx context.Context, name string) error {
+	names, err := u.names(ctx)
+	if err != nil || slices.Contains(names, name) {
+		return err
+	}
+	return u.append(ctx, usersStream, actors.ExpectAny, name)
+}

@@ -1,0 +1,282 @@
+package server
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/codes"
+)
+
+// Bounds of what is remembered about logins, and of the work they make.
+const (
+	maxHeader  = 4096 // bytes of an Authorization header
+	maxKnown   = 4096 // credentials that were right
+	maxRefused = 1024 // credentials that were wrong
+	maxWaiting = 64   // logins that wait until another one was hashed
+)
+
+// logins checks names and passwords. Hashing is slow on purpose, so it is done once for credentials that are right or wrong, as long
+// as their user stays the same; by half of the processors at most; and not for addresses that keep guessing. None of that holds up
+// credentials that were right before.
+type logins struct {
+	users    *Users
+	key      []byte        // of the digests under which credentials are remembered: no password is kept in memory
+	slots    chan struct{} // holds a token for each hash under way
+	waiting  atomic.Int64  // for a slot
+	guesses  guesses
+	stranger secret // what the password of nobody is compared with, so that it takes as long
+
+	changes atomic.Uint64 // of users: what was remembered before has to be looked at again
+
+	mu       sync.Mutex
+	known    map[loginID]login
+	refused  map[loginID]login
+	checking map[loginID]chan struct{} // closed when it is known or refused
+}
+
+// loginID is the keyed digest of a header.
+type loginID [sha256.Size]byte
+
+// login is what came out about credentials, as long as their user has that secret.
+type login struct {
+	who     caller // when they were right
+	name    string
+	secret  secret // zero: there was no such user
+	changes uint64 // of users, when it was looked at
+}
+
+func newLogins(users *Users) *logins {
+	l := &logins{
+		users: users, key: make([]byte, sha256.Size), slots: make(chan struct{}, max(1, runtime.NumCPU()/2)),
+		known: map[loginID]login{}, refused: map[loginID]login{}, checking: map[loginID]chan struct{}{},
+	}
+	rand.Read(l.key) //nolint:errcheck // it never fails: it ends the process instead
+	l.stranger = secret{Algorithm: pbkdf2Name, Rounds: users.rounds, Salt: make([]byte, saltBytes), Hash: make([]byte, hashBytes)}
+	rand.Read(l.stranger.Hash) //nolint:errcheck // likewise
+	return l
+}
+
+// badCredentials is the answer to all that is wrong with credentials: which of it is nobody's business.
+func badCredentials() *failure {
+	return fail(codes.Unauthenticated, "the name or the password is wrong, or the user is disabled")
+}
+
+// check returns whose credentials a Basic header holds. address is where they came from.
+func (l *logins) check(ctx context.Context, header, address string) (caller, error) {
+	if len(header) > maxHeader {
+		return caller{}, badCredentials()
+	}
+	id := l.digest(byPassword, header)
+	for {
+		if who, found, err := l.remembered(ctx, id); found || err != nil {
+			return who, err
+		}
+		done, mine := l.claim(id)
+		if mine {
+			who, err := l.verify(ctx, id, header, address)
+			l.release(id, done)
+			return who, err
+		}
+		select { // someone else checks the same credentials
+		case <-done:
+		case <-ctx.Done():
+			return caller{}, storeFailure(ctx.Err(), usersStream)
+		}
+	}
+}
+
+// The ways to log in.
+const (
+	byPassword    = "Basic"
+	byCertificate = "certificate"
+)
+
+// digest keeps the ways apart: nothing that is sent in a header can pass for a certificate.
+func (l *logins) digest(way, text string) loginID {
+	mac := hmac.New(sha256.New, l.key)
+	mac.Write([]byte(way + "\x00" + text))
+	return loginID(mac.Sum(nil))
+}
+
+// certificate returns who has proven to have a name. Nobody, when there is no such user or it is disabled.
+func (l *logins) certificate(ctx context.Context, name string) (caller, error) {
+	id, now := l.digest(byCertificate, name), l.changes.Load()
+	l.mu.Lock()
+	entry, found := l.known[id]
+	l.mu.Unlock()
+	if !found || entry.changes != now {
+		record, err := l.load(ctx, name)
+		if err != nil {
+			return caller{}, err
+		}
+		entry = login{who: record.caller(), name: name, changes: now}
+		l.remember(id, entry, true)
+	}
+	return entry.who, nil
+}
+
+// remembered answers from memory. After a change of any user it reads the user again, and hashes nothing if the secret is the same.
+func (l *logins) remembered(ctx context.Context, id loginID) (who caller, found bool, err error) {
+	now := l.changes.Load()
+	l.mu.Lock()
+	entry, right := l.known[id]
+	if !right {
+		entry, found = l.refused[id]
+	}
+	l.mu.Unlock()
+	if !right && !found {
+		return caller{}, false, nil
+	}
+	if entry.changes != now {
+		record, err := l.load(ctx, entry.name)
+		if err != nil {
+			return caller{}, false, err
+		}
+		if !record.equal(&entry.secret) {
+			l.forget(id)
+			return caller{}, false, nil
+		}
+		entry.who, entry.changes = record.caller(), now
+		l.remember(id, entry, right)
+	}
+	if !right || entry.who.name == "" {
+		return caller{}, true, badCredentials()
+	}
+	return entry.who, true, nil
+}
+
+// caller is who logs in as this user: nobody when it is disabled.
+func (r *userRecord) caller() caller {
+	if r.Disabled {
+		return caller{}
+	}
+	return caller{name: r.Name, groups: r.Groups}
+}
+
+// load returns a user, or the zero record when there is none.
+func (l *logins) load(ctx context.Context, name string) (userRecord, error) {
+	record, _, err := l.users.load(ctx, name)
+	if err != nil && !errors.Is(err, ErrNoUser) {
+		return userRecord{}, fail(codes.Unavailable, "the users cannot be read: "+err.Error())
+	}
+	return record, nil
+}
+
+// claim makes the caller the one who checks these credentials, or returns what the one who does will close.
+func (l *logins) claim(id loginID) (done chan struct{}, mine bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if done, ok := l.checking[id]; ok {
+		return done, false
+	}
+	done = make(chan struct{})
+	l.checking[id] = done
+	return done, true
+}
+
+func (l *logins) release(id loginID, done chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.checking, id)
+	close(done)
+}
+
+// verify hashes the password and remembers what came out.
+func (l *logins) verify(ctx context.Context, id loginID, header, address string) (caller, error) {
+	name, password, err := parseBasic(header)
+	if err != nil {
+		return caller{}, fail(codes.Unauthenticated, err.Error())
+	}
+	if !l.guesses.allow(address) {
+		return caller{}, fail(codes.ResourceExhausted, "too many wrong passwords came from this address: wait a few seconds")
+	}
+	entry := login{name: name, changes: l.changes.Load()} // counted before the user is read: a change in between is seen
+	record, err := l.load(ctx, name)
+	if err != nil {
+		return caller{}, err
+	}
+	entry.secret = record.secret
+	against := &record.secret
+	if record.Name == "" {
+		against = &l.stranger
+	}
+	right, err := l.hash(ctx, against, password)
+	if err != nil {
+		l.guesses.forgive(address)
+		return caller{}, err
+	}
+	right = right && record.Name != ""
+	if right {
+		l.guesses.forgive(address)
+		entry.who = record.caller()
+	}
+	l.remember(id, entry, right)
+	if entry.who.name == "" {
+		return caller{}, badCredentials()
+	}
+	return entry.who, nil
+}
+
+// hash compares a password when there is a slot for it.
+func (l *logins) hash(ctx context.Context, s *secret, password string) (bool, error) {
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > maxWaiting {
+		return false, fail(codes.ResourceExhausted, "too many logins wait to be checked: try again in a few seconds")
+	}
+	select {
+	case l.slots <- struct{}{}:
+		defer func() { <-l.slots }()
+	case <-ctx.Done():
+		return false, storeFailure(ctx.Err(), usersStream)
+	}
+	return s.matches(password), nil
+}
+
+// remember keeps what came out. When there is no room anything else goes: it costs one more hash.
+func (l *logins) remember(id loginID, entry login, right bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	keep, most := l.refused, maxRefused
+	if right {
+		keep, most = l.known, maxKnown
+	}
+	for other := range keep {
+		if len(keep) < most {
+			break
+		}
+		delete(keep, other)
+	}
+	keep[id] = entry
+}
+
+func (l *logins) forget(id loginID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, id)
+	delete(l.refused, id)
+}
+
+// parseBasic takes a Basic Authorization header apart (RFC 7617).
+func parseBasic(header string) (name, password string, err error) {
+	scheme, encoded, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", errors.New("credentials of the scheme Basic are expected")
+	}
+	text, err := base64.StdEncoding.DecodeString(strings.Trim(encoded, " "))
+	if err != nil {
+		return "", "", errors.New("the credentials are no base64")
+	}
+	name, password, found := strings.Cut(string(text), ":")
+	if !found || name == "" {
+		return "", "", errors.New("the credentials are no name and password with a colon between them")
+	}
+	return name, password, nil
+}
