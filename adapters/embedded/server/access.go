@@ -16,6 +16,11 @@ type guard interface {
 	allow(ctx context.Context, who caller, what action, stream events.Stream) error
 	// operator reports nothing when the caller is in $admins or $ops.
 	operator(who caller) error
+	// hold is allow for what goes on for a while: the context that it returns ends when the caller loses the right, and its cause
+	// says so. stop has to be called.
+	hold(ctx context.Context, who caller, what action, stream events.Stream) (held context.Context, stop func(), err error)
+	// wrote is told of every stream that was written to or deleted, before whoever did that is answered: rights may have changed.
+	wrote(ctx context.Context, what action, stream events.Stream)
 }
 
 // caller is who calls, as the guard found out.
@@ -37,13 +42,6 @@ const (
 	toReadMeta
 	toWriteMeta
 )
-
-// open is the guard of an insecure server: everyone may do everything.
-type open struct{}
-
-func (open) authenticate(context.Context) (caller, error)               { return caller{system: true}, nil }
-func (open) allow(context.Context, caller, action, events.Stream) error { return nil }
-func (open) operator(caller) error                                      { return nil }
 
 // callerKey is where the context of a call holds its caller.
 type callerKey struct{}

@@ -40,6 +40,8 @@ func (f *failure) GRPCStatus() *status.Status { return status.New(f.code, f.mess
 const (
 	trailerException = "exception"
 	trailerStream    = "stream-name"
+
+	exceptionTooLarge = "maximum-append-size-exceeded"
 )
 
 // invalid refuses a request that no state of the store could make right.
@@ -58,7 +60,7 @@ func streamDeleted(stream events.Stream) *failure {
 
 func appendTooLarge() *failure {
 	return fail(codes.InvalidArgument, fmt.Sprintf("Maximum Append Size of %d Exceeded.", maxAppend),
-		trailerException, "maximum-append-size-exceeded", "maximum-append-size", strconv.Itoa(maxAppend))
+		trailerException, exceptionTooLarge, "maximum-append-size", strconv.Itoa(maxAppend))
 }
 
 func metadataMissing(name string) *failure {

@@ -35,21 +35,25 @@ func (s *streamsService) Read(request *streams.ReadReq, call streams.Streams_Rea
 	if err != nil {
 		return err
 	}
-	readable := r.stream
-	if readable == "" {
-		readable = allStream
+	send := sender{service: s, reading: r, call: call}
+	if r.live {
+		return s.subscribe(&send)
 	}
-	if err := s.guard.allow(call.Context(), callerOf(call.Context()), toRead, readable); err != nil {
+	if err := s.guard.allow(call.Context(), callerOf(call.Context()), toRead, r.readable()); err != nil {
 		return err
 	}
-	send := sender{service: s, reading: r, call: call}
-	switch {
-	case r.live:
-		return s.subscribe(&send)
-	case r.stream != "":
+	if r.stream != "" {
 		return s.readStream(&send)
 	}
 	return s.readAll(&send)
+}
+
+// readable is what the caller must have the right to read.
+func (r *reading) readable() events.Stream {
+	if r.stream == "" {
+		return allStream
+	}
+	return r.stream
 }
 
 func parseRead(options *streams.ReadReq_Options) (reading, error) {

@@ -30,6 +30,7 @@ type Config struct {
 	Listen   string               // host:port, or :0 for any port; required
 	TLS      *tls.Config          // nil: plain text
 	Insecure bool                 // no users: everyone may do everything
+	Users    UsersConfig          // who may log in, when the server is not insecure
 	Members  []string             // host:port of all nodes for gossip, this one included; default: this one alone
 	Log      *slog.Logger         // default: nowhere
 	Now      func() events.Micros // the time of events that bring none; default actors.Now
@@ -77,7 +78,11 @@ func New(config Config) (*Server, error) {
 	if s.listener, err = net.Listen("tcp", config.Listen); err != nil { //nolint:noctx // nothing to wait for
 		return nil, fmt.Errorf("listen on %s: %w", config.Listen, err)
 	}
-	if err := s.register(open{}); err != nil {
+	g, err := newAuthority(context.Background(), config)
+	if err == nil {
+		err = s.register(g)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.listener.Close())
 	}
 	return s, nil

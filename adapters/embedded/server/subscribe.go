@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"sync"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -14,9 +13,9 @@ import (
 	"example.com/life/events"
 )
 
-// follower is one subscription: confirmation, then what is stored, then caught up, then what is appended. It holds the page that it
+// feeder is one subscription: confirmation, then what is stored, then caught up, then what is appended. It holds the page that it
 // sends and nothing else: a client that is slow is waited for, and what it has not taken stays in the store.
-type follower struct {
+type feeder struct {
 	send   *sender
 	from   actors.From // everything up to here was sent, or is not wanted
 	placed bool        // from is a place that was looked at, so a checkpoint may name it
@@ -30,66 +29,32 @@ func catchUpPage() actors.Limit { return actors.Limit{Events: 256, Bytes: 256 <<
 // subscribe answers a subscription until it ends, which is always with an error.
 func (s *streamsService) subscribe(send *sender) error {
 	ctx, cancel := context.WithCancelCause(send.call.Context())
-	var watching sync.WaitGroup
-	watching.Go(func() { s.watchClosing(ctx, cancel) })
-	watching.Go(func() { s.watchAccess(ctx, cancel, send.reading.stream) })
-	err := s.follow(ctx, send)
-	if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
-		err = cause
+	ctx, stop, err := s.guard.hold(ctx, callerOf(ctx), toRead, send.reading.readable())
+	if err != nil {
+		cancel(nil)
+		return err
 	}
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-s.closing:
+			cancel(notReady())
+		case <-ctx.Done():
+		}
+	})
+	err = s.feed(ctx, send)
+	var cause *failure
+	if errors.As(context.Cause(ctx), &cause) {
+		err = cause // the server closes, or the right to read was lost
+	}
+	stop()
 	cancel(nil)
 	watching.Wait()
 	return storeFailure(err, send.reading.stream)
 }
 
-// watchClosing ends a subscription when the server closes.
-func (s *streamsService) watchClosing(ctx context.Context, cancel context.CancelCauseFunc) {
-	select {
-	case <-s.closing:
-		cancel(notReady())
-	case <-ctx.Done():
-	}
-}
-
-// watchAccess ends a subscription whose caller loses the right to read: it asks again whenever the metadata change that grant it.
-func (s *streamsService) watchAccess(ctx context.Context, cancel context.CancelCauseFunc, stream events.Stream) {
-	who := callerOf(ctx)
-	if who.system {
-		return
-	}
-	if stream == "" {
-		stream = allStream
-	}
-	granting := stream
-	if !strings.HasPrefix(string(stream), metaPrefix) {
-		granting = metaPrefix + stream
-	}
-	feed, err := s.store.Subscribe(ctx, actors.From{Stream: granting, Revision: events.NoRevision})
-	if err != nil {
-		cancel(storeFailure(err, stream))
-		return
-	}
-	defer feed.Close()
-	for {
-		_, err := feed.Next(ctx)
-		if errors.Is(err, actors.ErrDeleted) {
-			return // with its stream: the subscription itself finds that out
-		}
-		if err == nil {
-			err = s.guard.allow(ctx, who, toRead, stream)
-		}
-		if err != nil {
-			cancel(storeFailure(err, stream))
-			return
-		}
-	}
-}
-
-// metaPrefix begins the name of the stream that holds another's metadata.
-const metaPrefix = "$$"
-
-func (s *streamsService) follow(ctx context.Context, send *sender) error {
-	f := &follower{send: send}
+func (s *streamsService) feed(ctx context.Context, send *sender) error {
+	f := &feeder{send: send}
 	if err := f.begin(ctx); err != nil {
 		return err
 	}
@@ -112,7 +77,7 @@ func (s *streamsService) follow(ctx context.Context, send *sender) error {
 }
 
 // begin finds the place that the client named. The end is where the store ends now.
-func (f *follower) begin(ctx context.Context) error {
+func (f *feeder) begin(ctx context.Context) error {
 	r, store := f.send.reading, f.send.service.store
 	f.from = actors.From{Stream: r.stream, Revision: r.revision, Position: r.position, Filter: actors.Filter{System: true}}
 	if !r.nothing {
@@ -133,7 +98,7 @@ func (f *follower) begin(ctx context.Context) error {
 }
 
 // catchUp sends what is stored.
-func (f *follower) catchUp(ctx context.Context) error {
+func (f *feeder) catchUp(ctx context.Context) error {
 	store := f.send.service.store
 	for end := false; !end; {
 		var page actors.Page
@@ -163,7 +128,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 }
 
 // live sends what is appended, and reads on from the store what was appended in between.
-func (f *follower) live(ctx context.Context) error {
+func (f *feeder) live(ctx context.Context) error {
 	feed, err := f.send.service.store.Subscribe(ctx, f.from)
 	if err != nil {
 		return err
@@ -181,7 +146,7 @@ func (f *follower) live(ctx context.Context) error {
 }
 
 // deliver sends an event if it is chosen, and a checkpoint when so many were looked at.
-func (f *follower) deliver(e *events.Envelope) error {
+func (f *feeder) deliver(e *events.Envelope) error {
 	f.from.Revision = e.Revision
 	if f.from.Stream == "" {
 		f.from.Position, f.placed = e.Position, true
@@ -202,7 +167,7 @@ func (f *follower) deliver(e *events.Envelope) error {
 }
 
 // checkpoint tells the client of a filtered subscription how far everything was looked at, so that it can go on from there.
-func (f *follower) checkpoint() error {
+func (f *feeder) checkpoint() error {
 	if f.send.reading.filter == nil {
 		return nil
 	}
