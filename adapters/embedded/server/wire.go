@@ -27,12 +27,6 @@ const (
 	contentOctets = "application/octet-stream"
 )
 
-// allStream and metaPrefix stay here; guard*.go use them.
-const (
-	allStream  = events.Stream("$all") // under this name rights to everything are granted; it is no stream
-	metaPrefix = "$$"                  // begins the name of the stream that holds another's metadata
-)
-
 // streamName reads the name of a stream that can exist.
 func streamName(id *shared.StreamIdentifier) (events.Stream, error) {
 	name := id.GetStreamName()
