@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -38,6 +38,7 @@ type Config struct {
 
 const (
 	maxMessage     = 20 << 20 // bytes of a request; the client allows itself 17 MiB
+	maxHeaders     = 64 << 10 // bytes of a call's headers
 	maxCalls       = 1024     // at once on one connection
 	maxConnections = 1024
 	patience       = 5 * time.Second // with calls that are under way when the server closes
@@ -61,29 +62,31 @@ func (c Config) completed() (Config, error) {
 
 // Server is a listening server. It serves from Serve on.
 type Server struct {
-	config   Config
-	listener net.Listener
-	grpc     *grpc.Server
-	closing  chan struct{} // closed when Close begins
-	once     sync.Once
+	config  Config
+	port    *port
+	grpc    *grpc.Server
+	health  *http.Server
+	closing chan struct{} // closed when Close begins
+	once    sync.Once
 }
 
-// New checks the configuration and listens, so that Addr is known; clients wait until Serve is called.
+// New checks the configuration, makes the users that a new store needs, and listens, so that Addr is known; clients wait until Serve
+// is called.
 func New(config Config) (*Server, error) {
 	config, err := config.completed()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, closing: make(chan struct{})}
-	if s.listener, err = net.Listen("tcp", config.Listen); err != nil { //nolint:noctx // nothing to wait for
-		return nil, fmt.Errorf("listen on %s: %w", config.Listen, err)
+	s := &Server{config: config, health: newHealth(config.Log), closing: make(chan struct{})}
+	if s.port, err = listen(config); err != nil {
+		return nil, err
 	}
 	g, err := newAuthority(context.Background(), config)
 	if err == nil {
 		err = s.register(g)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.listener.Close())
+		return nil, errors.Join(err, s.port.Close())
 	}
 	return s, nil
 }
@@ -91,53 +94,81 @@ func New(config Config) (*Server, error) {
 // register makes the gRPC server and its services.
 func (s *Server) register(g guard) error {
 	each := interceptor{guard: g, log: s.config.Log}
-	s.grpc = grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(each.unary),
 		grpc.StreamInterceptor(each.stream),
 		grpc.UnknownServiceHandler(unsupported),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.ConnectionTimeout(handshakeTime),
+		// Clients ping every ten seconds, also without a call.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
-	)
+	}
+	if s.config.TLS != nil {
+		options = append(options, grpc.Creds(shaken{}))
+	}
+	s.grpc = grpc.NewServer(options...)
 	members, err := newGossip(s.Addr(), s.config.Members)
 	if err != nil {
 		return err
 	}
-	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, log: s.config.Log, closing: s.closing})
+	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, closing: s.closing})
 	serverfeatures.RegisterServerFeaturesServer(s.grpc, featuresService{})
 	gossip.RegisterGossipServer(s.grpc, members)
 	return nil
 }
 
 // Addr is where the server listens, as host:port.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.port.Addr().String() }
 
 // Serve answers calls until ctx ends or Close is called, and returns nil then; another error says why it cannot go on.
 func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.Close(context.WithoutCancel(ctx)) })
 	defer stop()
-	if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-		return fmt.Errorf("serve on %s: %w", s.Addr(), err)
+	failed := make(chan error, 2)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	serving.Go(s.port.run)
+	serving.Go(func() { failed <- s.grpc.Serve(s.port.grpc) })
+	serving.Go(func() { failed <- s.health.Serve(s.port.http) })
+	err := <-failed
+	select {
+	case <-s.closing:
+		return nil
+	default:
+		s.Close(ctx)
+		return fmt.Errorf("serve on %s: %w", s.Addr(), errors.Join(err, <-failed))
 	}
-	return nil
 }
 
 // Close refuses new calls, ends subscriptions, and waits for other calls that are under way until ctx ends, five seconds at most.
+// The store stays open.
 func (s *Server) Close(ctx context.Context) {
-	s.once.Do(func() { close(s.closing) })
+	s.once.Do(func() { s.close(ctx) })
+}
+
+func (s *Server) close(ctx context.Context) {
+	close(s.closing)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	done := make(chan struct{})
+	if err := s.port.Close(); err != nil {
+		s.config.Log.Warn("the port was not closed as it should be", "error", err)
+	}
+	if err := s.health.Shutdown(ctx); err != nil {
+		s.config.Log.Warn("a caller of the health check had to be cut off", "error", errors.Join(err, s.health.Close()))
+	}
+	finished := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
-		close(done)
+		close(finished)
 	}()
 	select {
-	case <-done:
+	case <-finished:
 	case <-ctx.Done():
 		s.grpc.Stop()
-		<-done
+		<-finished
 	}
 }

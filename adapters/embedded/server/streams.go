@@ -1,8 +1,6 @@
 package server
 
 import (
-	"log/slog"
-
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
@@ -22,6 +20,5 @@ type streamsService struct {
 	store   *embedded.Store
 	guard   guard
 	now     func() events.Micros
-	log     *slog.Logger
 	closing <-chan struct{} // closed when subscriptions have to end
 }

@@ -1,0 +1,244 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+const (
+	handshakeTime = 10 * time.Second      // for TLS and for the first bytes
+	acceptPause   = 50 * time.Millisecond // after an error, such as too many open files
+	preface       = "PRI "                // how HTTP/2 begins, and HTTP/1 never does
+)
+
+// port is the one port of the server. It looks at the first bytes of each connection and hands it to gRPC or to HTTP/1, so that gRPC
+// keeps its own transport and whoever only wants to know whether the server lives needs no gRPC.
+type port struct {
+	net.Listener
+	tls        *tls.Config // nil: plain text
+	log        *slog.Logger
+	grpc, http *handed
+	slots      chan struct{} // one is taken by each open connection
+
+	mu      sync.Mutex
+	opening map[net.Conn]struct{} // nobody's yet; nil when the port is closed
+	working sync.WaitGroup
+}
+
+func listen(config Config) (*port, error) {
+	listener, err := net.Listen("tcp", config.Listen) //nolint:noctx // nothing to wait for
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", config.Listen, err)
+	}
+	return &port{
+		Listener: listener, tls: config.TLS, log: config.Log,
+		grpc: newHanded(listener.Addr()), http: newHanded(listener.Addr()),
+		slots: make(chan struct{}, maxConnections), opening: map[net.Conn]struct{}{},
+	}, nil
+}
+
+// run accepts until the port is closed.
+func (p *port) run() {
+	for {
+		conn, err := p.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			p.log.Warn("a connection could not be accepted", "error", err)
+			p.pause()
+			continue
+		}
+		select {
+		case p.slots <- struct{}{}:
+		default:
+			p.log.Warn("a connection is refused: there are too many", "from", conn.RemoteAddr().String(), "most", maxConnections)
+			conn.Close()
+			continue
+		}
+		c := &connection{Conn: conn, slots: p.slots}
+		if !p.enter(c) {
+			c.Close()
+			return
+		}
+		p.working.Go(func() {
+			defer p.leave(c)
+			if err := p.route(c); err != nil {
+				p.log.Debug("a connection did not begin as it should", "from", c.RemoteAddr().String(), "error", err)
+				c.Close()
+			}
+		})
+	}
+}
+
+func (p *port) pause() {
+	timer := time.NewTimer(acceptPause)
+	defer timer.Stop()
+	<-timer.C
+}
+
+// enter notes a connection that is nobody's yet; false when the port is closed.
+func (p *port) enter(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opening == nil {
+		return false
+	}
+	p.opening[c] = struct{}{}
+	return true
+}
+
+func (p *port) leave(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.opening, c)
+}
+
+// route finds out whose a connection is.
+func (p *port) route(c *connection) error {
+	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return err
+	}
+	if p.tls != nil {
+		secure := tls.Server(c.Conn, p.tls)
+		if err := secure.HandshakeContext(context.Background()); err != nil { // ends by the deadline
+			return fmt.Errorf("handshake: %w", err)
+		}
+		c.Conn = secure
+	}
+	first := make([]byte, len(preface))
+	if _, err := io.ReadFull(c.Conn, first); err != nil {
+		return fmt.Errorf("read the first bytes: %w", err)
+	}
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	c.first = first
+	if string(first) == preface {
+		return p.grpc.hand(c)
+	}
+	return p.http.hand(c)
+}
+
+// Close refuses new connections and drops those that are nobody's yet. The others are their servers'.
+func (p *port) Close() error {
+	err := p.Listener.Close()
+	p.mu.Lock()
+	for c := range p.opening {
+		c.Close()
+	}
+	p.opening = nil
+	p.mu.Unlock()
+	p.grpc.Close()
+	p.http.Close()
+	p.working.Wait()
+	return err
+}
+
+// connection is one whose first bytes were looked at; they are read again.
+type connection struct {
+	net.Conn
+	first []byte
+	slots chan struct{}
+	once  sync.Once
+}
+
+// Read implements net.Conn.
+func (c *connection) Read(into []byte) (int, error) {
+	if len(c.first) > 0 {
+		n := copy(into, c.first)
+		c.first = c.first[n:]
+		return n, nil
+	}
+	return c.Conn.Read(into)
+}
+
+// Close implements net.Conn.
+func (c *connection) Close() error {
+	c.once.Do(func() { <-c.slots })
+	return c.Conn.Close()
+}
+
+// handed is the listener of one of the port's servers.
+type handed struct {
+	addr  net.Addr
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func newHanded(addr net.Addr) *handed {
+	return &handed{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (h *handed) hand(c net.Conn) error {
+	select {
+	case h.conns <- c:
+		return nil
+	case <-h.done:
+		return net.ErrClosed
+	}
+}
+
+// Accept implements net.Listener.
+func (h *handed) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handed) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handed) Addr() net.Addr { return h.addr }
+
+// shaken are gRPC's credentials for connections whose handshake the port has made: they say what it found.
+type shaken struct{}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (shaken) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c, ok := conn.(*connection)
+	if !ok {
+		return nil, nil, errors.New("the connection did not come through the port")
+	}
+	secure, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return nil, nil, errors.New("the connection is not secure")
+	}
+	return conn, credentials.TLSInfo{
+		State:          secure.ConnectionState(),
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}, nil
+}
+
+// ClientHandshake implements credentials.TransportCredentials; no client uses these.
+func (shaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are a server's")
+}
+
+// Info implements credentials.TransportCredentials.
+func (shaken) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (s shaken) Clone() credentials.TransportCredentials { return s }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (shaken) OverrideServerName(string) error { return nil }
