@@ -12,15 +12,52 @@ import (
 	"example.com/life/events"
 )
 
-// request is an append on its way through the committer.
-type request struct {
+// piece is what becomes one record: events of one stream, in a row.
+type piece struct {
 	stream   events.Stream
+	batch    []events.Envelope
+	body     []byte // of the record, encoded by the writer
+	forms    bool   // some event is foreign
+	first    events.Revision
+	position events.Position
+}
+
+func (p *piece) encode() {
+	if p.forms = anyForeign(p.batch); p.forms {
+		p.body = appendForeign(p.body[:0], p.stream, p.batch)
+	} else {
+		p.body = appendBody(p.body[:0], p.stream, p.batch)
+	}
+}
+
+// last is the revision of the piece's last event.
+func (p *piece) last() events.Revision { return p.first + events.Revision(len(p.batch)-1) }
+
+// end is the position of the piece's last event.
+func (p *piece) end() events.Position { return p.position + events.Position(len(p.batch)-1) }
+
+// appended says where the piece stands.
+func (p *piece) appended() answer {
+	return answer{appended: actors.Appended{First: p.first, Last: p.last(), Position: p.end()}}
+}
+
+// action is what a request is for.
+type action int
+
+const (
+	appending action = iota
+	deleting         // its stream, softly
+	ending           // its stream, for good
+	importing        // several pieces, of any streams
+)
+
+// request is an append, or what else goes through the committer, on its way.
+type request struct {
+	piece
+	action   action
 	expected actors.Expected
-	ids      []events.EventID
-	body     []byte            // of the record, encoded by the writer
-	batch    []events.Envelope // as the writer gave it
+	imported []piece
 	answer   chan answer
-	written  bool   // it is in its group's batch
 	decided  answer // what it will be told when its group is on disk
 }
 
@@ -34,21 +71,41 @@ const keepBody = 64 << 10
 
 // Append implements actors.Journal. When ctx ends while the batch is on its way to disk, the outcome is unknown.
 func (s *Store) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
-	if err := actors.CheckAppend(stream, expected, batch); err != nil {
+	if err := checkAppend(stream, expected, batch); err != nil {
 		return actors.Appended{}, err
 	}
+	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
+	r.action, r.expected, r.stream, r.batch, r.imported = appending, expected, stream, batch, nil
+	r.encode()
+	return s.request(ctx, r)
+}
+
+// checkAppend is actors.CheckAppend, and what only this store knows of.
+func checkAppend(stream events.Stream, expected actors.Expected, batch []events.Envelope) error {
+	if stream == metaPrefix {
+		return fmt.Errorf("%w: %q holds the metadata of no stream", actors.ErrInvalidAppend, string(stream))
+	}
+	metadata := 0
+	for i := range batch {
+		if f := batch[i].Foreign; f != nil {
+			metadata += len(f.Metadata) + len(f.ContentType)
+		}
+	}
+	if metadata > actors.MaxAppend {
+		return fmt.Errorf("%w to %s: the batch has %d bytes of metadata, at most %d are allowed", actors.ErrInvalidAppend, stream, metadata, actors.MaxAppend)
+	}
+	return actors.CheckAppend(stream, expected, batch)
+}
+
+// request has the committer decide, and waits for the disk.
+func (s *Store) request(ctx context.Context, r *request) (actors.Appended, error) {
+	stream := r.stream
 	if err := ctx.Err(); err != nil {
 		return actors.Appended{}, err
 	}
 	if err := s.disk.refusal(); err != nil {
 		return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 	}
-	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
-	r.stream, r.expected, r.ids, r.batch, r.written = stream, expected, r.ids[:0], batch, false
-	for i := range batch {
-		r.ids = append(r.ids, batch[i].ID)
-	}
-	r.body = appendBody(r.body[:0], stream, batch)
 	if !s.queue.push(r) {
 		return actors.Appended{}, actors.ErrClosed
 	}
@@ -57,7 +114,7 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected actor
 		if cap(r.body) > keepBody {
 			r.body = nil
 		}
-		r.batch = nil
+		r.batch, r.imported = nil, nil
 		s.requests.Put(r)
 		return a.appended, a.err
 	case <-s.given:
@@ -127,7 +184,10 @@ func (q *queue) close() bool {
 type group struct {
 	batch    *pebble.Batch // nil when there is nothing to write
 	requests []*request
+	pieces   []*piece        // what was written
+	metadata []events.Stream // whose metadata are among it
 	last     events.Position // of the store, once the group is on disk
+	stored   uint64          // events of the store, likewise
 	err      error           // it could not be applied
 }
 
@@ -141,8 +201,8 @@ func (s *Store) acknowledge(groups <-chan *group) {
 		}
 		if failed == nil {
 			// True from here on: the group survives a crash. Only now may anyone see it.
-			s.durable.Store(uint64(g.last))
-			s.news.publish(g.requests)
+			s.metadata.publish(s, g)
+			s.news.publish(g.pieces)
 		}
 		for _, r := range g.requests {
 			if failed != nil {

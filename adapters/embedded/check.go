@@ -52,8 +52,8 @@ const (
 	progressEvery = 10_000 // events
 )
 
-// Check reads every record and every index entry that was on disk when it began: formats, checksums, positions without gaps,
-// revisions without gaps, and an index that names exactly what is there. It needs memory for each stream's name. Appends and
+// Check reads every record and every index entry that was on disk when it began: formats, checksums, positions without gaps
+// but those that are accounted for, revisions without gaps, and an index that names exactly what is there. It needs memory for each stream's name. Appends and
 // reads go on meanwhile. Progress may be nil. The error is about the check itself; damage is in the report.
 func (s *Store) Check(ctx context.Context, progress func(Progress)) (Report, error) {
 	done, err := s.reading(ctx)
@@ -61,7 +61,8 @@ func (s *Store) Check(ctx context.Context, progress func(Progress)) (Report, err
 		return Report{}, fmt.Errorf("check the store: %w", err)
 	}
 	defer done()
-	c := &checker{store: s, bound: s.last(), next: map[events.Stream]events.Revision{}, progress: progress}
+	c := &checker{store: s, next: map[events.Stream]events.Revision{}, progress: progress}
+	c.bound, c.total = s.end()
 	c.records.seed = maphash.MakeSeed()
 	c.index.seed = c.records.seed
 	if err = c.checkRecords(ctx); err == nil {
@@ -80,6 +81,8 @@ type checker struct {
 	report   Report
 	next     map[events.Stream]events.Revision // of each stream, the revision that has to follow
 	progress func(Progress)
+	total    uint64 // events, as the store counts them
+	looked   uint64 // of them
 	told     uint64
 	records  tally    // of the records that are whole
 	index    tally    // of the index entries outside lost ranges
@@ -99,11 +102,12 @@ func (c *checker) damage(d Damage) {
 
 // checkRecords walks over all positions. Where tables cannot be read it goes on behind them.
 func (c *checker) checkRecords(ctx context.Context) error {
-	for next := events.Position(1); next <= c.bound; {
+	anew := false // the record before is lost
+	for next := events.Position(1); next <= c.bound; anew = true {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		reached, err := c.walk(ctx, next)
+		reached, err := c.walk(ctx, next, anew)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -117,11 +121,18 @@ func (c *checker) checkRecords(ctx context.Context) error {
 		c.lost = append(c.lost, Damage{First: next, Last: behind - 1, Err: err})
 		next = behind
 	}
+	if len(c.lost) == 0 && c.looked != c.total {
+		c.damage(Damage{Revision: events.NoRevision, Err: fmt.Errorf("the store counts %d events, and has %d", c.total, c.looked)})
+	}
+	if c.progress != nil {
+		c.progress(Progress{Events: c.total, Total: c.total})
+	}
 	return nil
 }
 
-// walk verifies records from a position on and returns the first position that it could not reach, and why.
-func (c *checker) walk(ctx context.Context, from events.Position) (next events.Position, err error) {
+// walk verifies records from a position on and returns the first position that it could not reach, and why. Each record says
+// where the one before it ended: nobody knows better if that one is lost.
+func (c *checker) walk(ctx context.Context, from events.Position, anew bool) (next events.Position, err error) {
 	all, err := c.store.records()
 	if err != nil {
 		return from, err
@@ -130,8 +141,7 @@ func (c *checker) walk(ctx context.Context, from events.Position) (next events.P
 	var scratch [recordKeySize]byte
 	next = from
 	for valid := all.SeekGE(recordKey(scratch[:0], from)); valid; valid = all.Next() {
-		position := all.position()
-		if ctx.Err() != nil || position > c.bound || position > next {
+		if ctx.Err() != nil || all.position() > c.bound {
 			return next, ctx.Err()
 		}
 		rec, err := all.record()
@@ -139,9 +149,17 @@ func (c *checker) walk(ctx context.Context, from events.Position) (next events.P
 			// The walk itself goes on; how many events this one had, the next one shows.
 			return next, err
 		}
+		if !anew {
+			if err := follows(rec.before, next-1); err != nil && rec.before >= next {
+				return next, nil
+			} else if err != nil {
+				c.damage(Damage{Stream: events.Stream(rec.stream), Revision: rec.first, First: rec.position, Last: rec.last(), Err: err})
+			}
+		}
+		anew = false
 		c.record(&rec)
 		next = rec.last() + 1
-		c.tell(uint64(next - 1))
+		c.tell()
 	}
 	return next, all.failure()
 }
@@ -185,6 +203,7 @@ func (c *checker) readable(position events.Position) (at events.Position, ok boo
 func (c *checker) record(rec *record) {
 	stream := events.Stream(rec.stream)
 	d := Damage{Stream: stream, Revision: rec.first, First: rec.position, Last: rec.last()}
+	c.looked += uint64(rec.count)
 	if err := rec.each(stream, func(*events.Envelope) bool { return true }); err != nil {
 		d.Err = err
 		c.damage(d)
@@ -192,11 +211,19 @@ func (c *checker) record(rec *record) {
 	}
 	c.report.Events += uint64(rec.count)
 	next := c.next[stream]
-	if rec.first != next && len(c.lost) == 0 { // a lost record leaves gaps behind it, and is reported itself
+	if rec.first != next && len(c.lost) == 0 && rec.first != tombstoneRevision { // a lost record leaves gaps behind it, and is reported itself
 		d.Err = fmt.Errorf("the stream goes on at revision %d, not at %d", rec.first, next)
 		c.damage(d)
 	}
-	c.next[stream] = max(next, rec.first+events.Revision(rec.count))
+	if next == tombstoneRevision && len(c.lost) == 0 {
+		d.Err = errors.New("the stream goes on although it was ended")
+		c.damage(d)
+	}
+	if rec.first == tombstoneRevision {
+		c.next[stream] = tombstoneRevision
+	} else {
+		c.next[stream] = max(next, rec.first+events.Revision(rec.count))
+	}
 	c.records.add(stream, entry{first: rec.first, position: rec.position, count: rec.count})
 }
 
@@ -311,9 +338,9 @@ func (c *checker) indexed(rec *record) error {
 	return errors.Join(err, closer.Close())
 }
 
-func (c *checker) tell(seen uint64) {
-	if c.progress != nil && (seen-c.told >= progressEvery || seen == uint64(c.bound)) {
-		c.told = seen
-		c.progress(Progress{Events: seen, Total: uint64(c.bound)})
+func (c *checker) tell() {
+	if c.progress != nil && c.looked-c.told >= progressEvery {
+		c.told = c.looked
+		c.progress(Progress{Events: c.looked, Total: c.total})
 	}
 }

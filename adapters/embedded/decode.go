@@ -24,6 +24,8 @@ type record struct {
 	stream   []byte
 	heads    []byte
 	data     []byte
+	before   events.Position // of the last event of the record before this one; 0 when this is the first
+	forms    bool            // some event is foreign
 }
 
 var errRecord = errors.New("the record is malformed")
@@ -42,13 +44,35 @@ func parseRecord(key, value []byte) (record, error) {
 	if stored, sum := binary.LittleEndian.Uint32(value[checksumStart:]), checksum(key, value); stored != sum {
 		return record{}, fmt.Errorf("%w: its checksum is %08x, its bytes give %08x", errRecord, stored, sum)
 	}
-	if value[0] != recordFormat {
-		return record{}, fmt.Errorf("%w: it has format %d, this build reads %d", errRecord, value[0], recordFormat)
+	position, rest := events.Position(binary.BigEndian.Uint64(key[1:])), value[checksumEnd:]
+	switch value[0] {
+	case plainFormat:
+		return parseParts(record{position: position, before: position - 1}, rest)
+	case wideFormat:
+		return parseWide(position, rest)
 	}
-	return parseParts(events.Position(binary.BigEndian.Uint64(key[1:])), value[checksumEnd:])
+	return record{}, fmt.Errorf("%w: it has format %d, this build reads up to %d", errRecord, value[0], wideFormat)
 }
 
-func parseParts(position events.Position, rest []byte) (record, error) {
+// parseWide reads what a wide record has before what every record has.
+func parseWide(position events.Position, rest []byte) (record, error) {
+	if len(rest) == 0 || rest[0]&^byte(hasGap|hasForms) != 0 {
+		return record{}, fmt.Errorf("%w: it has features that this build does not know", errRecord)
+	}
+	features, rest := rest[0], rest[1:]
+	before := position - 1
+	if features&hasGap != 0 {
+		gap, n := binary.Uvarint(rest)
+		if n <= 0 || gap > uint64(before) {
+			return record{}, fmt.Errorf("%w: no %d positions are before it", errRecord, gap)
+		}
+		before, rest = before-events.Position(gap), rest[n:]
+	}
+	return parseParts(record{position: position, before: before, forms: features&hasForms != 0}, rest)
+}
+
+// parseParts reads what every record has into one whose place is known.
+func parseParts(rec record, rest []byte) (record, error) {
 	var numbers [4]uint64 // first revision, events, bytes of data, bytes of the stream's name
 	for i := range numbers {
 		var n int
@@ -59,14 +83,13 @@ func parseParts(position events.Position, rest []byte) (record, error) {
 	}
 	first, count, data, stream := numbers[0], numbers[1], numbers[2], numbers[3]
 	size := uint64(len(rest))
-	if first > math.MaxInt64-size || data > size || stream > size-data || count == 0 || count > (size-data-stream)/leastHead {
+	if data > size || stream > size-data || count == 0 || count > (size-data-stream)/leastHead || first > math.MaxInt64-(count-1) {
 		return record{}, fmt.Errorf("%w: %d events from revision %d, with %d bytes of data and a name of %d bytes, are not in %d bytes",
 			errRecord, count, first, data, stream, size)
 	}
-	return record{
-		position: position, first: events.Revision(first), count: int(count),
-		stream: rest[:stream], heads: rest[stream : size-data], data: rest[size-data:],
-	}, nil
+	rec.first, rec.count = events.Revision(first), int(count)
+	rec.stream, rec.heads, rec.data = rest[:stream], rest[stream:size-data], rest[size-data:]
+	return rec, nil
 }
 
 // each hands over the record's events in order, until use returns false. The strings and the data of all of them share two
@@ -77,11 +100,9 @@ func (r *record) each(stream events.Stream, use func(e *events.Envelope) bool) e
 	copy(data, r.data)
 	e := events.Envelope{Stream: stream, Version: 1}
 	for i := range r.count {
-		size := c.event(&e)
-		if c.bad || size > uint64(len(data)) {
+		if data = r.event(&c, &e, data); c.bad {
 			return fmt.Errorf("%w: event %d of %d", errRecord, i+1, r.count)
 		}
-		e.Data, data = data[:size:size], data[size:]
 		e.Revision = r.first + events.Revision(i)
 		e.Position = r.position + events.Position(i)
 		if !use(&e) {
@@ -94,17 +115,42 @@ func (r *record) each(stream events.Stream, use func(e *events.Envelope) bool) e
 	return nil
 }
 
+// event reads the next event over the one before it, and returns the data behind it.
+func (r *record) event(c *cursor, e *events.Envelope, data []byte) (rest []byte) {
+	form, metadata := byte(0), uint64(0)
+	if r.forms {
+		if form = c.byte(); c.bad {
+			return nil
+		}
+	}
+	c.head(e)
+	if r.forms {
+		metadata = c.foreign(e, form)
+	}
+	size, left := c.uvarint(), uint64(len(data))
+	if c.bad = c.bad || metadata > left || size > left-metadata; c.bad {
+		return nil
+	}
+	if form&hasMetadata != 0 {
+		e.Foreign.Metadata, data = data[:metadata:metadata], data[metadata:]
+	}
+	if e.Data = data[:size:size]; form&isRaw != 0 {
+		e.Data = quoteRaw(e.Data)
+	}
+	return data[size:]
+}
+
 // cursor reads heads from the front of text; bad says that some were cut short.
 type cursor struct {
 	text string
 	bad  bool
 }
 
-// event reads the next event's head over the one before it, and returns the size of its data.
-func (c *cursor) event(e *events.Envelope) uint64 {
+// head reads the next event's head over the one before it.
+func (c *cursor) head(e *events.Envelope) {
 	fixed := c.take(1 + len(e.ID) + len(e.Digest))
 	if c.bad {
-		return 0
+		return
 	}
 	flags := fixed[0]
 	copy(e.ID[:], fixed[1:])
@@ -129,13 +175,20 @@ func (c *cursor) event(e *events.Envelope) uint64 {
 	}
 	if flags&newCausation != 0 {
 		e.Causation = events.Ref(c.form(nil, func() string {
-			return string(e.Stream) + "@" + strconv.FormatUint(c.uvarint(), 10)
+			var digits [20]byte
+			return string(e.Stream) + "@" + string(strconv.AppendUint(digits[:0], c.uvarint(), 10))
 		}))
 	}
 	if flags&newTraceparent != 0 {
 		e.Traceparent = c.form(nil, c.traceparent)
 	}
-	return c.uvarint()
+}
+
+func (c *cursor) byte() byte {
+	if first := c.take(1); !c.bad {
+		return first[0]
+	}
+	return 0
 }
 
 func (c *cursor) traceparent() string {
@@ -143,7 +196,18 @@ func (c *cursor) traceparent() string {
 	if c.bad {
 		return ""
 	}
-	return formatTraceparent(packed)
+	text := [55]byte{0: '0', 1: '0', 2: '-', 35: '-', 52: '-'}
+	putHex(text[3:], packed[:16])
+	putHex(text[36:], packed[16:24])
+	putHex(text[53:], packed[24:])
+	return string(text[:])
+}
+
+func putHex(dst []byte, packed string) {
+	const digits = "0123456789abcdef"
+	for i := range len(packed) {
+		dst[2*i], dst[2*i+1] = digits[packed[i]>>4], digits[packed[i]&15]
+	}
 }
 
 func (c *cursor) string() string { return c.form(nil, nil) }

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -12,30 +11,103 @@ import (
 )
 
 // Delete makes a stream read as one that is not there, until somebody appends to it: its numbering then goes on where it was.
-// What is answered is where the metadata event that says so stands.
+// Its metadata are replaced. What is answered is where the metadata event that says so stands.
 func (s *Store) Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
-	return s.Append(ctx, metastream(stream), actors.ExpectAny, []events.Envelope{{
-		ID: uuid.New(), Kind: metadataKind, Version: 1, Time: s.config.Now(), Foreign: &events.Foreign{}, Data: []byte(`{"$tb":9223372036854775807}`),
-	}})
+	return s.remove(ctx, stream, expected, deleting)
 }
 
-// Tombstone ends a stream for good: nothing can be read from it or appended to it, ever.
+// Tombstone ends a stream for good, whether it is there or not: nothing can be read from it or appended to it, ever. What is
+// answered is where the event that says so stands: its revision is the greatest there is.
 func (s *Store) Tombstone(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
-	return actors.Appended{}, fmt.Errorf("end %s: %w", stream, errors.ErrUnsupported)
+	return s.remove(ctx, stream, expected, ending)
 }
 
-// Metadata returns what is said about a stream now; its Revision is NoRevision when nothing is.
-func (s *Store) Metadata(ctx context.Context, stream events.Stream) (Metadata, error) {
-	page, err := s.Read(ctx, metastream(stream), 1<<62, actors.Backward, actors.Limit{Events: 1})
-	if err != nil || len(page.Events) == 0 {
-		return Metadata{Revision: events.NoRevision}, err
+func (s *Store) remove(ctx context.Context, stream events.Stream, expected actors.Expected, action action) (actors.Appended, error) {
+	if err := actors.CheckAppend(stream, expected, nil); err != nil {
+		return actors.Appended{}, err
 	}
-	return parseMetadata(&page.Events[0]), nil
+	if _, ok := original(stream); ok {
+		return actors.Appended{}, fmt.Errorf("%w: %s holds metadata; they end with their stream", actors.ErrInvalidAppend, stream)
+	}
+	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
+	r.action, r.expected, r.stream, r.batch, r.imported = action, expected, stream, nil, nil
+	return s.request(ctx, r)
 }
 
-// Import stores events where they stood in another store: with their ids, streams, revisions, positions and times. Positions rise
-// strictly, and begin after the last one stored; revisions go on where each stream ends. Events that are stored already, with the
-// same id at the same position, are passed over, so that an import that was cut off can be done again.
-func (s *Store) Import(ctx context.Context, batch []events.Envelope) error {
-	return fmt.Errorf("import: %w", errors.ErrUnsupported)
+// delete writes the metadata that make a stream a deleted one, and nothing else of what they said.
+func (c *committer) delete(stream events.Stream, h head) answer {
+	p, err := c.own(metastream(stream), metadataKind, &events.Foreign{}, fmt.Appendf(nil, `{"$tb":%d}`, deletedBefore))
+	if err != nil {
+		return answer{err: fmt.Errorf("delete %s: %w", stream, err)}
+	}
+	c.noted(stream)
+	h.deleted = true
+	c.heads.put(stream, h)
+	return p.appended()
+}
+
+// end writes a stream's last event.
+func (c *committer) end(stream events.Stream) answer {
+	p, err := c.own(stream, deletedKind, &events.Foreign{ContentType: octets, Base64: true}, []byte(`""`))
+	if err != nil {
+		return answer{err: fmt.Errorf("end %s: %w", stream, err)}
+	}
+	return p.appended()
+}
+
+// describe notes what a metadata event in the group means for its stream. Whatever is written about a deleted stream brings it
+// back.
+func (c *committer) describe(stream events.Stream, e *events.Envelope) error {
+	c.noted(stream)
+	h, err := c.head(stream) // in the cache: the event was decided by it
+	if err != nil {
+		return err
+	}
+	deleted := h.deleted
+	h.deleted = parseMetadata(e).Deleted()
+	c.heads.put(stream, h)
+	if deleted {
+		return c.revive(stream, h.revision+1, e.Data)
+	}
+	return nil
+}
+
+// revive makes a deleted stream begin at a revision, and leaves everything else that its metadata say as it is.
+func (c *committer) revive(stream events.Stream, begin events.Revision, metadata []byte) error {
+	changed, ok := truncatedBefore(metadata, begin)
+	if !ok {
+		return nil // what was written deletes nothing any more
+	}
+	if _, err := c.own(metastream(stream), metadataKind, &events.Foreign{}, changed); err != nil {
+		return err
+	}
+	c.noted(stream)
+	h, err := c.head(stream)
+	if err == nil && h.deleted {
+		h.deleted = false
+		c.heads.put(stream, h)
+	}
+	return err
+}
+
+func (c *committer) noted(stream events.Stream) {
+	c.described = true
+	c.group.metadata = append(c.group.metadata, stream)
+}
+
+// own writes an event of the store's own at the end of a stream.
+func (c *committer) own(stream events.Stream, kind events.Kind, foreign *events.Foreign, data []byte) (*piece, error) {
+	h, err := c.head(stream)
+	if err != nil {
+		return nil, err
+	}
+	e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Time: c.store.config.Now(), Foreign: foreign, Data: data}
+	p := &piece{stream: stream, batch: []events.Envelope{e}, first: h.revision + 1, position: c.next}
+	if kind == deletedKind {
+		p.first = tombstoneRevision
+	}
+	p.encode()
+	c.put(p)
+	c.heads.put(stream, head{revision: p.first, position: p.position})
+	return p, nil
 }

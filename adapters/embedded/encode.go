@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"strconv"
 	"strings"
@@ -14,10 +13,20 @@ import (
 const (
 	recordPrefix = 'a'
 	indexPrefix  = 's'
+	gapsPrefix   = 'g'
 )
 
-// recordFormat is the version at the head of every record; a newer one is refused, never guessed at.
-const recordFormat = 1
+// The versions at the head of a record; a newer one is refused, never guessed at. A record has the lowest that can hold it.
+const (
+	plainFormat = 1 // of every event that is Life's own, where no position before it was left out
+	wideFormat  = 2 // of everything else
+)
+
+// The bits of a wide record's second part: what it has that a plain one has not.
+const (
+	hasGap   = 1 << iota // positions before it were left out
+	hasForms             // some event is foreign: every head begins with a byte that says how
+)
 
 const (
 	recordKeySize = 1 + 8
@@ -76,13 +85,11 @@ func appendBody(dst []byte, stream events.Stream, batch []events.Envelope) []byt
 	for i := range batch {
 		size += len(batch[i].Data)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(batch)))
-	dst = binary.AppendUvarint(dst, uint64(size))
-	dst = binary.AppendUvarint(dst, uint64(len(stream)))
-	dst = append(dst, stream...)
+	dst = appendCounts(dst, stream, len(batch), size)
 	previous := &events.Envelope{Version: 1}
 	for i := range batch {
 		dst = appendHead(dst, stream, &batch[i], previous)
+		dst = binary.AppendUvarint(dst, uint64(len(batch[i].Data)))
 		previous = &batch[i]
 	}
 	for i := range batch {
@@ -91,7 +98,14 @@ func appendBody(dst []byte, stream events.Stream, batch []events.Envelope) []byt
 	return dst
 }
 
-// appendHead writes everything of an event but its data.
+func appendCounts(dst []byte, stream events.Stream, count, data int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(count))
+	dst = binary.AppendUvarint(dst, uint64(data))
+	dst = binary.AppendUvarint(dst, uint64(len(stream)))
+	return append(dst, stream...)
+}
+
+// appendHead writes everything of an event of Life's own but its data and their size.
 func appendHead(dst []byte, stream events.Stream, e, previous *events.Envelope) []byte {
 	flags := differences(e, previous)
 	dst = append(dst, flags)
@@ -125,7 +139,7 @@ func appendHead(dst []byte, stream events.Stream, e, previous *events.Envelope) 
 	if flags&newTraceparent != 0 {
 		dst = appendTraceparent(dst, e.Traceparent)
 	}
-	return binary.AppendUvarint(dst, uint64(len(e.Data)))
+	return dst
 }
 
 func differences(e, previous *events.Envelope) byte {
@@ -175,10 +189,6 @@ func appendTraceparent(dst []byte, text string) []byte {
 	return appendText(dst, text)
 }
 
-func formatTraceparent(packed string) string {
-	return fmt.Sprintf("00-%x-%x-%x", packed[:16], packed[16:24], packed[24:])
-}
-
 // parseUUID takes a UUID apart only if writing it again gives the same text.
 func parseUUID(text string) (id [16]byte, ok bool) {
 	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
@@ -211,17 +221,47 @@ func hexDigit(c byte) byte {
 	return 255
 }
 
+// place is where a record stands, and in which form.
+type place struct {
+	first events.Revision
+	gap   uint64 // positions before it that no event has
+	forms bool   // its body was written by appendForeign
+}
+
+func (p place) plain() bool { return p.gap == 0 && !p.forms }
+
+// appendHeader writes what stands between a record's checksum and its body.
+func (p place) appendHeader(dst []byte) []byte {
+	if !p.plain() {
+		features := byte(0)
+		if p.gap != 0 {
+			features |= hasGap
+		}
+		if p.forms {
+			features |= hasForms
+		}
+		dst = append(dst, features)
+		if p.gap != 0 {
+			dst = binary.AppendUvarint(dst, p.gap)
+		}
+	}
+	return binary.AppendUvarint(dst, uint64(p.first))
+}
+
 // recordSize is the size of a record's value, given the size of its body.
-func recordSize(first events.Revision, body int) int {
-	var scratch [binary.MaxVarintLen64]byte
-	return checksumEnd + binary.PutUvarint(scratch[:], uint64(first)) + body
+func recordSize(p place, body int) int {
+	var scratch [1 + 2*binary.MaxVarintLen64]byte
+	return checksumEnd + len(p.appendHeader(scratch[:0])) + body
 }
 
 // putRecord fills value, of recordSize bytes, for the record at key.
-func putRecord(value, key []byte, first events.Revision, body []byte) {
-	value[0] = recordFormat
-	n := binary.PutUvarint(value[checksumEnd:], uint64(first))
-	copy(value[checksumEnd+n:], body)
+func putRecord(value, key []byte, p place, body []byte) {
+	value[0] = plainFormat
+	if !p.plain() {
+		value[0] = wideFormat
+	}
+	header := p.appendHeader(value[checksumEnd:checksumEnd])
+	copy(value[checksumEnd+len(header):], body)
 	binary.LittleEndian.PutUint32(value[checksumStart:], checksum(key, value))
 }
 

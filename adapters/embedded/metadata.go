@@ -53,7 +53,7 @@ func metastream(stream events.Stream) events.Stream { return metaPrefix + stream
 // its writer meant could be worse than none.
 func parseMetadata(e *events.Envelope) Metadata {
 	m := Metadata{Revision: e.Revision}
-	if e.Foreign != nil && (e.Foreign.Base64 || e.Foreign.ContentType != "" && e.Foreign.ContentType != "application/json") {
+	if e.Foreign != nil && (e.Foreign.Base64 || e.Foreign.ContentType != "" && e.Foreign.ContentType != "application/json") { // no JSON
 		return m
 	}
 	if m.read(e.Data) != nil {

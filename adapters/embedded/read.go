@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -26,58 +27,119 @@ func (s *Store) Read(ctx context.Context, stream events.Stream, from events.Revi
 		return page, err
 	}
 	defer done()
-	v, err := s.streamView(stream, s.last())
+	bound, m, err := s.visible(stream)
+	if err != nil {
+		return page, err
+	}
+	v, err := s.streamView(stream, bound)
 	if err != nil {
 		return page, err
 	}
 	defer func() { err = errors.Join(err, v.close()) }()
 	newest, found, err := v.last()
 	page.Last, page.End = events.NoRevision, true
-	if err != nil || !found {
+	if err == nil {
+		err = s.notEnded(stream, newest, found, bound)
+	}
+	if err != nil || !found || m.Deleted() {
 		return page, err
 	}
 	page.Last = newest.last()
-	if direction == actors.Backward {
-		from = min(from, page.Last)
-	} else {
-		from = max(from, 0)
-	}
-	if from < 0 || from > page.Last {
-		return page, nil
-	}
 	p := pager{page: &page, limit: limit.Bounded()}
-	page.End, err = p.stream(ctx, s, v, from, direction)
+	if p.from, p.to, err = s.readable(v, m, page.Last); err != nil {
+		return page, err
+	}
+	if direction == actors.Backward {
+		p.to = min(p.to, from)
+	} else {
+		p.from = max(p.from, from)
+	}
+	if m.MaxAge > 0 {
+		p.since = s.since(m.MaxAge)
+	}
+	if p.from <= p.to {
+		page.End, err = p.stream(ctx, s, v, direction)
+	}
 	return page, err
+}
+
+// notEnded reports a stream that was ended for good, or whose metadata it holds.
+func (s *Store) notEnded(stream events.Stream, newest entry, found bool, bound events.Position) error {
+	name, described := original(stream)
+	if described {
+		v, err := s.streamView(name, bound)
+		if err != nil {
+			return err
+		}
+		newest, found, err = v.last()
+		if err = errors.Join(err, v.close()); err != nil {
+			return err
+		}
+	}
+	if found && newest.last() == tombstoneRevision {
+		return fmt.Errorf("read %s: %w", stream, actors.ErrDeleted)
+	}
+	return nil
+}
+
+// since is the time before which events are older than an age.
+func (s *Store) since(age time.Duration) events.Micros {
+	return s.config.Now() - events.Micros(age.Microseconds())
+}
+
+// readable returns the first and the last revision that a stream's metadata leave to be read. Times rise along a stream, or
+// nearly so: by them alone the first one is found without a look at all that are too old.
+func (s *Store) readable(v *view, m Metadata, last events.Revision) (from, to events.Revision, err error) {
+	from = max(0, m.TruncateBefore)
+	if m.MaxCount > 0 {
+		from = max(from, last-events.Revision(m.MaxCount)+1)
+	}
+	if m.MaxAge <= 0 || from > last {
+		return from, last, nil
+	}
+	since := s.since(m.MaxAge)
+	young, err := v.younger(s, from, since)
+	for high := last; err == nil && !young && from <= high; {
+		middle := from + (high-from)/2
+		var other bool
+		if other, err = v.younger(s, middle, since); other {
+			high = middle - 1
+		} else {
+			from = middle + 1
+		}
+	}
+	return from, last, err
 }
 
 // pager fills a page up to its limit.
 type pager struct {
-	page  *actors.Page
-	limit actors.Limit
-	bytes int
+	page     *actors.Page
+	limit    actors.Limit
+	bytes    int
+	from, to events.Revision // of a stream: what is to be read
+	since    events.Micros   // of a stream: older events are left out
 }
 
 // add takes an event, or returns false when the page is full.
 func (p *pager) add(e *events.Envelope) bool {
-	n := len(p.page.Events)
-	if n >= p.limit.Events || n > 0 && p.bytes+len(e.Data) > p.limit.Bytes {
+	n, size := len(p.page.Events), dataSize(e)
+	if n >= p.limit.Events || n > 0 && p.bytes+size > p.limit.Bytes {
 		return false
 	}
-	p.bytes += len(e.Data)
+	p.bytes += size
 	p.page.Events = append(p.page.Events, *e)
 	return true
 }
 
-// stream fills the page from a revision that is there; end says that nothing more is in this direction.
-func (p *pager) stream(ctx context.Context, s *Store, v *view, from events.Revision, direction actors.Direction) (end bool, err error) {
-	expect := p.page.Last - from
+// stream fills the page; end says that nothing more is in this direction.
+func (p *pager) stream(ctx context.Context, s *Store, v *view, direction actors.Direction) (end bool, err error) {
+	p.page.Events = make([]events.Envelope, 0, min(int64(p.to-p.from)+1, int64(p.limit.Events)))
+	next := p.from // the revision that the next batch has to hold
 	if direction == actors.Backward {
-		expect = from
+		next = p.to
 	}
-	p.page.Events = make([]events.Envelope, 0, min(int64(expect)+1, int64(p.limit.Events)))
-	next := from // the revision that the next batch has to hold
-	seen, err := v.seek(from)
-	for err == nil && seen {
+	seen, err := v.seek(next)
+	for err == nil && seen && p.from <= next && next <= p.to {
 		if v.current.first > next || v.current.last() < next {
 			return false, damaged(string(events.NewRef(v.stream, next)), fmt.Errorf("%w: it is missing in the index", errRecord))
 		}
@@ -88,46 +150,35 @@ func (p *pager) stream(ctx context.Context, s *Store, v *view, from events.Revis
 		if err != nil {
 			return false, err
 		}
-		more, err := p.record(&rec, v.stream, direction, func(e *events.Envelope) order {
-			if direction == actors.Forward && e.Revision < from || direction == actors.Backward && e.Revision > from {
-				return outside
-			}
-			return inside
-		})
+		more, err := p.record(&rec, v.stream, direction)
 		if err != nil {
 			return false, damaged(fmt.Sprintf("the record of %s", events.NewRef(v.stream, rec.first)), err)
 		}
 		if !more {
-			break
+			return false, nil
 		}
 		if next = rec.first + events.Revision(rec.count); direction == actors.Backward {
 			next = rec.first - 1
 		}
-		if seen, err = v.step(direction); err != nil {
-			return false, err
-		}
+		seen, err = v.step(direction)
 	}
-	if n := len(p.page.Events); n > 0 {
-		edge := p.page.Events[n-1].Revision
-		end = direction == actors.Forward && edge == p.page.Last || direction == actors.Backward && edge == 0
+	if err == nil && p.from <= next && next <= p.to {
+		err = damaged(string(events.NewRef(v.stream, next)), fmt.Errorf("%w: it is missing in the index", errRecord))
 	}
-	return end, err
+	return err == nil, err
 }
 
-// order says whether an event is part of what is read.
-type order bool
-
-const (
-	inside  order = true
-	outside order = false
-)
+// chooses reports that an event is part of what is read.
+func (p *pager) chooses(e *events.Envelope) bool {
+	return p.from <= e.Revision && e.Revision <= p.to && (p.since == 0 || e.Time >= p.since)
+}
 
 // record adds a record's events in the direction of the read; false when the page is full.
-func (p *pager) record(rec *record, stream events.Stream, direction actors.Direction, choose func(e *events.Envelope) order) (more bool, err error) {
+func (p *pager) record(rec *record, stream events.Stream, direction actors.Direction) (more bool, err error) {
 	more = true
 	if direction == actors.Forward {
 		err = rec.each(stream, func(e *events.Envelope) bool {
-			if choose(e) == inside {
+			if p.chooses(e) {
 				more = p.add(e)
 			}
 			return more
@@ -136,7 +187,7 @@ func (p *pager) record(rec *record, stream events.Stream, direction actors.Direc
 	}
 	held := make([]events.Envelope, 0, rec.count)
 	err = rec.each(stream, func(e *events.Envelope) bool {
-		if choose(e) == inside {
+		if p.chooses(e) {
 			held = append(held, *e)
 		}
 		return true

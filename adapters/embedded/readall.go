@@ -45,27 +45,24 @@ type walk struct {
 	direction actors.Direction
 	bound     events.Position
 	names     map[string]events.Stream // one string for each stream of the page
+	edge      events.Position          // where the record before ended or, backward, where the next one has to end
 
 	looked, weighed int // events and bytes
 }
 
-// run fills the page from a position that is there.
+// run fills the page from a position up to which there are events.
 func (w *walk) run(ctx context.Context, all records, from events.Position) error {
-	var scratch [recordKeySize]byte
-	valid := all.SeekLT(recordKey(scratch[:0], from+1))
-	if !valid && all.Error() == nil {
-		return damaged(fmt.Sprintf("the record at position %d", from), fmt.Errorf("%w: it is missing", errRecord))
-	}
-	for ; valid; valid = w.step(all) {
+	valid, err := w.begin(all, from)
+	for ; err == nil && valid; valid = w.step(all) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		rec, err := all.record()
+		if err == nil {
+			err = w.adjoins(&rec)
+		}
 		if err != nil {
 			return err
-		}
-		if !w.adjoins(&rec) {
-			return damaged(fmt.Sprintf("the record at position %d", w.page.Next), fmt.Errorf("%w: it is missing", errRecord))
 		}
 		more, err := w.take(&rec)
 		if err != nil {
@@ -79,10 +76,42 @@ func (w *walk) run(ctx context.Context, all records, from events.Position) error
 			return nil
 		}
 	}
-	if err := all.failure(); err != nil {
-		return err
+	if err == nil {
+		err = all.failure()
 	}
-	return damaged(fmt.Sprintf("the record at position %d", w.page.Next), fmt.Errorf("%w: it is missing", errRecord))
+	if err == nil {
+		err = damaged(fmt.Sprintf("the record at position %d", w.page.Next), fmt.Errorf("%w: it is missing", errRecord))
+	}
+	return err
+}
+
+// begin goes to the first record of the page, and notes what has to be beside it.
+func (w *walk) begin(all records, from events.Position) (bool, error) {
+	var scratch [recordKeySize]byte
+	if !all.SeekLT(recordKey(scratch[:0], from+1)) {
+		return w.direction == actors.Forward && all.First(), all.failure()
+	}
+	rec, err := all.record()
+	if err != nil {
+		return false, err
+	}
+	if rec.last() >= from {
+		w.edge = rec.before
+		if w.direction == actors.Backward {
+			w.edge = rec.last()
+		}
+		return true, nil
+	}
+	// The page begins between two records: the later one says which the earlier one is.
+	end := rec.last()
+	valid := all.Next()
+	if w.edge = end; !valid || w.direction == actors.Forward {
+		return valid, all.failure()
+	}
+	if rec, err = all.record(); err == nil {
+		err = follows(rec.before, end)
+	}
+	return err == nil && all.Prev(), err
 }
 
 func (w *walk) step(all records) bool {
@@ -92,9 +121,16 @@ func (w *walk) step(all records) bool {
 	return all.Next()
 }
 
-// adjoins reports that the record holds the next position: positions have no gaps, so anything else is a loss.
-func (w *walk) adjoins(rec *record) bool {
-	return rec.position <= w.page.Next && w.page.Next <= rec.last()
+// adjoins verifies that no record is missing between the last one and this: each says where the one before it ended.
+func (w *walk) adjoins(rec *record) error {
+	if w.direction == actors.Backward {
+		err := follows(w.edge, rec.last())
+		w.edge = rec.before
+		return err
+	}
+	err := follows(rec.before, w.edge)
+	w.edge = rec.last()
+	return err
 }
 
 // ended reports that every position in this direction was looked at.
@@ -110,8 +146,8 @@ func (w *walk) take(rec *record) (more bool, err error) {
 	w.looked += rec.count
 	w.weighed += len(rec.data) + len(rec.heads)
 	more = w.looked < lookEvents && w.weighed < lookBytes
-	if len(w.filter.Kinds) == 0 && !w.filter.Chooses(w.stream(rec), "") {
-		w.pass(rec) // none of them: nothing need be decoded
+	if w.unwanted(rec) {
+		w.pass(rec) // nothing need be decoded
 		return more, nil
 	}
 	if w.page.Events == nil {
@@ -133,6 +169,14 @@ func (w *walk) take(rec *record) (more bool, err error) {
 	return more && !full, err
 }
 
+// unwanted reports that the filter chooses none of a record's events, whatever they are.
+func (w *walk) unwanted(rec *record) bool {
+	if !w.filter.System && len(rec.stream) > 0 && rec.stream[0] == '$' {
+		return true
+	}
+	return len(w.filter.Kinds) == 0 && !w.filter.Chooses(w.stream(rec), "")
+}
+
 func (w *walk) takeBackward(rec *record, more bool) (bool, error) {
 	held := make([]events.Envelope, 0, rec.count)
 	err := rec.each(w.stream(rec), func(e *events.Envelope) bool {
@@ -145,6 +189,7 @@ func (w *walk) takeBackward(rec *record, more bool) (bool, error) {
 		}
 		w.page.Next = held[i].Position - 1
 	}
+	w.page.Next = rec.before
 	return more, err
 }
 
@@ -159,7 +204,7 @@ func (w *walk) left() uint64 {
 // pass moves Next beyond a record.
 func (w *walk) pass(rec *record) {
 	if w.direction == actors.Backward {
-		w.page.Next = rec.position - 1
+		w.page.Next = rec.before
 	} else {
 		w.page.Next = rec.last() + 1
 	}

@@ -23,8 +23,8 @@ func FuzzParseRecord(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		key := recordKey(nil, 7)
-		value := make([]byte, recordSize(3, len(body)))
-		putRecord(value, key, 3, body)
+		value := make([]byte, recordSize(place{first: 3}, len(body)))
+		putRecord(value, key, place{first: 3}, body)
 		rec, err := parseRecord(key, value)
 		if err != nil {
 			return
@@ -54,7 +54,7 @@ func FuzzParseRaw(f *testing.F) {
 		if rec, err := parseRecord(key, value); err == nil {
 			_ = rec.each("s", func(*events.Envelope) bool { return true })
 		}
-		if rec, err := parseParts(1, value); err == nil {
+		if rec, err := parseParts(record{position: 1}, value); err == nil {
 			_ = rec.each("s", func(*events.Envelope) bool { return true })
 		}
 		if e, err := parseIndex(max(0, len(key)-8), key, value); err == nil && (e.count < 1 || e.first < 0) {
@@ -87,8 +87,8 @@ func FuzzRecord(f *testing.F) {
 func back(t *testing.T, stream events.Stream, sent []events.Envelope) {
 	body := appendBody(nil, stream, sent)
 	key := recordKey(nil, 100)
-	value := make([]byte, recordSize(9, len(body)))
-	putRecord(value, key, 9, body)
+	value := make([]byte, recordSize(place{first: 9}, len(body)))
+	putRecord(value, key, place{first: 9}, body)
 	rec, err := parseRecord(key, value)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestRecordIsSmall(t *testing.T) {
 	}
 	batch := []events.Envelope{one, one, one}
 	batch[1].Kind, batch[2].Kind = "model.requested", "turn.ended"
-	overhead := (recordSize(1000, len(appendBody(nil, "agent-alice", batch)))+recordKeySize)/3 - 2
+	overhead := (recordSize(place{first: 1000}, len(appendBody(nil, "agent-alice", batch)))+recordKeySize)/3 - 2
 	if overhead > 100 {
 		t.Errorf("an event of three costs %d bytes beyond its data, want at most 100", overhead)
 	}

@@ -97,34 +97,42 @@ func (s *Store) Load(ctx context.Context, fold string, stream events.Stream) (ac
 		return actors.Snapshot{}, false, err
 	}
 	defer done()
-	key := snapshotKey(fold, stream)
-	value, closer, err := s.snapshots.db.Get(key)
-	if err != nil {
-		if !errors.Is(err, pebble.ErrNotFound) {
-			s.config.Log.Warn("a damaged snapshot counts as not there", "fold", fold, "stream", stream, "error", err)
-		}
-		return actors.Snapshot{}, false, nil
-	}
-	snapshot, whole := parseSnapshot(key, value)
-	if !whole {
-		s.config.Log.Warn("a damaged snapshot counts as not there", "fold", fold, "stream", stream)
-	}
-	return snapshot, whole, closer.Close()
+	return s.snapshots.load(fold, stream)
 }
 
 // Save implements actors.Snapshots. It waits for no disk.
-func (s *Store) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) (err error) {
+func (s *Store) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
 	done, err := s.reading(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := errors.Join(s.snapshots.disk.refusal(), s.snapshots.disk.room()); err != nil {
+	return s.snapshots.save(fold, stream, snapshot)
+}
+
+func (s *snapshots) load(fold string, stream events.Stream) (actors.Snapshot, bool, error) {
+	key := snapshotKey(fold, stream)
+	value, closer, err := s.db.Get(key)
+	if err != nil {
+		if !errors.Is(err, pebble.ErrNotFound) {
+			s.log.Warn("a damaged snapshot counts as not there", "fold", fold, "stream", stream, "error", err)
+		}
+		return actors.Snapshot{}, false, nil
+	}
+	snapshot, whole := parseSnapshot(key, value)
+	if !whole {
+		s.log.Warn("a damaged snapshot counts as not there", "fold", fold, "stream", stream)
+	}
+	return snapshot, whole, closer.Close()
+}
+
+func (s *snapshots) save(fold string, stream events.Stream, snapshot actors.Snapshot) error {
+	if err := errors.Join(s.disk.refusal(), s.disk.room()); err != nil {
 		return fmt.Errorf("save snapshot %s of %s: %w", fold, stream, err)
 	}
 	key := snapshotKey(fold, stream)
 	value := appendSnapshot(make([]byte, 0, snapshotHead+len(snapshot.State)), key, snapshot)
-	if err := s.snapshots.db.Set(key, value, pebble.NoSync); err != nil {
+	if err := s.db.Set(key, value, pebble.NoSync); err != nil {
 		return fmt.Errorf("save snapshot %s of %s: %w", fold, stream, err)
 	}
 	return nil
@@ -164,23 +172,4 @@ func snapshotSum(key, value []byte) [32]byte {
 		_, _ = hash.Write(part) // a hash takes everything and never fails
 	}
 	return [32]byte(hash.Sum(nil))
-}
-
-// Cache is a directory with snapshots alone, for a host whose journal is elsewhere. It implements actors.Snapshots.
-type Cache struct{}
-
-// OpenSnapshots opens the snapshots in a directory, or makes one. Like a Store's, the directory has one holder at a time.
-func OpenSnapshots(config Config) (*Cache, error) { return nil, errors.ErrUnsupported }
-
-// Close keeps the newest snapshots and gives the directory back.
-func (c *Cache) Close() error { return nil }
-
-// Load implements actors.Snapshots.
-func (c *Cache) Load(ctx context.Context, fold string, stream events.Stream) (actors.Snapshot, bool, error) {
-	return actors.Snapshot{}, false, nil
-}
-
-// Save implements actors.Snapshots.
-func (c *Cache) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
-	return nil
 }

@@ -51,6 +51,7 @@ package embedded
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -121,6 +122,8 @@ type Store struct {
 	queue    queue
 	requests sync.Pool
 	durable  atomic.Uint64 // the last position on disk: nothing after it may be seen
+	metadata descriptions  // of streams
+	stored   uint64        // events up to durable; under the mutex of metadata
 	news     news          // durable moved
 
 	closing chan struct{} // closed when Close begins
@@ -138,6 +141,7 @@ func Open(config Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{config: config, closing: make(chan struct{}), given: make(chan struct{})}
+	s.metadata.known = newRecent[events.Stream, Metadata](keepHeads)
 	s.requests.New = func() any { return &request{answer: make(chan answer, 1)} }
 	if err := s.open(); err != nil {
 		closed := s.release()
@@ -196,8 +200,34 @@ func (s *Store) findEnd(fs vfs.FS) error {
 			"Restore the directory from a backup, or delete %s to go on without them",
 			actors.ErrCorrupt, s.path("journal"), last, noted, s.path(lastName))
 	}
+	described, err := s.hasMetadata()
+	if err != nil {
+		return err
+	}
+	skipped, err := s.skipped()
+	if err != nil {
+		return err
+	}
+	s.metadata.any.Store(described)
 	s.durable.Store(uint64(last))
+	s.stored = uint64(last) - skipped
 	return nil
+}
+
+// skipped reads how many positions up to the last no event has.
+func (s *Store) skipped() (uint64, error) {
+	value, closer, err := s.db.Get([]byte{gapsPrefix})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, damaged("the count of positions without events", err)
+	}
+	count, n := binary.Uvarint(value)
+	if n != len(value) {
+		err = fmt.Errorf("%w: the count of positions without events is malformed", actors.ErrCorrupt)
+	}
+	return count, errors.Join(err, closer.Close())
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.config.Dir, name) }
@@ -285,7 +315,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		return Stats{}, err
 	}
 	defer done()
-	last := s.last()
+	last, stored := s.end()
 	bytes := s.db.Metrics().DiskSpaceUsage() + s.snapshots.db.Metrics().DiskSpaceUsage()
-	return Stats{Events: uint64(last), Last: last, Bytes: bytes}, nil // positions have no gaps
+	return Stats{Events: stored, Last: last, Bytes: bytes}, nil
 }

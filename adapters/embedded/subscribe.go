@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -22,6 +23,7 @@ type subscription struct {
 	tail   tail                // of a subscription to a stream
 	once   sync.Once
 	closed chan struct{}
+	opened events.Position // the end of the store when it began
 }
 
 // tail is what was appended to a stream and not yet taken by a subscription to it.
@@ -49,7 +51,7 @@ func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscri
 	}
 	done()
 	from.Revision, from.Position = min(from.Revision, math.MaxInt64-1), min(from.Position, math.MaxUint64-1)
-	u := &subscription{store: s, from: from, more: true, tail: tail{wake: make(chan struct{}, 1)}, closed: make(chan struct{})}
+	u := &subscription{store: s, from: from, more: true, opened: s.last(), tail: tail{wake: make(chan struct{}, 1)}, closed: make(chan struct{})}
 	if from.Stream != "" {
 		s.news.add(u)
 	}
@@ -118,15 +120,14 @@ func (u *subscription) read(ctx context.Context) error {
 		return nil
 	}
 	if !u.more {
-		handed, missed := u.tail.take(u.from.Revision)
-		if !missed {
-			if u.pages = handed; len(handed) > 0 {
-				u.moved(handed[len(handed)-1])
-			}
-			return nil
+		if handed, missed := u.tail.take(u.from.Revision); !missed {
+			return u.hand(handed)
 		}
 	}
 	page, err := u.store.Read(ctx, u.from.Stream, u.from.Revision+1, actors.Forward, subscriptionPage)
+	if errors.Is(err, actors.ErrDeleted) {
+		return u.end(ctx, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -134,6 +135,45 @@ func (u *subscription) read(ctx context.Context) error {
 	if len(page.Events) > 0 {
 		u.moved(page.Events)
 	}
+	return nil
+}
+
+// hand delivers what was handed over, as far as the stream's metadata still leave it to be read.
+func (u *subscription) hand(handed [][]events.Envelope) error {
+	if len(handed) == 0 {
+		return nil
+	}
+	newest := handed[len(handed)-1]
+	if u.store.metadata.any.Load() {
+		_, m, err := u.store.visible(u.from.Stream)
+		if err != nil {
+			return err
+		}
+		handed = u.store.left(handed, m)
+	}
+	u.pages = handed
+	u.moved(newest)
+	return nil
+}
+
+// end delivers the event that ended the stream, if that happened while the subscription was there to see it.
+func (u *subscription) end(ctx context.Context, ended error) error {
+	if u.from.Revision == tombstoneRevision {
+		return ended
+	}
+	done, err := u.store.reading(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	e, _, err := u.store.newest(u.from.Stream, u.store.last())
+	if err != nil {
+		return err
+	}
+	if e.Revision != tombstoneRevision || e.Position <= u.opened {
+		return ended
+	}
+	u.pages, u.from.Revision, u.more = [][]events.Envelope{{e}}, tombstoneRevision, true
 	return nil
 }
 
@@ -197,7 +237,7 @@ func (n *news) wait() <-chan struct{} {
 	return n.next
 }
 
-func (n *news) publish(requests []*request) {
+func (n *news) publish(pieces []*piece) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.next != nil {
@@ -207,23 +247,28 @@ func (n *news) publish(requests []*request) {
 	if len(n.streams) == 0 {
 		return
 	}
-	for _, r := range requests {
-		if watchers := n.streams[r.stream]; r.written && len(watchers) > 0 {
-			r.place()
-			for _, u := range watchers {
-				u.tail.offer(r.batch)
+	for _, p := range pieces {
+		watchers := n.streams[p.stream]
+		if len(watchers) > 0 {
+			p.place()
+		}
+		for _, u := range watchers {
+			u.tail.offer(p.batch)
+		}
+		if p.first == tombstoneRevision { // its metadata end with it
+			for _, u := range n.streams[metastream(p.stream)] {
+				u.tail.offer(p.batch)
 			}
 		}
 	}
 }
 
 // place tells the batch where it stands. Its writer leaves that to the journal, and does not look.
-func (r *request) place() {
-	last := len(r.batch) - 1
-	for i := range r.batch {
-		r.batch[i].Stream = r.stream
-		r.batch[i].Revision = r.decided.appended.First + events.Revision(i)
-		r.batch[i].Position = r.decided.appended.Position - events.Position(last-i)
+func (p *piece) place() {
+	for i := range p.batch {
+		p.batch[i].Stream = p.stream
+		p.batch[i].Revision = p.first + events.Revision(i)
+		p.batch[i].Position = p.position + events.Position(i)
 	}
 }
 

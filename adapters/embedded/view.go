@@ -136,16 +136,30 @@ func adjoins(all records, key []byte) error {
 	if !all.SeekGE(key) {
 		return nil
 	}
-	position, end := all.position(), events.Position(0)
+	rec, err := all.record()
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	before, end := rec.before, events.Position(0)
 	if all.Prev() {
-		rec, err := all.record()
-		if err != nil {
+		if rec, err = all.record(); err != nil {
 			return nil //nolint:nilerr // see above
 		}
 		end = rec.last()
 	}
-	if all.Error() == nil && end+1 != position {
-		return damaged(fmt.Sprintf("the records at positions %d to %d", end+1, position-1), fmt.Errorf("%w: they are missing", errRecord))
+	if all.Error() == nil {
+		return follows(before, end)
+	}
+	return nil
+}
+
+// follows verifies that a record that says where the one before it ended stands behind that one.
+func follows(before, end events.Position) error {
+	switch {
+	case end < before:
+		return damaged(fmt.Sprintf("the records at positions %d to %d", end+1, before), fmt.Errorf("%w: they are missing", errRecord))
+	case end > before:
+		return damaged(fmt.Sprintf("the record at position %d", end), fmt.Errorf("%w: the one after it says that there is none since position %d", errRecord, before))
 	}
 	return nil
 }
@@ -252,6 +266,25 @@ func (v *view) record(s *Store, direction actors.Direction) (rec record, err err
 			fmt.Errorf("%w: it holds %d events from %s", errRecord, rec.count, events.NewRef(events.Stream(rec.stream), rec.first)))
 	}
 	return rec, nil
+}
+
+// younger reports that the event with this revision is not older than a time.
+func (v *view) younger(s *Store, revision events.Revision, than events.Micros) (young bool, err error) {
+	if seen, err := v.seek(revision); err != nil || !seen {
+		return false, err
+	}
+	rec, err := v.record(s, actors.Forward)
+	if err != nil {
+		return false, err
+	}
+	err = rec.each(v.stream, func(e *events.Envelope) bool {
+		young = e.Time >= than
+		return e.Revision < revision
+	})
+	if err != nil {
+		return false, damaged(fmt.Sprintf("the record of %s", events.NewRef(v.stream, rec.first)), err)
+	}
+	return young, nil
 }
 
 // scan hands over a stream's events from a revision on, those that are not on disk yet among them: only the committer may.

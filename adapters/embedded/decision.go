@@ -1,0 +1,172 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// deletedStream is the conflict of one who expects a stream that was deleted: it exists, but not for readers.
+type deletedStream struct{ *actors.Conflict }
+
+// Unwrap gives both what a conflict means here: a stream that is not as expected, and one that was deleted.
+func (d *deletedStream) Unwrap() []error { return []error{d.Conflict, actors.ErrDeleted} }
+
+// decide settles one request: what it will be told, and what goes into the group's batch. False means that it must wait for
+// the group to be applied, because it has to look at what the group may hold.
+func (c *committer) decide(r *request) bool {
+	if r.action == importing {
+		r.decided = c.decideImport(r)
+		return true
+	}
+	h, missing, err := c.standing(r)
+	if err != nil {
+		r.decided = answer{err: fmt.Errorf("append to %s: %w", r.stream, err)}
+		return true
+	}
+	conflict := &actors.Conflict{Stream: r.stream, Expected: r.expected, Actual: h.shown()}
+	at, exact, count := events.Revision(r.expected), r.expected >= actors.ExpectNoStream, len(r.batch)
+	behind := exact && at < h.revision
+	recreates := h.deleted && r.expected == actors.ExpectNoStream // for this writer there is no stream, whatever it holds
+	switch {
+	case r.expected == actors.ExpectExists && h.deleted:
+		r.decided = answer{err: &deletedStream{conflict}}
+	case missing, exact && at > h.revision,
+		behind && !recreates && (count == 0 || events.Revision(count) > h.revision-at):
+		r.decided = answer{err: conflict}
+	case r.action == deleting:
+		r.decided = c.delete(r.stream, h)
+	case r.action == ending:
+		r.decided = c.end(r.stream)
+	case count == 0 && behind:
+		r.decided = answer{err: conflict}
+	case count == 0:
+		r.decided = answer{appended: actors.Appended{First: h.shown(), Last: h.shown(), Position: h.position}}
+	case h.deleted && c.group.batch != nil:
+		return false
+	case exact && at == h.revision, !exact && !c.known(r.batch[0].ID):
+		c.write(r, h)
+	case c.group.batch != nil:
+		return false
+	case exact:
+		c.decideRetry(r, h, conflict)
+	default:
+		c.decideAny(r, h, conflict)
+	}
+	return true
+}
+
+// standing is where a request's stream ends; missing says that there has to be one, and is none. A stream that was ended for
+// good is an error, and so is its metadata.
+func (c *committer) standing(r *request) (h head, missing bool, err error) {
+	if name, ok := original(r.stream); ok {
+		if h, err = c.head(name); err != nil {
+			return h, false, err
+		}
+		if h.ended() {
+			return h, false, actors.ErrDeleted
+		}
+	}
+	if h, err = c.head(r.stream); err != nil {
+		return h, false, err
+	}
+	if h.ended() {
+		return h, false, actors.ErrDeleted
+	}
+	missing = h.revision == events.NoRevision && (r.expected == actors.ExpectExists || r.action == deleting)
+	if missing && c.described { // one that has nothing but metadata is there
+		var description head
+		description, err = c.head(metastream(r.stream))
+		missing = description.revision == events.NoRevision
+	}
+	return h, missing, err
+}
+
+// decideRetry compares an append with the events that stand where it would: the same ids are a retry, anything else a conflict.
+func (c *committer) decideRetry(r *request, h head, conflict error) {
+	first := events.Revision(r.expected) + 1
+	same, i := true, 0
+	appended := actors.Appended{First: first, Last: first + events.Revision(len(r.batch)) - 1}
+	err := c.store.scan(r.stream, first, func(e *events.Envelope) bool {
+		same = e.ID == r.batch[i].ID
+		appended.Position = e.Position
+		i++
+		return same && i < len(r.batch)
+	})
+	switch {
+	case err != nil:
+		r.decided = answer{err: fmt.Errorf("append to %s: compare with what is stored: %w", r.stream, err)}
+	case same && i == len(r.batch):
+		r.decided = answer{appended: appended}
+	case !same && i == 1 && h.deleted && r.expected == actors.ExpectNoStream:
+		c.write(r, h)
+	default:
+		r.decided = answer{err: conflict}
+	}
+}
+
+// decideAny settles an append without a revision. Only ids stored lately are recognised: this is best effort, as the port says.
+func (c *committer) decideAny(r *request, h head, conflict error) {
+	first, found, err := c.lately(r.stream, r.batch[0].ID)
+	last := first
+	for i := 1; err == nil && found && i < len(r.batch); i++ {
+		var other bool
+		if last, other, err = c.lately(r.stream, r.batch[i].ID); err == nil && !other {
+			err = conflict
+		}
+	}
+	switch {
+	case errors.Is(err, conflict):
+		r.decided = answer{err: conflict}
+	case err != nil:
+		r.decided = answer{err: fmt.Errorf("append to %s: compare with what is stored: %w", r.stream, err)}
+	case found:
+		r.decided = answer{appended: actors.Appended{First: first.revision, Last: last.revision, Position: last.position}}
+	default:
+		c.write(r, h)
+	}
+}
+
+func (c *committer) known(id events.EventID) bool {
+	_, found := c.ids.get(id)
+	return found
+}
+
+// lately finds an id among those that this stream got lately.
+func (c *committer) lately(stream events.Stream, id events.EventID) (idPlace, bool, error) {
+	place, found := c.ids.get(id)
+	if !found {
+		return place, false, nil
+	}
+	same := false
+	err := c.store.scan(stream, place.revision, func(e *events.Envelope) bool {
+		same = e.ID == id && e.Position == place.position
+		return false
+	})
+	return place, same, err
+}
+
+// write puts a request's events into the group, and with them what they mean for the streams they touch. A deleted stream comes
+// back with them: its metadata change in the same group.
+func (c *committer) write(r *request, h head) {
+	var metadata []byte
+	if h.deleted {
+		newest, _, err := c.store.newest(metastream(r.stream), everything)
+		if err != nil {
+			r.decided = answer{err: fmt.Errorf("append to %s: bring it back: %w", r.stream, err)}
+			return
+		}
+		metadata = newest.Data
+	}
+	r.first, r.position = h.revision+1, c.next
+	c.put(&r.piece)
+	c.heads.put(r.stream, head{revision: r.last(), position: r.end()})
+	r.decided = r.appended()
+	if h.deleted {
+		r.decided.err = c.revive(r.stream, r.first, metadata)
+	} else if name, ok := original(r.stream); ok {
+		r.decided.err = c.describe(name, &r.batch[len(r.batch)-1])
+	}
+}
