@@ -62,20 +62,14 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	s.feeds.Go(func() {
 		defer close(messages)
 		defer cancel()
-		handle := func(ctx context.Context, e events.Envelope) error { return s.deliver(ctx, messages, e) }
-		for wait := s.config.First; ; {
-			began := time.Now()
-			err := s.config.Groups.Consume(ctx, s.config.Name, source, handle)
-			if ctx.Err() != nil {
-				return
-			}
-			if time.Since(began) > s.config.Most { // it went well for a while
-				wait = s.config.First
-			}
-			s.config.Log.Warn("subscribe again", "topic", topic, "name", s.config.Name, "after", wait, "error", err)
-			pause(ctx, wait)
-			wait = min(2*wait, s.config.Most)
+		consume := func(ctx context.Context) error {
+			return s.config.Groups.Consume(ctx, s.config.Name, source, func(ctx context.Context, e events.Envelope) error {
+				return s.deliver(ctx, messages, e)
+			})
 		}
+		again(ctx, s.config.First, s.config.Most, consume, func(wait time.Duration, err error) {
+			s.config.Log.Warn("subscribe again", "topic", topic, "name", s.config.Name, "after", wait, "error", err)
+		})
 	})
 	s.feeds.Go(func() {
 		select {
@@ -85,6 +79,23 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		}
 	})
 	return messages, nil
+}
+
+// again does something that lasts, such as a subscription, whenever it ends, until ctx does; tell hears why it ended.
+func again(ctx context.Context, first, most time.Duration, do func(context.Context) error, tell func(wait time.Duration, err error)) {
+	for wait := first; ; {
+		began := time.Now()
+		err := do(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > most { // it went well for a while
+			wait = first
+		}
+		tell(wait, err)
+		pause(ctx, wait)
+		wait = min(2*wait, most)
+	}
 }
 
 // deliver hands out one message until it is acked. An ack that comes while the subscription ends still counts.

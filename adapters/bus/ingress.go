@@ -1,0 +1,241 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/components/cqrs"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"go.opentelemetry.io/otel/trace"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// Commands carries commands out. *actors.Host documents the method and its errors.
+type Commands interface {
+	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
+}
+
+// IngressConfig says whose commands are carried out by whom. Commands, Journal, Groups and Tenant are required.
+type IngressConfig struct {
+	Commands Commands
+	Journal  actors.Journal
+	Groups   Groups // in which all ingresses of a tenant share its commands
+	Tenant   events.TenantID
+	Retry    Retry
+	Within   time.Duration        // one attempt; default 30 s, more than the host's own deadlines
+	Traces   trace.TracerProvider // nil: the global one
+	Log      *slog.Logger         // nil: nothing is logged
+}
+
+// Retry says how often a command is tried that nobody has refused: the first time again after First, then after twice as long, at
+// most Most. After Times it is poisoned, or, while the store or the host is away, delivered again.
+type Retry struct {
+	Times int           // default 8
+	First time.Duration // default 100 ms
+	Most  time.Duration // default 10 s
+}
+
+// ingressGroup is the consumer group of all ingresses.
+const ingressGroup = "life-commands"
+
+// Ingress carries out the commands of one tenant's topic, one after another.
+type Ingress struct {
+	config    IngressConfig
+	publisher *Publisher
+	router    *message.Router
+}
+
+// NewIngress returns an ingress, which begins when it is run.
+func NewIngress(c IngressConfig) (*Ingress, error) {
+	if c.Commands == nil || c.Journal == nil || c.Groups == nil {
+		return nil, errors.New("configure ingress: commands, a journal and groups are required")
+	}
+	if err := c.Tenant.Validate(); err != nil {
+		return nil, fmt.Errorf("configure ingress: %w", err)
+	}
+	c.Retry = Retry{cmp.Or(c.Retry.Times, 8), cmp.Or(c.Retry.First, 100*time.Millisecond), cmp.Or(c.Retry.Most, 10*time.Second)}
+	c.Within = cmp.Or(c.Within, 30*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	publisher, err := NewPublisher(PublisherConfig{Journal: c.Journal})
+	if err != nil {
+		return nil, err
+	}
+	in := &Ingress{config: c, publisher: publisher}
+	return in, in.assemble()
+}
+
+// assemble builds the router. What is first in the chain is outermost: a command is retried in place, so that those behind it wait,
+// and poisoned when that was of no use.
+func (in *Ingress) assemble() error {
+	log := watermill.NewSlogLogger(in.config.Log)
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: time.Minute}, log)
+	if err != nil {
+		return fmt.Errorf("configure ingress: %w", err)
+	}
+	poison, err := middleware.PoisonQueueWithFilter(poisonTo{in}, PoisonTopic(in.config.Tenant), hopeless)
+	if err != nil {
+		return fmt.Errorf("configure ingress: %w", err)
+	}
+	retry := middleware.Retry{
+		MaxRetries: in.config.Retry.Times, InitialInterval: in.config.Retry.First, MaxInterval: in.config.Retry.Most, Multiplier: 2,
+		ShouldRetry:         func(p middleware.RetryParams) bool { return retryable(p.Err) },
+		OnRetryHook:         in.again,
+		ResetContextOnRetry: true,
+	}
+	router.AddMiddleware(correlated, traced(in.config.Traces), poison, retry.Middleware, middleware.Recoverer, known)
+	in.router = router
+	processor, err := cqrs.NewEventGroupProcessorWithConfig(router, cqrs.EventGroupProcessorConfig{
+		GenerateSubscribeTopic: func(cqrs.EventGroupProcessorGenerateSubscribeTopicParams) (string, error) {
+			return CommandTopic(in.config.Tenant), nil
+		},
+		SubscriberConstructor: func(cqrs.EventGroupProcessorSubscriberConstructorParams) (message.Subscriber, error) {
+			return NewSubscriber(SubscriberConfig{Groups: in.config.Groups, Name: ingressGroup, First: in.config.Retry.First, Most: in.config.Retry.Most, Log: in.config.Log})
+		},
+		Marshaler: commandJSON{},
+		Logger:    log,
+	})
+	if err != nil {
+		return fmt.Errorf("configure ingress: %w", err)
+	}
+	var handlers []cqrs.GroupEventHandler
+	for _, command := range vocabulary() {
+		handlers = append(handlers, handler{reflect.TypeOf(command).Elem(), in})
+	}
+	return processor.AddHandlersGroup(ingressGroup, handlers...)
+}
+
+// Run carries out commands until ctx ends. A command that is under way then is delivered again, to whoever has the group next; it
+// has the same id, so it happens once.
+func (in *Ingress) Run(ctx context.Context) error {
+	if err := in.router.Run(ctx); err != nil {
+		return fmt.Errorf("carry out commands of %s: %w", in.config.Tenant, err)
+	}
+	return ctx.Err()
+}
+
+func (in *Ingress) again(attempt int, wait time.Duration) {
+	in.config.Log.Info("a command is tried again", "tenant", in.config.Tenant, "attempt", attempt, "after", wait)
+}
+
+// handler has the commands of one type carried out.
+type handler struct {
+	command reflect.Type
+	in      *Ingress
+}
+
+// NewEvent implements cqrs.GroupEventHandler.
+func (h handler) NewEvent() any { return reflect.New(h.command).Interface() }
+
+// Handle implements cqrs.GroupEventHandler.
+func (h handler) Handle(ctx context.Context, event any) error {
+	command, ok := event.(Command)
+	if !ok {
+		return malformed("%T is no command", event)
+	}
+	return h.in.carryOut(ctx, cqrs.OriginalMessageFromCtx(ctx), command)
+}
+
+// carryOut has a command decided, and publishes the outcome. It returns when the decision is stored: only then is the message acked.
+// If the process dies in between, the command comes again, and its entity knows its id.
+func (in *Ingress) carryOut(ctx context.Context, m *message.Message, command Command) error {
+	id := commandOf(m)
+	if err := id.Validate(); err != nil {
+		return malformed("%v", err)
+	}
+	origin, err := originOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	stream, decided := command.decide(sagas.Meta{ID: id, At: actors.Now()})
+	doing, cancel := context.WithTimeout(ctx, in.config.Within)
+	defer cancel()
+	receipt, err := in.config.Commands.Do(doing, stream, decided, origin)
+	topic := ReplyTopic(in.config.Tenant)
+	var refusal *sagas.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return reply(ctx, in.publisher, topic, refusedKind, m, refusalOf(m, refusal))
+	case err != nil:
+		return err
+	}
+	return reply(ctx, in.publisher, topic, acceptedKind, m, Reply{Command: id, Type: m.Metadata.Get(TypeKey), Receipt: &receipt})
+}
+
+// originOf says where a command comes from, for the record; "bus" unless its sender says who it is.
+func originOf(ctx context.Context, m *message.Message) (actors.Origin, error) {
+	actor := cmp.Or(m.Metadata.Get(ActorKey), "bus")
+	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }
+	if len(actor) > 64 || strings.ContainsFunc(actor, unprintable) {
+		return actors.Origin{}, malformed("the actor is not 1 to 64 printable ASCII characters")
+	}
+	return actors.Origin{Actor: actor, Traceparent: traceOf(ctx)}, nil
+}
+
+// correlated gives a command that has no correlation its own id as one, so that its replies can be found by it.
+func correlated(handle message.HandlerFunc) message.HandlerFunc {
+	return func(m *message.Message) ([]*message.Message, error) {
+		middleware.SetCorrelationID(string(commandOf(m)), m)
+		return handle(m)
+	}
+}
+
+// known refuses commands that do not exist.
+func known(handle message.HandlerFunc) message.HandlerFunc {
+	types := Types()
+	return func(m *message.Message) ([]*message.Message, error) {
+		if kind := m.Metadata.Get(TypeKey); !slices.Contains(types, kind) {
+			_, err := Decode(kind, nil)
+			return nil, err
+		}
+		return handle(m)
+	}
+}
+
+// retryable reports whether trying a command again can change anything.
+func retryable(err error) bool {
+	var malformed *sagas.Malformed
+	return !errors.As(err, &malformed)
+}
+
+// hopeless reports whether a command that failed is poisoned. It is not while the host closes or the store takes nothing: no other
+// command would fare better, and each is delivered again until one does.
+func hopeless(err error) bool {
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, actors.ErrClosed) && !errors.Is(err, actors.ErrFull)
+}
+
+// poisonTo publishes poisoned commands, and tells their senders.
+type poisonTo struct{ in *Ingress }
+
+// Publish implements message.Publisher. Where the command stood is kept; a message that is delivered again is poisoned once.
+func (p poisonTo) Publish(topic string, messages ...*message.Message) error {
+	for _, m := range messages {
+		reason := m.Metadata.Get(middleware.ReasonForPoisonedKey)
+		m.Metadata.Set(PoisonedEventKey, refOf(m))
+		if err := p.in.publisher.Publish(topic, m); err != nil {
+			return err
+		}
+		p.in.config.Log.Warn("a command is poisoned", "event", refOf(m), "type", m.Metadata.Get(TypeKey), "reason", reason)
+		told := Reply{Command: commandOf(m), Type: m.Metadata.Get(TypeKey), Detail: reason}
+		if err := reply(m.Context(), p.in.publisher, ReplyTopic(p.in.config.Tenant), poisonedKind, m, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close implements message.Publisher.
+func (poisonTo) Close() error { return nil }

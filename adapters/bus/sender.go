@@ -1,0 +1,61 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/components/cqrs"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+
+	"example.com/life/events"
+)
+
+// Sender publishes commands to a tenant's agents.
+type Sender struct{ bus *cqrs.CommandBus }
+
+// NewSender returns a sender over any publisher that reaches the topics of this package.
+func NewSender(publisher message.Publisher, tenant events.TenantID) (*Sender, error) {
+	if publisher == nil {
+		return nil, errors.New("configure sender: a publisher is required")
+	}
+	if err := tenant.Validate(); err != nil {
+		return nil, fmt.Errorf("configure sender: %w", err)
+	}
+	sending, err := cqrs.NewCommandBusWithConfig(publisher, cqrs.CommandBusConfig{
+		GeneratePublishTopic: func(cqrs.CommandBusGeneratePublishTopicParams) (string, error) { return CommandTopic(tenant), nil },
+		Marshaler:            commandJSON{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("configure sender: %w", err)
+	}
+	return &Sender{sending}, nil
+}
+
+// Send publishes a command and returns its id once it is stored: then it will be carried out or its refusal will be published, both
+// under that id. An empty id is given one; a command that is sent again with the same id happens once. actor says who sends it.
+func (s *Sender) Send(ctx context.Context, id events.CommandID, actor string, command Command) (events.CommandID, error) {
+	if id == "" {
+		id = events.CommandID(uuid.NewString())
+	}
+	if err := id.Validate(); err != nil {
+		return "", malformed("%v", err)
+	}
+	if err := command.check(); err != nil {
+		return "", err
+	}
+	err := s.bus.SendWithModifiedMessage(ctx, command, func(m *message.Message) error {
+		m.UUID = string(id)
+		m.Metadata.Set(CorrelationKey, string(id))
+		if actor != "" {
+			m.Metadata.Set(ActorKey, actor)
+		}
+		traceInto(ctx, m)
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("send %s: %w", typeOf(command), err)
+	}
+	return id, nil
+}
