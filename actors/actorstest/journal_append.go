@@ -222,10 +222,10 @@ func journalMalformed(t *testing.T, journal actors.Journal) {
 	sameEvents(t, "what malformed appends stored", everything(t, journal, actors.Filter{}), nil)
 }
 
-func journalGreatest(t *testing.T, journal actors.Journal) {
+func journalGreatest(t *testing.T, journal actors.Journal, greatest int) {
 	const stream = events.Stream("great-a")
 	sent := batch("x", 3)
-	sent[1].Data = bytes.Repeat([]byte(" "), actors.MaxAppend-actors.BatchSize(sent)+len(sent[1].Data))
+	sent[1].Data = []byte(`"` + strings.Repeat(" ", greatest-actors.BatchSize(sent)+len(sent[1].Data)-2) + `"`)
 	mustAppend(t, journal, stream, actors.ExpectNoStream, sent)
 	mustAppend(t, journal, stream, 2, batch("small", 1))
 	got := wholeStream(t, journal, stream)

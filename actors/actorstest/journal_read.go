@@ -96,7 +96,7 @@ func journalReadMissing(t *testing.T, journal actors.Journal) {
 }
 
 func journalSimilarNames(t *testing.T, journal actors.Journal) {
-	names := []events.Stream{"s", "s-", "s-1", "s-10", "s-1\x01", "s-1\xff", "s-1/\xff\xff\xff\xff\xff\xff\xff\xff", "s-2"}
+	names := []events.Stream{"s", "s-", "s-1", "s-10", "s-1\x01", "s-1\U0010ffff", "s-1/\U0010ffff\U0010ffff", "s-2"}
 	for round := range 3 {
 		for _, name := range names {
 			mustAppend(t, journal, name, actors.ExpectRevision(events.Revision(round-1)), batch(fmt.Sprintf("%q", name), 1))

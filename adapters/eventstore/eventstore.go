@@ -1,4 +1,116 @@
-// Package eventstore is the journal over EventStoreDB, through its official client.
+// Package eventstore is the journal over EventStoreDB: the store that several hosts share.
+//
+// It speaks EventStoreDB's gRPC protocol with the official client's messages, and is told where the store is by the connection strings
+// that every EventStoreDB client reads. The client's own connection is not used: it dies for good when the store is away, keeps its
+// callers beyond their contexts, and ends the process at an event that lacks a field (docs/adr/0008). What stands in its place:
+//
+//	target.go     a connection string, checked, and what it means for a connection
+//	discover.go   finding the node to talk to: the one named, or a cluster's leader
+//	line.go       one connection, replaced when it is lost; callers wait for it until their contexts end
+//	call.go       attempts one after another until there is an answer
+//	failure.go    what an answer that is an error means
+//	append.go, read.go, readall.go, subscribe.go   the port
+//	wire.go       envelopes as EventStoreDB's events, and back
+//	groups.go     consumer groups, which are EventStoreDB's persistent subscriptions
+//	metadata.go   what a stream keeps
+//
+// Promises beyond the port's:
+//
+//   - While the store is away nothing is lost and nobody is stuck: calls wait for it until their contexts end, then say since when it is
+//     away and why. No more than Config.MaxWaiting wait; the next is refused at once. Nothing has to be restarted when it is back.
+//   - An append whose answer was lost is sent again with the same ids. With an exact expectation the store recognises it. Without one the
+//     stream is read back first, on the connection that the append is then sent on: what was stored before that connection's server
+//     started is found in the stream, what it has stored since it remembers.
+//   - Everything is asked of the leader, so that a read sees every append that was answered before.
+//   - Nothing that comes over the network ends the process.
+//
+// To add a call: write it as an attempt on one connection that returns failed(…) for an error, and give it to Journal.call.
 package eventstore
 
-import _ "example.com/life/adapters/registration" // before the client's messages are registered
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"example.com/life/actors"
+	_ "example.com/life/adapters/registration" // before the client's messages are registered
+)
+
+// Config says where the store is and what is asked of it. Zero values mean the defaults.
+type Config struct {
+	Connection string       // esdb://… or esdb+discover://…, as any EventStoreDB client reads it; required
+	Username   string       // instead of the connection string's, so that no secret need stand in it
+	Password   string       // belongs to Username
+	MaxAppend  int          // bytes of one append; default 1 MiB. It must not be above the server's own MaxAppendSize
+	MaxWaiting int          // callers that wait at once while the store is away; default 1024
+	Log        *slog.Logger // default: nowhere
+}
+
+// The defaults and bounds of Config.
+const (
+	defaultMaxAppend  = 1 << 20 // EventStoreDB's MaxAppendSize unless it was changed
+	defaultMaxWaiting = 1024
+)
+
+func (c Config) completed() Config {
+	if c.MaxAppend <= 0 {
+		c.MaxAppend = defaultMaxAppend
+	}
+	c.MaxAppend = min(c.MaxAppend, actors.MaxAppend)
+	if c.MaxWaiting <= 0 {
+		c.MaxWaiting = defaultMaxWaiting
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Journal implements actors.Journal over EventStoreDB.
+type Journal struct {
+	config Config
+	target *target
+	line   *line
+
+	mu     sync.Mutex
+	feeds  map[*subscription]struct{}
+	closed bool
+}
+
+// Open checks the configuration, connects, and returns once the store has answered. It waits for a store that is away until ctx ends, or
+// for as many attempts as the connection string's maxDiscoverAttempts; an open journal never gives up.
+func Open(ctx context.Context, config Config) (*Journal, error) {
+	config = config.completed()
+	target, warnings, err := parseTarget(config)
+	if err != nil {
+		return nil, fmt.Errorf("open the event store: %w", err)
+	}
+	for _, warning := range warnings {
+		config.Log.WarnContext(ctx, "event store: "+warning, "store", target.name)
+	}
+	j := &Journal{config: config, target: target, feeds: map[*subscription]struct{}{}}
+	j.line = newLine(ctx, target, config)
+	if err := j.line.opened(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the event store: %w", err), j.Close())
+	}
+	return j, nil
+}
+
+// Close ends subscriptions and calls that wait, waits for calls under way to notice, and closes the connection. Calls after it give
+// actors.ErrClosed. It can be called at any time, more than once.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	j.closed = true
+	feeds := make([]*subscription, 0, len(j.feeds))
+	for feed := range j.feeds {
+		feeds = append(feeds, feed)
+	}
+	j.mu.Unlock()
+	j.line.close()
+	for _, feed := range feeds {
+		feed.end()
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// lookBack is how many events from a stream's end are searched for a batch whose answer was lost.
+const lookBack = 4096
+
+// write is one append on its way: the messages are made once and sent as often as it takes, with the same ids.
+type write struct {
+	journal  *Journal
+	stream   events.Stream
+	expected actors.Expected
+	ids      []uuid.UUID
+	messages []*streams.AppendReq // the options, then the events
+	unknown  bool                 // an attempt was sent and has no answer: the events may be stored
+}
+
+// Append implements actors.Journal.
+func (j *Journal) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+	if err := actors.CheckAppend(stream, expected, batch); err != nil {
+		return actors.Appended{}, err
+	}
+	if err := checkName(stream); err != nil {
+		return actors.Appended{}, err
+	}
+	w := &write{journal: j, stream: stream, expected: expected}
+	if err := w.prepare(batch); err != nil {
+		return actors.Appended{}, err
+	}
+	appended, err := w.run(ctx)
+	var conflict *actors.Conflict
+	if err == nil || errors.As(err, &conflict) {
+		return appended, err
+	}
+	if w.unknown {
+		err = fmt.Errorf("whether it was stored is not known, retry with the same ids: %w", err)
+	}
+	return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
+}
+
+// prepare writes the messages and refuses what the server would.
+func (w *write) prepare(batch []events.Envelope) error {
+	w.ids, w.messages = make([]uuid.UUID, len(batch)), make([]*streams.AppendReq, 1, len(batch)+1)
+	w.messages[0] = &streams.AppendReq{Content: &streams.AppendReq_Options_{Options: w.options()}}
+	size := 0
+	for i := range batch {
+		message, err := propose(&batch[i])
+		if err != nil {
+			return fmt.Errorf("append to %s: event %d of the batch: %w", w.stream, i, err)
+		}
+		size += proposedSize(message)
+		w.ids[i] = batch[i].ID
+		w.messages = append(w.messages, &streams.AppendReq{Content: &streams.AppendReq_ProposedMessage_{ProposedMessage: message}})
+	}
+	if most := w.journal.config.MaxAppend; size > most {
+		return fmt.Errorf("%w to %s: the batch of %d events has %d bytes as EventStoreDB counts, at most %d are allowed (MaxAppend, which goes with the "+
+			"server's MaxAppendSize); store large payloads as blobs", actors.ErrInvalidAppend, w.stream, len(batch), size, most)
+	}
+	return nil
+}
+
+func (w *write) options() *streams.AppendReq_Options {
+	options := &streams.AppendReq_Options{StreamIdentifier: identifier(w.stream)}
+	switch w.expected {
+	case actors.ExpectAny:
+		options.ExpectedStreamRevision = &streams.AppendReq_Options_Any{Any: &shared.Empty{}}
+	case actors.ExpectExists:
+		options.ExpectedStreamRevision = &streams.AppendReq_Options_StreamExists{StreamExists: &shared.Empty{}}
+	case actors.ExpectNoStream:
+		options.ExpectedStreamRevision = &streams.AppendReq_Options_NoStream{NoStream: &shared.Empty{}}
+	default:
+		options.ExpectedStreamRevision = &streams.AppendReq_Options_Revision{Revision: uint64(w.expected)}
+	}
+	return options
+}
+
+// run attempts the append until it has an answer.
+func (w *write) run(ctx context.Context) (actors.Appended, error) {
+	a := w.journal.attempts()
+	for {
+		n, err := w.journal.line.borrow(ctx)
+		if err != nil {
+			return actors.Appended{}, err
+		}
+		appended, err := w.attempt(ctx, n)
+		n.release()
+		var f *failure
+		if !errors.As(err, &f) {
+			return appended, err
+		}
+		if err := a.again(ctx, n, f); err != nil {
+			return actors.Appended{}, err
+		}
+	}
+}
+
+// attempt sends the append on one connection. When it was sent before and the store need not remember it, it is looked for first: what
+// is stored by now is found, and what comes later the server that is asked now remembers.
+func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
+	if w.unknown && w.expected < actors.ExpectNoStream {
+		if found, appended, f := w.find(ctx, n); f != nil || found {
+			return appended, nilable(f)
+		}
+	}
+	appended, err := w.send(ctx, n)
+	var conflict *actors.Conflict
+	if w.unknown && errors.As(err, &conflict) {
+		// A stream that was deleted or cut off meanwhile is not compared with.
+		if found, stored, f := w.find(ctx, n); f != nil || found {
+			return stored, nilable(f)
+		}
+	}
+	if err != nil || appended.Position > 0 || appended.Last < 0 {
+		return appended, err
+	}
+	// The answer to an empty batch, or to a retry, need not say where the last event stands.
+	page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: appended.Last, direction: actors.Backward, limit: one()})
+	if f != nil {
+		return actors.Appended{}, f
+	}
+	if len(page.Events) > 0 && page.Events[0].Revision == appended.Last {
+		appended.Position = page.Events[0].Position
+	}
+	return appended, nil
+}
+
+// send is one Append on the wire.
+func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
+	ctx, cancel := context.WithTimeout(ofLeader(ctx), w.journal.target.deadline)
+	defer cancel()
+	call, err := streams.NewStreamsClient(n.conn).Append(ctx)
+	if err != nil {
+		return actors.Appended{}, unsentCall(err)
+	}
+	for _, message := range w.messages {
+		if err := call.Send(message); err != nil {
+			break // the answer says why
+		}
+	}
+	answer, err := call.CloseAndRecv()
+	if err != nil {
+		f := failed(err, call.Trailer())
+		if verdict := f.verdict(); verdict == absent || verdict == puzzled {
+			w.unknown = true
+		}
+		if f.exception == "stream-deleted" && w.expected == actors.ExpectExists {
+			return actors.Appended{}, w.deleted(ctx, n, f)
+		}
+		return actors.Appended{}, f
+	}
+	switch result := answer.GetResult().(type) {
+	case *streams.AppendResp_Success_:
+		return w.success(result.Success), nil
+	case *streams.AppendResp_WrongExpectedVersion_:
+		return actors.Appended{}, w.conflict(result.WrongExpectedVersion)
+	}
+	w.unknown = true
+	return actors.Appended{}, fmt.Errorf("the answer of the event store has no result: %v", answer)
+}
+
+func (w *write) success(answer *streams.AppendResp_Success) actors.Appended {
+	if _, none := answer.GetCurrentRevisionOption().(*streams.AppendResp_Success_NoStream); none {
+		return actors.Appended{First: events.NoRevision, Last: events.NoRevision}
+	}
+	last := readRevision(answer.GetCurrentRevision())
+	return actors.Appended{First: last - events.Revision(max(len(w.ids), 1)-1), Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}
+}
+
+func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *actors.Conflict {
+	conflict := &actors.Conflict{Stream: w.stream, Expected: w.expected, Actual: events.NoRevision}
+	switch current := answer.GetCurrentRevisionOption().(type) {
+	case *streams.AppendResp_WrongExpectedVersion_CurrentRevision:
+		conflict.Actual = readRevision(current.CurrentRevision)
+	case nil: // a server before 20.10
+		if old, there := answer.GetCurrentRevisionOption_20_6_0().(*streams.AppendResp_WrongExpectedVersion_CurrentRevision_20_6_0); there {
+			conflict.Actual = readRevision(old.CurrentRevision_20_6_0)
+		}
+	}
+	return conflict
+}
+
+// deleted tells a stream that was ended for good from one that was deleted and may begin again: the store refuses both with the same
+// words when the stream has to exist.
+func (w *write) deleted(ctx context.Context, n *node, f *failure) error {
+	page, readFailure := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: math.MaxInt64, direction: actors.Backward, limit: one()})
+	if readFailure != nil {
+		return f
+	}
+	return &actors.Conflict{Stream: w.stream, Expected: w.expected, Actual: page.Last}
+}
+
+// find looks for the batch near the end of its stream.
+func (w *write) find(ctx context.Context, n *node) (found bool, appended actors.Appended, f *failure) {
+	if len(w.ids) == 0 {
+		return false, appended, nil
+	}
+	from := events.Revision(math.MaxInt64)
+	for seen := 0; seen < lookBack && from >= 0; {
+		page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: from, direction: actors.Backward, limit: actors.Limit{}.Bounded()})
+		if f != nil && f.exception == "stream-deleted" {
+			return false, appended, nil
+		}
+		if f != nil {
+			return false, appended, f
+		}
+		for i := range page.Events {
+			if e := &page.Events[i]; e.ID == w.ids[len(w.ids)-1] {
+				return true, actors.Appended{First: e.Revision - events.Revision(len(w.ids)-1), Last: e.Revision, Position: e.Position}, nil
+			}
+		}
+		if page.End || len(page.Events) == 0 {
+			break
+		}
+		seen += len(page.Events)
+		from = page.Events[len(page.Events)-1].Revision - 1
+	}
+	return false, appended, nil
+}
+
+// nilable keeps a failure that is nil from becoming an error that is not.
+func nilable(f *failure) error {
+	if f == nil {
+		return nil
+	}
+	return f
+}
+
+// ended reports that a stream of answers came to its end as it should.
+func ended(err error) bool { return errors.Is(err, io.EOF) }

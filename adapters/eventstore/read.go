@@ -1,0 +1,155 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// readPlan is one page of a stream.
+type readPlan struct {
+	stream    events.Stream
+	revision  events.Revision // ≥ 0
+	direction actors.Direction
+	limit     actors.Limit // bounded
+}
+
+func one() actors.Limit { return actors.Limit{Events: 1}.Bounded() }
+
+// Read implements actors.Journal.
+func (j *Journal) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+	if err := checkName(stream); err != nil {
+		return actors.Page{}, err
+	}
+	plan := readPlan{stream: stream, revision: max(from, 0), direction: direction, limit: limit.Bounded()}
+	nothing := direction == actors.Backward && from < 0
+	if nothing {
+		plan.limit = one() // only to learn where the stream ends
+	}
+	var page actors.Page
+	err := j.call(ctx, func(ctx context.Context, n *node) (f *failure) {
+		page, f = j.readOnce(ctx, n, plan)
+		return f
+	})
+	if err != nil {
+		return actors.Page{}, fmt.Errorf("read %s: %w", stream, err)
+	}
+	if nothing {
+		page.Events, page.End = nil, true
+	}
+	return page, nil
+}
+
+// readOnce reads a page on one connection. It asks for one event more than the page may have, so that the page knows whether it is the
+// last, and for the stream's last revision, which the server says at the end.
+func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.Page, *failure) {
+	page := actors.Page{Last: events.NoRevision}
+	gather := gatherer{limit: plan.limit}
+	told := false // the last revision
+	f := read(ctx, n, plan.request(1), func(answer *streams.ReadResp) (more bool) {
+		switch content := answer.GetContent().(type) {
+		case *streams.ReadResp_Event:
+			return gather.take(content.Event)
+		case *streams.ReadResp_LastStreamPosition:
+			page.Last, told = readRevision(content.LastStreamPosition), true
+		case *streams.ReadResp_StreamNotFound_:
+			told = true
+		}
+		return true
+	})
+	if f != nil {
+		return page, f
+	}
+	page.Events, page.End = gather.events, !gather.full
+	if told {
+		return page, nil
+	}
+	// The page was cut, or the server is older than 21.10 and does not say where the stream ends.
+	last := readPlan{stream: plan.stream, revision: -1, direction: actors.Backward, limit: one()}
+	f = read(ctx, n, last.request(0), func(answer *streams.ReadResp) (more bool) {
+		if content, there := answer.GetContent().(*streams.ReadResp_Event); there {
+			page.Last = readRevision(content.Event.GetEvent().GetStreamRevision())
+		}
+		return true
+	})
+	return page, f
+}
+
+// request asks for the page and so many events more. A negative revision stands for the end.
+func (p readPlan) request(more int) *streams.ReadReq {
+	stream := &streams.ReadReq_Options_StreamOptions{StreamIdentifier: identifier(p.stream)}
+	stream.RevisionOption = &streams.ReadReq_Options_StreamOptions_Revision{Revision: uint64(p.revision)}
+	if p.revision < 0 {
+		stream.RevisionOption = &streams.ReadReq_Options_StreamOptions_End{End: &shared.Empty{}}
+	}
+	options := readOptions(p.direction, p.limit.Events+more)
+	options.StreamOption = &streams.ReadReq_Options_Stream{Stream: stream}
+	return &streams.ReadReq{Options: options}
+}
+
+func readOptions(direction actors.Direction, count int) *streams.ReadReq_Options {
+	options := &streams.ReadReq_Options{
+		CountOption:   &streams.ReadReq_Options_Count{Count: uint64(count)},
+		FilterOption:  &streams.ReadReq_Options_NoFilter{NoFilter: &shared.Empty{}},
+		UuidOption:    &streams.ReadReq_Options_UUIDOption{Content: &streams.ReadReq_Options_UUIDOption_Structured{Structured: &shared.Empty{}}},
+		ControlOption: &streams.ReadReq_Options_ControlOption{Compatibility: 1},
+	}
+	if direction == actors.Backward {
+		options.ReadDirection = streams.ReadReq_Options_Backwards
+	}
+	return options
+}
+
+// read is one counted Read on the wire. It ends when the server has no more or take wants none.
+func read(ctx context.Context, n *node, request *streams.ReadReq, take func(answer *streams.ReadResp) (more bool)) *failure {
+	ctx, cancel := context.WithCancel(ofLeader(ctx))
+	defer cancel()
+	call, err := streams.NewStreamsClient(n.conn).Read(ctx, request)
+	if err != nil {
+		return unsentCall(err)
+	}
+	for {
+		answer, err := call.Recv()
+		if ended(err) {
+			return nil
+		}
+		if err != nil {
+			return failed(err, call.Trailer())
+		}
+		if !take(answer) {
+			return nil
+		}
+	}
+}
+
+// gatherer fills a page up to its limit.
+type gatherer struct {
+	limit  actors.Limit
+	events []events.Envelope
+	bytes  int
+	full   bool // there was one more
+}
+
+// take adds an event; false when there is no room for it.
+func (g *gatherer) take(read *streams.ReadResp_ReadEvent) bool {
+	recorded := read.GetEvent()
+	if recorded == nil {
+		return true // a link whose target is gone; links are not followed, so there is none
+	}
+	return g.add(envelopeOf(recorded))
+}
+
+func (g *gatherer) add(e events.Envelope) bool {
+	if n := len(g.events); n >= g.limit.Events || n > 0 && g.bytes+len(e.Data) > g.limit.Bytes {
+		g.full = true
+		return false
+	}
+	g.bytes += len(e.Data)
+	g.events = append(g.events, e)
+	return true
+}

@@ -1,0 +1,315 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc/codes"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// subscription is fed by one goroutine, which takes from the store what fits into the queue and, whenever the connection is lost, goes
+// on after the last event that it took. Next takes from the queue.
+type subscription struct {
+	journal *Journal
+	queue   queue
+	taken   []events.Envelope // from the queue, not yet handed out
+	whole   []events.Envelope // what taken is the rest of: its memory is used again
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when the feeder has ended
+}
+
+// Subscribe implements actors.Journal. It does not wait for the store: Next does.
+func (j *Journal) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+	if from.Stream != "" {
+		if err := checkName(from.Stream); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.ready(ctx); err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &subscription{journal: j, cancel: cancel, done: make(chan struct{})}
+	s.queue.news, s.queue.room = make(chan struct{}, 1), make(chan struct{}, 1)
+	if !j.follow(s) {
+		cancel()
+		return nil, fmt.Errorf("subscribe: %w", actors.ErrClosed)
+	}
+	go s.feed(ctx, &follower{from: from})
+	return s, nil
+}
+
+// follow notes a subscription for Close; false when the journal is closed already.
+func (j *Journal) follow(s *subscription) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return false
+	}
+	j.feeds[s] = struct{}{}
+	return true
+}
+
+// Next implements actors.Subscription.
+func (s *subscription) Next(ctx context.Context) (events.Envelope, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return events.Envelope{}, err
+		}
+		if len(s.taken) > 0 && !s.queue.isClosed() {
+			next := s.taken[0]
+			s.taken[0] = events.Envelope{}
+			s.taken = s.taken[1:]
+			return next, nil
+		}
+		taken, err := s.queue.take(s.whole)
+		if err != nil {
+			return events.Envelope{}, err
+		}
+		if len(taken) > 0 {
+			s.taken, s.whole = taken, taken
+			continue
+		}
+		select {
+		case <-s.queue.news:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Close implements io.Closer.
+func (s *subscription) Close() error {
+	s.end()
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	delete(s.journal.feeds, s)
+	return nil
+}
+
+// end stops the feeder and makes Next return actors.ErrClosed.
+func (s *subscription) end() {
+	s.queue.close()
+	s.cancel()
+	<-s.done
+}
+
+// feed runs until the subscription ends or the store says something that trying again does not change.
+func (s *subscription) feed(ctx context.Context, f *follower) {
+	defer close(s.done)
+	defer func() {
+		if p := recover(); p != nil {
+			s.journal.config.Log.ErrorContext(ctx, "a subscription panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.queue.fail(fmt.Errorf("subscription to %s: panic: %v", f.what(), p))
+		}
+	}()
+	a := s.journal.attempts()
+	for {
+		n, err := s.journal.line.borrow(ctx)
+		if err == nil {
+			began := time.Now()
+			failure := f.receive(ctx, n, &s.queue)
+			n.release()
+			if time.Since(began) > a.pace.most {
+				a.pace.reset()
+				a.puzzled = 0
+			}
+			err = a.again(ctx, n, failure)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				s.queue.fail(fmt.Errorf("subscription to %s: %w", f.what(), err))
+			}
+			return
+		}
+	}
+}
+
+// follower is how far a subscription has come.
+type follower struct{ from actors.From }
+
+func (f *follower) what() string {
+	if f.from.Stream != "" {
+		return string(f.from.Stream)
+	}
+	return "everything"
+}
+
+// receive is one subscription on the wire. It returns why that ended.
+func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
+	ctx, cancel := context.WithCancel(ofLeader(ctx))
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() { // a connection that is given up may still be there
+		select {
+		case <-n.lost:
+			cancel()
+		case <-stop:
+		}
+	}()
+	call, err := streams.NewStreamsClient(n.conn).Read(ctx, f.request())
+	if err != nil {
+		return unsentCall(err)
+	}
+	for {
+		answer, err := call.Recv()
+		if ended(err) {
+			return &failure{code: codes.Unavailable, message: "the event store ended the subscription"}
+		}
+		if err != nil {
+			return failed(err, call.Trailer())
+		}
+		if !f.take(ctx, answer, q) {
+			return failed(ctx.Err(), nil)
+		}
+	}
+}
+
+// take puts an event into the queue, which may have to be waited for, and notes how far it is; false when ctx ended.
+func (f *follower) take(ctx context.Context, answer *streams.ReadResp, q *queue) bool {
+	switch content := answer.GetContent().(type) {
+	case *streams.ReadResp_Checkpoint_:
+		f.from.Position = max(f.from.Position, events.Position(content.Checkpoint.GetCommitPosition()))
+	case *streams.ReadResp_Event:
+		if content.Event.GetEvent() == nil {
+			return true
+		}
+		e := envelopeOf(content.Event.GetEvent())
+		if f.had(&e) {
+			return true
+		}
+		if (f.from.Stream != "" || f.from.Filter.Chooses(e.Stream, e.Kind)) && !q.put(ctx, e) {
+			return false
+		}
+		f.from.Revision, f.from.Position = e.Revision, e.Position
+	}
+	return true
+}
+
+// had reports an event that is not after the place reached.
+func (f *follower) had(e *events.Envelope) bool {
+	if f.from.Stream != "" {
+		return e.Revision <= f.from.Revision
+	}
+	return e.Position <= f.from.Position
+}
+
+func (f *follower) request() *streams.ReadReq {
+	options := readOptions(actors.Forward, 0)
+	options.CountOption = &streams.ReadReq_Options_Subscription{Subscription: &streams.ReadReq_Options_SubscriptionOptions{}}
+	if f.from.Stream != "" {
+		stream := &streams.ReadReq_Options_StreamOptions{StreamIdentifier: identifier(f.from.Stream)}
+		stream.RevisionOption = &streams.ReadReq_Options_StreamOptions_Start{Start: &shared.Empty{}}
+		if f.from.Revision >= 0 {
+			stream.RevisionOption = &streams.ReadReq_Options_StreamOptions_Revision{Revision: uint64(f.from.Revision)}
+		}
+		options.StreamOption = &streams.ReadReq_Options_Stream{Stream: stream}
+		return &streams.ReadReq{Options: options}
+	}
+	all := &streams.ReadReq_Options_AllOptions{AllOption: &streams.ReadReq_Options_AllOptions_Start{Start: &shared.Empty{}}}
+	if at := uint64(min(f.from.Position, math.MaxInt64)); at > 0 {
+		all.AllOption = &streams.ReadReq_Options_AllOptions_Position{Position: &streams.ReadReq_Options_Position{CommitPosition: at, PreparePosition: at}}
+	}
+	options.StreamOption = &streams.ReadReq_Options_All{All: all}
+	if pushed := pushedFilter(f.from.Filter, true); pushed != nil {
+		options.FilterOption = &streams.ReadReq_Options_Filter{Filter: pushed}
+	}
+	return &streams.ReadReq{Options: options}
+}
+
+// The most that a queue holds; one event is held whatever its size.
+const (
+	queueEvents = 256
+	queueBytes  = 256 << 10
+)
+
+// queue is what was received and not yet taken.
+type queue struct {
+	mu     sync.Mutex
+	held   []events.Envelope
+	bytes  int
+	err    error         // why nothing more comes, once the rest is taken
+	closed bool          // nothing is to be taken any more
+	news   chan struct{} // has a token when there is something new to take
+	room   chan struct{} // has a token when there is room again
+}
+
+// put waits for room; false when ctx ended before.
+func (q *queue) put(ctx context.Context, e events.Envelope) bool {
+	for !q.offer(e) {
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+func (q *queue) offer(e events.Envelope) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := len(q.held); n >= queueEvents || n > 0 && q.bytes+len(e.Data) > queueBytes {
+		return false
+	}
+	q.held = append(q.held, e)
+	q.bytes += len(e.Data)
+	signal(q.news)
+	return true
+}
+
+// take returns all that is held and keeps the other slice, which is empty, for what comes.
+func (q *queue) take(empty []events.Envelope) ([]events.Envelope, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, actors.ErrClosed
+	}
+	if len(q.held) == 0 {
+		return nil, q.err
+	}
+	taken := q.held
+	q.held, q.bytes = empty[:0], 0
+	signal(q.room)
+	return taken, nil
+}
+
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if errors.Is(err, actors.ErrClosed) {
+		q.closed = true
+	}
+	q.err = err
+	signal(q.news)
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	signal(q.news)
+}
+
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

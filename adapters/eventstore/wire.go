@@ -1,0 +1,155 @@
+package eventstore
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// What stands beside an event on the wire.
+const (
+	keyType        = "type"
+	keyContentType = "content-type"
+	keyCreated     = "created"
+
+	contentJSON = "application/json"
+
+	ticksPerMicro = 10 // of 100 ns
+)
+
+func identifier(stream events.Stream) *shared.StreamIdentifier {
+	return &shared.StreamIdentifier{StreamName: []byte(stream)}
+}
+
+// checkName refuses names that the port allows and the protocol cannot carry.
+func checkName(stream events.Stream) error {
+	if err := actors.CheckStream(stream); err != nil {
+		return err
+	}
+	if !utf8.ValidString(string(stream)) {
+		return fmt.Errorf("%w: the stream's name %q is not UTF-8, which EventStoreDB needs", actors.ErrInvalidAppend, string(stream))
+	}
+	return nil
+}
+
+func writeID(id uuid.UUID) *shared.UUID {
+	return &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
+		MostSignificantBits:  int64(binary.BigEndian.Uint64(id[:8])),
+		LeastSignificantBits: int64(binary.BigEndian.Uint64(id[8:])),
+	}}}
+}
+
+// readID reads an id in either form; the nil id for one that is none.
+func readID(id *shared.UUID) uuid.UUID {
+	var read uuid.UUID
+	switch value := id.GetValue().(type) {
+	case *shared.UUID_Structured_:
+		binary.BigEndian.PutUint64(read[:8], uint64(value.Structured.GetMostSignificantBits()))
+		binary.BigEndian.PutUint64(read[8:], uint64(value.Structured.GetLeastSignificantBits()))
+	case *shared.UUID_String_:
+		parsed, err := uuid.Parse(value.String_)
+		if err != nil {
+			return uuid.Nil
+		}
+		return parsed
+	}
+	return read
+}
+
+// propose writes an envelope as an event to append.
+func propose(e *events.Envelope) (*streams.AppendReq_ProposedMessage, error) {
+	if !utf8.ValidString(string(e.Kind)) {
+		return nil, fmt.Errorf("%w: the kind %q is not UTF-8", actors.ErrInvalidAppend, string(e.Kind))
+	}
+	data, contentType := []byte(e.Data), contentJSON
+	if e.Foreign != nil {
+		if e.Foreign.ContentType != "" {
+			contentType = e.Foreign.ContentType
+		}
+		if e.Foreign.Base64 {
+			var text string
+			err := json.Unmarshal(e.Data, &text)
+			if err == nil {
+				data, err = base64.StdEncoding.DecodeString(text)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%w: the data of %s %s are no base64: %w", actors.ErrInvalidAppend, e.Kind, e.ID, err)
+			}
+		}
+	}
+	return &streams.AppendReq_ProposedMessage{
+		Id: writeID(e.ID), Data: data, CustomMetadata: e.Metadata(),
+		Metadata: map[string]string{keyType: string(e.Kind), keyContentType: contentType},
+	}, nil
+}
+
+// proposedSize is what EventStoreDB counts towards its MaxAppendSize.
+func proposedSize(p *streams.AppendReq_ProposedMessage) int {
+	return len(p.GetData()) + len(p.GetCustomMetadata()) + 2*len(p.GetMetadata()[keyType])
+}
+
+// recorded is a stored event; those of reads and of consumer groups are different messages with the same fields.
+type recorded interface {
+	GetId() *shared.UUID
+	GetStreamIdentifier() *shared.StreamIdentifier
+	GetStreamRevision() uint64
+	GetCommitPosition() uint64
+	GetMetadata() map[string]string
+	GetCustomMetadata() []byte
+	GetData() []byte
+}
+
+// envelopeOf reads a stored event, whatever it lacks or holds. Life's own are recognised by their metadata.
+func envelopeOf(r recorded) events.Envelope {
+	var e events.Envelope
+	e.SetMetadata(r.GetCustomMetadata())
+	contentType := r.GetMetadata()[keyContentType]
+	data, isJSON := r.GetData(), json.Valid(r.GetData())
+	if e.Foreign == nil && !(isJSON && contentType == contentJSON) {
+		// Life's metadata beside what Life does not write: another program copied them.
+		e = events.Envelope{Version: 1, Correlation: e.Correlation, Causation: e.Causation, Traceparent: e.Traceparent}
+		e.Foreign = &events.Foreign{Metadata: r.GetCustomMetadata()}
+	}
+	e.ID, e.Stream, e.Kind = readID(r.GetId()), events.Stream(r.GetStreamIdentifier().GetStreamName()), events.Kind(r.GetMetadata()[keyType])
+	e.Revision, e.Position = readRevision(r.GetStreamRevision()), events.Position(r.GetCommitPosition())
+	e.Data = data
+	if e.Foreign == nil {
+		return e
+	}
+	if ticks, err := strconv.ParseInt(r.GetMetadata()[keyCreated], 10, 64); err == nil {
+		e.Time = events.Micros(ticks / ticksPerMicro)
+	}
+	if contentType != contentJSON {
+		e.Foreign.ContentType = contentType
+	}
+	if !isJSON {
+		e.Foreign.Base64 = true
+		e.Data = quoteBase64(data)
+	}
+	return e
+}
+
+func quoteBase64(data []byte) []byte {
+	quoted := make([]byte, 0, base64.StdEncoding.EncodedLen(len(data))+2)
+	quoted = base64.StdEncoding.AppendEncode(append(quoted, '"'), data)
+	return append(quoted, '"')
+}
+
+// readRevision reads a revision; the largest stands for none.
+func readRevision(wire uint64) events.Revision {
+	if wire == math.MaxUint64 {
+		return events.NoRevision
+	}
+	return events.Revision(min(wire, math.MaxInt64))
+}
