@@ -1,0 +1,356 @@
+// Package groups is EventStoreDB's persistent subscriptions on the embedded store: a group reads a stream, or everything, and hands each
+// event to one of its consumers, which answers when it has processed it. The group remembers how far it is.
+//
+// # What it promises
+//
+// Every event that the group chooses is processed at least once: it is handed out again until a consumer acknowledges it, skips it, or it
+// is parked, across disconnects, restarts and crashes. First deliveries are in the source's order. No consumer holds more messages
+// than it asked for. A parked event stands in the parked stream once, and counts there until its replay was processed too.
+//
+// A group never stalls: while a consumer has room, and somebody may have the next message, it is handed out. Writing checkpoints and
+// parked messages happens beside deliveries; when it fails it is tried again, ever more slowly, and deliveries go on. A watchdog looks at
+// every group each second. Progress is any of: an event read, handed out, answered, timed out, parked or replayed. A group owes progress while
+// a message waits although somebody has room for it, or somebody has room and an event is stored that was not read, or a message is
+// held past its time. A group that owes progress for ten seconds and makes none is stalled: that is logged, stands in its
+// Report, and the group goes back to its checkpoint and reads again.
+//
+// # How it works
+//
+// The machine (machine.go) decides and does nothing; it is pure, and its properties are tested with random histories. A runner
+// (runner.go) owns one machine, behind a mutex that is never held while something is read or written, and three goroutines:
+// the feeder hands in what is read, the writer writes checkpoints and parked messages and reads replays, the clock ticks. A Member
+// is a connected consumer.
+//
+// # What is stored
+//
+//	$persistentSubscriptionConfig                 every change of any group: the settings of all
+//	$persistentsubscription-<key>-checkpoint      how far a group is, as a JSON string
+//	$persistentsubscription-<key>-parked          links to its parked events; $tb is where those begin that are not done
+//
+// with key = stream::group. The forms are EventStoreDB's. A group from the end also notes where that end was, so that a restart
+// loses nothing that was appended before its first checkpoint.
+//
+// # To add a strategy
+//
+// Write a chooser in strategy.go and name it in Strategy.chooser and Settings.validate. The machine's tests run over all of them.
+package groups
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// Store is what groups need of the embedded store.
+type Store interface {
+	actors.Journal
+	// Delete makes a stream read as one that is not there.
+	Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error)
+}
+
+// Config is how groups are opened. Zero values mean the defaults.
+type Config struct {
+	Store    Store                // required; stays its owner's, who closes it after the groups
+	Log      *slog.Logger         // default: nowhere
+	Now      func() events.Micros // default actors.Now
+	Tick     time.Duration        // how often message timeouts are looked for, and the watchdog looks; default 1 s
+	Patience time.Duration        // how long a group may owe progress; default 10 s
+}
+
+func (c Config) completed() (Config, error) {
+	if c.Store == nil {
+		return c, errors.New("open consumer groups: no store is given")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = actors.Now
+	}
+	if c.Tick <= 0 {
+		c.Tick = time.Second
+	}
+	if c.Patience <= 0 {
+		c.Patience = 10 * time.Second
+	}
+	return c, nil
+}
+
+// Groups are all groups of a store. It is safe for concurrent use.
+type Groups struct {
+	config Config
+	stop   context.CancelFunc
+	watch  sync.WaitGroup
+
+	admin  sync.Mutex // held while groups are made, changed or removed
+	stored settingsLog
+
+	mu      sync.RWMutex
+	runners map[Key]*runner
+	closed  bool
+}
+
+// Open loads the groups that are stored and has them run until Close.
+func Open(ctx context.Context, config Config) (*Groups, error) {
+	config, err := config.completed()
+	if err != nil {
+		return nil, err
+	}
+	g := &Groups{config: config, runners: map[Key]*runner{}, stored: settingsLog{store: config.Store, now: config.Now}}
+	if err := g.load(ctx); err != nil {
+		return nil, err
+	}
+	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
+	g.watch.Go(func() { g.watchdog(ctx) })
+	return g, nil
+}
+
+// load starts all that is stored. Admin is held, or nobody else is there yet.
+func (g *Groups) load(ctx context.Context) error {
+	entries, err := g.stored.load(ctx)
+	if err != nil {
+		return fmt.Errorf("load consumer groups: %w", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range entries {
+		g.runners[entries[i].key] = startRunner(ctx, &g.config, entries[i])
+	}
+	return nil
+}
+
+// Close drops all consumers, stores how far each group is and ends. Members get actors.ErrClosed.
+func (g *Groups) Close() {
+	g.admin.Lock()
+	defer g.admin.Unlock()
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return
+	}
+	g.closed = true
+	g.mu.Unlock()
+	g.stop()
+	g.watch.Wait()
+	g.end(actors.ErrClosed)
+}
+
+// end stops all runners, at once, for a reason that their consumers get; nil: they were dropped.
+func (g *Groups) end(reason error) {
+	g.mu.Lock()
+	running := g.runners
+	g.runners = map[Key]*runner{}
+	g.mu.Unlock()
+	var all sync.WaitGroup
+	for _, r := range running {
+		all.Go(func() { r.close(cmp.Or(reason, error(&Refusal{Kind: Dropped, Key: r.key}))) })
+	}
+	all.Wait()
+}
+
+// Restart ends all groups and loads them again. Their consumers are dropped.
+func (g *Groups) Restart(ctx context.Context) error {
+	g.admin.Lock()
+	defer g.admin.Unlock()
+	if err := g.open(); err != nil {
+		return err
+	}
+	g.end(nil)
+	return g.load(ctx)
+}
+
+func (g *Groups) open() error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return actors.ErrClosed
+	}
+	return nil
+}
+
+func (g *Groups) find(key Key) (*runner, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return nil, actors.ErrClosed
+	}
+	r := g.runners[key]
+	if r == nil {
+		return nil, &Refusal{Kind: Missing, Key: key}
+	}
+	return r, nil
+}
+
+// Create makes a group. The errors are *Refusal (Exists, Failed) and those of the store.
+func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by string) error {
+	g.admin.Lock()
+	defer g.admin.Unlock()
+	if _, err := g.find(key); err == nil {
+		return &Refusal{Kind: Exists, Key: key}
+	} else if errors.Is(err, actors.ErrClosed) {
+		return err
+	}
+	added, err := g.entry(ctx, key, settings)
+	if err != nil {
+		return err
+	}
+	// A group of this name that was deleted may have left notes, if the process ended in the middle.
+	if err := g.forget(ctx, key); err != nil {
+		return err
+	}
+	return g.put(ctx, added, by)
+}
+
+// Update changes a group's settings, all but its filter. Its consumers are dropped; its checkpoint stays. The errors are *Refusal (Missing,
+// Failed) and those of the store.
+func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by string) error {
+	g.admin.Lock()
+	defer g.admin.Unlock()
+	r, err := g.find(key)
+	if err != nil {
+		return err
+	}
+	settings.Filter = r.entry.settings.Filter
+	changed, err := g.entry(ctx, key, settings)
+	if err != nil {
+		return err
+	}
+	return g.put(ctx, changed, by)
+}
+
+// Delete removes a group, its checkpoint and its parked messages. The errors are *Refusal (Missing) and those of the store.
+func (g *Groups) Delete(ctx context.Context, key Key, by string) error {
+	g.admin.Lock()
+	defer g.admin.Unlock()
+	r, err := g.find(key)
+	if err != nil {
+		return err
+	}
+	if err := g.stored.remove(ctx, key, by); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	delete(g.runners, key)
+	g.mu.Unlock()
+	r.close(&Refusal{Kind: Dropped, Key: key})
+	return g.forget(ctx, key)
+}
+
+// entry completes and checks what a group is to be.
+func (g *Groups) entry(ctx context.Context, key Key, settings Settings) (entry, error) {
+	made := entry{key: key, settings: settings}
+	if err := settings.validate(key); err != nil {
+		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
+	}
+	if err := actors.CheckStream(key.parkedStream()); err != nil {
+		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
+	}
+	var err error
+	if made.end, err = lastPlace(ctx, g.config.Store, key.Stream); err != nil {
+		return made, fmt.Errorf("find the end of %s: %w", key.Stream, err)
+	}
+	if key.Stream == All && settings.Start > 0 && place(settings.Start) > made.end {
+		return made, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("it cannot start from position %d: the last one is %d", settings.Start, made.end)}
+	}
+	return made, nil
+}
+
+// put stores a group's settings and starts it with them, in place of what runs.
+func (g *Groups) put(ctx context.Context, changed entry, by string) error {
+	if err := g.stored.put(ctx, changed, by); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	old := g.runners[changed.key]
+	delete(g.runners, changed.key)
+	g.mu.Unlock()
+	if old != nil {
+		old.close(&Refusal{Kind: Dropped, Key: changed.key}) // stores how far it is, for the new one to go on from
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.runners[changed.key] = startRunner(ctx, &g.config, changed)
+	return nil
+}
+
+// forget removes a group's streams. Those that are not there need not be.
+func (g *Groups) forget(ctx context.Context, key Key) error {
+	for _, stream := range []events.Stream{key.checkpointStream(), key.parkedStream()} {
+		page, err := g.config.Store.Read(ctx, stream, 0, actors.Backward, actors.Limit{Events: 1})
+		if err == nil && page.Last != events.NoRevision {
+			_, err = g.config.Store.Delete(ctx, stream, actors.ExpectAny)
+		}
+		if err != nil && !errors.Is(err, actors.ErrDeleted) {
+			return fmt.Errorf("delete %s: %w", stream, err)
+		}
+	}
+	return nil
+}
+
+// Consumer is who joins a group.
+type Consumer struct {
+	Name   string // where it connects from, for those who look
+	User   string
+	Buffer int // how many messages it may hold; at least 1
+}
+
+// Join adds a consumer to a group, until it closes the Member. The errors are *Refusal (Missing, Full, Failed) and actors.ErrClosed.
+func (g *Groups) Join(key Key, who Consumer) (*Member, error) {
+	r, err := g.find(key)
+	if err != nil {
+		return nil, err
+	}
+	if who.Buffer <= 0 {
+		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("a consumer's buffer size is %d, it must be positive", who.Buffer)}
+	}
+	return r.join(who)
+}
+
+// ReplayParked has parked messages delivered again, those before stopAt in the parked stream; a negative stopAt: all that are there now.
+// While an earlier replay still reads, nothing is added to it. The error is a *Refusal (Missing) or the store's.
+func (g *Groups) ReplayParked(ctx context.Context, key Key, stopAt events.Revision) error {
+	r, err := g.find(key)
+	if err != nil {
+		return err
+	}
+	return r.replay(ctx, stopAt)
+}
+
+// Report says how a group is. The error is a *Refusal (Missing) or the store's.
+func (g *Groups) Report(ctx context.Context, key Key) (Report, error) {
+	r, err := g.find(key)
+	if err != nil {
+		return Report{}, err
+	}
+	return r.report(ctx)
+}
+
+// List reports on all groups of a stream, or of all streams when it is empty, in order of their keys.
+func (g *Groups) List(ctx context.Context, stream events.Stream) ([]Report, error) {
+	g.mu.RLock()
+	var chosen []*runner
+	for key, r := range g.runners {
+		if stream == "" || key.Stream == stream {
+			chosen = append(chosen, r)
+		}
+	}
+	g.mu.RUnlock()
+	slices.SortFunc(chosen, func(a, b *runner) int { return cmp.Compare(a.key.String(), b.key.String()) })
+	reports := make([]Report, 0, len(chosen))
+	for _, r := range chosen {
+		report, err := r.report(ctx)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, report)
+	}
+	return reports, nil
+}

@@ -1,0 +1,144 @@
+package groups
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/life/events"
+)
+
+// All stands for everything in place of a stream's name.
+const All events.Stream = "$all"
+
+// Key names a group: the stream it consumes, or All, and its own name, which is unique for that stream.
+type Key struct {
+	Stream events.Stream
+	Group  string
+}
+
+// String is the key as it stands in the names of the group's streams.
+func (k Key) String() string { return string(k.Stream) + "::" + k.Group }
+
+func (k Key) checkpointStream() events.Stream {
+	return events.Stream("$persistentsubscription-" + k.String() + "-checkpoint")
+}
+
+func (k Key) parkedStream() events.Stream {
+	return events.Stream("$persistentsubscription-" + k.String() + "-parked")
+}
+
+// isNote reports that a stream holds notes of a group.
+func isNote(stream events.Stream) bool {
+	return strings.HasPrefix(string(stream), "$persistentsubscription-")
+}
+
+// hidden reports that a stream's events are never given to groups of All: they would be given their own notes, for ever.
+func hidden(stream events.Stream) bool {
+	name, its := strings.CutPrefix(string(stream), "$persistentsubscription-$all::")
+	return its && (strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
+}
+
+// Start is where a group without a checkpoint begins: with the event of that revision, or position in All. 0 is the beginning.
+type Start int64
+
+// FromEnd begins with what is appended after the group was made.
+const FromEnd Start = -1
+
+// Filter chooses events of All: those whose stream's name, or type, begins with a prefix or matches an expression. It looks at links
+// themselves.
+type Filter struct {
+	ByKind     bool     `json:"by_kind,omitempty"`
+	Prefixes   []string `json:"prefixes,omitempty"`
+	Expression string   `json:"expression,omitempty"` // RE2; in place of prefixes
+}
+
+// Settings are how a group works. The names of the protocol are historyBufferSize, readBatchSize and so on.
+type Settings struct {
+	Start           Start
+	ResolveLinks    bool
+	ExtraStatistics bool // latencies are reported
+	MessageTimeout  time.Duration
+	MaxRetries      int           // times a message may be delivered again before it is parked
+	LiveBuffer      int           // kept and reported; everything is read from the store, so there is no such buffer
+	HistoryBuffer   int           // messages read ahead
+	ReadBatch       int           // kept and reported; must be less than HistoryBuffer
+	CheckpointAfter time.Duration // between checkpoints, at least
+	MinCheckpoint   int           // messages done before a checkpoint is written, at least
+	MaxCheckpoint   int           // messages done after which one is written at once
+	MaxConsumers    int           // 0: any number
+	Strategy        Strategy
+	Filter          *Filter // of All; nil: everything
+}
+
+func (s *Settings) validate(key Key) error {
+	strategies := []Strategy{RoundRobin, DispatchToSingle, Pinned, PinnedByCorrelation}
+	switch {
+	case key.Group == "":
+		return fmt.Errorf("the group's name is empty")
+	case !slices.Contains(strategies, s.Strategy):
+		return fmt.Errorf("consumer strategy %q does not exist; there are %v", s.Strategy, strategies)
+	case s.Start < FromEnd:
+		return fmt.Errorf("it cannot start from %d", s.Start)
+	case s.MaxRetries < 0 || s.LiveBuffer < 0 || s.MinCheckpoint < 0 || s.MaxConsumers < 0:
+		return fmt.Errorf("max retries %d, live buffer %d, min checkpoint count %d and max subscribers %d must not be negative",
+			s.MaxRetries, s.LiveBuffer, s.MinCheckpoint, s.MaxConsumers)
+	case s.MessageTimeout < 0 || s.CheckpointAfter < 0:
+		return fmt.Errorf("message timeout %s and checkpoint after %s must not be negative", s.MessageTimeout, s.CheckpointAfter)
+	case s.ReadBatch <= 0:
+		return fmt.Errorf("read batch size %d must be positive", s.ReadBatch)
+	case s.HistoryBuffer <= s.ReadBatch:
+		return fmt.Errorf("read batch size %d must be less than history buffer size %d", s.ReadBatch, s.HistoryBuffer)
+	case s.MaxCheckpoint <= 0 || s.MaxCheckpoint < s.MinCheckpoint:
+		return fmt.Errorf("max checkpoint count %d must be positive and not less than min checkpoint count %d", s.MaxCheckpoint, s.MinCheckpoint)
+	case s.Filter != nil && key.Stream != All:
+		return fmt.Errorf("only groups of %s have a filter", All)
+	}
+	_, err := s.Filter.compile()
+	return err
+}
+
+const (
+	maxExpression = 4 << 10
+	maxPrefixes   = 1024
+)
+
+// compile returns what decides whether a group of All gets an event.
+func (f *Filter) compile() (func(e *events.Envelope) bool, error) {
+	if f == nil {
+		return func(e *events.Envelope) bool { return !hidden(e.Stream) }, nil
+	}
+	matches := func(text string) bool {
+		return slices.ContainsFunc(f.Prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
+	}
+	switch {
+	case len(f.Expression) > maxExpression || len(f.Prefixes) > maxPrefixes:
+		return nil, fmt.Errorf("the filter is too large: an expression has at most %d bytes, and there are at most %d prefixes", maxExpression, maxPrefixes)
+	case f.Expression != "":
+		expression, err := regexp.Compile(f.Expression)
+		if err != nil {
+			return nil, fmt.Errorf("the filter's expression: %w", err)
+		}
+		matches = expression.MatchString
+	case len(f.Prefixes) == 0:
+		return nil, fmt.Errorf("the filter has neither an expression nor prefixes")
+	}
+	return func(e *events.Envelope) bool {
+		text := string(e.Stream)
+		if f.ByKind {
+			text = string(e.Kind)
+		}
+		return !hidden(e.Stream) && matches(text)
+	}, nil
+}
+
+// after is the place after which a group begins that has no checkpoint; the end is where the source ended when the group was made.
+func (s Start) after(end place) place {
+	if s == FromEnd {
+		return end
+	}
+	return place(min(int64(s), math.MaxInt64-1)) - 1
+}
