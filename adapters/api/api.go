@@ -83,6 +83,8 @@ type StoreReport struct {
 	Streams int           `json:"streams"`
 	Damage  []StoreDamage `json:"damage"`         // empty when all is well
 	More    int           `json:"more,omitempty"` // damage beyond what is listed
+
+	Unchecked []string `json:"unchecked,omitempty"` // what could not be looked at from here
 }
 
 // StoreDamage is one thing in the store that is not as it was stored.

@@ -19,7 +19,7 @@ import (
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000", benchTurnsCommand(a), benchAgentsCommand(a), benchActivationCommand(a))
+	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store", benchTurnsCommand(a), benchAgentsCommand(a), benchActivationCommand(a), benchStoreCommand(a))
 }
 
 // rig is a host in a directory of its own, with the scripted model and nothing else.
@@ -53,7 +53,7 @@ func newRig(ctx context.Context, dir string, idle time.Duration) (*rig, error) {
 		return nil, err
 	}
 	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: 1_000_000 * events.Dollar}
-	l, err := openHost(ctx, dir, conf)
+	l, err := openHost(ctx, place{data: dir}, conf)
 	if err != nil {
 		return nil, err
 	}

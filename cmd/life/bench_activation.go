@@ -49,7 +49,7 @@ func benchActivationCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&count, "events", count, "length of the history")
-	cmd.Flags().StringVar(&store, "store", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().StringVar(&store, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd

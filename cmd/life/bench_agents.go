@@ -62,7 +62,7 @@ func benchAgentsCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&store, "store", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().StringVar(&store, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd

@@ -52,7 +52,7 @@ func benchTurnsCommand(a *app) *cobra.Command {
 		Long: "Measure turns of two rounds with one tool call: scripted model, a tool in this process, the embedded store with fsync, a wallet\n" +
 			"that pays. Each worker has an agent of its own and sends the next message when the turn before has ended. Each concurrency\n" +
 			"gets a new store in a temporary directory, which is removed.",
-		Example: "  life bench turns --json\n  life bench turns --concurrency 64 --duration 10s --store /mnt/fast",
+		Example: "  life bench turns --json\n  life bench turns --concurrency 64 --duration 10s --dir /mnt/fast",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.turns < 0 || f.duration <= 0 || f.warmUp < 0 || len(f.concurrency) == 0 || slices.Min(f.concurrency) < 1 || slices.Max(f.concurrency) > 10_000 {
@@ -75,7 +75,7 @@ func benchTurnsCommand(a *app) *cobra.Command {
 	cmd.Flags().DurationVar(&f.duration, "duration", 5*time.Second, "measure for so long at most")
 	cmd.Flags().DurationVar(&f.warmUp, "warm-up", time.Second, "run for so long before measuring")
 	cmd.Flags().StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of what is measured, for go tool pprof; with several concurrencies of the last")
-	cmd.Flags().StringVar(&f.store, "store", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().StringVar(&f.store, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
 	jsonFlag(cmd, &f.asJSON)
 	return cmd
 }

@@ -11,8 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"example.com/life/adapters/blobs"
-	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 )
 
@@ -39,7 +37,7 @@ func doctorCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what is in effect, and what is wrong with its remedy",
-		Long: "Show every setting with where it comes from, and check what life needs: the data directory, disk space, providers, tools, and\n" +
+		Long: "Show every setting with where it comes from, and check what life needs: the store, the data directory, disk space, providers, tools, and\n" +
 			"whether a life serve runs. It asks no model. It ends with status 1 when something is in the way.",
 		Example: "  life doctor\n  life doctor --json",
 		Args:    takes(0, 0, "no arguments"),
@@ -79,6 +77,9 @@ func (a *app) shownSettings() []shownSetting {
 				s.Value = "(set)"
 			}
 		}
+		if e.flag == "store" {
+			s.Value = masked(s.Value)
+		}
 		shown = append(shown, s)
 	}
 	return shown
@@ -117,50 +118,13 @@ func (a *app) printDoctor(shown []shownSetting, findings []finding) error {
 
 // examine makes every check.
 func (a *app) examine(ctx context.Context) []finding {
-	findings := []finding{a.examineData(), a.examineSpace(), a.examineServe(ctx)}
+	findings := append(a.examineStore(ctx), a.examineSpace(), a.examineServe(ctx))
 	findings = append(findings, a.examineModels()...)
 	return append(findings, a.examineTools(), a.examineToken())
 }
 
 func wrong(check, detail, remedy string) finding {
 	return finding{Check: check, Detail: detail, Remedy: remedy, trouble: true}
-}
-
-// examineData opens the data directory, if there is one: that is what finds out whether it can be used.
-func (a *app) examineData() finding {
-	const check = "data directory"
-	data := a.config.get("data")
-	store := filepath.Join(data, storeName)
-	if _, err := os.Stat(store); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		parent := existing(data)
-		if info, err := os.Stat(parent); err != nil || !info.IsDir() {
-			return wrong(check, fmt.Sprintf("%s cannot be used: %s is not a directory", data, parent), "name another one with --data or LIFE_DATA, or move that file away")
-		}
-		if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
-			return wrong(check, fmt.Sprintf("%s cannot be made: %s: %v", data, parent, err), "make it, or name another one with --data or LIFE_DATA")
-		}
-		return finding{Check: check, OK: true, Detail: data + " is made when it is first needed"}
-	}
-	opened, err := embedded.Open(embedded.Config{Dir: store})
-	var held *embedded.Held
-	switch {
-	case errors.As(err, &held):
-		where, err := readServing(data)
-		if err == nil && where.PID == held.PID {
-			return finding{Check: check, OK: true, Detail: fmt.Sprintf("%s is held by life serve, process %d", data, held.PID)}
-		}
-		return wrong(check, fmt.Sprintf("%s is held by process %d, which cannot be asked", data, held.PID), fmt.Sprintf("wait until it ends, or end it: kill %d", held.PID))
-	case err != nil:
-		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
-	}
-	_, problem := blobs.Open(filepath.Join(data, blobsName)) // nobody else uses it while the store is ours
-	if err := opened.Close(); err != nil {
-		return wrong(check, err.Error(), "see the disk's health")
-	}
-	if problem != nil {
-		return wrong(check, problem.Error(), "make the directory readable and writable for this user, or restore it from a backup")
-	}
-	return finding{Check: check, OK: true, Detail: data + " can be used"}
 }
 
 // existing is the nearest directory above a path that exists.
@@ -205,7 +169,7 @@ func (a *app) examineServe(ctx context.Context) finding {
 		return finding{Check: check, OK: true, Detail: fmt.Sprintf("answers at %s, process %d", where.Address, where.PID)}
 	}
 	if errors.Is(err, errNotServing) {
-		return finding{Check: check, OK: true, Detail: "does not run; verbs open the data directory themselves"}
+		return finding{Check: check, OK: true, Detail: "does not run; verbs open the store themselves"}
 	}
 	return wrong(check, err.Error(), "start it again: life serve")
 }

@@ -45,7 +45,7 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	e.Values[serverKey{}] = new(*server)
+	e.Values[serverKey{}] = new(*hosting)
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("LIFE_DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("LIFE_SCRIPTS", scripts)
@@ -71,8 +71,8 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// server is the life serve that a script started.
-type server struct {
+// hosting is the life serve that a script started.
+type hosting struct {
 	cmd   *exec.Cmd
 	errs  bytes.Buffer
 	ended chan struct{} // closed when it has ended, with err
@@ -81,13 +81,13 @@ type server struct {
 
 type serverKey struct{}
 
-func theServer(ts *testscript.TestScript) *server {
-	s, ok := ts.Value(serverKey{}).(**server)
+func theServer(ts *testscript.TestScript) *hosting {
+	s, ok := ts.Value(serverKey{}).(**hosting)
 	if !ok {
 		ts.Fatalf("the script's setup is missing")
 	}
 	if *s == nil {
-		*s = &server{}
+		*s = &hosting{}
 	}
 	return *s
 }
@@ -95,7 +95,7 @@ func theServer(ts *testscript.TestScript) *server {
 // serve starts life serve, and returns once it says where it is.
 func serve(ts *testscript.TestScript, _ bool, args []string) {
 	s := theServer(ts)
-	*s = server{ended: make(chan struct{})}
+	*s = hosting{ended: make(chan struct{})}
 	s.cmd = exec.Command(lookPath(ts), append([]string{"serve"}, args...)...)
 	s.cmd.Env, s.cmd.Dir, s.cmd.Stderr = environment(ts), ts.MkAbs("."), &s.errs
 	ts.Check(s.cmd.Start())

@@ -47,10 +47,11 @@ type reached struct {
 
 // Times that a verb gives others.
 const (
-	healthTime = 2 * time.Second // life serve, to say that it is there
-	startTime  = time.Second     // a process that holds the directory, to say where it can be reached
-	closeTime  = time.Minute     // calls that cannot be repeated, to finish
-	leaveTime  = time.Second     // the same, when a person wants to leave
+	healthTime  = 2 * time.Second // life serve, to say that it is there
+	startTime   = time.Second     // a process that holds the directory, to say where it can be reached
+	closeTime   = time.Minute     // calls that cannot be repeated, to finish
+	leaveTime   = time.Second     // the same, when a person wants to leave
+	connectTime = 5 * time.Second // EventStoreDB, to answer
 )
 
 // with reaches a host, uses it and lets it go.
@@ -68,13 +69,16 @@ func (a *app) with(ctx context.Context, use func(reached) error) error {
 	return errors.Join(err, host.close(patience))
 }
 
-// reach finds the running life serve of the data directory, or opens the directory in this process. The host in this process
+// reach finds the running life serve of the data directory, or opens the stores in this process. The host in this process
 // rests: only the agents that it is asked about go on with their work.
 func (a *app) reach(ctx context.Context) (reached, error) {
 	for deadline := time.Now().Add(startTime); ; {
 		found, problem := a.reachServe(ctx)
 		if problem == nil {
 			return found, nil
+		}
+		if other := new(elsewhere); errors.As(problem, &other) {
+			return reached{}, problem
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
@@ -103,6 +107,7 @@ type serving struct {
 	PID       int    `json:"pid"`
 	Address   string `json:"address"` // such as http://127.0.0.1:4777
 	TokenFile string `json:"token_file,omitempty"`
+	Store     string `json:"store,omitempty"` // where its events are, as the setting store names it
 }
 
 const servingName = "serve.json"

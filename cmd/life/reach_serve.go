@@ -33,10 +33,25 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 	if err == nil && (health.PID != where.PID || health.Data != data) {
 		err = fmt.Errorf("%s is answered by process %d on %s", where.Address, health.PID, health.Data)
 	}
+	if mine := a.config.storeName(); err == nil && where.Store != mine && where.Store != "" {
+		return reached{}, errors.Join(&elsewhere{data: data, pid: where.PID, theirs: where.Store, mine: mine}, client.Close())
+	}
 	if err != nil {
 		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
 	}
 	return reached{driver: client, inspector: client, close: func(time.Duration) error { return client.Close() }}, nil
+}
+
+// elsewhere says that the life serve of a data directory stores events in another place than the verb is told to.
+type elsewhere struct {
+	data         string
+	pid          int
+	theirs, mine string
+}
+
+// Error names both places and the remedy.
+func (e *elsewhere) Error() string {
+	return fmt.Sprintf("the life serve on %s, process %d, has its events in %s, but the setting store says %s: give both the same, or another --data", e.data, e.pid, e.theirs, e.mine)
 }
 
 // readToken reads the token that life serve asks for; without a file there is none.
@@ -44,18 +59,23 @@ func readToken(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
+	return readSecret("the token", path)
+}
+
+// readSecret reads a file that holds one secret and nothing else.
+func readSecret(what, path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("read the token: %w", err)
+		return "", fmt.Errorf("read %s: %w", what, err)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, 4<<10))
 	if err != nil {
-		return "", fmt.Errorf("read the token: %w", err)
+		return "", fmt.Errorf("read %s: %w", what, err)
 	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return "", fmt.Errorf("read the token: %s is empty", path)
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("read %s: %s is empty", what, path)
 	}
-	return token, nil
+	return secret, nil
 }

@@ -63,6 +63,9 @@ func (a *app) serve(ctx context.Context, names []string) error {
 		return fmt.Errorf("%w; --listen chooses another address, and port 0 any free one", err)
 	}
 	defer listener.Close() //nolint:errcheck // the server closes it too, and reports
+	if err := a.onlyServer(ctx); err != nil {
+		return err
+	}
 	host, err := a.openAfter(ctx)
 	if err != nil {
 		return err
@@ -79,18 +82,40 @@ func (a *app) serve(ctx context.Context, names []string) error {
 	return errors.Join(err, host.Close(closing))
 }
 
-// openAfter opens the data directory. One that was held by a process that was killed is free in a moment: a child that it was
-// starting keeps its files open for as long.
+// onlyServer refuses to serve a data directory that another life serve serves already. The embedded store sees to that itself.
+func (a *app) onlyServer(ctx context.Context) error {
+	if a.config.place().embedded() {
+		return nil
+	}
+	data := a.config.get("data")
+	other, err := a.reachServe(ctx)
+	if differs := new(elsewhere); errors.As(err, &differs) {
+		return err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // nobody answers there, so nobody serves
+	}
+	where, err := readServing(data)
+	return errors.Join(fmt.Errorf("%s is in use by process %d, a life serve: another host needs a data directory of its own (--data)", data, where.PID), err, other.close(closeTime))
+}
+
+// openAfter opens the stores.
 func (a *app) openAfter(ctx context.Context) (*local, error) {
+	return afterKilled(ctx, func() (*local, error) { return a.openLocal(ctx, false) })
+}
+
+// afterKilled opens what is in a directory. One that was held by a process that was killed is free in a moment: a child that it
+// was starting keeps its files open for as long.
+func afterKilled[T any](ctx context.Context, open func() (T, error)) (T, error) {
 	for deadline := time.Now().Add(startTime); ; {
-		host, err := a.openLocal(ctx, false)
+		opened, err := open()
 		var held *embedded.Held
 		if !errors.As(err, &held) || held.PID > 0 && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) || time.Now().After(deadline) {
-			return host, err
+			return opened, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return opened, ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -102,11 +127,11 @@ func (a *app) answer(ctx context.Context, host *local, listener net.Listener, ha
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	here := serving{PID: os.Getpid(), Address: "http://" + reachable(listener.Addr()), TokenFile: a.config.get("token-file")}
+	here := serving{PID: os.Getpid(), Address: "http://" + reachable(listener.Addr()), TokenFile: a.config.get("token-file"), Store: a.config.storeName()}
 	if err := writeServing(data, here); err != nil {
 		return errors.Join(err, server.Close(), expected(<-served))
 	}
-	fmt.Fprintf(a.errs, "life: serving %s at %s, process %d\n", data, here.Address, here.PID)
+	fmt.Fprintf(a.errs, "life: serving %s at %s, process %d, events in %s\n", data, here.Address, here.PID, here.Store)
 	var failed error
 	select {
 	case <-ctx.Done():

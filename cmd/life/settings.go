@@ -29,6 +29,8 @@ type setting struct {
 func settings() []setting {
 	return []setting{
 		{flag: "data", env: "LIFE_DATA", about: "directory that holds everything"},
+		{flag: "store", env: "LIFE_STORE", standard: inData, about: "where events are stored: embedded, in the data directory, or at EventStoreDB, as esdb://HOST:PORT"},
+		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", about: "file with user:password for EventStoreDB"},
 		{flag: "model", env: "LIFE_MODEL", about: "model of new agents, as provider/model"},
 		{flag: "tools", env: "LIFE_TOOLS", standard: "read_file,write_file,edit_file,list_dir,glob,grep,bash", about: "tools of new agents, comma separated; none: no tools"},
 		{flag: "listen", env: "LIFE_LISTEN", standard: "127.0.0.1:4777", about: "address of life serve"},
@@ -201,13 +203,16 @@ func (c *config) complete(getenv func(string) string) error {
 	if data.value == "" {
 		return errors.New("there is no home directory to keep data in: name a directory with --data or LIFE_DATA")
 	}
-	for _, flag := range []string{"data", "scripts", "prices", "token-file", "tape-dir", "openai-api-key-file"} {
+	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "tape-dir", "openai-api-key-file"} {
 		if err := c.find(flag).absolute(); err != nil {
 			return err
 		}
 	}
 	if err := c.level.UnmarshalText([]byte(c.get("log-level"))); err != nil {
 		return c.find("log-level").wrong("is not debug, info, warn or error")
+	}
+	if err := c.checkStore(); err != nil {
+		return err
 	}
 	credit, err := events.ParseMoney(c.get("credit"))
 	if err != nil {
@@ -228,6 +233,16 @@ func (c *config) complete(getenv func(string) string) error {
 	}
 	c.chooseModel()
 	return nil
+}
+
+// checkStore looks at the address of the store; whether anything answers there is found out when it is opened.
+func (c *config) checkStore() error {
+	store := c.find("store")
+	if store.value != inData && !isAddress(store.value) {
+		return fmt.Errorf("store is %q (%s), which is neither embedded nor an address such as esdb://127.0.0.1:2113; --data names the directory of the embedded store",
+			masked(store.value), store.source)
+	}
+	return c.place().checkAddress(store.source == "flag --store")
 }
 
 // chooseModel picks the model of new agents when nothing names one: a real one if there is a way to reach it.

@@ -7,7 +7,7 @@ import (
 )
 
 func storeCommand(a *app) *cobra.Command {
-	return group("store", "Look after what is stored", "  life store check", storeCheckCommand(a))
+	return group("store", "Look after what is stored", "  life store check\n  life store serve --insecure", storeCheckCommand(a), storeServeCommand(a), storeExportCommand(a), storeImportCommand(a), storeCopyCommand(a))
 }
 
 func storeCheckCommand(a *app) *cobra.Command {
@@ -16,7 +16,8 @@ func storeCheckCommand(a *app) *cobra.Command {
 		Use:   "check",
 		Short: "Read everything that is stored and name what is damaged",
 		Long: "Read everything that is stored, events and blobs, and name what is damaged: bytes that are not as they were written, records\n" +
-			"that are missing. It ends with status 1 when anything is. life verify checks what the events mean.",
+			"that are missing. It ends with status 1 when anything is. Of an EventStoreDB it reads what it answers, and says what it cannot see.\n" +
+			"life verify checks what the events mean.",
 		Example: "  life store check\n  life store check --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +30,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 				}
 				m.done()
 				damage := len(report.Damage) + report.More
-				failed := &exit{exitError, fmt.Errorf("%d things are damaged; restore the data directory from a backup", damage)}
+				failed := &exit{exitError, fmt.Errorf("%d things are damaged; restore %s from a backup", damage, a.damaged())}
 				if asJSON {
 					if err := a.printJSON(report); err != nil || damage == 0 {
 						return err
@@ -43,6 +44,9 @@ func storeCheckCommand(a *app) *cobra.Command {
 					return failed
 				}
 				fmt.Fprintf(a.out, "ok: %d events in %d streams\n", report.Events, report.Streams)
+				for _, what := range report.Unchecked {
+					fmt.Fprintf(a.out, "not checked: %s\n", what)
+				}
 				return nil
 			})
 		},
@@ -50,4 +54,12 @@ func storeCheckCommand(a *app) *cobra.Command {
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd
+}
+
+// damaged names what to restore.
+func (a *app) damaged() string {
+	if at := a.config.place(); !at.embedded() {
+		return "the store at " + at.String()
+	}
+	return "the data directory"
 }
