@@ -244,12 +244,10 @@ type sender struct {
 	call    streams.Streams_ReadServer
 }
 
-// content sends any answer; it takes one of the oneof's wrappers.
+// content sends an answer that is no event; it takes one of the oneof's wrappers.
 func (s *sender) content(content any) error {
 	answer := &streams.ReadResp{}
 	switch content := content.(type) {
-	case *streams.ReadResp_Event:
-		answer.Content = content
 	case *streams.ReadResp_Confirmation:
 		answer.Content = content
 	case *streams.ReadResp_Checkpoint_:
@@ -283,24 +281,25 @@ func (s *sender) page(page []events.Envelope) error {
 
 // event sends an event, and with it what it points at when it is a link and the client asked for that.
 func (s *sender) event(e *events.Envelope) error {
-	read := &streams.ReadResp_ReadEvent{Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: uint64(e.Position)}}
-	written, err := s.reading.ids.recorded(e, e.Position)
+	event, err := s.reading.ids.record(e, e.Position)
 	if err != nil {
 		return storeFailure(err, e.Stream)
 	}
-	if read.Event = written; s.reading.resolve && e.Kind == linkKind {
-		read.Event, read.Link = nil, written
-		target, found, err := s.service.resolve(s.call.Context(), e)
-		if err != nil {
-			return err
-		}
-		if found {
-			if read.Event, err = s.reading.ids.recorded(&target, e.Position); err != nil {
-				return storeFailure(err, target.Stream)
-			}
-		}
+	if !s.reading.resolve || e.Kind != linkKind {
+		return s.call.SendMsg(encodeRead(event, nil, e.Position))
 	}
-	return s.content(&streams.ReadResp_Event{Event: read})
+	link := event
+	target, found, err := s.service.resolve(s.call.Context(), e)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return s.call.SendMsg(encodeRead(nil, link, e.Position))
+	}
+	if event, err = s.reading.ids.record(&target, e.Position); err != nil {
+		return storeFailure(err, target.Stream)
+	}
+	return s.call.SendMsg(encodeRead(event, link, e.Position))
 }
 
 // linkKind is the type of events that point at another: their data are "<revision>@<stream>".

@@ -98,6 +98,7 @@ func (s *Server) register(g guard) error {
 		grpc.UnaryInterceptor(each.unary),
 		grpc.StreamInterceptor(each.stream),
 		grpc.UnknownServiceHandler(unsupported),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls),

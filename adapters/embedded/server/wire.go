@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
@@ -157,31 +156,6 @@ const (
 	structuredID idForm = false
 	stringID     idForm = true
 )
-
-func (f idForm) write(id uuid.UUID) *shared.UUID {
-	if f == stringID {
-		return &shared.UUID{Value: &shared.UUID_String_{String_: id.String()}}
-	}
-	return structured(id)
-}
-
-// recorded writes an event for an answer, at the position under which it is delivered.
-func (f idForm) recorded(e *events.Envelope, position events.Position) (*streams.ReadResp_ReadEvent_RecordedEvent, error) {
-	data, contentType, err := dataOf(e)
-	if err != nil {
-		return nil, err
-	}
-	return &streams.ReadResp_ReadEvent_RecordedEvent{
-		Id:               f.write(e.ID),
-		StreamIdentifier: identifier(e.Stream),
-		StreamRevision:   uint64(e.Revision),
-		PreparePosition:  uint64(position),
-		CommitPosition:   uint64(position),
-		Metadata:         map[string]string{keyType: string(e.Kind), keyContentType: contentType, keyCreated: created(e)},
-		CustomMetadata:   e.Metadata(),
-		Data:             data,
-	}, nil
-}
 
 // created is the time of an event in units of 100 ns. Clients of Go end their process when it is missing.
 func created(e *events.Envelope) string {
