@@ -45,6 +45,7 @@ func (a *assembly) pubSub(t *testing.T, groups bus.Groups, name string) (message
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = subscriber.Close() }) // the suite forgets some; closing never fails
 	return publisher, subscriber
 }
 
