@@ -8,13 +8,13 @@ import (
 
 // consumer is a member of a group as the machine sees it.
 type consumer struct {
-	name, user string
-	buffer     int        // how many messages it may hold
-	held       int        // how many it holds
-	queue      []*message // held, and not yet taken by its transport
-	congested  bool       // its transport took nothing for so long that messages were taken back; it gets none until it does
-	wake       chan struct{}
-	counts     counts
+	from, name, user string
+	buffer           int        // how many messages it may hold
+	held             int        // how many it holds
+	queue            []*message // held, and not yet taken by its transport
+	congested        bool       // its transport took nothing for so long that messages were taken back; it gets none until it does
+	wake             chan struct{}
+	counts           counts
 }
 
 func (c *consumer) hasRoom() bool { return c.held < c.buffer && !c.congested }

@@ -297,7 +297,8 @@ func (g *Groups) forget(ctx context.Context, key Key) error {
 
 // Consumer is who joins a group.
 type Consumer struct {
-	Name   string // where it connects from, for those who look
+	From   string // its address, for those who look
+	Name   string // what it calls itself
 	User   string
 	Buffer int // how many messages it may hold; at least 1
 }

@@ -19,13 +19,13 @@ type history struct {
 	machine  *machine
 	now      events.Micros
 
-	source  []*events.Envelope
-	twins   bool // some events have the id of another
-	first   place
-	fates   map[place]string // what became of each event: acked, skipped or parked
-	links   []*events.Envelope
-	parked  map[events.Revision]place // what stands in the parked stream and was not replayed with success
-	until   events.Revision           // what is being replayed
+	source []*events.Envelope
+	twins  bool // some events have the id of another
+	first  place
+	fates  map[place]string // what became of each event: acked, skipped or parked
+	links  []*events.Envelope
+	parked map[events.Revision]place // what stands in the parked stream and was not replayed with success
+	until  events.Revision           // what is being replayed
 
 	saved place
 	taken map[*consumer]map[events.EventID]held

@@ -36,12 +36,12 @@ type Report struct {
 
 // ConsumerReport is how a consumer is.
 type ConsumerReport struct {
-	Name, User    string
-	Rate          int
-	Items, Recent int64
-	Free          int // how many more messages it may hold
-	InFlight      int
-	Latencies     []events.Micros // of the newest answers, in rising order; only with ExtraStatistics
+	From, Name, User string
+	Rate             int
+	Items, Recent    int64
+	Free             int // how many more messages it may hold
+	InFlight         int
+	Latencies        []events.Micros // of the newest answers, in rising order; only with ExtraStatistics
 }
 
 func (r *runner) report(ctx context.Context) (Report, error) {
@@ -80,7 +80,7 @@ func (r *runner) report(ctx context.Context) (Report, error) {
 
 func (c *consumer) report(latencies bool, now events.Micros) ConsumerReport {
 	report := ConsumerReport{
-		Name: c.name, User: c.user, Rate: c.counts.rate(now), Items: c.counts.items, Recent: c.counts.recent(),
+		From: c.from, Name: c.name, User: c.user, Rate: c.counts.rate(now), Items: c.counts.items, Recent: c.counts.recent(),
 		Free: max(c.buffer-c.held, 0), InFlight: c.held,
 	}
 	if latencies {

@@ -122,7 +122,7 @@ func (r *runner) close(reason error) {
 
 // join adds a consumer.
 func (r *runner) join(who Consumer) (*Member, error) {
-	c := &consumer{name: who.Name, user: who.User, buffer: who.Buffer, wake: make(chan struct{}, 1)}
+	c := &consumer{from: who.From, name: who.Name, user: who.User, buffer: who.Buffer, wake: make(chan struct{}, 1)}
 	limit := r.entry.settings.MaxConsumers
 	var refused error
 	r.do(func(m *machine) {

@@ -11,7 +11,10 @@ import (
 const version = "24.10.0"
 
 // The services' names as clients compare them: in lower case.
-const streamsName = "event_store.client.streams.streams"
+const (
+	streamsName = "event_store.client.streams.streams"
+	groupsName  = "event_store.client.persistent_subscriptions.persistentsubscriptions"
+)
 
 // featuresService says what this server can do, and nothing that it cannot: clients choose their calls by it.
 type featuresService struct {
@@ -24,5 +27,17 @@ func (featuresService) GetSupportedMethods(context.Context, *shared.Empty) (*ser
 	for _, method := range []string{"append", "batchappend", "delete", "read", "tombstone"} {
 		supported.Methods = append(supported.Methods, &serverfeatures.SupportedMethod{ServiceName: streamsName, MethodName: method})
 	}
+	for _, method := range []string{"create", "update", "delete", "read", "getinfo", "list", "replayparked", "restartsubsystem"} {
+		supported.Methods = append(supported.Methods, &serverfeatures.SupportedMethod{ServiceName: groupsName, MethodName: method, Features: groupFeatures(method)})
+	}
 	return supported, nil
+}
+
+// groupFeatures says which of a group's methods also take $all.
+func groupFeatures(method string) []string {
+	switch method {
+	case "create", "update", "delete", "read":
+		return []string{"stream", "all"}
+	}
+	return nil
 }

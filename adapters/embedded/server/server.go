@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
@@ -20,6 +21,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/embedded/groups"
 	_ "example.com/life/adapters/registration" // the client's messages and protoactor's register a file of the same name
 	"example.com/life/events"
 )
@@ -65,6 +67,7 @@ type Server struct {
 	config  Config
 	port    *port
 	grpc    *grpc.Server
+	groups  *groups.Groups
 	health  *http.Server
 	closing chan struct{} // closed when Close begins
 	once    sync.Once
@@ -82,10 +85,14 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	g, err := newAuthority(context.Background(), config)
-	if err == nil {
-		err = s.register(g)
-	}
 	if err != nil {
+		return nil, errors.Join(err, s.port.Close())
+	}
+	if s.groups, err = groups.Open(context.Background(), groups.Config{Store: config.Store, Log: config.Log, Now: config.Now}); err != nil {
+		return nil, errors.Join(err, s.port.Close())
+	}
+	if err := s.register(g); err != nil {
+		s.groups.Close()
 		return nil, errors.Join(err, s.port.Close())
 	}
 	return s, nil
@@ -117,6 +124,7 @@ func (s *Server) register(g guard) error {
 		return err
 	}
 	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, closing: s.closing})
+	persistent.RegisterPersistentSubscriptionsServer(s.grpc, &persistentService{groups: s.groups, guard: g})
 	serverfeatures.RegisterServerFeaturesServer(s.grpc, featuresService{})
 	gossip.RegisterGossipServer(s.grpc, members)
 	return nil
@@ -161,6 +169,7 @@ func (s *Server) close(ctx context.Context) {
 	if err := s.health.Shutdown(ctx); err != nil {
 		s.config.Log.Warn("a caller of the health check had to be cut off", "error", errors.Join(err, s.health.Close()))
 	}
+	s.groups.Close() // ends its consumers' calls
 	finished := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

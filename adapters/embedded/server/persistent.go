@@ -1,0 +1,214 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"google.golang.org/grpc/codes"
+
+	"example.com/life/adapters/embedded/groups"
+	"example.com/life/events"
+)
+
+// persistentService is consumer groups, which the protocol calls persistent subscriptions.
+type persistentService struct {
+	persistent.UnimplementedPersistentSubscriptionsServer
+	groups *groups.Groups
+	guard  guard
+}
+
+// groupFailure is how a call about a group fails.
+func groupFailure(err error, stream events.Stream) error {
+	var refusal *groups.Refusal
+	if !errors.As(err, &refusal) {
+		return storeFailure(err, stream)
+	}
+	code, exception := codes.Internal, "persistent-subscription-failed"
+	switch refusal.Kind {
+	case groups.Exists:
+		code, exception = codes.AlreadyExists, "persistent-subscription-exists"
+	case groups.Missing:
+		code, exception = codes.NotFound, "persistent-subscription-does-not-exist"
+	case groups.Full:
+		code, exception = codes.FailedPrecondition, "maximum-subscribers-reached"
+	case groups.Dropped:
+		code, exception = codes.Canceled, "persistent-subscription-dropped"
+	case groups.Failed:
+	}
+	trailer := []string{trailerException, exception, trailerStream, string(refusal.Key.Stream), "group-name", refusal.Key.Group}
+	if refusal.Cause != nil {
+		trailer = append(trailer, "reason", refusal.Cause.Error())
+	}
+	return fail(code, refusal.Error(), trailer...)
+}
+
+// operate checks that the caller may manage groups.
+func (s *persistentService) operate(ctx context.Context) (by string, err error) {
+	who := callerOf(ctx)
+	return who.name, s.guard.operator(who)
+}
+
+// known checks that somebody is logged in.
+func (s *persistentService) known(ctx context.Context) error {
+	if who := callerOf(ctx); who.name == "" && !who.system {
+		return accessDenied()
+	}
+	return nil
+}
+
+// Create implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) Create(ctx context.Context, request *persistent.CreateReq) (*persistent.CreateResp, error) {
+	by, err := s.operate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, settings, err := newGroup(request.GetOptions())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.groups.Create(ctx, key, settings, by); err != nil {
+		return nil, groupFailure(err, key.Stream)
+	}
+	return &persistent.CreateResp{}, nil
+}
+
+// Update implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) Update(ctx context.Context, request *persistent.UpdateReq) (*persistent.UpdateResp, error) {
+	by, err := s.operate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, settings, err := changedGroup(request.GetOptions())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.groups.Update(ctx, key, settings, by); err != nil {
+		return nil, groupFailure(err, key.Stream)
+	}
+	return &persistent.UpdateResp{}, nil
+}
+
+// Delete implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) Delete(ctx context.Context, request *persistent.DeleteReq) (*persistent.DeleteResp, error) {
+	by, err := s.operate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	options := request.GetOptions()
+	key, err := keyOf(options, options.GetAll() != nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.groups.Delete(ctx, key, by); err != nil {
+		return nil, groupFailure(err, key.Stream)
+	}
+	return &persistent.DeleteResp{}, nil
+}
+
+// ReplayParked implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) ReplayParked(ctx context.Context, request *persistent.ReplayParkedReq) (*persistent.ReplayParkedResp, error) {
+	if err := s.known(ctx); err != nil {
+		return nil, err
+	}
+	options := request.GetOptions()
+	key, err := keyOf(options, options.GetAll() != nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.guard.allow(ctx, callerOf(ctx), toRead, key.Stream); err != nil {
+		return nil, err
+	}
+	stopAt := events.Revision(-1)
+	if limit, given := options.GetStopAtOption().(*persistent.ReplayParkedReq_Options_StopAt); given {
+		if stopAt = events.Revision(limit.StopAt); stopAt < 0 {
+			return nil, invalid("parked messages cannot be replayed up to %d", stopAt)
+		}
+	}
+	if err := s.groups.ReplayParked(ctx, key, stopAt); err != nil {
+		return nil, groupFailure(err, key.Stream)
+	}
+	return &persistent.ReplayParkedResp{}, nil
+}
+
+// RestartSubsystem implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) RestartSubsystem(ctx context.Context, _ *shared.Empty) (*shared.Empty, error) {
+	if _, err := s.operate(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.groups.Restart(ctx); err != nil {
+		return nil, groupFailure(err, allStream)
+	}
+	return &shared.Empty{}, nil
+}
+
+// grouped is what names a group in every request.
+type grouped interface {
+	GetStreamIdentifier() *shared.StreamIdentifier
+	GetGroupName() string
+}
+
+// keyOf reads which group a request is about.
+func keyOf(options grouped, all bool) (groups.Key, error) {
+	key := groups.Key{Stream: groups.All, Group: options.GetGroupName()}
+	if all {
+		return key, nil
+	}
+	var err error
+	key.Stream, err = streamName(options.GetStreamIdentifier())
+	return key, err
+}
+
+// settingsWire is what Create and Update have in common.
+type settingsWire interface {
+	GetResolveLinks() bool
+	GetExtraStatistics() bool
+	GetMaxRetryCount() int32
+	GetMinCheckpointCount() int32
+	GetMaxCheckpointCount() int32
+	GetMaxSubscriberCount() int32
+	GetLiveBufferSize() int32
+	GetReadBatchSize() int32
+	GetHistoryBufferSize() int32
+	GetMessageTimeoutTicks() int64
+	GetMessageTimeoutMs() int32
+	GetCheckpointAfterTicks() int64
+	GetCheckpointAfterMs() int32
+}
+
+// settingsOf reads all settings but where to start, the strategy and the filter. Times are given in one of two units.
+func settingsOf(wire settingsWire) groups.Settings {
+	return groups.Settings{
+		ResolveLinks:    wire.GetResolveLinks(),
+		ExtraStatistics: wire.GetExtraStatistics(),
+		MessageTimeout:  length(wire.GetMessageTimeoutTicks(), wire.GetMessageTimeoutMs()),
+		MaxRetries:      int(wire.GetMaxRetryCount()),
+		LiveBuffer:      int(wire.GetLiveBufferSize()),
+		HistoryBuffer:   int(wire.GetHistoryBufferSize()),
+		ReadBatch:       int(wire.GetReadBatchSize()),
+		CheckpointAfter: length(wire.GetCheckpointAfterTicks(), wire.GetCheckpointAfterMs()),
+		MinCheckpoint:   int(wire.GetMinCheckpointCount()),
+		MaxCheckpoint:   int(wire.GetMaxCheckpointCount()),
+		MaxConsumers:    int(wire.GetMaxSubscriberCount()),
+	}
+}
+
+// length is a length of time, given in units of 100 ns or in milliseconds.
+func length(ticks int64, milliseconds int32) time.Duration {
+	const tick = 100 * time.Nanosecond
+	if ticks != 0 {
+		return time.Duration(max(min(ticks, math.MaxInt64/int64(tick)), -1)) * tick
+	}
+	return time.Duration(milliseconds) * time.Millisecond
+}
+
+// startAt is a revision or position to start from; the largest stands for the end.
+func startAt(wire uint64) groups.Start {
+	if wire == math.MaxUint64 {
+		return groups.FromEnd
+	}
+	return groups.Start(min(wire, math.MaxInt64))
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"math"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
+
+	"example.com/life/adapters/embedded/groups"
+	"example.com/life/events"
+)
+
+// GetInfo implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) GetInfo(ctx context.Context, request *persistent.GetInfoReq) (*persistent.GetInfoResp, error) {
+	if err := s.known(ctx); err != nil {
+		return nil, err
+	}
+	options := request.GetOptions()
+	key, err := keyOf(options, options.GetAll() != nil)
+	if err != nil {
+		return nil, err
+	}
+	report, err := s.groups.Report(ctx, key)
+	if err != nil {
+		return nil, groupFailure(err, key.Stream)
+	}
+	return &persistent.GetInfoResp{SubscriptionInfo: infoOf(&report)}, nil
+}
+
+// List implements persistent.PersistentSubscriptionsServer.
+func (s *persistentService) List(ctx context.Context, request *persistent.ListReq) (*persistent.ListResp, error) {
+	if err := s.known(ctx); err != nil {
+		return nil, err
+	}
+	var stream events.Stream // empty: all groups
+	switch option := request.GetOptions().GetListOption().(type) {
+	case *persistent.ListReq_Options_ListAllSubscriptions:
+	case *persistent.ListReq_Options_ListForStream:
+		stream = groups.All
+		if option.ListForStream.GetAll() == nil {
+			var err error
+			if stream, err = streamName(option.ListForStream.GetStream()); err != nil {
+				return nil, err
+			}
+		}
+	default:
+		return nil, invalid("the request says neither of which stream to list groups nor that all are meant")
+	}
+	reports, err := s.groups.List(ctx, stream)
+	if err != nil {
+		return nil, groupFailure(err, stream)
+	}
+	if len(reports) == 0 && stream != "" {
+		return nil, groupFailure(&groups.Refusal{Kind: groups.Missing, Key: groups.Key{Stream: stream}}, stream)
+	}
+	list := &persistent.ListResp{}
+	for i := range reports {
+		list.Subscriptions = append(list.Subscriptions, infoOf(&reports[i]))
+	}
+	return list, nil
+}
+
+// infoOf writes a report. What it says beyond the protocol's fields stands in the status.
+func infoOf(report *groups.Report) *persistent.SubscriptionInfo {
+	settings := &report.Settings
+	info := &persistent.SubscriptionInfo{
+		EventSource: string(report.Key.Stream), GroupName: report.Key.Group, Status: report.Status,
+		AveragePerSecond: small(report.Rate), TotalItems: report.Items, CountSinceLastMeasurement: report.Recent,
+		LastCheckpointedEventPosition: report.LastCheckpoint, LastKnownEventPosition: report.LastKnown,
+		ResolveLinkTos: settings.ResolveLinks, StartFrom: report.StartFrom, ExtraStatistics: settings.ExtraStatistics,
+		MessageTimeoutMilliseconds: small(int(settings.MessageTimeout.Milliseconds())), MaxRetryCount: small(settings.MaxRetries),
+		LiveBufferSize: small(settings.LiveBuffer), BufferSize: small(settings.HistoryBuffer), ReadBatchSize: small(settings.ReadBatch),
+		CheckPointAfterMilliseconds: small(int(settings.CheckpointAfter.Milliseconds())),
+		MinCheckPointCount:          small(settings.MinCheckpoint), MaxCheckPointCount: small(settings.MaxCheckpoint),
+		ReadBufferCount: small(report.Buffered), RetryBufferCount: small(report.Retrying),
+		TotalInFlightMessages: small(report.InFlight), OutstandingMessagesCount: small(report.InFlight),
+		NamedConsumerStrategy: string(settings.Strategy), MaxSubscriberCount: small(settings.MaxConsumers), ParkedMessageCount: report.Parked,
+	}
+	for i := range report.Consumers {
+		info.Connections = append(info.Connections, connectionOf(&report.Consumers[i]))
+	}
+	return info
+}
+
+func connectionOf(c *groups.ConsumerReport) *persistent.SubscriptionInfo_ConnectionInfo {
+	return &persistent.SubscriptionInfo_ConnectionInfo{
+		From: c.From, Username: c.User, ConnectionName: c.Name, AverageItemsPerSecond: small(c.Rate), TotalItems: c.Items,
+		CountSinceLastMeasurement: c.Recent, AvailableSlots: small(c.Free), InFlightMessages: small(c.InFlight),
+		ObservedMeasurements: measurements(c.Latencies),
+	}
+}
+
+func small(n int) int32 { return int32(min(n, math.MaxInt32)) }
+
+// measurements sums up latencies, which are in rising order, in milliseconds and under the names that EventStoreDB's tools know.
+func measurements(latencies []events.Micros) []*persistent.SubscriptionInfo_Measurement {
+	if len(latencies) == 0 {
+		return nil
+	}
+	var sum events.Micros
+	for _, latency := range latencies {
+		sum += latency
+	}
+	at := func(percent int) events.Micros { return latencies[min(len(latencies)*percent/100, len(latencies)-1)] }
+	var list []*persistent.SubscriptionInfo_Measurement
+	for _, m := range []struct {
+		key   string
+		value events.Micros
+	}{
+		{"Mean", sum / events.Micros(len(latencies))}, {"Median", at(50)}, {"Fastest", at(0)}, {"Quintile 1", at(20)}, {"Quintile 2", at(40)},
+		{"Quintile 3", at(60)}, {"Quintile 4", at(80)}, {"Quintile 5", at(100)}, {"90%", at(90)}, {"95%", at(95)}, {"99%", at(99)}, {"Highest", at(100)},
+	} {
+		list = append(list, &persistent.SubscriptionInfo_Measurement{Key: m.key, Value: int64(m.value / events.Millisecond)})
+	}
+	return list
+}
