@@ -1,0 +1,169 @@
+package server_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+func deleteStream(t testing.TB, client *esdb.Client, stream string) *esdb.DeleteResult {
+	t.Helper()
+	result, err := client.DeleteStream(within(t), stream, esdb.DeleteStreamOptions{ExpectedRevision: esdb.Any{}})
+	if err != nil {
+		t.Fatalf("delete %s: %v", stream, err)
+	}
+	return result
+}
+
+// TestDelete deletes a stream and goes on with it.
+func TestDelete(t *testing.T) {
+	client := serve(t).client(t)
+	appendTo(t, client, "s", eventsOf(3)...)
+	if result := deleteStream(t, client, "s"); result.Position.Commit == 0 {
+		t.Errorf("deleting was answered %+v", result)
+	}
+	if _, err := readStream(t, client, "s", esdb.ReadStreamOptions{}, 10); !is(err, esdb.ErrorCodeResourceNotFound) {
+		t.Errorf("reading a deleted stream: %v", err)
+	}
+	result, err := client.AppendToStream(within(t), "s", esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}, event("again", `{}`))
+	if err != nil || result.NextExpectedVersion != 3 {
+		t.Fatalf("appending to a deleted stream: %+v: %v", result, err)
+	}
+	if _, err := client.AppendToStream(within(t), "s", esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}, event("again", `{}`)); !is(err, esdb.ErrorCodeWrongExpectedVersion) {
+		t.Errorf("the second one to recreate it: %v", err)
+	}
+	read, err := readStream(t, client, "s", esdb.ReadStreamOptions{}, 10)
+	if revisions(read) != "3" || err != nil {
+		t.Errorf("the recreated stream reads %s: %v", revisions(read), err)
+	}
+	all, err := readAll(t, client, esdb.ReadAllOptions{}, 100)
+	own := 0
+	for _, e := range all {
+		if e.Event.StreamID == "s" {
+			own++
+		}
+	}
+	if own != 4 || err != nil {
+		t.Errorf("$all has %d of its 4 events: %v", own, err)
+	}
+}
+
+// TestTombstone ends a stream, there or not, for good.
+func TestTombstone(t *testing.T) {
+	client := serve(t).client(t)
+	appendTo(t, client, "there", eventsOf(2)...)
+	for _, stream := range []string{"there", "never"} {
+		if _, err := client.TombstoneStream(within(t), stream, esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readStream(t, client, stream, esdb.ReadStreamOptions{}, 10); !is(err, esdb.ErrorCodeStreamDeleted) {
+			t.Errorf("read %s: %v", stream, err)
+		}
+		if _, err := readStream(t, client, "$$"+stream, esdb.ReadStreamOptions{}, 10); !is(err, esdb.ErrorCodeStreamDeleted) {
+			t.Errorf("read the metadata of %s: %v", stream, err)
+		}
+		if _, err := client.AppendToStream(within(t), stream, esdb.AppendToStreamOptions{}, event("late", `{}`)); !is(err, esdb.ErrorCodeStreamDeleted) {
+			t.Errorf("append to %s: %v", stream, err)
+		}
+	}
+	last, err := readAll(t, client, esdb.ReadAllOptions{From: esdb.End{}, Direction: esdb.Backwards}, 1)
+	if err != nil || len(last) != 1 {
+		t.Fatal(err)
+	}
+	if e := last[0].Event; e.EventType != "$streamDeleted" || e.EventNumber != math.MaxInt64 || len(e.Data) != 0 || e.ContentType != "application/octet-stream" {
+		t.Errorf("the tombstone is %+v", e)
+	}
+}
+
+// TestDeleteRefused compares codes and trailers.
+func TestDeleteRefused(t *testing.T) {
+	w := serve(t)
+	client := w.client(t)
+	appendTo(t, client, "there", eventsOf(2)...)
+	appendTo(t, client, "ended", eventsOf(1)...)
+	if _, err := client.TombstoneStream(within(t), "ended", esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}}); err != nil {
+		t.Fatal(err)
+	}
+	exactly := &streams.DeleteReq_Options_Revision{Revision: 7}
+	anything := &streams.DeleteReq_Options_Any{Any: &shared.Empty{}}
+	for name, test := range map[string]struct {
+		options  *streams.DeleteReq_Options
+		code     codes.Code
+		trailers map[string]string
+	}{
+		"wrong revision": {&streams.DeleteReq_Options{StreamIdentifier: named("there"), ExpectedStreamRevision: exactly}, codes.FailedPrecondition,
+			map[string]string{"exception": "wrong-expected-version", "stream-name": "there", "expected-version": "7", "actual-version": "1"}},
+		"not there": {&streams.DeleteReq_Options{StreamIdentifier: named("none"), ExpectedStreamRevision: anything}, codes.FailedPrecondition,
+			map[string]string{"exception": "wrong-expected-version", "actual-version": "-1"}},
+		"ended": {&streams.DeleteReq_Options{StreamIdentifier: named("ended"), ExpectedStreamRevision: anything}, codes.FailedPrecondition,
+			map[string]string{"exception": "stream-deleted", "stream-name": "ended"}},
+		"metadata": {&streams.DeleteReq_Options{StreamIdentifier: named("$$there"), ExpectedStreamRevision: anything}, codes.PermissionDenied,
+			map[string]string{"exception": "access-denied"}},
+		"everything":     {&streams.DeleteReq_Options{StreamIdentifier: named("$all"), ExpectedStreamRevision: anything}, codes.PermissionDenied, nil},
+		"no expectation": {&streams.DeleteReq_Options{StreamIdentifier: named("there")}, codes.InvalidArgument, nil},
+		"no stream":      {&streams.DeleteReq_Options{ExpectedStreamRevision: anything}, codes.InvalidArgument, nil},
+		"nothing":        {nil, codes.InvalidArgument, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var trailer metadata.MD
+			_, err := w.raw(t).Delete(within(t), &streams.DeleteReq{Options: test.options}, grpc.Trailer(&trailer))
+			if status.Code(err) != test.code {
+				t.Errorf("answered %v, want %s", err, test.code)
+			}
+			wantTrailers(t, trailer, test.trailers)
+		})
+	}
+	var trailer metadata.MD
+	_, err := w.raw(t).Tombstone(within(t), &streams.TombstoneReq{Options: &streams.TombstoneReq_Options{
+		StreamIdentifier: named("there"), ExpectedStreamRevision: &streams.TombstoneReq_Options_Revision{Revision: 9},
+	}}, grpc.Trailer(&trailer))
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("ending with a wrong revision: %v", err)
+	}
+	wantTrailers(t, trailer, map[string]string{"exception": "wrong-expected-version", "expected-version": "9", "actual-version": "1"})
+}
+
+// TestMetadata sets what is kept of a stream; it holds at once, and $all shows what it hides.
+func TestMetadata(t *testing.T) {
+	client := serve(t).client(t)
+	appendTo(t, client, "s", eventsOf(10)...)
+	set := func(change func(*esdb.StreamMetadata)) {
+		t.Helper()
+		meta := esdb.StreamMetadata{}
+		change(&meta)
+		if _, err := client.SetStreamMetadata(within(t), "s", esdb.AppendToStreamOptions{}, meta); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func(want string) {
+		t.Helper()
+		read, err := readStream(t, client, "s", esdb.ReadStreamOptions{}, 100)
+		if revisions(read) != want || err != nil {
+			t.Errorf("read %q, want %q: %v", revisions(read), want, err)
+		}
+	}
+	set(func(m *esdb.StreamMetadata) { m.SetMaxCount(3) })
+	reads("7 8 9")
+	set(func(m *esdb.StreamMetadata) { m.SetTruncateBefore(5) })
+	reads("5 6 7 8 9")
+	set(func(m *esdb.StreamMetadata) { m.SetTruncateBefore(20) })
+	reads("")
+	set(func(m *esdb.StreamMetadata) { m.SetMaxAge(time.Hour); m.SetCacheControl(time.Minute) })
+	reads("0 1 2 3 4 5 6 7 8 9")
+	meta, err := client.GetStreamMetadata(within(t), "s", esdb.ReadStreamOptions{})
+	if err != nil || *meta.MaxAge() != time.Hour || meta.MaxCount() != nil || *meta.CacheControl() != time.Minute {
+		t.Errorf("the metadata are %+v: %v", meta, err)
+	}
+	history, err := readStream(t, client, "$$s", esdb.ReadStreamOptions{}, 100)
+	if revisions(history) != "3" || err != nil {
+		t.Errorf("the metadata's stream reads %s: %v", revisions(history), err)
+	}
+}
