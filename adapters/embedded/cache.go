@@ -49,7 +49,7 @@ func (c *Cache) release() error {
 	return c.lock.release()
 }
 
-// Close keeps the newest snapshots and gives the directory back. After it, nothing is found and nothing is kept.
+// Close keeps the newest snapshots and gives the directory back.
 func (c *Cache) Close() error {
 	c.life.Lock()
 	defer c.life.Unlock()

@@ -1,0 +1,316 @@
+package embedded_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+// numbered is event n of a test: its id is made of the stream's name and the number.
+func numbered(stream events.Stream, n int) events.Envelope {
+	id := uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s %d", stream, n))
+	return events.Envelope{ID: id, Kind: "test.numbered", Version: 1, Time: events.Micros(n), Data: fmt.Appendf(nil, `{"n":%d}`, n)}
+}
+
+// sequence takes apart a sequence of appends: "0em1 1e0" are event 0 at an expected revision of -1 (em1) and event 1 at one of 0;
+// "any", "exists" are the other expectations, and "S0em1 1em1E" is one append of two events.
+func sequence(t *testing.T, stream events.Stream, text string) (expected []actors.Expected, batches [][]events.Envelope) {
+	t.Helper()
+	inside := false
+	for word := range strings.FieldsSeq(text) {
+		rest, begins := strings.CutPrefix(word, "S")
+		rest, ends := strings.CutSuffix(rest, "E")
+		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
+		n, err := strconv.Atoi(rest[:digits])
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := map[string]actors.Expected{"any": actors.ExpectAny, "exists": actors.ExpectExists, "em1": actors.ExpectNoStream}[rest[digits:]]
+		if number, ok := strings.CutPrefix(rest[digits:], "e"); ok && at == 0 {
+			revision, err := strconv.Atoi(number)
+			if err != nil {
+				t.Fatalf("%s: %v", word, err)
+			}
+			at = actors.Expected(revision)
+		}
+		if inside {
+			batches[len(batches)-1] = append(batches[len(batches)-1], numbered(stream, n))
+		} else {
+			expected, batches = append(expected, at), append(batches, []events.Envelope{numbered(stream, n)})
+		}
+		inside = (inside || begins) && !ends
+	}
+	return expected, batches
+}
+
+func play(t *testing.T, store *embedded.Store, stream events.Stream, text string) (appended actors.Appended, err error) {
+	t.Helper()
+	expected, batches := sequence(t, stream, text)
+	for i := range batches {
+		if appended, err = store.Append(t.Context(), stream, expected[i], batches[i]); err != nil {
+			return appended, err
+		}
+	}
+	return appended, nil
+}
+
+// The matrix of expectations and repetitions, line by line.
+func TestExpectationsAndRepetitions(t *testing.T) {
+	const six = "0em1 1e0 2e1 3e2 4e3 5e4"
+	const two = "S0em1 1em1E"
+	rows := []struct {
+		before, then string
+		last         events.Revision // of what is answered
+		count        int             // of the stream's events after it
+		conflict     bool
+	}{
+		{six, "0em1", 0, 6, false},
+		{six, "0any", 0, 6, false},
+		{six, "0exists", 0, 6, false},
+		{six, "0e5", 6, 7, false},
+		{six, "0e6", 0, 6, true},
+		{six, "0e4", 0, 6, true},
+		{six, "1e0", 1, 6, false},
+		{six, "3e2", 3, 6, false},
+		{six, "S1e0 2e0 3e0E", 3, 6, false},
+		{six, "S4e3 5e3 6e3E", 0, 6, true},
+		{six, "S1e0 3e0E", 0, 6, true},
+		{six, "S5any 0anyE", 0, 6, false},
+		{six, "S0any 9anyE", 0, 6, true},
+		{six, "S9any 0anyE", 7, 8, false},
+		{six, "6exists", 6, 7, false},
+		{"", "0exists", 0, 0, true},
+		{"", "0e0", 0, 0, true},
+		{"", "S0any 1anyE", 1, 2, false},
+		{"0em1", "0e0", 1, 2, false},
+		{"0em1", "0any", 0, 1, false},
+		{"0em1", "0em1", 0, 1, false},
+		{"0em1 1e0", "1e0", 1, 2, false},
+		{"0em1 1e0", "1any", 1, 2, false},
+		{"0em1 1any", "1any", 1, 2, false},
+		{"0any 1any", "1any", 1, 2, false},
+		{two, "S0em1E", 0, 2, false},
+		{two, "S0anyE", 0, 2, false},
+		{two, "S1e0E", 1, 2, false},
+		{two, "S1anyE", 1, 2, false},
+		{two, "S0em1 1em1 2em1E", 0, 2, true},
+		{two, "S0any 1any 2anyE", 0, 2, true},
+		{"S0em1 1em1 2em1E", "S0em1 1em1E", 1, 3, false},
+		{"S0em1 1em1 2em1E", "S1e0 2e0E", 2, 3, false},
+		{"S0em1 1em1 2em1E", "S1any 2anyE", 2, 3, false},
+	}
+	store := open(t, embedded.Config{Dir: t.TempDir()})
+	for i, row := range rows {
+		t.Run(row.before+" then "+row.then, func(t *testing.T) {
+			stream := events.Stream(fmt.Sprint("golden-", i))
+			if _, err := play(t, store, stream, row.before); err != nil {
+				t.Fatal(err)
+			}
+			appended, err := play(t, store, stream, row.then)
+			conflict := &actors.Conflict{}
+			if errors.As(err, &conflict) != row.conflict || err != nil && !row.conflict {
+				t.Fatalf("the answer is %+v, %v", appended, err)
+			}
+			if !row.conflict && appended.Last != row.last {
+				t.Errorf("the last revision is %d, want %d", appended.Last, row.last)
+			}
+			page, err := store.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{})
+			if err != nil || len(page.Events) != row.count {
+				t.Errorf("%d events, %v; want %d", len(page.Events), err, row.count)
+			}
+			if row.conflict && conflict.Actual != events.Revision(row.count-1) {
+				t.Errorf("the conflict is %v", conflict)
+			}
+		})
+	}
+}
+
+// revisions reads a stream forward and lists what is there.
+func revisions(t *testing.T, store *embedded.Store, stream events.Stream) string {
+	t.Helper()
+	page, err := store.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{})
+	back, backErr := store.Read(t.Context(), stream, math.MaxInt64, actors.Backward, actors.Limit{})
+	if errors.Is(err, actors.ErrDeleted) && errors.Is(backErr, actors.ErrDeleted) {
+		return "ended"
+	}
+	if err != nil || backErr != nil || page.Last != back.Last || !page.End || !back.End || len(page.Events) != len(back.Events) {
+		t.Fatalf("read %s: forward %+v, %v; backward %+v, %v", stream, page, err, back, backErr)
+	}
+	text := ""
+	for i := range page.Events {
+		text += fmt.Sprint(page.Events[i].Revision, " ")
+		if e := back.Events[len(back.Events)-1-i]; e.Revision != page.Events[i].Revision || e.ID != page.Events[i].ID {
+			t.Fatalf("backward there is %s", e.Ref())
+		}
+	}
+	return text + fmt.Sprintf("of %d", page.Last)
+}
+
+func describe(t *testing.T, store *embedded.Store, stream events.Stream, metadata string) {
+	t.Helper()
+	e := events.Envelope{ID: uuid.New(), Kind: "$metadata", Version: 1, Foreign: &events.Foreign{}, Data: json.RawMessage(metadata)}
+	if _, err := store.Append(t.Context(), "$$"+stream, actors.ExpectAny, []events.Envelope{e}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What deleting and ending do to a stream, and what may follow. "del…" deletes, "end…" ends, "meta{…}" writes metadata, and
+// "reopen" closes and opens the store, after which nothing is remembered but what is stored.
+func TestDeletedStreams(t *testing.T) {
+	rows := []struct {
+		steps string
+		want  string // answers, then the stream and its metadata
+	}{
+		{"delany", "conflict | of -1 | none"},
+		{"delem1", "conflict | of -1 | none"},
+		{"delexists", "conflict | of -1 | none"},
+		{"0em1 1e0 dele0", "0 1 conflict | 0 1 of 1 | none"},
+		{"0em1 1e0 dele1", "0 1 $0 | of -1 | deleted"},
+		{"0em1 1e0 delany", "0 1 $0 | of -1 | deleted"},
+		{"0em1 delexists delany", "0 $0 $1 | of -1 | deleted"},
+		{"0em1 delany delexists", "0 $0 deleted | of -1 | deleted"},
+		{"0em1 1e0 delany 2em1", "0 1 $0 2 | 2 of 2 | 2"},
+		{"0em1 1e0 delany reopen 2em1", "0 1 $0 2 | 2 of 2 | 2"},
+		{"0em1 1e0 delany 2any 3e2", "0 1 $0 2 3 | 2 3 of 3 | 2"},
+		{"0em1 1e0 delany 2e1", "0 1 $0 2 | 2 of 2 | 2"},
+		{"0em1 1e0 delany 2e0", "0 1 $0 conflict | of -1 | deleted"},
+		{"0em1 1e0 delany 2exists", "0 1 $0 deleted | of -1 | deleted"},
+		{"0em1 1e0 delany 2em1 3em1", "0 1 $0 2 conflict | 2 of 2 | 2"},
+		{"0em1 1e0 delany 0em1", "0 1 $0 0 | of -1 | deleted"},
+		{"0em1 1e0 delany S2em1 3em1 4em1E", "0 1 $0 4 | 2 3 4 of 4 | 2"},
+		{"0em1 1e0 delany S0em1 3em1 4em1E", "0 1 $0 conflict | of -1 | deleted"},
+		{`0em1 meta{"$maxCount":2,"x":[1]} delany 1em1`, "0 0 $1 1 | 1 of 1 | 1"},
+		{`0em1 delany meta{"$maxCount":2}`, "0 $0 1 | of 0 | 1 2"},
+		{`0em1 delany meta{"$maxCount":2} 1e0 2e1 3e2`, "0 $0 1 1 2 3 | 2 3 of 3 | 1 2"},
+		{`0em1 delany meta{} 1exists`, "0 $0 1 1 | 1 of 1 | 1"},
+		{`0em1 delany meta{bad`, "0 $0 1 | 0 of 0 | 0"},
+		{`0em1 meta{"$tb":9223372036854775807,"keep":"<"} 1any`, "0 0 1 | 1 of 1 | 1"},
+		{`meta{"$tb":3} 0exists 1e0 2e1 3e2`, "0 0 1 2 3 | 3 of 3 | 3"},
+		{`meta{} delany 0em1`, "0 $1 0 | 0 of 0 | 0"},
+		{"endany", "end | ended | ended"},
+		{"endem1 0em1", "end ended | ended | ended"},
+		{"0em1 1e0 ende1 2any", "0 1 end ended | ended | ended"},
+		{"0em1 1e0 ende1 reopen 2any", "0 1 end ended | ended | ended"},
+		{"0em1 ende3", "0 conflict | 0 of 0 | none"},
+		{"0em1 delany endany 0em1", "0 $0 end ended | ended | ended"},
+		{"0em1 endany delany", "0 end ended | ended | ended"},
+		{"0em1 endany endany", "0 end ended | ended | ended"},
+		{"0em1 endany 0em1", "0 end ended | ended | ended"},
+	}
+	config := embedded.Config{Dir: t.TempDir()}
+	store, err := embedded.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for i, row := range rows {
+		t.Run(row.steps, func(t *testing.T) {
+			stream := events.Stream(fmt.Sprint("doomed-", i))
+			answers := ""
+			for _, step := range steps(row.steps) {
+				if step == "reopen" {
+					if err := store.Close(); err != nil {
+						t.Fatal(err)
+					}
+					if store, err = embedded.Open(config); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				answers += take(t, store, stream, step) + " "
+			}
+			got := answers + "| " + revisions(t, store, stream) + " | " + described(t, store, stream)
+			if got != row.want {
+				t.Errorf("got  %s\nwant %s", got, row.want)
+			}
+		})
+	}
+	mustCheck(t, store, 50)
+}
+
+// steps splits at spaces outside batches.
+func steps(sequence string) (all []string) {
+	inside := false
+	for word := range strings.FieldsSeq(sequence) {
+		if inside {
+			all[len(all)-1] += " " + word
+		} else {
+			all = append(all, word)
+		}
+		inside = (inside || word[0] == 'S') && !strings.HasSuffix(word, "E")
+	}
+	return all
+}
+
+// take does one step and says how it went.
+func take(t *testing.T, store *embedded.Store, stream events.Stream, step string) string {
+	t.Helper()
+	var appended actors.Appended
+	var err error
+	name := ""
+	switch {
+	case strings.HasPrefix(step, "del"):
+		expected, _ := sequence(t, stream, "0"+step[3:])
+		appended, err = store.Delete(t.Context(), stream, expected[0])
+		name = "$"
+	case strings.HasPrefix(step, "end"):
+		expected, _ := sequence(t, stream, "0"+step[3:])
+		appended, err = store.Tombstone(t.Context(), stream, expected[0])
+	case strings.HasPrefix(step, "meta"):
+		e := numbered("$$"+stream, len(step))
+		e.Data, e.Foreign = json.RawMessage(step[4:]), &events.Foreign{}
+		appended, err = store.Append(t.Context(), "$$"+stream, actors.ExpectAny, []events.Envelope{e})
+	default:
+		appended, err = play(t, store, stream, step)
+	}
+	conflict := &actors.Conflict{}
+	switch {
+	case errors.As(err, &conflict) && errors.Is(err, actors.ErrDeleted):
+		return "deleted"
+	case errors.As(err, &conflict):
+		return "conflict"
+	case errors.Is(err, actors.ErrDeleted):
+		return "ended"
+	case err != nil:
+		t.Fatalf("%s: %v", step, err)
+	case appended.Last == math.MaxInt64:
+		return "end"
+	}
+	return name + fmt.Sprint(appended.Last)
+}
+
+// described says what the stream's metadata are.
+func described(t *testing.T, store *embedded.Store, stream events.Stream) string {
+	t.Helper()
+	page, err := store.Read(t.Context(), "$$"+stream, 0, actors.Forward, actors.Limit{})
+	if errors.Is(err, actors.ErrDeleted) {
+		return "ended"
+	}
+	m, metaErr := store.Metadata(t.Context(), stream)
+	if err != nil || metaErr != nil || m.Revision != page.Last || len(page.Events) > 1 {
+		t.Fatalf("the metadata are %+v, %v; the stream has %+v, %v", m, metaErr, page, err)
+	}
+	switch {
+	case m.Revision == events.NoRevision:
+		return "none"
+	case m.Deleted():
+		return "deleted"
+	case m.MaxCount > 0:
+		return fmt.Sprint(m.TruncateBefore, m.MaxCount)
+	}
+	return fmt.Sprint(int64(m.TruncateBefore))
+}
