@@ -35,6 +35,7 @@ type batcher struct {
 
 	lanes   [batchLanes]chan *batchAppend // made when they are first used, by the receiver
 	workers sync.WaitGroup
+	broken  chan error // has room for one
 
 	mu    sync.Mutex // of what follows, and of sending
 	open  map[uuid.UUID]*batchAppend
@@ -56,17 +57,39 @@ type batchAppend struct {
 
 // BatchAppend implements streams.StreamsServer.
 func (s *streamsService) BatchAppend(call streams.Streams_BatchAppendServer) error {
-	b := &batcher{service: s, call: call, seed: maphash.MakeSeed(), open: map[uuid.UUID]*batchAppend{}}
+	b := &batcher{service: s, call: call, seed: maphash.MakeSeed(), broken: make(chan error, 1), open: map[uuid.UUID]*batchAppend{}}
 	received := make(chan error, 1)
-	go func() { received <- b.receive() }() // ends at the latest when the call does, which is when this method returns
+	go func() { received <- contained(b.receive) }() // ends at the latest when the call does, which is when this method returns
 	select {
 	case err := <-received:
 		return err
+	case err := <-b.broken:
+		return b.end(err)
 	case <-s.closing:
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.over = true
-		return notReady()
+		return b.end(notReady())
+	}
+}
+
+// end has nothing sent any more: the call is about to be over.
+func (b *batcher) end(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	return err
+}
+
+// try does something in a goroutine of its own, and ends the call when that panics.
+func (b *batcher) try(do func()) {
+	err := contained(func() error {
+		do()
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	select {
+	case b.broken <- err:
+	default: // the call ends already
 	}
 }
 
@@ -171,9 +194,11 @@ func (b *batcher) keep(id uuid.UUID, a *batchAppend) error {
 		b.open[id] = a
 		b.bytes += a.proposal.size
 		a.timer = time.AfterFunc(time.Until(a.deadline), func() {
-			if b.release(id, a) {
-				b.refuse(a, context.DeadlineExceeded) //nolint:errcheck // noted in b.sent
-			}
+			b.try(func() {
+				if b.release(id, a) {
+					b.refuse(a, context.DeadlineExceeded) //nolint:errcheck // noted in b.sent
+				}
+			})
 		})
 	}
 	b.mu.Unlock()
@@ -204,7 +229,7 @@ func (b *batcher) hand(a *batchAppend) error {
 		b.lanes[number] = lane
 		b.workers.Go(func() {
 			for a := range lane {
-				b.append(a)
+				b.try(func() { b.append(a) })
 			}
 		})
 	}

@@ -20,47 +20,67 @@ type interceptor struct {
 }
 
 func (i interceptor) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (answer any, err error) {
-	defer func() {
-		err = i.finish(ctx, info.FullMethod, recover(), err)
-		var f *failure
-		if errors.As(err, &f) && f.trailer != nil {
-			err = errors.Join(grpc.SetTrailer(ctx, f.trailer), err)
-		}
-		err = statusOf(err)
-	}()
 	who, err := i.guard.authenticate(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = contained(func() (err error) {
+			answer, err = handle(context.WithValue(ctx, callerKey{}, who), request)
+			return err
+		})
 	}
-	return handle(context.WithValue(ctx, callerKey{}, who), request)
+	err = i.finish(ctx, info.FullMethod, err)
+	var f *failure
+	if errors.As(err, &f) && f.trailer != nil {
+		err = errors.Join(err, grpc.SetTrailer(ctx, f.trailer))
+	}
+	return answer, statusOf(err)
 }
 
-func (i interceptor) stream(service any, call grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	defer func() {
-		err = i.finish(call.Context(), info.FullMethod, recover(), err)
-		var f *failure
-		if errors.As(err, &f) && f.trailer != nil {
-			call.SetTrailer(f.trailer)
-		}
-		err = statusOf(err)
-	}()
-	who, err := i.guard.authenticate(call.Context())
-	if err != nil {
-		return err
+func (i interceptor) stream(service any, call grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	ctx := call.Context()
+	who, err := i.guard.authenticate(ctx)
+	if err == nil {
+		err = contained(func() error {
+			return handle(service, &knownCall{ServerStream: call, who: context.WithValue(ctx, callerKey{}, who)})
+		})
 	}
-	return handle(service, &knownCall{ServerStream: call, who: context.WithValue(call.Context(), callerKey{}, who)})
+	err = i.finish(ctx, info.FullMethod, err)
+	var f *failure
+	if errors.As(err, &f) && f.trailer != nil {
+		call.SetTrailer(f.trailer)
+	}
+	return statusOf(err)
 }
 
-// finish turns a panic into a failure and logs what nobody expected.
-func (i interceptor) finish(ctx context.Context, method string, panicked any, err error) error {
-	if panicked != nil {
-		i.log.ErrorContext(ctx, "a call panicked", "method", method, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+// finish logs what nobody expected, and keeps the details of a panic from the client.
+func (i interceptor) finish(ctx context.Context, method string, err error) error {
+	var p *panicked
+	if errors.As(err, &p) {
+		i.log.ErrorContext(ctx, "a call panicked", "method", method, "panic", fmt.Sprint(p.value), "stack", string(p.stack))
 		return fail(codes.Internal, "internal error; the server's log says more")
 	}
 	if err != nil && status.Code(err) == codes.Unknown {
 		i.log.WarnContext(ctx, "a call failed", "method", method, "error", err)
 	}
 	return err
+}
+
+// panicked is a panic as an error.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+// Error names the panic without its stack.
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// contained turns a panic into an error. Every goroutine that a call starts needs it: the interceptor is beneath none but the call's own.
+func contained(do func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicked{value: value, stack: debug.Stack()}
+		}
+	}()
+	return do()
 }
 
 // statusOf makes the error one that is its status alone: gRPC would put what wraps it into the message.

@@ -227,7 +227,7 @@ func TestCheckpointAtEnd(t *testing.T) {
 func TestSubscribeWhileAppending(t *testing.T) {
 	w := serve(t)
 	client, raw := w.client(t), w.raw(t)
-	const total = 3000
+	const total = 1500
 	appended := make(chan error, 1)
 	begun := make(chan struct{})
 	go func() {
