@@ -33,10 +33,10 @@ func (featuresService) GetSupportedMethods(context.Context, *shared.Empty) (*ser
 	return supported, nil
 }
 
-// groupFeatures says which of a group's methods also take $all.
+// groupFeatures says which of a group's methods take a stream and $all. The client for Node asks for both words before it calls one.
 func groupFeatures(method string) []string {
 	switch method {
-	case "create", "update", "delete", "read":
+	case "create", "update", "delete", "read", "getinfo", "list", "replayparked":
 		return []string{"stream", "all"}
 	}
 	return nil
