@@ -192,7 +192,7 @@ func parkedFrom(metadata []byte) (place, bool) {
 		return nowhere, false
 	}
 	if read.Revision != nil {
-		return place(*read.Revision), true
+		return place(*read.Revision), *read.Revision >= 0
 	}
 	return parsePlace(read.Position)
 }
