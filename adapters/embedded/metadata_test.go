@@ -1,0 +1,89 @@
+package embedded
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"testing"
+	"time"
+
+	"example.com/life/events"
+)
+
+func TestParseMetadata(t *testing.T) {
+	none := Metadata{Revision: 7}
+	rows := []struct {
+		text string
+		want Metadata
+	}{
+		{`{}`, none},
+		{`{"$maxCount":3,"$maxAge":60,"$tb":9,"$cacheControl":5,"$tmp":true}`,
+			Metadata{Revision: 7, MaxCount: 3, MaxAge: time.Minute, TruncateBefore: 9, CacheControl: 5 * time.Second}},
+		{`{"$tb":9223372036854775807}`, Metadata{Revision: 7, TruncateBefore: math.MaxInt64}},
+		{`{"$maxAge":9223372036854775807}`, Metadata{Revision: 7, MaxAge: math.MaxInt64 / time.Second * time.Second}},
+		{`{"$maxCount":0,"$maxAge":-1,"$tb":-5}`, none},
+		{`{"$maxcount":3,"$MAXCOUNT":4,"custom":{"a":[1]}}`, none},
+		{`{"$maxCount":3,"$maxCount":4}`, Metadata{Revision: 7, MaxCount: 4}},
+		{`{"$acl":{"$r":"a","$w":["b","c"],"$d":[],"$mr":"","other":1}}`,
+			Metadata{Revision: 7, ACL: &ACL{Read: []string{"a"}, Write: []string{"b", "c"}, Delete: []string{}, MetaRead: []string{""}}}},
+		{`{"$acl":{}}`, Metadata{Revision: 7, ACL: &ACL{}}},
+		// Malformed in one place: nothing at all is said.
+		{`{"$maxCount":3,"$acl":"$userStreamAcl"}`, none},
+		{`{"$maxCount":3,"$acl":null}`, none},
+		{`{"$maxCount":3,"$acl":{"$r":null}}`, none},
+		{`{"$maxCount":3,"$acl":{"$r":[null]}}`, none},
+		{`{"$maxCount":3,"$acl":{"$r":1}}`, none},
+		{`{"$maxCount":3,"$acl":[]}`, none},
+		{`{"$maxCount":3,"$tb":1.0}`, none},
+		{`{"$maxCount":3,"$tb":"1"}`, none},
+		{`{"$maxCount":3,"$tb":null}`, none},
+		{`{"$maxCount":3,"$tb":9223372036854775808}`, none},
+		{`{"$maxCount":3,"$tmp":1}`, none},
+		{`{"$maxCount":3}}`, none},
+		{`[{"$maxCount":3}]`, none},
+		{`null`, none},
+		{``, none},
+	}
+	for _, row := range rows {
+		if got := parseMetadata(&events.Envelope{Revision: 7, Data: json.RawMessage(row.text)}); !reflect.DeepEqual(got, row.want) {
+			t.Errorf("%s: got %+v, want %+v", row.text, got, row.want)
+		}
+	}
+	for _, foreign := range []events.Foreign{{ContentType: octets}, {Base64: true}} {
+		if got := parseMetadata(&events.Envelope{Revision: 7, Data: json.RawMessage(`{"$maxCount":3}`), Foreign: &foreign}); !reflect.DeepEqual(got, none) {
+			t.Errorf("%+v: got %+v", foreign, got)
+		}
+	}
+}
+
+// FuzzMetadata: whatever the bytes, a limit is never negative, and what brings a deleted stream back changes nothing but $tb.
+func FuzzMetadata(f *testing.F) {
+	f.Add([]byte(`{"$maxCount":3,"$maxAge":60,"$tb":9,"$acl":{"$r":["a"],"$w":"b"}}`))
+	f.Add([]byte(`{"$tb":9223372036854775807,"a":{"<":[1e5,null]},"$tb":1}`))
+	f.Add([]byte(`{"a":1}{`))
+	f.Add([]byte(`{"\u0024tb":5," ":"\ud800"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := parseMetadata(&events.Envelope{Data: text})
+		if m.MaxCount < 0 || m.MaxAge < 0 || m.TruncateBefore < 0 || m.CacheControl < 0 {
+			t.Fatalf("%+v", m)
+		}
+		changed, ok := truncatedBefore(text, 12)
+		if !ok {
+			if m.TruncateBefore != 0 {
+				t.Fatalf("%q says %+v and cannot be changed", text, m)
+			}
+			return
+		}
+		var before, after map[string]any
+		if err := json.Unmarshal(text, &before); err != nil {
+			t.Fatalf("%q was no JSON: %v", text, err)
+		}
+		if err := json.Unmarshal(changed, &after); err != nil {
+			t.Fatalf("%q is no JSON: %v", changed, err)
+		}
+		before["$tb"] = float64(12)
+		if !reflect.DeepEqual(before, after) {
+			t.Fatalf("%q became %q", text, changed)
+		}
+	})
+}
