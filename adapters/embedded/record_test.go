@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"reflect"
 	"testing"
 
@@ -15,19 +16,28 @@ import (
 // that the bytes cannot hold.
 func FuzzParseRecord(f *testing.F) {
 	batch := []events.Envelope{{ID: uuid.New(), Kind: "a.b", Version: 1, Data: []byte(`{}`)}, {ID: uuid.New(), Kind: "a.c", Version: 2, Time: -5}}
-	whole := appendBody(nil, "agent-a", batch)
-	f.Add(whole)
-	f.Add(whole[:len(whole)-1])
-	f.Add(binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(nil, 1<<62), 1<<62), 1<<63))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, body []byte) {
+	foreign := []events.Envelope{{ID: uuid.New(), Kind: "a.b", Data: []byte(`"AAEC"`), Foreign: &events.Foreign{Metadata: []byte("m"), ContentType: octets, Base64: true}}, batch[0]}
+	whole, other := appendBody(nil, "agent-a", batch), appendForeign(nil, "agent-a", foreign)
+	for _, format := range []byte{plainFormat, wideFormat, wideFormat + 1} {
+		f.Add(format, whole)
+		f.Add(format, append([]byte{0, 3}, whole...))
+		f.Add(format, append([]byte{hasGap, 6, 3}, whole...))
+		f.Add(format, append([]byte{hasForms, 3}, other...))
+		f.Add(format, append([]byte{hasForms | hasGap, 7, 3}, other[:len(other)-1]...))
+		f.Add(format, binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(nil, 1<<62), 1<<62), 1<<63))
+		f.Add(format, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+		f.Add(format, []byte{})
+	}
+	f.Fuzz(func(t *testing.T, format byte, rest []byte) {
 		key := recordKey(nil, 7)
-		value := make([]byte, recordSize(place{first: 3}, len(body)))
-		putRecord(value, key, place{first: 3}, body)
+		value := append([]byte{format, 0, 0, 0, 0}, rest...)
+		binary.LittleEndian.PutUint32(value[checksumStart:], checksum(key, value))
 		rec, err := parseRecord(key, value)
 		if err != nil {
 			return
+		}
+		if rec.before > 6 || rec.count < 1 || rec.first < 0 {
+			t.Fatalf("the record is %+v", rec)
 		}
 		n := 0
 		err = rec.each(events.Stream(rec.stream), func(*events.Envelope) bool { n++; return true })
@@ -35,11 +45,11 @@ func FuzzParseRecord(f *testing.F) {
 			t.Fatalf("%d events of %d, %v", n, rec.count, err)
 		}
 		// One flipped bit, or another key, is noticed.
-		value[len(value)/2] ^= 1
+		value[checksumEnd+len(rest)/2] ^= 1
 		if _, err := parseRecord(key, value); err == nil {
 			t.Fatal("a flipped bit was not noticed")
 		}
-		value[len(value)/2] ^= 1
+		value[checksumEnd+len(rest)/2] ^= 1
 		if _, err := parseRecord(recordKey(nil, 8), value); err == nil {
 			t.Fatal("a record at another's position was not noticed")
 		}
@@ -66,37 +76,54 @@ func FuzzParseRaw(f *testing.F) {
 	})
 }
 
-// FuzzRecord stores two events and gets them back as they were.
+// FuzzRecord stores events and gets them back as they were.
 func FuzzRecord(f *testing.F) {
-	f.Add("agent-a", "a.b", "me", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "c", "agent-a@7", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", int64(5), 1, []byte(`{}`))
-	f.Add("s", "", "", "", "", "s@", "", int64(-1<<63), -1, []byte(nil))
-	f.Add("s@1", "k", "x", "c", "c", "s@1@00", "00-", int64(1<<63-1), 1<<40, []byte("x"))
-	f.Fuzz(func(t *testing.T, stream, kind, actor, command, correlation, causation, traceparent string, time int64, version int, data []byte) {
+	f.Add("agent-a", "a.b", "me", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "c", "agent-a@7", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", int64(5), 1, []byte(`{}`), []byte("m"), octets, true)
+	f.Add("s", "", "", "", "", "s@", "", int64(-1<<63), -1, []byte(nil), []byte{}, "", false)
+	f.Add("s@1", "k", "x", "c", "c", "s@1@00", "00-", int64(1<<63-1), 1<<40, []byte(`"AAE="`), []byte(`{"a":1}`), "text/plain", true)
+	f.Add("s", "k", "", "", "", "", "", int64(0), 0, []byte(`"AAF="`), []byte(nil), "6ba7b810-9dad-11d1-80b4-00c04fd430c8", true)
+	f.Add("s", "k", "", "", "", "", "", int64(0), 0, []byte(`""`), []byte(nil), "", true)
+	f.Add("s", "k", "", "", "", "", "", int64(0), 0, []byte("\"AA\nA=\""), []byte(nil), "", true)
+	f.Fuzz(func(t *testing.T, stream, kind, actor, command, correlation, causation, traceparent string, time int64, version int, data, metadata []byte, content string, encoded bool) {
 		one := events.Envelope{
 			ID: uuid.New(), Stream: events.Stream(stream), Revision: 9, Position: 100, Kind: events.Kind(kind), Version: version, Time: events.Micros(time),
 			Actor: actor, Command: events.CommandID(command), Correlation: correlation, Causation: events.Ref(causation),
 			Traceparent: traceparent, Digest: events.Digest{1, 31: 2}, Data: data,
 		}
 		two := events.Envelope{Stream: one.Stream, Version: 1, Correlation: command, Causation: events.NewRef(one.Stream, 9), Data: data}
-		for _, sent := range [][]events.Envelope{{one, two}, {one, one}, {two, one}} {
-			back(t, one.Stream, sent)
+		foreign, bare := one, two
+		foreign.Foreign = &events.Foreign{Metadata: metadata, ContentType: content, Base64: encoded}
+		bare.Foreign = &events.Foreign{}
+		for _, sent := range [][]events.Envelope{{one, two}, {one, one}, {two, one}, {foreign}, {foreign, two, foreign}, {bare, one, foreign}} {
+			for _, gap := range []uint64{0, 1, 99} {
+				back(t, one.Stream, sent, place{first: 9, gap: gap})
+			}
 		}
+		back(t, one.Stream, []events.Envelope{foreign}, place{first: tombstoneRevision})
 	})
 }
 
-func back(t *testing.T, stream events.Stream, sent []events.Envelope) {
-	body := appendBody(nil, stream, sent)
+func back(t *testing.T, stream events.Stream, sent []events.Envelope, where place) {
+	p := piece{stream: stream, batch: sent}
+	p.encode()
+	where.forms = p.forms
 	key := recordKey(nil, 100)
-	value := make([]byte, recordSize(place{first: 9}, len(body)))
-	putRecord(value, key, place{first: 9}, body)
+	value := make([]byte, recordSize(where, len(p.body)))
+	putRecord(value, key, where, p.body)
+	if format := value[0]; (format == plainFormat) != (where.gap == 0 && !anyForeign(sent)) {
+		t.Fatalf("the format is %d", format)
+	}
 	rec, err := parseRecord(key, value)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if rec.before != 99-events.Position(where.gap) {
+		t.Fatalf("the record before ends at %d", rec.before)
+	}
 	i := 0
 	err = rec.each(stream, func(e *events.Envelope) bool {
 		want := sent[i]
-		want.Revision, want.Position = 9+events.Revision(i), 100+events.Position(i)
+		want.Revision, want.Position = where.first+events.Revision(i), 100+events.Position(i)
 		if !bytes.Equal(e.Data, want.Data) {
 			t.Fatalf("the data are %q, want %q", e.Data, want.Data)
 		}
@@ -108,6 +135,28 @@ func back(t *testing.T, stream events.Stream, sent []events.Envelope) {
 	})
 	if err != nil || i != len(sent) {
 		t.Fatalf("%d events: %v", i, err)
+	}
+}
+
+// What was written in binary is stored in binary.
+func TestBinaryIsStoredRaw(t *testing.T) {
+	raw := bytes.Repeat([]byte{0, 1, 0xff}, 1000)
+	e := events.Envelope{ID: uuid.New(), Kind: "k", Data: quoteRaw(raw), Foreign: &events.Foreign{ContentType: octets, Base64: true}}
+	if size := len(appendForeign(nil, "s", []events.Envelope{e})); size > len(raw)+120 {
+		t.Errorf("%d bytes take %d", len(raw), size)
+	}
+}
+
+// What format 1 was, it is: these bytes were written by the first build that had it.
+func TestFormatOneStaysReadable(t *testing.T) {
+	e := events.Envelope{ID: uuid.UUID{15: 9}, Kind: "a.b", Version: 1, Time: 300, Actor: "me", Data: []byte(`{}`)}
+	body := appendBody(nil, "s", []events.Envelope{e})
+	key := recordKey(nil, 1)
+	value := make([]byte, recordSize(place{}, len(body)))
+	putRecord(value, key, place{}, body)
+	const want = "01d38c86fc00010201730d0000000000000000000000000000000900000000000000000000000000000000000000000000000000000000000000000c612e62d804086d65027b7d"
+	if got := hex.EncodeToString(value); got != want {
+		t.Errorf("the record is\n%s, was\n%s", got, want)
 	}
 }
 
