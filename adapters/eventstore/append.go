@@ -145,38 +145,54 @@ func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
 	if err != nil {
 		return actors.Appended{}, unsentCall(err)
 	}
-	for _, message := range w.messages {
-		if err := call.Send(message); err != nil {
-			break // the answer says why
-		}
-	}
-	answer, err := call.CloseAndRecv()
+	answer, err := w.exchange(call)
 	if err != nil {
 		f := failed(err, call.Trailer())
-		if verdict := f.verdict(); verdict == absent || verdict == puzzled {
-			w.unknown = true
-		}
 		if f.exception == "stream-deleted" && w.expected == actors.ExpectExists {
 			return actors.Appended{}, w.deleted(ctx, n, f)
+		}
+		if verdict := f.verdict(); verdict == absent || verdict == puzzled {
+			w.unknown = true
 		}
 		return actors.Appended{}, f
 	}
 	switch result := answer.GetResult().(type) {
 	case *streams.AppendResp_Success_:
-		return w.success(result.Success), nil
+		return w.success(result.Success)
 	case *streams.AppendResp_WrongExpectedVersion_:
 		return actors.Appended{}, w.conflict(result.WrongExpectedVersion)
 	}
 	w.unknown = true
-	return actors.Appended{}, fmt.Errorf("the answer of the event store has no result: %v", answer)
+	return actors.Appended{}, errors.New("the event store gave an answer without a result")
 }
 
-func (w *write) success(answer *streams.AppendResp_Success) actors.Appended {
+// exchange sends the messages and receives the answer. A message that cannot be sent must not be followed by the end of the call:
+// the server would take what came before it for the whole batch.
+func (w *write) exchange(call streams.Streams_AppendClient) (*streams.AppendResp, error) {
+	for _, message := range w.messages {
+		if err := call.Send(message); err != nil {
+			answer := new(streams.AppendResp)
+			if err := call.RecvMsg(answer); err != nil {
+				return nil, err // why it could not
+			}
+			return answer, nil
+		}
+	}
+	return call.CloseAndRecv()
+}
+
+// success reads where the batch stands. With an exact expectation that is known beforehand.
+func (w *write) success(answer *streams.AppendResp_Success) (actors.Appended, error) {
 	if _, none := answer.GetCurrentRevisionOption().(*streams.AppendResp_Success_NoStream); none {
-		return actors.Appended{First: events.NoRevision, Last: events.NoRevision}
+		return actors.Appended{First: events.NoRevision, Last: events.NoRevision}, nil
 	}
 	last := readRevision(answer.GetCurrentRevision())
-	return actors.Appended{First: last - events.Revision(max(len(w.ids), 1)-1), Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}
+	if want := events.Revision(w.expected) + events.Revision(len(w.ids)); w.expected >= 0 && last != want {
+		w.unknown = true
+		return actors.Appended{}, fmt.Errorf("the event store says that the batch ends at revision %d, and it can only be %d", last, want)
+	}
+	first := last - events.Revision(max(len(w.ids), 1)-1)
+	return actors.Appended{First: first, Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}, nil
 }
 
 func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *actors.Conflict {

@@ -41,7 +41,8 @@ type node struct {
 func (t *target) dial(address string) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(t.transport),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceived)),
+		// gRPC would repeat a call by itself from what it has buffered, which may be part of a batch: it is to buffer nothing.
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceived), grpc.MaxRetryRPCBufferSize(0)),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(4 * window),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: t.probe}),
 		grpc.WithIdleTimeout(0), // an idle connection would look lost

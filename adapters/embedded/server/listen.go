@@ -70,13 +70,13 @@ func (p *port) run() {
 			c.Close()
 			return
 		}
-		p.working.Go(func() {
+		go func() {
 			defer p.leave(c)
 			if err := p.route(c); err != nil {
 				p.log.Debug("a connection did not begin as it should", "from", c.RemoteAddr().String(), "error", err)
 				c.Close()
 			}
-		})
+		}()
 	}
 }
 
@@ -86,7 +86,7 @@ func (p *port) pause() {
 	<-timer.C
 }
 
-// enter notes a connection that is nobody's yet; false when the port is closed.
+// enter notes a connection that is nobody's yet, which Close waits for until it leaves; false when the port is closed.
 func (p *port) enter(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,10 +94,12 @@ func (p *port) enter(c net.Conn) bool {
 		return false
 	}
 	p.opening[c] = struct{}{}
+	p.working.Add(1) // before Close, which takes the same lock, can wait
 	return true
 }
 
 func (p *port) leave(c net.Conn) {
+	defer p.working.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.opening, c)

@@ -1,0 +1,162 @@
+package eventstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"google.golang.org/grpc/codes"
+
+	"example.com/life/events"
+)
+
+// membership is a joined group on the wire. One goroutine receives, so that the end is noticed while an event is handled.
+type membership struct {
+	call      persistent.PersistentSubscriptions_ReadClient
+	id        []byte        // of the membership, as the server knows it
+	delivered chan delivery // closed when the call has ended
+	ended     *failure      // why; to be read after delivered is closed
+}
+
+// delivery is an event and the id under which the server wants to hear its outcome.
+type delivery struct {
+	id *shared.UUID
+	e  events.Envelope
+}
+
+// join consumes until ctx or the membership ends. The call outlives ctx, so that the last outcome can be told.
+func (m *member) join(ctx context.Context, n *node) *failure {
+	open, cancel := context.WithCancel(ofLeader(context.WithoutCancel(ctx)))
+	defer cancel()
+	detach := context.AfterFunc(ctx, cancel)
+	s, f := m.begin(open, n)
+	if !detach() || f != nil {
+		return f
+	}
+	m.joined = true
+	current, end := context.WithCancel(ctx)
+	defer end()
+	go s.receive(open, end)
+	lost := make(chan struct{})
+	defer close(lost)
+	go func() { // a connection that is given up may still be there
+		select {
+		case <-n.lost:
+			cancel()
+		case <-lost:
+		}
+	}()
+	m.consume(current, s)
+	if ctx.Err() != nil {
+		s.leave(cancel)
+	}
+	cancel()
+	for range s.delivered { //nolint:revive // until it is closed
+	}
+	return s.ended
+}
+
+// begin sends who joins what, and waits for the confirmation.
+func (m *member) begin(ctx context.Context, n *node) (*membership, *failure) {
+	call, err := persistent.NewPersistentSubscriptionsClient(n.conn).Read(ctx)
+	if err != nil {
+		return nil, unsentCall(err)
+	}
+	options := &persistent.ReadReq_Options{
+		GroupName: m.group, BufferSize: groupInFlight,
+		UuidOption:   &persistent.ReadReq_Options_UUIDOption{Content: &persistent.ReadReq_Options_UUIDOption_Structured{Structured: &shared.Empty{}}},
+		StreamOption: &persistent.ReadReq_Options_All{All: &shared.Empty{}},
+	}
+	if m.source.Stream != "" {
+		options.StreamOption = &persistent.ReadReq_Options_StreamIdentifier{StreamIdentifier: identifier(m.source.Stream)}
+	}
+	// An error of Send is io.EOF: Recv says why.
+	_ = call.Send(&persistent.ReadReq{Content: &persistent.ReadReq_Options_{Options: options}})
+	answer, err := call.Recv()
+	if err != nil {
+		return nil, callFailure(call, err)
+	}
+	s := &membership{call: call, delivered: make(chan delivery)}
+	if confirmed := answer.GetSubscriptionConfirmation(); confirmed != nil {
+		s.id = []byte(confirmed.GetSubscriptionId())
+		return s, nil
+	}
+	return nil, &failure{code: codes.Internal, message: "the event store did not confirm the membership"}
+}
+
+func callFailure(call persistent.PersistentSubscriptions_ReadClient, err error) *failure {
+	if ended(err) {
+		return &failure{code: codes.Unavailable, message: "the event store ended the membership"}
+	}
+	return failed(err, call.Trailer())
+}
+
+// receive passes deliveries on until the call ends.
+func (s *membership) receive(open context.Context, end context.CancelFunc) {
+	defer close(s.delivered)
+	defer end()
+	for {
+		answer, err := s.call.Recv()
+		if err != nil {
+			s.ended = callFailure(s.call, err)
+			return
+		}
+		event := answer.GetEvent()
+		recorded := event.GetEvent()
+		if event.GetLink() != nil {
+			recorded = event.GetLink() // links are not followed; were one, it is the link that is done with
+		}
+		if recorded == nil {
+			continue
+		}
+		select {
+		case s.delivered <- delivery{id: recorded.GetId(), e: envelopeOf(recorded)}:
+		case <-open.Done():
+		}
+	}
+}
+
+// consume handles deliveries until ctx ends, which is the caller's or the membership's.
+func (m *member) consume(ctx context.Context, s *membership) {
+	back := newPause(groupSetBack)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case d, there := <-s.delivered:
+			if !there {
+				return
+			}
+			var err error
+			if m.wants(&d.e) {
+				err = m.handle(ctx, d.e)
+			}
+			if err != nil {
+				_ = back.wait(ctx) // whoever fails at once would be asked at once
+			} else {
+				back.reset()
+			}
+			s.tell(d.id, err)
+		}
+	}
+}
+
+// tell says what became of a delivery. If it cannot be said, the call has ended and the event comes again.
+func (s *membership) tell(id *shared.UUID, outcome error) {
+	request := &persistent.ReadReq{Content: &persistent.ReadReq_Ack_{Ack: &persistent.ReadReq_Ack{Id: s.id, Ids: []*shared.UUID{id}}}}
+	if outcome != nil {
+		request.Content = &persistent.ReadReq_Nack_{Nack: &persistent.ReadReq_Nack{
+			Id: s.id, Ids: []*shared.UUID{id}, Action: persistent.ReadReq_Nack_Retry, Reason: outcome.Error(),
+		}}
+	}
+	_ = s.call.Send(request)
+}
+
+// leave says goodbye and waits until the server has taken the last outcome, for a while.
+func (s *membership) leave(cancel context.CancelFunc) {
+	timer := time.AfterFunc(groupGoodbye, cancel)
+	defer timer.Stop()
+	_ = s.call.CloseSend()
+	for range s.delivered { //nolint:revive // what comes now comes again
+	}
+}
