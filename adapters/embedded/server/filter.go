@@ -2,6 +2,7 @@ package server
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -23,7 +24,8 @@ type filter struct {
 
 const (
 	defaultWindow = 32
-	maxExpression = 4 << 10
+	maxExpression = 4 << 10  // bytes
+	maxSteps      = 16 << 10 // of an expression written out
 	maxPrefixes   = 1024
 )
 
@@ -50,10 +52,17 @@ func newFilter(options *streams.ReadReq_Options_FilterOptions) (*filter, error) 
 // interval is how many events are looked at between two checkpoints.
 func (f *filter) interval() uint64 { return uint64(f.window) * uint64(f.multiplier) }
 
-func (f *filter) compile(chosen *streams.ReadReq_Options_FilterOptions_Expression) (err error) {
+func (f *filter) compile(chosen *streams.ReadReq_Options_FilterOptions_Expression) error {
 	if text := chosen.GetRegex(); text != "" {
 		if len(text) > maxExpression {
 			return invalid("the filter's expression has %d bytes, at most %d are allowed", len(text), maxExpression)
+		}
+		parsed, err := syntax.Parse(text, syntax.Perl)
+		if err != nil {
+			return invalid("the filter's expression: %s", err)
+		}
+		if steps(parsed) > maxSteps {
+			return invalid("the filter's expression repeats too much")
 		}
 		if f.expression, err = regexp.Compile(text); err != nil {
 			return invalid("the filter's expression: %s", err)
@@ -64,6 +73,18 @@ func (f *filter) compile(chosen *streams.ReadReq_Options_FilterOptions_Expressio
 		return invalid("the filter has %d prefixes, at most %d are allowed", len(f.prefixes), maxPrefixes)
 	}
 	return nil
+}
+
+// steps is about how many instructions an expression becomes: nested repetitions in few letters can become millions.
+func steps(expression *syntax.Regexp) int {
+	n := 1 + len(expression.Rune)
+	for _, part := range expression.Sub {
+		n = min(n+steps(part), maxSteps+1)
+	}
+	if expression.Op == syntax.OpRepeat {
+		n = min(n*max(expression.Min, expression.Max, 1), maxSteps+1)
+	}
+	return n
 }
 
 // chooses reports whether an event of $all is for the client. Without a filter everything is, but for the notes of consumer groups on $all.

@@ -20,6 +20,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"example.com/life/adapters/embedded/server"
@@ -110,8 +111,23 @@ func TestGossip(t *testing.T) {
 	if alone := read(); len(alone) != 1 || alone[0].GetState() != gossip.MemberInfo_Leader || !alone[0].GetIsAlive() {
 		t.Errorf("a server alone answers %v", alone)
 	}
+	w := serve(t, func(c *server.Config) { c.Listen = ":0" })
+	_, port, err := net.SplitHostPort(w.server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("localhost:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer, err := gossip.NewGossipClient(conn).Read(within(t), &shared.Empty{})
+	if err != nil || answer.GetMembers()[0].GetHttpEndPoint().GetAddress() != "localhost" {
+		t.Errorf("a server on all addresses answers %v: %v", answer, err)
+	}
 	several := read("a.example:2113", "b.example:2114")
-	if len(several) != 2 || several[1].GetHttpEndPoint().GetAddress() != "b.example" || several[1].GetHttpEndPoint().GetPort() != 2114 {
+	if len(several) != 2 || several[1].GetHttpEndPoint().GetAddress() != "b.example" || several[1].GetHttpEndPoint().GetPort() != 2114 ||
+		several[0].GetState() != gossip.MemberInfo_Leader || several[1].GetState() != gossip.MemberInfo_Follower {
 		t.Errorf("two members are %v", several)
 	}
 }
@@ -175,7 +191,7 @@ func TestTooLarge(t *testing.T) {
 func TestCloseIsBounded(t *testing.T) {
 	w := serve(t)
 	client := w.client(t)
-	for range 20 {
+	for range 4 {
 		big := event("big", "")
 		big.Data = bytes.Repeat([]byte("7"), 900<<10)
 		appendTo(t, client, "s", big)

@@ -203,8 +203,11 @@ func TestReadRefused(t *testing.T) {
 		"a filtered stream":  streamFrom("s", func(o *streams.ReadReq_Options) { o.FilterOption = regex(".") }),
 		"a bad expression":   allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = regex("(") }),
 		"a look-around":      allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = regex("(?=a)b") }),
-		"a huge expression":  allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = regex(strings.Repeat("a", 1<<16)) }),
-		"many prefixes":      allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = prefixes(make([]string, 5000)...) }),
+		"an explosive one": allFrom(func(o *streams.ReadReq_Options) {
+			o.FilterOption = regex("((a{1,100}){1,9}b{100}){1,1}(((x{100}){3}){3}){20}")
+		}),
+		"a huge expression": allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = regex(strings.Repeat("a", 1<<16)) }),
+		"many prefixes":     allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = prefixes(make([]string, 5000)...) }),
 		"a filter of nothing": allFrom(func(o *streams.ReadReq_Options) {
 			o.FilterOption = &streams.ReadReq_Options_Filter{Filter: &streams.ReadReq_Options_FilterOptions{}}
 		}),

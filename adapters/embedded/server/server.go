@@ -33,7 +33,7 @@ type Config struct {
 	TLS      *tls.Config          // nil: plain text
 	Insecure bool                 // no users: everyone may do everything
 	Users    UsersConfig          // who may log in, when the server is not insecure
-	Members  []string             // host:port of all nodes for gossip, this one included; default: this one alone
+	Members  []string             // host:port of the nodes that gossip names, this one first; default: this one alone
 	Log      *slog.Logger         // default: nowhere
 	Now      func() events.Micros // the time of events that bring none; default actors.Now
 }
@@ -119,7 +119,7 @@ func (s *Server) register(g guard) error {
 		options = append(options, grpc.Creds(shaken{}))
 	}
 	s.grpc = grpc.NewServer(options...)
-	members, err := newGossip(s.Addr(), s.config.Members)
+	members, err := newGossip(s.Addr(), s.config.Members, s.config.Now)
 	if err != nil {
 		return err
 	}
