@@ -113,8 +113,10 @@ func newChecker(stream events.Stream) checker {
 		return &sagaChecker[sagas.Wallet]{saga: sagas.NewWallet()}
 	case events.HomeostasisCategory:
 		return &sagaChecker[sagas.Homeostasis]{saga: sagas.NewHomeostasis()}
+	case events.EffectCategory:
+		return &chainChecker{}
 	}
-	return &chainChecker{}
+	return &chainChecker{open: true}
 }
 
 // chainChecker verifies revisions and digests.
@@ -122,10 +124,15 @@ type chainChecker struct {
 	next   events.Revision
 	digest events.Digest
 	failed bool
+	open   bool // to other programs, whose events are no part of the chain and may have been removed since
 }
 
 func (c *chainChecker) check(e *events.Envelope) *Divergence {
 	if c.failed {
+		return nil
+	}
+	if c.open && e.Foreign != nil {
+		c.next = e.Revision + 1
 		return nil
 	}
 	expected := c.digest.Next(e.Kind, e.Data)

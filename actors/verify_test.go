@@ -1,0 +1,56 @@
+package actors_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+)
+
+// TestVerifyOthersEvents: what other programs write to streams of their own is no part of any chain; in a stream of Life's it is a
+// divergence.
+func TestVerifyOthersEvents(t *testing.T) {
+	journal := actorstest.NewMemory()
+	host, err := actors.New(t.Context(), actors.Config{Journal: journal, Blobs: actorstest.NewBlobs(), Models: noModels{}, Resting: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		if err := host.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	write := func(stream events.Stream) {
+		e := events.Envelope{ID: uuid.New(), Kind: "order.placed", Data: []byte(`{}`)}
+		e.SetMetadata([]byte(`{"by":"another program"}`))
+		if _, err := journal.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("orders")
+	write("command-local")
+	write("orders")
+	report, err := host.Verify(t.Context(), "", nil)
+	if err != nil || report.Events != 3 || len(report.Failures) != 0 {
+		t.Errorf("verified %+v, %v", report, err)
+	}
+	write("effect-agent-demo@3")
+	write("wallet-main")
+	report, err = host.Verify(t.Context(), "", nil)
+	if err != nil || len(report.Failures) != 2 || !strings.Contains(report.Failures[0].Problem, "digest") {
+		t.Errorf("verified %+v, %v", report, err)
+	}
+}
+
+// noModels has none.
+type noModels struct{}
+
+func (noModels) Lookup(string) (actors.Model, string, error) { return nil, "", context.Canceled }
