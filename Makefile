@@ -11,7 +11,7 @@ RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 .PHONY: help build test race transcripts fuzz format lint e2e bench demo generate changelog clean
 
 help: ## show the verbs
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## bin/life
 	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/life ./cmd/life
@@ -19,6 +19,9 @@ build: ## bin/life
 test: ## every test, with the race detector
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector" >&2)
 	go test $(RACE) -timeout 10m ./...
+
+test-node: ## EventStoreDB's client for Node against life store serve; needs node, npm and a registry
+	go test -tags node -count 1 -timeout 10m ./cmd/life -run TestNodeClient -v
 
 race: ## the concurrent packages ten times over, to find what one run does not
 	go test $(RACE) -count 10 -timeout 30m ./actors/... ./adapters/...
