@@ -325,4 +325,3 @@ func BenchmarkAllow(b *testing.B) {
 		}
 	})
 }
-

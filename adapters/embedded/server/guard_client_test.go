@@ -1,0 +1,253 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"example.com/life/adapters/embedded/server"
+)
+
+// secured is a server with TLS and users: admin, ops and someone, whose passwords are "password".
+type secured struct {
+	world
+	certificates string
+}
+
+func secure(t testing.TB) secured {
+	t.Helper()
+	dir, files := certificates(t)
+	config, err := server.LoadTLS(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := serve(t, func(c *server.Config) {
+		c.Insecure, c.TLS = false, config
+		c.Users = server.UsersConfig{AdminPassword: "password", OpsPassword: "password", Rounds: 1000}
+		if err := server.NewUsers(c.Store).Add(t.Context(), server.User{Name: "someone"}, "password"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return secured{world: w, certificates: dir}
+}
+
+// as is the official client with these credentials ("name:password@", or empty), and options of the connection string.
+func (s secured) as(t testing.TB, credentials, options string) *esdb.Client {
+	t.Helper()
+	config, err := esdb.ParseConnectionString("esdb://" + credentials + s.server.Addr() + "?tlsCAFile=" + filepath.Join(s.certificates, "ca.crt") + options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Logger = esdb.NoopLogging()
+	client, err := esdb.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Errorf("close the client: %v", err)
+		}
+	})
+	return client
+}
+
+// wantStatus looks for the status below what the client makes of it.
+func wantStatus(t testing.TB, err error, want codes.Code) {
+	t.Helper()
+	if got := status.Code(err); got != want {
+		t.Errorf("got %s (%v), want %s", got, err, want)
+	}
+}
+
+func TestSecureClients(t *testing.T) {
+	s := secure(t)
+	admin, someone, anonymous := s.as(t, "admin:password@", ""), s.as(t, "someone:password@", ""), s.as(t, "", "")
+	appendTo(t, someone, "orders", eventsOf(2)...)
+	for name, client := range map[string]*esdb.Client{"admin": admin, "someone": someone} {
+		if read, err := readStream(t, client, "orders", esdb.ReadStreamOptions{}, 10); err != nil || len(read) != 2 {
+			t.Errorf("%s reads %d events: %v", name, len(read), err)
+		}
+	}
+	if _, err := readAll(t, admin, esdb.ReadAllOptions{}, 10); err != nil {
+		t.Errorf("admin reads everything: %v", err)
+	}
+	_, err := readAll(t, someone, esdb.ReadAllOptions{}, 10)
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = readStream(t, someone, "$users", esdb.ReadStreamOptions{}, 10)
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = someone.AppendToStream(within(t), "$settings", esdb.AppendToStreamOptions{}, eventsOf(1)...)
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = someone.AppendToStream(within(t), "$user-someone", esdb.AppendToStreamOptions{}, eventsOf(1)...)
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = admin.DeleteStream(within(t), "$$orders", esdb.DeleteStreamOptions{})
+	wantStatus(t, err, codes.PermissionDenied)
+
+	_, err = readStream(t, anonymous, "orders", esdb.ReadStreamOptions{}, 10)
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = anonymous.AppendToStream(within(t), "orders", esdb.AppendToStreamOptions{}, eventsOf(1)...)
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = anonymous.DeleteStream(within(t), "orders", esdb.DeleteStreamOptions{})
+	wantStatus(t, err, codes.PermissionDenied)
+
+	wrong := &esdb.Credentials{Login: "admin", Password: "wrong"}
+	_, err = readStream(t, admin, "orders", esdb.ReadStreamOptions{Authenticated: wrong}, 10)
+	wantStatus(t, err, codes.Unauthenticated)
+	_, err = admin.AppendToStream(within(t), "orders", esdb.AppendToStreamOptions{Authenticated: wrong}, eventsOf(1)...)
+	wantStatus(t, err, codes.Unauthenticated)
+	right := &esdb.Credentials{Login: "someone", Password: "password"}
+	if _, err = readStream(t, anonymous, "orders", esdb.ReadStreamOptions{Authenticated: right}, 10); err != nil {
+		t.Errorf("credentials of one call: %v", err)
+	}
+}
+
+func TestConsumerGroupsAreForOperators(t *testing.T) {
+	s := secure(t)
+	for name, may := range map[string]bool{"admin:password@": true, "ops:password@": true, "someone:password@": false, "": false} {
+		client := s.as(t, name, "")
+		group := "group " + name
+		err := client.CreatePersistentSubscription(within(t), "orders", group, esdb.PersistentStreamSubscriptionOptions{})
+		if may && err != nil {
+			t.Errorf("%q makes a group: %v", name, err)
+		}
+		if !may {
+			wantStatus(t, err, codes.PermissionDenied)
+			wantStatus(t, client.DeletePersistentSubscription(within(t), "orders", group, esdb.DeletePersistentSubscriptionOptions{}), codes.PermissionDenied)
+		}
+	}
+}
+
+func TestUserCertificates(t *testing.T) {
+	s := secure(t)
+	of := func(name string) string {
+		path := filepath.Join(s.certificates, "user-"+name)
+		return "&userCertFile=" + path + ".crt&userKeyFile=" + path + ".key"
+	}
+	someone := s.as(t, "", of("someone"))
+	appendTo(t, someone, "orders", eventsOf(1)...)
+	_, err := readAll(t, someone, esdb.ReadAllOptions{}, 10)
+	wantStatus(t, err, codes.PermissionDenied)
+	if _, err := readAll(t, s.as(t, "admin:password@", of("someone")), esdb.ReadAllOptions{}, 10); err != nil {
+		t.Errorf("a password goes before a certificate: %v", err)
+	}
+	_, err = readStream(t, s.as(t, "", of("nobody")), "orders", esdb.ReadStreamOptions{}, 10)
+	wantStatus(t, err, codes.Unauthenticated)
+}
+
+// TestSubscriptionsEndWithTheRight takes the right to read from a subscriber.
+func TestSubscriptionsEndWithTheRight(t *testing.T) {
+	s := secure(t)
+	admin, someone := s.as(t, "admin:password@", ""), s.as(t, "someone:password@", "")
+	feed, err := someone.SubscribeToStream(within(t), "orders", esdb.SubscribeToStreamOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	appendTo(t, admin, "orders", eventsOf(1)...)
+	for feed.Recv().EventAppeared == nil {
+		continue
+	}
+	acl := esdb.Acl{}
+	acl.AddReadRoles("$admins")
+	meta := esdb.StreamMetadata{}
+	meta.SetAcl(acl)
+	if _, err := admin.SetStreamMetadata(within(t), "orders", esdb.AppendToStreamOptions{}, meta); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, admin, "orders", eventsOf(1)...) // the subscriber has lost it by now
+	for {
+		e := feed.Recv()
+		if e.EventAppeared != nil {
+			t.Fatal("what was appended after that is delivered")
+		}
+		if e.SubscriptionDropped != nil {
+			wantStatus(t, e.SubscriptionDropped.Error, codes.PermissionDenied)
+			break
+		}
+	}
+	_, err = someone.SubscribeToStream(within(t), "orders", esdb.SubscribeToStreamOptions{})
+	wantStatus(t, err, codes.PermissionDenied)
+}
+
+// TestLinksGrantNothing has a user link to a stream that only administrators may read.
+func TestLinksGrantNothing(t *testing.T) {
+	s := secure(t)
+	someone := s.as(t, "someone:password@", "")
+	link := event("$>", "")
+	link.ContentType, link.Data = esdb.ContentTypeBinary, []byte("0@$user-admin")
+	appendTo(t, someone, "links", link)
+	read, err := readStream(t, someone, "links", esdb.ReadStreamOptions{ResolveLinkTos: true}, 10)
+	if err != nil || len(read) != 1 || read[0].Event != nil {
+		t.Errorf("read %+v: %v", read, err)
+	}
+}
+
+// TestDenialOnTheWire is what clients of other languages rely on: status, words and trailer. Server features and gossip answer anyone.
+func TestDenialOnTheWire(t *testing.T) {
+	s := secure(t)
+	conn, err := grpc.NewClient(s.server.Addr(), grpc.WithTransportCredentials(credentials.NewTLS(trusting(t, s.certificates))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := gossip.NewGossipClient(conn).Read(within(t), &shared.Empty{}); err != nil {
+		t.Errorf("gossip: %v", err)
+	}
+	if _, err := serverfeatures.NewServerFeaturesClient(conn).GetSupportedMethods(within(t), &shared.Empty{}); err != nil {
+		t.Errorf("server features: %v", err)
+	}
+	id := &shared.StreamIdentifier{StreamName: []byte("orders")}
+	for name, call := range map[string]func(ctx context.Context, trailer *metadata.MD) error{
+		"append": func(ctx context.Context, trailer *metadata.MD) error {
+			call, err := streams.NewStreamsClient(conn).Append(ctx, grpc.Trailer(trailer))
+			if err != nil {
+				return err
+			}
+			err = call.Send(&streams.AppendReq{Content: &streams.AppendReq_Options_{Options: &streams.AppendReq_Options{
+				StreamIdentifier: id, ExpectedStreamRevision: &streams.AppendReq_Options_Any{Any: &shared.Empty{}},
+			}}})
+			if err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			_, err = call.CloseAndRecv()
+			return err
+		},
+		"delete": func(ctx context.Context, trailer *metadata.MD) error {
+			_, err := streams.NewStreamsClient(conn).Delete(ctx, &streams.DeleteReq{Options: &streams.DeleteReq_Options{
+				StreamIdentifier: id, ExpectedStreamRevision: &streams.DeleteReq_Options_Any{Any: &shared.Empty{}},
+			}}, grpc.Trailer(trailer))
+			return err
+		},
+		"groups": func(ctx context.Context, trailer *metadata.MD) error {
+			_, err := persistent.NewPersistentSubscriptionsClient(conn).RestartSubsystem(ctx, &shared.Empty{}, grpc.Trailer(trailer))
+			return err
+		},
+	} {
+		var trailer metadata.MD
+		err := call(within(t), &trailer)
+		if status.Code(err) != codes.PermissionDenied || status.Convert(err).Message() != "Access Denied" || fmt.Sprint(trailer.Get("exception")) != "[access-denied]" {
+			t.Errorf("%s without credentials: %v, trailer %v", name, err, trailer)
+		}
+		bad := metadata.AppendToOutgoingContext(within(t), "authorization", "Basic bm9ib2R5Ong=")
+		if err := call(bad, &trailer); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s with bad credentials: %v", name, err)
+		}
+	}
+	if _, err := gossip.NewGossipClient(conn).Read(metadata.AppendToOutgoingContext(within(t), "authorization", "Basic x"), &shared.Empty{}); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("gossip with bad credentials: %v", err)
+	}
+}
