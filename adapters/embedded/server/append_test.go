@@ -186,22 +186,40 @@ func TestAppendRefused(t *testing.T) {
 		{"everything", []*streams.AppendReq{to("$all")}, codes.PermissionDenied, map[string]string{"exception": "access-denied"}},
 		{"options twice", []*streams.AppendReq{to("s"), to("s")}, codes.InvalidArgument, nil},
 		{"no expectation", []*streams.AppendReq{{Content: &streams.AppendReq_Options_{Options: &streams.AppendReq_Options{StreamIdentifier: named("s")}}}}, codes.InvalidArgument, nil},
-		{"no type", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { delete(m.Metadata, "type") })}, codes.InvalidArgument,
-			map[string]string{"exception": "missing-required-metadata-property", "required-metadata-properties": "type,content-type"}},
-		{"no content type", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { delete(m.Metadata, "content-type") })}, codes.InvalidArgument,
-			map[string]string{"exception": "missing-required-metadata-property"}},
+		{
+			"no type",
+			[]*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { delete(m.Metadata, "type") })},
+			codes.InvalidArgument,
+			map[string]string{"exception": "missing-required-metadata-property", "required-metadata-properties": "type,content-type"},
+		},
+		{
+			"no content type",
+			[]*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { delete(m.Metadata, "content-type") })},
+			codes.InvalidArgument,
+			map[string]string{"exception": "missing-required-metadata-property"},
+		},
 		{"empty type", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Metadata["type"] = "" })}, codes.Unknown, nil},
 		{"empty id", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Id = idOf(uuid.Nil) })}, codes.Unknown, nil},
 		{"no id", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Id = nil })}, codes.Unknown, nil},
 		{"malformed id", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) {
 			m.Id = &shared.UUID{Value: &shared.UUID_String_{String_: "no"}}
 		})}, codes.InvalidArgument, nil},
-		{"too much data", []*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Data = make([]byte, 1<<20) })}, codes.InvalidArgument,
-			map[string]string{"exception": "maximum-append-size-exceeded", "maximum-append-size": "1048576"}},
-		{"too much together", []*streams.AppendReq{to("s"),
-			proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Data = make([]byte, 1<<19) }),
-			proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.CustomMetadata = make([]byte, 1<<19) })}, codes.InvalidArgument,
-			map[string]string{"exception": "maximum-append-size-exceeded"}},
+		{
+			"too much data",
+			[]*streams.AppendReq{to("s"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Data = make([]byte, 1<<20) })},
+			codes.InvalidArgument,
+			map[string]string{"exception": "maximum-append-size-exceeded", "maximum-append-size": "1048576"},
+		},
+		{
+			"too much together",
+			[]*streams.AppendReq{
+				to("s"),
+				proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.Data = make([]byte, 1<<19) }),
+				proposedEvent(func(m *streams.AppendReq_ProposedMessage) { m.CustomMetadata = make([]byte, 1<<19) }),
+			},
+			codes.InvalidArgument,
+			map[string]string{"exception": "maximum-append-size-exceeded"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, trailer, err := propose(t, client, test.messages...)
@@ -248,22 +266,30 @@ func TestWrongExpected(t *testing.T) {
 		options *streams.AppendReq
 		want    func(*streams.AppendResp_WrongExpectedVersion) bool
 	}{
-		"no stream, there is one": {expecting("there", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_NoStream{NoStream: empty}}),
+		"no stream, there is one": {
+			expecting("there", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_NoStream{NoStream: empty}}),
 			func(w *streams.AppendResp_WrongExpectedVersion) bool {
 				return w.GetCurrentRevision() == 2 && w.GetCurrentRevision_20_6_0() == 2 && w.GetExpectedNoStream() != nil && w.GetExpectedRevision_20_6_0() == math.MaxUint64
-			}},
-		"a revision, another one": {expecting("there", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_Revision{Revision: 7}}),
+			},
+		},
+		"a revision, another one": {
+			expecting("there", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_Revision{Revision: 7}}),
 			func(w *streams.AppendResp_WrongExpectedVersion) bool {
 				return w.GetCurrentRevision() == 2 && w.GetExpectedRevision() == 7 && w.GetExpectedRevision_20_6_0() == 7
-			}},
-		"a revision, no stream": {expecting("none", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_Revision{Revision: 7}}),
+			},
+		},
+		"a revision, no stream": {
+			expecting("none", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_Revision{Revision: 7}}),
 			func(w *streams.AppendResp_WrongExpectedVersion) bool {
 				return w.GetCurrentNoStream() != nil && w.GetNoStream_20_6_0() != nil && w.GetExpectedRevision() == 7
-			}},
-		"existing, none": {expecting("none", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_StreamExists{StreamExists: empty}}),
+			},
+		},
+		"existing, none": {
+			expecting("none", &streams.AppendReq_Options{ExpectedStreamRevision: &streams.AppendReq_Options_StreamExists{StreamExists: empty}}),
 			func(w *streams.AppendResp_WrongExpectedVersion) bool {
 				return w.GetCurrentNoStream() != nil && w.GetExpectedStreamExists() != nil && w.GetStreamExists_20_6_0() != nil
-			}},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer, _, err := propose(t, client, test.options, proposedEvent(as))

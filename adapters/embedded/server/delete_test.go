@@ -99,14 +99,22 @@ func TestDeleteRefused(t *testing.T) {
 		code     codes.Code
 		trailers map[string]string
 	}{
-		"wrong revision": {&streams.DeleteReq_Options{StreamIdentifier: named("there"), ExpectedStreamRevision: exactly}, codes.FailedPrecondition,
-			map[string]string{"exception": "wrong-expected-version", "stream-name": "there", "expected-version": "7", "actual-version": "1"}},
-		"not there": {&streams.DeleteReq_Options{StreamIdentifier: named("none"), ExpectedStreamRevision: anything}, codes.FailedPrecondition,
-			map[string]string{"exception": "wrong-expected-version", "actual-version": "-1"}},
-		"ended": {&streams.DeleteReq_Options{StreamIdentifier: named("ended"), ExpectedStreamRevision: anything}, codes.FailedPrecondition,
-			map[string]string{"exception": "stream-deleted", "stream-name": "ended"}},
-		"metadata": {&streams.DeleteReq_Options{StreamIdentifier: named("$$there"), ExpectedStreamRevision: anything}, codes.PermissionDenied,
-			map[string]string{"exception": "access-denied"}},
+		"wrong revision": {
+			&streams.DeleteReq_Options{StreamIdentifier: named("there"), ExpectedStreamRevision: exactly}, codes.FailedPrecondition,
+			map[string]string{"exception": "wrong-expected-version", "stream-name": "there", "expected-version": "7", "actual-version": "1"},
+		},
+		"not there": {
+			&streams.DeleteReq_Options{StreamIdentifier: named("none"), ExpectedStreamRevision: anything}, codes.FailedPrecondition,
+			map[string]string{"exception": "wrong-expected-version", "actual-version": "-1"},
+		},
+		"ended": {
+			&streams.DeleteReq_Options{StreamIdentifier: named("ended"), ExpectedStreamRevision: anything}, codes.FailedPrecondition,
+			map[string]string{"exception": "stream-deleted", "stream-name": "ended"},
+		},
+		"metadata": {
+			&streams.DeleteReq_Options{StreamIdentifier: named("$$there"), ExpectedStreamRevision: anything}, codes.PermissionDenied,
+			map[string]string{"exception": "access-denied"},
+		},
 		"everything":     {&streams.DeleteReq_Options{StreamIdentifier: named("$all"), ExpectedStreamRevision: anything}, codes.PermissionDenied, nil},
 		"no expectation": {&streams.DeleteReq_Options{StreamIdentifier: named("there")}, codes.InvalidArgument, nil},
 		"no stream":      {&streams.DeleteReq_Options{ExpectedStreamRevision: anything}, codes.InvalidArgument, nil},

@@ -62,19 +62,19 @@ func (p *port) run() {
 		case p.slots <- struct{}{}:
 		default:
 			p.log.Warn("a connection is refused: there are too many", "from", conn.RemoteAddr().String(), "most", maxConnections)
-			conn.Close()
+			drop(conn)
 			continue
 		}
 		c := &connection{Conn: conn, slots: p.slots}
 		if !p.enter(c) {
-			c.Close()
+			drop(c)
 			return
 		}
 		go func() {
 			defer p.leave(c)
 			if err := p.route(c); err != nil {
 				p.log.Debug("a connection did not begin as it should", "from", c.RemoteAddr().String(), "error", err)
-				c.Close()
+				drop(c)
 			}
 		}()
 	}
@@ -136,14 +136,18 @@ func (p *port) Close() error {
 	err := p.Listener.Close()
 	p.mu.Lock()
 	for c := range p.opening {
-		c.Close()
+		drop(c)
 	}
 	p.opening = nil
 	p.mu.Unlock()
-	p.grpc.Close()
-	p.http.Close()
+	err = errors.Join(err, p.grpc.Close(), p.http.Close())
 	p.working.Wait()
 	return err
+}
+
+// drop closes a connection that nothing was done with: there is nobody to tell if that fails.
+func drop(c net.Conn) {
+	_ = c.Close() //nolint:errcheck // see above
 }
 
 // connection is one whose first bytes were looked at; they are read again.
