@@ -18,7 +18,8 @@ type storeServer struct {
 	address string
 	cmd     *exec.Cmd
 	errs    bytes.Buffer
-	ended   chan error
+	ended   chan struct{} // closed when it has ended, with err
+	err     error
 }
 
 // storeServerTime is how long a store server may take to start.
@@ -45,22 +46,25 @@ func startStoreServer(ctx context.Context, life, data, listen string) (*storeSer
 	if err := os.RemoveAll(ready); err != nil {
 		return nil, fmt.Errorf("start a store server: %w", err)
 	}
-	s := &storeServer{ended: make(chan error, 1)}
+	s := &storeServer{ended: make(chan struct{})}
 	s.cmd = exec.CommandContext(ctx, life, "store", "serve", "--insecure", "--listen", listen, "--ready-file", ready, "--data", data)
 	s.cmd.Stderr = &s.errs
 	s.cmd.Env = append(os.Environ(), "LIFE_STORE="+inData)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start a store server: %w", err)
 	}
-	go func() { s.ended <- s.cmd.Wait() }()
+	go func() {
+		defer close(s.ended)
+		s.err = s.cmd.Wait()
+	}()
 	for late := time.After(storeServerTime); ; {
 		if address, err := os.ReadFile(ready); err == nil {
 			s.address = strings.TrimSpace(string(address))
 			return s, nil
 		}
 		select {
-		case err := <-s.ended:
-			return nil, fmt.Errorf("the store server ended: %w\n%s", errors.Join(err, ctx.Err()), &s.errs)
+		case <-s.ended:
+			return nil, fmt.Errorf("the store server ended: %w\n%s", errors.Join(s.err, ctx.Err()), &s.errs)
 		case <-late:
 			return nil, errors.Join(fmt.Errorf("the store server does not start\n%s", &s.errs), s.kill())
 		case <-time.After(time.Millisecond):
@@ -68,9 +72,12 @@ func startStoreServer(ctx context.Context, life, data, listen string) (*storeSer
 	}
 }
 
-// kill ends it as a crash does.
+// kill ends it as a crash does. Killing it again does nothing.
 func (s *storeServer) kill() error {
 	err := s.cmd.Process.Kill()
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
 	<-s.ended
 	return err
 }
@@ -80,8 +87,8 @@ func (s *storeServer) stop() error {
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop the store server: %w", err)
 	}
-	if err := <-s.ended; err != nil {
-		return fmt.Errorf("stop the store server: %w\n%s", err, &s.errs)
+	if <-s.ended; s.err != nil {
+		return fmt.Errorf("stop the store server: %w\n%s", s.err, &s.errs)
 	}
 	return nil
 }

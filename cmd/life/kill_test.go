@@ -33,6 +33,7 @@ type storm struct {
 	t      *testing.T
 	life   string // the binary
 	dir    string
+	store  string // the setting store
 	random *rand.Rand
 	pend   map[events.AgentID]sagas.Send // sent, outcome unknown
 	sent   map[events.AgentID]int        // messages made
@@ -78,6 +79,9 @@ func newStorm(t *testing.T) *storm {
 		t: t, life: life, dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // choices of a test
 		pend: map[events.AgentID]sagas.Send{}, sent: map[events.AgentID]int{}, known: map[events.AgentID]map[events.MessageID]string{},
 	}
+	if s.store, err = startTestStore(t.TempDir(), t.Cleanup); err != nil {
+		t.Fatal(err)
+	}
 	for i := range stormAgents {
 		agent := events.AgentID("a" + strconv.Itoa(i))
 		s.known[agent] = map[events.MessageID]string{}
@@ -99,7 +103,7 @@ func (s *storm) command(args ...string) *exec.Cmd {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command(s.life, args...)
-	cmd.Env = append(os.Environ(), "LIFE_DATA="+s.data(), "LIFE_SCRIPTS="+scripts, "LIFE_LISTEN=127.0.0.1:0", "HOME="+s.dir)
+	cmd.Env = append(os.Environ(), "LIFE_DATA="+s.data(), "LIFE_STORE="+s.store, "LIFE_SCRIPTS="+scripts, "LIFE_LISTEN=127.0.0.1:0", "HOME="+s.dir)
 	return cmd
 }
 

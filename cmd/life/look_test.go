@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,7 +14,6 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/api"
-	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -34,15 +35,14 @@ func must(t *testing.T, args ...string) string {
 	return out
 }
 
-func tour(t *testing.T) (data string) {
+func tour(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	data = filepath.Join(dir, "data")
 	t.Setenv("HOME", dir)
-	t.Setenv("LIFE_DATA", data)
+	t.Setenv("LIFE_DATA", filepath.Join(dir, "data"))
+	useTestStore(t)
 	must(t, "sample", filepath.Join(dir, "ws"))
 	must(t, "run", "--agent", "demo", "--workspace", filepath.Join(dir, "ws"), "--model", "scripted/tour", "Take the tour")
-	return data
 }
 
 func decodeLines[T any](t *testing.T, text string) []T {
@@ -96,10 +96,15 @@ func TestLookingBack(t *testing.T) {
 
 // TestVerifyNamesADivergence: history that says what this build does not decide, or whose chain is broken, is named.
 func TestVerifyNamesADivergence(t *testing.T) {
-	data := tour(t)
+	tour(t)
 	history := decodeLines[events.Envelope](t, must(t, "history", "demo", "--json"))
 	last := history[len(history)-1]
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName)})
+	a := &app{log: slog.New(slog.DiscardHandler)}
+	var err error
+	if a.config, err = resolve(os.Getenv, flagsOf(nil)); err != nil {
+		t.Fatal(err)
+	}
+	store, err := a.config.place().open(t.Context(), a.log)
 	if err != nil {
 		t.Fatal(err)
 	}

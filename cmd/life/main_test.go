@@ -30,12 +30,25 @@ func TestMain(m *testing.M) {
 //	waits AGENT              waits until a call of the agent waits for a person
 //	count N PATTERN FILE     PATTERN is in N lines of FILE
 //	big FILE N               writes a file of N bytes
+//	edit FILE OLD NEW        replaces a text in a file
+//	first N FILE OTHER       writes the first N lines of a file to another one
+//	storeserve VAR DIR       starts life store serve on a data directory; its address is in $VAR
+//	storeend VAR SIGNAL      ends it, with TERM or KILL
+//
+// [embedded] is true unless the tests run over the EventStoreDB protocol (storeserve_test.go).
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "serve": serve, "waitfile": waitFile, "waits": untilAsked, "end": end, "interrupt": interrupt, "count": count, "big": big,
+			"edit": edit, "first": firstLines, "storeserve": storeServe, "storeend": storeEnd,
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "embedded" {
+				return false, fmt.Errorf("there is no condition %s", name)
+			}
+			return !overProtocol(), nil
 		},
 	})
 }
@@ -45,12 +58,18 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	store, err := startTestStore(filepath.Join(e.WorkDir, "test-store"), e.Defer)
+	if err != nil {
+		return err
+	}
 	e.Values[serverKey{}] = new(*hosting)
+	e.Values[storeServersKey{}] = map[string]*storeServer{}
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("LIFE_DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("LIFE_SCRIPTS", scripts)
 	e.Setenv("LIFE_LISTEN", "127.0.0.1:0")
 	e.Setenv("LIFE_USER", "ada")
+	e.Setenv("LIFE_STORE", store)
 	return nil
 }
 
@@ -193,7 +212,7 @@ func big(ts *testscript.TestScript, _ bool, args []string) {
 
 func environment(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "LIFE_DATA", "LIFE_SCRIPTS", "LIFE_LISTEN", "LIFE_USER", "TMPDIR", "LIFE_TOKEN_FILE", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "HOME", "LIFE_DATA", "LIFE_STORE", "LIFE_SCRIPTS", "LIFE_LISTEN", "LIFE_USER", "TMPDIR", "LIFE_TOKEN_FILE", "GOCOVERDIR"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -7,7 +7,9 @@ import (
 )
 
 func storeCommand(a *app) *cobra.Command {
-	return group("store", "Look after what is stored", "  life store check\n  life store serve --insecure", storeCheckCommand(a), storeServeCommand(a), storeExportCommand(a), storeImportCommand(a), storeCopyCommand(a))
+	return group("store", "Look after what is stored", "  life store check\n  life store export backup.jsonl\n  life store serve --insecure",
+		storeCheckCommand(a), storeServeCommand(a), storeUsersCommand(a), storeCertificatesCommand(a),
+		storeExportCommand(a), storeImportCommand(a), storeCopyCommand(a))
 }
 
 func storeCheckCommand(a *app) *cobra.Command {

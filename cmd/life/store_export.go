@@ -83,18 +83,20 @@ func (a *app) export(ctx context.Context, file string, from events.Position, pro
 	return nil
 }
 
-// openSource opens a store that is only read: an embedded one is not made when it is not there.
-func (a *app) openSource(ctx context.Context, at place) (journal, error) {
-	if dir := filepath.Join(at.data, storeName); at.embedded() {
-		if _, err := os.Stat(dir); err != nil {
-			return nil, fmt.Errorf("there is no store in %s: %w", at.data, err)
-		}
+// openable finds out whether there is an embedded store to open, so that none is made where none was meant to be.
+func openable(at place) error {
+	if _, err := os.Stat(filepath.Join(at.data, storeName)); at.embedded() && err != nil {
+		return fmt.Errorf("there is no store in %s: %w", at.data, err)
 	}
-	opened, err := at.open(ctx, a.log)
-	if err != nil {
+	return nil
+}
+
+// openSource opens a store that is only read.
+func (a *app) openSource(ctx context.Context, at place) (journal, error) {
+	if err := openable(at); err != nil {
 		return nil, err
 	}
-	return opened, nil
+	return at.open(ctx, a.log)
 }
 
 func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from events.Position, m *meter) (count int64, err error) {
