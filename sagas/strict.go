@@ -23,7 +23,8 @@ func malformed(format string, args ...any) error { return &Malformed{fmt.Sprintf
 
 // ReadJSON reads the JSON of a command from outside into a struct, strictly: unknown and repeated fields, nulls, bad UTF-8 and
 // whatever follows the JSON are a *Malformed that names the field. encoding/json alone would take fields in any case, twice, or as
-// null. The fields of the struct have json tags; there are texts, whole numbers, structs and slices.
+// null. The fields of the struct have json tags; there are texts, whole numbers, structs and slices;
+// a json.RawMessage is an object that is read later.
 func ReadJSON(raw []byte, into any) error {
 	if !utf8.Valid(raw) {
 		return malformed("the body is not valid UTF-8")
@@ -60,6 +61,9 @@ func (s shape) next() json.Token {
 
 // value checks one value; tag is the json tag of the field that holds it.
 func (s shape) value(t reflect.Type, path, tag string) error {
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return s.raw(path)
+	}
 	token := s.next()
 	misfit := func(want string) error {
 		return malformed("%s is %s, want %s", nameOf(path), kindOf(token), want)
@@ -100,6 +104,15 @@ func (s shape) value(t reflect.Type, path, tag string) error {
 		return number(path, plain.String())
 	default:
 		return misfit("a field of another kind") // no body has one
+	}
+	return nil
+}
+
+// raw checks an object that is read later, by someone who knows what it is.
+func (s shape) raw(path string) error {
+	var raw json.RawMessage
+	if err := s.decoder.Decode(&raw); err != nil || len(raw) == 0 || raw[0] != '{' {
+		return malformed("%s is no object", nameOf(path))
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ type Config struct {
 	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were
 	// read. nil: the store cannot be checked through this server.
 	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
+	Bus        Bus          // nil: commands cannot be published through this server
 	Log        *slog.Logger // nil: nothing is logged
 	Health     Health       // what GET /v1/health answers
 
@@ -100,6 +101,7 @@ const maxHeartbeat = 15 * time.Second
 type server struct {
 	agents     Agents
 	inspector  Inspector
+	bus        Bus
 	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	log        *slog.Logger
 	health     Health
@@ -117,7 +119,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, checkStore: config.CheckStore, log: config.Log, health: config.Health,
+		agents: config.Agents, inspector: config.Inspector, bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
 	}
@@ -188,9 +190,15 @@ func (s *server) routes() map[string]route {
 		"GET /v1/wallets/{wallet}":         s.wallet,
 		"POST /v1/wallets/{wallet}":        s.openWallet,
 		"POST /v1/wallets/{wallet}/credit": s.creditWallet,
-		"POST /v1/verify":                  s.verify,
-		"POST /v1/store/check":             s.check,
-		"GET /v1/health":                   s.healthy,
+		"POST /v1/commands":                s.publish,
+		"GET /v1/commands/poisoned":        s.poisoned,
+
+		"POST /v1/commands/poisoned/{entry}/retry": s.retryPoisoned,
+		"POST /v1/commands/poisoned/{entry}/drop":  s.dropPoisoned,
+
+		"POST /v1/verify":      s.verify,
+		"POST /v1/store/check": s.check,
+		"GET /v1/health":       s.healthy,
 	}
 }
 

@@ -35,6 +35,7 @@ type Client struct {
 var (
 	_ Agents    = (*Client)(nil)
 	_ Inspector = (*Client)(nil)
+	_ Bus       = (*Client)(nil)
 )
 
 // NewClient returns a client. It does not reach for the server yet.
@@ -114,7 +115,7 @@ func (c *Client) exchange(ctx context.Context, call call, into any) error {
 // closedAs prefers the context's own error.
 func closedAs(ctx context.Context, err error) error { return cmp.Or(ctx.Err(), err) }
 
-// send makes a call. What is not an answer of 200 or 201 is an error, as the server's host returned it.
+// send makes a call. What is not an answer of 200, 201 or 202 is an error, as the server's host returned it.
 func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	var content io.Reader
 	if call.body != nil {
@@ -143,7 +144,8 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", c.base.Host, closedAs(ctx, err))
 	}
-	if answer.StatusCode == http.StatusOK || answer.StatusCode == http.StatusCreated {
+	switch answer.StatusCode {
+	case http.StatusOK, http.StatusCreated, http.StatusAccepted:
 		return answer, nil
 	}
 	defer answer.Body.Close()

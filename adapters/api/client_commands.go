@@ -23,17 +23,23 @@ func (c *Client) Do(ctx context.Context, stream events.Stream, command sagas.Com
 	if err != nil {
 		return actors.Receipt{}, err
 	}
-	call.header = http.Header{idempotencyKey: {string(id)}}
-	for name, value := range map[string]string{actorHeader: origin.Actor, traceHeader: origin.Traceparent} {
-		if value != "" {
-			call.header.Set(name, value)
-		}
-	}
+	call.header = headersOf(id, origin)
 	var receipt actors.Receipt
 	if err := c.exchange(ctx, call, &receipt); err != nil {
 		return actors.Receipt{}, err
 	}
 	return receipt, nil
+}
+
+// headersOf say which command it is and where it comes from.
+func headersOf(id events.CommandID, origin actors.Origin) http.Header {
+	header := http.Header{idempotencyKey: {string(id)}}
+	for name, value := range map[string]string{actorHeader: origin.Actor, traceHeader: origin.Traceparent} {
+		if value != "" {
+			header.Set(name, value)
+		}
+	}
+	return header
 }
 
 func invalid(format string, args ...any) error {

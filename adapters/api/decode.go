@@ -42,13 +42,10 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 
 // decodeJSON reads JSON into a struct, strictly.
 func decodeJSON(raw []byte, into any) error {
-	var malformed *sagas.Malformed
-	switch err := sagas.ReadJSON(raw, into); {
-	case errors.As(err, &malformed):
-		return problem(codeMalformed, "%s", malformed.Detail)
-	default:
-		return err
+	if err := sagas.ReadJSON(raw, into); err != nil {
+		return problemOf(err)
 	}
+	return nil
 }
 
 // query is a request's query parameters; all of them are known and there once.

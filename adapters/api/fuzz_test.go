@@ -25,7 +25,7 @@ func FuzzBodies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, into := range []any{
-			&createBody{}, &configBody{}, &messageBody{}, &cancelBody{}, &approveBody{}, &denyBody{}, &retireBody{}, &openBody{}, &creditBody{}, &struct{}{},
+			&createBody{}, &settleBody{}, &configBody{}, &messageBody{}, &cancelBody{}, &approveBody{}, &denyBody{}, &retireBody{}, &openBody{}, &creditBody{}, &struct{}{},
 		} {
 			err := decodeJSON(raw, into)
 			var p *Problem
@@ -66,6 +66,7 @@ func FuzzRequests(f *testing.F) {
 		{"PUT", "/v1/agents/../config", "", "Origin", "null", `{}`},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},
 		{"POST", "/v1/store/check", "", "Sec-Fetch-Site", "none", ""},
+		{"POST", "/v1/commands", "", "Idempotency-Key", "k", `{"type":"Cancel","command":{"agent":"a"}}`},
 		{"BREW", "//v1//agents", "%zz", "Authorization", "Bearer", ""},
 	} {
 		f.Add(seed.method, seed.path, seed.query, seed.header, seed.value, []byte(seed.body))

@@ -146,6 +146,7 @@ func problemOf(err error) *Problem {
 	var (
 		ready       *Problem
 		refusal     *sagas.Refusal
+		malformed   *sagas.Malformed
 		overloaded  *actors.Overloaded
 		unavailable *actors.Unavailable
 		fenced      *actors.Fenced
@@ -155,6 +156,8 @@ func problemOf(err error) *Problem {
 		return ready
 	case errors.As(err, &refusal):
 		return problem(string(refusal.Code), "%s", refusal.Detail)
+	case errors.As(err, &malformed):
+		return problem(codeMalformed, "%s", malformed.Detail)
 	case errors.As(err, &overloaded):
 		p := problem(codeOverloaded, "%s", overloaded.Error())
 		p.Stream, p.Waiting = overloaded.Stream, overloaded.Waiting

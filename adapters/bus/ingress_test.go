@@ -103,7 +103,7 @@ func (b *bench) send(id events.CommandID, command Command) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := sender.Send(b.t.Context(), id, "test", command); err != nil {
+	if _, err := sender.Send(b.t.Context(), id, actors.Origin{Actor: "test"}, command); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -276,7 +276,7 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 			t.Fatalf("after %d tries poisoned: %+v", len(b.host.texts()), list)
 		}
 		// Retried while it is broken still: it is poisoned again, as another entry of the same command.
-		if _, err := b.poisoned().Retry(t.Context(), 0, "ann"); err != nil {
+		if err := b.poisoned().Retry(t.Context(), 0, "ann"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
@@ -285,18 +285,18 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 			t.Fatalf("poisoned: %+v", list)
 		}
 		mended.Store(true)
-		if _, err := b.poisoned().Retry(t.Context(), list[1].Entry, "ann"); err != nil {
+		if err := b.poisoned().Retry(t.Context(), list[1].Entry, "ann"); err != nil {
 			t.Fatal(err)
 		}
 		var refusal *sagas.Refusal
-		if _, err := b.poisoned().Drop(t.Context(), 1, "ann", " "); !errors.As(err, &refusal) {
+		if err := b.poisoned().Drop(t.Context(), 1, "ann", " "); !errors.As(err, &refusal) {
 			t.Errorf("dropped without a reason: %v", err)
 		}
-		if _, err := b.poisoned().Drop(t.Context(), 1, "ann", "no longer wanted"); err != nil {
+		if err := b.poisoned().Drop(t.Context(), 1, "ann", "no longer wanted"); err != nil {
 			t.Fatal(err)
 		}
 		for _, entry := range []events.Revision{0, 1, 99} {
-			if _, err := b.poisoned().Retry(t.Context(), entry, ""); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedMissing {
+			if err := b.poisoned().Retry(t.Context(), entry, ""); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedMissing {
 				t.Errorf("retried %d, which is not poisoned: %v", entry, err)
 			}
 		}

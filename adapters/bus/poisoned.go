@@ -138,10 +138,10 @@ func (p *Poisoned) find(ctx context.Context, entry events.Revision) (PoisonedCom
 
 // Retry publishes a poisoned command again, under the same command id, and records that. If the process dies in between, it is
 // poisoned still; retrying it then publishes nothing new, as far back as the store remembers, and the agent knows the id after that.
-func (p *Poisoned) Retry(ctx context.Context, entry events.Revision, by string) (PoisonedCommand, error) {
+func (p *Poisoned) Retry(ctx context.Context, entry events.Revision, by string) error {
 	found, err := p.find(ctx, entry)
 	if err != nil {
-		return PoisonedCommand{}, err
+		return err
 	}
 	m := found.message.Copy()
 	m.SetContext(ctx)
@@ -153,21 +153,20 @@ func (p *Poisoned) Retry(ctx context.Context, entry events.Revision, by string) 
 		}
 	}
 	if err := p.publisher.Publish(CommandTopic(p.tenant), m); err != nil {
-		return PoisonedCommand{}, err
+		return err
 	}
-	return found, p.settle(ctx, retriedKind, settled{Entry: entry, By: by})
+	return p.settle(ctx, retriedKind, settled{Entry: entry, By: by})
 }
 
 // Drop records that a poisoned command will never be carried out, and why.
-func (p *Poisoned) Drop(ctx context.Context, entry events.Revision, by, reason string) (PoisonedCommand, error) {
+func (p *Poisoned) Drop(ctx context.Context, entry events.Revision, by, reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return PoisonedCommand{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a command is dropped for a reason: say which"}
+		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a command is dropped for a reason: say which"}
 	}
-	found, err := p.find(ctx, entry)
-	if err != nil {
-		return PoisonedCommand{}, err
+	if _, err := p.find(ctx, entry); err != nil {
+		return err
 	}
-	return found, p.settle(ctx, droppedKind, settled{Entry: entry, By: by, Reason: reason})
+	return p.settle(ctx, droppedKind, settled{Entry: entry, By: by, Reason: reason})
 }
 
 func (p *Poisoned) settle(ctx context.Context, kind events.Kind, s settled) error {

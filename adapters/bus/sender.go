@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
+	"example.com/life/actors"
 	"example.com/life/events"
 )
 
@@ -34,8 +35,9 @@ func NewSender(publisher message.Publisher, tenant events.TenantID) (*Sender, er
 }
 
 // Send publishes a command and returns its id once it is stored: then it will be carried out or its refusal will be published, both
-// under that id. An empty id is given one; a command that is sent again with the same id happens once. actor says who sends it.
-func (s *Sender) Send(ctx context.Context, id events.CommandID, actor string, command Command) (events.CommandID, error) {
+// under that id. An empty id is given one; a command that is sent again with the same id happens once. origin says where it comes from;
+// without a trace it is ctx's.
+func (s *Sender) Send(ctx context.Context, id events.CommandID, origin actors.Origin, command Command) (events.CommandID, error) {
 	if id == "" {
 		id = events.CommandID(uuid.NewString())
 	}
@@ -48,8 +50,11 @@ func (s *Sender) Send(ctx context.Context, id events.CommandID, actor string, co
 	err := s.bus.SendWithModifiedMessage(ctx, command, func(m *message.Message) error {
 		m.UUID = string(id)
 		m.Metadata.Set(CorrelationKey, string(id))
-		if actor != "" {
-			m.Metadata.Set(ActorKey, actor)
+		if origin.Actor != "" {
+			m.Metadata.Set(ActorKey, origin.Actor)
+		}
+		if origin.Traceparent != "" {
+			m.Metadata.Set(TraceKey, origin.Traceparent)
 		}
 		traceInto(ctx, m)
 		return nil

@@ -41,6 +41,7 @@ type inspector interface {
 type reached struct {
 	driver
 	inspector
+	bus   api.Bus
 	here  bool // in this process: what it began ends with it
 	close func(patience time.Duration) error
 }
@@ -82,7 +83,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

@@ -28,7 +28,7 @@ func newRoot(a *app) *cobra.Command {
 		runCommand(a), serveCommand(a),
 		agentsCommand(a), sendCommand(a), cancelCommand(a), approveCommand(a), denyCommand(a),
 		tailCommand(a), historyCommand(a), stateCommand(a), verifyCommand(a),
-		walletCommand(a), storeCommand(a),
+		walletCommand(a), storeCommand(a), commandsCommand(a), forwardCommand(a),
 		doctorCommand(a), sampleCommand(a), benchCommand(a), versionCommand(a),
 	)
 	return root

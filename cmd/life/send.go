@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/bus"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -52,7 +53,7 @@ func (f *waitFlags) set(a *app, cmd *cobra.Command, agent events.AgentID, made f
 
 func sendCommand(a *app) *cobra.Command {
 	var f waitFlags
-	verb := ""
+	verb, via := "", ""
 	cmd := &cobra.Command{
 		Use:   "send AGENT TEXT",
 		Short: "Give an agent a message",
@@ -74,12 +75,20 @@ func sendCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			throughBus, err := checkVia(via)
+			if err != nil {
+				return err
+			}
+			if throughBus {
+				return f.sendOnBus(a, cmd, bus.SendMessage{Agent: agent, Text: text, Verb: how, From: a.person()})
+			}
 			return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command {
 				return sagas.Send{Meta: m, Verb: how, From: a.person(), Text: events.Text{Inline: text}}
 			})
 		},
 	}
 	cmd.Flags().StringVar(&verb, "verb", string(events.Collect), "collect, followup, steer or interrupt")
+	cmd.Flags().StringVar(&via, "via", viaHost, "host, which answers; or bus, where the message waits for a host: --wait then waits for the outcome")
 	f.add(cmd)
 	return cmd
 }

@@ -71,15 +71,25 @@ func (a *app) serve(ctx context.Context, names []string) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Agents: host, Inspector: host, CheckStore: host.CheckStore, Log: a.log, Hosts: names, Token: token,
+		Agents: host, Inspector: host, CheckStore: host.CheckStore, Bus: commandBus{host.journal}, Log: a.log, Hosts: names, Token: token,
 		Health: api.Health{Name: "life", Version: version, PID: os.Getpid(), Data: a.config.get("data")},
 	})
 	if err == nil {
-		err = a.answer(ctx, host, listener, handler)
+		err = a.answerAndCarryOut(ctx, host, listener, handler)
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	return errors.Join(err, host.Close(closing))
+}
+
+// answerAndCarryOut serves over HTTP and takes commands from the bus, until ctx ends.
+func (a *app) answerAndCarryOut(ctx context.Context, host *local, listener net.Listener, handler http.Handler) error {
+	stop, err := a.carryOut(ctx, host)
+	if err != nil {
+		return err
+	}
+	err = a.answer(ctx, host, listener, handler)
+	return errors.Join(err, stop())
 }
 
 // onlyServer refuses to serve a data directory that another life serve serves already. The embedded store sees to that itself.

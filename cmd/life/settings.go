@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/actors"
 	"example.com/life/adapters/providers"
 	"example.com/life/events"
 )
@@ -34,6 +35,7 @@ func settings() []setting {
 		{flag: "model", env: "LIFE_MODEL", about: "model of new agents, as provider/model"},
 		{flag: "tools", env: "LIFE_TOOLS", standard: "read_file,write_file,edit_file,list_dir,glob,grep,bash", about: "tools of new agents, comma separated; none: no tools"},
 		{flag: "listen", env: "LIFE_LISTEN", standard: "127.0.0.1:4777", about: "address of life serve"},
+		{flag: "commands", env: "LIFE_COMMANDS", standard: string(actors.DefaultTenant), about: "tenants whose commands on the bus life serve carries out, comma separated; none: nobody's"},
 		{flag: "token-file", env: "LIFE_TOKEN_FILE", about: "file with the token that clients of life serve must show"},
 		{flag: "scripts", env: "LIFE_SCRIPTS", about: "directory of scripts for the models scripted/NAME"},
 		{flag: "prices", env: "LIFE_PRICES", about: "file of prices, laid over the built-in ones"},
@@ -71,11 +73,12 @@ type effective struct {
 
 // config is what is in effect.
 type config struct {
-	file   string // the configuration file that was read; empty: none
-	values []effective
-	level  slog.Level
-	credit events.Money
-	models providers.Config
+	file    string // the configuration file that was read; empty: none
+	values  []effective
+	level   slog.Level
+	credit  events.Money
+	models  providers.Config
+	tenants []events.TenantID // whose commands on the bus are carried out
 }
 
 // configure finds out what is in effect and opens the log.
@@ -232,7 +235,7 @@ func (c *config) complete(getenv func(string) string) error {
 		Tape:     providers.TapeConfig{Mode: tape, Dir: c.get("tape-dir")},
 	}
 	c.chooseModel()
-	return nil
+	return c.readTenants()
 }
 
 // checkStore looks at the address of the store; whether anything answers there is found out when it is opened.
