@@ -20,11 +20,15 @@ import (
 )
 
 // crashDir makes the test binary a writer that is going to be killed.
-const crashDir = "LIFE_TEST_CRASH_DIR"
+const (
+	crashDir  = "LIFE_TEST_CRASH_DIR"
+	crashWork = "LIFE_TEST_CRASH_WORK"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		fmt.Fprintln(os.Stderr, appendUntilKilled(dir))
+		work := map[string]func(dir string) error{"append": appendUntilKilled, "recreate": recreateUntilKilled, "import": importUntilKilled}
+		fmt.Fprintln(os.Stderr, work[os.Getenv(crashWork)](dir))
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
@@ -102,7 +106,7 @@ func TestNothingAcknowledgedIsLostByKilling(t *testing.T) {
 	dir := t.TempDir()
 	total := uint64(0)
 	for kill := range 10 {
-		acknowledged := killedAfter(t, dir, 1+rand.IntN(300))
+		acknowledged := killedAfter(t, dir, "append", 1+rand.IntN(300))
 		store, err := embedded.Open(embedded.Config{Dir: dir})
 		if err != nil {
 			t.Fatalf("open after kill %d: %v", kill, err)
@@ -130,14 +134,14 @@ func TestNothingAcknowledgedIsLostByKilling(t *testing.T) {
 }
 
 // killedAfter runs a writer, kills it after some acknowledgments, and returns the last one of each stream.
-func killedAfter(t *testing.T, dir string, lines int) [crashWriters]events.Revision {
+func killedAfter(t *testing.T, dir, work string, lines int) [crashWriters]events.Revision {
 	t.Helper()
 	last := [crashWriters]events.Revision{}
 	for w := range last {
 		last[w] = events.NoRevision
 	}
 	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), crashDir+"="+dir)
+	child.Env = append(os.Environ(), crashDir+"="+dir, crashWork+"="+work)
 	child.Stderr = os.Stderr
 	output, err := child.StdoutPipe()
 	if err != nil {

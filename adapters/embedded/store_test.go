@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"errors"
 	"testing"
 
 	"example.com/life/actors"
@@ -28,4 +29,50 @@ func TestJournal(t *testing.T) {
 
 func TestSnapshots(t *testing.T) {
 	actorstest.TestSnapshots(t, func(t *testing.T) actors.Snapshots { return open(t, embedded.Config{Dir: t.TempDir()}) })
+}
+
+func openCache(t *testing.T, config embedded.Config) *embedded.Cache {
+	t.Helper()
+	cache, err := embedded.OpenSnapshots(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cache.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return cache
+}
+
+func TestSnapshotsAlone(t *testing.T) {
+	actorstest.TestSnapshots(t, func(t *testing.T) actors.Snapshots { return openCache(t, embedded.Config{Dir: t.TempDir()}) })
+}
+
+func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
+	config := embedded.Config{Dir: t.TempDir()}
+	cache := openCache(t, config)
+	held := &embedded.Held{}
+	if _, err := embedded.OpenSnapshots(config); !errors.As(err, &held) {
+		t.Errorf("open what is open: %v", err)
+	}
+	if err := cache.Save(t.Context(), "f", "s", actors.Snapshot{Revision: 4, State: []byte("state")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cache.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := cache.Load(t.Context(), "f", "s"); !errors.Is(err, actors.ErrClosed) {
+		t.Errorf("load after Close: %v", err)
+	}
+	if err := cache.Save(t.Context(), "f", "s", actors.Snapshot{}); !errors.Is(err, actors.ErrClosed) {
+		t.Errorf("save after Close: %v", err)
+	}
+	snapshot, found, err := openCache(t, config).Load(t.Context(), "f", "s")
+	if err != nil || !found || string(snapshot.State) != "state" {
+		t.Errorf("load: %+v, %t, %v", snapshot, found, err)
+	}
+	if _, err := embedded.OpenSnapshots(embedded.Config{}); err == nil {
+		t.Error("no directory was no error")
+	}
 }
