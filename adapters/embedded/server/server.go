@@ -1,5 +1,42 @@
 // Package server puts the embedded store behind the EventStoreDB gRPC protocol, so that the official client, and any other client
 // or tool of EventStoreDB, talks to it unchanged.
+//
+// # What it is for
+//
+// Development, tests, and one machine: it is how several hosts share a store on a laptop, and how the adapter to EventStoreDB is tested
+// where no EventStoreDB is to be had. A cluster runs EventStoreDB: this server has no replicas and moves no leader. What it
+// acknowledges is on disk, as the store promises.
+//
+// # What it answers
+//
+//	Streams                  Append, BatchAppend, Read (counted and subscriptions, of a stream and of $all), Delete, Tombstone
+//	PersistentSubscriptions  all of it, on streams and on $all
+//	ServerFeatures, Gossip   the methods above and no others; a list of nodes that the configuration gives
+//	HTTP/1                   GET /health/live: 204
+//
+// All on one port, which tells gRPC from HTTP/1 by a connection's first bytes, with TLS or without. Anything else (projections, users,
+// operations, monitoring) is Unimplemented, by name. Users, access control lists and certificates are the guard's: see authority.
+//
+// A call goes through the interceptor, which asks the guard who calls and contains panics; then through one file for each kind of
+// call, which takes the request apart, asks the guard, and asks the store. What the store refuses becomes a status with the trailers
+// that clients know (failure.go), or, where the protocol wants that, an answer.
+//
+// # Where it differs from EventStoreDB 24.10
+//
+//   - Regular expressions of filters are RE2: no look-arounds, no back-references, and none that would explode.
+//   - Positions count events. Any position may be read from, also one that names no event.
+//   - A subscription says once that it caught up, not again each time that it was slow.
+//   - An expression, a name or an option that makes no sense is InvalidArgument, where EventStoreDB often says Unknown.
+//   - A full disk is ResourceExhausted with the exception disk-full; reads go on.
+//   - There is no scavenge: what metadata hide of a stream, $all goes on to show.
+//   - Names of streams are UTF-8, without NUL, of at most 1024 bytes.
+//   - The greatest append is 1 MiB, EventStoreDB's default, and cannot be configured.
+//
+// # To add a service
+//
+// One struct in a file of its own that embeds the generated Unimplemented server, registered in register, its methods listed in
+// features.go. Before anything is read or written, ask the guard; for what goes on for a while, hold. Every goroutine that a call starts
+// runs in contained.
 package server
 
 import (
