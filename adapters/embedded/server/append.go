@@ -67,7 +67,7 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 			return err
 		}
 	}
-	appended, err := s.store.Append(call.Context(), stream, expected, p.batch)
+	appended, err := s.store.Append(settled(call.Context(), toWrite, stream), stream, expected, p.batch)
 	var conflict *actors.Conflict
 	if errors.As(err, &conflict) {
 		return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: wrongExpected(options, conflict)}})

@@ -245,7 +245,7 @@ func (b *batcher) hand(a *batchAppend) error {
 func (b *batcher) append(a *batchAppend) {
 	ctx, cancel := context.WithDeadline(b.call.Context(), a.deadline)
 	defer cancel()
-	appended, err := b.service.store.Append(ctx, a.stream, a.expected, a.proposal.batch)
+	appended, err := b.service.store.Append(settled(ctx, toWrite, a.stream), a.stream, a.expected, a.proposal.batch)
 	if err != nil {
 		b.refuse(a, err) //nolint:errcheck // noted in b.sent
 		return

@@ -19,7 +19,7 @@ func (s *streamsService) Delete(ctx context.Context, request *streams.DeleteReq)
 	if err != nil {
 		return nil, err
 	}
-	appended, err := s.store.Delete(ctx, stream, expected)
+	appended, err := s.store.Delete(settled(ctx, toDelete, stream), stream, expected)
 	if err != nil {
 		return nil, deleteFailure("Delete", err, stream)
 	}
@@ -40,7 +40,7 @@ func (s *streamsService) Tombstone(ctx context.Context, request *streams.Tombsto
 	if err != nil {
 		return nil, err
 	}
-	appended, err := s.store.Tombstone(ctx, stream, expected)
+	appended, err := s.store.Tombstone(settled(ctx, toDelete, stream), stream, expected)
 	if err != nil {
 		return nil, deleteFailure("Tombstone", err, stream)
 	}

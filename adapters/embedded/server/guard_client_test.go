@@ -190,6 +190,20 @@ func TestLinksGrantNothing(t *testing.T) {
 	link := event("$>", "")
 	link.ContentType, link.Data = esdb.ContentTypeBinary, []byte("0@$user-admin")
 	appendTo(t, someone, "links", link)
+	settings := esdb.SubscriptionSettingsDefault()
+	settings.ResolveLinkTos = true
+	options := esdb.PersistentStreamSubscriptionOptions{StartFrom: esdb.Start{}, Settings: &settings}
+	if err := s.as(t, "ops:password@", "").CreatePersistentSubscription(within(t), "links", "group", options); err != nil {
+		t.Fatal(err)
+	}
+	feed, err := someone.SubscribeToPersistentSubscription(within(t), "links", "group", esdb.SubscribeToPersistentSubscriptionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	if e := feed.Recv(); e.EventAppeared == nil || e.EventAppeared.Event.Event != nil || e.EventAppeared.Event.Link == nil {
+		t.Errorf("the consumer of a group is given %+v", e)
+	}
 	read, err := readStream(t, someone, "links", esdb.ReadStreamOptions{ResolveLinkTos: true}, 10)
 	if err != nil || len(read) != 1 || read[0].Event != nil {
 		t.Errorf("read %+v: %v", read, err)

@@ -40,6 +40,15 @@ func (a *authority) hold(ctx context.Context, who caller, what action, stream ev
 	return held, stop, nil
 }
 
+// settled is the context for a write. One that may change rights is waited for whatever becomes of its call: it must not be stored
+// after the call has given up, when nobody tells the guard any more.
+func settled(ctx context.Context, what action, stream events.Stream) context.Context {
+	if what == toDelete || strings.HasPrefix(string(stream), "$") {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
 // wrote is told of every stream that was appended to or, with toDelete, deleted, before whoever did it is answered: from then on
 // calls are judged by what it says.
 func (a *authority) wrote(ctx context.Context, what action, stream events.Stream) {

@@ -46,7 +46,7 @@ func (s *persistentService) Read(call persistent.PersistentSubscriptions_ReadSer
 	if _, isString := options.GetUuidOption().GetContent().(*persistent.ReadReq_Options_UUIDOption_String_); isString {
 		ids = stringID
 	}
-	return consume(ctx, call, member, ids, key)
+	return s.consume(ctx, call, member, ids, key)
 }
 
 // consumerOf says where a consumer is, and what it calls itself.
@@ -60,7 +60,7 @@ func consumerOf(ctx context.Context, buffer int) groups.Consumer {
 
 // consume sends what the group delivers, while another goroutine takes the answers. That one ends with the call, at the latest: gRPC
 // has Recv return when the handler has.
-func consume(ctx context.Context, call persistent.PersistentSubscriptions_ReadServer, member *groups.Member, ids idForm, key groups.Key) error {
+func (s *persistentService) consume(ctx context.Context, call persistent.PersistentSubscriptions_ReadServer, member *groups.Member, ids idForm, key groups.Key) error {
 	confirmation := &persistent.ReadResp{Content: &persistent.ReadResp_SubscriptionConfirmation_{
 		SubscriptionConfirmation: &persistent.ReadResp_SubscriptionConfirmation{SubscriptionId: key.String() + "::" + uuid.NewString()},
 	}}
@@ -73,6 +73,7 @@ func consume(ctx context.Context, call persistent.PersistentSubscriptions_ReadSe
 	for {
 		next, err := member.Next(ctx)
 		if err == nil {
+			s.withhold(ctx, &next, key)
 			err = deliver(call, &next, ids)
 		}
 		if err == nil {
@@ -125,6 +126,17 @@ func answeredIDs(wire []*shared.UUID) ([]events.EventID, error) {
 		ids = append(ids, read)
 	}
 	return ids, nil
+}
+
+// withhold keeps what a link points at from a consumer who may not read it there: whoever may write a link must not read by it. Who
+// consumes everything may read it as it is.
+func (s *persistentService) withhold(ctx context.Context, next *groups.Delivery, key groups.Key) {
+	if next.Link == nil || next.Event == nil || key.Stream == groups.All {
+		return
+	}
+	if s.guard.allow(ctx, callerOf(ctx), toRead, next.Event.Stream) != nil {
+		next.Event = nil
+	}
 }
 
 // deliver sends an event, or a link and what it points at.

@@ -31,10 +31,10 @@ type Users struct {
 
 // User is who may log in. It belongs to the groups; "$admins" may do everything, "$ops" may manage consumer groups.
 type User struct {
-	Name     string
-	FullName string
-	Groups   []string
-	Disabled bool // may not log in
+	Name     string   `json:"name"`
+	FullName string   `json:"full_name,omitempty"`
+	Groups   []string `json:"groups"`
+	Disabled bool     `json:"disabled"` // may not log in
 }
 
 // The users that a new store gets, and the groups that the server knows.
