@@ -436,9 +436,9 @@ func TestDeletedStreams(t *testing.T) {
 	if _, err := w.store.Tombstone(t.Context(), key.checkpointStream(), actors.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
-	report := w.until(key, "it lives", func(r Report) bool { return r.Status != "NotReady" })
+	w.until(key, "it lives", func(r Report) bool { return r.Status != "NotReady" })
 	w.crash()
-	report = w.until(key, "it lives again", func(r Report) bool { return r.Status != "NotReady" })
+	report := w.until(key, "it lives again", func(r Report) bool { return r.Status != "NotReady" })
 	if report.Stalls > 0 {
 		t.Errorf("it is %+v", report)
 	}

@@ -152,7 +152,7 @@ func (m *machine) pop(c *consumer, now events.Micros) *message {
 	next := c.queue[0]
 	c.queue[0] = nil
 	c.queue = c.queue[1:]
-	next.taken = true
+	next.taken, next.taker = true, c
 	next.deadline = m.deadline()
 	return next
 }
@@ -166,7 +166,7 @@ func (m *machine) deadline() events.Micros {
 func (m *machine) ack(c *consumer, now events.Micros, ids []events.EventID) {
 	m.now = max(m.now, now)
 	for _, id := range ids {
-		if held := m.held[id]; held != nil && held.holder == c {
+		if held := m.held[id]; held != nil && held.answerable(c) {
 			latency := m.now - held.pushed
 			m.counts.answered(latency)
 			c.counts.answered(latency)
@@ -176,6 +176,10 @@ func (m *machine) ack(c *consumer, now events.Micros, ids []events.EventID) {
 	}
 	m.deal()
 }
+
+// answerable reports that a consumer holds a message and has seen it, now or before it was delivered to it again. One that waits in
+// its queue with the id of another is not what it answers.
+func (m *message) answerable(c *consumer) bool { return m.holder == c && m.taker == c }
 
 // Action is what is to become of a message that its consumer could not process.
 type Action int
@@ -194,7 +198,7 @@ func (m *machine) nack(c *consumer, now events.Micros, action Action, reason str
 	m.now = max(m.now, now)
 	for _, id := range ids {
 		held := m.held[id]
-		if held == nil || held.holder != c || action == Stop {
+		if held == nil || !held.answerable(c) || action == Stop {
 			continue
 		}
 		m.release(held)

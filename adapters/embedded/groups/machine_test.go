@@ -178,17 +178,17 @@ func (h *history) some(t *rapid.T, c *consumer) []events.EventID {
 // answered notes the fate of what the consumer still holds, as the machine knows it.
 func (h *history) answered(c *consumer, ids []events.EventID, fate string) {
 	for _, id := range ids {
-		it, took := h.taken[c][id]
+		_, took := h.taken[c][id]
 		delete(h.taken[c], id)
-		inMachine := h.machine.held[id]
-		if !took || inMachine == nil || inMachine.holder != c || !inMachine.taken || fate == "" {
+		answered := h.machine.held[id]
+		if !took || answered == nil || answered.holder != c || answered.taker != c || fate == "" {
 			continue
 		}
-		if it.replay != events.NoRevision {
-			h.fates[h.parkedPlace(it.replay)] = fate
+		if answered.replay != events.NoRevision {
+			h.fates[h.parkedPlace(answered.replay)] = fate
 			continue
 		}
-		h.fates[it.at] = fate
+		h.fates[answered.at] = fate
 	}
 }
 
@@ -279,8 +279,22 @@ func (h *history) replaySome() {
 	}
 	for revision := range h.parked {
 		if revision < h.machine.keptFrom() {
-			delete(h.parked, revision)
+			h.truncate(revision)
 		}
+	}
+}
+
+// truncate gives up a parked message: it has to be done, or to be parked once more.
+func (h *history) truncate(revision events.Revision) {
+	delete(h.parked, revision)
+	at := h.parkedPlace(revision)
+	for other := range h.parked {
+		if h.parkedPlace(other) == at {
+			return
+		}
+	}
+	if h.fates[at] == "parked" {
+		h.t.Fatalf("parked event %d is given up before it is done", at)
 	}
 }
 
@@ -361,6 +375,38 @@ func TestMachine(t *testing.T) {
 	})
 }
 
+// A group that is read again delivers nothing of what it has parked.
+func TestResetKeepsWhatIsParked(t *testing.T) {
+	m := newMachine(Settings{Strategy: RoundRobin, HistoryBuffer: 10, MessageTimeout: time.Second, MaxCheckpoint: 1}, 0)
+	m.begin(nowhere, nowhere, nil, 0)
+	c := &consumer{buffer: 10, wake: make(chan struct{}, 1)}
+	m.join(c)
+	var source []*events.Envelope
+	for at := range place(4) {
+		source = append(source, &events.Envelope{ID: uuid.New(), Stream: "s", Revision: events.Revision(at)})
+		m.take(at, source[at], nil)
+		m.pop(c, 0)
+	}
+	m.nack(c, 0, Park, "no", []events.EventID{source[2].ID, source[3].ID})
+	m.wasParked(1)
+	m.ack(c, 0, []events.EventID{source[0].ID})
+	m.wasSaved(m.checkpoint(), m.finished, 0)
+	m.reset()
+	for m.read < 3 {
+		m.take(m.read+1, source[m.read+1], nil)
+	}
+	if next := m.pop(c, 0); next == nil || next.at != 1 || m.pop(c, 0) != nil {
+		t.Errorf("delivered again is %+v, want event 1 alone", next)
+	}
+	m.ack(c, 0, []events.EventID{source[1].ID})
+	if at := m.checkpoint(); at != 2 {
+		t.Errorf("the checkpoint is %d while event 3 is being parked, want 2", at)
+	}
+	if m.wasParked(1); m.checkpoint() != 3 {
+		t.Errorf("the checkpoint is %d, want 3", m.checkpoint())
+	}
+}
+
 // First deliveries are in the source's order, whatever else happens to messages, unless consumers are pinned: then by stream.
 func TestFirstDeliveriesAreInOrder(t *testing.T) {
 	for _, strategy := range []Strategy{RoundRobin, DispatchToSingle, Pinned} {
@@ -387,7 +433,7 @@ func TestFirstDeliveriesAreInOrder(t *testing.T) {
 						key = sourceStream(p)
 					}
 					if !offered[p.at] {
-						if last, any := newest[key]; any && p.at < last {
+						if last, known := newest[key]; known && p.at < last {
 							t.Fatalf("event %d is delivered for the first time after event %d", p.at, last)
 						}
 						offered[p.at], newest[key] = true, p.at

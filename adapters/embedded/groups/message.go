@@ -28,6 +28,7 @@ type message struct {
 
 	holder   *consumer // nil while nobody has it
 	taken    bool      // the holder's transport has it too
+	taker    *consumer // whose transport had it last: an answer can come from nobody else
 	pushed   events.Micros
 	deadline events.Micros // when its holder is given up on
 

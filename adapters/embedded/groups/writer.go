@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"example.com/life/actors"
@@ -16,9 +15,6 @@ import (
 const (
 	checkpointKind = events.Kind("$SubscriptionCheckpoint")
 	metadataKind   = events.Kind("$metadata")
-	parkBatch      = 256 // links in one append
-	replayBatch    = 64
-	lookBack       = 4096            // parked messages that are looked at for those after the checkpoint
 	lastWords      = 5 * time.Second // for what is written when the group ends
 )
 
@@ -177,99 +173,6 @@ func (w *writer) step(name string, do func() (bool, error)) bool {
 	return false
 }
 
-// parkedMetadata stands beside a link in the parked stream.
-type parkedMetadata struct {
-	Added    time.Time `json:"added"`
-	Reason   string    `json:"reason"`
-	Revision *int64    `json:"subscriptionEventNumber,omitempty"`
-	Position string    `json:"subscriptionPosition,omitempty"` // in groups of $all
-}
-
-// parkedFrom reads where in the source a parked message was; a replayed one was parked before, and was nowhere.
-func parkedFrom(metadata []byte) (place, bool) {
-	var read parkedMetadata
-	if json.Unmarshal(metadata, &read) != nil {
-		return nowhere, false
-	}
-	if read.Revision != nil {
-		return place(*read.Revision), *read.Revision >= 0
-	}
-	return parsePlace(read.Position)
-}
-
-// park writes links to messages that are to be parked. When an answer was lost, the same links are written again at the same place, and
-// the store recognises them.
-func (w *writer) park(ctx context.Context) (bool, error) {
-	r := w.runner
-	if len(w.batch) == 0 {
-		if err := w.gather(); err != nil || len(w.batch) == 0 {
-			return false, err
-		}
-	}
-	appended, err := r.config.Store.Append(ctx, r.key.parkedStream(), actors.ExpectRevision(w.parked), w.batch)
-	var conflict *actors.Conflict
-	if errors.As(err, &conflict) {
-		appended.Last, err = w.foundParked(ctx, conflict)
-	}
-	if err != nil {
-		return false, fmt.Errorf("park %d messages: %w", len(w.batch), err)
-	}
-	// True from here on: the messages are in the parked stream, once, and a restart does not deliver them again.
-	w.parked = appended.Last
-	r.do(func(m *machine) { m.wasParked(len(w.batch)) })
-	w.batch = nil
-	return true, nil
-}
-
-// gather makes links of what is to be parked.
-func (w *writer) gather() error {
-	w.runner.mu.Lock()
-	defer w.runner.mu.Unlock()
-	parking := w.runner.machine.parking
-	for _, p := range parking[:min(len(parking), parkBatch)] {
-		link, err := w.link(p)
-		if err != nil {
-			return err
-		}
-		w.batch = append(w.batch, link)
-	}
-	return nil
-}
-
-// foundParked is asked when the parked stream is not where it was left: somebody else wrote to it or deleted it, perhaps after a write of
-// ours whose answer was lost. It returns the stream's end if our links are there, and otherwise the conflict, to try again from there.
-func (w *writer) foundParked(ctx context.Context, conflict *actors.Conflict) (events.Revision, error) {
-	page, err := w.read(ctx, w.runner.key.parkedStream(), w.parked+1, actors.Forward, lookBack)
-	if err != nil {
-		return 0, err
-	}
-	if slices.ContainsFunc(page.Events, func(e events.Envelope) bool { return e.ID == w.batch[0].ID }) {
-		return page.Last, nil
-	}
-	w.parked = conflict.Actual
-	return 0, conflict
-}
-
-// link makes the event that parks a message.
-func (w *writer) link(p *message) (events.Envelope, error) {
-	now := w.runner.config.Now()
-	about := parkedMetadata{Added: time.UnixMicro(int64(now)).UTC(), Reason: p.reason}
-	switch {
-	case p.at == nowhere:
-	case w.runner.key.Stream == All:
-		about.Position = w.runner.key.format(p.at)
-	default:
-		about.Revision = (*int64)(&p.at)
-	}
-	metadata, err := json.Marshal(about)
-	if err != nil {
-		return events.Envelope{}, fmt.Errorf("park a message: %w", err)
-	}
-	link := note(linkKind, newLink(p.target), metadata, now)
-	link.Foreign.ContentType, link.Foreign.Base64 = "application/octet-stream", true
-	return link, nil
-}
-
 // checkpoint writes how far the group is.
 func (w *writer) checkpoint(ctx context.Context, final bool) (bool, error) {
 	r := w.runner
@@ -283,15 +186,16 @@ func (w *writer) checkpoint(ctx context.Context, final bool) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("write the checkpoint: %w", err)
 	}
-	if !w.limited {
-		if err := w.setMetadata(ctx, r.key.checkpointStream(), `{"$maxCount":2}`); err != nil {
+	batch := []events.Envelope{note(checkpointKind, data, nil, r.config.Now())}
+	appended, err := r.config.Store.Append(ctx, r.key.checkpointStream(), actors.ExpectAny, batch)
+	if err != nil {
+		return false, fmt.Errorf("write the checkpoint: %w", err)
+	}
+	if !w.limited { // afterwards: metadata bring the checkpoints of a group that was deleted back, as far as they allow
+		if err := w.setMetadata(ctx, r.key.checkpointStream(), fmt.Sprintf(`{"$maxCount":2,"$tb":%d}`, appended.First)); err != nil {
 			return false, err
 		}
 		w.limited = true
-	}
-	batch := []events.Envelope{note(checkpointKind, data, nil, r.config.Now())}
-	if _, err := r.config.Store.Append(ctx, r.key.checkpointStream(), actors.ExpectAny, batch); err != nil {
-		return false, fmt.Errorf("write the checkpoint: %w", err)
 	}
 	r.do(func(m *machine) { m.wasSaved(at, finished, passed) })
 	return true, nil
@@ -303,52 +207,4 @@ func (w *writer) setMetadata(ctx context.Context, stream events.Stream, data str
 		return fmt.Errorf("set the metadata of %s: %w", stream, err)
 	}
 	return nil
-}
-
-// replay reads parked messages that are to be delivered again.
-func (w *writer) replay(ctx context.Context) (bool, error) {
-	r := w.runner
-	r.mu.Lock()
-	wanted, from, until := r.wantsReplays(), r.machine.replayed, r.replayUntil
-	r.mu.Unlock()
-	if !wanted {
-		return false, nil
-	}
-	page, err := w.read(ctx, r.key.parkedStream(), from, actors.Forward, replayBatch)
-	if err != nil {
-		return false, fmt.Errorf("replay parked messages: %w", err)
-	}
-	for i := range page.Events {
-		link := &page.Events[i]
-		if link.Revision >= until {
-			break
-		}
-		event, err := resolve(ctx, r.config.Store, link)
-		if err != nil {
-			return false, fmt.Errorf("replay parked messages: %w", err)
-		}
-		r.do(func(m *machine) { m.takeParked(link.Revision, event, link) })
-	}
-	if page.End {
-		r.do(func(m *machine) { m.replayed = max(m.replayed, r.replayUntil) })
-	}
-	return true, nil
-}
-
-// truncate gives up what was replayed and is done. Until it is, a message stays in the parked stream: a crash during a replay loses nothing.
-func (w *writer) truncate(ctx context.Context, final bool) (bool, error) {
-	r := w.runner
-	r.mu.Lock()
-	keep, wanted := r.machine.keptFrom(), r.wantsTruncation(final)
-	r.mu.Unlock()
-	if !wanted {
-		return false, nil
-	}
-	if err := w.setMetadata(ctx, r.key.parkedStream(), fmt.Sprintf(`{"$tb":%d}`, keep)); err != nil {
-		return false, err
-	}
-	r.mu.Lock()
-	r.truncated = keep
-	r.mu.Unlock()
-	return true, nil
 }

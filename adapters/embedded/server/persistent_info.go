@@ -107,8 +107,18 @@ func measurements(latencies []events.Micros) []*persistent.SubscriptionInfo_Meas
 		key   string
 		value events.Micros
 	}{
-		{"Mean", sum / events.Micros(len(latencies))}, {"Median", at(50)}, {"Fastest", at(0)}, {"Quintile 1", at(20)}, {"Quintile 2", at(40)},
-		{"Quintile 3", at(60)}, {"Quintile 4", at(80)}, {"Quintile 5", at(100)}, {"90%", at(90)}, {"95%", at(95)}, {"99%", at(99)}, {"Highest", at(100)},
+		{"Mean", sum / events.Micros(len(latencies))},
+		{"Median", at(50)},
+		{"Fastest", at(0)},
+		{"Quintile 1", at(20)},
+		{"Quintile 2", at(40)},
+		{"Quintile 3", at(60)},
+		{"Quintile 4", at(80)},
+		{"Quintile 5", at(100)},
+		{"90%", at(90)},
+		{"95%", at(95)},
+		{"99%", at(99)},
+		{"Highest", at(100)},
 	} {
 		list = append(list, &persistent.SubscriptionInfo_Measurement{Key: m.key, Value: int64(m.value / events.Millisecond)})
 	}
