@@ -75,7 +75,6 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	if err != nil {
 		return storeFailure(err, stream)
 	}
-	s.guard.wrote(call.Context(), toWrite, stream)
 	return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_Success_{Success: appendSuccess(appended)}})
 }
 

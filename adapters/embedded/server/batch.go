@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	batchLanes   = 8                // appends of one call that are on their way at once, each to another stream
-	laneLength   = 8                // appends that wait in a lane before the client has to wait
-	maxOpen      = 64               // appends of one call whose last message has not come
-	maxOpenBytes = 8 << 20          // of their events
-	batchTimeout = 10 * time.Second // for an append whose request gives no deadline, or a later one
+	batchLanes   = 8            // appends of one call that are on their way at once, each to another stream
+	laneLength   = 8            // appends that wait in a lane before the client has to wait
+	maxOpen      = 64           // appends of one call whose last message has not come
+	maxOpenBytes = 8 << 20      // of their events
+	batchTimeout = longestWrite // for an append whose request gives no deadline, or a later one
 )
 
 // batcher is one call of BatchAppend: many appends over one stream of messages, each with a correlation id by which its answer is

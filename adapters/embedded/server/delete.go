@@ -23,7 +23,6 @@ func (s *streamsService) Delete(ctx context.Context, request *streams.DeleteReq)
 	if err != nil {
 		return nil, deleteFailure("Delete", err, stream)
 	}
-	s.guard.wrote(ctx, toDelete, stream)
 	if appended.Position == 0 {
 		return &streams.DeleteResp{PositionOption: &streams.DeleteResp_NoPosition{NoPosition: &shared.Empty{}}}, nil
 	}
@@ -44,7 +43,6 @@ func (s *streamsService) Tombstone(ctx context.Context, request *streams.Tombsto
 	if err != nil {
 		return nil, deleteFailure("Tombstone", err, stream)
 	}
-	s.guard.wrote(ctx, toDelete, stream)
 	if appended.Position == 0 {
 		return &streams.TombstoneResp{PositionOption: &streams.TombstoneResp_NoPosition{NoPosition: &shared.Empty{}}}, nil
 	}

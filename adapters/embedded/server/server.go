@@ -160,7 +160,7 @@ func (s *Server) register(g guard) error {
 	if err != nil {
 		return err
 	}
-	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, closing: s.closing})
+	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, longest: longestWrite, closing: s.closing})
 	persistent.RegisterPersistentSubscriptionsServer(s.grpc, &persistentService{groups: s.groups, guard: g})
 	serverfeatures.RegisterServerFeaturesServer(s.grpc, featuresService{})
 	gossip.RegisterGossipServer(s.grpc, members)

@@ -1,9 +1,13 @@
 package server
 
 import (
+	"context"
+	"time"
+
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
+	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -20,5 +24,24 @@ type streamsService struct {
 	store   *embedded.Store
 	guard   guard
 	now     func() events.Micros
+	longest time.Duration   // that a write is waited for, when the caller would wait longer
 	closing <-chan struct{} // closed when subscriptions have to end
+}
+
+// longestWrite is how long a write is waited for. Only a disk that hangs takes that long.
+const longestWrite = 10 * time.Second
+
+// write does something to a stream, and lets the guard know. An operation that takes too long is Aborted: its outcome is unknown, and
+// clients may try it again with the same ids.
+func (s *streamsService) write(ctx context.Context, what action, stream events.Stream, do func(ctx context.Context) (actors.Appended, error)) (actors.Appended, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.longest)
+	defer cancel()
+	appended, err := do(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return appended, fail(codes.Aborted, "Operation timed out: "+err.Error())
+	}
+	if err == nil {
+		s.guard.wrote(ctx, what, stream)
+	}
+	return appended, err
 }

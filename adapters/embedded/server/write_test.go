@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// TestHangingWrite: a write that the disk holds is given up with a status that says to try again; one that the caller gave up is not.
+func TestHangingWrite(t *testing.T) {
+	a := guarded(t)
+	s := &streamsService{store: a.store, guard: a, longest: time.Millisecond}
+	hang := func(ctx context.Context) (actors.Appended, error) {
+		<-ctx.Done()
+		return actors.Appended{}, ctx.Err()
+	}
+	if _, err := s.write(t.Context(), toWrite, "s", hang); status.Code(storeFailure(err, "s")) != codes.Aborted {
+		t.Errorf("a write that hangs: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.write(ctx, toWrite, "s", hang); status.Code(storeFailure(err, "s")) != codes.Canceled {
+		t.Errorf("a write that was given up: %v", err)
+	}
+}
+
+// TestStoreFailures: each kind of refusal has its own status.
+func TestStoreFailures(t *testing.T) {
+	for err, want := range map[error]codes.Code{
+		actors.ErrFull:             codes.ResourceExhausted,
+		actors.ErrCorrupt:          codes.DataLoss,
+		actors.ErrClosed:           codes.Unavailable,
+		actors.ErrDeleted:          codes.FailedPrecondition,
+		actors.ErrInvalidAppend:    codes.InvalidArgument,
+		context.DeadlineExceeded:   codes.DeadlineExceeded,
+		context.Canceled:           codes.Canceled,
+		context.Cause(t.Context()): codes.OK,
+	} {
+		if got := status.Code(storeFailure(err, events.Stream("s"))); got != want {
+			t.Errorf("%v becomes %s, want %s", err, got, want)
+		}
+	}
+}
