@@ -54,7 +54,11 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 		if !f.wait {
 			return a.printPublished(id, host.here, f.show.asJSON)
 		}
-		answer, err := awaitReply(ctx, host, replies, before.Last+1, id)
+		from := before.Last + 1
+		if f.id != "" {
+			from = 0 // it may have been sent and answered before
+		}
+		answer, err := awaitReply(ctx, host, replies, from, id)
 		if err != nil {
 			return err
 		}
