@@ -271,6 +271,7 @@ func TestPersistentTimeoutAndDisconnect(t *testing.T) {
 	if err := silent.Close(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, client, "s", "g", "the silent one has left", func(i *esdb.PersistentSubscriptionInfo) bool { return len(i.Connections) == 0 })
 	other := consumer(t, client, "s", "g", 10)
 	for i := range 2 {
 		e := next(t, other)
