@@ -47,7 +47,9 @@ func TestAnswersToAppend(t *testing.T) {
 		{"more than the server takes", always(fails(codes.InvalidArgument, "exception", "maximum-append-size-exceeded", "maximum-append-size", "1000")), actors.ErrInvalidAppend, "1000 bytes", 1},
 		{"no right", always(fails(codes.PermissionDenied, "exception", "access-denied")), nil, "denies access", 1},
 		{"wrong credentials", always(fails(codes.Unauthenticated)), nil, "user name and password", 1},
-		{"no result", func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) { return &streams.AppendResp{}, nil }, nil, "without a result", 1},
+		{"no result", func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) {
+			return &streams.AppendResp{}, nil
+		}, nil, "without a result", 1},
 		{"a place that cannot be", func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) { return stored(9, 1), nil }, nil, "can only be 7", 1},
 		{"an internal error, always", always(fails(codes.Internal)), nil, "retry with the same ids", 5},
 		{"an internal error, once", once(fails(codes.Internal)), nil, "", 2},

@@ -2,7 +2,7 @@ package eventstore_test
 
 import (
 	"context"
-	"log/slog"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -85,12 +85,47 @@ func connect(t testing.TB, config eventstore.Config) *eventstore.Journal {
 // plain is a connection string without encryption, whose client is quick to come back.
 func plain(address string) string { return "esdb://" + address + "?tls=false&discoveryInterval=10" }
 
-// logs writes what is logged into the test's output.
-func logs(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
-
 func TestJournal(t *testing.T) {
 	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal {
 		served := serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true})
 		return connect(t, eventstore.Config{Connection: plain(served.Addr())})
+	})
+}
+
+// secured is a server with certificates and the user admin.
+type secured struct {
+	*serving
+	kept         *embedded.Store
+	certificates string
+}
+
+const secret = "p@ss:w/rd%,?"
+
+func secure(t testing.TB) secured {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "certificates")
+	made := server.DevelopmentCertificates{Dir: dir, Hosts: []string{"127.0.0.1"}, Users: []string{"admin"}, Lifetime: time.Hour}
+	if err := made.Write(); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := server.LoadTLS(server.TLSFiles{
+		Certificate: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key"), ClientCA: filepath.Join(dir, "ca.crt"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := store(t)
+	users := server.UsersConfig{AdminPassword: secret, Rounds: 1000}
+	return secured{kept: kept, certificates: dir, serving: serve(t, server.Config{Store: kept, Listen: "127.0.0.1:0", TLS: certificate, Users: users})}
+}
+
+// connection is the connection string of a user whose password stands in it, or of nobody.
+func (s secured) connection(credentials string) string {
+	return "esdb://" + credentials + s.Addr() + "?discoveryInterval=10&tlsCAFile=" + filepath.Join(s.certificates, "ca.crt")
+}
+
+func TestSecureJournal(t *testing.T) {
+	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal {
+		return connect(t, eventstore.Config{Connection: secure(t).connection(""), Username: "admin", Password: secret})
 	})
 }
