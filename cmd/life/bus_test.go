@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,16 +79,16 @@ func TestUniversalSuiteEmbedded(t *testing.T) {
 	suite(t, store, groups, tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persistent: true, ForceShort: testing.Short()})
 }
 
-// TestUniversalSuiteProtocol runs it through the EventStoreDB protocol, where groups are persistent subscriptions.
+// TestUniversalSuiteProtocol runs it through the EventStoreDB protocol, where groups are persistent subscriptions. LIFE_BUS_SUITE=full
+// runs it in its full size, and kills and restarts the store server in the midst of it.
 func TestUniversalSuiteProtocol(t *testing.T) {
-	s, err := startStoreServerHere(t.TempDir(), anyPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.kill() })
+	full := os.Getenv("LIFE_BUS_SUITE") == "full"
+	r := &restarting{t: t, data: t.TempDir(), asked: filepath.Join(t.TempDir(), "restart")}
+	r.start(anyPort)
+	t.Cleanup(func() { _ = r.server.kill() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	journal, err := eventstore.Open(ctx, eventstore.Config{Connection: s.address})
+	journal, err := eventstore.Open(ctx, eventstore.Config{Connection: r.server.address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,53 @@ func TestUniversalSuiteProtocol(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	suite(t, journal, journal, tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persistent: true, ForceShort: true})
+	features := tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persistent: true, ForceShort: !full}
+	if full {
+		watching, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.watch(watching)
+		}()
+		t.Cleanup(func() { stop(); <-ended })
+		features.RestartServiceCommand = []string{"sh", "-c", "touch " + r.asked + "; while [ -e " + r.asked + " ]; do sleep 0.02; done"}
+	}
+	suite(t, journal, journal, features)
+}
+
+// restarting is a store server that is killed and started again whenever a file appears.
+type restarting struct {
+	t      *testing.T
+	data   string
+	asked  string // the file; it is removed when the server is back
+	server *storeServer
+}
+
+func (r *restarting) start(listen string) {
+	var err error
+	if r.server, err = startStoreServerHere(r.data, listen); err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *restarting) watch(ctx context.Context) {
+	address, err := url.Parse(r.server.address)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	for ; ctx.Err() == nil; wait(ctx, 20*time.Millisecond) {
+		if _, err := os.Stat(r.asked); err != nil {
+			continue
+		}
+		if err := r.server.kill(); err != nil {
+			r.t.Error(err)
+		}
+		r.start(address.Host)
+		if err := os.Remove(r.asked); err != nil {
+			r.t.Error(err)
+		}
+	}
 }
 
 // TestForwardVerb forwards a turn to a broker in this process, twice: the second time there is nothing new.
