@@ -83,7 +83,10 @@ func (g *LocalGroups) turn(key string) chan struct{} {
 
 // FanOut delivers every event to every consumer. A consumer with a name goes on from its stored position; one without begins anew
 // each time.
-type FanOut struct{ config FeedConfig }
+type FanOut struct {
+	config FeedConfig
+	single bool // each name consumes one source, which may change: its position is kept under the name alone
+}
 
 // NewFanOut returns a fan-out over a journal.
 func NewFanOut(c FeedConfig) (*FanOut, error) {
@@ -91,14 +94,14 @@ func NewFanOut(c FeedConfig) (*FanOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &FanOut{c}, nil
+	return &FanOut{config: c}, nil
 }
 
 // Consume implements Groups, except that members of one name do not share the events among them.
 func (f *FanOut) Consume(ctx context.Context, name string, source actors.From, handle func(context.Context, events.Envelope) error) error {
-	key := ""
-	if name != "" {
-		key = name + ":" + labelOf(source)
+	key := name
+	if name != "" && !f.single {
+		key += ":" + labelOf(source)
 	}
 	return f.config.feed(ctx, key, source, handle)
 }

@@ -47,10 +47,11 @@ func Forward(ctx context.Context, c ForwardConfig) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	feed, err := FeedConfig{Journal: c.Journal, Log: c.Log}.complete()
+	out, err := NewFanOut(FeedConfig{Journal: c.Journal, Log: c.Log})
 	if err != nil {
 		return err
 	}
+	out.single = true // whoever chooses other events from now on goes on from where it is
 	filter := actors.Filter{Streams: c.Streams}
 	if len(c.Streams) == 0 {
 		filter.Kinds = c.Kinds
@@ -73,7 +74,7 @@ func Forward(ctx context.Context, c ForwardConfig) error {
 		return nil
 	}
 	consume := func(ctx context.Context) error {
-		return feed.feed(ctx, "forward-"+c.Name, actors.From{Filter: filter}, publish)
+		return out.Consume(ctx, "forward-"+c.Name, actors.From{Filter: filter}, publish)
 	}
 	again(ctx, againFirst, againMost, consume, func(wait time.Duration, err error) {
 		c.Log.Warn("read on", "name", c.Name, "after", wait, "error", err)

@@ -48,7 +48,7 @@ func forward(t *testing.T, c ForwardConfig) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- Forward(ctx, c) }()
-	time.Sleep(time.Hour) // of the bubble
+	elapse(time.Hour) // of the bubble
 	synctest.Wait()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {

@@ -221,7 +221,7 @@ func TestFailuresAreTriedAgainInOrder(t *testing.T) {
 		stop := b.run()
 		b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
 		b.send("c-2", &SendMessage{Agent: "demo", Text: "two"})
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		stop()
 		b.same("commands", b.host.texts(), []string{"one", "one", "one", "one", "two"})
 		if list := b.list(); len(list) != 0 {
@@ -271,7 +271,7 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 		defer stop()
 		b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
 		b.send("c-2", &SendMessage{Agent: "demo", Text: "two"})
-		time.Sleep(10 * time.Minute) // eight tries each
+		elapse(10 * time.Minute) // eight tries each
 		if list := b.list(); len(b.host.texts()) != 18 || len(list) != 2 || list[0].Command != "c-1" || !strings.Contains(list[0].Reason, "its circuit is open") {
 			t.Fatalf("after %d tries poisoned: %+v", len(b.host.texts()), list)
 		}
@@ -279,7 +279,7 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 		if err := b.poisoned().Retry(t.Context(), 0, "ann"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Minute)
+		elapse(10 * time.Minute)
 		list := b.list()
 		if len(list) != 2 || list[0].Entry != 1 || list[1].Command != "c-1" || list[1].Event != "command-local@2" {
 			t.Fatalf("poisoned: %+v", list)
@@ -324,9 +324,9 @@ func TestWhileTheHostIsAway(t *testing.T) {
 		stop := b.run()
 		b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
 		b.send("c-2", &SendMessage{Agent: "demo", Text: "two"})
-		time.Sleep(2 * time.Hour)
+		elapse(2 * time.Hour)
 		back.Store(true)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		stop()
 		texts := b.host.texts()
 		if slices.Contains(texts[:len(texts)-1], "two") || texts[len(texts)-1] != "two" || len(b.list()) != 0 {
@@ -360,7 +360,7 @@ func TestAcknowledgedOnlyAfterTheDecision(t *testing.T) {
 						dies == "before the position" && strings.HasPrefix(string(stream), "checkpoint-"))
 				})
 				stop := b.run()
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				stop()
 				b.host.answer = nil
 				b.journal.Fail(nil)
