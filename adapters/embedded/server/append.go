@@ -67,7 +67,9 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 			return err
 		}
 	}
-	appended, err := s.store.Append(settled(call.Context(), toWrite, stream), stream, expected, p.batch)
+	appended, err := s.write(call.Context(), toWrite, stream, func(ctx context.Context) (actors.Appended, error) {
+		return s.store.Append(ctx, stream, expected, p.batch)
+	})
 	var conflict *actors.Conflict
 	if errors.As(err, &conflict) {
 		return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: wrongExpected(options, conflict)}})

@@ -19,7 +19,9 @@ func (s *streamsService) Delete(ctx context.Context, request *streams.DeleteReq)
 	if err != nil {
 		return nil, err
 	}
-	appended, err := s.store.Delete(settled(ctx, toDelete, stream), stream, expected)
+	appended, err := s.write(ctx, toDelete, stream, func(ctx context.Context) (actors.Appended, error) {
+		return s.store.Delete(ctx, stream, expected)
+	})
 	if err != nil {
 		return nil, deleteFailure("Delete", err, stream)
 	}
@@ -39,7 +41,9 @@ func (s *streamsService) Tombstone(ctx context.Context, request *streams.Tombsto
 	if err != nil {
 		return nil, err
 	}
-	appended, err := s.store.Tombstone(settled(ctx, toDelete, stream), stream, expected)
+	appended, err := s.write(ctx, toDelete, stream, func(ctx context.Context) (actors.Appended, error) {
+		return s.store.Tombstone(ctx, stream, expected)
+	})
 	if err != nil {
 		return nil, deleteFailure("Tombstone", err, stream)
 	}

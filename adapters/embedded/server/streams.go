@@ -32,10 +32,14 @@ type streamsService struct {
 const longestWrite = 10 * time.Second
 
 // write does something to a stream, and lets the guard know. An operation that takes too long is Aborted: its outcome is unknown, and
-// clients may try it again with the same ids.
+// clients may try it again with the same ids. One that may change rights is waited for as long as it takes.
 func (s *streamsService) write(ctx context.Context, what action, stream events.Stream, do func(ctx context.Context) (actors.Appended, error)) (actors.Appended, error) {
-	bounded, cancel := context.WithTimeout(ctx, s.longest)
-	defer cancel()
+	bounded := settled(ctx, what, stream)
+	if bounded == ctx {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, s.longest)
+		defer cancel()
+	}
 	appended, err := do(bounded)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return appended, fail(codes.Aborted, "Operation timed out: "+err.Error())
