@@ -111,7 +111,7 @@ func (s *membership) receive(open context.Context, end context.CancelFunc) {
 			continue
 		}
 		select {
-		case s.delivered <- delivery{id: recorded.GetId(), e: envelopeOf(recorded)}:
+		case s.delivered <- delivery{id: recorded.GetId(), e: recordedOf(recorded).envelope()}:
 		case <-open.Done():
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -51,13 +52,13 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 	page := actors.Page{Last: events.NoRevision}
 	gather := gatherer{limit: plan.limit}
 	told := false // the last revision
-	f := read(ctx, n, plan.request(1), func(answer *streams.ReadResp) (more bool) {
-		switch content := answer.GetContent().(type) {
-		case *streams.ReadResp_Event:
-			return gather.take(content.Event)
-		case *streams.ReadResp_LastStreamPosition:
-			page.Last, told = readRevision(content.LastStreamPosition), true
-		case *streams.ReadResp_StreamNotFound_:
+	f := read(ctx, n, plan.request(1), func(a *answer) (more bool) {
+		switch a.content {
+		case contentEvent:
+			return !a.hasEvent || gather.add(&a.event)
+		case contentLastRevision:
+			page.Last, told = readRevision(a.number), true
+		case contentNotFound:
 			told = true
 		}
 		return true
@@ -71,9 +72,9 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 	}
 	// The page was cut, or the server is older than 21.10 and does not say where the stream ends.
 	last := readPlan{stream: plan.stream, revision: -1, direction: actors.Backward, limit: one()}
-	f = read(ctx, n, last.request(0), func(answer *streams.ReadResp) (more bool) {
-		if content, there := answer.GetContent().(*streams.ReadResp_Event); there {
-			page.Last = readRevision(content.Event.GetEvent().GetStreamRevision())
+	f = read(ctx, n, last.request(0), func(a *answer) (more bool) {
+		if a.hasEvent {
+			page.Last = a.event.Revision
 		}
 		return true
 	})
@@ -106,25 +107,38 @@ func readOptions(direction actors.Direction, count int) *streams.ReadReq_Options
 }
 
 // read is one counted Read on the wire. It ends when the server has no more or take wants none.
-func read(ctx context.Context, n *node, request *streams.ReadReq, take func(answer *streams.ReadResp) (more bool)) *failure {
+func read(ctx context.Context, n *node, request *streams.ReadReq, take func(a *answer) (more bool)) *failure {
 	ctx, cancel := context.WithCancel(ofLeader(ctx))
 	defer cancel()
-	call, err := streams.NewStreamsClient(n.conn).Read(ctx, request)
+	call, err := startRead(ctx, n, request)
 	if err != nil {
 		return unsentCall(err)
 	}
+	var a answer
 	for {
-		answer, err := call.Recv()
+		err := call.RecvMsg(&a)
 		if ended(err) {
 			return nil
 		}
 		if err != nil {
 			return failed(err, call.Trailer())
 		}
-		if !take(answer) {
+		if !take(&a) {
 			return nil
 		}
 	}
+}
+
+// startRead sends the request of a Read, whose messages are then received as answers. It ends with ctx.
+func startRead(ctx context.Context, n *node, request *streams.ReadReq) (grpc.ClientStream, error) {
+	call, err := n.conn.NewStream(ctx, &grpc.StreamDesc{StreamName: "Read", ServerStreams: true}, streams.Streams_Read_FullMethodName, asAnswers())
+	if err != nil {
+		return nil, err
+	}
+	if err := call.SendMsg(request); err != nil && !ended(err) { // after io.EOF the first message received says why
+		return nil, err
+	}
+	return call, call.CloseSend()
 }
 
 // gatherer fills a page up to its limit.
@@ -135,21 +149,13 @@ type gatherer struct {
 	full   bool // there was one more
 }
 
-// take adds an event; false when there is no room for it.
-func (g *gatherer) take(read *streams.ReadResp_ReadEvent) bool {
-	recorded := read.GetEvent()
-	if recorded == nil {
-		return true // a link whose target is gone; links are not followed, so there is none
-	}
-	return g.add(envelopeOf(recorded))
-}
-
-func (g *gatherer) add(e events.Envelope) bool {
+// add takes an event; false when there is no room for it.
+func (g *gatherer) add(e *events.Envelope) bool {
 	if n := len(g.events); n >= g.limit.Events || n > 0 && g.bytes+len(e.Data) > g.limit.Bytes {
 		g.full = true
 		return false
 	}
 	g.bytes += len(e.Data)
-	g.events = append(g.events, e)
+	g.events = append(g.events, *e)
 	return true
 }

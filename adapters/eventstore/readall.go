@@ -111,10 +111,10 @@ func (p allPlan) exactly(ctx context.Context, n *node, pushed *streams.ReadReq_O
 		return rest, f
 	}
 	all := gatherer{limit: p.limit}
-	all.add(page.Events[0])
+	all.add(&page.Events[0])
 	next := p.from - 1
 	for i := range rest.Events {
-		if !all.add(rest.Events[i]) {
+		if !all.add(&rest.Events[i]) {
 			return actors.Page{Events: all.events, Next: next}, f
 		}
 		next = rest.Events[i].Position - 1
@@ -128,13 +128,12 @@ func (p allPlan) attempt(ctx context.Context, n *node, place events.Position, pu
 	gather := gatherer{limit: p.limit}
 	count := p.limit.Events + 2 // one to know whether there are more, and one that ended the page before
 	came, cut := 0, false
-	f := read(ctx, n, p.request(place, count, pushed), func(answer *streams.ReadResp) (more bool) {
-		recorded := answer.GetEvent().GetEvent()
-		if recorded == nil {
+	f := read(ctx, n, p.request(place, count, pushed), func(a *answer) (more bool) {
+		if !a.hasEvent {
 			return true
 		}
 		came++
-		e := envelopeOf(recorded)
+		e := &a.event
 		if p.outside(e.Position) {
 			return true
 		}
@@ -189,8 +188,10 @@ func (p allPlan) request(place events.Position, count int, pushed *streams.ReadR
 func lastPosition(ctx context.Context, n *node) (events.Position, *failure) {
 	last := allPlan{from: math.MaxUint64, direction: actors.Backward, filter: actors.Filter{System: true}, limit: one()}
 	position := events.Position(0)
-	f := read(ctx, n, last.request(math.MaxUint64, 1, nil), func(answer *streams.ReadResp) (more bool) {
-		position = events.Position(answer.GetEvent().GetEvent().GetCommitPosition())
+	f := read(ctx, n, last.request(math.MaxUint64, 1, nil), func(a *answer) (more bool) {
+		if a.hasEvent {
+			position = a.event.Position
+		}
 		return true
 	})
 	return position, f

@@ -157,42 +157,38 @@ func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
 		case <-stop:
 		}
 	}()
-	call, err := streams.NewStreamsClient(n.conn).Read(ctx, f.request())
+	call, err := startRead(ctx, n, f.request())
 	if err != nil {
 		return unsentCall(err)
 	}
+	var a answer
 	for {
-		answer, err := call.Recv()
+		err := call.RecvMsg(&a)
 		if ended(err) {
 			return &failure{code: codes.Unavailable, message: "the event store ended the subscription"}
 		}
 		if err != nil {
 			return failed(err, call.Trailer())
 		}
-		if !f.take(ctx, answer, q) {
+		if !f.take(ctx, &a, q) {
 			return failed(ctx.Err(), nil)
 		}
 	}
 }
 
 // take puts an event into the queue, which may have to be waited for, and notes how far it is; false when ctx ended.
-func (f *follower) take(ctx context.Context, answer *streams.ReadResp, q *queue) bool {
-	switch content := answer.GetContent().(type) {
-	case *streams.ReadResp_Checkpoint_:
-		f.from.Position = max(f.from.Position, events.Position(content.Checkpoint.GetCommitPosition()))
-	case *streams.ReadResp_Event:
-		if content.Event.GetEvent() == nil {
-			return true
-		}
-		e := envelopeOf(content.Event.GetEvent())
-		if f.had(&e) {
-			return true
-		}
-		if (f.from.Stream != "" || f.from.Filter.Chooses(e.Stream, e.Kind)) && !q.put(ctx, e) {
-			return false
-		}
-		f.from.Revision, f.from.Position = e.Revision, e.Position
+func (f *follower) take(ctx context.Context, a *answer, q *queue) bool {
+	if a.content == contentCheckpoint {
+		f.from.Position = max(f.from.Position, events.Position(a.number))
 	}
+	e := &a.event
+	if !a.hasEvent || f.had(e) {
+		return true
+	}
+	if (f.from.Stream != "" || f.from.Filter.Chooses(e.Stream, e.Kind)) && !q.put(ctx, e) {
+		return false
+	}
+	f.from.Revision, f.from.Position = e.Revision, e.Position
 	return true
 }
 
@@ -245,7 +241,7 @@ type queue struct {
 }
 
 // put waits for room; false when ctx ended before.
-func (q *queue) put(ctx context.Context, e events.Envelope) bool {
+func (q *queue) put(ctx context.Context, e *events.Envelope) bool {
 	for !q.offer(e) {
 		select {
 		case <-q.room:
@@ -256,13 +252,13 @@ func (q *queue) put(ctx context.Context, e events.Envelope) bool {
 	return true
 }
 
-func (q *queue) offer(e events.Envelope) bool {
+func (q *queue) offer(e *events.Envelope) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if n := len(q.held); n >= queueEvents || n > 0 && q.bytes+len(e.Data) > queueBytes {
 		return false
 	}
-	q.held = append(q.held, e)
+	q.held = append(q.held, *e)
 	q.bytes += len(e.Data)
 	signal(q.news)
 	return true

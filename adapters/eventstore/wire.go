@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
@@ -55,8 +57,8 @@ func readID(id *shared.UUID) uuid.UUID {
 	var read uuid.UUID
 	switch value := id.GetValue().(type) {
 	case *shared.UUID_Structured_:
-		binary.BigEndian.PutUint64(read[:8], uint64(value.Structured.GetMostSignificantBits()))
-		binary.BigEndian.PutUint64(read[8:], uint64(value.Structured.GetLeastSignificantBits()))
+		putID(&read, 0, uint64(value.Structured.GetMostSignificantBits()))
+		putID(&read, 1, uint64(value.Structured.GetLeastSignificantBits()))
 	case *shared.UUID_String_:
 		parsed, err := uuid.Parse(value.String_)
 		if err != nil {
@@ -66,6 +68,9 @@ func readID(id *shared.UUID) uuid.UUID {
 	}
 	return read
 }
+
+// putID sets one half of an id.
+func putID(id *uuid.UUID, half int, value uint64) { binary.BigEndian.PutUint64(id[8*half:], value) }
 
 // propose writes an envelope as an event to append.
 func propose(e *events.Envelope) (*streams.AppendReq_ProposedMessage, error) {
@@ -99,43 +104,54 @@ func proposedSize(p *streams.AppendReq_ProposedMessage) int {
 	return len(p.GetData()) + len(p.GetCustomMetadata()) + 2*len(p.GetMetadata()[keyType])
 }
 
-// recorded is a stored event; those of reads and of consumer groups are different messages with the same fields.
-type recorded interface {
-	GetId() *shared.UUID
-	GetStreamIdentifier() *shared.StreamIdentifier
-	GetStreamRevision() uint64
-	GetCommitPosition() uint64
-	GetMetadata() map[string]string
-	GetCustomMetadata() []byte
-	GetData() []byte
+// recorded is a stored event as its messages hold it; its bytes are theirs.
+type recorded struct {
+	id                        uuid.UUID
+	stream, kind, contentType string
+	revision, position        uint64
+	created                   []byte // a number of ticks
+	metadata, data            []byte
 }
 
-// envelopeOf reads a stored event, whatever it lacks or holds. Life's own are recognised by their metadata.
-func envelopeOf(r recorded) events.Envelope {
+// recordedOf reads an event that a consumer group is given.
+func recordedOf(m *persistent.ReadResp_ReadEvent_RecordedEvent) *recorded {
+	beside := m.GetMetadata()
+	return &recorded{
+		id: readID(m.GetId()), stream: string(m.GetStreamIdentifier().GetStreamName()), kind: beside[keyType], contentType: beside[keyContentType],
+		revision: m.GetStreamRevision(), position: m.GetCommitPosition(), created: []byte(beside[keyCreated]),
+		metadata: m.GetCustomMetadata(), data: m.GetData(),
+	}
+}
+
+// envelope makes an envelope of a stored event, whatever it lacks or holds. Life's own are recognised by their metadata.
+func (r *recorded) envelope() events.Envelope {
 	var e events.Envelope
-	e.SetMetadata(r.GetCustomMetadata())
-	contentType := r.GetMetadata()[keyContentType]
-	data, isJSON := r.GetData(), json.Valid(r.GetData())
-	if e.Foreign == nil && !(isJSON && contentType == contentJSON) {
+	e.SetMetadata(r.metadata)
+	isJSON := json.Valid(r.data)
+	if e.Foreign == nil && !(isJSON && r.contentType == contentJSON) {
 		// Life's metadata beside what Life does not write: another program copied them.
 		e = events.Envelope{Version: 1, Correlation: e.Correlation, Causation: e.Causation, Traceparent: e.Traceparent}
-		e.Foreign = &events.Foreign{Metadata: r.GetCustomMetadata()}
+		e.Foreign = &events.Foreign{}
 	}
-	e.ID, e.Stream, e.Kind = readID(r.GetId()), events.Stream(r.GetStreamIdentifier().GetStreamName()), events.Kind(r.GetMetadata()[keyType])
-	e.Revision, e.Position = readRevision(r.GetStreamRevision()), events.Position(r.GetCommitPosition())
-	e.Data = data
+	e.ID, e.Stream, e.Kind = r.id, events.Stream(r.stream), events.Kind(r.kind)
+	e.Revision, e.Position = readRevision(r.revision), events.Position(r.position)
+	if isJSON {
+		e.Data = append(make([]byte, 0, len(r.data)), r.data...)
+	} else {
+		e.Data = quoteBase64(r.data)
+	}
 	if e.Foreign == nil {
 		return e
 	}
-	if ticks, err := strconv.ParseInt(r.GetMetadata()[keyCreated], 10, 64); err == nil {
+	e.Foreign.Base64 = !isJSON
+	if e.Foreign.Metadata = nil; len(r.metadata) > 0 {
+		e.Foreign.Metadata = bytes.Clone(r.metadata)
+	}
+	if ticks, err := strconv.ParseInt(string(r.created), 10, 64); err == nil {
 		e.Time = events.Micros(ticks / ticksPerMicro)
 	}
-	if contentType != contentJSON {
-		e.Foreign.ContentType = contentType
-	}
-	if !isJSON {
-		e.Foreign.Base64 = true
-		e.Data = quoteBase64(data)
+	if r.contentType != contentJSON {
+		e.Foreign.ContentType = r.contentType
 	}
 	return e
 }
