@@ -23,6 +23,7 @@ import (
 
 // Each answer becomes the error that the port names, at once or after as many attempts as make sense.
 func TestAnswersToAppend(t *testing.T) {
+	t.Parallel()
 	always := func(err error) func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) {
 		return func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) { return nil, err }
 	}
@@ -214,6 +215,96 @@ func TestStrangeAnswers(t *testing.T) {
 			t.Errorf("subscription: %v", err)
 		}
 	}
+}
+
+// More subscriptions than the server answers calls on one connection, and still appends are sent.
+func TestManySubscriptions(t *testing.T) {
+	t.Parallel()
+	const many = 230
+	end := make(chan struct{})
+	f := &fake{onAppend: func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) { return stored(0, 1), nil }}
+	f.onRead = func(_ *streams.ReadReq_Options, send func(*streams.ReadResp)) error {
+		send(recordedAt("s", 0, 1, nil))
+		<-end
+		return nil
+	}
+	journal := f.start(t).open(t)
+	t.Cleanup(func() { close(end) })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for i := range many {
+		subscription, err := journal.Subscribe(ctx, actors.From{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer subscription.Close()
+		if _, err := subscription.Next(ctx); err != nil {
+			t.Fatalf("subscription %d: %v", i, err)
+		}
+	}
+	if _, err := journal.Append(ctx, "s", actors.ExpectNoStream, happened("x", 1)); err != nil {
+		t.Errorf("append beside %d subscriptions: %v", many, err)
+	}
+}
+
+// Close ends whatever is under way, with the error that says so.
+func TestClose(t *testing.T) {
+	end, arrived := make(chan struct{}), make(chan struct{}, 1)
+	f := &fake{}
+	f.onAppend = func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) {
+		arrived <- struct{}{}
+		<-end
+		return stored(0, 1), nil
+	}
+	f.onRead = func(*streams.ReadReq_Options, func(*streams.ReadResp)) error {
+		<-end
+		return nil
+	}
+	journal := f.start(t).open(t)
+	t.Cleanup(func() { close(end) })
+	subscription, err := journal.Subscribe(t.Context(), actors.From{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan error, 4)
+	calls := []func() error{
+		func() error {
+			_, err := journal.Append(t.Context(), "s", actors.ExpectAny, happened("x", 1))
+			return err
+		},
+		func() error {
+			_, err := journal.Read(t.Context(), "s", 0, actors.Forward, actors.Limit{})
+			return err
+		},
+		func() error {
+			_, err := subscription.Next(t.Context())
+			return err
+		},
+		func() error {
+			return journal.Consume(t.Context(), "g", actors.From{Stream: "s"}, func(context.Context, events.Envelope) error { return nil })
+		},
+	}
+	for _, call := range calls[:3] {
+		go func() { answers <- call() }()
+	}
+	<-arrived
+	if err := journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range calls[:3] {
+		if err := <-answers; !errors.Is(err, actors.ErrClosed) {
+			t.Errorf("under way, the error is %v, want %v", err, actors.ErrClosed)
+		}
+	}
+	for i, call := range calls {
+		if err := call(); !errors.Is(err, actors.ErrClosed) {
+			t.Errorf("call %d after Close: the error is %v, want %v", i, err, actors.ErrClosed)
+		}
+	}
+	if _, err := journal.Subscribe(t.Context(), actors.From{}); !errors.Is(err, actors.ErrClosed) {
+		t.Errorf("subscribe after Close: the error is %v, want %v", err, actors.ErrClosed)
+	}
+	subscription.Close()
 }
 
 // EventStoreDB's positions are places in its log, and it refuses to read from others. This log has its records at these places.

@@ -27,7 +27,8 @@ const (
 	window      = 1 << 20  // bytes that the store may send ahead on one call; what a slow subscriber has in memory at most
 )
 
-// node is a connection to one server. It is given up at most once, and closed when nobody uses it any more.
+// node is one server: a connection for calls, and others for subscriptions. It is given up at most once, and closed when nobody uses it
+// any more.
 type node struct {
 	address string
 	conn    *grpc.ClientConn
@@ -35,7 +36,18 @@ type node struct {
 
 	mu    sync.Mutex
 	users int
+	feeds []*feedLine
 }
+
+// feedLine is a connection for subscriptions. EventStoreDB answers at most 100 calls at once on a connection, and gRPC lets the next one
+// wait without a word: subscriptions, which never end, would keep appends from being sent.
+type feedLine struct {
+	conn  *grpc.ClientConn
+	users int
+}
+
+// maxFeeds is how many subscriptions share a connection.
+const maxFeeds = 64
 
 // dial makes a connection, which is attempted with the first call.
 func (t *target) dial(address string) (*grpc.ClientConn, error) {
@@ -144,6 +156,35 @@ func (n *node) release() {
 	defer n.mu.Unlock()
 	if n.users--; n.users == 0 && n.isLost() {
 		n.conn.Close() //nolint:errcheck // nothing can be done
+	}
+}
+
+// feed returns a connection for one subscription, which is released after it.
+func (n *node) feed(t *target) (*feedLine, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, f := range n.feeds {
+		if f.users < maxFeeds {
+			f.users++
+			return f, nil
+		}
+	}
+	conn, err := t.dial(n.address)
+	if err != nil {
+		return nil, err
+	}
+	f := &feedLine{conn: conn, users: 1}
+	n.feeds = append(n.feeds, f)
+	return f, nil
+}
+
+// releaseFeed ends a subscription's use of its connection, and the connection with its last one.
+func (n *node) releaseFeed(f *feedLine) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if f.users--; f.users == 0 {
+		n.feeds = slices.DeleteFunc(n.feeds, func(other *feedLine) bool { return other == f })
+		f.conn.Close() //nolint:errcheck // nothing can be done
 	}
 }
 

@@ -10,9 +10,8 @@
 //	call.go       attempts one after another until there is an answer
 //	failure.go    what an answer that is an error means
 //	append.go, read.go, readall.go, subscribe.go   the port
-//	wire.go       envelopes as EventStoreDB's events, and back
-//	groups.go     consumer groups, which are EventStoreDB's persistent subscriptions
-//	metadata.go   what a stream keeps
+//	wire.go, answer.go   envelopes as EventStoreDB's events, and back
+//	groups.go, member.go consumer groups, which are EventStoreDB's persistent subscriptions
 //
 // Promises beyond the port's:
 //
@@ -21,6 +20,7 @@
 //   - An append whose answer was lost is sent again with the same ids. With an exact expectation the store recognises it. Without one the
 //     stream is read back first, on the connection that the append is then sent on: what was stored before that connection's server
 //     started is found in the stream, what it has stored since it remembers.
+//   - Subscriptions have connections of their own, since EventStoreDB answers no more than 100 calls at once on one.
 //   - Everything is asked of the leader, so that a read sees every append that was answered before.
 //   - Nothing that comes over the network ends the process.
 //
@@ -98,8 +98,8 @@ func Open(ctx context.Context, config Config) (*Journal, error) {
 	return j, nil
 }
 
-// Close ends subscriptions and calls that wait, waits for calls under way to notice, and closes the connection. Calls after it give
-// actors.ErrClosed. It can be called at any time, more than once.
+// Close ends subscriptions, consumers and calls, which give actors.ErrClosed, as calls after it do: whether an append under way was
+// stored is not known then. It can be called at any time, more than once.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	j.closed = true

@@ -86,6 +86,7 @@ func connect(t testing.TB, config eventstore.Config) *eventstore.Journal {
 func plain(address string) string { return "esdb://" + address + "?tls=false&discoveryInterval=10" }
 
 func TestJournal(t *testing.T) {
+	t.Parallel()
 	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal {
 		served := serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true})
 		return connect(t, eventstore.Config{Connection: plain(served.Addr())})
@@ -125,6 +126,7 @@ func (s secured) connection(credentials string) string {
 }
 
 func TestSecureJournal(t *testing.T) {
+	t.Parallel()
 	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal {
 		return connect(t, eventstore.Config{Connection: secure(t).connection(""), Username: "admin", Password: secret})
 	})

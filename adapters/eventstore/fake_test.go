@@ -41,7 +41,7 @@ func (f *fake) start(t *testing.T) *fake {
 		t.Fatal(err)
 	}
 	f.address = listener.Addr().String()
-	made := grpc.NewServer()
+	made := grpc.NewServer(grpc.MaxConcurrentStreams(100)) // as EventStoreDB's
 	streams.RegisterStreamsServer(made, &fakeStreams{fake: f})
 	serverfeatures.RegisterServerFeaturesServer(made, &fakeFeatures{fake: f})
 	gossip.RegisterGossipServer(made, &fakeGossip{fake: f})

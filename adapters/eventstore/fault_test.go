@@ -34,6 +34,7 @@ func happened(name string, n int) []events.Envelope {
 
 // An outage of five minutes has about 150 rounds of looking for the store at the standard pace. Here it has as many, at another pace.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	const rounds, callers, most = 150, 200, 150
 	served := serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true})
 	between := newProxy(t, served.Addr())
@@ -107,7 +108,8 @@ func anyCall(ctx context.Context, journal *eventstore.Journal, i int) error {
 // half-closes their connections, while the server is closed and opened again: what was acknowledged is there once and in order, and
 // each subscriber gets it once and in order.
 func TestBadNetwork(t *testing.T) {
-	const writers, rounds, faults = 16, 30, 40
+	t.Parallel()
+	const writers, rounds, faults = 16, 20, 40
 	kept := store(t)
 	config := server.Config{Store: kept, Listen: "127.0.0.1:0", Insecure: true}
 	served := serve(t, config)

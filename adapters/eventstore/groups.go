@@ -50,11 +50,11 @@ func (j *Journal) Consume(ctx context.Context, group string, source actors.From,
 	}
 	a, turn := j.attempts(), newPause(groupTurn/20)
 	for {
-		n, err := j.line.borrow(ctx)
+		n, err := j.line.await(ctx)
 		if err != nil {
 			return m.ended(ctx, err)
 		}
-		f := m.take(ctx, n)
+		f := m.take(ctx, n, j.target)
 		n.release()
 		switch {
 		case ctx.Err() != nil:
@@ -127,8 +127,8 @@ func (m *member) ended(ctx context.Context, err error) error {
 }
 
 // take joins the group on one connection and consumes until that ends. A group that is not there is created instead.
-func (m *member) take(ctx context.Context, n *node) *failure {
-	f := m.join(ctx, n)
+func (m *member) take(ctx context.Context, n *node, t *target) *failure {
+	f := m.join(ctx, n, t)
 	if f != nil && !m.joined && f.code == codes.NotFound && f.verdict() == final {
 		return m.create(ctx, n)
 	}

@@ -118,7 +118,7 @@ func (l *line) change() {
 	l.changed = make(chan struct{})
 }
 
-// borrow returns a node, which has to be released. While the store is away it waits until ctx ends.
+// borrow returns a node for a call, which has to be released. While the store is away it waits until ctx ends, unless too many do.
 func (l *line) borrow(ctx context.Context) (*node, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,6 +129,18 @@ func (l *line) borrow(ctx context.Context) (*node, error) {
 		l.waiting++
 		defer func() { l.waiting-- }()
 	}
+	return l.lend(ctx)
+}
+
+// await is borrow for those who are there as long as the program wants them: subscriptions and consumers. They are not counted.
+func (l *line) await(ctx context.Context) (*node, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lend(ctx)
+}
+
+// lend waits for a node. The lock is held.
+func (l *line) lend(ctx context.Context) (*node, error) {
 	for {
 		switch {
 		case l.closed:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"example.com/life/events"
@@ -26,11 +27,16 @@ type delivery struct {
 }
 
 // join consumes until ctx or the membership ends. The call outlives ctx, so that the last outcome can be told.
-func (m *member) join(ctx context.Context, n *node) *failure {
+func (m *member) join(ctx context.Context, n *node, t *target) *failure {
+	line, err := n.feed(t)
+	if err != nil {
+		return unsentCall(err)
+	}
+	defer n.releaseFeed(line)
 	open, cancel := context.WithCancel(ofLeader(context.WithoutCancel(ctx)))
 	defer cancel()
 	detach := context.AfterFunc(ctx, cancel)
-	s, f := m.begin(open, n)
+	s, f := m.begin(open, line.conn)
 	if !detach() || f != nil {
 		return f
 	}
@@ -58,8 +64,8 @@ func (m *member) join(ctx context.Context, n *node) *failure {
 }
 
 // begin sends who joins what, and waits for the confirmation.
-func (m *member) begin(ctx context.Context, n *node) (*membership, *failure) {
-	call, err := persistent.NewPersistentSubscriptionsClient(n.conn).Read(ctx)
+func (m *member) begin(ctx context.Context, conn *grpc.ClientConn) (*membership, *failure) {
+	call, err := persistent.NewPersistentSubscriptionsClient(conn).Read(ctx)
 	if err != nil {
 		return nil, unsentCall(err)
 	}

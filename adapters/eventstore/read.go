@@ -110,7 +110,7 @@ func readOptions(direction actors.Direction, count int) *streams.ReadReq_Options
 func read(ctx context.Context, n *node, request *streams.ReadReq, take func(a *answer) (more bool)) *failure {
 	ctx, cancel := context.WithCancel(ofLeader(ctx))
 	defer cancel()
-	call, err := startRead(ctx, n, request)
+	call, err := startRead(ctx, n.conn, request)
 	if err != nil {
 		return unsentCall(err)
 	}
@@ -130,8 +130,8 @@ func read(ctx context.Context, n *node, request *streams.ReadReq, take func(a *a
 }
 
 // startRead sends the request of a Read, whose messages are then received as answers. It ends with ctx.
-func startRead(ctx context.Context, n *node, request *streams.ReadReq) (grpc.ClientStream, error) {
-	call, err := n.conn.NewStream(ctx, &grpc.StreamDesc{StreamName: "Read", ServerStreams: true}, streams.Streams_Read_FullMethodName, asAnswers())
+func startRead(ctx context.Context, conn *grpc.ClientConn, request *streams.ReadReq) (grpc.ClientStream, error) {
+	call, err := conn.NewStream(ctx, &grpc.StreamDesc{StreamName: "Read", ServerStreams: true}, streams.Streams_Read_FullMethodName, asAnswers())
 	if err != nil {
 		return nil, err
 	}

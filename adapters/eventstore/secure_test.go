@@ -19,6 +19,7 @@ import (
 
 // Who may log in, and how; who may not is told at once what to look at, and no password is shown to anyone.
 func TestLogin(t *testing.T) {
+	t.Parallel()
 	s := secure(t)
 	if err := server.NewUsers(s.kept).Add(t.Context(), server.User{Name: "someone"}, secret); err != nil {
 		t.Fatal(err)
@@ -96,6 +97,7 @@ func TestCredentialsWithoutEncryption(t *testing.T) {
 
 // Connection strings as people write them, and what is wrong with others.
 func TestConnectionStrings(t *testing.T) {
+	t.Parallel()
 	rows := []struct{ text, says string }{
 		{"esdb://127.0.0.1:1?tls=false", "is away since"},
 		{"esdb://127.0.0.1:1/?tls=false&maxDiscoverAttempts=3&defaultDeadline=5000&keepAliveInterval=10000&keepAliveTimeout=10000", "gave up after 3 attempts"},

@@ -114,10 +114,10 @@ func (s *subscription) feed(ctx context.Context, f *follower) {
 	}()
 	a := s.journal.attempts()
 	for {
-		n, err := s.journal.line.borrow(ctx)
+		n, err := s.journal.line.await(ctx)
 		if err == nil {
 			began := time.Now()
-			failure := f.receive(ctx, n, &s.queue)
+			failure := f.receive(ctx, n, s.journal.target, &s.queue)
 			n.release()
 			if time.Since(began) > a.pace.most {
 				a.pace.reset()
@@ -145,7 +145,12 @@ func (f *follower) what() string {
 }
 
 // receive is one subscription on the wire. It returns why that ended.
-func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
+func (f *follower) receive(ctx context.Context, n *node, t *target, q *queue) *failure {
+	line, err := n.feed(t)
+	if err != nil {
+		return unsentCall(err)
+	}
+	defer n.releaseFeed(line)
 	ctx, cancel := context.WithCancel(ofLeader(ctx))
 	defer cancel()
 	stop := make(chan struct{})
@@ -157,7 +162,7 @@ func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
 		case <-stop:
 		}
 	}()
-	call, err := startRead(ctx, n, f.request())
+	call, err := startRead(ctx, line.conn, f.request())
 	if err != nil {
 		return unsentCall(err)
 	}
