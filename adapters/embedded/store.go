@@ -23,29 +23,48 @@
 //	journal/     Pebble: records and index
 //	snapshots/   Pebble without a log: a cache, which may be deleted whenever the store is closed
 //
-// # The journal's keys and records, format 1
+// # Streams that are deleted, and what is said about streams
+//
+// A stream's metadata are the newest event of the stream "$$" and its name. $maxCount, $maxAge and $tb bound what is read of the
+// stream from the moment they are answered; reads of everything know nothing of them. A stream is deleted by metadata that let
+// nothing of it be read ($tb is the greatest revision), and whoever appends to it next brings it back: further metadata, in the
+// same group, make it begin there. A stream ends for good with a last event at the greatest revision, its tombstone. All this is
+// decided by the committer, in line with the appends; decision.go has the whole matrix. Streams whose names begin with "$" are
+// the store's own, and are left out of reads of everything that do not ask for them.
+//
+// # The journal's keys and records
 //
 //	'a' position(8, big-endian)              → record: one append, whole
 //	's' stream 0x00 revision(8, big-endian)  → uvarint position, uvarint count: where the append with that first revision is
+//	'g'                                      → uvarint: how many positions before the last no event has; not there means none
 //
-// Positions count events from 1 without gaps: the event at index i of a record has the record's position plus i. A record is
+// Positions count events from 1: the event at index i of a record has the record's position plus i. Only what was imported leaves
+// gaps, and the record behind a gap says how wide it is: so every record tells where the one before it ended, and none can be
+// missing unnoticed. A record is
 //
 //	format(1) crc32c(4, little-endian, over the key and all that follows it)
+//	[format 2: features(1) [features&1: uvarint: positions that no event has between the record before and this]]
 //	uvarint: first revision · events · bytes of data · bytes of the stream's name
 //	stream's name · one head for each event · the data of each event, one after the other
 //
-// and a head is
+// Format 1 is that of all events of Life's own; format 2 is used only where a record needs one of its features. A head is
 //
+//	[features&2: form(1)]
 //	flags(1): which of the fields in brackets follow; those that do not are as in the event before
 //	id(16) digest(32) [kind] [version: varint] [time: varint, added to the one before] [actor] [command] [correlation]
-//	[causation] [traceparent] uvarint: bytes of data
+//	[causation] [traceparent]
+//	[form&2: uvarint: bytes of metadata] [form&4: content type]
+//	uvarint: bytes of data
 //
 // A text is uvarint(length<<2 | form) and its bytes. Forms: 0 plain; 1 a UUID, 16 bytes; 2 equal to the event's command; 3 in
 // causation, uvarint revision in the same stream; in traceparent, the 25 bytes of trace, span and flags of version 00.
 //
+// The form of an event says whether it is foreign (1), has metadata (2), which stand before its data, has a content type (4), and
+// whether its data are a JSON string of base64 (8) of which the bytes themselves are stored (16).
+//
 // # To change the format
 //
-// Raise recordFormat for a record that older builds cannot read, and keep reading every older one. Raise directoryFormat when
+// Add a feature, or a higher format, for a record that older builds cannot read, and keep reading every older one. Raise directoryFormat when
 // the directory as a whole changes. Stores outlive builds: nothing that was ever written may become unreadable.
 package embedded
 
