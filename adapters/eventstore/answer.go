@@ -15,7 +15,7 @@ import (
 // answer is one message of a Read, decoded here: the generated message, with a map for each event, takes half of a reader's time. The
 // strings that come again with each event are made once in a call.
 type answer struct {
-	content  protowire.Number // which of the contents below it is; 0 for none
+	content  int // which of the contents below it is; 0 for none
 	hasEvent bool
 	event    events.Envelope
 	number   uint64 // a revision or a position
@@ -25,10 +25,10 @@ type answer struct {
 
 // The contents of a message, by their numbers in streams.proto.
 const (
-	contentEvent        protowire.Number = 1
-	contentCheckpoint   protowire.Number = 3
-	contentNotFound     protowire.Number = 4
-	contentLastRevision protowire.Number = 6
+	contentEvent        = 1
+	contentCheckpoint   = 3
+	contentNotFound     = 4
+	contentLastRevision = 6
 )
 
 // maxNames bounds the strings that a call remembers.
@@ -57,12 +57,12 @@ func (c answers) Unmarshal(data mem.BufferSlice, into any) error {
 // decode reads a message; it keeps nothing of its bytes.
 func (a *answer) decode(message []byte) error {
 	a.content, a.hasEvent, a.number = 0, false, 0
-	return fields(message, func(number protowire.Number, value uint64, inner []byte) error {
+	return fields(message, func(number int, value uint64, inner []byte) error {
 		switch a.content = number; number {
 		case contentEvent:
 			return a.decodeEvent(inner)
 		case contentCheckpoint:
-			return fields(inner, func(number protowire.Number, value uint64, _ []byte) error {
+			return fields(inner, func(number int, value uint64, _ []byte) error {
 				if number == 1 { // of the commit
 					a.number = value
 				}
@@ -77,7 +77,7 @@ func (a *answer) decode(message []byte) error {
 
 // decodeEvent reads an event of a stream. Links are not followed, so there is none beside it.
 func (a *answer) decodeEvent(message []byte) error {
-	return fields(message, func(number protowire.Number, _ uint64, inner []byte) error {
+	return fields(message, func(number int, _ uint64, inner []byte) error {
 		if number != 1 {
 			return nil
 		}
@@ -91,12 +91,12 @@ func (a *answer) decodeEvent(message []byte) error {
 }
 
 func (a *answer) decodeRecorded(r *recorded, message []byte) error {
-	return fields(message, func(number protowire.Number, value uint64, inner []byte) error {
+	return fields(message, func(number int, value uint64, inner []byte) error {
 		switch number {
 		case 1:
 			return decodeID(r, inner)
 		case 2:
-			return fields(inner, func(number protowire.Number, _ uint64, name []byte) error {
+			return fields(inner, func(number int, _ uint64, name []byte) error {
 				if number == 3 {
 					r.stream = a.name(name)
 				}
@@ -119,11 +119,11 @@ func (a *answer) decodeRecorded(r *recorded, message []byte) error {
 
 // decodeID reads an id in the form that is asked for, two numbers.
 func decodeID(r *recorded, message []byte) error {
-	return fields(message, func(number protowire.Number, _ uint64, inner []byte) error {
+	return fields(message, func(number int, _ uint64, inner []byte) error {
 		if number != 1 {
 			return nil
 		}
-		return fields(inner, func(number protowire.Number, value uint64, _ []byte) error {
+		return fields(inner, func(number int, value uint64, _ []byte) error {
 			switch number {
 			case 1:
 				putID(&r.id, 0, value)
@@ -138,7 +138,7 @@ func decodeID(r *recorded, message []byte) error {
 // decodeProperty reads an entry of what stands beside the event.
 func (a *answer) decodeProperty(r *recorded, message []byte) error {
 	var key, value []byte
-	err := fields(message, func(number protowire.Number, _ uint64, inner []byte) error {
+	err := fields(message, func(number int, _ uint64, inner []byte) error {
 		switch number {
 		case 1:
 			key = inner
@@ -174,7 +174,7 @@ func (a *answer) name(text []byte) string {
 }
 
 // fields gives each field of a message with its number, or its bytes; those of other types are passed over.
-func fields(message []byte, each func(number protowire.Number, value uint64, inner []byte) error) error {
+func fields(message []byte, each func(number int, value uint64, inner []byte) error) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
 		if n < 0 {
@@ -196,7 +196,7 @@ func fields(message []byte, each func(number protowire.Number, value uint64, inn
 		}
 		message = message[n:]
 		if kind == protowire.VarintType || kind == protowire.BytesType {
-			if err := each(number, value, inner); err != nil {
+			if err := each(int(number), value, inner); err != nil {
 				return err
 			}
 		}

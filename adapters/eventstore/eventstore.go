@@ -88,7 +88,7 @@ func Open(ctx context.Context, config Config) (*Journal, error) {
 		return nil, fmt.Errorf("open the event store: %w", err)
 	}
 	for _, warning := range warnings {
-		config.Log.WarnContext(ctx, "event store: "+warning, "store", target.name)
+		config.Log.WarnContext(ctx, "the connection string is not followed to the letter, or is unsafe", "store", target.name, "because", warning)
 	}
 	j := &Journal{config: config, target: target, feeds: map[*subscription]struct{}{}}
 	j.line = newLine(ctx, target, config)

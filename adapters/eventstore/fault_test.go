@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
@@ -109,12 +110,9 @@ func anyCall(ctx context.Context, journal *eventstore.Journal, i int) error {
 // each subscriber gets it once and in order.
 func TestBadNetwork(t *testing.T) {
 	t.Parallel()
-	const writers, rounds, faults = 16, 20, 40
-	kept := store(t)
-	config := server.Config{Store: kept, Listen: "127.0.0.1:0", Insecure: true}
-	served := serve(t, config)
-	config.Listen = served.Addr()
-	between := newProxy(t, served.Addr())
+	const writers, rounds = 16, 20
+	m := newMachine(t)
+	between := newProxy(t, m.config.Listen)
 	journal := connect(t, eventstore.Config{Connection: "esdb://" + between.address() + "?tls=false&discoveryInterval=2"})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -137,9 +135,9 @@ func TestBadNetwork(t *testing.T) {
 			case <-done:
 				between.delay.Store(0)
 				return
-			case <-time.After(time.Duration(5+random.IntN(20)) * time.Millisecond):
+			case <-time.After(time.Duration(20+random.IntN(40)) * time.Millisecond):
 			}
-			served = breakSomething(t, between, served, config, i%faults, random)
+			m.suffer(t, between, i, random)
 		}
 	})
 	for w := range writers {
@@ -152,15 +150,51 @@ func TestBadNetwork(t *testing.T) {
 		t.Fatalf("the last append: %v", err)
 	}
 	reading.Wait()
-	checkFeeds(t, kept, feeds, writers*rounds*2+1)
+	checkFeeds(t, m.config.Store, feeds, writers*rounds*2+1)
 }
 
-// breakSomething does one bad thing; now and then it closes the server and opens it again.
-func breakSomething(t *testing.T, between *proxy, served *serving, config server.Config, i int, random *rand.Rand) *serving {
+// machine is a server and its store, which can be started again: what was in memory only, such as ids of events, is gone then.
+type machine struct {
+	dir    string
+	config server.Config
+	served *serving
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	m := &machine{dir: t.TempDir(), config: server.Config{Listen: "127.0.0.1:0", Insecure: true}}
+	m.start(t)
+	t.Cleanup(func() { m.stop(t) })
+	return m
+}
+
+func (m *machine) start(t *testing.T) {
+	t.Helper()
+	opened, err := embedded.Open(embedded.Config{Dir: m.dir})
+	if err != nil {
+		t.Errorf("open the store again: %v", err)
+		return
+	}
+	m.config.Store = opened
+	m.served = serve(t, m.config)
+	m.config.Listen = m.served.Addr()
+}
+
+func (m *machine) stop(t *testing.T) {
+	t.Helper()
+	m.served.stop(t)
+	if err := m.config.Store.Close(); err != nil {
+		t.Errorf("close the store: %v", err)
+	}
+}
+
+// suffer does one bad thing to the network; now and then it starts the machine again.
+func (m *machine) suffer(t *testing.T, between *proxy, i int, random *rand.Rand) {
 	switch {
-	case i%20 == 19:
-		served.stop(t)
-		return serve(t, config)
+	case i%8 == 7:
+		between.cut() // in the middle of appends, which the store still finishes
+		m.stop(t)
+		m.start(t)
 	case random.IntN(3) == 0:
 		between.halve()
 	case random.IntN(3) == 0:
@@ -168,7 +202,6 @@ func breakSomething(t *testing.T, between *proxy, served *serving, config server
 	default:
 		between.cut()
 	}
-	return served
 }
 
 // writeRounds appends two events at a time, expecting what the writer knows, or nothing.

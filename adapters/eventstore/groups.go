@@ -141,13 +141,11 @@ func (m *member) create(ctx context.Context, n *node) *failure {
 	options := &persistent.CreateReq_Options{GroupName: m.group, Settings: &persistent.CreateReq_Settings{
 		MaxRetryCount: groupNeverParks, MinCheckpointCount: 1, MaxCheckpointCount: groupHistory, MaxSubscriberCount: groupMembers,
 		LiveBufferSize: groupHistory, ReadBatchSize: groupBatch, HistoryBufferSize: groupHistory,
-		NamedConsumerStrategy: persistent.CreateReq_RoundRobin,
-		MessageTimeout:        &persistent.CreateReq_Settings_MessageTimeoutMs{MessageTimeoutMs: groupNeverLate},
-		CheckpointAfter:       &persistent.CreateReq_Settings_CheckpointAfterMs{CheckpointAfterMs: groupCheckpoint},
+		ConsumerStrategy: "RoundRobin",
+		MessageTimeout:   &persistent.CreateReq_Settings_MessageTimeoutMs{MessageTimeoutMs: groupNeverLate},
+		CheckpointAfter:  &persistent.CreateReq_Settings_CheckpointAfterMs{CheckpointAfterMs: groupCheckpoint},
 	}}
 	if m.source.Stream != "" {
-		options.StreamIdentifier = identifier(m.source.Stream) // for servers before 21.10, like Settings.Revision
-		options.Settings.Revision = uint64(max(m.source.Revision+1, 0))
 		options.StreamOption = &persistent.CreateReq_Options_Stream{Stream: &persistent.CreateReq_StreamOptions{
 			StreamIdentifier: identifier(m.source.Stream),
 			RevisionOption:   &persistent.CreateReq_StreamOptions_Revision{Revision: uint64(max(m.source.Revision+1, 0))},
@@ -204,5 +202,5 @@ func (m *member) wants(e *events.Envelope) bool {
 	if m.source.Stream != "" {
 		return true
 	}
-	return m.source.Filter.Chooses(e.Stream, e.Kind) && !(m.created && e.Position <= m.source.Position)
+	return m.source.Filter.Chooses(e.Stream, e.Kind) && (!m.created || e.Position > m.source.Position)
 }

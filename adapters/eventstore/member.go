@@ -58,7 +58,7 @@ func (m *member) join(ctx context.Context, n *node, t *target) *failure {
 		s.leave(cancel)
 	}
 	cancel()
-	for range s.delivered { //nolint:revive // until it is closed
+	for range s.delivered { // until it is closed
 	}
 	return s.ended
 }
@@ -77,8 +77,7 @@ func (m *member) begin(ctx context.Context, conn *grpc.ClientConn) (*membership,
 	if m.source.Stream != "" {
 		options.StreamOption = &persistent.ReadReq_Options_StreamIdentifier{StreamIdentifier: identifier(m.source.Stream)}
 	}
-	// An error of Send is io.EOF: Recv says why.
-	_ = call.Send(&persistent.ReadReq{Content: &persistent.ReadReq_Options_{Options: options}})
+	call.Send(&persistent.ReadReq{Content: &persistent.ReadReq_Options_{Options: options}}) //nolint:errcheck // Recv says why it could not be sent
 	answer, err := call.Recv()
 	if err != nil {
 		return nil, callFailure(call, err)
@@ -138,7 +137,7 @@ func (m *member) consume(ctx context.Context, s *membership) {
 				err = m.handle(ctx, d.e)
 			}
 			if err != nil {
-				_ = back.wait(ctx) // whoever fails at once would be asked at once
+				back.wait(ctx) //nolint:errcheck // whoever fails at once would be asked at once, unless ctx ended
 			} else {
 				back.reset()
 			}
@@ -155,14 +154,14 @@ func (s *membership) tell(id *shared.UUID, outcome error) {
 			Id: s.id, Ids: []*shared.UUID{id}, Action: persistent.ReadReq_Nack_Retry, Reason: outcome.Error(),
 		}}
 	}
-	_ = s.call.Send(request)
+	s.call.Send(request) //nolint:errcheck // the call has ended then
 }
 
 // leave says goodbye and waits until the server has taken the last outcome, for a while.
 func (s *membership) leave(cancel context.CancelFunc) {
 	timer := time.AfterFunc(groupGoodbye, cancel)
 	defer timer.Stop()
-	_ = s.call.CloseSend()
-	for range s.delivered { //nolint:revive // what comes now comes again
+	s.call.CloseSend()      //nolint:errcheck // the call has ended then
+	for range s.delivered { // what comes now comes again
 	}
 }

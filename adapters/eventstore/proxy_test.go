@@ -1,6 +1,7 @@
 package eventstore_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -84,7 +85,7 @@ func (p *proxy) pass(from, to *net.TCPConn) {
 			}
 		}
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				to.CloseWrite()
 			} else {
 				to.Close()

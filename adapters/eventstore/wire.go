@@ -128,7 +128,7 @@ func (r *recorded) envelope() events.Envelope {
 	var e events.Envelope
 	e.SetMetadata(r.metadata)
 	isJSON := json.Valid(r.data)
-	if e.Foreign == nil && !(isJSON && r.contentType == contentJSON) {
+	if e.Foreign == nil && (!isJSON || r.contentType != contentJSON) {
 		// Life's metadata beside what Life does not write: another program copied them.
 		e = events.Envelope{Version: 1, Correlation: e.Correlation, Causation: e.Causation, Traceparent: e.Traceparent}
 		e.Foreign = &events.Foreign{}
