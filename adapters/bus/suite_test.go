@@ -81,10 +81,13 @@ func TestUniversalSuiteGroups(t *testing.T) {
 	tests.TestPubSub(t, groupFeatures(), a.grouped, a.group)
 }
 
+// TestUniversalSuiteFanOut is small in a plain run: every one of fifty subscribers gets everything.
 func TestUniversalSuiteFanOut(t *testing.T) {
 	t.Parallel()
 	a := assemble(t)
-	tests.TestPubSub(t, fanOutFeatures(), a.fannedOut, a.group)
+	features := fanOutFeatures()
+	features.ForceShort = os.Getenv("STRESS_TEST_COUNT") == ""
+	tests.TestPubSub(t, features, a.fannedOut, a.group)
 }
 
 // TestUniversalSuiteStress runs the suite STRESS_TEST_COUNT times at once; in a plain run once, and small.

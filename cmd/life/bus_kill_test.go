@@ -63,8 +63,8 @@ func TestBusAcrossKills(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m, ok := event.(events.MessageReceived); ok && m.Text.Inline != "the last one" {
-				got = append(got, m.Text.Inline)
+			if m, ok := event.(events.MessageReceived); ok && m.Inline != "the last one" {
+				got = append(got, m.Inline)
 			}
 		}
 		var want []string
