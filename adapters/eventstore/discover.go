@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	maxReceived = 17 << 20 // bytes of one message: an event of EventStoreDB has at most 16 MiB
-	window      = 1 << 20  // bytes that the store may send ahead on one call; what a slow subscriber has in memory at most
+	maxReceived = 17 << 20  // bytes of one message: an event of EventStoreDB has at most 16 MiB
+	callWindow  = 1 << 20   // bytes that the store may send ahead on one call
+	feedWindow  = 256 << 10 // the same of a subscription: with its queue, what a slow subscriber has in memory
 )
 
 // node is one server: a connection for calls, and others for subscriptions. It is given up at most once, and closed when nobody uses it
@@ -50,7 +51,7 @@ type feedLine struct {
 const maxFeeds = 64
 
 // dial makes a connection, which is attempted with the first call.
-func (t *target) dial(address string) (*grpc.ClientConn, error) {
+func (t *target) dial(address string, window int32) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(t.transport),
 		// gRPC would repeat a call by itself from what it has buffered, which may be part of a batch: it is to buffer nothing.
@@ -105,7 +106,7 @@ func (t *target) through(ctx context.Context, address string) (*node, error) {
 func (t *target) leader(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.probe)
 	defer cancel()
-	conn, err := t.dial(address)
+	conn, err := t.dial(address, callWindow)
 	if err != nil {
 		return "", err
 	}
@@ -126,7 +127,7 @@ func (t *target) leader(ctx context.Context, address string) (string, error) {
 func (t *target) reach(ctx context.Context, address string) (*node, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.probe)
 	defer cancel()
-	conn, err := t.dial(address)
+	conn, err := t.dial(address, callWindow)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +170,7 @@ func (n *node) feed(t *target) (*feedLine, error) {
 			return f, nil
 		}
 	}
-	conn, err := t.dial(n.address)
+	conn, err := t.dial(n.address, feedWindow)
 	if err != nil {
 		return nil, err
 	}

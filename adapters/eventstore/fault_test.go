@@ -88,6 +88,41 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// A network on which nothing moves, and no connection is lost: callers return when their contexts end, and calls that wait go through
+// when it moves again.
+func TestStall(t *testing.T) {
+	t.Parallel()
+	served := serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true})
+	between := newProxy(t, served.Addr())
+	journal := connect(t, eventstore.Config{Connection: plain(between.address())})
+	release := between.hold()
+	defer release()
+	patient := make(chan error, 1)
+	go func() {
+		_, err := journal.Append(t.Context(), "patient", actors.ExpectNoStream, happened("patient", 1))
+		patient <- err
+	}()
+	var wait sync.WaitGroup
+	for i := range 100 {
+		wait.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			if err := anyCall(ctx, journal, i); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the error is %v, want %v", err, context.DeadlineExceeded)
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("a caller with 200 ms returned after %s", took)
+			}
+		})
+	}
+	wait.Wait()
+	release()
+	if err := <-patient; err != nil {
+		t.Errorf("the append that waited: %v", err)
+	}
+}
+
 // anyCall calls the journal in one of its ways.
 func anyCall(ctx context.Context, journal *eventstore.Journal, i int) error {
 	stream := events.Stream(fmt.Sprintf("outage-%d", i))

@@ -23,6 +23,7 @@ type proxy struct {
 
 	mu    sync.Mutex
 	pairs map[*pair]struct{}
+	held  chan struct{} // nothing passes until it is closed; nil: everything does
 }
 
 // pair is one connection through the proxy.
@@ -75,9 +76,7 @@ func (p *proxy) pass(from, to *net.TCPConn) {
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buffer)
-		if d := time.Duration(p.delay.Load()); d > 0 {
-			<-time.After(d)
-		}
+		p.linger()
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				from.Close()
@@ -93,6 +92,33 @@ func (p *proxy) pass(from, to *net.TCPConn) {
 			return
 		}
 	}
+}
+
+// linger is how long a piece is on its way.
+func (p *proxy) linger() {
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	if d := time.Duration(p.delay.Load()); d > 0 {
+		<-time.After(d)
+	}
+}
+
+// hold lets nothing pass, without a connection being lost, until what it returns is called.
+func (p *proxy) hold() (release func()) {
+	held := make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = held
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.held = nil
+		close(held)
+	})
 }
 
 // each does something to every connection there is.
