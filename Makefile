@@ -8,7 +8,7 @@ FUZZTIME  ?= 20s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test race transcripts fuzz format lint e2e bench demo generate changelog clean
+.PHONY: help build test race transcripts fuzz format lint e2e bench demo demo-esdb test-esdb test-node generate changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ test: ## every test, with the race detector
 
 test-node: ## EventStoreDB's client for Node against life store serve; needs node, npm and a registry
 	go test -tags node -count 1 -timeout 10m ./cmd/life -run TestNodeClient -v
+
+test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
+	LIFE_TEST_STORE=esdb go test -count 1 -timeout 10m ./cmd/life -skip 'TestStore|TestOpenAfterKill|Fuzz'
 
 race: ## the concurrent packages ten times over, to find what one run does not
 	go test $(RACE) -count 10 -timeout 30m ./actors/... ./adapters/...
@@ -43,12 +46,17 @@ lint: ## golangci-lint, and no code that the binary cannot reach
 e2e: build ## the binary as a user drives it, and the demo
 	go test -count 1 -timeout 20m ./cmd/life/...
 	./docs/demo.sh bin/life
+	./docs/demo-esdb.sh bin/life
 
-bench: build ## turns per second and latency, as JSON
+bench: build ## turns per second and latency, and what the store does, in process and through the protocol, as JSON
 	bin/life bench turns --json
+	bin/life bench store --json
 
 demo: build ## a scripted agent on a copy of the sample workspace: run, history, a look back, verify
 	./docs/demo.sh bin/life
+
+demo-esdb: build ## the same, with events behind life store serve, and a copy of it
+	./docs/demo-esdb.sh bin/life
 
 generate: ## docs/events.md, missing goldens and sentences, from events/
 	go test -p 1 ./events ./docs -run 'TestGoldens|TestSentences|TestEventsDoc' -rewrite
