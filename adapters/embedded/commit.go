@@ -26,6 +26,7 @@ type committer struct {
 	heads     *recent[events.Stream, head] // as they will be when everything pending is on disk
 	ids       lately                       // which appends without a revision look at
 	group     *group                       // being built
+	width     int                          // the most requests it can have
 	key       []byte                       // scratch
 	value     []byte                       // scratch
 }
@@ -80,6 +81,7 @@ func (c *committer) run() {
 // commit decides and applies as many requests as make a group, and returns how many.
 func (c *committer) commit(requests []*request) int {
 	c.group = &group{}
+	c.width = min(len(requests), groupRequests)
 	full, done := c.store.disk.room(), 0
 	for _, r := range requests[:min(len(requests), groupRequests)] {
 		if full != nil {
@@ -124,7 +126,7 @@ func (s *Store) apply(batch *pebble.Batch) (err error) {
 func (c *committer) put(p *piece) {
 	if c.group.batch == nil {
 		c.group.batch = c.store.db.NewBatch()
-		c.group.pieces = make([]*piece, 0, 16)
+		c.group.pieces = make([]*piece, 0, c.width)
 	}
 	where := place{first: p.first, gap: uint64(p.position - c.next), forms: p.forms}
 	c.key = recordKey(c.key[:0], p.position)

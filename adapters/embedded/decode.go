@@ -95,17 +95,22 @@ func parseParts(rec record, rest []byte) (record, error) {
 // each hands over the record's events in order, until use returns false. The strings and the data of all of them share two
 // allocations, which no later use of the store touches.
 func (r *record) each(stream events.Stream, use func(e *events.Envelope) bool) error {
+	return r.into(&events.Envelope{}, stream, use)
+}
+
+// into is each for one who reads many records: the envelope that is handed over is theirs.
+func (r *record) into(e *events.Envelope, stream events.Stream, use func(e *events.Envelope) bool) error {
 	c := cursor{text: string(r.heads)}
 	data := make([]byte, len(r.data))
 	copy(data, r.data)
-	e := events.Envelope{Stream: stream, Version: 1}
+	*e = events.Envelope{Stream: stream, Version: 1}
 	for i := range r.count {
-		if data = r.event(&c, &e, data); c.bad {
+		if data = r.event(&c, e, data); c.bad {
 			return fmt.Errorf("%w: event %d of %d", errRecord, i+1, r.count)
 		}
 		e.Revision = r.first + events.Revision(i)
 		e.Position = r.position + events.Position(i)
-		if !use(&e) {
+		if !use(e) {
 			return nil
 		}
 	}

@@ -118,6 +118,7 @@ type pager struct {
 	bytes    int
 	from, to events.Revision // of a stream: what is to be read
 	since    events.Micros   // of a stream: older events are left out
+	entries  []entry         // of a stream: the next batches to read
 }
 
 // add takes an event, or returns false when the page is full.
@@ -139,31 +140,32 @@ func (p *pager) stream(ctx context.Context, s *Store, v *view, direction actors.
 		next = p.to
 	}
 	seen, err := v.seek(next)
-	for err == nil && seen && p.from <= next && next <= p.to {
-		if v.current.first > next || v.current.last() < next {
-			return false, damaged(string(events.NewRef(v.stream, next)), fmt.Errorf("%w: it is missing in the index", errRecord))
+	for err == nil && p.from <= next && next <= p.to {
+		entries := p.entries[:0]
+		for most := p.ahead(); err == nil && seen && most > 0 && p.from <= next && next <= p.to; seen, err = v.step(direction) {
+			e := v.current
+			most -= e.count
+			if e.first > next || e.last() < next {
+				break
+			}
+			entries = append(entries, e)
+			if next = e.last() + 1; direction == actors.Backward {
+				next = e.first - 1
+			}
 		}
-		if err := ctx.Err(); err != nil {
-			return false, err
+		if p.entries = entries; err == nil && len(entries) == 0 {
+			err = damaged(string(events.NewRef(v.stream, next)), fmt.Errorf("%w: it is missing in the index", errRecord))
 		}
-		rec, err := v.record(s, direction)
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return false, err
 		}
-		more, err := p.record(&rec, v.stream, direction)
-		if err != nil {
-			return false, damaged(fmt.Sprintf("the record of %s", events.NewRef(v.stream, rec.first)), err)
+		more, err := p.fill(s, v, direction)
+		if err != nil || !more {
+			return false, err
 		}
-		if !more {
-			return false, nil
-		}
-		if next = rec.first + events.Revision(rec.count); direction == actors.Backward {
-			next = rec.first - 1
-		}
-		seen, err = v.step(direction)
-	}
-	if err == nil && p.from <= next && next <= p.to {
-		err = damaged(string(events.NewRef(v.stream, next)), fmt.Errorf("%w: it is missing in the index", errRecord))
 	}
 	return err == nil, err
 }
@@ -173,29 +175,32 @@ func (p *pager) chooses(e *events.Envelope) bool {
 	return p.from <= e.Revision && e.Revision <= p.to && (p.since == 0 || e.Time >= p.since)
 }
 
-// record adds a record's events in the direction of the read; false when the page is full.
-func (p *pager) record(rec *record, stream events.Stream, direction actors.Direction) (more bool, err error) {
+// record hands over a record's events that are part of what is read, in the direction of the read, until use returns false.
+func (p *pager) record(rec *record, scratch *events.Envelope, stream events.Stream, direction actors.Direction, use func(e *events.Envelope) bool) (more bool, err error) {
 	more = true
 	if direction == actors.Forward {
-		err = rec.each(stream, func(e *events.Envelope) bool {
+		err = rec.into(scratch, stream, func(e *events.Envelope) bool {
 			if p.chooses(e) {
-				more = p.add(e)
+				more = use(e)
 			}
 			return more
 		})
-		return more, err
+	} else {
+		held := make([]events.Envelope, 0, rec.count)
+		err = rec.into(scratch, stream, func(e *events.Envelope) bool {
+			if p.chooses(e) {
+				held = append(held, *e)
+			}
+			return true
+		})
+		for i := range slices.Backward(held) {
+			if more = use(&held[i]); !more {
+				break
+			}
+		}
 	}
-	held := make([]events.Envelope, 0, rec.count)
-	err = rec.each(stream, func(e *events.Envelope) bool {
-		if p.chooses(e) {
-			held = append(held, *e)
-		}
-		return true
-	})
-	for i := range slices.Backward(held) {
-		if more = p.add(&held[i]); !more {
-			break
-		}
+	if err != nil {
+		err = damaged(fmt.Sprintf("the record of %s", events.NewRef(stream, rec.first)), err)
 	}
 	return more, err
 }

@@ -75,6 +75,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,6 +143,7 @@ type Store struct {
 	requests sync.Pool
 	durable  atomic.Uint64 // the last position on disk: nothing after it may be seen
 	metadata descriptions  // of streams
+	helpers  chan struct{} // has a token for each reader that has another goroutine's help
 	stored   uint64        // events up to durable; under the mutex of metadata
 	news     news          // durable moved
 
@@ -160,6 +162,7 @@ func Open(config Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{config: config, closing: make(chan struct{}), given: make(chan struct{})}
+	s.helpers = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 	s.metadata.known = newRecent[events.Stream, Metadata](keepHeads)
 	s.requests.New = func() any { return &request{answer: make(chan answer, 1)} }
 	if err := s.open(); err != nil {

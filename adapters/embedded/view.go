@@ -76,7 +76,7 @@ func (r records) at(position events.Position, direction actors.Direction) (recor
 
 // near walks to the record with this position if it is so close that a seek would cost more.
 func (r records) near(position events.Position, direction actors.Direction) bool {
-	const steps = 24
+	const steps = 4
 	if direction == actors.Backward {
 		for here := r.position(); here > position && here-position <= steps && r.Prev(); here = r.position() {
 		}
@@ -250,19 +250,24 @@ func (v *view) step(direction actors.Direction) (bool, error) {
 	return v.here(v.index.Next())
 }
 
-// record reads the batch the walk stands on, and checks that it is the one the index means.
+// record reads the batch the walk stands on.
 func (v *view) record(s *Store, direction actors.Direction) (rec record, err error) {
 	if v.records.Iterator == nil {
 		if v.records, err = s.records(); err != nil {
 			return record{}, err
 		}
 	}
-	e := v.current
-	if rec, err = v.records.at(e.position, direction); err != nil {
-		return record{}, fmt.Errorf("%s: %w", events.NewRef(v.stream, e.first), err)
+	return v.records.batch(v.stream, v.current, direction)
+}
+
+// batch reads a batch of a stream, and checks that it is the one the index means.
+func (r records) batch(stream events.Stream, e entry, direction actors.Direction) (record, error) {
+	rec, err := r.at(e.position, direction)
+	if err != nil {
+		return record{}, fmt.Errorf("%s: %w", events.NewRef(stream, e.first), err)
 	}
-	if rec.first != e.first || rec.count != e.count || string(rec.stream) != string(v.stream) {
-		return record{}, damaged(fmt.Sprintf("the record of %s at position %d", events.NewRef(v.stream, e.first), e.position),
+	if rec.first != e.first || rec.count != e.count || string(rec.stream) != string(stream) {
+		return record{}, damaged(fmt.Sprintf("the record of %s at position %d", events.NewRef(stream, e.first), e.position),
 			fmt.Errorf("%w: it holds %d events from %s", errRecord, rec.count, events.NewRef(events.Stream(rec.stream), rec.first)))
 	}
 	return rec, nil
