@@ -64,6 +64,16 @@ func TestKilledAtRandom(t *testing.T) {
 
 func newStorm(t *testing.T) *storm {
 	t.Helper()
+	store, err := startTestStore(t.TempDir(), t.Cleanup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newStormAt(t, store)
+}
+
+// newStormAt makes the agents of a storm in a store.
+func newStormAt(t *testing.T, store string) *storm {
+	t.Helper()
 	life, err := exec.LookPath("life")
 	if err != nil {
 		t.Fatal(err)
@@ -76,11 +86,8 @@ func newStorm(t *testing.T) *storm {
 	}
 	t.Logf("LIFE_SEED=%d", seed)
 	s := &storm{
-		t: t, life: life, dir: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // choices of a test
+		t: t, life: life, dir: t.TempDir(), store: store, random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // choices of a test
 		pend: map[events.AgentID]sagas.Send{}, sent: map[events.AgentID]int{}, known: map[events.AgentID]map[events.MessageID]string{},
-	}
-	if s.store, err = startTestStore(t.TempDir(), t.Cleanup); err != nil {
-		t.Fatal(err)
 	}
 	for i := range stormAgents {
 		agent := events.AgentID("a" + strconv.Itoa(i))
