@@ -118,7 +118,7 @@ func (c *copying) show(what string, position, last events.Position) {
 
 // ender is a store in which a stream can be deleted for good.
 type ender interface {
-	Tombstone(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error)
+	Tombstone(ctx context.Context, stream events.Stream) error
 }
 
 // finish says about streams in the target what is said in the source, where that was not copied as events.
@@ -147,8 +147,8 @@ func (c *copying) finish(ctx context.Context) error {
 		return fmt.Errorf("%d streams were deleted for good, and the target has no way to do so", len(c.source.ended))
 	}
 	for _, stream := range slices.Sorted(maps.Keys(c.source.ended)) {
-		if _, err := store.Tombstone(ctx, stream, actors.ExpectAny); err != nil && !errors.Is(err, actors.ErrDeleted) {
-			return fmt.Errorf("delete %s for good: %w", stream, err)
+		if err := store.Tombstone(ctx, stream); err != nil {
+			return err
 		}
 	}
 	return nil
