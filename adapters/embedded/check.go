@@ -211,12 +211,13 @@ func (c *checker) record(rec *record) {
 	}
 	c.report.Events += uint64(rec.count)
 	next := c.next[stream]
-	if rec.first != next && len(c.lost) == 0 && rec.first != tombstoneRevision { // a lost record leaves gaps behind it, and is reported itself
-		d.Err = fmt.Errorf("the stream goes on at revision %d, not at %d", rec.first, next)
-		c.damage(d)
-	}
-	if next == tombstoneRevision && len(c.lost) == 0 {
+	switch {
+	case len(c.lost) > 0: // a lost record leaves gaps behind it, and is reported itself
+	case next == tombstoneRevision:
 		d.Err = errors.New("the stream goes on although it was ended")
+		c.damage(d)
+	case rec.first != next && rec.first != tombstoneRevision:
+		d.Err = fmt.Errorf("the stream goes on at revision %d, not at %d", rec.first, next)
 		c.damage(d)
 	}
 	if rec.first == tombstoneRevision {

@@ -1,12 +1,9 @@
 package embedded_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -207,54 +204,6 @@ func TestImportIsDelivered(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A table that is gone is named, gaps or no gaps.
-func TestMissingRecordsBetweenGapsAreNamed(t *testing.T) {
-	dir := t.TempDir()
-	store, err := embedded.Open(embedded.Config{Dir: dir, Memory: 64 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := exported(4, 5000)
-	importAll(t, store, all, 300)
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	tables, err := filepath.Glob(filepath.Join(dir, "journal", "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatalf("the tables are %v, %v", tables, err)
-	}
-	hurt := 0
-	for i, table := range tables {
-		if i%(1+len(tables)/3) != 0 {
-			continue
-		}
-		copied := filepath.Join(t.TempDir(), "hurt")
-		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(copied, "journal", filepath.Base(table))
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		copy(content[len(content)/3:], bytes.Repeat([]byte{0x5a}, 64))
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if judge(t, filepath.Base(table), copied, plainOnly(all)) != "harmless" {
-			hurt++
-		}
-	}
-	if hurt == 0 {
-		t.Error("no damage was noticed")
-	}
-}
-
-// plainOnly is what a read of everything shows of events: not the store's own.
-func plainOnly(all []events.Envelope) []events.Envelope {
-	return slices.DeleteFunc(slices.Clone(all), func(e events.Envelope) bool { return e.Stream[0] == '$' })
 }
 
 // Whatever order imports, appends and deletes come in, what was stored is what is read.

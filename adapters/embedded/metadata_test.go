@@ -18,15 +18,19 @@ func TestParseMetadata(t *testing.T) {
 		want Metadata
 	}{
 		{`{}`, none},
-		{`{"$maxCount":3,"$maxAge":60,"$tb":9,"$cacheControl":5,"$tmp":true}`,
-			Metadata{Revision: 7, MaxCount: 3, MaxAge: time.Minute, TruncateBefore: 9, CacheControl: 5 * time.Second}},
+		{
+			`{"$maxCount":3,"$maxAge":60,"$tb":9,"$cacheControl":5,"$tmp":true}`,
+			Metadata{Revision: 7, MaxCount: 3, MaxAge: time.Minute, TruncateBefore: 9, CacheControl: 5 * time.Second},
+		},
 		{`{"$tb":9223372036854775807}`, Metadata{Revision: 7, TruncateBefore: math.MaxInt64}},
-		{`{"$maxAge":9223372036854775807}`, Metadata{Revision: 7, MaxAge: math.MaxInt64 / time.Second * time.Second}},
+		{`{"$maxAge":9223372036854775807}`, Metadata{Revision: 7, MaxAge: 9223372036 * time.Second}},
 		{`{"$maxCount":0,"$maxAge":-1,"$tb":-5}`, none},
 		{`{"$maxcount":3,"$MAXCOUNT":4,"custom":{"a":[1]}}`, none},
 		{`{"$maxCount":3,"$maxCount":4}`, Metadata{Revision: 7, MaxCount: 4}},
-		{`{"$acl":{"$r":"a","$w":["b","c"],"$d":[],"$mr":"","other":1}}`,
-			Metadata{Revision: 7, ACL: &ACL{Read: []string{"a"}, Write: []string{"b", "c"}, Delete: []string{}, MetaRead: []string{""}}}},
+		{
+			`{"$acl":{"$r":"a","$w":["b","c"],"$d":[],"$mr":"","other":1}}`,
+			Metadata{Revision: 7, ACL: &ACL{Read: []string{"a"}, Write: []string{"b", "c"}, Delete: []string{}, MetaRead: []string{""}}},
+		},
 		{`{"$acl":{}}`, Metadata{Revision: 7, ACL: &ACL{}}},
 		// Malformed in one place: nothing at all is said.
 		{`{"$maxCount":3,"$acl":"$userStreamAcl"}`, none},
