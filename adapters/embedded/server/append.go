@@ -101,14 +101,14 @@ func (s *streamsService) appendTo(ctx context.Context, options *streams.AppendRe
 	if err != nil {
 		return "", 0, err
 	}
-	return stream, expected, s.mayWrite(ctx, stream)
+	return stream, expected, s.mayWrite(ctx, callerOf(ctx), stream)
 }
 
-func (s *streamsService) mayWrite(ctx context.Context, stream events.Stream) error {
+func (s *streamsService) mayWrite(ctx context.Context, who caller, stream events.Stream) error {
 	if stream == allStream {
 		return accessDenied()
 	}
-	return s.guard.allow(ctx, callerOf(ctx), toWrite, stream)
+	return s.guard.allow(ctx, who, toWrite, stream)
 }
 
 // expectedOf reads what a request expects of its stream. Append, Delete and Tombstone have a oneof each for this.

@@ -166,7 +166,11 @@ func (b *batcher) begin(a *batchAppend) (err error) {
 	if a.stream, err = streamName(a.options.GetStreamIdentifier()); err != nil {
 		return err
 	}
-	if err := b.service.mayWrite(ctx, a.stream); err != nil {
+	who, err := b.service.guard.authenticate(ctx) // again: calls of this kind go on for as long as their connection
+	if err != nil {
+		return err
+	}
+	if err := b.service.mayWrite(ctx, who, a.stream); err != nil {
 		return err
 	}
 	if a.expected, err = expectedOf(a.options.GetExpectedStreamPosition()); err != nil {

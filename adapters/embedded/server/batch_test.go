@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,7 +13,10 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -207,5 +212,39 @@ func TestBatchUnfinished(t *testing.T) {
 		if message != "BadRequest" {
 			t.Errorf("refused with %q", refused)
 		}
+	}
+}
+
+// TestBatchOutlivesUser: a call goes on for as long as its connection, but not with the rights of a user who is gone.
+func TestBatchOutlivesUser(t *testing.T) {
+	s := secure(t)
+	trusted, err := credentials.NewClientTLSFromFile(filepath.Join(s.certificates, "ca.crt"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(s.server.Addr(), grpc.WithTransportCredentials(trusted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	login := base64.StdEncoding.EncodeToString([]byte("someone:password"))
+	call, err := streams.NewStreamsClient(conn).BatchAppend(metadata.AppendToOutgoingContext(within(t), "authorization", "Basic "+login))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := func(stream string) *streams.BatchAppendReq {
+		return &streams.BatchAppendReq{CorrelationId: idOf(uuid.New()), Options: batchTo(stream), ProposedMessages: batchEvents(1, 1), IsFinal: true}
+	}
+	if answer := batched(t, call, one("orders")); answer.GetSuccess() == nil {
+		t.Errorf("answered %v", answer)
+	}
+	if answer := batched(t, call, one("$settings")); answer.GetError().GetCode() != int32(codes.PermissionDenied) {
+		t.Errorf("what only administrators may do was answered %v", answer)
+	}
+	if _, err := s.as(t, "admin:password@", "").TombstoneStream(within(t), "$user-someone", esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}}); err != nil {
+		t.Fatal(err)
+	}
+	if answer := batched(t, call, one("orders")); answer.GetError().GetCode() != int32(codes.Unauthenticated) {
+		t.Errorf("a user who is gone was answered %v", answer)
 	}
 }
