@@ -10,8 +10,10 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 )
 
-// On two cores, client and server in this process, fsync on: 12,000 appends/s at 16 writers, 17,900 at 64, 22,900 at 256; 142,000 events/s
-// read from a stream and 135,000 from $all; delivery after 0.5 ms, 2.0 ms at the 99th percentile. Two thirds of the time are gRPC's.
+// Two cores, client and server in this process, fsync on, one run while the machine was nearly idle: 12,000 appends/s at 16 writers,
+// 17,900 at 64, 22,900 at 256; 142,000 events/s read from a stream and 135,000 from $all; delivery after 0.5 ms, 2.0 ms at the 99th
+// percentile. With other work on the same cores it is half of that or less (6,500 to 9,400 appends/s at 64, 49,000 to 113,000 events/s,
+// 4 to 11 ms): compare only runs on a quiet machine.
 
 // payload has about the size of an event of a turn.
 var payload = fmt.Sprintf(`{"text":%q}`, make([]byte, 40))
