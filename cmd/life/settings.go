@@ -241,6 +241,9 @@ func (c *config) complete(getenv func(string) string) error {
 // checkStore looks at the address of the store; whether anything answers there is found out when it is opened.
 func (c *config) checkStore() error {
 	store := c.find("store")
+	if store.value == "" { // said with an empty flag
+		store.value = inData
+	}
 	if store.value != inData && !isAddress(store.value) {
 		return fmt.Errorf("store is %q (%s), which is neither embedded nor an address such as esdb://127.0.0.1:2113; --data names the directory of the embedded store",
 			masked(store.value), store.source)
