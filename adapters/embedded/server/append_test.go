@@ -354,3 +354,28 @@ func TestAtOnce(t *testing.T) {
 		t.Errorf("read %d events", len(users))
 	}
 }
+
+// TestRefusalArrives: the official client is told why its append was refused, also when that was known before it had sent its events.
+func TestRefusalArrives(t *testing.T) {
+	client := serve(t).client(t)
+	for range 100 {
+		_, err := client.AppendToStream(within(t), "$all", esdb.AppendToStreamOptions{}, eventsOf(20)...)
+		if !is(err, esdb.ErrorCodeAccessDenied) {
+			t.Fatalf("answered %v", err)
+		}
+	}
+}
+
+// TestRefusalIsNotHeldUp: who neither sends on nor ends a call that is refused gets the status all the same.
+func TestRefusalIsNotHeldUp(t *testing.T) {
+	call, err := serve(t).raw(t).Append(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Send(to("$all")); err != nil {
+		t.Fatal(err)
+	}
+	if err := call.RecvMsg(&streams.AppendResp{}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("answered %v", err)
+	}
+}

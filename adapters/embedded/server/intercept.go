@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -44,11 +45,40 @@ func (i interceptor) stream(service any, call grpc.ServerStream, info *grpc.Stre
 		})
 	}
 	err = i.finish(ctx, info.FullMethod, err)
+	if err != nil && info.IsClientStream && !info.IsServerStream {
+		discard(call)
+	}
 	var f *failure
 	if errors.As(err, &f) && f.trailer != nil {
 		call.SetTrailer(f.trailer)
 	}
 	return statusOf(err)
+}
+
+// What is read of a call that was refused already.
+const (
+	discardTime  = time.Second
+	discardBytes = 32 << 20
+)
+
+// discard takes what a client still sends on a call that is refused. The official client, when it finds the call ended while it sends,
+// says so and not why; after its last message it reads the status.
+func discard(call grpc.ServerStream) {
+	done := make(chan struct{})
+	go func() { // ends at the latest with the call, which is when the interceptor returns
+		defer close(done)
+		var d discarded
+		for d.bytes < discardBytes && call.RecvMsg(&d) == nil {
+			continue
+		}
+	}()
+	timer := time.NewTimer(discardTime)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-call.Context().Done():
+	}
 }
 
 // finish logs what nobody expected, and keeps the details of a panic from the client.
