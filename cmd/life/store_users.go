@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,12 +132,11 @@ func (a *app) withPassword(cmd *cobra.Command, path string, use func(users *serv
 		}
 		return a.withUsers(cmd.Context(), func(users *server.Users) error { return use(users, password) })
 	}
-	text, err := io.ReadAll(io.LimitReader(os.Stdin, 4<<10))
+	password, err := a.askPassword(cmd.Context(), os.Stdin)
 	if err != nil {
-		return fmt.Errorf("read the password: %w", err)
+		return err
 	}
-	password, _, _ := strings.Cut(string(text), "\n")
-	return a.withUsers(cmd.Context(), func(users *server.Users) error { return use(users, strings.TrimSuffix(password, "\r")) })
+	return a.withUsers(cmd.Context(), func(users *server.Users) error { return use(users, password) })
 }
 
 func storeCertificatesCommand(a *app) *cobra.Command {

@@ -91,10 +91,11 @@ func (a *authority) ensure(ctx context.Context, user User, password string) erro
 		return err
 	}
 	meta, err := a.store.Metadata(ctx, userStream(user.Name))
-	if err != nil && !errors.Is(err, actors.ErrDeleted) {
+	ended := errors.Is(err, actors.ErrDeleted)
+	if err != nil && !ended {
 		return fmt.Errorf("look for user %s: %w", user.Name, err)
 	}
-	if err != nil || meta.Deleted() {
+	if ended || meta.Deleted() {
 		return nil
 	}
 	if password == "" {

@@ -209,20 +209,21 @@ func TestSettings(t *testing.T) {
 func TestHold(t *testing.T) {
 	a := guarded(t)
 	someone := a.add(t, "someone")
-	for name, take := range map[string]struct {
+	for _, row := range []struct {
+		name string
 		take func()
 		code codes.Code
 	}{
-		"by the stream":   {func() { a.put(t, "$$held", "$metadata", `{"$acl":{"$r":"other"}}`) }, codes.PermissionDenied},
-		"by the settings": {func() { a.put(t, "$settings", "settings", `{"$userStreamAcl":{"$r":"$ops"}}`) }, codes.PermissionDenied},
-		"with the user": {func() {
+		{"by the stream", func() { a.put(t, "$$held", "$metadata", `{"$acl":{"$r":"other"}}`) }, codes.PermissionDenied},
+		{"by the settings", func() { a.put(t, "$settings", "settings", `{"$userStreamAcl":{"$r":"$ops"}}`) }, codes.PermissionDenied},
+		{"with the user", func() { // the last row: the user stays disabled
 			if err := a.users.Disable(t.Context(), "someone"); err != nil {
 				t.Fatal(err)
 			}
 			a.wrote(t.Context(), toWrite, "$user-someone")
 		}, codes.Unauthenticated},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			a.put(t, "$$held", "$metadata", `{}`)
 			a.put(t, "$settings", "settings", `{}`)
 			held, stop, err := a.hold(t.Context(), someone, toRead, "held")
@@ -239,11 +240,11 @@ func TestHold(t *testing.T) {
 			if held.Err() != nil {
 				t.Fatal("the metadata of another stream ended it")
 			}
-			take.take()
+			row.take()
 			if held.Err() == nil {
 				t.Fatal("it goes on")
 			}
-			wantCode(t, context.Cause(held), take.code)
+			wantCode(t, context.Cause(held), row.code)
 			if other.Err() != nil {
 				t.Error("the administrator's ended too")
 			}

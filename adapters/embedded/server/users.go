@@ -233,7 +233,7 @@ func (u *Users) append(ctx context.Context, stream events.Stream, expected actor
 		return fmt.Errorf("encode an event of %s: %w", stream, err)
 	}
 	event := events.Envelope{
-		ID: events.EventID(uuid.New()), Kind: userKind, Version: 1, Time: actors.Now(), Data: data, Foreign: &events.Foreign{},
+		ID: uuid.New(), Kind: userKind, Version: 1, Time: actors.Now(), Data: data, Foreign: &events.Foreign{},
 	}
 	if _, err := u.store.Append(ctx, stream, expected, []events.Envelope{event}); err != nil {
 		return fmt.Errorf("write to %s: %w", stream, err)

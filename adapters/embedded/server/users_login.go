@@ -58,9 +58,9 @@ func newLogins(users *Users) *logins {
 		users: users, key: make([]byte, sha256.Size), slots: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 		known: map[loginID]login{}, refused: map[loginID]login{}, checking: map[loginID]chan struct{}{},
 	}
-	rand.Read(l.key) //nolint:errcheck // it never fails: it ends the process instead
+	rand.Read(l.key) // it never fails: it ends the process instead
 	l.stranger = secret{Algorithm: pbkdf2Name, Rounds: users.rounds, Salt: make([]byte, saltBytes), Hash: make([]byte, hashBytes)}
-	rand.Read(l.stranger.Hash) //nolint:errcheck // likewise
+	rand.Read(l.stranger.Hash)
 	return l
 }
 

@@ -38,7 +38,7 @@ func newSecret(password string, rounds int) (secret, error) {
 		return secret{}, fmt.Errorf("the password has %d bytes: give one of at most %d", len(password), maxPassword)
 	}
 	s := secret{Algorithm: pbkdf2Name, Rounds: rounds, Salt: make([]byte, saltBytes)}
-	rand.Read(s.Salt) //nolint:errcheck // it never fails: it ends the process instead
+	rand.Read(s.Salt) // it never fails: it ends the process instead
 	var err error
 	if s.Hash, err = s.derive(password); err != nil {
 		return secret{}, err
