@@ -5,10 +5,11 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEADCODE  := go run golang.org/x/tools/cmd/deadcode@v0.49.0
 FUZZTIME  ?= 20s
+SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test race transcripts fuzz format lint e2e bench demo demo-esdb test-esdb test-node generate changelog clean
+.PHONY: help build test test-node soak race transcripts fuzz format lint e2e bench demo demo-esdb test-esdb test-node generate changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +26,9 @@ test-node: ## EventStoreDB's client for Node against life store serve; needs nod
 
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 10m ./cmd/life -skip 'TestStore|TestOpenAfterKill|Fuzz'
+
+soak: ## consumer groups under trouble of every kind, for SOAK
+	LIFE_SOAK=$(SOAK) go test -count 1 -timeout 30m ./adapters/embedded/server -run TestPersistentSoak -v
 
 race: ## the concurrent packages ten times over, to find what one run does not
 	go test $(RACE) -count 10 -timeout 30m ./actors/... ./adapters/...
