@@ -9,7 +9,7 @@ SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test test-node soak race transcripts fuzz format lint e2e bench demo demo-esdb test-esdb test-node generate changelog clean
+.PHONY: help build test test-node soak race transcripts fuzz format lint e2e bench demo demo-esdb test-esdb generate changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
