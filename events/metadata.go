@@ -33,8 +33,11 @@ func (e *Envelope) appendMetadata(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(e.Time), 10)
 	dst = append(dst, '"')
 	for _, field := range [...]struct{ name, value string }{
-		{"actor", e.Actor}, {"command", string(e.Command)}, {"$correlationId", e.Correlation},
-		{"$causationId", string(e.Causation)}, {"traceparent", e.Traceparent},
+		{"actor", e.Actor},
+		{"command", string(e.Command)},
+		{"$correlationId", e.Correlation},
+		{"$causationId", string(e.Causation)},
+		{"traceparent", e.Traceparent},
 	} {
 		if field.value != "" {
 			dst = append(append(append(dst, `,"`...), field.name...), `":`...)
