@@ -12,12 +12,18 @@ type consumer struct {
 	buffer           int        // how many messages it may hold
 	held             int        // how many it holds
 	queue            []*message // held, and not yet taken by its transport
+	weight           int        // bytes of what it holds
 	congested        bool       // its transport took nothing for so long that messages were taken back; it gets none until it does
 	wake             chan struct{}
 	counts           counts
 }
 
-func (c *consumer) hasRoom() bool { return c.held < c.buffer && !c.congested }
+// maxWeight is after how many bytes a consumer gets nothing more until it answers.
+const maxWeight = 64 << 20
+
+func (c *consumer) hasRoom() bool {
+	return c.held < c.buffer && c.weight < maxWeight && !c.congested
+}
 
 // signal tells the transport that there is something to look at. It never waits.
 func (c *consumer) signal() {
@@ -28,7 +34,9 @@ func (c *consumer) signal() {
 }
 
 func (c *consumer) unqueue(m *message) {
-	c.queue = slices.DeleteFunc(c.queue, func(queued *message) bool { return queued == m })
+	if i := slices.Index(c.queue, m); i >= 0 {
+		c.queue = slices.Delete(c.queue, i, i+1)
+	}
 }
 
 // counts is what was done, for those who look.

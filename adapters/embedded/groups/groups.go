@@ -158,6 +158,7 @@ func (g *Groups) end(reason error) {
 
 // Restart ends all groups and loads them again. Their consumers are dropped.
 func (g *Groups) Restart(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
 	if err := g.open(); err != nil {
@@ -191,12 +192,16 @@ func (g *Groups) find(key Key) (*runner, error) {
 
 // Create makes a group. The errors are *Refusal (Exists, Failed) and those of the store.
 func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by string) error {
+	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
 	if _, err := g.find(key); err == nil {
 		return &Refusal{Kind: Exists, Key: key}
 	} else if errors.Is(err, actors.ErrClosed) {
 		return err
+	}
+	if g.sharesStreams(key) {
+		return &Refusal{Kind: Exists, Key: key}
 	}
 	added, err := g.entry(ctx, key, settings)
 	if err != nil {
@@ -209,9 +214,22 @@ func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by stri
 	return g.put(ctx, added, by)
 }
 
+// sharesStreams reports a group of another stream and name whose notes would have the same streams: "a::b" and "c" read as "a" and "b::c".
+func (g *Groups) sharesStreams(key Key) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for other := range g.runners {
+		if other.String() == key.String() {
+			return true
+		}
+	}
+	return false
+}
+
 // Update changes a group's settings, all but its filter. Its consumers are dropped; its checkpoint stays. The errors are *Refusal (Missing,
 // Failed) and those of the store.
 func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by string) error {
+	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
 	r, err := g.find(key)
@@ -228,6 +246,7 @@ func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by stri
 
 // Delete removes a group, its checkpoint and its parked messages. The errors are *Refusal (Missing) and those of the store.
 func (g *Groups) Delete(ctx context.Context, key Key, by string) error {
+	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
 	r, err := g.find(key)
@@ -303,6 +322,9 @@ type Consumer struct {
 	Buffer int // how many messages it may hold; at least 1
 }
 
+// maxBuffer is the most messages that a consumer is given before it answers, whatever it asks for.
+const maxBuffer = 5000
+
 // Join adds a consumer to a group, until it closes the Member. The errors are *Refusal (Missing, Full, Failed) and actors.ErrClosed.
 func (g *Groups) Join(key Key, who Consumer) (*Member, error) {
 	r, err := g.find(key)
@@ -312,6 +334,7 @@ func (g *Groups) Join(key Key, who Consumer) (*Member, error) {
 	if who.Buffer <= 0 {
 		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("a consumer's buffer size is %d, it must be positive", who.Buffer)}
 	}
+	who.Buffer = min(who.Buffer, maxBuffer)
 	return r.join(who)
 }
 

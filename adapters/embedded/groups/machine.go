@@ -117,6 +117,7 @@ func (m *machine) leave(c *consumer) {
 	}
 	m.consumers = without(m.consumers, c)
 	m.chooser.left(c)
+	c.queue = nil
 	for _, held := range m.heldBy(func(held *message) bool { return held.holder == c }) {
 		if held.taken {
 			held.retries++
@@ -244,6 +245,7 @@ func (m *machine) release(held *message) {
 		held.holder.unqueue(held)
 	}
 	held.holder.held--
+	held.holder.weight -= held.size()
 	held.holder, held.taken = nil, false
 	delete(m.held, held.id)
 	m.moves++
@@ -311,6 +313,7 @@ func (m *machine) push(c *consumer, next *message) {
 	next.holder, next.pushed, next.deadline = c, m.now, m.deadline()
 	c.held++
 	c.queue = append(c.queue, next)
+	c.weight += next.size()
 	c.signal()
 	m.held[next.id] = next
 	m.chooser.chosen(c)

@@ -111,7 +111,7 @@ func (m *machine) reset() {
 		}
 	}
 	for _, c := range m.consumers {
-		c.held, c.queue, c.congested = 0, nil, false
+		c.held, c.weight, c.queue, c.congested = 0, 0, nil, false
 		c.signal()
 	}
 	for m.source.oldest != nil {

@@ -46,7 +46,10 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 		return received(err)
 	}
 	options := first.GetOptions()
-	stream, expected, err := s.appendTo(call.Context(), options)
+	stream, expected, err := s.appendTo(options)
+	if err == nil {
+		err = s.stillMayWrite(call.Context(), stream)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,6 +69,9 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 		if err := p.add(event, s.now()); err != nil {
 			return err
 		}
+	}
+	if err := s.stillMayWrite(call.Context(), stream); err != nil { // the events may have been long in coming
+		return err
 	}
 	appended, err := s.write(call.Context(), toWrite, stream, func(ctx context.Context) (actors.Appended, error) {
 		return s.store.Append(ctx, stream, expected, p.batch)
@@ -88,8 +94,8 @@ func received(err error) error {
 	return err
 }
 
-// appendTo reads where an append goes, and asks the guard before any event is read.
-func (s *streamsService) appendTo(ctx context.Context, options *streams.AppendReq_Options) (events.Stream, actors.Expected, error) {
+// appendTo reads where an append goes.
+func (s *streamsService) appendTo(options *streams.AppendReq_Options) (events.Stream, actors.Expected, error) {
 	if options == nil {
 		return "", 0, invalid("the first message of an append says the stream and the revision that is expected")
 	}
@@ -101,7 +107,17 @@ func (s *streamsService) appendTo(ctx context.Context, options *streams.AppendRe
 	if err != nil {
 		return "", 0, err
 	}
-	return stream, expected, s.mayWrite(ctx, callerOf(ctx), stream)
+	return stream, expected, nil
+}
+
+// stillMayWrite asks the guard, for the caller as it is by now: a client chooses when it sends its messages, and who it was when the
+// call began may have been removed since.
+func (s *streamsService) stillMayWrite(ctx context.Context, stream events.Stream) error {
+	who, err := s.guard.authenticate(ctx)
+	if err != nil {
+		return err
+	}
+	return s.mayWrite(ctx, who, stream)
 }
 
 func (s *streamsService) mayWrite(ctx context.Context, who caller, stream events.Stream) error {

@@ -66,7 +66,7 @@ func (s *streamsService) toDelete(ctx context.Context, id *shared.StreamIdentifi
 	if err != nil {
 		return "", 0, err
 	}
-	if stream == allStream || strings.HasPrefix(string(stream), metaPrefix) {
+	if stream == allStream || strings.HasPrefix(string(stream), metaPrefix) || stream == "$persistentSubscriptionConfig" { // without the last no group could be loaded any more
 		return "", 0, accessDenied()
 	}
 	return stream, expected, s.guard.allow(ctx, callerOf(ctx), toDelete, stream)

@@ -33,7 +33,11 @@ func (a *authority) hold(ctx context.Context, who caller, what action, stream ev
 		a.mu.Unlock()
 		cancel(nil)
 	}
-	if err := a.allow(ctx, who, what, stream); err != nil {
+	ask := a.again // for the user as it is by now: it may have been a while since the call began
+	if who.system {
+		ask = func(ctx context.Context, p *permit) error { return a.allow(ctx, p.who, p.what, p.stream) }
+	}
+	if err := ask(ctx, p); err != nil {
 		stop()
 		return nil, nil, err
 	}

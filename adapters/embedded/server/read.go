@@ -165,6 +165,15 @@ func (r *reading) fromEnd() {
 	r.nothing = r.direction == actors.Forward
 }
 
+// mayReadOn asks the guard between pages, for the caller as it is by now: a read may be as long as the store, and as slow as its client.
+func (s *streamsService) mayReadOn(ctx context.Context, stream events.Stream) error {
+	who, err := s.guard.authenticate(ctx)
+	if err != nil {
+		return err
+	}
+	return s.guard.allow(ctx, who, toRead, stream)
+}
+
 // pageSize is how many events a page of a counted read has at most.
 const pageSize = 1024
 
@@ -193,6 +202,9 @@ func (s *streamsService) readStream(send *sender) error {
 		if page.End || len(page.Events) == 0 || sent >= r.count {
 			break
 		}
+		if err := s.mayReadOn(ctx, r.stream); err != nil {
+			return err
+		}
 		last := page.Events[len(page.Events)-1].Revision
 		if r.direction == actors.Forward {
 			r.revision = last + 1
@@ -217,6 +229,9 @@ func (s *streamsService) readAll(send *sender) error {
 		limit := actors.Limit{Events: pageSize}
 		if r.filter == nil {
 			limit.Events = int(min(r.count-sent, pageSize))
+		}
+		if err := s.mayReadOn(send.call.Context(), allStream); err != nil {
+			return err
 		}
 		page, err := s.store.ReadAll(send.call.Context(), r.position, r.direction, chosen, limit)
 		if err != nil {
