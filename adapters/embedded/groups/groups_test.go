@@ -524,3 +524,39 @@ func FuzzStored(f *testing.F) {
 		}
 	})
 }
+
+// TestCallsThatEnded changes groups for callers who are gone: all of it happens, or nothing.
+func TestCallsThatEnded(t *testing.T) {
+	w := newWorld(t)
+	key := Key{Stream: "a", Group: "b::c"}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.groups.Create(gone, key, testSettings(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.groups.Restart(gone); err != nil {
+		t.Fatal(err)
+	}
+	w.join(key, 1<<30).Close()
+	var refusal *Refusal
+	if err := w.groups.Create(t.Context(), Key{Stream: "a::b", Group: "c"}, testSettings(), "test"); !errors.As(err, &refusal) || refusal.Kind != Exists {
+		t.Errorf("a group whose notes would be in the same streams: %v", err)
+	}
+}
+
+// TestWeight has a consumer whose transport takes nothing, and events of a mebibyte.
+func TestWeight(t *testing.T) {
+	m := newMachine(testSettings(), 0)
+	slow := &consumer{buffer: 1 << 30, wake: make(chan struct{}, 1)}
+	m.join(slow)
+	for i := range 200 {
+		m.take(place(i+1), &events.Envelope{ID: uuid.New(), Data: make([]byte, 1<<20)}, nil)
+	}
+	if slow.weight > maxWeight+2<<20 || slow.held == 0 || slow.held == 200 {
+		t.Errorf("it holds %d messages of %d bytes", slow.held, slow.weight)
+	}
+	m.leave(slow)
+	if slow.weight != 0 || slow.held != 0 {
+		t.Errorf("it left and holds %d messages of %d bytes", slow.held, slow.weight)
+	}
+}

@@ -2,9 +2,13 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -264,4 +268,36 @@ func TestDenialOnTheWire(t *testing.T) {
 	if _, err := gossip.NewGossipClient(conn).Read(metadata.AppendToOutgoingContext(within(t), "authorization", "Basic x"), &shared.Empty{}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("gossip with bad credentials: %v", err)
 	}
+}
+
+// TestRightsAtTheEnd opens an append, takes the right away, and then sends the event.
+func TestRightsAtTheEnd(t *testing.T) {
+	s := secure(t)
+	issuer, err := os.ReadFile(filepath.Join(s.certificates, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(issuer)
+	conn := s.dial(t, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})))
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("someone:password"))
+	call, err := streams.NewStreamsClient(conn).Append(metadata.AppendToOutgoingContext(within(t), "authorization", basic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Send(to("orders")); err != nil {
+		t.Fatal(err)
+	}
+	acl := esdb.Acl{}
+	acl.AddWriteRoles("$admins")
+	meta := esdb.StreamMetadata{}
+	meta.SetAcl(acl)
+	if _, err := s.as(t, "admin:password@", "").SetStreamMetadata(within(t), "orders", esdb.AppendToStreamOptions{}, meta); err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Send(proposedEvent(as)); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	_, err = call.CloseAndRecv()
+	wantStatus(t, err, codes.PermissionDenied)
 }
