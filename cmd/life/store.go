@@ -23,6 +23,9 @@ func storeCheckCommand(a *app) *cobra.Command {
 		Example: "  life store check\n  life store check --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := openable(a.config.place()); err != nil {
+				return err // nothing is not sound
+			}
 			return a.with(cmd.Context(), func(host reached) error {
 				m := a.newMeter(progress)
 				defer m.done()

@@ -33,6 +33,9 @@ func verifyCommand(a *app) *cobra.Command {
 				}
 				agents = append(agents, agent)
 			}
+			if err := openable(a.config.place()); err != nil {
+				return err // nothing is not sound
+			}
 			return a.with(cmd.Context(), func(host reached) error {
 				report, err := a.verify(cmd.Context(), host, agents, progress)
 				if err != nil {
