@@ -1,11 +1,9 @@
-// Package projections answers from history. A projection is a pure fold of the whole store's events in the order of their
-// positions: rebuilt from the beginning it gives the same answer as when it was kept up to date.
-//
-// The package is pure: no context, clock, randomness, goroutine, I/O or log. Decisions never read a projection.
 package projections
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"slices"
 
 	"example.com/life/events"
@@ -16,6 +14,43 @@ type Roster struct {
 	Position events.Position                  `json:"position"` // of the latest event applied
 	Agents   map[events.AgentID]*AgentSummary `json:"agents"`
 }
+
+// AgentList answers the query "agents" of roster.
+type AgentList struct {
+	Agents []AgentSummary `json:"agents"`
+}
+
+func rosterSpec() Spec {
+	return Spec{
+		Name: "roster", Version: 1, About: "every agent and what it is doing", Kinds: RosterKinds(),
+		New: func() Fold { return &rosterFold{NewRoster()} },
+		Queries: []QuerySpec{{
+			Name: "agents", About: "all agents by name; one whose history cannot be read says so", Takes: []Parameter{ofAgent()}, Answer: AgentList{},
+		}},
+	}
+}
+
+// rosterFold is the roster as one projection among others. An event that cannot be read does not stop it: it is its agent's
+// problem, and whoever looks for an agent has to find all others.
+type rosterFold struct{ *Roster }
+
+// Apply implements [Fold].
+func (f *rosterFold) Apply(r *Recorded) error {
+	f.apply(r)
+	return nil
+}
+
+// Answer implements [Fold].
+func (f *rosterFold) Answer(q Query) (any, error) {
+	list := slices.DeleteFunc(f.List(), func(a AgentSummary) bool { return !matches(q.Parameters["agent"], a.ID) })
+	return AgentList{list}, nil
+}
+
+// Save implements [Fold].
+func (f *rosterFold) Save() ([]byte, error) { return json.Marshal(f.Roster) }
+
+// Restore implements [Fold].
+func (f *rosterFold) Restore(state []byte) error { return restore(state, f.Roster, NewRoster()) }
 
 // RosterKinds are the beginnings of the kinds of events that a roster folds; it can do without all others.
 func RosterKinds() []string {
@@ -55,7 +90,9 @@ func NewRoster() *Roster { return &Roster{Agents: map[events.AgentID]*AgentSumma
 
 // Apply folds the next event. Events of other streams and of kinds it does not know change nothing but the position. An event that
 // cannot be read is the agent's problem, and nobody else's.
-func (r *Roster) Apply(envelope *events.Envelope) {
+func (r *Roster) Apply(envelope *events.Envelope) { r.apply(&Recorded{Envelope: envelope}) }
+
+func (r *Roster) apply(envelope *Recorded) {
 	if envelope.Position <= r.Position {
 		return // delivered again
 	}
@@ -70,9 +107,9 @@ func (r *Roster) Apply(envelope *events.Envelope) {
 		r.Agents[id] = agent
 	}
 	agent.Revision, agent.Updated = envelope.Revision, envelope.Time
-	event, err := envelope.Event()
+	event, err := envelope.Outline()
 	if err != nil {
-		agent.Problem = err.Error()
+		agent.Problem = errors.Unwrap(err).Error() // it names the event
 		return
 	}
 	agent.apply(event)

@@ -45,10 +45,11 @@ type Agents interface {
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
 
-// Inspector looks at wallets and verifies history. *actors.Host documents the methods and their errors.
+// Inspector looks at wallets, verifies history and asks projections of it. *actors.Host documents the methods and their errors.
 type Inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
+	Project(ctx context.Context, name string, query projections.Query, at events.Position, progress func(folded int64)) (actors.Projected, error)
 }
 
 // Config says what a server serves. Agents and Inspector are required: usually the same *actors.Host.
@@ -196,9 +197,11 @@ func (s *server) routes() map[string]route {
 		"POST /v1/commands/poisoned/{entry}/retry": s.retryPoisoned,
 		"POST /v1/commands/poisoned/{entry}/drop":  s.dropPoisoned,
 
-		"POST /v1/verify":      s.verify,
-		"POST /v1/store/check": s.check,
-		"GET /v1/health":       s.healthy,
+		"GET /v1/projections":        s.projections,
+		"GET /v1/projections/{name}": s.project,
+		"POST /v1/verify":            s.verify,
+		"POST /v1/store/check":       s.check,
+		"GET /v1/health":             s.healthy,
 	}
 }
 

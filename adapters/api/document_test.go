@@ -41,6 +41,10 @@ func (nothing) Verify(context.Context, events.AgentID, func(int64)) (actors.Veri
 	return actors.VerifyReport{}, nil
 }
 
+func (nothing) Project(context.Context, string, projections.Query, events.Position, func(int64)) (actors.Projected, error) {
+	return actors.Projected{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

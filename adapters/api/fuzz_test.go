@@ -65,6 +65,7 @@ func FuzzRequests(f *testing.F) {
 		{"POST", "/v1/agents", "", "Traceparent", "00-x", `{"config":{}}`},
 		{"PUT", "/v1/agents/../config", "", "Origin", "null", `{}`},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},
+		{"GET", "/v1/projections/balance", "query=days&from=2026-01-31&at=7", "Accept", "application/x-ndjson", ""},
 		{"POST", "/v1/store/check", "", "Sec-Fetch-Site", "none", ""},
 		{"POST", "/v1/commands", "", "Idempotency-Key", "k", `{"type":"Cancel","command":{"agent":"a"}}`},
 		{"BREW", "//v1//agents", "%zz", "Authorization", "Bearer", ""},

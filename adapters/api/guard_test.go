@@ -99,7 +99,15 @@ func TestPanics(t *testing.T) {
 
 // TestNumbersAreStrings holds everything that the API answers with to the rule that 64-bit numbers are strings.
 func TestNumbersAreStrings(t *testing.T) {
-	for _, shown := range []any{
+	var answers []any
+	for _, spec := range projections.Catalog {
+		answers = append(answers, spec)
+		for _, query := range spec.Queries {
+			answers = append(answers, query.Answer)
+		}
+	}
+	for _, shown := range append(answers,
+		actors.Projected{},
 		api.State{},
 		api.Wallet{},
 		api.StoreReport{},
@@ -110,7 +118,7 @@ func TestNumbersAreStrings(t *testing.T) {
 		actors.Delta{},
 		projections.AgentSummary{},
 		events.Envelope{},
-	} {
+	) {
 		checkNumbers(t, reflect.TypeOf(shown), reflect.TypeOf(shown).Name(), map[reflect.Type]bool{})
 	}
 }

@@ -53,6 +53,10 @@ func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 	return sagas.Wallet{}, f.err
 }
 
+func (f *fake) Project(context.Context, string, projections.Query, events.Position, func(int64)) (actors.Projected, error) {
+	return actors.Projected{}, f.err
+}
+
 func (f *fake) Verify(context.Context, events.AgentID, func(int64)) (actors.VerifyReport, error) {
 	return actors.VerifyReport{}, f.err
 }

@@ -13,6 +13,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
@@ -134,8 +135,22 @@ func readSteps() []step {
 	verify := func(agent events.AgentID) step {
 		return step{"verify " + string(agent), func(ctx context.Context, d driver) (any, error) { return d.Verify(ctx, agent, nil) }}
 	}
+	project := func(name, query string, at events.Position, parameters ...string) step {
+		asked := projections.Query{Name: query, Parameters: map[string]string{}}
+		for i := 0; i < len(parameters); i += 2 {
+			asked.Parameters[parameters[i]] = parameters[i+1]
+		}
+		return step{fmt.Sprint("project ", name, query, parameters), func(ctx context.Context, d driver) (any, error) {
+			return d.Project(ctx, name, asked, at, nil)
+		}}
+	}
 	stream := events.AgentStream(ada)
 	return []step{
+		project("balance", "", 0), project("balance", "accounts", 0), project("balance", "accounts", 3), project("balance", "days", 0, "wallet", "main"),
+		project("roster", "agents", 0), project("waterfall", "turns", 0, "limit", "2"), project("waterfall", "turn", 0, "turn", "ada/1"),
+		project("waterfall", "turn", 0, "turn", "nobody/7"), project("spending", "spending", 0, "by", "day,model"), project("failures", "", 0),
+		project("approvals", "waiting", 0, "agent", "ada"), project("mode", "changes", 0), project("mode", "", 0, "time", "noon"),
+		project("balances", "", 0), project("balance", "sum", 0), project("balance", "days", 0, "color", "red"), project("", "", 0),
 		{"agents", func(ctx context.Context, d driver) (any, error) { return d.Agents(ctx) }},
 		history("all", stream, 0, actors.Forward, actors.Limit{}),
 		history("some", stream, 3, actors.Forward, actors.Limit{Events: 4}),

@@ -23,6 +23,7 @@ import (
 	"syscall"
 
 	"example.com/life/actors"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
@@ -137,6 +138,8 @@ func missing(what string) string {
 	switch {
 	case strings.HasPrefix(what, "there is no wallet ") || strings.HasPrefix(what, "the wallet "):
 		return "\n  life wallet open NAME --with DOLLARS opens one; main opens by itself when it is first needed"
+	case strings.HasPrefix(what, projections.ErrMissing.Error()):
+		return "" // it says itself what to do
 	case strings.Contains(what, " ends at revision "):
 		return "\n  life history AGENT lists the revisions"
 	}

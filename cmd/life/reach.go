@@ -34,6 +34,7 @@ type driver interface {
 type inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
+	Project(ctx context.Context, name string, query projections.Query, at events.Position, progress func(folded int64)) (actors.Projected, error)
 	CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error)
 }
 

@@ -1,0 +1,104 @@
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// projectingHost is a resting host and a way to write history.
+func projectingHost(t *testing.T) (*actors.Host, func(stream events.Stream, kind events.Kind, data string) events.Position) {
+	t.Helper()
+	journal := actorstest.NewMemory()
+	host, err := actors.New(t.Context(), actors.Config{Journal: journal, Blobs: actorstest.NewBlobs(), Models: noModels{}, Resting: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := host.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return host, func(stream events.Stream, kind events.Kind, data string) events.Position {
+		t.Helper()
+		e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Data: []byte(data)}
+		appended, err := journal.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return appended.Position
+	}
+}
+
+// TestProject reads history over many pages, up to any position, and says how far it came.
+func TestProject(t *testing.T) {
+	host, write := projectingHost(t)
+	write("wallet-main", "wallet.opened", `{"wallet":"main","credit":"1"}`)
+	write("agent-a", "message.received", `{"message":"m1","verb":"collect"}`)
+	positions := make([]events.Position, 10_000)
+	for i := range positions {
+		positions[i] = write("wallet-main", "wallet.credited", `{"amount":"1"}`)
+	}
+	query := projections.Query{Parameters: map[string]string{"wallet": "main"}}
+	told := int64(0)
+	answer, err := host.Project(t.Context(), "balance", query, 0, func(folded int64) { told = folded })
+	if err != nil || answer.Events != 10_001 || told == 0 || answer.Query != "wallets" || answer.Version != 1 ||
+		answer.Position < positions[len(positions)-1] || !strings.Contains(string(answer.Answer), `"balance":"10001"`) {
+		t.Errorf("%+v, %v, told %d", answer, err, told)
+	}
+	for _, i := range []int{0, 1, 4094, 4095, 4096, 9999} {
+		answer, err = host.Project(t.Context(), "balance", query, positions[i], nil)
+		if want := fmt.Sprintf(`"balance":"%d"`, i+2); err != nil || answer.Position != positions[i] || !strings.Contains(string(answer.Answer), want) {
+			t.Errorf("at %d: %+v, %v, want %s", positions[i], answer, err, want)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := host.Project(ended, "balance", query, 0, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its context ended: %v", err)
+	}
+}
+
+// TestProjectRefuses: what cannot be asked, what is not there, and history that cannot be projected are refused with the reason.
+func TestProjectRefuses(t *testing.T) {
+	host, write := projectingHost(t)
+	write("wallet-main", "wallet.opened", `{"wallet":"main","credit":"1"}`)
+	poison := write("wallet-main", "wallet.credited", `{"amount":1}`)
+	write("wallet-main", "wallet.credited", `{"amount":"1"}`)
+	for _, test := range []struct {
+		name, query string
+		code        sagas.RefusalCode
+		inDetail    string
+	}{
+		{"balances", "", sagas.RefusedMissing, "there are balance"},
+		{"balance", "sum", sagas.RefusedInvalid, "there are wallets"},
+		{"balance", "", sagas.RefusedState, fmt.Sprintf("cannot go beyond position %d: decode event wallet-main@1", poison)},
+	} {
+		_, err := host.Project(t.Context(), test.name, projections.Query{Name: test.query}, 0, nil)
+		var refusal *sagas.Refusal
+		if !errors.As(err, &refusal) || refusal.Code != test.code || !strings.Contains(refusal.Detail, test.inDetail) {
+			t.Errorf("%s %s: %v", test.name, test.query, err)
+		}
+	}
+	if answer, err := host.Project(t.Context(), "balance", projections.Query{}, poison-1, nil); err != nil || answer.Events != 1 {
+		t.Errorf("before the poison: %+v, %v", answer, err)
+	}
+	turn := projections.Query{Name: "turn", Parameters: map[string]string{"turn": "a/1"}}
+	var refusal *sagas.Refusal
+	if _, err := host.Project(t.Context(), "waterfall", turn, 0, nil); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedMissing {
+		t.Errorf("a turn that is not there: %v", err)
+	}
+}

@@ -1,0 +1,91 @@
+package projections_test
+
+import (
+	"fmt"
+	"testing"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+)
+
+// longHistory is that of 1,000 agents, two turns at a time.
+func longHistory(b *testing.B) []events.Envelope {
+	h := newTeller(b)
+	names := make([]events.AgentID, 1000)
+	for i := range names {
+		names[i] = events.AgentID(fmt.Sprintf("agent-%d", i))
+	}
+	h.open("main", names...)
+	for number := range 10 {
+		for i, agent := range names {
+			h.turn(agent, "main", number+1, 1+(i+number)%4, i*number)
+		}
+	}
+	return h.all
+}
+
+// BenchmarkProjections folds a history with each projection, and with all at once, which decode each event once. "decode" is what
+// decoding alone takes, in outline and whole.
+func BenchmarkProjections(b *testing.B) {
+	all := longHistory(b)
+	rate := func(b *testing.B) {
+		b.ReportMetric(float64(len(all)*b.N)/b.Elapsed().Seconds(), "events/s")
+	}
+	for i := range projections.Catalog {
+		spec := &projections.Catalog[i]
+		b.Run(spec.Name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				apply(b, spec, spec.New(), all)
+			}
+			rate(b)
+		})
+	}
+	b.Run("all", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			applyAll(b, all)
+		}
+		rate(b)
+	})
+	for name, decode := range map[string]func(*projections.Recorded) (events.Event, error){
+		"decode outline": (*projections.Recorded).Outline, "decode whole": (*projections.Recorded).Event,
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range all {
+					if _, err := decode(&projections.Recorded{Envelope: &all[i]}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			rate(b)
+		})
+	}
+}
+
+// applyAll folds with every projection of the catalogue.
+func applyAll(b *testing.B, all []events.Envelope) {
+	folds, wanted := make([]projections.Fold, len(projections.Catalog)), map[events.Kind][]projections.Fold{}
+	for i := range folds {
+		folds[i] = projections.Catalog[i].New()
+	}
+	for i := range all {
+		into, known := wanted[all[i].Kind]
+		if !known {
+			for j := range folds {
+				if needs(&projections.Catalog[j], all[i].Kind) {
+					into = append(into, folds[j])
+				}
+			}
+			wanted[all[i].Kind] = into
+		}
+		recorded := projections.Recorded{Envelope: &all[i]}
+		for _, fold := range into {
+			if err := fold.Apply(&recorded); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

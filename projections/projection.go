@@ -1,0 +1,217 @@
+// Package projections answers from history. A projection is a pure fold of the whole store's events in the order of their
+// positions: rebuilt from the beginning it gives the same answer as when it was kept up to date, byte for byte.
+//
+// The package is pure: no context, clock, randomness, goroutine, I/O or log. Decisions never read a projection.
+//
+// A projection is described by a [Spec], listed in [Catalog], and implemented by a [Fold]. Whoever runs one hands it every event
+// whose kind begins with one of Spec.Kinds, keeps its saved state together with the position it stands for, and shows whatever it
+// answers: the command line and the API need nothing more to offer a new one.
+//
+// To add one: its file with its spec, fold and answers, its line in [Catalog], and a transcript in testdata. A fold reads
+// [Recorded.Outline] unless it needs texts, keeps what it needs and no more, and says how it is bounded where history is not.
+package projections
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.com/life/events"
+)
+
+// Spec describes one projection: its name, what it folds and what it can be asked.
+type Spec struct {
+	Name    string      `json:"name"`
+	Version int         `json:"version"` // raised whenever the same events give another state; states of other versions are not restored
+	About   string      `json:"about"`
+	Kinds   []string    `json:"kinds"` // beginnings of the kinds of events that it folds; it can do without all others
+	Queries []QuerySpec `json:"queries"`
+	New     func() Fold `json:"-"` // the fold of an empty store
+}
+
+// Fold is the state of one projection. It belongs to one goroutine.
+type Fold interface {
+	// Apply folds the next event, each once and in the order of positions. Kinds it does not know change nothing. An event that it
+	// needs and that cannot be read is a *Poison, and leaves the fold as it was.
+	Apply(*Recorded) error
+	// Answer answers a query that Spec.Check let through. The answer is a struct of its own, with JSON tags.
+	Answer(Query) (any, error)
+	// Save writes the state as JSON. Equal folds save equal bytes.
+	Save() ([]byte, error)
+	// Restore replaces the state with a saved one of the same version.
+	Restore(state []byte) error
+}
+
+// Catalog lists every projection. It is the only list.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
+var Catalog = []Spec{
+	balanceSpec(), spendingSpec(), modeSpec(), approvalsSpec(), waterfallSpec(), failuresSpec(), rosterSpec(),
+}
+
+// Find returns the projection of a name; the error says what there is.
+func Find(name string) (*Spec, error) {
+	names := make([]string, len(Catalog))
+	for i := range Catalog {
+		if Catalog[i].Name == name {
+			return &Catalog[i], nil
+		}
+		names[i] = Catalog[i].Name
+	}
+	return nil, fmt.Errorf("there is no projection %q; there are %s", clip(name), strings.Join(names, ", "))
+}
+
+// Recorded is a stored event, decoded at most once for all folds that need it. It belongs to one goroutine.
+type Recorded struct {
+	*events.Envelope
+	whole   events.Event
+	outline events.Event
+	problem error
+}
+
+// Event decodes all of the event. An event that cannot be decoded is a *Poison; an unknown kind or version is an events.Unknown.
+func (r *Recorded) Event() (events.Event, error) {
+	if r.whole == nil && r.problem == nil {
+		event, err := r.Envelope.Event()
+		if err != nil {
+			r.problem = &Poison{Event: r.Ref(), Position: r.Position, Kind: r.Kind, Problem: err}
+		}
+		r.whole = event
+	}
+	return r.whole, r.problem
+}
+
+// Outline decodes the event without what is large in it: texts, and the arguments of calls. That is several times faster than
+// Event, and all that counting needs. What is left out is not looked at, so damage in it goes unnoticed here.
+func (r *Recorded) Outline() (events.Event, error) {
+	if r.outline == nil {
+		if r.outline = outline(r.Envelope); r.outline == nil {
+			whole, err := r.Event()
+			if err != nil {
+				return nil, err
+			}
+			r.outline = whole
+		}
+	}
+	return r.outline, nil
+}
+
+// Poison says that an event cannot be read, so that a projection that needs it can go no further.
+type Poison struct {
+	Event    events.Ref
+	Position events.Position
+	Kind     events.Kind
+	Problem  error // names the event
+}
+
+// Error says where it is and what is wrong with it.
+func (p *Poison) Error() string {
+	return fmt.Sprintf("cannot go beyond position %d: %v", p.Position, p.Problem)
+}
+
+// Unwrap returns what is wrong.
+func (p *Poison) Unwrap() error { return p.Problem }
+
+// Query asks a projection something.
+type Query struct {
+	Name       string            // empty: the projection's first query
+	Parameters map[string]string // by name; a parameter that is not there has its standard value
+}
+
+// QuerySpec describes one query of a projection.
+type QuerySpec struct {
+	Name   string      `json:"name"`
+	About  string      `json:"about"`
+	Takes  []Parameter `json:"takes"`
+	Answer any         `json:"-"` // an empty answer: its type is what Fold.Answer returns for this query
+}
+
+// Parameter is what a query can be asked with.
+type Parameter struct {
+	Name     string `json:"name"` // never "query" or "at", which say what is asked and as of when
+	About    string `json:"about"`
+	Required bool   `json:"required,omitempty"`
+	check    func(string) error
+}
+
+// ErrQuery is wrapped by every error about a query that a projection cannot answer because of how it is asked.
+var ErrQuery = errors.New("invalid query")
+
+// ErrMissing is wrapped by the answer to a query about something that the projection does not know.
+var ErrMissing = errors.New("not known")
+
+// Check returns the query with its name, and its description, or an error that says what can be asked.
+func (s *Spec) Check(q Query) (Query, *QuerySpec, error) {
+	names := make([]string, len(s.Queries))
+	for i := range s.Queries {
+		found := &s.Queries[i]
+		if names[i] = found.Name; q.Name == found.Name || q.Name == "" {
+			q.Name = found.Name
+			return q, found, found.check(s.Name, q.Parameters)
+		}
+	}
+	return q, nil, fmt.Errorf("%w: projection %s has no query %q; there are %s", ErrQuery, s.Name, clip(q.Name), strings.Join(names, ", "))
+}
+
+func (s *QuerySpec) check(projection string, given map[string]string) error {
+	names := make([]string, len(s.Takes))
+	for i, p := range s.Takes {
+		names[i] = p.Name
+		value, there := given[p.Name]
+		if !there && p.Required {
+			return fmt.Errorf("%w: query %s of %s needs %s=…: %s", ErrQuery, s.Name, projection, p.Name, p.About)
+		}
+		if !there {
+			continue
+		}
+		if err := p.check(value); err != nil {
+			return fmt.Errorf("%w: parameter %s is %q: %w", ErrQuery, p.Name, clip(value), err)
+		}
+	}
+	unknown := ""
+	for name := range given {
+		if !slices.Contains(names, name) && (unknown == "" || name < unknown) {
+			unknown = name
+		}
+	}
+	switch {
+	case unknown == "":
+		return nil
+	case len(names) == 0:
+		return fmt.Errorf("%w: query %s of %s takes no parameters, but there is %q", ErrQuery, s.Name, projection, clip(unknown))
+	}
+	return fmt.Errorf("%w: query %s of %s has no parameter %q; there are %s",
+		ErrQuery, s.Name, projection, clip(unknown), strings.Join(names, ", "))
+}
+
+// clip shortens what is quoted in an error.
+func clip(text string) string {
+	if len(text) > 80 {
+		return strings.ToValidUTF8(text[:80], "") + "…"
+	}
+	return text
+}
+
+// matches reports whether a value is the one asked for; nothing asks for any.
+func matches[T ~string](asked string, value T) bool { return asked == "" || asked == string(value) }
+
+// entry returns a map's entry, which is made if it is not there.
+func entry[K comparable, V any](entries map[K]*V, key K) *V {
+	found := entries[key]
+	if found == nil {
+		found = new(V)
+		entries[key] = found
+	}
+	return found
+}
+
+// restore reads a saved state into an empty one, and only then replaces the fold's.
+func restore[F any](state []byte, fold, empty *F) error {
+	if err := json.Unmarshal(state, empty); err != nil {
+		return fmt.Errorf("restore the saved state: %w", err)
+	}
+	*fold = *empty
+	return nil
+}

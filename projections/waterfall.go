@@ -1,0 +1,288 @@
+package projections
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/life/events"
+)
+
+// waterfall knows what ran when in a turn: what was asked of models, tools, people, homeostasis and the wallet, as spans between an
+// event that asks and the one that answers, in microseconds.
+//
+// Memory is bounded: the latest keptTurns turns of each agent are kept, with their first keptSpans spans; earlier turns are asked
+// for as of an earlier position.
+type waterfall struct {
+	Agents map[events.AgentID]*lane `json:"agents"`
+}
+
+const (
+	keptTurns = 8
+	keptSpans = 256
+)
+
+// lane is one agent's.
+type lane struct {
+	Waiting []waitingMessage `json:"waiting,omitempty"` // in no turn yet
+	Turns   []*trace         `json:"turns,omitempty"`   // the latest last
+}
+
+type waitingMessage struct {
+	ID events.MessageID `json:"id"`
+	At events.Micros    `json:"at,string"`
+}
+
+// trace is one turn.
+type trace struct {
+	Turn    events.TurnID  `json:"turn"`
+	Asked   events.Micros  `json:"asked,string"` // when the first of its messages came
+	Started events.Micros  `json:"started,string"`
+	Seen    events.Micros  `json:"seen,string"`            // of the latest event while it ran
+	Ended   events.Micros  `json:"ended,string,omitempty"` // 0: it runs
+	Outcome events.Outcome `json:"outcome,omitempty"`
+	Reason  events.Reason  `json:"reason,omitempty"`
+	Usage   events.Usage   `json:"usage"`
+	Cost    events.Money   `json:"cost,string"`
+	Model   string         `json:"model,omitempty"`
+	Spans   []span         `json:"spans,omitempty"`
+	Dropped int            `json:"dropped,omitempty"`
+}
+
+// The names of what a span can be.
+const (
+	spanModel    = "model"
+	spanTool     = "tool"
+	spanApproval = "approval"
+	spanPause    = "pause"
+	spanAdvice   = "advice"
+	spanMoney    = "money"
+	spanRetry    = "retry"
+	spanSettle   = "settle"
+)
+
+type span struct {
+	What     string          `json:"what"`
+	Name     string          `json:"name,omitempty"`
+	Call     events.CallID   `json:"call,omitempty"`
+	Revision events.Revision `json:"revision,string"` // of the event that began it
+	Begun    events.Micros   `json:"begun,string"`
+	Ended    events.Micros   `json:"ended,string,omitempty"` // 0: open
+	Ran      events.Micros   `json:"ran,string,omitempty"`   // of models and tools, as whoever ran them measured; the rest is queueing
+	Tokens   int64           `json:"tokens,string,omitempty"`
+	Cost     events.Money    `json:"cost,string,omitempty"`
+	Problem  string          `json:"problem,omitempty"`
+}
+
+func waterfallSpec() Spec {
+	return Spec{
+		Name: "waterfall", Version: 1, About: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
+		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "settlement."},
+		New:   func() Fold { return newWaterfall() },
+		Queries: []QuerySpec{
+			{Name: "turns", About: "the turns that are known, the latest first, and where their time went", Takes: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
+			{Name: "turn", About: "one turn, span by span", Takes: []Parameter{{
+				Name: "turn", About: "which one, as demo/3", Required: true, check: func(text string) error {
+					if events.TurnID(text).Number() == 0 {
+						return fmt.Errorf("want an agent and the number of its turn, such as demo/3")
+					}
+					return nil
+				},
+			}}, Answer: Turn{}},
+		},
+	}
+}
+
+func newWaterfall() *waterfall { return &waterfall{Agents: map[events.AgentID]*lane{}} }
+
+// Apply implements [Fold].
+func (w *waterfall) Apply(r *Recorded) error {
+	agent, ok := r.Stream.Agent()
+	if !ok {
+		return nil
+	}
+	event, err := r.Outline()
+	if err != nil {
+		return err
+	}
+	entry(w.Agents, agent).apply(r, event)
+	return nil
+}
+
+func (l *lane) apply(r *Recorded, event events.Event) {
+	switch e := event.(type) {
+	case events.MessageReceived:
+		l.Waiting = append(l.Waiting, waitingMessage{e.Message, r.Time})
+	case events.MessageDelivered:
+		l.take(e.Messages, r.Time)
+	case events.TurnStarted:
+		if len(l.Turns) == keptTurns {
+			l.Turns = slices.Delete(l.Turns, 0, 1)
+		}
+		l.Turns = append(l.Turns, &trace{Turn: e.Turn, Asked: l.take(e.Messages, r.Time), Started: r.Time, Seen: r.Time})
+	case events.SettlementRecorded: // of a turn that has ended, maybe before the present one
+		for _, t := range slices.Backward(l.Turns) {
+			if t.end(spanSettle, revisionOf(e.Request), r.Time) != nil {
+				return
+			}
+		}
+	default:
+		if n := len(l.Turns); n > 0 {
+			l.Turns[n-1].apply(r, event)
+		}
+	}
+}
+
+// take forgets messages that are in a turn now, and returns when the first of them came.
+func (l *lane) take(messages []events.MessageID, now events.Micros) events.Micros {
+	first := now
+	l.Waiting = slices.DeleteFunc(l.Waiting, func(m waitingMessage) bool {
+		taken := slices.Contains(messages, m.ID)
+		if taken {
+			first = min(first, m.At)
+		}
+		return taken
+	})
+	return first
+}
+
+func (t *trace) apply(r *Recorded, event events.Event) {
+	if e, ok := event.(events.SettlementRequested); ok {
+		t.begin(span{What: spanSettle, Name: string(e.Wallet), Revision: r.Revision, Begun: r.Time})
+		return
+	}
+	if t.Ended != 0 {
+		return
+	}
+	t.Seen = max(t.Seen, r.Time)
+	t.applyAsking(r, event)
+	t.applyAnswer(r, event)
+}
+
+func (t *trace) applyAsking(r *Recorded, event events.Event) {
+	begun := span{Revision: r.Revision, Begun: r.Time}
+	switch e := event.(type) {
+	case events.AdviceRequested:
+		begun.What = spanAdvice
+	case events.BudgetRequested:
+		begun.What, begun.Name = spanMoney, string(e.Wallet)
+	case events.ModelRequested:
+		if t.Model != e.Model {
+			t.Model = e.Model
+		}
+		t.endLast(spanRetry, "", r.Time)
+		begun.What, begun.Name = spanModel, t.Model // one string for all of the turn's
+	case events.ToolRequested:
+		begun.What, begun.Name, begun.Call = spanTool, e.Tool, e.Call
+	case events.ApprovalRequested:
+		begun.What, begun.Name, begun.Call = spanApproval, e.Tool, e.Call
+	case events.TurnPaused:
+		begun.What, begun.Name = spanPause, string(e.Reason)
+	default:
+		return
+	}
+	t.begin(begun)
+}
+
+func (t *trace) applyAnswer(r *Recorded, event events.Event) {
+	switch e := event.(type) {
+	case events.AdviceGiven:
+		t.end(spanAdvice, revisionOf(e.Request), r.Time)
+	case events.AdviceMissed:
+		t.fail(t.end(spanAdvice, revisionOf(e.Request), r.Time), "missed")
+	case events.BudgetGranted:
+		t.end(spanMoney, revisionOf(e.Request), r.Time)
+	case events.BudgetRefused:
+		t.fail(t.end(spanMoney, revisionOf(e.Request), r.Time), "refused")
+	case events.ModelReplied:
+		if s := t.end(spanModel, revisionOf(e.Request), r.Time); s != nil {
+			s.Ran, s.Tokens, s.Cost = e.Duration, e.Usage.Total(), e.Cost
+		}
+	case events.ModelFailed:
+		t.fail(t.end(spanModel, revisionOf(e.Request), r.Time), string(e.Class))
+		if e.RetryAt > 0 {
+			t.begin(span{What: spanRetry, Name: string(e.Class), Revision: r.Revision, Begun: r.Time})
+		}
+	case events.ToolReturned:
+		if s := t.end(spanTool, revisionOf(e.Request), r.Time); s != nil {
+			if s.Ran = e.Duration; e.Failed {
+				s.Problem = "failed"
+			}
+		}
+	case events.ToolLost:
+		t.fail(t.end(spanTool, revisionOf(e.Request), r.Time), "lost")
+	case events.ApprovalGranted:
+		t.endLast(spanApproval, e.Call, r.Time)
+	case events.ApprovalDenied:
+		if e.Call == "" {
+			t.fail(t.endLast(spanPause, "", r.Time), "denied")
+			return
+		}
+		t.fail(t.endLast(spanApproval, e.Call, r.Time), "denied")
+	case events.ApprovalExpired:
+		t.fail(t.endLast(spanApproval, e.Call, r.Time), "expired")
+	case events.TurnResumed:
+		t.endLast(spanPause, "", r.Time)
+	case events.TurnEnded:
+		t.Ended, t.Outcome, t.Reason, t.Usage, t.Cost = r.Time, e.Outcome, e.Reason, e.Usage, e.Cost
+		for i := range t.Spans {
+			if s := &t.Spans[i]; s.Ended == 0 {
+				s.Ended, s.Problem = r.Time, "abandoned"
+			}
+		}
+	}
+}
+
+func (t *trace) begin(s span) {
+	if len(t.Spans) == keptSpans {
+		t.Dropped++
+		return
+	}
+	if t.Spans == nil {
+		t.Spans = make([]span, 0, 8)
+	}
+	t.Spans = append(t.Spans, s)
+}
+
+// end ends the open span that began at a revision, and returns it; nil when it is not kept.
+func (t *trace) end(what string, revision events.Revision, at events.Micros) *span {
+	return t.endWhere(at, func(s *span) bool { return s.What == what && s.Revision == revision })
+}
+
+// endLast ends the latest open span of its kind, of a call where there is one.
+func (t *trace) endLast(what string, call events.CallID, at events.Micros) *span {
+	return t.endWhere(at, func(s *span) bool { return s.What == what && s.Call == call })
+}
+
+func (t *trace) endWhere(at events.Micros, wanted func(*span) bool) *span {
+	for i := len(t.Spans) - 1; i >= 0; i-- {
+		if s := &t.Spans[i]; s.Ended == 0 && wanted(s) {
+			s.Ended = at
+			return s
+		}
+	}
+	return nil
+}
+
+func (t *trace) fail(s *span, problem string) {
+	if s != nil {
+		s.Problem = problem
+	}
+}
+
+// revisionOf returns the revision of the event that recorded a request; NoRevision when the id is malformed.
+func revisionOf(id events.RequestID) events.Revision {
+	revision, err := strconv.ParseInt(string(id[strings.LastIndexByte(string(id), '@')+1:]), 10, 64)
+	if err != nil {
+		return events.NoRevision
+	}
+	return events.Revision(revision)
+}
+
+// Save implements [Fold].
+func (w *waterfall) Save() ([]byte, error) { return json.Marshal(w) }
+
+// Restore implements [Fold].
+func (w *waterfall) Restore(state []byte) error { return restore(state, w, newWaterfall()) }
