@@ -22,10 +22,10 @@ test: ## every test, with the race detector
 	go test $(RACE) -timeout 10m ./...
 
 test-node: ## EventStoreDB's client for Node against life store serve; needs node, npm and a registry
-	go test -tags node -count 1 -timeout 10m ./cmd/life -run TestNodeClient -v
+	go test -tags node -count 1 -timeout 10m ./cmd -run TestNodeClient -v
 
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
-	LIFE_TEST_STORE=esdb go test -count 1 -timeout 10m ./cmd/life -skip 'TestStore|TestOpenAfterKill|Fuzz'
+	LIFE_TEST_STORE=esdb go test -count 1 -timeout 10m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'
 
 soak: ## consumer groups under trouble of every kind, for SOAK
 	LIFE_SOAK=$(SOAK) go test -count 1 -timeout 30m ./adapters/embedded/server -run TestPersistentSoak -v
@@ -48,7 +48,7 @@ lint: ## golangci-lint, and no code that the binary cannot reach
 	@dead="$$($(DEADCODE) ./cmd/life)" || exit 1; if [ -n "$$dead" ]; then echo "$$dead"; echo "delete it, or let cmd/life use it" >&2; exit 1; fi
 
 e2e: build ## the binary as a user drives it, and the demo
-	go test -count 1 -timeout 20m ./cmd/life/...
+	go test -count 1 -timeout 20m ./cmd/...
 	./docs/demo.sh bin/life
 	./docs/demo-esdb.sh bin/life
 

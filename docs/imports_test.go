@@ -109,8 +109,8 @@ func TestImportsTeach(t *testing.T) {
 		{"adapters/registration/registration_test.go", "github.com/EventStore/EventStore-Client-Go/v4/protos/gossip", true},
 		{"adapters/registration/registration_test.go", module + "/adapters/registration", true},
 		{"adapters/registration/registration_test.go", module + "/adapters/embedded", false},
-		{"cmd/life/a.go", module + "/adapters/embedded", true},
-		{"cmd/life/a.go", protoactor + "/actor", false},
+		{"cmd/a.go", module + "/adapters/embedded", true},
+		{"cmd/a.go", protoactor + "/actor", false},
 		{"helpers/a.go", "fmt", false},
 	} {
 		if problem := table.check(imported{file: test.file, path: test.path}); (problem == "") != test.allowed {
@@ -146,7 +146,7 @@ func (r *rules) check(found imported) string {
 	case slices.ContainsFunc(may, covered):
 		return ""
 	case inModule && strings.HasPrefix(local, "adapters/"):
-		return "an adapter is reached through the port it implements; cmd/life puts the two together"
+		return "an adapter is reached through the port it implements; cmd puts the two together"
 	}
 	return "the import table of docs/architecture.md lets " + row + " import " + strings.Join(may, ", ")
 }
@@ -172,8 +172,6 @@ func (r *rules) rowOf(file string) (row, own string) {
 			return own, own
 		}
 		return "adapters/X", own
-	case parts[0] == "cmd" && len(parts) > 1:
-		return "cmd/" + parts[1], "cmd/" + parts[1]
 	}
 	return parts[0], parts[0]
 }

@@ -63,7 +63,7 @@ func (a *assembly) fannedOut(t *testing.T) (message.Publisher, message.Subscribe
 }
 
 // Order holds in a group however many members it has, as one of them has it at a time; of a fan-out each consumer by itself gets
-// everything in order. Nothing is delivered exactly once, and nothing restarts in this process: cmd/life runs that over a store.
+// everything in order. Nothing is delivered exactly once, and nothing restarts in this process: cmd runs that over a store.
 func groupFeatures() tests.Features {
 	return tests.Features{ConsumerGroups: true, GuaranteedOrder: true, Persistent: true}
 }

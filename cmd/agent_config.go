@@ -1,0 +1,261 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/events"
+)
+
+// maxPrompt bounds a prompt file, in bytes.
+const maxPrompt = 1 << 20
+
+// agentFlags are the flags that configure an agent.
+type agentFlags struct {
+	workspace, promptFile, wallet string
+	ask, deny                     []string
+	onLost, onLimit               string
+
+	rounds, calls, errors, queue int
+	tokens, context, reply       int64
+	money, reserve               string
+	time, approval               time.Duration
+}
+
+func (f *agentFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.workspace, "workspace", "", "directory that the agent's tools are confined to (default: this one)")
+	flags.StringVar(&f.promptFile, "prompt-file", "", "file with the system prompt")
+	flags.StringVar(&f.wallet, "wallet", "", "wallet that pays (default: main)")
+	flags.StringSliceVar(&f.ask, "ask", nil, `tools whose calls wait for approval; "*": every tool, none: no tool (default: bash, unless the model follows a script)`)
+	flags.StringSliceVar(&f.deny, "deny", nil, `tools whose calls are refused; "*": every tool`)
+	flags.StringVar(&f.onLost, "on-lost", "", "what becomes of a call whose effect is unknown: ask, tell or end (default: ask)")
+	flags.StringVar(&f.onLimit, "on-limit", "", "what becomes of a turn that used its tokens or money: ask or end (default: ask)")
+	flags.IntVar(&f.rounds, "limit-rounds", 0, "model calls of a turn")
+	flags.Int64Var(&f.tokens, "limit-tokens", 0, "tokens of a turn")
+	flags.StringVar(&f.money, "limit-money", "", "dollars of a turn")
+	flags.StringVar(&f.reserve, "limit-reserve", "", "dollars asked of the wallet at a time")
+	flags.DurationVar(&f.time, "limit-time", 0, "time of a turn, waiting for people not counted")
+	flags.IntVar(&f.calls, "limit-tool-calls", 0, "tool calls of a turn")
+	flags.IntVar(&f.errors, "limit-errors", 0, "failures in a row that end a turn")
+	flags.Int64Var(&f.context, "limit-context-tokens", 0, "tokens of conversation sent to the model")
+	flags.Int64Var(&f.reply, "limit-reply-tokens", 0, "tokens of one reply")
+	flags.IntVar(&f.queue, "limit-queue", 0, "messages that may wait")
+	flags.DurationVar(&f.approval, "limit-approval-time", 0, "after which an unanswered approval counts as denied")
+}
+
+// apply lays the flags over a configuration. A new agent also takes what is configured for new agents, and this directory.
+func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fresh bool) error {
+	changed := func(name string) bool { return cmd.Flags().Changed(name) }
+	if fresh || changed("model") {
+		c.Model = a.config.get("model")
+	}
+	if fresh || changed("tools") {
+		if tools := grants(a.config.get("tools")); !slices.EqualFunc(tools, c.Tools, sameTool) {
+			c.Tools = tools
+		}
+	}
+	if fresh || changed("workspace") {
+		workspace, err := directory(f.workspace)
+		if err != nil {
+			return err
+		}
+		c.Workspace = workspace
+	}
+	if changed("prompt-file") {
+		prompt, err := readPrompt(f.promptFile)
+		if err != nil {
+			return err
+		}
+		c.Prompt = prompt
+	}
+	if changed("wallet") {
+		c.Wallet = events.WalletID(f.wallet)
+	}
+	switch {
+	case changed("ask") && slices.Equal(f.ask, []string{"none"}):
+		c.Policy.Ask = nil
+	case changed("ask"):
+		c.Policy.Ask = f.ask
+	case fresh && !strings.HasPrefix(c.Model, "scripted/"):
+		c.Policy.Ask = []string{"bash"} // commands are not sandboxed: what a model thinks of is looked at first
+	}
+	if changed("deny") {
+		c.Policy.Deny = f.deny
+	}
+	for _, name := range []string{"ask", "deny"} {
+		list := map[string][]string{"ask": c.Policy.Ask, "deny": c.Policy.Deny}[name]
+		if err := granted(name, list, c.Tools); err != nil && changed(name) {
+			return err
+		}
+	}
+	if changed("on-lost") {
+		c.Policy.OnLost = events.OnLost(f.onLost)
+	}
+	if changed("on-limit") {
+		c.Policy.OnLimit = events.OnLimit(f.onLimit)
+	}
+	return f.limits(cmd, &c.Limits)
+}
+
+// limits lays the limits that were given over others.
+func (f *agentFlags) limits(cmd *cobra.Command, l *events.Limits) error {
+	for name, set := range map[string]func() error{
+		"limit-rounds":         func() error { l.Rounds = f.rounds; return nil },
+		"limit-tokens":         func() error { l.Tokens = f.tokens; return nil },
+		"limit-money":          func() error { return setMoney(&l.Money, f.money) },
+		"limit-reserve":        func() error { return setMoney(&l.Reserve, f.reserve) },
+		"limit-time":           func() error { l.Time = micros(f.time); return nil },
+		"limit-tool-calls":     func() error { l.ToolCalls = f.calls; return nil },
+		"limit-errors":         func() error { l.Errors = f.errors; return nil },
+		"limit-context-tokens": func() error { l.ContextTokens = f.context; return nil },
+		"limit-reply-tokens":   func() error { l.ReplyTokens = f.reply; return nil },
+		"limit-queue":          func() error { l.Queue = f.queue; return nil },
+		"limit-approval-time":  func() error { l.ApprovalTime = micros(f.approval); return nil },
+	} {
+		if !cmd.Flags().Changed(name) {
+			continue
+		}
+		if err := set(); err != nil {
+			return usage("--%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func setMoney(m *events.Money, text string) error {
+	amount, err := events.ParseMoney(text)
+	*m = amount
+	return err
+}
+
+func micros(d time.Duration) events.Micros { return events.Micros(d.Microseconds()) }
+
+// grants names tools; the host knows their risks.
+func grants(list string) []events.ToolGrant {
+	var tools []events.ToolGrant
+	for _, name := range strings.Split(list, ",") {
+		if name = strings.TrimSpace(name); name != "" && list != "none" {
+			tools = append(tools, events.ToolGrant{Name: name})
+		}
+	}
+	return tools
+}
+
+// granted refuses a policy about a tool that the agent does not have: misspelt, it would let the one that is meant run.
+func granted(flag string, names []string, tools []events.ToolGrant) error {
+	var known []string
+	for i := range tools {
+		known = append(known, tools[i].Name)
+	}
+	for _, name := range names {
+		if name != "*" && !slices.Contains(known, name) {
+			return usage("--%s names %q, which is none of the agent's tools: %s", flag, name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+func sameTool(a, b events.ToolGrant) bool { return a.Name == b.Name }
+
+// directory is an existing directory's absolute path; empty means this one.
+func directory(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", usage("the workspace must exist: %w", err)
+	}
+	if !info.IsDir() {
+		return "", usage("the workspace %s is not a directory", path)
+	}
+	return path, nil
+}
+
+func readPrompt(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", usage("read the prompt: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPrompt+1))
+	if err != nil {
+		return "", fmt.Errorf("read the prompt: %w", err)
+	}
+	if len(text) > maxPrompt {
+		return "", usage("the prompt %s is larger than %d bytes", path, maxPrompt)
+	}
+	return string(text), nil
+}
+
+// argument is a message from the command line, or from a reader when it is "-".
+func argument(text string, in io.Reader) (string, error) {
+	if text != "-" {
+		return text, checkText(text)
+	}
+	read, err := io.ReadAll(io.LimitReader(in, maxMessage+1))
+	if err != nil {
+		return "", fmt.Errorf("read the message: %w", err)
+	}
+	if len(read) > maxMessage {
+		return "", usage("the message is larger than %d bytes", maxMessage)
+	}
+	return strings.TrimSuffix(string(read), "\n"), checkText(string(read))
+}
+
+// checkText refuses what is no UTF-8: stored as text it would silently be another text.
+func checkText(text string) error {
+	if utf8.ValidString(text) {
+		return nil
+	}
+	at := 0
+	for _, r := range text {
+		if r == utf8.RuneError && !strings.HasPrefix(text[at:], string(utf8.RuneError)) {
+			break
+		}
+		at += utf8.RuneLen(r)
+	}
+	return usage("the message is no UTF-8 text, see its byte %d; iconv -t UTF-8 converts one", at)
+}
+
+// maxMessage bounds a message, in bytes; it leaves room for its escapes in the API's own limit.
+const maxMessage = 4 << 20
+
+// revisionFlag reads a revision; empty is the end.
+func revisionFlag(name, text string) (events.Revision, error) {
+	if text == "" {
+		return events.NoRevision, nil
+	}
+	var revision int64
+	if n, err := fmt.Sscanf(text, "%d", &revision); n != 1 || err != nil || fmt.Sprint(revision) != text || revision < 0 || revision == math.MaxInt64 {
+		return events.NoRevision, usage("--%s is %q: a revision is a number from 0", name, text)
+	}
+	return events.Revision(revision), nil
+}
+
+func checkAgent(agent string) (events.AgentID, error) {
+	id := events.AgentID(agent)
+	if err := id.Validate(); err != nil {
+		return "", &exit{exitUsage, err}
+	}
+	return id, nil
+}
+
+func checkVerb(verb string) (events.Verb, error) {
+	verbs := []events.Verb{events.Collect, events.Followup, events.Steer, events.Interrupt}
+	if !slices.Contains(verbs, events.Verb(verb)) {
+		return "", usage("--verb is %q: it is collect, followup, steer or interrupt", verb)
+	}
+	return events.Verb(verb), nil
+}

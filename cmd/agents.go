@@ -1,0 +1,218 @@
+package cmd
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+func agentsCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:     "agents",
+		Short:   "List the agents, and make, configure, retire or release them",
+		Example: "  life agents\n  life agents create reviewer --model openai/gpt-5-mini --ask bash",
+		Args:    noVerb,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(host reached) error {
+				list, err := host.Agents(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(list)
+				}
+				return a.printAgents(list)
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	cmd.AddCommand(createCommand(a), configureCommand(a), retireCommand(a), releaseCommand(a))
+	return cmd
+}
+
+func (a *app) printAgents(list []projections.AgentSummary) error {
+	if len(list) == 0 {
+		fmt.Fprintln(a.errs, `there are no agents yet; life run "Take the tour" makes one`)
+		return nil
+	}
+	w := table(a.out)
+	fmt.Fprintln(w, "AGENT\tDOES\tMODEL\tTURNS\tTOKENS\tCOST\tREVISION\tLAST")
+	for i := range list {
+		s := &list[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", s.ID, does(s), s.Model, s.Turns, s.Usage.Total(), s.Cost, s.Revision, clock(s.Updated))
+	}
+	return w.Flush()
+}
+
+// does says what an agent is doing, the most pressing first.
+func does(s *projections.AgentSummary) string {
+	var calls []string
+	for _, call := range s.Approvals {
+		calls = append(calls, string(call))
+	}
+	switch {
+	case s.Retired:
+		return "retired"
+	case s.Quarantined != "":
+		return "quarantined: " + s.Quarantined
+	case len(calls) > 0:
+		return "waits for approval of " + strings.Join(calls, ", ")
+	case s.Paused != "":
+		return "paused: " + string(s.Paused)
+	case s.Turn != "":
+		return "works on " + string(s.Turn)
+	case s.Outcome != "":
+		return "rests, last turn " + string(s.Outcome)
+	}
+	return "rests"
+}
+
+func createCommand(a *app) *cobra.Command {
+	var f agentFlags
+	var id idFlags
+	cmd := &cobra.Command{
+		Use:     "create AGENT",
+		Short:   "Make an agent",
+		Example: "  life agents create reviewer --workspace ~/src/project --ask bash",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var c events.AgentConfig
+			if err := f.apply(a, cmd, &c, true); err != nil {
+				return err
+			}
+			return a.command(cmd, args[0], id, func(agent events.AgentID, meta sagas.Meta) sagas.Command {
+				return sagas.Create{Meta: meta, Agent: agent, Config: c}
+			})
+		},
+	}
+	f.add(cmd)
+	id.add(cmd)
+	return cmd
+}
+
+func configureCommand(a *app) *cobra.Command {
+	var f agentFlags
+	var id idFlags
+	cmd := &cobra.Command{
+		Use:     "configure AGENT",
+		Short:   "Change what an agent is made of, from its next turn on",
+		Long:    "Change what an agent is made of, from its next turn on. What no flag names stays as it is.",
+		Example: "  life agents configure reviewer --model openai/gpt-5 --limit-money 2.50",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			agent, err := checkAgent(args[0])
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				state, err := host.State(cmd.Context(), agent, events.NoRevision)
+				if err != nil {
+					return err
+				}
+				c := state.Agent.Config
+				if err := f.apply(a, cmd, &c, false); err != nil {
+					return err
+				}
+				if reflect.DeepEqual(c, state.Agent.Config) {
+					return usage("nothing changes: name what is to change, such as --model; see %s --help", cmd.CommandPath())
+				}
+				return a.do(cmd, host, events.AgentStream(agent), sagas.Configure{Meta: newMeta(id.id), Config: c}, id)
+			})
+		},
+	}
+	f.add(cmd)
+	id.add(cmd)
+	return cmd
+}
+
+func retireCommand(a *app) *cobra.Command {
+	var id idFlags
+	reason := ""
+	cmd := &cobra.Command{
+		Use:     "retire AGENT",
+		Short:   "End an agent's life: its history stays, it accepts nothing more",
+		Example: "  life agents retire reviewer --reason \"the project is over\"",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.command(cmd, args[0], id, func(_ events.AgentID, meta sagas.Meta) sagas.Command {
+				return sagas.Retire{Meta: meta, Reason: reason}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	id.add(cmd)
+	return cmd
+}
+
+func releaseCommand(a *app) *cobra.Command {
+	var id idFlags
+	cmd := &cobra.Command{
+		Use:     "release AGENT",
+		Short:   "Let an agent go on that was quarantined because it kept failing",
+		Example: "  life agents release reviewer",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.command(cmd, args[0], id, func(_ events.AgentID, meta sagas.Meta) sagas.Command {
+				return sagas.Release{Meta: meta, By: a.person()}
+			})
+		},
+	}
+	id.add(cmd)
+	return cmd
+}
+
+// idFlags are those of every verb that sends a command.
+type idFlags struct {
+	id     string
+	asJSON bool
+}
+
+func (f *idFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.id, "id", "", "id of the command: sent again with the same one, it happens once")
+	jsonFlag(cmd, &f.asJSON)
+}
+
+// command sends one command to an agent and prints the receipt.
+func (a *app) command(cmd *cobra.Command, name string, id idFlags, made func(events.AgentID, sagas.Meta) sagas.Command) error {
+	agent, err := checkAgent(name)
+	if err != nil {
+		return err
+	}
+	return a.with(cmd.Context(), func(host reached) error {
+		return a.do(cmd, host, events.AgentStream(agent), made(agent, newMeta(id.id)), id)
+	})
+}
+
+func (a *app) do(cmd *cobra.Command, host driver, stream events.Stream, command sagas.Command, id idFlags) error {
+	receipt, err := host.Do(cmd.Context(), stream, command, origin())
+	if err != nil {
+		return err
+	}
+	return a.printReceipt(receipt, id.asJSON)
+}
+
+func (a *app) printReceipt(r actors.Receipt, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(r)
+	}
+	line := fmt.Sprintf("accepted: %s at revision %d", r.Stream, r.Revision)
+	if r.Duplicate {
+		line = fmt.Sprintf("accepted before: %s at revision %d", r.Stream, r.Revision)
+	}
+	if r.Message != "" {
+		line += ", message " + string(r.Message)
+	}
+	if r.Turn != "" {
+		line += ", turn " + string(r.Turn)
+	}
+	fmt.Fprintln(a.out, line)
+	return nil
+}

@@ -1,0 +1,122 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/providers"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+func benchCommand(a *app) *cobra.Command {
+	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store", benchTurnsCommand(a), benchAgentsCommand(a), benchActivationCommand(a), benchStoreCommand(a))
+}
+
+// rig is a host in a directory of its own, with the scripted model and nothing else.
+type rig struct {
+	dir  string
+	conf actors.Config
+	*local
+}
+
+// benchDir is a new directory below the one that was named, or in the usual place for temporary files.
+func benchDir(under string) (string, error) {
+	if under != "" {
+		var err error
+		if under, err = filepath.Abs(under); err != nil {
+			return "", err
+		}
+		if err := os.MkdirAll(under, 0o700); err != nil {
+			return "", fmt.Errorf("make the directory of the benchmark: %w", err)
+		}
+	}
+	return os.MkdirTemp(under, "life-bench-")
+}
+
+func newRig(ctx context.Context, dir string, idle time.Duration) (*rig, error) {
+	models, err := providers.New(providers.Config{})
+	if err != nil {
+		return nil, err
+	}
+	prices, err := providers.LoadPrices("")
+	if err != nil {
+		return nil, err
+	}
+	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: 1_000_000 * events.Dollar}
+	l, err := openHost(ctx, place{data: dir}, conf)
+	if err != nil {
+		return nil, err
+	}
+	return &rig{dir: dir, conf: conf, local: l}, nil
+}
+
+// discard closes the rig and removes what it stored.
+func (r *rig) discard(ctx context.Context) error {
+	return errors.Join(r.Close(context.WithoutCancel(ctx)), os.RemoveAll(r.dir))
+}
+
+// agent makes an agent that does the benchmark's turn: two rounds, one call of echo.
+func (r *rig) agent(ctx context.Context, id events.AgentID) error {
+	_, err := r.Do(ctx, events.AgentStream(id), sagas.Create{
+		Meta: newMeta(""), Agent: id,
+		Config: events.AgentConfig{Model: "scripted/bench", Tools: grants("echo")},
+	}, actors.Origin{Actor: "bench"})
+	return err
+}
+
+// turns sends messages to an agent, each when the turn before has ended, until more says no. It hands each turn's time to took.
+func (r *rig) turns(ctx context.Context, id events.AgentID, more func() bool, took func(time.Duration)) error {
+	stream, ended := events.AgentStream(id), events.TurnEnded{}.Kind()
+	page, err := r.History(ctx, stream, 1<<62, actors.Backward, actors.Limit{Events: 1})
+	if err != nil {
+		return err
+	}
+	feed, err := r.Watch(ctx, id, page.Last) // the ends of earlier turns are not waited for again
+	if err != nil {
+		return err
+	}
+	defer feed.Close()
+	for more() {
+		begun := time.Now()
+		send := sagas.Send{Meta: newMeta(""), Verb: events.Collect, Text: events.Text{Inline: "Call the tool once, then say that you are done."}}
+		if _, err := r.Do(ctx, stream, send, actors.Origin{Actor: "bench"}); err != nil {
+			return err
+		}
+		for item := (actors.Item{}); item.Event == nil || item.Event.Kind != ended; {
+			if item, err = feed.Next(ctx); err != nil {
+				return err
+			}
+		}
+		took(time.Since(begun))
+	}
+	return nil
+}
+
+// storedBytes is what a store has on disk once its log has been turned into tables: opening it again does that.
+func storedBytes(ctx context.Context, data string) (bytes uint64, err error) {
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName)})
+	if err != nil {
+		return 0, err
+	}
+	stats, err := store.Stats(ctx)
+	return stats.Bytes, errors.Join(err, store.Close())
+}
+
+// heap is how much memory is in use by what can be reached.
+func heap() (bytes uint64) {
+	runtime.GC()
+	runtime.GC() // what the first one finalised
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}

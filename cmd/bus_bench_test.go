@@ -1,0 +1,130 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/bus"
+	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/eventstore"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// BenchmarkBus measures publishing by 64 at once, delivery to one member of a group, and commands through the ingress to a host that
+// answers at once, over both stores.
+func BenchmarkBus(b *testing.B) {
+	store, err := embedded.Open(embedded.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	groups, err := bus.NewLocalGroups(bus.FeedConfig{Journal: store})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("embedded", func(b *testing.B) { benchBus(b, store, groups) })
+	s, err := startStoreServerHere(b.TempDir(), anyPort)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.kill() }()
+	journal, err := eventstore.Open(b.Context(), eventstore.Config{Connection: s.address})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer journal.Close()
+	b.Run("protocol", func(b *testing.B) { benchBus(b, journal, journal) })
+}
+
+func benchBus(b *testing.B, journal actors.Journal, groups bus.Groups) {
+	publisher, err := bus.NewPublisher(bus.PublisherConfig{Journal: journal})
+	if err != nil {
+		b.Fatal(err)
+	}
+	payload := []byte(`{"agent":"demo","text":"a message of a usual length, as people write them to agents"}`)
+	b.Run("publish", func(b *testing.B) {
+		topic := uuid.NewString()
+		b.SetParallelism(32)
+		b.RunParallel(func(p *testing.PB) {
+			for p.Next() {
+				if err := publisher.Publish(topic, message.NewMessage(uuid.NewString(), payload)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+	})
+	b.Run("deliver", func(b *testing.B) {
+		topic := uuid.NewString()
+		fill(b, publisher, topic, payload)
+		subscriber, err := bus.NewSubscriber(bus.SubscriberConfig{Groups: groups, Name: "bench"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer subscriber.Close()
+		messages, err := subscriber.Subscribe(b.Context(), topic)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ResetTimer()
+		for range b.N {
+			(<-messages).Ack()
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+	})
+	b.Run("commands", func(b *testing.B) {
+		tenant := events.TenantID(fmt.Sprint("t", time.Now().UnixNano()))
+		fill(b, publisher, bus.CommandTopic(tenant), payload)
+		host := &answering{done: make(chan struct{}), last: int64(b.N)}
+		in, err := bus.NewIngress(bus.IngressConfig{Commands: host, Journal: journal, Groups: groups, Tenant: tenant})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		ended := make(chan struct{})
+		b.ResetTimer()
+		go func() {
+			defer close(ended)
+			_ = in.Run(ctx)
+		}()
+		<-host.done
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+		b.StopTimer()
+		cancel()
+		<-ended
+	})
+}
+
+func fill(b *testing.B, publisher *bus.Publisher, topic string, payload []byte) {
+	var all []*message.Message
+	for range b.N {
+		m := message.NewMessage(uuid.NewString(), payload)
+		m.Metadata.Set(bus.TypeKey, "SendMessage")
+		all = append(all, m)
+	}
+	if err := publisher.Publish(topic, all...); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// answering is a host that accepts commands at once.
+type answering struct {
+	count atomic.Int64
+	last  int64
+	done  chan struct{}
+}
+
+func (a *answering) Do(_ context.Context, stream events.Stream, _ sagas.Command, _ actors.Origin) (actors.Receipt, error) {
+	if a.count.Add(1) == a.last {
+		close(a.done)
+	}
+	return actors.Receipt{Stream: stream}, nil
+}

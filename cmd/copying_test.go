@@ -1,0 +1,168 @@
+package cmd
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/api"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+// openStore opens an embedded store below a data directory until the test ends.
+func openStore(t *testing.T, data string) *embedded.Store {
+	t.Helper()
+	opened, err := (place{data: data}).open(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = opened.Close() })
+	store, ok := opened.(*embedded.Store)
+	if !ok {
+		t.Fatalf("a data directory opens as %T", opened)
+	}
+	return store
+}
+
+// TestCopyKeepsWhatIsSaid: what is said about streams is the same in a copy through the protocol and in one into a directory: what
+// is kept of them, which are deleted, and which for good; and what other programs wrote is there byte for byte.
+func TestCopyKeepsWhatIsSaid(t *testing.T) {
+	from := openStore(t, t.TempDir())
+	if err := from.Import(t.Context(), placed(foreignEvents())); err != nil {
+		t.Fatal(err)
+	}
+	gone := events.Envelope{ID: uuid.New(), Kind: "k", Version: 1, Time: 1, Data: []byte(`1`), Foreign: &events.Foreign{}}
+	if _, err := from.Append(t.Context(), "gone", actors.ExpectNoStream, []events.Envelope{gone}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.Delete(t.Context(), "gone", actors.ExpectAny); err != nil {
+		t.Fatal(err)
+	}
+	server, err := startStoreServerHere(t.TempDir(), anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.kill() })
+	there, err := (place{address: server.address}).open(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = there.Close() })
+	for name, to := range map[string]journal{"protocol": there, "directory": openStore(t, t.TempDir())} {
+		t.Run(name, func(t *testing.T) {
+			for _, fresh := range []bool{true, false} { // again it changes nothing
+				var report copied
+				if err := newCopying(from, to, &meter{}).run(t.Context(), &report); err != nil {
+					t.Fatal(err)
+				}
+				if (report.New > 0) != fresh || report.Events < 5 {
+					t.Errorf("copied: %+v", report)
+				}
+			}
+			page, err := to.Read(t.Context(), "gone", 0, actors.Forward, actors.Limit{})
+			if err != nil || len(page.Events) > 0 || page.Last != events.NoRevision {
+				t.Errorf("the deleted stream: %+v, %v", page, err)
+			}
+			if _, err := to.Read(t.Context(), "orders-2", 0, actors.Forward, actors.Limit{}); !errors.Is(err, actors.ErrDeleted) {
+				t.Errorf("the stream that was deleted for good: %v", err)
+			}
+			page, err = to.Read(t.Context(), "$$orders-1", math.MaxInt64, actors.Backward, actors.Limit{})
+			if err != nil || len(page.Events) != 1 || string(page.Events[0].Data) != `{"$maxCount":5}` {
+				t.Errorf("the metadata: %+v, %v", page, err)
+			}
+		})
+	}
+}
+
+// TestCopyNamesADifference: a target that is not what was copied is found, whatever is different.
+func TestCopyNamesADifference(t *testing.T) {
+	into := &appending{}
+	of := func(all []events.Envelope) *contents {
+		c := newContents()
+		for i := range all {
+			c.add(&all[i], into)
+		}
+		return c
+	}
+	all := placed(foreignEvents())
+	for name, change := range map[string]func(all []events.Envelope) []events.Envelope{
+		"nothing":        func(all []events.Envelope) []events.Envelope { return all },
+		"id":             func(all []events.Envelope) []events.Envelope { all[1].ID = uuid.New(); return all },
+		"data":           func(all []events.Envelope) []events.Envelope { all[1].Data = []byte(`{ "a" : 1 }`); return all },
+		"kind":           func(all []events.Envelope) []events.Envelope { all[2].Kind = "picture"; return all },
+		"order":          func(all []events.Envelope) []events.Envelope { all[0], all[1] = all[1], all[0]; return all },
+		"foreign":        func(all []events.Envelope) []events.Envelope { all[1].Foreign = &events.Foreign{}; return all },
+		"missing":        func(all []events.Envelope) []events.Envelope { return append(all[:1:1], all[2:]...) },
+		"stream":         func(all []events.Envelope) []events.Envelope { all[3].Stream = "orders-3"; return all },
+		"stream's rules": func(all []events.Envelope) []events.Envelope { all[4].Data = []byte(`{"$maxCount":6}`); return all },
+		"not ended":      func(all []events.Envelope) []events.Envelope { return all[:5] },
+	} {
+		changed := change(append([]events.Envelope(nil), all...))
+		err := of(all).compare(of(changed))
+		if (err == nil) != (name == "nothing") || err != nil && !errors.Is(err, actors.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOutsideCheckNamesDamage: what can be seen of a store from outside is seen.
+func TestOutsideCheckNamesDamage(t *testing.T) {
+	chain := func() (all []events.Envelope) {
+		digest := events.Digest{}
+		for i := range 3 {
+			data := []byte(`{}`)
+			digest = digest.Next(benchKind, data)
+			all = append(all, events.Envelope{Stream: "s", Kind: benchKind, Version: 1, ID: uuid.New(), Revision: events.Revision(i), Position: events.Position(i + 1), Digest: digest, Data: data})
+		}
+		return all
+	}
+	for want, change := range map[string]func(all []events.Envelope) []events.Envelope{
+		"":                        func(all []events.Envelope) []events.Envelope { return all },
+		"the digest does not fit": func(all []events.Envelope) []events.Envelope { all[1].Data = []byte(`{ }`); return all },
+		"it follows revision 0":   func(all []events.Envelope) []events.Envelope { return append(all[:1:1], all[2]) },
+		"it comes after position": func(all []events.Envelope) []events.Envelope { all[2].Position = 2; return all },
+		"it comes after revision": func(all []events.Envelope) []events.Envelope { return append(all, all[2]) },
+		"it has no id":            func(all []events.Envelope) []events.Envelope { all[0].ID = events.EventID{}; return all },
+		"was deleted for good": func(all []events.Envelope) []events.Envelope {
+			all[1].Kind, all[1].Revision = tombstoneKind, math.MaxInt64
+			return all
+		},
+		"it follows revision -1": func(all []events.Envelope) []events.Envelope { return all[1:] },
+	} {
+		c := &outsideCheck{streams: map[events.Stream]*streamEnd{}, report: api.StoreReport{}}
+		all := change(chain())
+		for i := range all {
+			c.event(&all[i])
+		}
+		found := false
+		for _, d := range c.report.Damage {
+			found = found || strings.Contains(d.Problem, want)
+		}
+		if found != (want != "") {
+			t.Errorf("%q: %+v", want, c.report.Damage)
+		}
+	}
+}
+
+// TestMasked: a password in an address is not shown, however it is written.
+func TestMasked(t *testing.T) {
+	for address, want := range map[string]string{
+		"esdb://127.0.0.1:2113?tls=false":    "esdb://127.0.0.1:2113?tls=false",
+		"esdb://ada:secret@h:2113":           "esdb://ada:***@h:2113",
+		"esdb://ada@h":                       "esdb://ada@h",
+		"esdb+discover://ada:se/cr@et@h?a=b": "esdb+discover://ada:***@h?a=b",
+		"esdb://ada:secret?x@h":              "esdb://ada:***@h",
+		"http://ada:secret@h":                "http://ada:***@h",
+		"ada:secret@h":                       "ada:***@h",
+	} {
+		if got := masked(address); got != want {
+			t.Errorf("%s is shown as %s, want %s", address, got, want)
+		}
+	}
+}

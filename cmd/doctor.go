@@ -1,0 +1,227 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"example.com/life/adapters/providers"
+)
+
+// finding is what doctor found out about one thing.
+type finding struct {
+	Check   string `json:"check"`
+	OK      bool   `json:"ok"`
+	Detail  string `json:"detail"`
+	Remedy  string `json:"remedy,omitempty"`
+	trouble bool   // not OK, and in the way
+}
+
+// shownSetting is a setting as doctor shows it.
+type shownSetting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+	Flag   string `json:"flag,omitempty"`
+	Env    string `json:"env"`
+}
+
+func doctorCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Show what is in effect, and what is wrong with its remedy",
+		Long: "Show every setting with where it comes from, and check what life needs: the store, the data directory, disk space, providers, tools, and\n" +
+			"whether a life serve runs. It asks no model. It ends with status 1 when something is in the way.",
+		Example: "  life doctor\n  life doctor --json",
+		Args:    takes(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findings := a.examine(cmd.Context())
+			shown := a.shownSettings()
+			if asJSON {
+				if err := a.printJSON(map[string]any{"settings": shown, "config_file": a.config.file, "checks": findings}); err != nil {
+					return err
+				}
+			} else if err := a.printDoctor(shown, findings); err != nil {
+				return err
+			}
+			wrong := 0
+			for _, f := range findings {
+				if f.trouble {
+					wrong++
+				}
+			}
+			if wrong > 0 {
+				return &exit{exitError, fmt.Errorf("%d things are wrong", wrong)}
+			}
+			return nil
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) shownSettings() []shownSetting {
+	var shown []shownSetting
+	for _, e := range a.config.values {
+		s := shownSetting{Name: e.key(), Value: e.value, Source: e.source, Env: e.env, Flag: "--" + e.flag}
+		if e.secret {
+			s.Flag = ""
+			if s.Value != "" {
+				s.Value = "(set)"
+			}
+		}
+		if e.flag == "store" {
+			s.Value = masked(s.Value)
+		}
+		shown = append(shown, s)
+	}
+	return shown
+}
+
+func (a *app) printDoctor(shown []shownSetting, findings []finding) error {
+	file := a.config.file
+	if file == "" {
+		file = "none"
+	}
+	fmt.Fprintf(a.out, "configuration file: %s\n\n", file)
+	w := table(a.out)
+	for _, s := range shown {
+		value := s.Value
+		if value == "" {
+			value = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, value, s.Source)
+	}
+	fmt.Fprintln(w)
+	for _, f := range findings {
+		verdict := "ok"
+		switch {
+		case f.trouble:
+			verdict = "WRONG"
+		case !f.OK:
+			verdict = "note"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", verdict, f.Check, f.Detail)
+		if f.Remedy != "" && !f.OK {
+			fmt.Fprintf(w, "\t\t→ %s\n", f.Remedy)
+		}
+	}
+	return w.Flush()
+}
+
+// examine makes every check.
+func (a *app) examine(ctx context.Context) []finding {
+	findings := append(a.examineStore(ctx), a.examineSpace(), a.examineServe(ctx))
+	findings = append(findings, a.examineModels()...)
+	return append(findings, a.examineTools(), a.examineToken())
+}
+
+func wrong(check, detail, remedy string) finding {
+	return finding{Check: check, Detail: detail, Remedy: remedy, trouble: true}
+}
+
+// existing is the nearest directory above a path that exists.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// leastSpace is the free space below which doctor complains; the store refuses to write below a part of it.
+const leastSpace = 256 << 20
+
+func (a *app) examineSpace() finding {
+	const check = "disk space"
+	path := existing(a.config.get("data"))
+	var disk unix.Statfs_t
+	if err := unix.Statfs(path, &disk); err != nil {
+		return wrong(check, err.Error(), "")
+	}
+	free := disk.Bavail * uint64(disk.Bsize)
+	detail := fmt.Sprintf("%d MiB free at %s", free>>20, path)
+	if free < leastSpace {
+		return wrong(check, detail, "free some space: appends are refused when the disk is nearly full")
+	}
+	return finding{Check: check, OK: true, Detail: detail}
+}
+
+func (a *app) examineServe(ctx context.Context) finding {
+	const check = "life serve"
+	host, err := a.reachServe(ctx)
+	if err == nil {
+		where, err := readServing(a.config.get("data"))
+		if err == nil {
+			err = host.close(closeTime)
+		}
+		if err != nil {
+			return wrong(check, err.Error(), "")
+		}
+		return finding{Check: check, OK: true, Detail: fmt.Sprintf("answers at %s, process %d", where.Address, where.PID)}
+	}
+	if errors.Is(err, errNotServing) {
+		return finding{Check: check, OK: true, Detail: "does not run; verbs open the store themselves"}
+	}
+	return wrong(check, err.Error(), "start it again: life serve")
+}
+
+// examineModels is about the providers. One that is not ready is in the way only if it is the one in use.
+func (a *app) examineModels() []finding {
+	set, err := providers.New(a.config.models)
+	if err != nil {
+		return []finding{wrong("providers", err.Error(), "correct the configuration")}
+	}
+	var findings []finding
+	for _, c := range set.Doctor() {
+		f := finding{Check: "provider " + c.Provider, OK: c.Ready && c.Problem == "", Detail: c.Detail, Remedy: c.Remedy}
+		if c.Problem != "" {
+			f.Detail = c.Problem
+		}
+		findings = append(findings, f)
+	}
+	model := a.config.find("model")
+	if _, _, err := set.Lookup(model.value); err != nil {
+		findings = append(findings, wrong("model", err.Error(), "name another one with --model or LIFE_MODEL, such as scripted/tour, which needs no key"))
+	} else {
+		findings = append(findings, finding{Check: "model", OK: true, Detail: model.value + ": " + model.source})
+	}
+	if _, err := providers.LoadPrices(a.config.get("prices")); err != nil {
+		findings = append(findings, wrong("prices", err.Error(), "correct the file, or name none"))
+	}
+	return findings
+}
+
+func (a *app) examineTools() finding {
+	path, err := exec.LookPath("bash")
+	if err != nil {
+		return wrong("tool bash", "there is no bash: "+err.Error(), "install bash, or leave it out of --tools")
+	}
+	return finding{Check: "tool bash", OK: true, Detail: path}
+}
+
+func (a *app) examineToken() finding {
+	const check = "listen"
+	address, token, err := a.guardedAddress()
+	if err != nil {
+		return wrong(check, err.Error(), "life serve would refuse to start: correct listen or token_file")
+	}
+	if path := a.config.get("token-file"); path != "" {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			return finding{Check: check, Detail: fmt.Sprintf("%s can be read by others (%s)", path, info.Mode().Perm()), Remedy: "chmod 600 " + quote(path)}
+		}
+	}
+	detail := address + ", no token needed: this machine only"
+	if token != "" {
+		detail = address + ", with a token"
+	}
+	return finding{Check: check, OK: true, Detail: detail}
+}

@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/blobs"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+// examineStore looks at the store that the settings name, and at the data directory.
+func (a *app) examineStore(ctx context.Context) []finding {
+	at := a.config.place()
+	if at.embedded() {
+		return []finding{a.examineData()}
+	}
+	return []finding{a.examineBeside(), a.examineAddress(ctx, at), a.examineAddressSecret()}
+}
+
+// examineData opens the data directory, if there is one: that is what finds out whether it can be used.
+func (a *app) examineData() finding {
+	const check = "data directory"
+	data := a.config.get("data")
+	store := filepath.Join(data, storeName)
+	if _, err := os.Stat(store); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return examineNew(check, data)
+	}
+	opened, err := embedded.Open(embedded.Config{Dir: store})
+	var held *embedded.Held
+	switch {
+	case errors.As(err, &held):
+		where, err := readServing(data)
+		if err == nil && where.PID == held.PID {
+			return finding{Check: check, OK: true, Detail: fmt.Sprintf("%s is held by life serve, process %d", data, held.PID)}
+		}
+		return wrong(check, fmt.Sprintf("%s is held by process %d, which cannot be asked", data, held.PID), fmt.Sprintf("wait until it ends, or end it: kill %d", held.PID))
+	case err != nil:
+		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
+	}
+	_, problem := blobs.Open(filepath.Join(data, blobsName))
+	if err := opened.Close(); err != nil {
+		return wrong(check, err.Error(), "see the disk's health")
+	}
+	if problem != nil {
+		return wrong(check, problem.Error(), "make the directory readable and writable for this user, or restore it from a backup")
+	}
+	return finding{Check: check, OK: true, Detail: data + " can be used"}
+}
+
+// examineNew is about a data directory that has nothing in it yet.
+func examineNew(check, data string) finding {
+	parent := existing(data)
+	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+		return wrong(check, fmt.Sprintf("%s cannot be used: %s is not a directory", data, parent), "name another one with --data or LIFE_DATA, or move that file away")
+	}
+	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
+		return wrong(check, fmt.Sprintf("%s cannot be made: %s: %v", data, parent, err), "make it, or name another one with --data or LIFE_DATA")
+	}
+	return finding{Check: check, OK: true, Detail: data + " is made when it is first needed"}
+}
+
+// examineBeside is about a data directory that holds what is not in the store: blobs, above all.
+func (a *app) examineBeside() finding {
+	const check = "data directory"
+	data := a.config.get("data")
+	if _, err := os.Stat(filepath.Join(data, blobsName)); err != nil {
+		return examineNew(check, data)
+	}
+	if _, err := blobs.Open(filepath.Join(data, blobsName)); err != nil {
+		return wrong(check, err.Error(), "make the directory readable and writable for this user")
+	}
+	return finding{Check: check, OK: true, Detail: data + " can be used, for blobs: hosts on other machines with the same store need the same ones"}
+}
+
+// examineAddress asks the EventStoreDB what verbs need of it. It writes nothing.
+func (a *app) examineAddress(ctx context.Context, at place) finding {
+	const check = "store"
+	store, err := at.connect(ctx, a.log)
+	if err != nil {
+		return wrong(check, err.Error(), "start it, or correct the setting store; its address is such as esdb://127.0.0.1:2113, with ?tls=false for one without encryption")
+	}
+	closed := func(f finding) finding {
+		if err := store.Close(); err != nil {
+			return wrong(check, err.Error(), "")
+		}
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	page, err := store.ReadAll(ctx, math.MaxInt64, actors.Backward, actors.Filter{}, actors.Limit{Events: 1})
+	if err != nil {
+		return closed(wrong(check, fmt.Sprintf("%s cannot be read: %v", at, err), "give credentials of a user who may read everything (--store-credentials-file)"))
+	}
+	// An empty append only checks that this user may append.
+	if _, err := store.Append(ctx, events.AgentStream("doctor"), actors.ExpectAny, nil); err != nil {
+		return closed(wrong(check, fmt.Sprintf("%s cannot be written to: %v", at, err), "give credentials of a user who may write (--store-credentials-file)"))
+	}
+	detail := fmt.Sprintf("%s answers, can be read and written to", at)
+	if len(page.Events) > 0 {
+		detail += ", newest event of " + clock(page.Events[0].Time)
+	}
+	return closed(finding{Check: check, OK: true, Detail: detail})
+}
+
+// examineAddressSecret is about files with passwords that others can read.
+func (a *app) examineAddressSecret() finding {
+	const check = "credentials"
+	store, path := a.config.find("store"), a.config.get("store-credentials-file")
+	_, rest, _ := strings.Cut(store.value, "://")
+	switch {
+	case path == "" && userEnd(rest) == 0:
+		return finding{Check: check, OK: true, Detail: "none: the store is asked without a user"}
+	case path == "" && !strings.HasPrefix(store.source, a.config.file+",") || a.config.file == "" && path == "":
+		return finding{Check: check, OK: true, Detail: "in the environment"}
+	case path == "":
+		path = a.config.file
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return wrong(check, err.Error(), "write user:password into it")
+	case info.Mode().Perm()&0o077 != 0:
+		return finding{Check: check, Detail: fmt.Sprintf("%s can be read by others (%s)", path, info.Mode().Perm()), Remedy: "chmod 600 " + quote(path)}
+	}
+	return finding{Check: check, OK: true, Detail: "in " + path}
+}

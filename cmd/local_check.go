@@ -1,0 +1,125 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/api"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+// CheckStore reads everything that is stored and says what is damaged.
+func (l *local) CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
+	if progress == nil {
+		progress = func(int64, int64) {}
+	}
+	check := l.checkEmbedded
+	if l.store == nil {
+		check = l.checkOutside
+	}
+	report, err := check(ctx, progress)
+	if err != nil {
+		return api.StoreReport{}, err
+	}
+	kept, err := l.blobs.Check(ctx, nil)
+	if err != nil {
+		return api.StoreReport{}, err
+	}
+	for _, d := range kept.Damaged {
+		report.Damage = append(report.Damage, api.StoreDamage{Revision: events.NoRevision, Problem: "blob " + d.Path + ": " + d.Detail})
+	}
+	missing, err := l.missingBlobs(ctx)
+	report.Damage = append(report.Damage, missing...)
+	return report, err
+}
+
+// checkEmbedded reads every byte of the embedded store.
+func (l *local) checkEmbedded(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
+	found, err := l.store.Check(ctx, func(p embedded.Progress) { progress(int64(p.Events), int64(p.Total)) })
+	if err != nil {
+		return api.StoreReport{}, err
+	}
+	report := api.StoreReport{Events: int64(found.Events), Streams: found.Streams, More: found.More, Damage: []api.StoreDamage{}}
+	for _, d := range found.Damage {
+		report.Damage = append(report.Damage, api.StoreDamage{Stream: d.Stream, Revision: d.Revision, Problem: d.String()})
+	}
+	return report, nil
+}
+
+// checkOutside reads what an EventStoreDB answers: it has its own checks for the bytes on its disks.
+func (l *local) checkOutside(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
+	c, err := newOutsideCheck(ctx, l.journal)
+	if err != nil {
+		return api.StoreReport{}, err
+	}
+	err = everything(ctx, l.journal, 1, func(e *events.Envelope) error {
+		c.event(e)
+		progress(c.report.Events, max(c.total(e.Position), c.report.Events))
+		return nil
+	})
+	if err == nil {
+		err = c.ends(ctx)
+	}
+	c.report.Streams = len(c.streams)
+	return c.report, err
+}
+
+// missingBlobs names the blobs that history refers to and that are not there. What is there was read by the blobs' own check.
+func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
+	var missing []api.StoreDamage
+	kinds := actors.Filter{Kinds: []string{
+		string(events.MessageReceived{}.Kind()), string(events.ModelReplied{}.Kind()), string(events.ToolReturned{}.Kind()),
+	}}
+	for next := events.Position(1); ; {
+		page, err := l.journal.ReadAll(ctx, next, actors.Forward, kinds, actors.Limit{})
+		if errors.Is(err, actors.ErrCorrupt) {
+			return missing, nil // the journal's check has said so
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for missing blobs: %w", err)
+		}
+		for i := range page.Events {
+			e := &page.Events[i]
+			for _, ref := range blobsOf(e) {
+				blob, err := l.blobs.Open(ctx, ref)
+				if err == nil {
+					err = blob.Close()
+				}
+				if err != nil {
+					missing = append(missing, api.StoreDamage{Stream: e.Stream, Revision: e.Revision, Problem: fmt.Sprintf("%s@%d: %v", e.Stream, e.Revision, err)})
+				}
+			}
+		}
+		if page.End {
+			return missing, nil
+		}
+		next = page.Next
+	}
+}
+
+// blobsOf lists what an event refers to.
+func blobsOf(e *events.Envelope) []events.BlobRef {
+	event, err := e.Event()
+	if err != nil {
+		return nil // verify says what cannot be read
+	}
+	var refs []*events.BlobRef
+	switch event := event.(type) {
+	case events.MessageReceived:
+		refs = append(refs, event.Blob)
+	case events.ModelReplied:
+		refs = append(refs, event.Blob)
+	case events.ToolReturned:
+		refs = append(refs, event.Blob, event.Full)
+	}
+	var there []events.BlobRef
+	for _, ref := range refs {
+		if ref != nil {
+			there = append(there, *ref)
+		}
+	}
+	return there
+}

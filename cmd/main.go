@@ -1,0 +1,152 @@
+// Package cmd is the command line of life: its verbs, as a library, so that a program of another module can be life with more in
+// it (see [Config]). The command itself is cmd/life.
+//
+// Each verb is one file. A verb reads its flags, reaches a host (reach.go: a running life serve, or the data directory itself),
+// asks it for one thing, and prints the result: results go to standard output, everything else to standard error, so that a
+// result can be piped. Every reading verb has --json.
+//
+// What a verb needs from a host is the interfaces in reach.go. What can be configured is the list in settings.go: a line there
+// is a flag, an environment variable, a key of the configuration file and a line of life doctor. To add a verb, write its file
+// with a function that returns its command, and list it in root.go.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"example.com/life/actors"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// Config says what this build of life is.
+type Config struct {
+	Version string // what life version prints
+}
+
+// The exit statuses.
+const (
+	exitDone      = 0
+	exitError     = 1   // something went wrong; the error says what
+	exitUsage     = 2   // the command line makes no sense
+	exitStopped   = 3   // the turn was stopped by a limit, a loop or a refusal
+	exitFailed    = 4   // the turn failed: the model could not be asked
+	exitWaiting   = 5   // the turn waits for a person
+	exitCancelled = 130 // the turn was cancelled, or the verb interrupted
+)
+
+// app is what every verb has at hand.
+type app struct {
+	out, errs io.Writer
+	getenv    func(string) string
+	log       *slog.Logger
+	build     Config
+	config    config
+}
+
+// Main runs the command line that the process was started with, and exits with its status.
+func Main(build Config) {
+	tune(os.Getenv)
+	os.Exit(start(build, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// tune sets the runtime up for a host, where the environment does not say otherwise. A thread that waits for the disk keeps its
+// processor for a while, and one always waits: two more processors than there are keep the others at work (a fifth more turns a
+// second on 2 cores). Collecting garbage at four times the live heap costs memory that agents do not need for long (a tenth more).
+func tune(getenv func(string) string) {
+	if getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
+	}
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
+// start runs one command line and returns its exit status.
+func start(build Config, args []string, out, errs io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	results := &output{to: out, shown: terminal(out)}
+	out = results
+	a := &app{out: out, errs: errs, getenv: os.Getenv, log: slog.New(slog.DiscardHandler), build: build}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = results.problem()
+	}
+	var status *exit
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &status):
+		if status.err != nil {
+			fmt.Fprintln(errs, "life: "+status.err.Error())
+		}
+		return status.code
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return exitCancelled
+	}
+	fmt.Fprintln(errs, "life: "+err.Error()+remedy(err))
+	return exitError
+}
+
+// exit is an error that chooses the exit status. Without an error of its own nothing is printed: everything has been said.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage is an error of the command line.
+func usage(format string, args ...any) error {
+	return &exit{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// remedy says what to type next after an error that has a usual one.
+func remedy(err error) string {
+	var refusal *sagas.Refusal
+	switch {
+	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing:
+		return missing(refusal.Detail)
+	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMismatch:
+		return "\n  life agents shows what waits for approval"
+	case errors.Is(err, actors.ErrFull):
+		return "\n  free some space on the disk and try again: nothing is damaged"
+	case errors.Is(err, actors.ErrCorrupt) && !strings.Contains(err.Error(), "open the embedded store"): // which check needs too
+		return "\n  life store check names everything that is damaged"
+	}
+	return ""
+}
+
+// missing says what to type when something is not there. Refusals come over HTTP too, as a code and words: the words say what.
+func missing(what string) string {
+	switch {
+	case strings.HasPrefix(what, "there is no wallet ") || strings.HasPrefix(what, "the wallet "):
+		return "\n  life wallet open NAME --with DOLLARS opens one; main opens by itself when it is first needed"
+	case strings.HasPrefix(what, projections.ErrMissing.Error()):
+		return "" // it says itself what to do
+	case strings.Contains(what, " ends at revision "):
+		return "\n  life history AGENT lists the revisions"
+	}
+	return "\n  life agents lists the agents there are, life agents create NAME makes one"
+}

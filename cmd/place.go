@@ -1,0 +1,150 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/eventstore"
+)
+
+// inData is the value of the setting store that stands for the embedded store of the data directory.
+const inData = "embedded"
+
+// The schemes of EventStoreDB's connection strings.
+const (
+	schemeDirect   = "esdb://"
+	schemeDiscover = "esdb+discover://"
+)
+
+// place is where events are stored: in a data directory, or at an EventStoreDB.
+type place struct {
+	data        string        // the data directory; its store is used when there is no address
+	address     string        // of EventStoreDB, as it was given; it may hold a password, so print String instead
+	credentials string        // file with user:password; empty: what the address says
+	patience    time.Duration // with an EventStoreDB that is away; 0: connectTime
+}
+
+// journal is an open store as the verbs use it, wherever it is.
+type journal interface {
+	actors.Journal
+	io.Closer
+}
+
+// isAddress tells the address of an EventStoreDB from everything else.
+func isAddress(text string) bool {
+	return strings.HasPrefix(text, schemeDirect) || strings.HasPrefix(text, schemeDiscover)
+}
+
+// place is the one that the settings name.
+func (c *config) place() place {
+	p := place{data: c.get("data"), credentials: c.get("store-credentials-file")}
+	if store := c.get("store"); isAddress(store) {
+		p.address = store
+	}
+	return p
+}
+
+// storeName says where events are, without who asks: processes compare it.
+func (c *config) storeName() string {
+	p := c.place()
+	if p.embedded() {
+		return inData
+	}
+	scheme, rest, _ := strings.Cut(p.address, "://")
+	return scheme + "://" + rest[userEnd(rest):]
+}
+
+// embedded reports whether the store is a directory, which one process at a time can open.
+func (p place) embedded() bool { return p.address == "" }
+
+// String names the place, without any password.
+func (p place) String() string {
+	if p.embedded() {
+		return p.data
+	}
+	return masked(p.address)
+}
+
+// open opens the store. What it returns is Closed by the caller.
+func (p place) open(ctx context.Context, log *slog.Logger) (journal, error) {
+	if !p.embedded() {
+		opened, err := p.connect(ctx, log)
+		if err != nil {
+			return nil, err // and no interface that holds a nil pointer
+		}
+		return opened, nil
+	}
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(p.data, storeName), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+// connect opens the EventStoreDB at the address. One that is away is waited for, but not for long.
+func (p place) connect(ctx context.Context, log *slog.Logger) (*eventstore.Journal, error) {
+	config := eventstore.Config{Connection: p.address, Log: log}
+	if p.credentials != "" {
+		text, err := readSecret("the store's credentials", p.credentials)
+		if err != nil {
+			return nil, err
+		}
+		var ok bool
+		if config.Username, config.Password, ok = strings.Cut(text, ":"); !ok || strings.ContainsAny(text, "\r\n") {
+			return nil, fmt.Errorf("read the store's credentials: %s holds something else than one line user:password", p.credentials)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.patience, connectTime))
+	defer cancel()
+	opened, err := eventstore.Open(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("%w\n  the setting store says %s: --store or LIFE_STORE names another one", err, p)
+	}
+	return opened, nil
+}
+
+// checkAddress refuses an address whose credentials contradict others, or that everyone on this machine can read.
+func (p place) checkAddress(onCommandLine bool) error {
+	_, rest, _ := strings.Cut(p.address, "://")
+	given := userEnd(rest) > 0
+	switch {
+	case p.embedded():
+		return nil
+	case given && p.credentials != "":
+		return errors.New("there are credentials both in the address of the store and in a file: leave out one of them")
+	case given && onCommandLine:
+		return errors.New("the address of the store holds a password, and every user of this machine can see command lines: " +
+			"put the address into LIFE_STORE or the configuration file, or user:password into a file and name that with --store-credentials-file")
+	}
+	return nil
+}
+
+// masked is an address as it may be shown. It rather hides too much than too little.
+func masked(address string) string {
+	begin := 0
+	if _, rest, ok := strings.Cut(address, "://"); ok {
+		begin = len(address) - len(rest)
+	}
+	end := begin + userEnd(address[begin:])
+	if end == begin {
+		return address
+	}
+	user, _, hasPassword := strings.Cut(address[begin:end-1], ":")
+	if hasPassword {
+		user += ":***"
+	}
+	return address[:begin] + user + "@" + address[end:]
+}
+
+// userEnd is where the credentials of an address end that is given without its scheme, with their "@"; 0 when there are none.
+// Somebody may have put a password there with characters that do not belong into an address.
+func userEnd(rest string) int { return strings.LastIndexByte(rest, '@') + 1 }

@@ -1,0 +1,113 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"example.com/life/events"
+)
+
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")
+}
+
+// printJSON writes one value on one line, with no HTML escapes: the digests of events cover their exact bytes.
+func (a *app) printJSON(value any) error {
+	encoder := json.NewEncoder(a.out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}
+
+// table returns a writer that aligns columns separated by tabs; flush it.
+func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 0, 4, 2, ' ', 0) }
+
+// terminal reports whether a writer is a terminal.
+func terminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// clock writes a time as people read it.
+func clock(at events.Micros) string {
+	if at == 0 {
+		return "-"
+	}
+	return time.UnixMicro(int64(at)).Format("2006-01-02 15:04:05")
+}
+
+// envelopeLine is an event as one line: where, when and what.
+func envelopeLine(e *events.Envelope) string {
+	return fmt.Sprintf("%4d  %s  %s", e.Revision, time.UnixMicro(int64(e.Time)).Format("15:04:05.000"), sentence(e))
+}
+
+// sentence says what an event says; one that cannot be read is shown as it is.
+func sentence(e *events.Envelope) string {
+	event, err := e.Event()
+	if err != nil {
+		return fmt.Sprintf("%s: %v", e.Kind, err)
+	}
+	return event.String()
+}
+
+// meter shows how far something has come, on a terminal or when asked, once it takes more than a second.
+type meter struct {
+	mu    sync.Mutex
+	out   io.Writer
+	begun time.Time
+	last  time.Time
+	live  bool // rewrite the line in place
+}
+
+// newMeter returns a meter that writes to standard error, or one that stays silent.
+func (a *app) newMeter(wanted bool) *meter {
+	live := terminal(a.errs)
+	if !wanted && !live {
+		return &meter{}
+	}
+	return &meter{out: a.errs, begun: time.Now(), live: live}
+}
+
+// show replaces what is shown.
+func (m *meter) show(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if m.out == nil || now.Sub(m.begun) < time.Second || now.Sub(m.last) < 200*time.Millisecond {
+		return
+	}
+	m.last = now
+	if m.live {
+		fmt.Fprintf(m.out, "\r\x1b[K"+format, args...)
+		return
+	}
+	fmt.Fprintf(m.out, format+"\n", args...)
+}
+
+// done clears what is shown.
+func (m *meter) done() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.out != nil && m.live && !m.last.IsZero() {
+		fmt.Fprint(m.out, "\r\x1b[K")
+		m.last = time.Time{}
+	}
+}
+
+func progressFlag(cmd *cobra.Command, wanted *bool) {
+	cmd.Flags().BoolVar(wanted, "progress", false, "show progress even where standard error is no terminal")
+}

@@ -1,0 +1,81 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"example.com/life/adapters/api"
+)
+
+// reachServe returns the running life serve of the data directory, or why there is none.
+func (a *app) reachServe(ctx context.Context) (reached, error) {
+	data := a.config.get("data")
+	where, err := readServing(data)
+	if err != nil {
+		return reached{}, err
+	}
+	token, err := readToken(where.TokenFile)
+	if err != nil {
+		return reached{}, err
+	}
+	client, err := api.NewClient(api.ClientConfig{BaseURL: where.Address, Token: token})
+	if err != nil {
+		return reached{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	health, err := client.Health(ctx)
+	if err == nil && (health.PID != where.PID || health.Data != data) {
+		err = fmt.Errorf("%s is answered by process %d on %s", where.Address, health.PID, health.Data)
+	}
+	if mine := a.config.storeName(); err == nil && where.Store != mine && where.Store != "" {
+		return reached{}, errors.Join(&elsewhere{data: data, pid: where.PID, theirs: where.Store, mine: mine}, client.Close())
+	}
+	if err != nil {
+		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
+	}
+	return reached{driver: client, inspector: client, bus: client, close: func(time.Duration) error { return client.Close() }}, nil
+}
+
+// elsewhere says that the life serve of a data directory stores events in another place than the verb is told to.
+type elsewhere struct {
+	data         string
+	pid          int
+	theirs, mine string
+}
+
+// Error names both places and the remedy.
+func (e *elsewhere) Error() string {
+	return fmt.Sprintf("the life serve on %s, process %d, has its events in %s, but the setting store says %s: give both the same, or another --data", e.data, e.pid, e.theirs, e.mine)
+}
+
+// readToken reads the token that life serve asks for; without a file there is none.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return readSecret("the token", path)
+}
+
+// readSecret reads a file that holds one secret and nothing else.
+func readSecret(what, path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, 4<<10))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("read %s: %s is empty", what, path)
+	}
+	return secret, nil
+}

@@ -1,0 +1,117 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+type runFlags struct {
+	agent string
+	show  showFlags
+	agentFlags
+}
+
+// showFlags choose what a turn's watcher sees.
+type showFlags struct{ quiet, asJSON, verbose bool }
+
+func (s *showFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "show the model's text and nothing else")
+	cmd.Flags().BoolVar(&s.asJSON, "json", false, "print one JSON object for each event, and one for the result")
+	cmd.Flags().BoolVarP(&s.verbose, "verbose", "v", false, "show every event, also those that only keep the books")
+}
+
+func (s *showFlags) view(a *app) *view {
+	return &view{app: a, quiet: s.quiet, asJSON: s.asJSON, whole: s.verbose}
+}
+
+func runCommand(a *app) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run PROMPT",
+		Short: "Give an agent a message and watch its turn",
+		Long: "Give an agent a message and watch the turn that it starts. The agent is made if it is not there; without --agent a new one\n" +
+			"is made for this turn. The model's text goes to standard output, what happens to standard error.\n\n" +
+			"The exit status says how the turn ended: 0 done, 3 stopped by a limit, a loop or a refusal, 4 failed, 5 waiting for a person,\n" +
+			"130 cancelled; 1 is any other error, 2 a command line that makes no sense. Ctrl-C cancels the turn, which is stored like\n" +
+			"everything else; a second Ctrl-C leaves at once.",
+		Example: "  life run \"Take the tour\"\n  life run --agent demo --ask bash \"Run the tests\"\n  git diff | life run --agent reviewer -",
+		Args:    takes(1, 1, "one prompt, in quotes"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.run(cmd, args[0], &f)
+		},
+	}
+	cmd.Flags().StringVar(&f.agent, "agent", "", "name of the agent (default: a new one)")
+	f.show.add(cmd)
+	f.add(cmd)
+	return cmd
+}
+
+func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
+	if f.agent == "" {
+		f.agent = "run-" + strings.ReplaceAll(uuid.NewString(), "-", "")[:10]
+	}
+	agent, err := checkAgent(f.agent)
+	if err != nil {
+		return err
+	}
+	text, err := argument(prompt, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		return usage("the prompt is empty")
+	}
+	ctx := cmd.Context()
+	return a.with(ctx, func(host reached) error {
+		if err := a.prepare(ctx, cmd, host, agent, &f.agentFlags); err != nil {
+			return err
+		}
+		v := f.show.view(a)
+		r, err := a.await(ctx, host, agent, v, func() (actors.Receipt, error) {
+			return host.Do(ctx, events.AgentStream(agent), sagas.Send{
+				Meta: newMeta(""), Verb: events.Collect, From: a.person(), Text: events.Text{Inline: text},
+			}, origin())
+		})
+		if err != nil {
+			return err
+		}
+		return v.conclude(r)
+	})
+}
+
+// prepare makes the agent, or configures it as the command line says.
+func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host driver, agent events.AgentID, f *agentFlags) error {
+	state, err := host.State(ctx, agent, events.NoRevision)
+	var refusal *sagas.Refusal
+	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
+		var c events.AgentConfig
+		if err := f.apply(a, cmd, &c, true); err != nil {
+			return err
+		}
+		if _, err := host.Do(ctx, events.AgentStream(agent), sagas.Create{Meta: newMeta(""), Agent: agent, Config: c}, origin()); err != nil {
+			return fmt.Errorf("create agent %s: %w", agent, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c := state.Agent.Config
+	if err := f.apply(a, cmd, &c, false); err != nil || reflect.DeepEqual(c, state.Agent.Config) {
+		return err
+	}
+	if _, err := host.Do(ctx, events.AgentStream(agent), sagas.Configure{Meta: newMeta(""), Config: c}, origin()); err != nil {
+		return fmt.Errorf("configure agent %s: %w", agent, err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/api"
+	"example.com/life/adapters/bus"
+	"example.com/life/events"
+)
+
+// The ways of a message to its agent.
+const (
+	viaHost = "host" // which answers when it is stored in the agent's history
+	viaBus  = "bus"  // where it waits for a host
+)
+
+// checkVia checks the flag --via.
+func checkVia(via string) (throughBus bool, err error) {
+	if via != viaHost && via != viaBus {
+		return false, usage("--via is %q, want %s or %s", via, viaHost, viaBus)
+	}
+	return via == viaBus, nil
+}
+
+// replyLook is how often the stream of replies is looked at.
+const replyLook = 100 * time.Millisecond
+
+// sendOnBus publishes a message on the bus, as any program may, and prints the command's id; with --wait also what became of it.
+func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessage) error {
+	ctx := cmd.Context()
+	return a.with(ctx, func(host reached) error {
+		if host.here && f.wait {
+			return usage("no life serve runs on this store, so nobody would answer: start one, or leave out --wait")
+		}
+		data, err := json.Marshal(message)
+		if err != nil {
+			return fmt.Errorf("encode the message: %w", err)
+		}
+		replies := events.Stream(bus.ReplyTopic(actors.DefaultTenant))
+		before, err := host.History(ctx, replies, 1<<62, actors.Backward, actors.Limit{Events: 1})
+		if err != nil {
+			return err
+		}
+		id := newMeta(f.id).ID
+		if err := host.bus.Publish(ctx, actors.DefaultTenant, api.BusCommand{ID: id, Type: "SendMessage", Data: data}, origin()); err != nil {
+			return err
+		}
+		if !f.wait {
+			return a.printPublished(id, host.here, f.show.asJSON)
+		}
+		from := before.Last + 1
+		if f.id != "" {
+			from = 0 // it may have been sent and answered before
+		}
+		answer, err := awaitReply(ctx, host, replies, from, id)
+		if err != nil {
+			return err
+		}
+		return a.printReply(answer, f.show.asJSON)
+	})
+}
+
+func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
+	topic := bus.CommandTopic(actors.DefaultTenant)
+	if asJSON {
+		return a.printJSON(map[string]string{"command": string(id), "topic": topic})
+	}
+	fmt.Fprintf(a.out, "published: command %s in %s\n", id, topic)
+	if here {
+		fmt.Fprintln(a.errs, "it is carried out when life serve runs")
+	}
+	return nil
+}
+
+// awaitReply waits for the outcome of a command, among the replies from a revision on.
+func awaitReply(ctx context.Context, host driver, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, error) {
+	for {
+		page, err := host.History(ctx, replies, from, actors.Forward, actors.Limit{})
+		if err != nil {
+			return bus.Reply{}, err
+		}
+		for i := range page.Events {
+			var answer bus.Reply
+			if json.Unmarshal(page.Events[i].Data, &answer) == nil && answer.Command == id {
+				return answer, nil
+			}
+			from = page.Events[i].Revision + 1
+		}
+		if !page.End {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return bus.Reply{}, fmt.Errorf("wait for the outcome of command %s: %w", id, ctx.Err())
+		case <-time.After(replyLook):
+		}
+	}
+}
+
+// printReply prints an outcome as the host's own answer is printed; what was not accepted is an error.
+func (a *app) printReply(answer bus.Reply, asJSON bool) error {
+	switch {
+	case asJSON:
+		if err := a.printJSON(answer); err != nil || answer.Receipt != nil {
+			return err
+		}
+	case answer.Receipt != nil:
+		return a.printReceipt(*answer.Receipt, false)
+	}
+	if answer.Code == "" {
+		return &exit{exitError, fmt.Errorf("the command is poisoned: %s; life commands poisoned list shows it", answer.Detail)}
+	}
+	return &exit{exitError, fmt.Errorf("refused: %s", answer.Detail)}
+}

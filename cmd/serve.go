@@ -1,0 +1,183 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/adapters/api"
+	"example.com/life/adapters/embedded"
+)
+
+func serveCommand(a *app) *cobra.Command {
+	var names []string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Host the agents and answer over HTTP, until told to stop",
+		Long: "Host the agents of the data directory and answer over HTTP, until SIGTERM or Ctrl-C; a second one does not wait for calls\n" +
+			"that cannot be repeated, which counts them as lost. Agents that had work to do go on with it. Other verbs on the same data\n" +
+			"directory find the server by themselves. docs/api.md describes the API.",
+		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example",
+		Args:    takes(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.serve(cmd.Context(), names)
+		},
+	}
+	cmd.Flags().StringSliceVar(&names, "name", nil, "names, besides localhost, under which clients reach the server")
+	return cmd
+}
+
+// guardedAddress refuses to listen to other machines without a token: whoever reaches the API can run commands.
+func (a *app) guardedAddress() (address, token string, err error) {
+	address = a.config.get("listen")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", "", usage("listen is %q, want host:port such as 127.0.0.1:4777", address)
+	}
+	if token, err = readToken(a.config.get("token-file")); err != nil {
+		return "", "", err
+	}
+	ip := net.ParseIP(host)
+	if loopback := host == "localhost" || ip != nil && ip.IsLoopback(); !loopback && token == "" {
+		return "", "", usage("listening on %s lets other machines run commands here: name a file with a token (--token-file), or listen on 127.0.0.1", address)
+	}
+	return address, token, nil
+}
+
+func (a *app) serve(ctx context.Context, names []string) error {
+	address, token, err := a.guardedAddress()
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("%w; --listen chooses another address, and port 0 any free one", err)
+	}
+	defer listener.Close() //nolint:errcheck // the server closes it too, and reports
+	if err := a.onlyServer(ctx); err != nil {
+		return err
+	}
+	host, err := a.openAfter(ctx)
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{
+		Agents: host, Inspector: host, CheckStore: host.CheckStore, Bus: commandBus{host.journal}, Log: a.log, Hosts: names, Token: token,
+		Health: api.Health{Name: "life", Version: a.build.Version, PID: os.Getpid(), Data: a.config.get("data")},
+	})
+	if err == nil {
+		err = a.answerAndCarryOut(ctx, host, listener, handler)
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	return errors.Join(err, host.Close(closing))
+}
+
+// answerAndCarryOut serves over HTTP and takes commands from the bus, until ctx ends.
+func (a *app) answerAndCarryOut(ctx context.Context, host *local, listener net.Listener, handler http.Handler) error {
+	stop, err := a.carryOut(ctx, host)
+	if err != nil {
+		return err
+	}
+	err = a.answer(ctx, host, listener, handler)
+	return errors.Join(err, stop())
+}
+
+// onlyServer refuses to serve a data directory that another life serve serves already. The embedded store sees to that itself.
+func (a *app) onlyServer(ctx context.Context) error {
+	if a.config.place().embedded() {
+		return nil
+	}
+	data := a.config.get("data")
+	other, err := a.reachServe(ctx)
+	if differs := new(elsewhere); errors.As(err, &differs) {
+		return err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // nobody answers there, so nobody serves
+	}
+	where, err := readServing(data)
+	return errors.Join(fmt.Errorf("%s is in use by process %d, a life serve: another host needs a data directory of its own (--data)", data, where.PID), err, other.close(closeTime))
+}
+
+// openAfter opens the stores.
+func (a *app) openAfter(ctx context.Context) (*local, error) {
+	return afterKilled(ctx, func() (*local, error) { return a.openLocal(ctx, false) })
+}
+
+// afterKilled opens what is in a directory. One that was held by a process that was killed is free in a moment: a child that it
+// was starting keeps its files open for as long.
+func afterKilled[T any](ctx context.Context, open func() (T, error)) (T, error) {
+	for deadline := time.Now().Add(startTime); ; {
+		opened, err := open()
+		var held *embedded.Held
+		if !errors.As(err, &held) || held.PID > 0 && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) || time.Now().After(deadline) {
+			return opened, err
+		}
+		select {
+		case <-ctx.Done():
+			return opened, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// answer serves until ctx ends, and then closes the host, which ends the feeds, while the last requests are answered.
+func (a *app) answer(ctx context.Context, host *local, listener net.Listener, handler http.Handler) error {
+	data := a.config.get("data")
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	here := serving{PID: os.Getpid(), Address: "http://" + reachable(listener.Addr()), TokenFile: a.config.get("token-file"), Store: a.config.storeName()}
+	if err := writeServing(data, here); err != nil {
+		return errors.Join(err, server.Close(), expected(<-served))
+	}
+	fmt.Fprintf(a.errs, "life: serving %s at %s, process %d, events in %s\n", data, here.Address, here.PID, here.Store)
+	var failed error
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.errs, "life: stopping, once calls that cannot be repeated have finished; again to stop now. The rest goes on when life serve runs again")
+	case failed = <-served:
+		served <- http.ErrServerClosed
+	}
+	removed := os.Remove(filepath.Join(data, servingName))
+	closing, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM) // a second one hurries it
+	defer stop()
+	closing, cancel := context.WithTimeout(closing, closeTime)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- host.Host.Close(closing) }()
+	if err := server.Shutdown(closing); err != nil {
+		failed = errors.Join(failed, server.Close())
+	}
+	return errors.Join(failed, removed, <-closed, expected(<-served))
+}
+
+// expected is nil for the error with which every server ends.
+func expected(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// reachable is an address that this machine can connect to.
+func reachable(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return address.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

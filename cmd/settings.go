@@ -1,0 +1,281 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/providers"
+	"example.com/life/events"
+)
+
+// setting is one thing that can be configured: by a flag, else by its environment variable, else in the configuration file,
+// else it has its standard value. A key of the file is the flag's name with underscores.
+type setting struct {
+	flag     string
+	env      string
+	standard string
+	about    string
+	secret   bool // in the environment only: command lines and files are read by others
+}
+
+// settings lists them. It is the only list.
+func settings() []setting {
+	return []setting{
+		{flag: "data", env: "LIFE_DATA", about: "directory that holds everything"},
+		{flag: "store", env: "LIFE_STORE", standard: inData, about: "where events are stored: embedded, in the data directory, or at EventStoreDB, as esdb://HOST:PORT"},
+		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", about: "file with user:password for EventStoreDB"},
+		{flag: "model", env: "LIFE_MODEL", about: "model of new agents, as provider/model"},
+		{flag: "tools", env: "LIFE_TOOLS", standard: "read_file,write_file,edit_file,list_dir,glob,grep,bash", about: "tools of new agents, comma separated; none: no tools"},
+		{flag: "listen", env: "LIFE_LISTEN", standard: "127.0.0.1:4777", about: "address of life serve"},
+		{flag: "commands", env: "LIFE_COMMANDS", standard: string(actors.DefaultTenant), about: "tenants whose commands on the bus life serve carries out, comma separated; none: nobody's"},
+		{flag: "token-file", env: "LIFE_TOKEN_FILE", about: "file with the token that clients of life serve must show"},
+		{flag: "scripts", env: "LIFE_SCRIPTS", about: "directory of scripts for the models scripted/NAME"},
+		{flag: "prices", env: "LIFE_PRICES", about: "file of prices, laid over the built-in ones"},
+		{flag: "credit", env: "LIFE_CREDIT", standard: "10", about: "dollars with which the wallet main opens"},
+		{flag: "tape", env: "LIFE_TAPE", about: "record or play: keep what models answer, or answer from what was kept"},
+		{flag: "tape-dir", env: "LIFE_TAPE_DIR", about: "directory of the tape"},
+		{flag: "log-level", env: "LIFE_LOG_LEVEL", standard: "warn", about: "debug, info, warn or error"},
+		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, about: "endpoint of the models openai/NAME"},
+		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, about: "file with the key of that endpoint"},
+		{flag: "openai-api-key", env: providers.EnvOpenAIKey, about: "the key itself", secret: true},
+	}
+}
+
+func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
+
+func addSettingFlags(root *cobra.Command) {
+	root.PersistentFlags().String("config", "", "configuration file (YAML)")
+	for _, s := range settings() {
+		if !s.secret {
+			about := s.about + " (" + s.env
+			if s.standard != "" {
+				about += ", default " + s.standard
+			}
+			root.PersistentFlags().String(s.flag, "", about+")")
+		}
+	}
+}
+
+// effective is a setting's value and where it came from.
+type effective struct {
+	setting
+	value  string
+	source string
+}
+
+// config is what is in effect.
+type config struct {
+	file    string // the configuration file that was read; empty: none
+	values  []effective
+	level   slog.Level
+	credit  events.Money
+	models  providers.Config
+	tenants []events.TenantID // whose commands on the bus are carried out
+}
+
+// configure finds out what is in effect and opens the log.
+func (a *app) configure(cmd *cobra.Command) error {
+	c, err := resolve(a.getenv, func(flag string) (string, bool) {
+		f := cmd.Flags().Lookup(flag)
+		if f == nil {
+			return "", false
+		}
+		return f.Value.String(), f.Changed
+	})
+	if err != nil {
+		return &exit{exitUsage, err}
+	}
+	a.config = c
+	a.log = slog.New(slog.NewTextHandler(a.errs, &slog.HandlerOptions{Level: c.level}))
+	return nil
+}
+
+// resolve merges the sources; flag returns a flag's value and whether it was given.
+func resolve(getenv func(string) string, flag func(string) (string, bool)) (config, error) {
+	c := config{}
+	data := effective{setting: settings()[0]}
+	data.value, data.source = given(data.setting, getenv, flag)
+	path, err := configPath(getenv, flag, data.value)
+	if err != nil {
+		return c, err
+	}
+	file, err := readConfigFile(path)
+	if err != nil {
+		return c, err
+	}
+	c.file = path
+	for _, s := range settings() {
+		e := effective{setting: s}
+		e.value, e.source = given(s, getenv, flag)
+		if entry, ok := file[s.key()]; ok && e.source == "" {
+			e.value, e.source = entry.value, fmt.Sprintf("%s, line %d", path, entry.line)
+		}
+		if e.source == "" {
+			e.value, e.source = s.standard, "default"
+		}
+		c.values = append(c.values, e)
+	}
+	return c, c.complete(getenv)
+}
+
+// given returns what the command line or the environment says; source is empty when neither says anything.
+func given(s setting, getenv func(string) string, flag func(string) (string, bool)) (value, source string) {
+	if text, ok := flag(s.flag); ok && !s.secret {
+		return text, "flag --" + s.flag
+	}
+	if text := getenv(s.env); text != "" {
+		return text, "environment " + s.env
+	}
+	return "", ""
+}
+
+// configPath finds the configuration file; empty when there is none.
+func configPath(getenv func(string) string, flag func(string) (string, bool), data string) (string, error) {
+	if path, ok := flag("config"); ok {
+		return path, nil
+	}
+	var candidates []string
+	if dir := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		candidates = append(candidates, filepath.Join(dir, "life", "config.yaml"))
+	} else if home := getenv("HOME"); home != "" {
+		candidates = append(candidates, filepath.Join(home, ".config", "life", "config.yaml"))
+	}
+	if data == "" {
+		data = standardData(getenv)
+	}
+	if data != "" {
+		candidates = append(candidates, filepath.Join(data, "config.yaml"))
+	}
+	for _, path := range candidates {
+		_, err := os.Stat(path)
+		if err == nil {
+			return path, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // what is no directory is reported when it is used
+			return "", fmt.Errorf("look for a configuration file: %w", err)
+		}
+	}
+	return "", nil
+}
+
+func standardData(getenv func(string) string) string {
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "life")
+	}
+	if home := getenv("HOME"); home != "" {
+		return filepath.Join(home, ".local", "share", "life")
+	}
+	return ""
+}
+
+func (c *config) get(flag string) string { return c.find(flag).value }
+
+// byEnv is what is in effect of the setting with that environment variable.
+func (c *config) byEnv(name string) string {
+	for _, e := range c.values {
+		if e.env == name {
+			return e.value
+		}
+	}
+	return ""
+}
+
+func (c *config) find(flag string) *effective {
+	for i := range c.values {
+		if c.values[i].flag == flag {
+			return &c.values[i]
+		}
+	}
+	panic("no setting is named " + flag)
+}
+
+// complete fills the defaults that depend on others, and checks every value.
+func (c *config) complete(getenv func(string) string) error {
+	data := c.find("data")
+	if data.value == "" {
+		data.value = standardData(getenv)
+	}
+	if data.value == "" {
+		return errors.New("there is no home directory to keep data in: name a directory with --data or LIFE_DATA")
+	}
+	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "tape-dir", "openai-api-key-file"} {
+		if err := c.find(flag).absolute(); err != nil {
+			return err
+		}
+	}
+	if err := c.level.UnmarshalText([]byte(c.get("log-level"))); err != nil {
+		return c.find("log-level").wrong("is not debug, info, warn or error")
+	}
+	if err := c.checkStore(); err != nil {
+		return err
+	}
+	credit, err := events.ParseMoney(c.get("credit"))
+	if err != nil {
+		return c.find("credit").wrong("is not dollars with at most six decimals, such as 2.50")
+	}
+	c.credit = credit
+	tape := providers.TapeMode(c.get("tape"))
+	if tape != "" && tape != providers.TapeRecord && tape != providers.TapePlay {
+		return c.find("tape").wrong("is not record or play")
+	}
+	if tape != "" && c.get("tape-dir") == "" {
+		c.find("tape-dir").value = filepath.Join(data.value, "tape")
+	}
+	c.models = providers.Config{
+		OpenAI:   providers.OpenAIFromEnvironment(c.byEnv),
+		Scripted: providers.ScriptedConfig{Dir: c.get("scripts")},
+		Tape:     providers.TapeConfig{Mode: tape, Dir: c.get("tape-dir")},
+	}
+	c.chooseModel()
+	return c.readTenants()
+}
+
+// checkStore looks at the address of the store; whether anything answers there is found out when it is opened.
+func (c *config) checkStore() error {
+	store := c.find("store")
+	if store.value == "" { // said with an empty flag
+		store.value = inData
+	}
+	if store.value != inData && !isAddress(store.value) {
+		return fmt.Errorf("store is %q (%s), which is neither embedded nor an address such as esdb://127.0.0.1:2113; --data names the directory of the embedded store",
+			masked(store.value), store.source)
+	}
+	return c.place().checkAddress(store.source == "flag --store")
+}
+
+// chooseModel picks the model of new agents when nothing names one: a real one if there is a way to reach it.
+func (c *config) chooseModel() {
+	model := c.find("model")
+	switch {
+	case model.value != "":
+	case c.models.OpenAI.Key != "" || c.models.OpenAI.KeyFile != "":
+		model.value, model.source = "openai/gpt-5-mini", "default, because there is an OpenAI key"
+	default:
+		model.value, model.source = "scripted/tour", "default, because there is no OpenAI key"
+	}
+}
+
+// absolute makes a path independent of where the command runs.
+func (e *effective) absolute() error {
+	if e.value == "" {
+		return nil
+	}
+	path, err := filepath.Abs(e.value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.flag, err)
+	}
+	e.value = path
+	return nil
+}
+
+func (e *effective) wrong(what string) error {
+	return fmt.Errorf("%s is %q (%s), which %s", e.key(), e.value, e.source, what)
+}

@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/api"
+	"example.com/life/events"
+)
+
+func stateCommand(a *app) *cobra.Command {
+	at, asJSON := "", false
+	cmd := &cobra.Command{
+		Use:   "state AGENT",
+		Short: "Show an agent as it is, or as it was at any revision",
+		Long: "Show an agent as it is, or as it was at any revision of its past. Looking has no effects: no model is asked and no tool runs.\n" +
+			"life history lists the revisions.",
+		Example: "  life state demo\n  life state demo --at 12 --json",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			agent, err := checkAgent(args[0])
+			if err != nil {
+				return err
+			}
+			revision, err := revisionFlag("at", at)
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				state, err := host.State(cmd.Context(), agent, revision)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(api.NewState(state))
+				}
+				return printState(a.out, &state)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "revision to look at (default: the latest)")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// stateMessages is how much of the conversation is shown.
+const stateMessages = 6
+
+func printState(out io.Writer, s *actors.AgentState) error {
+	w := table(out)
+	agent := &s.Agent
+	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	line("agent", "%s", agent.ID)
+	line("revision", "%d", s.Revision)
+	line("digest", "%s", s.Digest)
+	line("model", "%s", agent.Config.Model)
+	if agent.Config.Workspace != "" {
+		line("workspace", "%s", agent.Config.Workspace)
+	}
+	var tools []string
+	for _, tool := range agent.Config.Tools {
+		tools = append(tools, tool.Name)
+	}
+	line("tools", "%s", strings.Join(tools, " "))
+	line("mode", "%s", agent.Mode)
+	turn := &agent.Turn
+	switch {
+	case turn.ID != "":
+		line("turn", "%s, round %d, %d tool calls, %d tokens, %s", turn.ID, turn.Round, turn.ToolCalls, turn.Usage.Total(), turn.Cost)
+	case agent.Last != nil:
+		line("last turn", "%s", agent.Last)
+	}
+	if turn.Paused != "" {
+		line("paused", "%s", turn.Paused)
+	}
+	for i := range turn.Calls {
+		call := &turn.Calls[i]
+		line("call", "%s %s %s %s", call.ID, call.Tool, stage(string(call.Stage)), call.Arguments)
+	}
+	for _, request := range s.Ready {
+		line("outstanding", "%s", request)
+	}
+	line("waiting", "%d messages", len(agent.Waiting))
+	v := s.Vector
+	line("vector", "progress %.2f, uncertainty %.2f, risk %s, errors %d, context %.2f, side effects %.2f, people %.2f",
+		v.Progress, v.Uncertainty, v.Risk, v.ErrorStreak, v.ContextPressure, v.SideEffectPressure, v.HumanDependency)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return printConversation(out, s)
+}
+
+func stage(name string) string {
+	if name == "" {
+		return "new"
+	}
+	return name
+}
+
+func printConversation(out io.Writer, s *actors.AgentState) error {
+	messages := s.Agent.Conversation.Messages
+	if len(messages) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out)
+	if more := len(messages) - stateMessages; more > 0 {
+		fmt.Fprintf(out, "… %d earlier messages\n", more)
+		messages = messages[more:]
+	}
+	for i := range messages {
+		m := &messages[i]
+		text := firstLine(m.Text)
+		for _, call := range m.Calls {
+			text = strings.TrimSpace(text + " → " + call.Tool)
+		}
+		fmt.Fprintf(out, "%-10s %s\n", m.Role, text)
+	}
+	return nil
+}
+
+// firstLine is a text's first line, cut to what fits.
+func firstLine(text events.Text) string {
+	line, _, more := strings.Cut(strings.TrimSpace(text.Inline), "\n")
+	if runes := []rune(line); len(runes) > 100 {
+		line, more = string(runes[:100]), true
+	}
+	if more || text.Blob != nil {
+		line += " …"
+	}
+	return line
+}

@@ -1,0 +1,70 @@
+package cmd
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func storeCommand(a *app) *cobra.Command {
+	return group("store", "Look after what is stored", "  life store check\n  life store export backup.jsonl\n  life store serve --insecure",
+		storeCheckCommand(a), storeServeCommand(a), storeUsersCommand(a), storeCertificatesCommand(a),
+		storeExportCommand(a), storeImportCommand(a), storeCopyCommand(a))
+}
+
+func storeCheckCommand(a *app) *cobra.Command {
+	asJSON, progress := false, false
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Read everything that is stored and name what is damaged",
+		Long: "Read everything that is stored, events and blobs, and name what is damaged: bytes that are not as they were written, records\n" +
+			"that are missing. It ends with status 1 when anything is. Of an EventStoreDB it reads what it answers, and says what it cannot see.\n" +
+			"life verify checks what the events mean.",
+		Example: "  life store check\n  life store check --json",
+		Args:    takes(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := openable(a.config.place()); err != nil {
+				return err // nothing is not sound
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				m := a.newMeter(progress)
+				defer m.done()
+				report, err := host.CheckStore(cmd.Context(), func(checked, total int64) { m.show("%d of %d events read", checked, total) })
+				if err != nil {
+					return err
+				}
+				m.done()
+				damage := len(report.Damage) + report.More
+				failed := &exit{exitError, fmt.Errorf("%d things are damaged; restore %s from a backup", damage, a.damaged())}
+				if asJSON {
+					if err := a.printJSON(report); err != nil || damage == 0 {
+						return err
+					}
+					return failed
+				}
+				for _, d := range report.Damage {
+					fmt.Fprintln(a.out, d.Problem)
+				}
+				if damage > 0 {
+					return failed
+				}
+				fmt.Fprintf(a.out, "ok: %d events in %d streams\n", report.Events, report.Streams)
+				for _, what := range report.Unchecked {
+					fmt.Fprintf(a.out, "not checked: %s\n", what)
+				}
+				return nil
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	progressFlag(cmd, &progress)
+	return cmd
+}
+
+// damaged names what to restore.
+func (a *app) damaged() string {
+	if at := a.config.place(); !at.embedded() {
+		return "the store at " + at.String()
+	}
+	return "the data directory"
+}

@@ -1,0 +1,134 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+func storeExportCommand(a *app) *cobra.Command {
+	from, progress := "", false
+	cmd := &cobra.Command{
+		Use:   "export [FILE|-]",
+		Short: "Write everything that is stored as lines of JSON",
+		Long: "Write every event as a line of JSON, by position, the store's own streams included: ids, positions, revisions, times, data and\n" +
+			"metadata, byte for byte. The last line has a count and a digest, so that a file that was cut off is noticed. The same store\n" +
+			"gives the same file. Blobs are files of their own, in blobs/ of the data directory. The embedded store must not be in use:\n" +
+			"one behind life store serve is exported through its address (--store). life store import is the way back.",
+		Example: "  life store export backup.jsonl\n  life store export | zstd > backup.jsonl.zst\n  life store export --store esdb://127.0.0.1:2113?tls=false --from 120 since.jsonl",
+		Args:    takes(0, 1, "at most one file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			first, err := parsePosition("from", from)
+			if err != nil {
+				return err
+			}
+			file := "-"
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return a.export(cmd.Context(), file, first, progress)
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "1", "the first position to write")
+	progressFlag(cmd, &progress)
+	return cmd
+}
+
+func parsePosition(flag, text string) (events.Position, error) {
+	position, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, usage("--%s is %q: a position is a number from 1", flag, text)
+	}
+	return events.Position(max(position, 1)), nil
+}
+
+// export writes the store to a file, which is complete or not there, or to standard output.
+func (a *app) export(ctx context.Context, file string, from events.Position, progress bool) (err error) {
+	source, err := a.openSource(ctx, a.config.place())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	m := a.newMeter(progress)
+	defer m.done()
+	if file == "-" {
+		_, err := exportTo(ctx, source, a.out, from, m)
+		return err
+	}
+	partial, err := os.OpenFile(file+".partial", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the export: %w", err)
+	}
+	count, err := exportTo(ctx, source, partial, from, m)
+	if err == nil {
+		err = partial.Sync()
+	}
+	if err = errors.Join(err, partial.Close()); err == nil {
+		err = os.Rename(partial.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write the export: %w", err), os.Remove(partial.Name()))
+	}
+	m.done()
+	fmt.Fprintf(a.errs, "life: %d events written to %s\n", count, file)
+	return nil
+}
+
+// openable finds out whether there is an embedded store to open, so that none is made where none was meant to be.
+func openable(at place) error {
+	if _, err := os.Stat(filepath.Join(at.data, storeName)); at.embedded() && err != nil {
+		return fmt.Errorf("there is no store in %s: %w", at.data, err)
+	}
+	return nil
+}
+
+// openSource opens a store that is only read.
+func (a *app) openSource(ctx context.Context, at place) (journal, error) {
+	if err := openable(at); err != nil {
+		return nil, err
+	}
+	return at.open(ctx, a.log)
+}
+
+func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from events.Position, m *meter) (count int64, err error) {
+	w, err := newLineWriter(to)
+	if err != nil {
+		return 0, err
+	}
+	err = everything(ctx, source, from, func(e *events.Envelope) error {
+		m.show("%d events written, up to position %d", w.count, e.Position)
+		return w.event(e)
+	})
+	if err != nil {
+		return w.count, err // and no trailer: what was written is not whole
+	}
+	return w.count, w.end()
+}
+
+// everything hands over each event of a store from a position on, its own streams included.
+func everything(ctx context.Context, source actors.Journal, from events.Position, each func(*events.Envelope) error) error {
+	for next := from; ; {
+		page, err := source.ReadAll(ctx, next, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 4096, Bytes: 4 << 20})
+		if err != nil {
+			return fmt.Errorf("read the store from position %d: %w", next, err)
+		}
+		for i := range page.Events {
+			if err := each(&page.Events[i]); err != nil {
+				return err
+			}
+		}
+		if page.End {
+			return nil
+		}
+		next = page.Next
+	}
+}

@@ -1,0 +1,180 @@
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/zeebo/blake3"
+
+	"example.com/life/events"
+)
+
+// An export is lines of JSON: a header, one line for each event by position, and a trailer that tells a whole export from one that
+// was cut off. The same events give the same bytes.
+//
+//	{"export":"life events","format":1}
+//	{"id":"…","stream":"agent-demo","revision":"0","position":"1",…}
+//	{"trailer":{"events":1,"digest":"…"}}
+//
+// The line of an event is its envelope. Data that another program wrote with white space in it would not survive in there byte for
+// byte: it stands in "raw" as base64 instead. The digest is the BLAKE3 hash of everything before the trailer's line.
+const exportHeader = `{"export":"life events","format":1}`
+
+// maxLine bounds a line, in bytes: an event of 16 MiB in base64, with its metadata in base64 too.
+const maxLine = 64 << 20
+
+type exportLine struct {
+	events.Envelope
+	Raw []byte `json:"raw,omitempty"` // in place of data
+}
+
+type trailer struct {
+	Events int64         `json:"events"`
+	Digest events.Digest `json:"digest"`
+}
+
+type trailerLine struct {
+	Trailer *trailer `json:"trailer"`
+}
+
+// lineWriter writes an export.
+type lineWriter struct {
+	out     *bufio.Writer
+	hash    hash.Hash
+	encoder *json.Encoder
+	compact bytes.Buffer
+	count   int64
+}
+
+func newLineWriter(to io.Writer) (*lineWriter, error) {
+	w := &lineWriter{out: bufio.NewWriterSize(to, 256<<10), hash: blake3.New()}
+	w.encoder = json.NewEncoder(io.MultiWriter(w.out, w.hash))
+	w.encoder.SetEscapeHTML(false)
+	return w, w.encoder.Encode(json.RawMessage(exportHeader))
+}
+
+func (w *lineWriter) event(e *events.Envelope) error {
+	line := exportLine{Envelope: *e}
+	w.compact.Reset()
+	if err := json.Compact(&w.compact, e.Data); err != nil {
+		return fmt.Errorf("write event %s: its data: %w", e.Ref(), err)
+	}
+	if w.compact.Len() != len(e.Data) {
+		line.Raw, line.Data = e.Data, json.RawMessage("null")
+	}
+	w.count++
+	return w.encoder.Encode(line)
+}
+
+// end writes the trailer.
+func (w *lineWriter) end() error {
+	t := trailer{Events: w.count, Digest: events.Digest(w.hash.Sum(nil))}
+	return errors.Join(w.encoder.Encode(trailerLine{&t}), w.out.Flush())
+}
+
+// lineReader reads an export and counts its lines, from 1.
+type lineReader struct {
+	in     *bufio.Reader
+	hash   hash.Hash
+	line   int64
+	events int64
+	buffer []byte
+}
+
+func newLineReader(from io.Reader) *lineReader {
+	return &lineReader{in: bufio.NewReaderSize(from, 256<<10), hash: blake3.New()}
+}
+
+// next returns the line of an event, valid until the next call; io.EOF after a trailer that fits. Every other error names the line.
+func (r *lineReader) next() ([]byte, error) {
+	if r.line == 0 {
+		header, err := r.read()
+		if err != nil || string(header) != exportHeader {
+			return nil, r.wrong("this is no export of events: its first line has to be %s", exportHeader)
+		}
+		r.sum()
+	}
+	text, err := r.read()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, r.wrong("the file ends without its trailer: it was cut off")
+	case err != nil:
+		return nil, r.wrong("%w", err)
+	case bytes.HasPrefix(text, []byte(`{"trailer":`)):
+		return nil, r.end(text)
+	}
+	r.sum()
+	r.events++
+	return text, nil
+}
+
+func (r *lineReader) sum() {
+	_, _ = r.hash.Write(r.buffer) // a hash takes everything and never fails
+}
+
+// read returns the next line without its end; io.EOF also when it has none.
+func (r *lineReader) read() ([]byte, error) {
+	r.buffer = r.buffer[:0]
+	r.line++
+	for {
+		part, err := r.in.ReadSlice('\n')
+		r.buffer = append(r.buffer, part...)
+		switch {
+		case err == nil:
+			return r.buffer[:len(r.buffer)-1], nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		case len(r.buffer) > maxLine:
+			return nil, fmt.Errorf("the line is longer than %d bytes", maxLine)
+		}
+	}
+}
+
+// end compares the trailer with what was read, and makes sure that nothing follows it.
+func (r *lineReader) end(text []byte) error {
+	var last trailerLine
+	if err := json.Unmarshal(text, &last); err != nil || last.Trailer == nil {
+		return r.wrong("the trailer cannot be read")
+	}
+	if last.Trailer.Events != r.events {
+		return r.wrong("the trailer counts %d events, there are %d: lines are missing or too many", last.Trailer.Events, r.events)
+	}
+	if last.Trailer.Digest != events.Digest(r.hash.Sum(nil)) {
+		return r.wrong("the digest does not fit: the file is not as it was written")
+	}
+	if _, err := r.in.ReadByte(); !errors.Is(err, io.EOF) {
+		return r.wrong("something follows the trailer")
+	}
+	return io.EOF
+}
+
+func (r *lineReader) wrong(format string, args ...any) error {
+	return fmt.Errorf("line %d: %w", r.line, fmt.Errorf(format, args...))
+}
+
+// parseLine reads the line of an event. It owns nothing of the line's bytes.
+func parseLine(text []byte) (events.Envelope, error) {
+	var line exportLine
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&line); err != nil {
+		return line.Envelope, err
+	}
+	if line.Raw != nil {
+		line.Data = line.Raw
+	}
+	switch e := &line.Envelope; {
+	case decoder.InputOffset() != int64(len(text)):
+		return line.Envelope, errors.New("something follows the event")
+	case e.ID == (events.EventID{}) || e.Stream == "" || e.Kind == "" || e.Revision < 0 || e.Position == 0:
+		return line.Envelope, errors.New("an event needs an id, a stream, a kind, a revision from 0 and a position from 1")
+	case !json.Valid(e.Data):
+		return line.Envelope, errors.New("its data are not JSON")
+	}
+	return line.Envelope, nil
+}

@@ -1,0 +1,129 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"example.com/life/events"
+)
+
+// foreignEvents are what other programs write: data with white space, data that are no JSON, metadata of any bytes, and the events
+// by which a store says something about a stream.
+func foreignEvents() []events.Envelope {
+	return []events.Envelope{
+		{
+			Stream: "agent-demo", Kind: "turn.ended", Version: 2, Time: 5, Actor: "cli", Command: "c", Correlation: "demo/1", Causation: "agent-demo@0",
+			Traceparent: "00-1-2-01", Digest: events.Digest{1}, Data: json.RawMessage(`{"text":"<&>  "}`),
+		},
+		{Stream: "orders-1", Kind: "placed", Version: 1, Time: 6, Data: json.RawMessage("{ \"a\" :\n 1 }"), Foreign: &events.Foreign{Metadata: []byte("\x00\xff")}},
+		{Stream: "orders-1", Kind: "image", Version: 1, Time: 7, Data: json.RawMessage(`"AP8="`), Foreign: &events.Foreign{ContentType: "application/octet-stream", Base64: true}},
+		{Stream: "orders-2", Kind: "placed", Version: 1, Time: 8, Data: json.RawMessage(`null`), Foreign: &events.Foreign{Metadata: []byte(`{"$correlationId":"x"}`)}, Correlation: "x"},
+		{Stream: "$$orders-1", Kind: "$metadata", Version: 1, Time: 9, Data: json.RawMessage(`{"$maxCount":5}`), Foreign: &events.Foreign{}},
+		{Stream: "orders-2", Revision: math.MaxInt64, Kind: "$streamDeleted", Version: 1, Time: 10, Data: json.RawMessage(`""`), Foreign: &events.Foreign{ContentType: "application/octet-stream", Base64: true}},
+	}
+}
+
+// placed gives events ids, positions, and the revisions that follow one another in their streams.
+func placed(all []events.Envelope) []events.Envelope {
+	next := map[events.Stream]events.Revision{}
+	for i := range all {
+		e := &all[i]
+		e.ID, e.Position = uuid.New(), events.Position(3*i+2)
+		if e.Revision == 0 {
+			e.Revision = next[e.Stream]
+		}
+		next[e.Stream]++
+	}
+	return all
+}
+
+func exported(t *testing.T, all []events.Envelope) string {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := newLineWriter(&out)
+	for i := range all {
+		err = errors.Join(err, w.event(&all[i]))
+	}
+	if err = errors.Join(err, w.end()); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestExportKeepsEveryByte(t *testing.T) {
+	all := placed(foreignEvents())
+	text := exported(t, all)
+	if again := exported(t, all); again != text {
+		t.Error("the same events give different exports")
+	}
+	lines := newLineReader(strings.NewReader(text))
+	for i := range all {
+		line, err := lines.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := parseLine(line)
+		if err != nil || !reflect.DeepEqual(got, all[i]) {
+			t.Errorf("event %d, %v:\n%+v, want\n%+v", i, err, got, all[i])
+		}
+	}
+	if _, err := lines.next(); !errors.Is(err, io.EOF) {
+		t.Errorf("in the end: %v", err)
+	}
+}
+
+// TestExportIsWholeOrRefused cuts an export at every byte, and changes each: nothing passes for the whole.
+func TestExportIsWholeOrRefused(t *testing.T) {
+	text := exported(t, placed(foreignEvents())[:2])
+	read := func(text string) error {
+		for lines := newLineReader(strings.NewReader(text)); ; {
+			if _, err := lines.next(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := read(text); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	for i := range len(text) {
+		if err := read(text[:i]); errors.Is(err, io.EOF) || !strings.HasPrefix(err.Error(), "line ") {
+			t.Errorf("cut at byte %d: %v", i, err)
+		}
+		changed := []byte(text)
+		changed[i] ^= 1
+		if err := read(string(changed)); errors.Is(err, io.EOF) {
+			t.Errorf("changed at byte %d, and taken for whole:\n%s", i, changed)
+		}
+	}
+	if err := read(text + "x"); !strings.Contains(err.Error(), "something follows") {
+		t.Error(err)
+	}
+}
+
+func FuzzParseLine(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":"5f2b1f6e-8f1c-4f0e-9a51-9c2f4b0c8a11","stream":"a","revision":"0","position":"1","kind":"k","version":1,"time":"1","digest":"` + strings.Repeat("0", 64) + `","data":{}}`,
+		`{"raw":"AA=="}`, `{}`, `null`, `{"data":1}{}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		e, err := parseLine(text)
+		if err != nil {
+			return
+		}
+		line := strings.Split(exported(t, []events.Envelope{e}), "\n")[1]
+		again, err := parseLine([]byte(line))
+		if err != nil || !reflect.DeepEqual(again, e) {
+			t.Errorf("%s\nis read as  %+v\nand then as %+v, %v", text, e, again, err)
+		}
+	})
+}

@@ -1,0 +1,101 @@
+package cmd
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The tests of this package run over two stores. LIFE_TEST_STORE=esdb gives each test a life store serve of its own, and has its
+// verbs reach that through the EventStoreDB protocol; without it events are in the data directory. Tests about the embedded
+// directory itself say LIFE_STORE=embedded.
+const testStoreVariable = "LIFE_TEST_STORE"
+
+func overProtocol() bool { return os.Getenv(testStoreVariable) == "esdb" }
+
+// startTestStore starts a store server on a directory and returns its address; "embedded" when tests are not over the protocol.
+func startTestStore(dir string, done func(func())) (address string, err error) {
+	if !overProtocol() {
+		return inData, nil
+	}
+	s, err := startStoreServerHere(dir, anyPort)
+	if err != nil {
+		return "", err
+	}
+	done(func() { _ = s.kill() })
+	return s.address, nil
+}
+
+// startStoreServerHere starts a store server on a data directory that outlives the context of whoever asks.
+func startStoreServerHere(data, listen string) (*storeServer, error) {
+	life, err := exec.LookPath("life")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	return startStoreServer(context.Background(), life, data, listen)
+}
+
+// useTestStore sets LIFE_STORE for a test that runs verbs in its own process.
+func useTestStore(t *testing.T) {
+	t.Helper()
+	address, err := startTestStore(t.TempDir(), t.Cleanup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LIFE_STORE", address)
+}
+
+// storeServe starts life store serve on a data directory and puts its address into a variable of the script.
+func storeServe(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := startStoreServerHere(ts.MkAbs(args[1]), anyPort)
+	ts.Check(err)
+	servers, ok := ts.Value(storeServersKey{}).(map[string]*storeServer)
+	if !ok {
+		ts.Fatalf("the script's setup is missing")
+	}
+	servers[args[0]] = s
+	ts.Defer(func() { _ = s.kill() })
+	ts.Setenv(args[0], s.address)
+}
+
+// storeEnd ends one of them with a signal, and waits.
+func storeEnd(ts *testscript.TestScript, _ bool, args []string) {
+	servers, ok := ts.Value(storeServersKey{}).(map[string]*storeServer)
+	if !ok || servers[args[0]] == nil {
+		ts.Fatalf("there is no store server %s", args[0])
+	}
+	if args[1] == "KILL" {
+		ts.Check(servers[args[0]].kill())
+		return
+	}
+	ts.Check(servers[args[0]].stop())
+}
+
+type storeServersKey struct{}
+
+// edit replaces a text in a file, as damage does.
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	if !strings.Contains(string(text), args[1]) {
+		ts.Fatalf("%q is not in %s", args[1], args[0])
+	}
+	ts.Check(os.WriteFile(path, []byte(strings.Replace(string(text), args[1], args[2], 1)), 0o600))
+}
+
+// firstLines keeps the first lines of a file in another one.
+func firstLines(ts *testscript.TestScript, _ bool, args []string) {
+	count, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	lines := strings.SplitAfter(ts.ReadFile(args[1]), "\n")
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(strings.Join(lines[:min(count, len(lines))], "")), 0o600))
+}
