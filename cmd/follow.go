@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +31,7 @@ type follower struct {
 	blocked  *sagas.Agent // somebody has to act, and nothing else goes on
 	unopened bool         // its wallet does not exist
 	ended    *events.TurnEnded
+	heard    atomic.Bool // something, lately
 }
 
 // await does something to an agent and follows what comes of it. The agent's state before decides what is new.
@@ -116,7 +119,10 @@ func (f *follower) run(ctx context.Context) (result, error) {
 	}()
 	go func() {
 		defer close(watched)
-		f.onInterrupt(ctx, interrupts, leave)
+		var both sync.WaitGroup
+		both.Go(func() { f.onInterrupt(ctx, interrupts, leave) })
+		both.Go(func() { f.onSilence(ctx) })
+		both.Wait()
 	}()
 	for f.ended == nil && f.blocked == nil {
 		item, err := f.feed.Next(ctx)
@@ -127,6 +133,7 @@ func (f *follower) run(ctx context.Context) (result, error) {
 		if err != nil {
 			return f.result(), fmt.Errorf("follow agent %s: %w", f.agent, err)
 		}
+		f.heard.Store(true)
 		if err := f.item(ctx, item); err != nil {
 			return f.result(), err
 		}
@@ -138,7 +145,10 @@ func (f *follower) run(ctx context.Context) (result, error) {
 	return f.result(), nil
 }
 
+// onInterrupt has the turn cancelled, and leaves at the next interrupt, also while a store that is away keeps the first one waiting.
 func (f *follower) onInterrupt(ctx context.Context, interrupts <-chan os.Signal, leave func()) {
+	var cancelling sync.WaitGroup
+	defer cancelling.Wait()
 	for asked := false; ; asked = true {
 		select {
 		case <-ctx.Done():
@@ -150,11 +160,54 @@ func (f *follower) onInterrupt(ctx context.Context, interrupts <-chan os.Signal,
 			return
 		}
 		f.view.note("cancelling the turn; interrupt again to leave at once")
-		_, err := f.host.Do(ctx, events.AgentStream(f.agent), sagas.Cancel{Meta: newMeta(""), By: f.person}, origin())
-		if err != nil && ctx.Err() == nil {
-			f.view.note("the turn could not be cancelled: " + err.Error())
-		}
+		cancelling.Go(func() {
+			_, err := f.host.Do(ctx, events.AgentStream(f.agent), sagas.Cancel{Meta: newMeta(""), By: f.person}, origin())
+			if err != nil && ctx.Err() == nil {
+				f.view.note("the turn could not be cancelled: " + err.Error())
+			}
+		})
 	}
+}
+
+// How long nothing may be heard of a turn before the store is asked whether it is there, and how long that may take.
+const (
+	silenceTime = 3 * time.Second
+	answerTime  = 3 * time.Second
+)
+
+// onSilence says when the store is away, and when it is back: a turn that nobody can store looks like one that thinks.
+func (f *follower) onSilence(ctx context.Context) {
+	tick := time.NewTicker(silenceTime)
+	defer tick.Stop()
+	away := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if f.heard.Swap(false) {
+			continue
+		}
+		err := f.ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !away:
+			f.view.note("the history of " + string(f.agent) + " cannot be read: " + err.Error() +
+				"\n  the turn goes on by itself when it can be; interrupt twice to leave")
+		case err == nil && away:
+			f.view.note("the history of " + string(f.agent) + " can be read again")
+		}
+		away = err != nil
+	}
+}
+
+func (f *follower) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	_, err := f.host.History(ctx, events.AgentStream(f.agent), 0, actors.Forward, actors.Limit{Events: 1})
+	return err
 }
 
 func (f *follower) item(ctx context.Context, item actors.Item) error {

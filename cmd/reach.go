@@ -63,12 +63,18 @@ func (a *app) with(ctx context.Context, use func(reached) error) error {
 		return err
 	}
 	err = use(host)
-	patience := closeTime
 	var left *exit
-	if errors.As(err, &left) && left.code == exitCancelled {
-		patience = leaveTime
+	if !errors.As(err, &left) || left.code != exitCancelled {
+		return errors.Join(err, host.close(closeTime))
 	}
-	return errors.Join(err, host.close(patience))
+	closed := make(chan error, 1)
+	go func() { closed <- host.close(leaveTime) }()
+	select {
+	case problem := <-closed:
+		return errors.Join(err, problem)
+	case <-time.After(2 * leaveTime): // a store that is away keeps it: leaving is as safe as being killed
+		return err
+	}
 }
 
 // reach finds the running life serve of the data directory, or opens the stores in this process. The host in this process
