@@ -14,6 +14,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
 )
 
@@ -86,6 +87,9 @@ func (a *app) examineAddress(ctx context.Context, at place) finding {
 	const check = "store"
 	store, err := at.connect(ctx, a.log)
 	if err != nil {
+		if eventstore.Denied(err) {
+			return wrong(check, err.Error(), "correct the user and the password: --store-credentials-file names a file with user:password")
+		}
 		return wrong(check, err.Error(), "start it, or correct the setting store; its address is such as esdb://127.0.0.1:2113, with ?tls=false for one without encryption")
 	}
 	closed := func(f finding) finding {

@@ -143,6 +143,8 @@ func missing(what string) string {
 	switch {
 	case strings.HasPrefix(what, "there is no wallet ") || strings.HasPrefix(what, "the wallet "):
 		return "\n  life wallet open NAME --with DOLLARS opens one; main opens by itself when it is first needed"
+	case strings.HasPrefix(what, "there is no poisoned command "):
+		return "\n  life commands poisoned list lists those that there are"
 	case strings.HasPrefix(what, projections.ErrMissing.Error()):
 		return "" // it says itself what to do
 	case strings.Contains(what, " ends at revision "):

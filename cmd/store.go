@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -67,4 +68,18 @@ func (a *app) damaged() string {
 		return "the store at " + at.String()
 	}
 	return "the data directory"
+}
+
+// here is the data directory for verbs about its own store alone. Another store that the command line names is refused; one that is
+// set elsewhere, which other verbs use, is mentioned.
+func (a *app) here() (string, error) {
+	data, store := a.config.get("data"), a.config.find("store")
+	if !isAddress(store.value) {
+		return data, nil
+	}
+	if strings.HasPrefix(store.source, "flag") {
+		return "", usage("this is about the store in a data directory, which --data names: leave out --store")
+	}
+	fmt.Fprintf(a.errs, "life: this is about the store in %s, not the one at %s (%s)\n", data, masked(store.value), store.source)
+	return data, nil
 }

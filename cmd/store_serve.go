@@ -124,7 +124,11 @@ func (a *app) serveStore(ctx context.Context, f *storeServeFlags) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(a.config.get("data"), storeName)
+	data, err := a.here()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(data, storeName)
 	store, err := afterKilled(ctx, func() (*embedded.Store, error) { return embedded.Open(embedded.Config{Dir: dir, Log: a.log}) })
 	if err != nil {
 		return err

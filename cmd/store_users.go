@@ -29,7 +29,10 @@ func storeUsersCommand(a *app) *cobra.Command {
 
 // withUsers opens the embedded store of the data directory for its users.
 func (a *app) withUsers(ctx context.Context, use func(*server.Users) error) error {
-	data := a.config.get("data")
+	data, err := a.here()
+	if err != nil {
+		return err
+	}
 	if err := openable(place{data: data}); err != nil {
 		return err
 	}

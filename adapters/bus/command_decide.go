@@ -69,9 +69,17 @@ func addressed(id interface{ Validate() error }) error {
 	return nil
 }
 
+// check reports a verb too: the agent would refuse it, and it is better said to who sends it.
+func (c *SendMessage) check() error {
+	switch c.Verb {
+	case "", events.Collect, events.Followup, events.Steer, events.Interrupt:
+		return addressed(c.Agent)
+	}
+	return malformed("verb %q is not collect, followup, steer or interrupt", bounded(string(c.Verb)))
+}
+
 func (c *Create) check() error       { return addressed(c.Agent) }
 func (c *Configure) check() error    { return addressed(c.Agent) }
-func (c *SendMessage) check() error  { return addressed(c.Agent) }
 func (c *Cancel) check() error       { return addressed(c.Agent) }
 func (c *Approve) check() error      { return addressed(c.Agent) }
 func (c *Deny) check() error         { return addressed(c.Agent) }

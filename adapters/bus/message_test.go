@@ -157,6 +157,7 @@ func TestCommandsAreReadStrictly(t *testing.T) {
 		{"SendMessage", `{"agent":"demo"} {}`, "not one JSON object"},
 		{"SendMessage", `{"agent":"demo","text":"` + strings.Repeat("x", mostMessage) + `"}`, "at most 8388608 are allowed"},
 		{"Cancel", `{"agent":"demo","by":"` + strings.Repeat("x", mostCommand) + `"}`, "at most 1048576 are allowed"},
+		{"SendMessage", `{"agent":"demo","text":"hi","verb":"yell"}`, `verb "yell" is not collect, followup, steer or interrupt`},
 		{"Reboot", `{}`, `there is no command "Reboot"; the commands are: Create, `},
 		{"", `{}`, `there is no command ""`},
 	} {

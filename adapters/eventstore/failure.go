@@ -125,8 +125,8 @@ func (f *failure) known() error {
 	return f
 }
 
-// isRefusal reports an error that waiting does not cure: someone has to change credentials or rights.
-func isRefusal(err error) bool {
+// Denied reports an error that waiting does not cure: someone has to change credentials or rights.
+func Denied(err error) bool {
 	var f *failure
 	return errors.As(err, &f) && (f.code == codes.Unauthenticated || f.code == codes.PermissionDenied)
 }

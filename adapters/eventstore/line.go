@@ -151,7 +151,7 @@ func (l *line) lend(ctx context.Context) (*node, error) {
 			return nil, fmt.Errorf("%w: %w", l.away(), ctx.Err())
 		case l.node != nil && l.node.use():
 			return l.node, nil
-		case isRefusal(l.cause):
+		case Denied(l.cause):
 			return nil, l.cause
 		}
 		l.wait(ctx)
@@ -185,7 +185,7 @@ func (l *line) opened(ctx context.Context) error {
 	defer l.mu.Unlock()
 	for l.reached == 0 {
 		switch {
-		case isRefusal(l.cause):
+		case Denied(l.cause):
 			return l.cause
 		case l.target.attempts > 0 && l.failed >= l.target.attempts:
 			return fmt.Errorf("%w (gave up after %d attempts, as maxDiscoverAttempts says)", l.away(), l.failed)
