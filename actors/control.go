@@ -240,7 +240,7 @@ func (h *Host) State(ctx context.Context, agent events.AgentID, at events.Revisi
 	}
 	until := at
 	if at == events.NoRevision {
-		until = 1 << 62
+		until = latest
 	}
 	saga, end, err := foldStream(ctx, h, agentFold, events.AgentStream(agent), until)
 	switch {
@@ -267,7 +267,7 @@ func (h *Host) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, er
 	if err := id.Validate(); err != nil {
 		return sagas.Wallet{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	wallet, end, err := foldStream(ctx, h, walletFold, events.WalletStream(id), 1<<62)
+	wallet, end, err := foldStream(ctx, h, walletFold, events.WalletStream(id), latest)
 	if err == nil && end.revision == events.NoRevision {
 		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no wallet " + string(id)}
 	}

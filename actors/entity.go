@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -65,15 +64,13 @@ type answered struct {
 }
 
 const (
-	snapshotEvery = 2000                  // events between snapshots of a live entity, at least
-	snapshotSpare = 64                    // bytes of a snapshot that an event may cost: large states are saved less often
-	companyWait   = 20 * time.Millisecond // how long a decision may wait for company
-	batchEnough   = MaxAppend / 4         // bytes after which a batch takes in no further decision
+	companyWait = 20 * time.Millisecond // how long a decision may wait for company
+	batchEnough = MaxAppend / 4         // bytes after which a batch takes in no further decision
 )
 
 // load brings the saga to the end of its stream: from a snapshot, if there is a sound one, and the events after it.
 func (e *entity[S]) load(ctx context.Context) error {
-	saga, at, err := foldStream(ctx, e.host, e.fold, e.stream, events.Revision(1<<62))
+	saga, at, err := foldStream(ctx, e.host, e.fold, e.stream, latest)
 	if err != nil {
 		return err
 	}
@@ -254,7 +251,7 @@ func (e *entity[S]) snapshot() {
 		return
 	}
 	e.saved = e.stored.revision
-	e.every = max(snapshotEvery, events.Revision(len(state)/snapshotSpare))
+	e.every = events.Revision(SnapshotSpacing(len(state)))
 	snapshot := Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
 	e.host.run(func() {
 		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, ErrClosed) {
@@ -294,66 +291,6 @@ func fail(answers []answered, err error) {
 		answers[i].outcome = outcome{err: err}
 	}
 	answer(answers)
-}
-
-// foldStream folds a stream up to and including a revision, from the newest usable snapshot.
-func foldStream[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream events.Stream, until events.Revision) (S, tip, error) {
-	saga, at, err := fromSnapshot(ctx, h, f, stream, until)
-	if err != nil {
-		return saga, at, err
-	}
-	for at.revision < until {
-		page, err := h.journal.Read(ctx, stream, at.revision+1, Forward, Limit{})
-		if err != nil {
-			return saga, at, fmt.Errorf("read %s from revision %d: %w", stream, at.revision+1, err)
-		}
-		for i := range page.Events {
-			if page.Events[i].Revision > until {
-				return saga, at, nil
-			}
-			fact, err := sagas.FactOf(&page.Events[i])
-			if err != nil {
-				return saga, at, &poisoned{err}
-			}
-			saga = saga.Apply(fact)
-			at = tip{page.Events[i].Revision, page.Events[i].Digest}
-		}
-		if page.End || len(page.Events) == 0 {
-			break
-		}
-	}
-	return saga, at, nil
-}
-
-// fromSnapshot returns the state of the newest snapshot that is no later than until and fits the history it claims to be of; or
-// the zero state.
-func fromSnapshot[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream events.Stream, until events.Revision) (S, tip, error) {
-	start := tip{revision: events.NoRevision}
-	if h.snapshots == nil {
-		return f.zero(), start, nil
-	}
-	snapshot, found, err := h.snapshots.Load(ctx, f.name, stream)
-	if err != nil {
-		h.log.Warn("snapshot cannot be loaded: reading all history", "stream", stream, "error", err)
-		found = false
-	}
-	if !found || snapshot.Revision > until {
-		return f.zero(), start, nil
-	}
-	page, err := h.journal.Read(ctx, stream, snapshot.Revision, Forward, Limit{Events: 1})
-	if err != nil {
-		return f.zero(), start, fmt.Errorf("read %s at revision %d: %w", stream, snapshot.Revision, err)
-	}
-	if len(page.Events) == 0 || page.Events[0].Revision != snapshot.Revision || page.Events[0].Digest != snapshot.Digest {
-		h.log.Warn("snapshot does not fit its history: reading all of it", "stream", stream, "revision", snapshot.Revision)
-		return f.zero(), start, nil
-	}
-	saga := f.zero()
-	if err := json.Unmarshal(snapshot.State, &saga); err != nil {
-		h.log.Warn("snapshot cannot be read: reading all history", "stream", stream, "error", err)
-		return f.zero(), start, nil
-	}
-	return saga, tip{snapshot.Revision, snapshot.Digest}, nil
 }
 
 // poisoned says that an entity's own history makes it fail: trying again fails again.

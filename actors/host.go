@@ -273,7 +273,7 @@ func (h *Host) append(stream events.Stream, expected Expected, batch []events.En
 
 // appendRaw stores one event that no saga decided, at the end of a stream as it is now; unless the stream ends with its like.
 func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events.Event) error {
-	page, err := h.journal.Read(ctx, stream, 1<<62, Backward, Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, latest, Backward, Limit{Events: 1})
 	if err != nil {
 		return err
 	}

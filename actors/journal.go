@@ -146,19 +146,3 @@ type Blobs interface {
 	// of io.EOF. A blob that is not there gives an error that matches fs.ErrNotExist.
 	Open(ctx context.Context, ref events.BlobRef) (io.ReadCloser, error)
 }
-
-// Snapshots caches folds, so that a long stream need not be read from its beginning. It is never part of history: losing it,
-// or any part of it, costs time and nothing else.
-type Snapshots interface {
-	// Load returns the newest snapshot of a fold of a stream, or found false. Damaged ones count as not there.
-	Load(ctx context.Context, fold string, stream events.Stream) (snapshot Snapshot, found bool, err error)
-	// Save keeps a snapshot in place of an older one. It need not be durable.
-	Save(ctx context.Context, fold string, stream events.Stream, snapshot Snapshot) error
-}
-
-// Snapshot is a fold's state after the event at Revision, whose digest in the chain is Digest.
-type Snapshot struct {
-	Revision events.Revision
-	Digest   events.Digest
-	State    []byte
-}

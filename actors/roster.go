@@ -56,7 +56,7 @@ func (r *roster) load(ctx context.Context) {
 	if r.host.snapshots == nil {
 		return
 	}
-	snapshot, found, err := r.host.snapshots.Load(ctx, rosterFold, rosterStream)
+	snapshot, found, err := r.host.snapshots.Load(ctx, rosterFold, rosterStream, latest)
 	if err != nil || !found {
 		return // it is a cache: all history is read instead
 	}

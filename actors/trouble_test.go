@@ -225,7 +225,7 @@ func TestRefusalNotFromHistory(t *testing.T) {
 // unreadable is a cache of snapshots that is out of order.
 type unreadable struct{ *actorstest.Memory }
 
-func (unreadable) Load(context.Context, string, events.Stream) (actors.Snapshot, bool, error) {
+func (unreadable) Load(context.Context, string, events.Stream, events.Revision) (actors.Snapshot, bool, error) {
 	return actors.Snapshot{}, false, errors.New("out of order")
 }
 

@@ -83,7 +83,7 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 	if m.With, err = r.activate(ctx, r.store); err != nil {
 		return m, err
 	}
-	snapshot, _, err := r.store.Load(ctx, "agent/1", stream)
+	snapshot, _, err := r.store.Load(ctx, "agent/1", stream, 1<<62)
 	if err != nil {
 		return m, err
 	}
@@ -122,8 +122,10 @@ func (r *rig) activate(ctx context.Context, snapshots actors.Snapshots) (float64
 // forgetful keeps no snapshots.
 type forgetful struct{}
 
-func (forgetful) Load(context.Context, string, events.Stream) (actors.Snapshot, bool, error) {
+func (forgetful) Load(context.Context, string, events.Stream, events.Revision) (actors.Snapshot, bool, error) {
 	return actors.Snapshot{}, false, nil
 }
 
 func (forgetful) Save(context.Context, string, events.Stream, actors.Snapshot) error { return nil }
+
+func (forgetful) Drop(context.Context, string, events.Stream, events.Revision) error { return nil }

@@ -3,7 +3,6 @@ package actorstest
 import (
 	"bytes"
 	"context"
-	"slices"
 	"sync"
 
 	"example.com/life/actors"
@@ -17,7 +16,7 @@ type Memory struct {
 	all       []events.Envelope                        // the event at index i has position i+1
 	streams   map[events.Stream][]int                  // indexes into all, by revision
 	ids       map[events.Stream]map[events.EventID]int // indexes into all
-	snapshots map[snapshotKey]actors.Snapshot          //
+	snapshots map[snapshotKey][]actors.Snapshot        // in order
 	changed   chan struct{}                            // closed at the next append
 	closed    chan struct{}                            //
 	before    func(events.Stream, []events.Envelope) error
@@ -34,7 +33,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		streams:   map[events.Stream][]int{},
 		ids:       map[events.Stream]map[events.EventID]int{},
-		snapshots: map[snapshotKey]actors.Snapshot{},
+		snapshots: map[snapshotKey][]actors.Snapshot{},
 		changed:   make(chan struct{}),
 		closed:    make(chan struct{}),
 	}
@@ -184,25 +183,4 @@ func (m *Memory) isClosed() bool {
 	default:
 		return false
 	}
-}
-
-// Load implements actors.Snapshots.
-func (m *Memory) Load(ctx context.Context, fold string, stream events.Stream) (actors.Snapshot, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	snapshot, found := m.snapshots[snapshotKey{fold, stream}]
-	snapshot.State = slices.Clone(snapshot.State)
-	return snapshot, found, ctx.Err()
-}
-
-// Save implements actors.Snapshots.
-func (m *Memory) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	snapshot.State = slices.Clone(snapshot.State)
-	m.snapshots[snapshotKey{fold, stream}] = snapshot
-	return nil
 }

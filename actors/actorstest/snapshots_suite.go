@@ -17,6 +17,12 @@ import (
 // TestSnapshots is the conformance suite of actors.Snapshots. Open returns an empty store, closed by its own clean-up.
 func TestSnapshots(t *testing.T, open func(t *testing.T) actors.Snapshots) {
 	t.Run("the newest one comes back", func(t *testing.T) { snapshotsNewest(t, open(t)) })
+	t.Run("a past one comes back", func(t *testing.T) { snapshotsPast(t, open(t)) })
+	t.Run("the last of a revision counts", func(t *testing.T) { snapshotsReplaced(t, open(t)) })
+	t.Run("large ones", func(t *testing.T) { snapshotsLarge(t, open(t)) })
+	t.Run("growth is bounded", func(t *testing.T) { snapshotsBounded(t, open(t)) })
+	t.Run("dropped ones are gone", func(t *testing.T) { snapshotsDropped(t, open(t)) })
+	t.Run("older versions of a fold go", func(t *testing.T) { snapshotsOutdated(t, open(t)) })
 	t.Run("folds and streams are apart", func(t *testing.T) { snapshotsApart(t, open(t)) })
 	t.Run("bytes belong to their owner", func(t *testing.T) { snapshotsOwnership(t, open(t)) })
 	t.Run("an ended context", func(t *testing.T) { snapshotsEndedContext(t, open(t)) })
@@ -73,7 +79,10 @@ func snapshotsEndedContext(t *testing.T, snapshots actors.Snapshots) {
 	if err := snapshots.Save(ctx, "f", "s", actors.Snapshot{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("save: the error is %v, want %v", err, context.Canceled)
 	}
-	if _, _, err := snapshots.Load(ctx, "f", "s"); !errors.Is(err, context.Canceled) {
+	if err := snapshots.Drop(ctx, "f", "s", 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("drop: the error is %v, want %v", err, context.Canceled)
+	}
+	if _, _, err := snapshots.Load(ctx, "f", "s", latest); !errors.Is(err, context.Canceled) {
 		t.Errorf("load: the error is %v, want %v", err, context.Canceled)
 	}
 }
@@ -89,7 +98,8 @@ func snapshotsConcurrent(t *testing.T, snapshots actors.Snapshots) {
 					t.Errorf("save: %v", err)
 					return
 				}
-				loaded, found, err := snapshots.Load(t.Context(), "f", stream)
+				loaded, found, err := snapshots.Load(t.Context(), "f", stream, latest)
+				sent.Events = int64(i) + 1
 				if err != nil || !found || !cmp.Equal(loaded, sent) {
 					t.Errorf("load: %+v, %t, %v; want %+v", loaded, found, err, sent)
 				}
@@ -99,18 +109,34 @@ func snapshotsConcurrent(t *testing.T, snapshots actors.Snapshots) {
 	wait.Wait()
 }
 
-// mustLoad fails unless this is what is there; nil is nothing.
+// latest is a revision after all.
+const latest events.Revision = 1 << 62
+
+// mustLoad fails unless this is the newest one; nil is nothing.
 func mustLoad(t *testing.T, snapshots actors.Snapshots, fold string, stream events.Stream, want *actors.Snapshot) actors.Snapshot {
 	t.Helper()
-	got, found, err := snapshots.Load(t.Context(), fold, stream)
+	return mustLoadUntil(t, snapshots, place{fold, stream, latest}, want)
+}
+
+// place is what is asked for.
+type place struct {
+	fold   string
+	stream events.Stream
+	until  events.Revision
+}
+
+func mustLoadUntil(t *testing.T, snapshots actors.Snapshots, at place, want *actors.Snapshot) actors.Snapshot {
+	t.Helper()
+	got, found, err := snapshots.Load(t.Context(), at.fold, at.stream, at.until)
 	if err != nil {
-		t.Fatalf("load %s of %s: %v", fold, stream, err)
+		t.Fatalf("load %v: %v", at, err)
 	}
 	if found != (want != nil) {
-		t.Fatalf("load %s of %s: found %t, want %t", fold, stream, found, want != nil)
+		t.Fatalf("load %v: found %t, want %t", at, found, want != nil)
 	}
-	if want != nil && (got.Revision != want.Revision || got.Digest != want.Digest || !bytes.Equal(got.State, want.State)) {
-		t.Fatalf("load %s of %s: revision %d and %d bytes, want revision %d and %d bytes", fold, stream, got.Revision, len(got.State), want.Revision, len(want.State))
+	if want != nil && (got.Revision != want.Revision || got.Digest != want.Digest || got.Events != want.Mark().Events || !bytes.Equal(got.State, want.State)) {
+		t.Fatalf("load %v: revision %d, events %d and %d bytes, want revision %d, events %d and %d bytes",
+			at, got.Revision, got.Events, len(got.State), want.Revision, want.Mark().Events, len(want.State))
 	}
 	return got
 }

@@ -65,13 +65,13 @@ func (c *Cache) Close() error {
 }
 
 // Load implements actors.Snapshots.
-func (c *Cache) Load(ctx context.Context, fold string, stream events.Stream) (actors.Snapshot, bool, error) {
+func (c *Cache) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (actors.Snapshot, bool, error) {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if err := c.usable(ctx); err != nil {
 		return actors.Snapshot{}, false, err
 	}
-	return c.snapshots.load(fold, stream)
+	return c.snapshots.load(fold, stream, until)
 }
 
 // Save implements actors.Snapshots. It waits for no disk.
@@ -82,6 +82,16 @@ func (c *Cache) Save(ctx context.Context, fold string, stream events.Stream, sna
 		return err
 	}
 	return c.snapshots.save(fold, stream, snapshot)
+}
+
+// Drop implements actors.Snapshots. It waits for no disk.
+func (c *Cache) Drop(ctx context.Context, fold string, stream events.Stream, from events.Revision) error {
+	c.life.RLock()
+	defer c.life.RUnlock()
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	return c.snapshots.drop(fold, stream, from)
 }
 
 func (c *Cache) usable(ctx context.Context) error {

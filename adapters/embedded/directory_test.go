@@ -96,9 +96,10 @@ func TestAClosedStore(t *testing.T) {
 	_, subscribeErr := store.Subscribe(t.Context(), actors.From{})
 	_, checkErr := store.Check(t.Context(), nil)
 	_, statsErr := store.Stats(t.Context())
-	_, _, loadErr := store.Load(t.Context(), "f", "s")
+	_, _, loadErr := store.Load(t.Context(), "f", "s", 4)
 	saveErr := store.Save(t.Context(), "f", "s", actors.Snapshot{})
-	for i, err := range []error{<-waited, appendErr, readErr, allErr, subscribeErr, checkErr, statsErr, loadErr, saveErr} {
+	dropErr := store.Drop(t.Context(), "f", "s", 0)
+	for i, err := range []error{<-waited, appendErr, readErr, allErr, subscribeErr, checkErr, statsErr, loadErr, saveErr, dropErr} {
 		if !errors.Is(err, actors.ErrClosed) {
 			t.Errorf("use %d after Close: %v, want %v", i, err, actors.ErrClosed)
 		}
@@ -130,7 +131,7 @@ func TestSnapshotsAreACache(t *testing.T) {
 			if err := errors.Join(store.Close(), row.hurt()); err != nil {
 				t.Fatal(err)
 			}
-			snapshot, found, err := open(t, config).Load(t.Context(), "f", "s")
+			snapshot, found, err := open(t, config).Load(t.Context(), "f", "s", 4)
 			if err != nil || found != row.found || found && string(snapshot.State) != "state" {
 				t.Errorf("load: %+v, %t, %v; want found %t", snapshot, found, err, row.found)
 			}

@@ -62,13 +62,16 @@ func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
 	if err := cache.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := cache.Load(t.Context(), "f", "s"); !errors.Is(err, actors.ErrClosed) {
+	if _, _, err := cache.Load(t.Context(), "f", "s", 4); !errors.Is(err, actors.ErrClosed) {
 		t.Errorf("load after Close: %v", err)
 	}
 	if err := cache.Save(t.Context(), "f", "s", actors.Snapshot{}); !errors.Is(err, actors.ErrClosed) {
 		t.Errorf("save after Close: %v", err)
 	}
-	snapshot, found, err := openCache(t, config).Load(t.Context(), "f", "s")
+	if err := cache.Drop(t.Context(), "f", "s", 0); !errors.Is(err, actors.ErrClosed) {
+		t.Errorf("drop after Close: %v", err)
+	}
+	snapshot, found, err := openCache(t, config).Load(t.Context(), "f", "s", 4)
 	if err != nil || !found || string(snapshot.State) != "state" {
 		t.Errorf("load: %+v, %t, %v", snapshot, found, err)
 	}
