@@ -68,14 +68,6 @@ type AgentCreated struct {
 	Config AgentConfig `json:"config"`
 }
 
-// AgentForked is the first event of an agent that goes on from another's history as of a revision.
-type AgentForked struct {
-	Agent  AgentID     `json:"agent"`
-	Parent AgentID     `json:"parent"`
-	At     Revision    `json:"at,string"`
-	Config AgentConfig `json:"config"`
-}
-
 // AgentConfigured replaces an agent's configuration, from its next turn on.
 type AgentConfigured struct {
 	Config AgentConfig `json:"config"`
@@ -124,7 +116,6 @@ type MessageDelivered struct {
 
 // Kind returns the permanent name.
 func (AgentCreated) Kind() Kind     { return "agent.created" }
-func (AgentForked) Kind() Kind      { return "agent.forked" }
 func (AgentConfigured) Kind() Kind  { return "agent.configured" }
 func (AgentRetired) Kind() Kind     { return "agent.retired" }
 func (AgentQuarantined) Kind() Kind { return "agent.quarantined" }
@@ -134,10 +125,6 @@ func (MessageDelivered) Kind() Kind { return "message.delivered" }
 
 func (e AgentCreated) String() string {
 	return sentence("agent %s was created with model %s", e.Agent, e.Config.Model)
-}
-
-func (e AgentForked) String() string {
-	return sentence("agent %s was forked from %s at revision %d", e.Agent, e.Parent, e.At)
 }
 
 func (e AgentConfigured) String() string {

@@ -27,13 +27,17 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
 	kind[AgentCreated](1),
-	kind[AgentForked](1),
+	kind[AgentForked](2, forkedV2),
 	kind[AgentConfigured](1),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),
 	kind[MessageReceived](1),
 	kind[MessageDelivered](1),
+
+	kind[ForkDiverged](1),
+	kind[ForkSkipped](1),
+	kind[ForkFinished](1),
 
 	kind[TurnStarted](1),
 	kind[TurnPaused](1),

@@ -10,6 +10,7 @@ import (
 // docs/events.md show. They tell one story: the agent "billing" reads an invoice and corrects it.
 func examples() []events.Event {
 	all := agentExamples()
+	all = append(all, forkExamples()...)
 	all = append(all, turnExamples()...)
 	all = append(all, homeostasisExamples()...)
 	all = append(all, modelExamples()...)
@@ -62,7 +63,11 @@ func exampleConfig() events.AgentConfig {
 func agentExamples() []events.Event {
 	return []events.Event{
 		events.AgentCreated{Agent: "billing", Config: exampleConfig()},
-		events.AgentForked{Agent: "billing-2", Parent: "billing", At: 12, Config: exampleConfig()},
+		events.AgentForked{
+			Agent: "billing-2", Parent: "billing", At: 12, Digest: exampleDigest(), Time: exampleTime, Until: 40, Inputs: 31, Tape: events.TapeFirst,
+			Edit:  &events.MessageEdit{Revision: 13, Text: events.Text{Inline: "Correct invoice 1042, and say what was wrong.", Blob: exampleBlob()}},
+			Paper: true, Changed: []string{"model", "wallet"}, Config: exampleConfig(),
+		},
 		events.AgentConfigured{Config: exampleConfig()},
 		events.AgentRetired{Reason: "the project ended"},
 		events.AgentQuarantined{Reason: "apply revision 18: unknown event turn.folded version 2", Failures: 5},
@@ -72,6 +77,14 @@ func agentExamples() []events.Event {
 			Text: events.Text{Inline: "Correct the total of <invoice 1042> & tell me what was wrong…", Blob: exampleBlob()},
 		},
 		events.MessageDelivered{Turn: "billing/1", Messages: []events.MessageID{"m2", "m3"}},
+	}
+}
+
+func forkExamples() []events.Event {
+	return []events.Event{
+		events.ForkDiverged{Turn: "billing-2/3", Round: 2, Call: "2.1", Detail: "the parent called read_file here"},
+		events.ForkSkipped{At: 29, What: "approval.granted", Reason: "call 2.1 of billing-2 does not wait for approval"},
+		events.ForkFinished{Taped: 4, Live: 3, Skipped: 1},
 	}
 }
 

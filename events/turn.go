@@ -72,6 +72,7 @@ const (
 	ReasonFiltered    Reason = "model.refused"    // the model declined
 	ReasonLost        Reason = "tool.lost"        // the effect of a call is unknown
 	ReasonRetired     Reason = "agent.retired"    //
+	ReasonOffline     Reason = "fork.offline"     // the recording does not answer, and nobody else may be asked
 )
 
 // Usage counts tokens as the provider reported them.
