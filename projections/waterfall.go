@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -49,6 +50,7 @@ type trace struct {
 	Model   string         `json:"model,omitempty"`
 	Spans   []span         `json:"spans,omitempty"`
 	Dropped int            `json:"dropped,omitempty"`
+	most    int            // spans that are kept; 0: keptSpans
 }
 
 // The names of what a span can be.
@@ -236,7 +238,7 @@ func (t *trace) applyAnswer(r *Recorded, event events.Event) {
 }
 
 func (t *trace) begin(s span) {
-	if len(t.Spans) == keptSpans {
+	if len(t.Spans) == cmp.Or(t.most, keptSpans) {
 		t.Dropped++
 		return
 	}
