@@ -26,6 +26,26 @@ func outline(e *events.Envelope) events.Event {
 	return event
 }
 
+// Omitted lists the fields that [Recorded.Outline] may leave out of events of a kind, by their names in JSON; those of structs in it
+// after a dot.
+func Omitted(kind events.Kind) []string {
+	switch kind {
+	case "message.received":
+		return []string{"from", "text", "blob"}
+	case "turn.ended":
+		return []string{"detail"}
+	case "model.requested":
+		return []string{"context"}
+	case "model.replied":
+		return []string{"text", "blob", "calls.id", "calls.arguments"}
+	case "tool.requested":
+		return []string{"arguments"}
+	case "tool.returned":
+		return []string{"text", "blob", "full"}
+	}
+	return nil
+}
+
 func (f *fields) read(kind events.Kind) events.Event {
 	switch kind {
 	case "message.received":
