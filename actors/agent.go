@@ -16,7 +16,7 @@ import (
 //
 //nolint:gochecknoglobals // constant
 var agentFold = fold[sagas.Agent]{
-	name: "agent/1",
+	name: "agent/2",
 	zero: sagas.NewAgent,
 	turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
 }
@@ -26,10 +26,11 @@ var agentFold = fold[sagas.Agent]{
 // Ready when it comes back, so sending is all there is to recovery.
 type agent struct {
 	life[sagas.Agent]
-	running map[events.RequestID]context.CancelFunc // requests that were sent
-	wakeAt  events.Micros
-	waker   *time.Timer
-	rang    bool // the waker went off, and has not been set since
+	running   map[events.RequestID]context.CancelFunc // requests that were sent
+	wakeAt    events.Micros
+	waker     *time.Timer
+	rang      bool       // the waker went off, and has not been set since
+	recording *recording // of the workspace, in the latest round that has calls
 }
 
 // late says that no advice came in time.
@@ -136,11 +137,11 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 		return a.askSettle(r)
 	case sagas.AskModel:
 		ctx, cancel := context.WithTimeout(a.host.running, a.host.deadlines.Model)
-		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer()})
+		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer(), nil})
 		return cancel
 	case sagas.AskTool:
 		ctx, cancel := context.WithTimeout(a.host.running, a.host.toolLimit(r.Tool))
-		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer()})
+		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer(), a.recordingOf(r)})
 		return cancel
 	}
 	return func() {}

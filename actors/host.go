@@ -38,6 +38,7 @@ type Config struct {
 	Models    Models
 	Prices    Prices // nil: no model has a price
 	Tools     []Tool
+	Files     Workspaces   // nil: the files of workspaces are not recorded, and forks have none
 	Log       *slog.Logger // nil: nothing is logged
 	Deadlines Deadlines
 
@@ -66,19 +67,20 @@ const (
 
 // Host runs agents. Its methods are safe for concurrent use.
 type Host struct {
-	name      string
-	journal   Journal
-	snapshots Snapshots
-	blobs     Blobs
-	models    Models
-	prices    Prices
-	toolbox   map[string]Tool
-	log       *slog.Logger
-	deadlines Deadlines
-	idle      time.Duration
-	admit     int
-	credit    events.Money
-	origin    Origin
+	name       string
+	journal    Journal
+	snapshots  Snapshots
+	blobs      Blobs
+	models     Models
+	prices     Prices
+	toolbox    map[string]Tool
+	workspaces Workspaces
+	log        *slog.Logger
+	deadlines  Deadlines
+	idle       time.Duration
+	admit      int
+	credit     events.Money
+	origin     Origin
 
 	system                                        *actor.ActorSystem
 	agents, wallets, homeostasis, provider, tools *actor.PID
@@ -128,7 +130,7 @@ func configure(c Config) (*Host, error) {
 	}
 	h := &Host{
 		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
-		toolbox: map[string]Tool{}, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
+		toolbox: map[string]Tool{}, workspaces: c.Files, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
 		deadlines: Deadlines{
 			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
 			Model: cmp.Or(c.Deadlines.Model, 10*time.Minute), Tool: cmp.Or(c.Deadlines.Tool, 10*time.Minute),

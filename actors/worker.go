@@ -24,6 +24,7 @@ type ask[R any] struct {
 	agent  string
 	what   R
 	answer func(sagas.Command, events.Ref)
+	files  *recording // of a call's round
 }
 
 // pool is the actor in front of models or of tools: at most so many work at once, the others wait in order.
@@ -132,19 +133,40 @@ func unreplied(request events.RequestID, err error, deadline time.Duration) saga
 	return c
 }
 
-// runTool runs a call once. An effect that cannot be repeated is claimed first: if we die after the claim, the next activation
-// finds it and records the call as lost; if we die before it, the effect never began and the next activation runs it.
+// runTool runs a call once, and records the files of its workspace before and after if its tool may change them.
 func (h *Host) runTool(m ask[sagas.AskTool]) {
-	started := time.Now()
 	tool, known := h.toolbox[m.what.Tool]
 	if !known {
-		m.answer(h.returned(m, started, ToolResult{Text: "this host has no tool " + m.what.Tool, Failed: true}), events.Ref(m.what.ID))
+		m.answer(h.returned(m, time.Now(), ToolResult{Text: "this host has no tool " + m.what.Tool, Failed: true}), events.Ref(m.what.ID))
 		return
 	}
 	spec := tool.Spec()
 	if abandoned(m.ctx) {
 		return
 	}
+	if m.files == nil {
+		h.runOnce(m, tool, spec, nil)
+		return
+	}
+	// Before the claim: if we die while we record, the effect never began.
+	before := m.files.begin(m.ctx, h, m.what)
+	recorded := false
+	defer func() {
+		if !recorded {
+			m.files.leave()
+		}
+	}()
+	h.runOnce(m, tool, spec, func(c *sagas.Returned) {
+		recorded = true
+		c.Before, c.Tree = before, m.files.end(m.ctx, h, m.what)
+	})
+}
+
+// runOnce runs a call once and answers it; record adds to the answer what became of the files. An effect that cannot be repeated is
+// claimed first: if we die after the claim, the next activation finds it and records the call as lost; if we die before it, the
+// effect never began and the next activation runs it.
+func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record func(*sagas.Returned)) {
+	started := time.Now()
 	if !spec.Repeatable {
 		h.effects.Add(1)
 		defer h.effects.Add(-1)
@@ -167,7 +189,11 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 	if abandoned(m.ctx) {
 		return
 	}
-	m.answer(h.returned(m, started, result), events.Ref(m.what.ID))
+	returned := h.returned(m, started, result)
+	if record != nil {
+		record(&returned)
+	}
+	m.answer(returned, events.Ref(m.what.ID))
 }
 
 // claim makes the effect ours, or says that it was begun before. It tries the same event until the outcome is known: an effect of
@@ -228,7 +254,7 @@ func (h *Host) toolLimit(name string) time.Duration {
 	return h.deadlines.Tool
 }
 
-func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.Command {
+func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.Returned {
 	text := result.Text
 	if len(text) > events.InlineLimit { // a tool that does not keep its word
 		text = events.Preview(text)

@@ -15,6 +15,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/tools"
+	"example.com/life/adapters/workspace"
 )
 
 // The data directory holds
@@ -86,6 +87,9 @@ func (l *local) open(ctx context.Context, c actors.Config) (err error) {
 		return err
 	}
 	if c.Tools, err = tools.New(tools.Config{Blobs: l.blobs, Scratch: filepath.Join(data, scratchName)}); err != nil {
+		return err
+	}
+	if c.Files, err = workspace.New(workspace.Config{Blobs: l.blobs, Own: data}); err != nil {
 		return err
 	}
 	if c.Snapshots, err = l.openSnapshots(c.Log); err != nil {

@@ -61,7 +61,7 @@ var Catalog = []Spec{
 	kind[ModelFailed](1),
 
 	kind[ToolRequested](1),
-	kind[ToolReturned](1),
+	kind[ToolReturned](2, sameReturn),
 	kind[ToolLost](1),
 	kind[ToolRefused](1),
 	kind[EffectClaimed](1),

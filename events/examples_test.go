@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"example.com/life/events"
 )
@@ -33,6 +34,17 @@ const exampleTime = events.Micros(1773480413589793)
 func exampleBlob() *events.BlobRef {
 	text := "# Invoice 1042\nTotal: 1,240.00 USD\n"
 	return &events.BlobRef{Hash: events.HashBytes([]byte(text)), Size: int64(len(text)), Media: "text/plain; charset=utf-8"}
+}
+
+// exampleTree is the workspace with a total in its invoice, and a file that was too large to be recorded.
+func exampleTree(total string) *events.Tree {
+	empty := "life tree 1\n"
+	manifest := empty + "f 644 " + strconv.Itoa(len(total)) + " " + events.HashBytes([]byte(total)) + " 1042.md\n" +
+		"d 755 " + strconv.Itoa(len(empty)) + " " + events.HashBytes([]byte(empty)) + " archive\nx scan.tiff\tit is larger than 16 MiB\n"
+	return &events.Tree{
+		Manifest: &events.BlobRef{Hash: events.HashBytes([]byte(manifest)), Size: int64(len(manifest)), Media: "text/x-life-tree"},
+		Files:    1, Dirs: 1, Bytes: int64(len(total)), Missing: "scan.tiff: it is larger than 16 MiB",
+	}
 }
 
 func exampleDigest() events.Digest {
@@ -144,6 +156,7 @@ func toolExamples() []events.Event {
 		events.ToolReturned{
 			Request: exampleTool, Call: "2.1", Text: events.Text{Inline: "3 lines\n", Blob: exampleBlob()}, Failed: true,
 			Full: exampleBlob(), Duration: 12 * events.Millisecond,
+			Before: exampleTree("1,204.00"), Tree: exampleTree("1,240.00"),
 		},
 		events.ToolLost{Request: exampleTool, Call: "2.1", Detail: "the host stopped while the command ran"},
 		events.ToolRefused{Call: "2.2", Tool: "write_file", Reason: "the agent's policy denies it"},

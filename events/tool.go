@@ -18,7 +18,12 @@ type ToolReturned struct {
 	Failed   bool      `json:"failed,omitempty"`
 	Full     *BlobRef  `json:"full,omitempty"` // the whole output, where Text is a part of it
 	Duration Micros    `json:"duration_us,string"`
+	Before   *Tree     `json:"before,omitempty"` // the workspace as the call found it, where it was not as last recorded
+	Tree     *Tree     `json:"tree,omitempty"`   // the workspace as the call left it, if its tool may change files
 }
+
+// sameReturn carries a ToolReturned of version 1, in which no files were recorded, to version 2: they are recorded in none.
+func sameReturn(data json.RawMessage) (json.RawMessage, error) { return data, nil }
 
 // ToolLost records that a call which cannot be repeated was cut off: its effect is unknown and it is not run again by itself.
 type ToolLost struct {
@@ -90,7 +95,7 @@ func (e ToolReturned) String() string {
 	if e.Failed {
 		verb = "failed"
 	}
-	return sentence("call %s %s: %s", e.Call, verb, line(e.Text))
+	return sentence("call %s %s: %s%s", e.Call, verb, line(e.Text), e.Tree.unrecorded())
 }
 
 func (e ToolLost) String() string {

@@ -178,7 +178,7 @@ func (f *fields) toolReturned() events.Event {
 			e.Failed = f.boolean()
 		case "duration_us":
 			e.Duration = events.Micros(f.number())
-		case "text", "blob", "full":
+		case "text", "blob", "full", "before", "tree":
 			f.skip()
 		default:
 			f.unexpected()

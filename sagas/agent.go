@@ -23,6 +23,23 @@ type Agent struct {
 	Settling     []AskSettle          `json:"settling,omitempty"` // of turns that have ended
 	Last         *events.TurnEnded    `json:"last,omitempty"`     // the latest turn that ended
 	Accepted     []Accepted           `json:"accepted,omitempty"` // the latest commands, for recognising their retries
+	Files        *Files               `json:"files,omitempty"`    // of its workspace, as last recorded
+}
+
+// Files is what was last recorded of an agent's workspace, by the event at a revision of its stream.
+type Files struct {
+	Workspace string          `json:"workspace"`
+	Tree      events.Tree     `json:"tree"`
+	At        events.Revision `json:"at,string"`
+	Turn      events.TurnID   `json:"turn"`
+}
+
+// recorded is what was last recorded of a workspace, if it is the one of which anything was.
+func (a *Agent) recorded(workspace string) *events.Tree {
+	if a.Files == nil || a.Files.Workspace != workspace {
+		return nil
+	}
+	return &a.Files.Tree
 }
 
 // Waiting is a message that no turn has taken in yet.

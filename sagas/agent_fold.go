@@ -100,6 +100,9 @@ func (a *Agent) applyTurn(fact Fact) {
 	case events.ToolReturned:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
+		if e.Tree != nil {
+			a.Files = &Files{Workspace: t.Config.Workspace, Tree: *e.Tree, At: fact.Revision, Turn: t.ID}
+		}
 	case events.ToolRefused:
 		t.update(e.Call, func(c *Call) {
 			c.Stage, c.Text, c.Failed = CallAnswered, events.Text{Inline: "refused: " + e.Reason}, true

@@ -124,7 +124,9 @@ func (r *anyOrder) answer(t *rapid.T, request sagas.Request) sagas.Command {
 		return sagas.Unreplied{Meta: meta, Request: q.ID, Class: anyClass(t), Detail: anyText(t), RetryAfter: anyMicros(t)}
 	case sagas.AskTool:
 		if good || q.Repeatable {
-			return sagas.Returned{Meta: meta, Request: q.ID, Call: q.Call, Text: events.Text{Inline: anyText(t)}, Failed: !good}
+			return sagas.Returned{
+				Meta: meta, Request: q.ID, Call: q.Call, Text: events.Text{Inline: anyText(t)}, Failed: !good, Before: anyTree(t), Tree: anyTree(t),
+			}
 		}
 		return sagas.Lost{Meta: meta, Request: q.ID, Call: q.Call, Detail: anyText(t)}
 	case sagas.AskSettle:
@@ -304,4 +306,16 @@ func anyClass(t *rapid.T) events.ErrorClass {
 
 func anyMicros(t *rapid.T) events.Micros {
 	return events.Micros(rapid.SampledFrom([]int64{0, 1, 30e6, -1, 1<<63 - 1}).Draw(t, "retry after"))
+}
+
+// anyTree is the record of a workspace, or none.
+func anyTree(t *rapid.T) *events.Tree {
+	if rapid.Bool().Draw(t, "no tree") {
+		return nil
+	}
+	tree := &events.Tree{Files: 1, Bytes: 1 << 53, Missing: anyText(t)}
+	if rapid.Bool().Draw(t, "manifest") {
+		tree.Manifest = &events.BlobRef{Hash: events.HashBytes([]byte(tree.Missing)), Size: 7, Media: "text/x-life-tree"}
+	}
+	return tree
 }

@@ -109,6 +109,7 @@ func (d *decision) returned(c Returned) error {
 	}
 	d.record(events.ToolReturned{
 		Request: c.Request, Call: c.Call, Text: validText(c.Text), Full: c.Full, Failed: c.Failed, Duration: c.Duration,
+		Before: validTree(c.Before), Tree: validTree(c.Tree),
 	})
 	d.proceed()
 	return nil

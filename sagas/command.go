@@ -120,6 +120,8 @@ type (
 		Full     *events.BlobRef
 		Failed   bool
 		Duration events.Micros
+		Before   *events.Tree // the workspace as the call found it, where it was not as last recorded
+		Tree     *events.Tree // the workspace as the call left it, if its tool may change files
 	}
 	// Lost answers AskTool: the call's effect was begun before, cannot be repeated, and its result is unknown.
 	Lost struct {
@@ -182,6 +184,7 @@ type (
 		Tool       string
 		Arguments  []byte // canonical JSON
 		Workspace  string
+		Recorded   *events.Tree // of the workspace, when its files were last recorded; nil: never
 		Repeatable bool
 	}
 	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.

@@ -213,7 +213,10 @@ func (w *world) tool(r sagas.AskTool) sagas.Command {
 		w.claimed[r.ID] = true
 		w.runs[string(r.Turn)+" "+string(r.Call)]++
 	}
-	return sagas.Returned{Meta: w.inside(), Request: r.ID, Call: r.Call, Text: events.Text{Inline: r.Tool + " did " + string(r.Arguments)}}
+	return sagas.Returned{
+		Meta: w.inside(), Request: r.ID, Call: r.Call, Text: events.Text{Inline: r.Tool + " did " + string(r.Arguments)},
+		Tree: &events.Tree{Manifest: &events.BlobRef{Hash: events.HashBytes(r.Arguments), Size: 7}, Files: 1},
+	}
 }
 
 // decision is what a person decides: calls that wait are approved, but not those whose effect may have happened already.

@@ -14,6 +14,15 @@ func valid(text string) string { return strings.ToValidUTF8(text, "\ufffd") }
 
 func validText(t events.Text) events.Text { return events.Text{Inline: valid(t.Inline), Blob: t.Blob} }
 
+func validTree(t *events.Tree) *events.Tree {
+	if t == nil {
+		return nil
+	}
+	tree := *t
+	tree.Missing = valid(t.Missing)
+	return &tree
+}
+
 // mostCounted bounds every number that is counted or added to a time, so that no sum of them can overflow: a billion dollars, and
 // 35 years.
 const mostCounted = 1 << 50

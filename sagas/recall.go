@@ -51,7 +51,10 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	case events.ModelFailed:
 		return a.recallFailure(meta, e), nil
 	case events.ToolReturned:
-		return Returned{Meta: meta, Request: e.Request, Call: e.Call, Text: e.Text, Full: e.Full, Failed: e.Failed, Duration: e.Duration}, nil
+		return Returned{
+			Meta: meta, Request: e.Request, Call: e.Call, Text: e.Text, Full: e.Full, Failed: e.Failed, Duration: e.Duration,
+			Before: e.Before, Tree: e.Tree,
+		}, nil
 	case events.ToolLost:
 		return Lost{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail}, nil
 	case events.ApprovalGranted:

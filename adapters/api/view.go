@@ -44,6 +44,7 @@ type agentFields struct {
 	Settling     []sagas.AskSettle    `json:"-"`
 	Last         *events.TurnEnded    `json:"last,omitempty"`
 	Accepted     []sagas.Accepted     `json:"-"`
+	Files        *sagas.Files         `json:"files,omitempty"` // of its workspace, as last recorded
 }
 
 type conversationView struct {
