@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -218,9 +219,21 @@ func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
 	return specs, nil
 }
 
-// Agents lists all agents, by name.
+// Agents lists all agents, by name, as of now: history is read on to its end, whatever the projector has come to.
 func (h *Host) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
-	return h.roster.list(ctx)
+	roster, err := h.projector.find(projections.RosterName)
+	if err != nil {
+		return nil, err
+	}
+	r, err := h.projector.refresh(ctx, roster, func(int64) {})
+	if err != nil {
+		return nil, err
+	}
+	answer, _, err := r.answer(projections.Query{})
+	if list, ok := answer.(projections.AgentList); ok && err == nil {
+		return list.Agents, nil
+	}
+	return nil, cmp.Or(err, fmt.Errorf("projection %s lists no agents", projections.RosterName))
 }
 
 // AgentState is an agent as of a revision.

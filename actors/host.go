@@ -26,6 +26,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
@@ -51,6 +52,9 @@ type Config struct {
 	// Resting leaves agents with work outstanding alone until a command comes for them. Without it a new host goes on with
 	// all of it, so a host that is opened to look must rest: looking has no effects.
 	Resting bool
+
+	// Projections are those that the host keeps besides projections.Catalog. No two have one name.
+	Projections []projections.Spec
 }
 
 // Models finds the model that a name such as scripted/tour means.
@@ -86,7 +90,8 @@ type Host struct {
 	agents, wallets, homeostasis, provider, tools *actor.PID
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
-	roster                                        *roster
+	projector                                     *projector
+	resting                                       bool
 	appending                                     sharedDeadline
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
 	cancel                                        context.CancelFunc
@@ -95,6 +100,7 @@ type Host struct {
 	living                                        atomic.Int64   // entities, counted
 	quitting                                      sync.WaitGroup // registries that have not heard of it
 	effects                                       atomic.Int64   // calls under way that cannot be repeated
+	stored                                        atomic.Uint64  // the position of the latest event that the host stored
 	closing                                       atomic.Bool
 }
 
@@ -114,13 +120,13 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if err := h.spawn(config); err != nil {
 		return nil, err
 	}
-	h.run(h.roster.follow)
 	if config.Resting {
 		return h, nil
 	}
 	if err := h.recover(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
+	h.run(h.projector.follow)
 	return h, nil
 }
 
@@ -144,7 +150,11 @@ func configure(c Config) (*Host, error) {
 		h.prices = unpriced{}
 	}
 	h.origin = Origin{Actor: h.name}
-	h.roster = &roster{host: h}
+	h.resting = c.Resting
+	var err error
+	if h.projector, err = newProjector(h, specsOf(c.Projections)); err != nil {
+		return nil, err
+	}
 	for _, tool := range c.Tools {
 		name := tool.Spec().Name
 		if _, twice := h.toolbox[name]; twice {
@@ -198,7 +208,7 @@ func stopFailing(any) actor.Directive { return actor.StopDirective }
 
 // recover brings every agent to life that has work outstanding.
 func (h *Host) recover(ctx context.Context) error {
-	list, err := h.roster.list(ctx)
+	list, err := h.Agents(ctx)
 	if err != nil {
 		return fmt.Errorf("find agents with work to do: %w", err)
 	}
@@ -235,6 +245,7 @@ func (h *Host) Close(ctx context.Context) error {
 	h.alive.Wait()
 	h.cancel()
 	h.tasks.Wait()
+	h.projector.close()
 	for _, pid := range append(registries, h.provider, h.tools) {
 		if err := h.system.Root.StopFuture(pid).Wait(); err != nil {
 			h.log.Warn("stop actor", "actor", pid.GetId(), "error", err)
@@ -260,6 +271,9 @@ func (h *Host) append(stream events.Stream, expected Expected, batch []events.En
 	wait := 5 * time.Millisecond
 	for {
 		appended, err := h.journal.Append(ctx, stream, expected, batch)
+		if err == nil {
+			h.note(appended.Position)
+		}
 		var conflict *Conflict
 		if err == nil || errors.As(err, &conflict) || errors.Is(err, ErrClosed) || errors.Is(err, ErrInvalidAppend) {
 			return appended, err
@@ -269,6 +283,16 @@ func (h *Host) append(stream events.Stream, expected Expected, batch []events.En
 			return Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
 		case <-time.After(wait):
 			wait = min(2*wait, time.Second)
+		}
+	}
+}
+
+// note notes how far the store has come by the host's own events, so that its projections are asked with those in them.
+func (h *Host) note(position events.Position) {
+	for {
+		noted := h.stored.Load()
+		if noted >= uint64(position) || h.stored.CompareAndSwap(noted, uint64(position)) {
+			return
 		}
 	}
 }

@@ -3,14 +3,17 @@ package cmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/actors"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/sagas"
 )
 
 func projectionsCommand(a *app) *cobra.Command {
@@ -23,17 +26,23 @@ func projectionsListCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List the projections and what they can be asked",
+		Short:   "List the projections, how they stand, and what they can be asked",
 		Example: "  life projections list\n  life projections list --json",
 		Args:    takes(0, 0, "nothing"),
-		RunE: func(*cobra.Command, []string) error {
-			if asJSON {
-				return a.printJSON(map[string][]projections.Spec{"projections": projections.Catalog})
-			}
-			for i := range projections.Catalog {
-				a.printProjection(&projections.Catalog[i])
-			}
-			return nil
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(host reached) error {
+				list, err := host.Projections(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(map[string][]actors.Projection{"projections": list})
+				}
+				for i := range list {
+					a.printProjection(&list[i])
+				}
+				return nil
+			})
 		},
 	}
 	jsonFlag(cmd, &asJSON)
@@ -41,8 +50,8 @@ func projectionsListCommand(a *app) *cobra.Command {
 }
 
 // printProjection prints what a projection is about, its queries and what they take.
-func (a *app) printProjection(spec *projections.Spec) {
-	fmt.Fprintf(a.out, "%s, version %d: %s\n", spec.Name, spec.Version, spec.About)
+func (a *app) printProjection(spec *actors.Projection) {
+	fmt.Fprintf(a.out, "%s, version %d, %s: %s\n", spec.Name, spec.Version, spec.State, spec.About)
 	for _, query := range spec.Queries {
 		fmt.Fprintf(a.out, "  %s: %s\n", query.Name, query.About)
 		for _, p := range query.Takes {
@@ -57,47 +66,42 @@ func (a *app) printProjection(spec *projections.Spec) {
 
 // projectionQuery is what life projections query is asked.
 type projectionQuery struct {
-	name     string
-	query    projections.Query
-	at       events.Position // 0: now
+	actors.Ask
 	asJSON   bool
 	progress bool
 }
 
 func projectionsQueryCommand(a *app) *cobra.Command {
 	var q projectionQuery
-	at := ""
+	at, least := "", ""
 	cmd := &cobra.Command{
 		Use:   "query NAME [QUERY] [NAME=VALUE...]",
 		Short: "Ask a projection",
-		Long: "Ask a projection a query, by default its first; life projections list says what there is. History is read from its beginning, up to\n" +
-			"the position that --at names, so any past moment can be asked about. Nothing is changed.",
+		Long: "Ask a projection a query, by default its first; life projections list says what there is. --at asks as of an earlier position, which\n" +
+			"is read from the nearest state that was stored. --min waits until the projection is as far as a position, such as the one that\n" +
+			"a command's receipt tells. Nothing is changed.",
 		Example: "  life projections query balance\n  life projections query spending by=day,model from=2026-01-01\n" +
 			"  life projections query waterfall turn turn=demo/1\n  life projections query balance accounts --at 120 --json",
 		Args: takes(1, -1, "the name of a projection, a query and its parameters"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			q.name = args[0]
-			if q.query, err = readProjectionQuery(args[1:]); err != nil {
+			q.Projection = args[0]
+			if q.Query, err = readProjectionQuery(args[1:]); err != nil {
 				return err
 			}
-			if at != "" {
-				if q.at, err = parsePosition("at", at); err != nil {
+			for text, position := range map[*string]*events.Position{&at: &q.At, &least: &q.Min} {
+				name := map[*string]string{&at: "at", &least: "min"}[text]
+				if *text == "" {
+					continue
+				}
+				if *position, err = parsePosition(name, *text); err != nil {
 					return err
 				}
 			}
-			spec, err := projections.Find(q.name)
-			if err != nil {
-				return &exit{exitUsage, err}
-			}
-			checked, described, err := spec.Check(q.query)
-			if err != nil {
-				return &exit{exitUsage, err}
-			}
-			q.query = checked
-			return a.with(cmd.Context(), func(host reached) error { return a.project(cmd.Context(), host, &q, described) })
+			return a.with(cmd.Context(), func(host reached) error { return a.project(cmd.Context(), host, &q) })
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "position up to which history is read (default: all of it)")
+	cmd.Flags().StringVar(&at, "at", "", "position up to which history is in the answer (default: all of it)")
+	cmd.Flags().StringVar(&least, "min", "", "position that has to be in the answer: wait for it")
 	jsonFlag(cmd, &q.asJSON)
 	progressFlag(cmd, &q.progress)
 	return cmd
@@ -123,20 +127,60 @@ func readProjectionQuery(args []string) (projections.Query, error) {
 	return q, nil
 }
 
-func (a *app) project(ctx context.Context, host inspector, q *projectionQuery, described *projections.QuerySpec) error {
+func (a *app) project(ctx context.Context, host projector, q *projectionQuery) error {
 	m := a.newMeter(q.progress)
 	defer m.done()
-	answer, err := host.Project(ctx, q.name, q.query, q.at, func(folded int64) { m.show("%d events folded", folded) })
+	answer, err := host.Query(ctx, q.Ask, func(folded int64) { m.show("%d events folded", folded) })
 	m.done()
 	if err != nil {
-		return err
+		return askedWrong(err)
+	}
+	if answer.Stopped != nil {
+		fmt.Fprintf(a.errs, "life: as of position %d: projection %s %v\n", answer.Position, answer.Projection, answer.Stopped)
 	}
 	if q.asJSON {
 		return a.printJSON(answer)
 	}
-	typed := reflect.New(reflect.TypeOf(described.Answer))
+	return a.showProjected(&answer)
+}
+
+// askedWrong makes a question that makes no sense an error of the command line.
+func askedWrong(err error) error {
+	var refusal *sagas.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	if refusal.Code == sagas.RefusedInvalid || refusal.Code == sagas.RefusedMissing && !strings.HasPrefix(refusal.Detail, projections.ErrMissing.Error()) {
+		return &exit{exitUsage, errors.New(refusal.Detail)}
+	}
+	return err
+}
+
+// showProjected shows an answer by the shape that the projection gives it.
+func (a *app) showProjected(answer *actors.Projected) error {
+	shape := a.answerShape(answer)
+	if shape == nil {
+		return fmt.Errorf("projection %s, version %d, is not in this build: ask with --json", answer.Projection, answer.Version)
+	}
+	typed := reflect.New(shape)
 	if err := json.Unmarshal(answer.Answer, typed.Interface()); err != nil {
 		return fmt.Errorf("read the answer of projection %s, version %d: %w", answer.Projection, answer.Version, err)
 	}
 	return showAnswer(a.out, typed.Elem())
+}
+
+// answerShape is the type of an answer, where this build knows it.
+func (a *app) answerShape(answer *actors.Projected) reflect.Type {
+	for i := range projections.Catalog {
+		spec := &projections.Catalog[i]
+		if spec.Name != answer.Projection || spec.Version != answer.Version {
+			continue
+		}
+		for k := range spec.Queries {
+			if spec.Queries[k].Name == answer.Query && spec.Queries[k].Answer != nil {
+				return reflect.TypeOf(spec.Queries[k].Answer)
+			}
+		}
+	}
+	return nil
 }

@@ -30,11 +30,16 @@ type driver interface {
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
 
+// projector is what the verbs need that ask what follows from history.
+type projector interface {
+	Projections(ctx context.Context) ([]actors.Projection, error)
+	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
+}
+
 // inspector is what the verbs need that look at more than agents.
 type inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
-	Project(ctx context.Context, name string, query projections.Query, at events.Position, progress func(folded int64)) (actors.Projected, error)
 	CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error)
 }
 
@@ -42,6 +47,7 @@ type inspector interface {
 type reached struct {
 	driver
 	inspector
+	projector
 	bus   api.Bus
 	here  bool // in this process: what it began ends with it
 	close func(patience time.Duration) error
@@ -90,7 +96,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projector: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

@@ -20,9 +20,12 @@ type AgentList struct {
 	Agents []AgentSummary `json:"agents"`
 }
 
+// RosterName is the projection that lists the agents; a host finds those with work to do by it.
+const RosterName = "roster"
+
 func rosterSpec() Spec {
 	return Spec{
-		Name: "roster", Version: 1, About: "every agent and what it is doing", Kinds: RosterKinds(),
+		Name: RosterName, Version: 1, About: "every agent and what it is doing", Kinds: RosterKinds(),
 		New: func() Fold { return &rosterFold{NewRoster()} },
 		Queries: []QuerySpec{{
 			Name: "agents", About: "all agents by name; one whose history cannot be read says so", Takes: []Parameter{ofAgent()}, Answer: AgentList{},

@@ -1,6 +1,6 @@
 // Package api lets a host be driven over HTTP, and is the client that does so.
 //
-// The server is one http.Handler over two ports, [Agents] and [Inspector], that *actors.Host satisfies. The [Client] satisfies the
+// The server is one http.Handler over three ports, [Agents], [Inspector] and [Projector], that *actors.Host satisfies. The [Client] satisfies the
 // same ports over the wire, so whoever drives a host in process drives a running one with the same calls, and gets the same typed
 // errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, actors.ErrClosed and the others.
 //
@@ -45,17 +45,23 @@ type Agents interface {
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
 
-// Inspector looks at wallets, verifies history and asks projections of it. *actors.Host documents the methods and their errors.
+// Inspector looks at wallets and verifies history. *actors.Host documents the methods and their errors.
 type Inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
-	Project(ctx context.Context, name string, query projections.Query, at events.Position, progress func(folded int64)) (actors.Projected, error)
 }
 
-// Config says what a server serves. Agents and Inspector are required: usually the same *actors.Host.
+// Projector asks what follows from history. *actors.Host documents the methods and their errors.
+type Projector interface {
+	Projections(ctx context.Context) ([]actors.Projection, error)
+	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
+}
+
+// Config says what a server serves. Agents, Inspector and Projector are required: usually the same *actors.Host.
 type Config struct {
 	Agents    Agents
 	Inspector Inspector
+	Projector Projector
 	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were
 	// read. nil: the store cannot be checked through this server.
 	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
@@ -102,6 +108,7 @@ const maxHeartbeat = 15 * time.Second
 type server struct {
 	agents     Agents
 	inspector  Inspector
+	projector  Projector
 	bus        Bus
 	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	log        *slog.Logger
@@ -120,7 +127,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
+		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
 	}
@@ -140,8 +147,8 @@ func New(config Config) (http.Handler, error) {
 
 func (c *Config) validate() error {
 	switch {
-	case c.Agents == nil || c.Inspector == nil:
-		return errors.New("agents and an inspector are required")
+	case c.Agents == nil || c.Inspector == nil || c.Projector == nil:
+		return errors.New("agents, an inspector and a projector are required")
 	case c.MaxBody < 0 || c.MaxMessage < 0:
 		return errors.New("a size limit is negative")
 	case c.Heartbeat < 0 || c.Heartbeat > maxHeartbeat:

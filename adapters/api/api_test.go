@@ -90,9 +90,15 @@ func closeHost(t *testing.T, host *actors.Host) {
 }
 
 // serve serves ports until the test ends.
-func serve(t *testing.T, agents api.Agents, inspector api.Inspector, change ...func(*api.Config)) *httptest.Server {
+// looks is what a server looks at besides agents.
+type looks interface {
+	api.Inspector
+	api.Projector
+}
+
+func serve(t *testing.T, agents api.Agents, inspector looks, change ...func(*api.Config)) *httptest.Server {
 	t.Helper()
-	config := api.Config{Agents: agents, Inspector: inspector, Health: api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}}
+	config := api.Config{Agents: agents, Inspector: inspector, Projector: inspector, Health: api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}}
 	for _, c := range change {
 		c(&config)
 	}

@@ -35,6 +35,7 @@ type Client struct {
 var (
 	_ Agents    = (*Client)(nil)
 	_ Inspector = (*Client)(nil)
+	_ Projector = (*Client)(nil)
 	_ Bus       = (*Client)(nil)
 )
 

@@ -41,7 +41,9 @@ func (nothing) Verify(context.Context, events.AgentID, func(int64)) (actors.Veri
 	return actors.VerifyReport{}, nil
 }
 
-func (nothing) Project(context.Context, string, projections.Query, events.Position, func(int64)) (actors.Projected, error) {
+func (nothing) Projections(context.Context) ([]actors.Projection, error) { return nil, nil }
+
+func (nothing) Query(context.Context, actors.Ask, func(int64)) (actors.Projected, error) {
 	return actors.Projected{}, nil
 }
 

@@ -276,7 +276,7 @@ func (r *reader) Write(b []byte) (int, error) {
 func watchScript(ctx context.Context, t *testing.T, items []actors.Item, pause func(string) time.Duration) string {
 	t.Helper()
 	port := &script{items: items}
-	handler, err := api.New(api.Config{Agents: port, Inspector: port})
+	handler, err := api.New(api.Config{Agents: port, Inspector: port, Projector: port})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func FuzzRequests(f *testing.F) {
 		f.Add(seed.method, seed.path, seed.query, seed.header, seed.value, []byte(seed.body))
 	}
 	port := nothing{}
-	handler, err := New(Config{Agents: port, Inspector: port})
+	handler, err := New(Config{Agents: port, Inspector: port, Projector: port})
 	if err != nil {
 		f.Fatal(err)
 	}

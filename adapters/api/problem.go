@@ -23,7 +23,9 @@ type Problem struct {
 
 	Stream  events.Stream `json:"stream,omitempty"`  // of overloaded, unavailable and fenced
 	Waiting int           `json:"waiting,omitempty"` // of overloaded
-	Reason  string        `json:"reason,omitempty"`  // of unavailable
+	Reason  string        `json:"reason,omitempty"`  // of unavailable and behind
+
+	Projection string `json:"projection,omitempty"` // of behind
 }
 
 // Error gives the title, or the detail where there is one.
@@ -48,6 +50,7 @@ const (
 	codeOverloaded   = "overloaded"
 	codeUnavailable  = "unavailable"
 	codeFenced       = "fenced"
+	codeBehind       = "behind"
 	codeClosed       = "closed"
 	codeFull         = "full"
 	codeCorrupt      = "corrupt"
@@ -104,6 +107,8 @@ func meaningOf(code string) meaning {
 		return meaning{http.StatusServiceUnavailable, "Not available at the moment", 1}
 	case codeFenced:
 		return meaning{http.StatusServiceUnavailable, "Another writer took over: send it again", 1}
+	case codeBehind:
+		return meaning{http.StatusServiceUnavailable, "The projection has not come so far", 1}
 	case codeClosed:
 		return meaning{http.StatusServiceUnavailable, "The host is closing", 5}
 	case codeFull:
@@ -150,6 +155,7 @@ func problemOf(err error) *Problem {
 		overloaded  *actors.Overloaded
 		unavailable *actors.Unavailable
 		fenced      *actors.Fenced
+		behind      *actors.Behind
 	)
 	switch {
 	case errors.As(err, &ready):
@@ -169,6 +175,10 @@ func problemOf(err error) *Problem {
 	case errors.As(err, &fenced):
 		p := problem(codeFenced, "%s", fenced.Error())
 		p.Stream = fenced.Stream
+		return p
+	case errors.As(err, &behind):
+		p := problem(codeBehind, "%s", behind.Error())
+		p.Projection, p.Reason = behind.Projection, behind.Reason
 		return p
 	}
 	for _, s := range sentinels() {
@@ -194,6 +204,8 @@ func (p *Problem) typed() error {
 		return &actors.Unavailable{Stream: p.Stream, Reason: p.Reason}
 	case codeFenced:
 		return &actors.Fenced{Stream: p.Stream}
+	case codeBehind:
+		return &actors.Behind{Projection: p.Projection, Reason: p.Reason}
 	}
 	for _, s := range sentinels() {
 		if s.code == p.Code {

@@ -53,7 +53,9 @@ func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 	return sagas.Wallet{}, f.err
 }
 
-func (f *fake) Project(context.Context, string, projections.Query, events.Position, func(int64)) (actors.Projected, error) {
+func (f *fake) Projections(context.Context) ([]actors.Projection, error) { return nil, f.err }
+
+func (f *fake) Query(context.Context, actors.Ask, func(int64)) (actors.Projected, error) {
 	return actors.Projected{}, f.err
 }
 
@@ -203,10 +205,10 @@ func TestConfigure(t *testing.T) {
 	for name, config := range map[string]api.Config{
 		"nothing":           {},
 		"no inspector":      {Agents: port},
-		"a negative size":   {Agents: port, Inspector: port, MaxBody: -1},
-		"a slow heartbeat":  {Agents: port, Inspector: port, Heartbeat: 1 << 40},
-		"a negative time":   {Agents: port, Inspector: port, SlowWrite: -1},
-		"a malformed token": {Agents: port, Inspector: port, Token: "a\nb"},
+		"a negative size":   {Agents: port, Inspector: port, Projector: port, MaxBody: -1},
+		"a slow heartbeat":  {Agents: port, Inspector: port, Projector: port, Heartbeat: 1 << 40},
+		"a negative time":   {Agents: port, Inspector: port, Projector: port, SlowWrite: -1},
+		"a malformed token": {Agents: port, Inspector: port, Projector: port, Token: "a\nb"},
 	} {
 		if _, err := api.New(config); err == nil {
 			t.Errorf("server with %s: no error", name)

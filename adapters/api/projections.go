@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,13 +16,14 @@ import (
 
 // projectionList is what can be asked of history.
 type projectionList struct {
-	Projections []projections.Spec `json:"projections"`
+	Projections []actors.Projection `json:"projections"`
 }
 
 // The query parameters of a projection that are not its query's own.
 const (
 	parameterQuery = "query"
 	parameterAt    = "at"
+	parameterMin   = "min"
 )
 
 // inLines asks for progress, see inspect.go.
@@ -31,72 +33,92 @@ func (s *server) projections(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, projectionList{projections.Catalog})
+	list, err := s.projector.Projections(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, projectionList{list})
 }
 
 // project asks a projection. It answers with one JSON value, or in lines if that is asked for.
 func (s *server) project(w http.ResponseWriter, r *http.Request) error {
-	spec, err := projections.Find(r.PathValue("name"))
+	ask := actors.Ask{Projection: r.PathValue("name"), Query: projections.Query{Parameters: map[string]string{}}}
+	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: err.Error()}
+		return problem(codeMalformed, "the query cannot be read: %s", clip(err.Error()))
 	}
-	known := []string{parameterQuery, parameterAt}
-	for _, query := range spec.Queries {
-		for _, p := range query.Takes {
-			known = append(known, p.Name)
+	for name, given := range values { // which ones there are the projection knows
+		if len(given) > 1 {
+			return problem(codeMalformed, "query parameter %q is there twice", clip(name))
 		}
+		ask.Query.Parameters[name] = given[0]
 	}
-	q, err := readQuery(r, known...)
-	if err != nil {
-		return err
-	}
+	q := query(values)
+	ask.Query.Name = q.text(parameterQuery)
 	at, err := q.number(parameterAt, 0, 1, lastRevision)
 	if err != nil {
 		return err
 	}
-	asked := projections.Query{Name: q.text(parameterQuery), Parameters: map[string]string{}}
-	for name := range q {
-		if name != parameterQuery && name != parameterAt {
-			asked.Parameters[name] = q.text(name)
-		}
+	least, err := q.number(parameterMin, 0, 0, lastRevision)
+	if err != nil {
+		return err
+	}
+	ask.At, ask.Min = events.Position(at), events.Position(least)
+	for _, own := range []string{parameterQuery, parameterAt, parameterMin} {
+		delete(ask.Query.Parameters, own)
 	}
 	if !strings.Contains(r.Header.Get("Accept"), inLines) {
-		answer, err := s.inspector.Project(r.Context(), spec.Name, asked, events.Position(at), nil)
+		answer, err := s.projector.Query(r.Context(), ask, nil)
 		if err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, answer)
 	}
 	out := newLines(w)
-	answer, err := s.inspector.Project(r.Context(), spec.Name, asked, events.Position(at), func(folded int64) { out.tell(progress{Checked: folded}) })
+	answer, err := s.projector.Query(r.Context(), ask, func(folded int64) { out.tell(progress{Checked: folded}) })
 	return finish(s, out, &answer, err)
 }
 
-// Project asks a projection of the server, as of a position (0: now). progress, if given, hears from time to time how many events
-// were folded.
-func (c *Client) Project(
-	ctx context.Context, name string, query projections.Query, at events.Position, progress func(folded int64),
-) (actors.Projected, error) {
-	spec, err := projections.Find(name) // a name that is none would be another path
+// Projections lists the catalogue of the server's host, and how each projection stands there.
+func (c *Client) Projections(ctx context.Context) ([]actors.Projection, error) {
+	var list projectionList
+	err := c.get(ctx, "/v1/projections", nil, &list)
+	return list.Projections, err
+}
+
+// Query asks a projection of the server. progress, if given, hears from time to time how many events were folded.
+func (c *Client) Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error) {
+	path, err := projectionPath(ask.Projection)
 	if err != nil {
-		return actors.Projected{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: err.Error()}
+		return actors.Projected{}, err
 	}
-	if query, _, err = spec.Check(query); err != nil {
-		return actors.Projected{}, invalid("%v", err)
-	}
-	parameters := url.Values{parameterQuery: {query.Name}}
-	if at > 0 {
-		parameters.Set(parameterAt, strconv.FormatUint(uint64(at), 10))
-	}
-	for name, value := range query.Parameters {
+	parameters := url.Values{}
+	for name, value := range ask.Query.Parameters {
+		if name == parameterQuery || name == parameterAt || name == parameterMin {
+			return actors.Projected{}, invalid("no query has a parameter %q", name)
+		}
 		parameters.Set(name, value)
 	}
-	asked := call{
-		method: http.MethodGet, path: "/v1/projections/" + spec.Name, query: parameters, header: http.Header{"Accept": {inLines}},
+	if ask.Query.Name != "" {
+		parameters.Set(parameterQuery, ask.Query.Name)
 	}
+	for name, position := range map[string]events.Position{parameterAt: ask.At, parameterMin: ask.Min} {
+		if position > 0 {
+			parameters.Set(name, strconv.FormatUint(uint64(position), 10))
+		}
+	}
+	asked := call{method: http.MethodGet, path: path, query: parameters, header: http.Header{"Accept": {inLines}}}
 	return readLines[actors.Projected](ctx, c, asked, func(folded, _ int64) {
 		if progress != nil {
 			progress(folded)
 		}
 	})
+}
+
+// projectionPath is where a projection is. A name that is none would be another path.
+func projectionPath(name string, rest ...string) (string, error) {
+	if name == "" || name == "." || name == ".." {
+		return "", &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q; GET /v1/projections lists them", name)}
+	}
+	return "/v1/projections/" + strings.Join(append([]string{url.PathEscape(name)}, rest...), "/"), nil
 }

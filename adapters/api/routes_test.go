@@ -138,7 +138,7 @@ func TestReadsRefuse(t *testing.T) {
 		{"GET", "/v1/projections?x=1", "", 400, "malformed", "takes no query parameters"},
 		{"GET", "/v1/projections/balances", "", 404, "not_found", "there are balance, spending"},
 		{"GET", "/v1/projections/balance?query=sum", "", 400, "invalid", "there are wallets, accounts"},
-		{"GET", "/v1/projections/balance?color=red", "", 400, "malformed", "color"},
+		{"GET", "/v1/projections/balance?color=red", "", 400, "invalid", "color"},
 		{"GET", "/v1/projections/balance?from=2026-01-01", "", 400, "invalid", "no parameter"},
 		{"GET", "/v1/projections/balance?at=-1", "", 400, "malformed", "at"},
 		{"GET", "/v1/projections/waterfall?query=turn&turn=nobody/1", "", 404, "not_found", "nobody/1"},

@@ -20,7 +20,7 @@ import (
 // driver is a host, in process or behind the API.
 type driver interface {
 	api.Agents
-	api.Inspector
+	looks
 }
 
 // step is something done to a host; what it answers must not depend on the way it is reached.
@@ -141,7 +141,7 @@ func readSteps() []step {
 			asked.Parameters[parameters[i]] = parameters[i+1]
 		}
 		return step{fmt.Sprint("project ", name, query, parameters), func(ctx context.Context, d driver) (any, error) {
-			return d.Project(ctx, name, asked, at, nil)
+			return d.Query(ctx, actors.Ask{Projection: name, Query: asked, At: at}, nil)
 		}}
 	}
 	stream := events.AgentStream(ada)
@@ -150,7 +150,7 @@ func readSteps() []step {
 		project("roster", "agents", 0), project("waterfall", "turns", 0, "limit", "2"), project("waterfall", "turn", 0, "turn", "ada/1"),
 		project("waterfall", "turn", 0, "turn", "nobody/7"), project("spending", "spending", 0, "by", "day,model"), project("failures", "", 0),
 		project("approvals", "waiting", 0, "agent", "ada"), project("mode", "changes", 0), project("mode", "", 0, "time", "noon"),
-		project("balances", "", 0), project("balance", "sum", 0), project("balance", "days", 0, "color", "red"), project("", "", 0),
+		project("balances", "", 0), project("balance", "sum", 0), project("balance", "days", 0, "color", "red"),
 		{"agents", func(ctx context.Context, d driver) (any, error) { return d.Agents(ctx) }},
 		history("all", stream, 0, actors.Forward, actors.Limit{}),
 		history("some", stream, 3, actors.Forward, actors.Limit{Events: 4}),

@@ -1,0 +1,327 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// projector keeps the projections of a host's catalogue up to date. Each starts from its stored state; those that are behind read on
+// in one pass together (catchUp), and join the tail, which follows a subscription to everything.
+//
+// What is true if the host dies: the states that are stored are states of some positions, and the next start reads on from them. So
+// nothing is done when it comes back that is not done at every start.
+//
+// A host that rests follows nothing: it loads a state and reads on when it is asked.
+type projector struct {
+	host *Host
+
+	mu    sync.Mutex // of the list and its readings; not of what is in a reading
+	list  []*projection
+	moved chan struct{} // closed when a reading has moved; nil while nobody waits
+
+	tail tail
+}
+
+// tail is what follows the subscription. Its lock is held for each batch, and while readings join.
+type tail struct {
+	mu       sync.Mutex
+	at       events.Position
+	readings []*reading
+}
+
+// projection is one of the catalogue.
+type projection struct {
+	name    string
+	skips   skips
+	serving *reading // what answers
+}
+
+// Times of a projector.
+const (
+	tailCompany    = 2 * time.Millisecond // how long an event waits for others, to be folded with them
+	readAgainFirst = 50 * time.Millisecond
+	readAgainMost  = 5 * time.Second
+)
+
+func newProjector(h *Host, specs []projections.Spec) (*projector, error) {
+	p := &projector{host: h}
+	for i := range specs {
+		spec := &specs[i]
+		if slices.ContainsFunc(p.list, func(other *projection) bool { return other.name == spec.Name }) {
+			return nil, fmt.Errorf("configure host: two projections are named %s", spec.Name)
+		}
+		made := &projection{name: spec.Name}
+		made.serving = newReading(spec, "", 0, &made.skips)
+		p.list = append(p.list, made)
+	}
+	return p, nil
+}
+
+// find returns a projection; the error says what there is.
+func (p *projector) find(name string) (*projection, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := make([]string, len(p.list))
+	for i, each := range p.list {
+		if each.name == name {
+			return each, nil
+		}
+		names[i] = each.name
+	}
+	return nil, &sagas.Refusal{
+		Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q; there are %s", events.Preview(name), strings.Join(names, ", ")),
+	}
+}
+
+// serves returns the reading that answers for a projection.
+func (p *projector) serves(of *projection) *reading {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return of.serving
+}
+
+// follow keeps everything up to date until the host closes.
+func (p *projector) follow() {
+	ctx := p.host.running
+	p.again(ctx, "begin", p.begin)
+	p.again(ctx, "follow the store", p.followTail)
+}
+
+// again does something until it succeeds or the host closes.
+func (p *projector) again(ctx context.Context, what string, do func(context.Context) error) {
+	for wait := readAgainFirst; ; wait = min(2*wait, readAgainMost) {
+		err := do(ctx)
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) {
+			return
+		}
+		p.host.log.Warn("projector: "+what+": tried again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// begin finds the end of history, where the tail starts, and has everything read up to there.
+func (p *projector) begin(ctx context.Context) error {
+	page, err := p.host.journal.ReadAll(ctx, 1<<62, Backward, Filter{}, Limit{Events: 1})
+	if err != nil {
+		return fmt.Errorf("find the end of history: %w", err)
+	}
+	if len(page.Events) > 0 {
+		p.tail.at = page.Events[0].Position
+	}
+	p.mu.Lock()
+	all := make([]*reading, len(p.list))
+	for i, each := range p.list {
+		all[i] = each.serving
+	}
+	p.mu.Unlock()
+	for _, r := range all {
+		if err := p.prepare(ctx, r); err != nil {
+			return err
+		}
+	}
+	for _, group := range p.groups(all) {
+		p.host.run(func() { p.catchUp(ctx, group) })
+	}
+	return nil
+}
+
+// groups splits readings into those near the end of history and those far from it, so that the former need not wait for the latter.
+func (p *projector) groups(all []*reading) [][]*reading {
+	var near, far []*reading
+	for _, r := range all {
+		if r.position() >= p.tail.at-p.tail.at/8 {
+			near = append(near, r)
+		} else {
+			far = append(far, r)
+		}
+	}
+	return slices.DeleteFunc([][]*reading{near, far}, func(group []*reading) bool { return len(group) == 0 })
+}
+
+// catchUp reads on in one pass for all of a group, and has them join the tail.
+func (p *projector) catchUp(ctx context.Context, group []*reading) {
+	p.again(ctx, "read history", func(ctx context.Context) error {
+		if err := p.read(ctx, group, 0); err != nil {
+			return err
+		}
+		return p.join(ctx, group)
+	})
+}
+
+// read feeds readings up to a position, or the end of history (0).
+func (p *projector) read(ctx context.Context, group []*reading, until events.Position) error {
+	feed := feeder{projector: p, readings: slices.Clone(group)}
+	from := pass{journal: p.host.journal, after: 1<<64 - 1, until: until}
+	for _, r := range group {
+		from.after = min(from.after, r.position())
+		from.kinds = append(from.kinds, r.spec.Kinds...)
+	}
+	slices.Sort(from.kinds)
+	from.kinds = slices.Compact(from.kinds)
+	return from.run(ctx, func(c *chunk) (bool, error) {
+		feed.take(ctx, c)
+		return len(feed.readings) > 0, nil
+	})
+}
+
+// feeder hands chunks to readings, each event decoded at most once for all of them.
+type feeder struct {
+	projector *projector
+	readings  []*reading
+	events    []projections.Recorded
+}
+
+// take feeds a chunk, lets go of the readings that stop, and stores the states that are due.
+func (f *feeder) take(ctx context.Context, c *chunk) {
+	f.events = f.events[:0]
+	for i := range c.events {
+		f.events = append(f.events, projections.Recorded{Envelope: &c.events[i]})
+	}
+	f.readings = slices.DeleteFunc(f.readings, func(r *reading) bool {
+		if r.feed(c, f.events) {
+			return false
+		}
+		f.projector.ended(r)
+		return true
+	})
+	clear(f.events)
+	f.projector.tell()
+	for _, r := range f.readings {
+		if r.due() {
+			f.projector.save(ctx, r, 1)
+		}
+	}
+}
+
+// ended notes that a reading goes no further. What answers is repaired at once if it is in doubt.
+func (p *projector) ended(r *reading) {
+	stopped, of := r.halted(), p.servedBy(r)
+	if stopped == nil || of == nil {
+		return
+	}
+	p.host.log.Error("projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
+	if stopped.doubt && !p.host.resting {
+		p.host.run(func() {
+			p.again(p.host.running, "repair projection "+of.name, func(ctx context.Context) error {
+				_, err := p.repair(ctx, of, r)
+				return err
+			})
+		})
+	}
+}
+
+// servedBy returns the projection for which a reading answers; nil: none.
+func (p *projector) servedBy(r *reading) *projection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, each := range p.list {
+		if each.serving == r {
+			return each
+		}
+	}
+	return nil
+}
+
+// join has readings that were read to the end go on with the tail. What came meanwhile is little, and read while the tail waits.
+func (p *projector) join(ctx context.Context, group []*reading) error {
+	p.tail.mu.Lock()
+	defer p.tail.mu.Unlock()
+	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= p.tail.at || r.halted() != nil })
+	if len(behind) > 0 {
+		if err := p.read(ctx, behind, p.tail.at); err != nil {
+			return err
+		}
+	}
+	for _, r := range group {
+		p.arrived(ctx, r)
+		if r.halted() == nil {
+			p.tail.readings = append(p.tail.readings, r)
+		}
+	}
+	p.tell()
+	return nil
+}
+
+// arrived notes that a reading was at the end of history, or as near as it can come.
+func (p *projector) arrived(ctx context.Context, r *reading) {
+	r.mu.Lock()
+	first := !r.built
+	r.built, r.live = true, true
+	r.mu.Unlock()
+	if first {
+		p.save(ctx, r, 1)
+		p.noteCurrent(ctx, r)
+	}
+}
+
+// prepare loads the stored state of a reading, once.
+func (p *projector) prepare(ctx context.Context, r *reading) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.loaded {
+		return nil
+	}
+	noted := p.current(ctx, r.spec.Name)
+	if r.generation = noted.Generation; noted.Version == r.spec.Version && noted.Source == r.source {
+		r.built = true
+	} else if noted.Version > 0 {
+		r.generation++ // the states of another version stay until this one is built
+	}
+	err := p.load(ctx, r, 1<<62)
+	r.loaded = err == nil
+	return err
+}
+
+// tell wakes whoever waits for a projection to come further.
+func (p *projector) tell() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
+}
+
+// watch returns a channel that is closed when a reading has moved.
+func (p *projector) watch() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.moved == nil {
+		p.moved = make(chan struct{})
+	}
+	return p.moved
+}
+
+// close stores the states as they are, if they are worth it.
+func (p *projector) close() {
+	least := int64(1)
+	if p.host.resting {
+		least = snapshotEvery
+	}
+	p.mu.Lock()
+	all := make([]*reading, 0, len(p.list))
+	for _, each := range p.list {
+		all = append(all, each.serving)
+	}
+	p.mu.Unlock()
+	for _, r := range all {
+		p.save(context.Background(), r, least)
+	}
+}
+
+// specsOf are the projections of a build: the catalogue's, and those that were given beside it.
+func specsOf(given []projections.Spec) []projections.Spec {
+	return slices.Concat(projections.Catalog, given)
+}

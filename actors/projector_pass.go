@@ -1,0 +1,134 @@
+package actors
+
+import (
+	"context"
+
+	"example.com/life/events"
+)
+
+// chunk is a piece of the store's history: all events of some kinds after one position, up to and including another. It never ends
+// within a decision, so that a fold which has taken it in shows nothing half done.
+type chunk struct {
+	after   events.Position
+	events  []events.Envelope
+	through events.Position
+}
+
+// pass reads history from a position on, chunk by chunk. While one is used, the next is read.
+type pass struct {
+	journal Journal
+	after   events.Position
+	until   events.Position // 0: to the end as it is when it is reached
+	kinds   []string        // beginnings of kinds; none: all
+}
+
+// chunkRead is a chunk, or why there is none.
+type chunkRead struct {
+	chunk chunk
+	err   error
+}
+
+// passLimit bounds a page of a pass.
+var passLimit = Limit{Events: maxPageEvents, Bytes: 4 << 20} //nolint:gochecknoglobals // never written to
+
+// run hands chunks over until use wants no more, or history ends.
+func (p *pass) run(ctx context.Context, use func(*chunk) (more bool, err error)) error {
+	ctx, stop := context.WithCancel(ctx)
+	chunks := make(chan chunkRead, 1)
+	go p.read(ctx, chunks)
+	defer func() {
+		stop()
+		for range chunks { // until the reader has ended
+		}
+	}()
+	for next := range chunks {
+		if next.err != nil {
+			return next.err
+		}
+		if more, err := use(&next.chunk); err != nil || !more {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// read reads until the end, an error, or the end of the context.
+func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
+	defer close(chunks)
+	var cut cutter
+	after := p.after
+	for end := false; !end; {
+		page, err := p.journal.ReadAll(ctx, cut.next(after), Forward, Filter{Kinds: p.kinds}, passLimit)
+		read := chunkRead{err: err}
+		if err == nil {
+			end = page.End || p.until > 0 && page.Next > p.until
+			read.chunk = p.bounded(cut.chunk(after, &page))
+			after = read.chunk.through
+		}
+		if read.err == nil && !end && len(read.chunk.events) == 0 && read.chunk.through == read.chunk.after {
+			continue // a decision that is larger than a page
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case chunks <- read:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// bounded leaves out what is after the pass's last position.
+func (p *pass) bounded(c chunk) chunk {
+	if p.until == 0 || c.through < p.until {
+		return c
+	}
+	c.through = p.until
+	for n := len(c.events); n > 0 && c.events[n-1].Position > p.until; n-- {
+		c.events = c.events[:n-1]
+	}
+	return c
+}
+
+// cutter makes chunks of pages: what a page has of a decision that may go on in the next one waits for that.
+type cutter struct {
+	rest []events.Envelope
+	read events.Position // up to which pages were read
+}
+
+func (c *cutter) next(after events.Position) events.Position { return max(after, c.read) + 1 }
+
+func (c *cutter) chunk(after events.Position, page *Page) chunk {
+	if page.Next > 0 {
+		c.read = max(c.read, page.Next-1)
+	}
+	all := page.Events
+	if len(c.rest) > 0 {
+		all = append(c.rest, all...)
+		c.rest = nil
+	}
+	made := chunk{after: after, events: all, through: max(after, c.read)}
+	if page.End || len(all) == 0 {
+		return made
+	}
+	if whole := wholeDecisions(all); whole < len(all) {
+		c.rest = append(c.rest, all[whole:]...)
+		made.events, made.through = all[:whole], max(after, all[whole].Position-1)
+	}
+	return made
+}
+
+// wholeDecisions counts the events before the last decision, which may have more: all but those at the end that one command recorded
+// in one stream. What no command recorded stands alone.
+func wholeDecisions(all []events.Envelope) int {
+	n := len(all) - 1
+	last := &all[n]
+	if last.Command == "" {
+		return len(all)
+	}
+	for n > 0 && all[n-1].Stream == last.Stream && all[n-1].Command == last.Command {
+		n--
+	}
+	return n
+}

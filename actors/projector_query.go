@@ -1,0 +1,260 @@
+package actors
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// Ask is a question to a projection.
+type Ask struct {
+	Projection string
+	Query      projections.Query
+	At         events.Position // as of then; 0: as of now
+	Min        events.Position // as of then at least: what a command's receipt says, for instance
+}
+
+// Projected is what a projection answered.
+type Projected struct {
+	Projection string          `json:"projection"`
+	Version    int             `json:"version"`
+	Query      string          `json:"query"`
+	Position   events.Position `json:"position,string"` // up to which history is in the answer
+	Events     int64           `json:"events,string"`   // that were folded
+	Answer     json.RawMessage `json:"answer"`          // as projections.QuerySpec.Answer of the query
+	Stopped    *Stopped        `json:"stopped,omitempty"`
+}
+
+// Behind says that a projection has not come as far as is asked of it.
+type Behind struct {
+	Projection string
+	Reason     string
+}
+
+// Error says which, and how far it is.
+func (b *Behind) Error() string { return fmt.Sprintf("projection %s %s", b.Projection, b.Reason) }
+
+const (
+	freshWait = time.Second      // for a projection that is catching up since a start, before what it has is taken
+	minWait   = 10 * time.Second // for a position that is demanded
+)
+
+// Query asks a projection of the host's own copy. A question that makes no sense is a *sagas.Refusal, and *Behind says that the
+// projection is being built, or has not come as far as is demanded in ten seconds. What is as of now in a host that rests, and what is
+// as of an earlier position, is read from the nearest stored state; progress, if given, hears how many events were folded.
+func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) (Projected, error) {
+	asked, err := h.projector.find(ask.Projection)
+	if err != nil {
+		return Projected{}, err
+	}
+	if progress == nil {
+		progress = func(int64) {}
+	}
+	r := h.projector.serves(asked)
+	query, _, err := r.spec.Check(ask.Query)
+	if err != nil {
+		return Projected{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	switch {
+	case ask.At > 0:
+		r, err = h.projector.restore(ctx, r, ask.At, progress)
+	case h.resting:
+		r, err = h.projector.refreshed(ctx, asked, ask.Min, progress)
+	default:
+		r, err = h.projector.await(ctx, asked, ask.Min)
+	}
+	if err != nil {
+		return Projected{}, err
+	}
+	answer, err := r.ask(query)
+	if errors.Is(err, projections.ErrMissing) {
+		return answer, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: err.Error()}
+	}
+	return answer, err
+}
+
+// await returns the reading that answers, once it is as far as is demanded; for the host's own events it waits a moment only.
+func (p *projector) await(ctx context.Context, of *projection, least events.Position) (*reading, error) {
+	began := time.Now()
+	timer := time.NewTimer(freshWait)
+	defer timer.Stop()
+	own := events.Position(p.host.stored.Load())
+	for {
+		moved := p.watch()
+		r := p.serves(of)
+		ready, err := r.ready(own, least, time.Since(began))
+		if ready || err != nil {
+			return r, err
+		}
+		select {
+		case <-moved:
+		case <-timer.C:
+			timer.Reset(minWait - freshWait)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for projection %s: %w", of.name, ctx.Err())
+		case <-p.host.running.Done():
+			return nil, ErrClosed
+		}
+	}
+}
+
+// ready reports whether a reading can answer after somebody has waited for it so long.
+func (r *reading) ready(own, least events.Position, waited time.Duration) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	behind := func(format string, args ...any) (bool, error) {
+		return false, &Behind{Projection: r.spec.Name, Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case r.stopped != nil && !r.stopped.doubt && r.at < least:
+		return behind("cannot come as far as position %d: it %v", least, r.stopped)
+	case r.stopped != nil && !r.stopped.doubt:
+		return true, nil
+	case r.stopped != nil && waited >= freshWait:
+		return behind("is being restored as of position %d: it %v", r.stopped.Position-1, r.stopped)
+	case r.stopped != nil:
+		return false, nil
+	case !r.built && waited >= freshWait:
+		return behind("is being built: it is at position %d", r.at)
+	case r.built && r.at < least && waited >= minWait:
+		return behind("is at position %d and was not at %d within %s", r.at, least, minWait)
+	}
+	return r.built && r.at >= least && (r.live && r.at >= own || waited >= freshWait), nil
+}
+
+// refreshed reads on to the end of history, and further until the position that is demanded.
+func (p *projector) refreshed(ctx context.Context, of *projection, least events.Position, progress func(int64)) (*reading, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, minWait, errWaited)
+	if least == 0 {
+		ctx, cancel = context.WithCancel(ctx)
+	}
+	defer cancel()
+	for {
+		r, err := p.refresh(ctx, of, progress)
+		if err != nil {
+			return r, err
+		}
+		if r.position() >= least {
+			return r, nil
+		}
+		if stopped := r.halted(); stopped != nil {
+			return r, &Behind{r.spec.Name, fmt.Sprintf("cannot come as far as position %d: it %v", least, stopped)}
+		}
+		if err := p.news(ctx, r.position()); err != nil {
+			if context.Cause(ctx) == errWaited { //nolint:errorlint // it is that very one
+				err = &Behind{r.spec.Name, fmt.Sprintf("is at position %d, where history ends, and was not at %d within %s", r.position(), least, minWait)}
+			}
+			return r, err
+		}
+	}
+}
+
+var errWaited = errors.New("waited long enough")
+
+// news waits until something is stored after a position.
+func (p *projector) news(ctx context.Context, after events.Position) error {
+	subscription, err := p.host.journal.Subscribe(ctx, From{Position: after})
+	if err != nil {
+		return err
+	}
+	_, err = subscription.Next(ctx)
+	return errors.Join(err, subscription.Close())
+}
+
+// refresh reads a projection on to the end of history, whoever else does.
+func (p *projector) refresh(ctx context.Context, of *projection, progress func(int64)) (*reading, error) {
+	r := p.serves(of)
+	if err := p.prepare(ctx, r); err != nil {
+		return r, err
+	}
+	if err := p.readOne(ctx, r, 0, progress); err != nil {
+		return r, err
+	}
+	if stopped := r.halted(); stopped != nil && stopped.doubt {
+		return p.repair(ctx, of, r)
+	}
+	return r, nil
+}
+
+// readOne feeds one reading, and tells how many events it folded.
+func (p *projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
+	feed := feeder{projector: p, readings: []*reading{r}}
+	from := pass{journal: p.host.journal, after: r.position(), until: until, kinds: r.spec.Kinds}
+	if r.halted() != nil || until > 0 && from.after >= until {
+		return nil
+	}
+	err := from.run(ctx, func(c *chunk) (bool, error) {
+		feed.take(ctx, c)
+		r.mu.Lock()
+		folded := r.folded
+		r.mu.Unlock()
+		progress(folded)
+		return len(feed.readings) > 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("read events for projection %s: %w", r.spec.Name, err)
+	}
+	return nil
+}
+
+// restore returns a fold of its own as of a position, from the nearest stored state. What stops it stops it there too; a fold that is
+// in doubt then is folded anew without the event that brought it there.
+func (p *projector) restore(ctx context.Context, like *reading, until events.Position, progress func(int64)) (*reading, error) {
+	var stopped *Stopped
+	for {
+		r := newReading(like.spec, like.source, like.generation, like.skips)
+		if err := p.load(ctx, r, until); err != nil {
+			return nil, err
+		}
+		if err := p.readOne(ctx, r, until, progress); err != nil {
+			return nil, err
+		}
+		if r.stopped != nil && r.stopped.doubt {
+			stopped = &Stopped{Position: r.stopped.Position, Event: r.stopped.Event, Kind: r.stopped.Kind, Problem: r.stopped.Problem}
+			until = stopped.Position - 1
+			continue
+		}
+		if r.stopped == nil {
+			r.stopped = stopped
+		}
+		return r, nil
+	}
+}
+
+// repair puts a sound fold in place of one that is in doubt.
+func (p *projector) repair(ctx context.Context, of *projection, broken *reading) (*reading, error) {
+	stopped := broken.halted()
+	r, err := p.restore(ctx, broken, stopped.Position-1, func(int64) {})
+	if err != nil {
+		return nil, err
+	}
+	if r.stopped == nil {
+		r.stopped = &Stopped{Position: stopped.Position, Event: stopped.Event, Kind: stopped.Kind, Problem: stopped.Problem}
+	}
+	r.loaded, r.built = true, true
+	p.mu.Lock()
+	if of.serving == broken {
+		of.serving = r
+	}
+	p.mu.Unlock()
+	p.tell()
+	return r, nil
+}
+
+// plainJSON encodes without HTML escapes, so that an answer is the same bytes here and over the API.
+func plainJSON(value any) (json.RawMessage, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
+}

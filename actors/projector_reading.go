@@ -1,0 +1,208 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+)
+
+// reading is the fold of a projection and how far it has read. Whoever feeds it or asks it holds its lock: for one chunk, or one
+// answer.
+type reading struct {
+	spec       *projections.Spec
+	generation int    // of its stored states, see projector_store.go
+	source     string // the digest of the text that declares it; empty: it is in the build
+	skips      *skips
+
+	mu      sync.Mutex
+	fold    projections.Fold
+	wanted  map[events.Kind]bool
+	at      events.Position // history up to here is in the fold
+	last    mark            // the latest event that was looked at
+	folded  int64           // events
+	begun   events.Micros   // when it was begun, at position 0
+	loaded  bool            // the stored state was looked for
+	built   bool            // it was at the end of history once, so that it can serve
+	live    bool            // since this start too
+	dropped bool            // nobody wants it any more
+	stopped *Stopped
+	stored  stored
+}
+
+// mark is an event by which a stored state is recognised as one of this history.
+type mark struct {
+	Stream   events.Stream   `json:"stream"`
+	Revision events.Revision `json:"revision,string"`
+	Digest   events.Digest   `json:"digest"`
+}
+
+// Stopped says why a projection goes no further: an event that it cannot fold. Everything before it is in its answers.
+type Stopped struct {
+	Position events.Position `json:"position,string"` // of the event
+	Event    events.Ref      `json:"event"`
+	Kind     events.Kind     `json:"kind"`
+	Problem  string          `json:"problem"`
+
+	doubt bool // the fold may be half changed
+}
+
+// Error says where and why.
+func (s *Stopped) Error() string {
+	return fmt.Sprintf("stopped before position %d, event %s (%s): %s", s.Position, s.Event, s.Kind, s.Problem)
+}
+
+func newReading(spec *projections.Spec, source string, generation int, skipped *skips) *reading {
+	return &reading{
+		spec: spec, source: source, generation: generation, skips: skipped, fold: spec.New(), wanted: map[events.Kind]bool{}, begun: now(),
+	}
+}
+
+// wants reports whether the fold needs events of a kind.
+func (r *reading) wants(kind events.Kind) bool {
+	wanted, known := r.wanted[kind]
+	if !known {
+		for _, prefix := range r.spec.Kinds {
+			wanted = wanted || strings.HasPrefix(string(kind), prefix)
+		}
+		r.wanted[kind] = wanted
+	}
+	return wanted
+}
+
+// feed folds what is new of a chunk; all are its events. It reports whether the reading goes on. A chunk that begins after what was
+// read leaves a gap, and is not taken.
+func (r *reading) feed(c *chunk, all []projections.Recorded) (goesOn bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped != nil || r.dropped {
+		return false
+	}
+	if c.after > r.at || c.through <= r.at {
+		return true
+	}
+	skipped := r.skips.all()
+	for i := range all {
+		event := &all[i]
+		if event.Position <= r.at || !r.wants(event.Kind) || skipped[event.Position] {
+			continue
+		}
+		if err := r.apply(event); err != nil {
+			if i > 0 && all[i-1].Position > r.at {
+				r.last = markOf(all[i-1].Envelope)
+			}
+			r.stop(event, err)
+			return false
+		}
+		r.folded++
+	}
+	if n := len(all); n > 0 && all[n-1].Position > r.at {
+		r.last = markOf(all[n-1].Envelope)
+	}
+	r.at = c.through
+	return true
+}
+
+func markOf(e *events.Envelope) mark { return mark{e.Stream, e.Revision, e.Digest} }
+
+// apply folds one event. A fold that panics is in doubt, like one that fails in another way than by an event that cannot be read.
+func (r *reading) apply(event *projections.Recorded) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return r.fold.Apply(event)
+}
+
+// stop ends the reading before an event.
+func (r *reading) stop(event *projections.Recorded, err error) {
+	var poison *projections.Poison
+	isPoison := errors.As(err, &poison)
+	if isPoison {
+		err = poison.Problem
+	}
+	r.stopped = &Stopped{Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: err.Error(), doubt: !isPoison}
+	r.at = max(r.at, event.Position-1)
+}
+
+// ask answers a checked query.
+func (r *reading) ask(query projections.Query) (Projected, error) {
+	answer, told, err := r.answer(query)
+	if err != nil {
+		return Projected{}, err
+	}
+	text, err := plainJSON(answer)
+	if err != nil {
+		return Projected{}, fmt.Errorf("encode answer of projection %s: %w", r.spec.Name, err)
+	}
+	told.Answer = text
+	return told, nil
+}
+
+func (r *reading) answer(query projections.Query) (answer any, told Projected, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("ask projection %s: panic: %v", r.spec.Name, p)
+		}
+	}()
+	told = Projected{
+		Projection: r.spec.Name, Version: r.spec.Version, Query: query.Name, Position: r.at, Events: r.folded, Stopped: r.stopped,
+	}
+	answer, err = r.fold.Answer(query)
+	return answer, told, err
+}
+
+// position is how far it has read.
+func (r *reading) position() events.Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
+// stop is why the reading goes no further; nil: it does.
+func (r *reading) halted() *Stopped {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
+}
+
+// drop ends whatever feeds the reading.
+func (r *reading) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped = true
+}
+
+// skips are the positions of events that a projection leaves out. They are history, see sagas.Catalogue; all readings of a projection
+// share them.
+type skips struct {
+	at atomic.Pointer[map[events.Position]bool]
+}
+
+// all returns them; it is not to be changed.
+func (s *skips) all() map[events.Position]bool {
+	if at := s.at.Load(); at != nil {
+		return *at
+	}
+	return nil
+}
+
+// upTo lists those that are no later than a position, in order.
+func (s *skips) upTo(position events.Position) []events.Position {
+	list := []events.Position{}
+	for at := range s.all() {
+		if at <= position {
+			list = append(list, at)
+		}
+	}
+	slices.Sort(list)
+	return list
+}

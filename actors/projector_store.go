@@ -1,0 +1,202 @@
+package actors
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/life/events"
+)
+
+// The state of a projection is stored with the position it stands for as one snapshot of the stream $all: whatever happens, what is
+// found is a state and its position. Several are kept, so that earlier positions are answered from the nearest one.
+//
+// States belong to a generation. A rebuild stores those of the next generation, and only when it takes over does the note of the
+// current generation name it: killed before, it leaves the old ones to go on from.
+const projectedStream events.Stream = "$all"
+
+func statesOf(name string, generation int) string {
+	return fmt.Sprintf("projection:%s/%d", name, generation)
+}
+func currentOf(name string) string { return "projection-current:" + name }
+
+// current is the note of a projection's generation, written when its fold was at the end of history for the first time.
+type current struct {
+	Generation int    `json:"generation"`
+	Version    int    `json:"version"`
+	Source     string `json:"source,omitempty"`
+}
+
+// stateHead is the first line of a stored state; the fold's own bytes follow.
+type stateHead struct {
+	Version int               `json:"version"`
+	Source  string            `json:"source,omitempty"`
+	Folded  int64             `json:"folded,string"`
+	Begun   events.Micros     `json:"begun,string"`
+	Last    mark              `json:"last"`
+	Skipped []events.Position `json:"skipped,omitempty"` // events that are not in it though they are before its position
+}
+
+// stored is what is known of a reading's latest stored state.
+type stored struct {
+	at     events.Position
+	folded int64
+	bytes  int
+	took   time.Duration // to make it
+	when   time.Time
+	large  bool // the state is too large to be stored
+}
+
+const (
+	mostState  = 256 << 20 // bytes of a state that is stored
+	savingPart = 20        // a reading spends at most this part of its time on storing
+
+	// landmarkPart thins out what Retain keeps: there are many folds of all events, and few of one agent's.
+	landmarkPart = 8
+)
+
+// due reports whether enough was folded since the latest stored state. Storing costs what the state is large, so large ones are
+// stored less often.
+func (r *reading) due() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.stored
+	return !r.dropped && r.folded-s.folded >= SnapshotSpacing(s.bytes) && time.Since(s.when) >= savingPart*s.took
+}
+
+// save stores the state, if it is another than the one stored last by at least so many events. It is a cache: failing costs time at
+// the next start.
+func (p *projector) save(ctx context.Context, r *reading, least int64) {
+	if p.host.snapshots == nil {
+		return
+	}
+	snapshot, changed, err := r.snapshot(least)
+	if err != nil {
+		p.host.log.Error("encode the state of a projection", "projection", r.spec.Name, "error", err)
+		return
+	}
+	if !changed {
+		return
+	}
+	err = p.host.snapshots.Save(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot)
+	if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		p.host.log.Warn("store the state of a projection", "projection", r.spec.Name, "error", err)
+	}
+}
+
+// snapshot encodes the state.
+func (r *reading) snapshot(least int64) (snapshot Snapshot, changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dropped || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.folded-r.stored.folded < least || r.at == r.stored.at {
+		return snapshot, false, nil
+	}
+	began := time.Now()
+	head, err := json.Marshal(stateHead{
+		Version: r.spec.Version, Source: r.source, Folded: r.folded, Begun: r.begun, Last: r.last, Skipped: r.skips.upTo(r.at),
+	})
+	if err != nil {
+		return snapshot, false, err
+	}
+	state, err := r.fold.Save()
+	if err != nil {
+		return snapshot, false, err
+	}
+	r.stored = stored{at: r.at, folded: r.folded, bytes: len(state), took: time.Since(began), when: time.Now(), large: len(state) > mostState}
+	whole := append(append(make([]byte, 0, len(head)+1+len(state)), head...), '\n')
+	return Snapshot{
+		Revision: events.Revision(r.at), Digest: r.last.Digest, Events: max(1, r.folded/landmarkPart), State: append(whole, state...),
+	}, !r.stored.large, nil
+}
+
+// load puts the newest fitting stored state no later than a position into a reading that has read nothing. Nobody else has the reading,
+// or its lock is held.
+func (p *projector) load(ctx context.Context, r *reading, until events.Position) error {
+	if p.host.snapshots == nil {
+		return nil
+	}
+	for {
+		snapshot, found, err := p.host.snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(until))
+		if err != nil || !found || snapshot.Revision > events.Revision(until) {
+			return ctx.Err() // it is a cache: history is read instead
+		}
+		fits, problem := p.fits(ctx, r, &snapshot)
+		if problem != nil {
+			return problem
+		}
+		if fits {
+			return nil
+		}
+		p.host.log.Warn("a stored state of a projection is not of this history, or not of this build: dropped",
+			"projection", r.spec.Name, "position", snapshot.Revision)
+		if err := p.host.snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot.Revision); err != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// fits restores a stored state if it is of this fold and of this history.
+func (p *projector) fits(ctx context.Context, r *reading, snapshot *Snapshot) (bool, error) {
+	line, state, _ := bytes.Cut(snapshot.State, []byte("\n"))
+	var head stateHead
+	at := events.Position(snapshot.Revision)
+	if json.Unmarshal(line, &head) != nil || head.Version != r.spec.Version || head.Source != r.source || !slices.Equal(head.Skipped, r.skips.upTo(at)) {
+		return false, nil
+	}
+	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, Forward, Limit{Events: 1})
+	if err != nil && !errors.Is(err, ErrDeleted) {
+		return false, fmt.Errorf("read %s at revision %d: %w", head.Last.Stream, head.Last.Revision, err)
+	}
+	if len(page.Events) == 0 || markOf(&page.Events[0]) != head.Last {
+		return false, nil
+	}
+	if restoring(r, state) != nil {
+		return false, nil
+	}
+	r.at, r.last, r.folded, r.begun = at, head.Last, head.Folded, head.Begun
+	r.stored = stored{at: r.at, folded: r.folded, bytes: len(state)}
+	return true, nil
+}
+
+// restoring restores a fold; what makes it panic is no state of it.
+func restoring(r *reading, state []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.fold, err = r.spec.New(), fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return r.fold.Restore(state)
+}
+
+// current returns the note of a projection's generation; the zero value when there is none.
+func (p *projector) current(ctx context.Context, name string) (noted current) {
+	if p.host.snapshots == nil {
+		return noted
+	}
+	snapshot, found, err := p.host.snapshots.Load(ctx, currentOf(name), projectedStream, 1<<62)
+	if err != nil || !found || json.Unmarshal(snapshot.State, &noted) != nil {
+		return current{}
+	}
+	return noted
+}
+
+// noteCurrent makes a reading's generation the one that a start goes on from.
+func (p *projector) noteCurrent(ctx context.Context, r *reading) {
+	if p.host.snapshots == nil {
+		return
+	}
+	state, err := json.Marshal(current{Generation: r.generation, Version: r.spec.Version, Source: r.source})
+	if err == nil {
+		err = p.host.snapshots.Drop(ctx, currentOf(r.spec.Name), projectedStream, 0)
+	}
+	if err == nil {
+		err = p.host.snapshots.Save(ctx, currentOf(r.spec.Name), projectedStream, Snapshot{Revision: events.Revision(r.position()), Events: 1, State: state})
+	}
+	if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		p.host.log.Warn("note which state of a projection is current", "projection", r.spec.Name, "error", err)
+	}
+}
