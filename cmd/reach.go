@@ -43,11 +43,17 @@ type inspector interface {
 	CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error)
 }
 
+// past is what the verbs need that look back.
+type past interface {
+	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
+}
+
 // reached is a host that a verb can ask.
 type reached struct {
 	driver
 	inspector
 	projector
+	past
 	bus   api.Bus
 	here  bool // in this process: what it began ends with it
 	close func(patience time.Duration) error
@@ -96,7 +102,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projector: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projector: l, past: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

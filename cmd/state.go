@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -16,22 +17,24 @@ func stateCommand(a *app) *cobra.Command {
 	at, asJSON := "", false
 	cmd := &cobra.Command{
 		Use:   "state AGENT",
-		Short: "Show an agent as it is, or as it was at any revision",
-		Long: "Show an agent as it is, or as it was at any revision of its past. Looking has no effects: no model is asked and no tool runs.\n" +
-			"life history lists the revisions.",
-		Example: "  life state demo\n  life state demo --at 12 --json",
+		Short: "Show an agent as it is, or as it was at any moment",
+		Long: "Show an agent as it is, or as it was at any moment of its past. Looking has no effects: no model is asked and no tool runs.\n" +
+			"A moment is a revision, as life history lists them; a time, today's unless it says the day; a turn as it ended, or as far as it\n" +
+			"has come; or the reply of one of its rounds.",
+		Example: "  life state demo\n  life state demo --at 12 --json\n  life state demo --at 14:02:11\n  life state demo --at turn:3\n" +
+			"  life state demo --at turn:3.1",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			agent, err := checkAgent(args[0])
 			if err != nil {
 				return err
 			}
-			revision, err := revisionFlag("at", at)
+			moment, err := parseMoment("at", at)
 			if err != nil {
 				return err
 			}
 			return a.with(cmd.Context(), func(host reached) error {
-				state, err := host.State(cmd.Context(), agent, revision)
+				state, err := a.stateAt(cmd.Context(), host, agent, moment)
 				if err != nil {
 					return err
 				}
@@ -42,9 +45,26 @@ func stateCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "revision to look at (default: the latest)")
+	cmd.Flags().StringVar(&at, "at", "", "moment to look at: "+momentHelp+" (default: the latest)")
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// stateAt looks at an agent as of a moment. A revision needs no search.
+func (a *app) stateAt(ctx context.Context, host reached, agent events.AgentID, m events.Moment) (actors.AgentState, error) {
+	at := events.NoRevision
+	switch m.Form {
+	case events.MomentLatest:
+	case events.MomentRevision:
+		at = m.Revision
+	case events.MomentTime, events.MomentTurn:
+		found, err := a.resolve(ctx, host, agent, m)
+		if err != nil {
+			return actors.AgentState{}, err
+		}
+		at = found.Revision
+	}
+	return host.State(ctx, agent, at)
 }
 
 // stateMessages is how much of the conversation is shown.

@@ -1,6 +1,6 @@
 // Package api lets a host be driven over HTTP, and is the client that does so.
 //
-// The server is one http.Handler over three ports, [Agents], [Inspector] and [Projector], that *actors.Host satisfies. The [Client] satisfies the
+// The server is one http.Handler over four ports, [Agents], [Inspector], [Projector] and [Past], that *actors.Host satisfies. The [Client] satisfies the
 // same ports over the wire, so whoever drives a host in process drives a running one with the same calls, and gets the same typed
 // errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, actors.ErrClosed and the others.
 //
@@ -65,6 +65,7 @@ type Config struct {
 	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were
 	// read. nil: the store cannot be checked through this server.
 	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
+	Past       Past         // nil: this server shows no other past than states at revisions
 	Bus        Bus          // nil: commands cannot be published through this server
 	Log        *slog.Logger // nil: nothing is logged
 	Health     Health       // what GET /v1/health answers
@@ -109,6 +110,7 @@ type server struct {
 	agents     Agents
 	inspector  Inspector
 	projector  Projector
+	past       Past
 	bus        Bus
 	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	log        *slog.Logger
@@ -127,7 +129,8 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
+		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past,
+		bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
 	}
@@ -185,6 +188,7 @@ func (s *server) routes() map[string]route {
 		"GET /v1/agents":                   s.list,
 		"GET /v1/agents/{agent}":           s.summary,
 		"GET /v1/agents/{agent}/state":     s.state,
+		"GET /v1/agents/{agent}/moment":    s.moment,
 		"GET /v1/agents/{agent}/events":    s.agentEvents,
 		"GET /v1/agents/{agent}/feed":      s.feed,
 		"PUT /v1/agents/{agent}/config":    agentCommand(s, (*configBody).command),

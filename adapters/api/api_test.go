@@ -99,6 +99,9 @@ type looks interface {
 func serve(t *testing.T, agents api.Agents, inspector looks, change ...func(*api.Config)) *httptest.Server {
 	t.Helper()
 	config := api.Config{Agents: agents, Inspector: inspector, Projector: inspector, Health: api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}}
+	if past, is := agents.(api.Past); is {
+		config.Past = past
+	}
 	for _, c := range change {
 		c(&config)
 	}

@@ -47,6 +47,10 @@ func (nothing) Query(context.Context, actors.Ask, func(int64)) (actors.Projected
 	return actors.Projected{}, nil
 }
 
+func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (actors.Place, error) {
+	return actors.Place{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

@@ -64,6 +64,8 @@ func FuzzRequests(f *testing.F) {
 		{"POST", "/v1/agents/ada/messages", "", "Idempotency-Key", "k", `{"text":"x"}`},
 		{"POST", "/v1/agents", "", "Traceparent", "00-x", `{"config":{}}`},
 		{"PUT", "/v1/agents/../config", "", "Origin", "null", `{}`},
+		{"GET", "/v1/agents/ada/state", "at=turn:3.1", "", "", ""},
+		{"GET", "/v1/agents/ada/moment", "at=14:02:11", "", "", ""},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},
 		{"GET", "/v1/projections/balance", "query=days&from=2026-01-31&at=7", "Accept", "application/x-ndjson", ""},
 		{"POST", "/v1/store/check", "", "Sec-Fetch-Site", "none", ""},
@@ -73,7 +75,7 @@ func FuzzRequests(f *testing.F) {
 		f.Add(seed.method, seed.path, seed.query, seed.header, seed.value, []byte(seed.body))
 	}
 	port := nothing{}
-	handler, err := New(Config{Agents: port, Inspector: port, Projector: port})
+	handler, err := New(Config{Agents: port, Inspector: port, Projector: port, Past: port})
 	if err != nil {
 		f.Fatal(err)
 	}

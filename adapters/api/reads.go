@@ -112,15 +112,20 @@ func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
 const lastRevision = 1 << 62
 
 func (s *server) state(w http.ResponseWriter, r *http.Request) error {
-	q, err := readQuery(r, "at")
+	q, err := readQuery(r, parameterAt)
 	if err != nil {
 		return err
 	}
-	at, err := q.number("at", int64(events.NoRevision), 0, lastRevision)
+	moment, err := q.moment(parameterAt)
 	if err != nil {
 		return err
 	}
-	state, err := s.agents.State(r.Context(), events.AgentID(r.PathValue("agent")), events.Revision(at))
+	agent := events.AgentID(r.PathValue("agent"))
+	at, err := s.resolve(r.Context(), agent, moment)
+	if err != nil {
+		return err
+	}
+	state, err := s.agents.State(r.Context(), agent, at)
 	if err != nil {
 		return err
 	}

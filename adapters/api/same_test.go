@@ -21,6 +21,7 @@ import (
 type driver interface {
 	api.Agents
 	looks
+	api.Past
 }
 
 // step is something done to a host; what it answers must not depend on the way it is reached.
@@ -129,6 +130,15 @@ func readSteps() []step {
 	state := func(name string, agent events.AgentID, at events.Revision) step {
 		return step{"state: " + name, func(ctx context.Context, d driver) (any, error) { return d.State(ctx, agent, at) }}
 	}
+	resolve := func(agent events.AgentID, text string) step {
+		return step{"moment " + text, func(ctx context.Context, d driver) (any, error) {
+			m, err := actors.ParseMoment(text, time.Now())
+			if err != nil {
+				return nil, err
+			}
+			return d.Resolve(ctx, agent, m)
+		}}
+	}
 	wallet := func(id events.WalletID) step {
 		return step{"wallet " + string(id), func(ctx context.Context, d driver) (any, error) { return d.Wallet(ctx, id) }}
 	}
@@ -169,6 +179,8 @@ func readSteps() []step {
 		state("after the end", ada, 1000),
 		state("unknown", "nobody", events.NoRevision),
 		state("malformed", "NOBODY", events.NoRevision),
+		resolve(ada, ""), resolve(ada, "3"), resolve(ada, "1000"), resolve(ada, "turn:1"), resolve(ada, "turn:1.1"), resolve(ada, "turn:1.9"),
+		resolve(ada, "turn:2"), resolve(ada, "2001-01-01"), resolve(ada, "9001-01-01"), resolve("nobody", "turn:1"), resolve("NOBODY", "0"),
 		wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
 		verify(""), verify(ada), verify("nobody"),
 	}

@@ -1,0 +1,54 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// momentHelp ends the help of a flag that takes a moment.
+const momentHelp = "revision (31), time (14:02:11), or turn (turn:3, turn:3.1)"
+
+// parseMoment reads a flag that names a moment, in the local time zone.
+func parseMoment(flag, text string) (events.Moment, error) {
+	m, err := actors.ParseMoment(text, time.Now())
+	if err != nil {
+		return m, usage("--%s: %w", flag, err)
+	}
+	return m, nil
+}
+
+// resolve finds a moment, and says which one was understood unless it is plain.
+func (a *app) resolve(ctx context.Context, host past, agent events.AgentID, m events.Moment) (actors.Place, error) {
+	at, err := host.Resolve(ctx, agent, m)
+	if err != nil {
+		return at, err
+	}
+	switch m.Form {
+	case events.MomentLatest, events.MomentRevision:
+	case events.MomentTime, events.MomentTurn:
+		fmt.Fprintf(a.errs, "life: %s is %s: %s at %s\n",
+			understood(m), events.NewRef(events.AgentStream(agent), at.Revision), at.Kind, exactly(at.Time))
+	}
+	return at, nil
+}
+
+// understood names a moment so that nobody can take it for another.
+func understood(m events.Moment) string {
+	if m.Form == events.MomentTime {
+		at, yet := time.UnixMicro(int64(m.Begin)), ""
+		if at.After(time.Now()) {
+			yet = ", yet to come,"
+		}
+		return at.Format("2006-01-02 15:04:05.999999 -07:00") + yet
+	}
+	return actors.FormatMoment(m)
+}
+
+// exactly writes a time to the millisecond.
+func exactly(at events.Micros) string {
+	return time.UnixMicro(int64(at)).Format("2006-01-02 15:04:05.000")
+}
