@@ -89,6 +89,9 @@ func Encode(event Event) (data json.RawMessage, version int, err error) {
 	if !ok {
 		return nil, 0, fmt.Errorf("encode %s: the kind is not in events.Catalog", event.Kind())
 	}
+	if data = written(event); data != nil {
+		return data, spec.Version, nil
+	}
 	data, err = marshal(event)
 	if err != nil {
 		return nil, 0, fmt.Errorf("encode %s: %w", event.Kind(), err)
@@ -117,6 +120,9 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 			return nil, fmt.Errorf("decode %s: upcast from version %d: %w", s.Kind, version, err)
 		}
 		data, version = next, version+1
+	}
+	if event := walked(s.Kind, data, false); event != nil {
+		return event, nil
 	}
 	event, err := s.decode(data)
 	if err != nil {

@@ -1,45 +1,19 @@
-package projections
+package projections_test
 
 import (
 	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"example.com/life/events"
+	"example.com/life/projections"
 )
-
-// without removes from an event what its outline leaves out.
-func without(event events.Event) events.Event {
-	switch e := event.(type) {
-	case events.MessageReceived:
-		return events.MessageReceived{Message: e.Message, Verb: e.Verb}
-	case events.TurnEnded:
-		e.Detail = ""
-		return e
-	case events.ModelRequested:
-		e.Context = events.Digest{}
-		return e
-	case events.ModelReplied:
-		e.Text = events.Text{}
-		for i := range e.Calls {
-			e.Calls[i] = events.ModelCall{Tool: e.Calls[i].Tool}
-		}
-		return e
-	case events.ToolRequested:
-		e.Arguments = nil
-		return e
-	case events.ToolReturned:
-		return events.ToolReturned{Request: e.Request, Call: e.Call, Failed: e.Failed, Duration: e.Duration}
-	}
-	return event
-}
 
 // samples are the events that the golden files of package events hold.
 func samples(t interface{ Fatal(...any) }) []events.Envelope {
@@ -67,86 +41,80 @@ func samples(t interface{ Fatal(...any) }) []events.Envelope {
 	return all
 }
 
-// TestOutlineIsTheEvent: every kind that is read by hand is in the version that is read, and says what the whole event says.
-func TestOutlineIsTheEvent(t *testing.T) {
-	read := 0
+// TestOmitted: what is left out is listed, and nothing else.
+func TestOmitted(t *testing.T) {
 	for _, e := range samples(t) {
-		got := outline(&e)
-		if got == nil {
-			continue
-		}
-		read++
 		whole, err := e.Event()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(without(whole), got, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%s: (- whole, + outline)\n%s", e.Kind, diff)
+		left, err := (&projections.Recorded{Envelope: &e}).Outline()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if read < 15 {
-		t.Errorf("%d golden events are read by hand, want at least 15", read)
-	}
-	for _, spec := range events.Catalog {
-		f := fields{data: []byte("{}")}
-		if f.read(spec.Kind) != nil && spec.Version != outlinedVersion(spec.Kind) {
-			t.Errorf("%s is at version %d: read it so in outline_kinds.go, or not at all", spec.Kind, spec.Version)
+		for _, name := range different(whole, left) {
+			if !slices.ContainsFunc(projections.Omitted(e.Kind), func(omitted string) bool { return strings.HasPrefix(name+".", omitted+".") }) {
+				t.Errorf("the outline of %s leaves out %s, which Omitted does not list", e.Kind, name)
+			}
+		}
+		for _, name := range projections.Omitted(e.Kind) {
+			if group, _, _ := strings.Cut(name, "."); !slices.Contains(jsonNames(whole), group) {
+				t.Errorf("Omitted lists %s of %s, which has no such field", name, e.Kind)
+			}
 		}
 	}
 }
 
-// TestOutlineGivesUp on whatever is not written as events.Encode writes it; the whole event is decoded then.
-func TestOutlineGivesUp(t *testing.T) {
-	for _, data := range []string{
-		``, `null`, `7`, `{`, `{"turn"`, `{"turn":}`, `{"turn":7}`, `{"turn":"a\u002f1","messages":[]}`, `{"turn":"ä/1"}`, `{ "turn":"a/1"}`,
-		`{"turn":"a/1"} `, `{"turn":"a/1"}}`, `{"turn":"a/1","more":1}`, `{"Turn":"a/1"}`, `{"turn":null}`, `{"turn":"a/1""messages":[]}`,
-		`{"turn":"a/1"{"messages":[]}`, `{"turn":"a/1","messages":"m1"}`, `{"turn":"a/1","messages":["m1"`, `,"turn":"a/1"}`, `{,"turn":"a/1"}`,
-		`{"turn":"a/1","messages":["m1"["m2"]}`,
-	} {
-		if got := outline(&events.Envelope{Kind: "turn.started", Version: 1, Data: json.RawMessage(data)}); got != nil {
-			t.Errorf("%s is read as %#v", data, got)
+// jsonNames lists the fields of an event, those of embedded structs among them.
+func jsonNames(event any) []string {
+	var names []string
+	of := reflect.TypeOf(event)
+	for _, field := range reflect.VisibleFields(of) {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
 		}
 	}
-	for _, data := range []string{`{"cost":"007"}`, `{"cost":"9999999999999999999"}`, `{"cost":"-"}`, `{"cost":"5}`, `{"priced":maybe}`, `{"text":,"priced":true}`, `{"text":"a}`} {
-		if got := outline(&events.Envelope{Kind: "model.replied", Version: 1, Data: json.RawMessage(data)}); got != nil {
-			t.Errorf("%s is read as %#v", data, got)
-		}
-	}
-	escaped := &events.Envelope{Stream: "agent-a", Kind: "turn.started", Version: 1, Data: json.RawMessage(`{"turn":"a\u002f1","messages":[]}`)}
-	if event, err := (&Recorded{Envelope: escaped}).Outline(); err != nil || event.(events.TurnStarted).Turn != "a/1" {
-		t.Errorf("%v, %v", event, err)
-	}
+	return names
 }
 
-// FuzzOutline: bytes from outside are read like the whole event, or not at all, and never end in a panic.
-func FuzzOutline(f *testing.F) {
-	for _, e := range samples(f) {
-		f.Add(string(e.Kind), []byte(e.Data))
+// different lists the fields in JSON of the whole event that its outline does not have, or has otherwise.
+func different(whole, left any) []string {
+	var missing []string
+	var compare func(prefix string, a, b any)
+	compare = func(prefix string, a, b any) {
+		switch a := a.(type) {
+		case map[string]any:
+			others, _ := b.(map[string]any)
+			for name, value := range a {
+				compare(prefix+"."+name, value, others[name])
+			}
+		case []any:
+			others, _ := b.([]any)
+			for i := range a {
+				if i < len(others) {
+					compare(prefix, a[i], others[i])
+					continue
+				}
+				missing = append(missing, prefix[1:])
+			}
+		default:
+			if a != b {
+				missing = append(missing, prefix[1:])
+			}
+		}
 	}
-	f.Fuzz(func(t *testing.T, kind string, data []byte) {
-		e := events.Envelope{Stream: "agent-a", Kind: events.Kind(kind), Version: 1, Data: data}
-		got := outline(&e)
-		if got == nil {
-			return
-		}
-		whole, err := e.Event()
-		if err != nil || repeats(data) {
-			return // what is left out may be damaged
-		}
-		if diff := cmp.Diff(without(whole), got, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("%s %s: (- whole, + outline)\n%s", kind, data, diff)
-		}
-	})
+	compare("", decoded(whole), decoded(left))
+	return missing
 }
 
-// repeats reports whether an object may have a field twice: then encoding/json mixes both.
-func repeats(data []byte) bool {
-	seen := map[string]bool{}
-	for part := range bytes.SplitSeq(data, []byte{'"'}) {
-		if seen[string(part)] && len(part) > 2 {
-			return true
-		}
-		seen[string(part)] = true
+func decoded(event any) any {
+	var fields any
+	text, err := json.Marshal(event)
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
 	}
-	return false
+	if err != nil {
+		return err
+	}
+	return fields
 }

@@ -87,7 +87,7 @@ func (r *Recorded) Event() (events.Event, error) {
 // Event, and all that counting needs. What is left out is not looked at, so damage in it goes unnoticed here.
 func (r *Recorded) Outline() (events.Event, error) {
 	if r.outline == nil {
-		if r.outline = outline(r.Envelope); r.outline == nil {
+		if r.outline = r.Envelope.Outline(); r.outline == nil {
 			whole, err := r.Event()
 			if err != nil {
 				return nil, err

@@ -93,9 +93,6 @@ func (w *World) Next() ([]events.Envelope, error) {
 	return batch, nil
 }
 
-// Now is the time to which the world has come.
-func (w *World) Now() events.Micros { return w.now }
-
 // after does something when a length of time has passed.
 func (w *World) after(wait events.Micros, do func()) {
 	w.tasks++
