@@ -1,0 +1,2 @@
+// Package declared makes projections, and filters of events, out of expressions.
+package declared
