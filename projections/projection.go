@@ -126,14 +126,16 @@ type QuerySpec struct {
 	About  string      `json:"about"`
 	Takes  []Parameter `json:"takes"`
 	Answer any         `json:"-"` // an empty answer: its type is what Fold.Answer returns for this query
+	// Columns are those of an answer that is a table, in their order, where no Go type describes it: see NewTable.
+	Columns []Column `json:"columns,omitempty"`
 }
 
 // Parameter is what a query can be asked with.
 type Parameter struct {
-	Name     string `json:"name"` // never "query" or "at", which say what is asked and as of when
-	About    string `json:"about"`
-	Required bool   `json:"required,omitempty"`
-	check    func(string) error
+	Name     string             `json:"name"` // never "query" or "at", which say what is asked and as of when
+	About    string             `json:"about"`
+	Required bool               `json:"required,omitempty"`
+	Check    func(string) error `json:"-"` // says what is wrong with a value; nil: nothing is
 }
 
 // ErrQuery is wrapped by every error about a query that a projection cannot answer because of how it is asked.
@@ -163,10 +165,10 @@ func (s *QuerySpec) check(projection string, given map[string]string) error {
 		if !there && p.Required {
 			return fmt.Errorf("%w: query %s of %s needs %s=…: %s", ErrQuery, s.Name, projection, p.Name, p.About)
 		}
-		if !there {
+		if !there || p.Check == nil {
 			continue
 		}
-		if err := p.check(value); err != nil {
+		if err := p.Check(value); err != nil {
 			return fmt.Errorf("%w: parameter %s is %q: %w", ErrQuery, p.Name, clip(value), err)
 		}
 	}

@@ -86,7 +86,7 @@ func waterfallSpec() Spec {
 		Queries: []QuerySpec{
 			{Name: "turns", About: "the turns that are known, the latest first, and where their time went", Takes: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
 			{Name: "turn", About: "one turn, span by span", Takes: []Parameter{{
-				Name: "turn", About: "which one, as demo/3", Required: true, check: func(text string) error {
+				Name: "turn", About: "which one, as demo/3", Required: true, Check: func(text string) error {
 					if events.TurnID(text).Number() == 0 {
 						return fmt.Errorf("want an agent and the number of its turn, such as demo/3")
 					}

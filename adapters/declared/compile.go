@@ -168,8 +168,10 @@ func reworded(said string, in *scope) string {
 		return match[2] + " works on two numbers, not on " + strings.TrimSpace(plain(" "+match[1]))
 	case strings.Contains(said, "exceeds maximum allowed nodes"):
 		return fmt.Sprintf("the expression has more than %d names, values and operators", maxNodes)
-	case strings.HasPrefix(said, "invalid operation: in "):
+	case strings.HasPrefix(said, "invalid operation: in "), strings.HasSuffix(said, " in array"):
 		return "in looks for a text or a number in a list, such as agent in [\"a\", \"b\"]; contains looks for a text in a text"
+	case strings.Contains(said, "unexpected token EOF"):
+		return "the expression ends too early; in YAML what follows # after a space is a comment, unless the expression is in quotes"
 	case strings.Contains(said, `Operator("=")`):
 		return "a single = is not part of the language; == compares"
 	}
@@ -205,6 +207,15 @@ func (m *machine) run(e *expression) (any, error) {
 		return nil, e.failed(fmt.Errorf("it gives %s, not %s", shapeOf(reflect.TypeOf(result)), e.shape))
 	}
 	return result, nil
+}
+
+// holds computes a condition; none always holds.
+func (m *machine) holds(e *expression) (bool, error) {
+	if e == nil {
+		return true, nil
+	}
+	result, err := m.run(e)
+	return result == true, err
 }
 
 // failed says which expression failed, and why.

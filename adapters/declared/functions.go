@@ -38,6 +38,7 @@ func functions() []function {
 		{"month", "the month of a time in UTC, as 2026-01", moment("2006-01"), []any{new(func(int) string)}},
 		{"week", "the week of a time by ISO 8601 in UTC, as 2026-W05", week, []any{new(func(int) string)}},
 		{"percent", "what part the first number is of the second, as 12.5%; of nothing it is empty", percent, []any{new(func(int, int) string)}},
+		{"int", "1 for true and 0 for false; of a text the number that it is", counted, []any{new(func(bool) int), new(func(string) int)}},
 		{"string", "a number, or true or false, as text", written, []any{new(func(int) string), new(func(bool) string)}},
 		{"min", "the lesser of two numbers or texts", least, []any{new(func(int, int) int), new(func(string, string) string)}},
 		{"max", "the greater of two numbers or texts", greatest, []any{new(func(int, int) int), new(func(string, string) string)}},
@@ -234,6 +235,22 @@ func firstOf(params ...any) (any, error) {
 		return "", nil
 	}
 	return texts[0], nil
+}
+
+func counted(params ...any) (any, error) {
+	switch of := params[0].(type) {
+	case bool:
+		if of {
+			return 1, nil
+		}
+	case string:
+		n, err := strconv.Atoi(of)
+		if err != nil {
+			return nil, fmt.Errorf("%s is no whole number", quote(of))
+		}
+		return n, nil
+	}
+	return 0, nil
 }
 
 func written(params ...any) (any, error) { return fmt.Sprint(params[0]), nil }

@@ -13,7 +13,7 @@ import (
 // nothing, or make something that is much larger than what they are given.
 func builtins() []string {
 	return []string{
-		"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "trimPrefix", "trimSuffix", "int",
+		"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "trimPrefix", "trimSuffix",
 	}
 }
 
