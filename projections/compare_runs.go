@@ -2,7 +2,6 @@ package projections
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"example.com/life/events"
 )
@@ -15,6 +14,7 @@ type RunSketch struct {
 	Outcome  events.Outcome
 	Reason   events.Reason
 	Totals   RunTotals
+	again    runAgain
 	messages events.Digest // of what it began with
 	asked    events.Digest // of what models were asked
 	behaves  events.Digest // of everything else
@@ -24,7 +24,8 @@ type RunSketch struct {
 // Sketch returns what is kept of a turn.
 func (t *RunTurn) Sketch() RunSketch {
 	s := RunSketch{
-		Turn: t.Turn, First: t.First, Last: t.Last, Outcome: t.Outcome, Reason: t.Reason, Totals: t.Totals, marks: make([]uint32, 1, len(t.Rounds)+1),
+		Turn: t.Turn, First: t.First, Last: t.Last, Outcome: t.Outcome, Reason: t.Reason, Totals: t.Totals, again: t.again,
+		marks: make([]uint32, 1, len(t.Rounds)+1),
 	}
 	round := 0
 	for _, step := range t.steps() {
@@ -78,9 +79,15 @@ type TurnBrief struct {
 	Totals  RunTotals      `json:"totals"`
 }
 
+// RunAlignment is two runs, turn by turn. Pairs of turns never cross.
+type RunAlignment struct {
+	a, b  []RunSketch
+	pairs []pair
+}
+
 // AlignRuns pairs the turns of two runs: those that behave the same, then those that begin with the same messages, then what is left
-// in order. Pairs never cross. Stretches of equal turns are one pair.
-func AlignRuns(a, b []RunSketch) []TurnPair {
+// in order.
+func AlignRuns(a, b []RunSketch) *RunAlignment {
 	keys := func(all []RunSketch, key func(*RunSketch) events.Digest) []string {
 		texts := make([]string, len(all))
 		for i := range all {
@@ -91,11 +98,64 @@ func AlignRuns(a, b []RunSketch) []TurnPair {
 	}
 	behaves := func(s *RunSketch) events.Digest { return s.behaves }
 	messages := func(s *RunSketch) events.Digest { return s.messages }
+	return &RunAlignment{a, b, align(level{keys(a, behaves), keys(b, behaves)}, level{keys(a, messages), keys(b, messages)})}
+}
+
+// Pairs lists the pairs of turns, a stretch of equal ones as one.
+func (r *RunAlignment) Pairs() []TurnPair {
 	pairs := []TurnPair{}
-	for _, p := range align(level{keys(a, behaves), keys(b, behaves)}, level{keys(a, messages), keys(b, messages)}) {
-		pairs = addPair(pairs, a, b, p)
+	for _, p := range r.pairs {
+		pairs = addPair(pairs, r.a, r.b, p)
 	}
 	return pairs
+}
+
+// Equal reports whether the runs have an equal history, as run.go defines it.
+func (r *RunAlignment) Equal() bool {
+	a, b := r.First()
+	return a == nil && b == nil
+}
+
+// First returns the first turns that are not equal: one of each run, or of one run alone.
+func (r *RunAlignment) First() (a, b *RunSketch) {
+	return r.find(func(a, b *RunSketch) bool { return differ(a, b) != SameAll })
+}
+
+// Answers returns the first turns that do not behave the same.
+func (r *RunAlignment) Answers() (a, b *RunSketch) {
+	return r.find(func(a, b *RunSketch) bool { same := differ(a, b); return same != SameAll && same != SameAnswers })
+}
+
+// Find returns a turn of either run and its counterpart in the other.
+func (r *RunAlignment) Find(turn events.TurnID) (a, b *RunSketch) {
+	return r.find(func(a, b *RunSketch) bool { return a != nil && a.Turn == turn || b != nil && b.Turn == turn })
+}
+
+func (r *RunAlignment) find(wanted func(a, b *RunSketch) bool) (a, b *RunSketch) {
+	for _, p := range r.pairs {
+		a, b = nil, nil
+		if p.a >= 0 {
+			a = &r.a[p.a]
+		}
+		if p.b >= 0 {
+			b = &r.b[p.b]
+		}
+		if wanted(a, b) {
+			return a, b
+		}
+	}
+	return nil, nil
+}
+
+func differ(a, b *RunSketch) Sameness {
+	switch {
+	case b == nil:
+		return OnlyA
+	case a == nil:
+		return OnlyB
+	}
+	same, _ := a.same(b)
+	return same
 }
 
 func addPair(pairs []TurnPair, a, b []RunSketch, p pair) []TurnPair {
@@ -143,12 +203,4 @@ func (s *RunSketch) same(other *RunSketch) (Sameness, int) {
 		round++
 	}
 	return Differs, round
-}
-
-// EqualRuns reports whether two runs have an equal history, as run.go defines it.
-func EqualRuns(a, b []RunSketch) bool {
-	return slices.EqualFunc(a, b, func(x, y RunSketch) bool {
-		same, _ := x.same(&y)
-		return same == SameAll
-	})
 }

@@ -44,6 +44,8 @@ type Side struct {
 func CompareTurns(a, b *RunTurn) TurnComparison {
 	c := TurnComparison{A: a, B: b, Rounds: []RoundPair{}}
 	if a == nil || b == nil {
+		c.First = &Difference{What: AspectTurn, A: a.opening(), B: b.opening()}
+		c.Answers = c.First
 		return c
 	}
 	c.First = firstDifference(a, b, a.steps(), b.steps())
@@ -52,6 +54,18 @@ func CompareTurns(a, b *RunTurn) TurnComparison {
 		c.Rounds = append(c.Rounds, pairRounds(a, b, p))
 	}
 	return c
+}
+
+// opening is a turn that stands alone, by the first of its messages; nil for no turn.
+func (t *RunTurn) opening() *Side {
+	if t == nil {
+		return nil
+	}
+	side := &Side{Turn: t.Turn}
+	if len(t.Messages) > 0 {
+		side.Text = &t.Messages[0].Text
+	}
+	return side
 }
 
 // roundKeys: rounds that behave the same, and those that call the same tools.

@@ -19,23 +19,33 @@ import "example.com/life/events"
 //
 // Identities (of agents, turns, messages, requests and events, and those that providers give calls), names of people, times,
 // revisions, attempts, wallets, advice that changed no request, and what was measured (durations, tokens, cost) are not part of it.
-// What was measured is compared in totals. [Equal] decides it, for this package and whoever needs it.
+// What was measured is compared in totals. [Equal] decides it of two turns, and [RunAlignment.Equal] of two runs, for
+// whoever needs it.
 //
 // A turn behaves the same when all of that holds but what was asked: another prompt may lead to the same answers.
 
 // RunTurn is one turn of a run.
 type RunTurn struct {
 	TurnTimes
-	Number   int           `json:"number"` // of its agent's turns, from 1
-	First    events.Ref    `json:"first"`  // its first event
-	Last     events.Ref    `json:"last"`   // its latest
-	Setup    *RunSetup     `json:"setup,omitempty"`
-	Messages []RunMessage  `json:"messages"` // that it began with
-	Rounds   []RunRound    `json:"rounds"`
-	Pauses   []RunPause    `json:"pauses,omitempty"`
-	Detail   string        `json:"detail,omitempty"` // of its end
-	Totals   RunTotals     `json:"totals"`
-	chain    events.Digest // of the conversation up to its latest event
+	Number   int          `json:"number"` // of its agent's turns, from 1
+	First    events.Ref   `json:"first"`  // its first event
+	Last     events.Ref   `json:"last"`   // its latest
+	Setup    *RunSetup    `json:"setup,omitempty"`
+	Messages []RunMessage `json:"messages"` // that it began with
+	Rounds   []RunRound   `json:"rounds"`
+	Pauses   []RunPause   `json:"pauses,omitempty"`
+	Detail   string       `json:"detail,omitempty"` // of its end
+	Totals   RunTotals    `json:"totals"`
+	again    runAgain
+}
+
+// runAgain is what it takes to fold a turn once more from its own events.
+type runAgain struct {
+	from  events.Ref   // of the first message that waited when it began
+	given []RunMessage // messages that came before the fold began
+	setup *RunSetup
+	mode  events.OperatingMode
+	chain events.Digest
 }
 
 // RunSetup is the part of an agent's configuration that its requests to models depend on.

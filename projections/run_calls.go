@@ -60,8 +60,8 @@ func (t *openTurn) find(id events.CallID) *RunCall {
 }
 
 // close completes a turn with what was measured, and its totals.
-func (t *RunTurn) close(measured *trace, chain events.Digest) {
-	t.TurnTimes, t.chain = measured.times(), chain
+func (t *RunTurn) close(measured *trace) {
+	t.TurnTimes = measured.times()
 	sum := RunTotals{Turns: 1, Rounds: len(t.Rounds), Elapsed: t.Elapsed, Running: t.Running, Queued: t.Queued, Person: t.Person}
 	for i := range t.Rounds {
 		round := &t.Rounds[i]

@@ -52,6 +52,12 @@ func NewRunFoldFrom(start RunStart) *RunFold {
 	return f
 }
 
+// NewRunFoldOf returns the fold with which a turn is folded again, from the event that it names on and up to its last.
+func NewRunFoldOf(turn *RunSketch) (fold *RunFold, from events.Ref) {
+	again := &turn.again
+	return &RunFold{setup: again.setup, mode: again.mode, chain: again.chain, waiting: slices.Clone(again.given)}, again.from
+}
+
 func newSetup(config *events.AgentConfig) *RunSetup {
 	s := &RunSetup{Model: config.Model, Prompt: events.HashBytes([]byte(config.Prompt)), Tools: []string{}, Reply: config.Limits.ReplyTokens}
 	for i := range config.Tools {
@@ -101,7 +107,7 @@ func (f *RunFold) Running() *RunTurn {
 	for i := range turn.Rounds {
 		turn.Rounds[i].Calls = slices.Clone(turn.Rounds[i].Calls)
 	}
-	turn.close(&f.turn.trace, f.chain)
+	turn.close(&f.turn.trace)
 	return &turn
 }
 
@@ -166,6 +172,14 @@ func (f *RunFold) take(ids []events.MessageID) []RunMessage {
 }
 
 func (f *RunFold) begin(r *Recorded, e *events.TurnStarted) {
+	again := runAgain{from: r.Ref(), setup: f.setup, mode: f.mode, chain: f.chain}
+	for i := len(f.waiting) - 1; i >= 0; i-- { // those that join later too
+		if m := &f.waiting[i]; m.Text.Event == "" {
+			again.given = append([]RunMessage{*m}, again.given...)
+		} else {
+			again.from = m.Text.Event
+		}
+	}
 	messages := f.take(e.Messages)
 	asked := r.Time
 	for i := range messages {
@@ -174,8 +188,10 @@ func (f *RunFold) begin(r *Recorded, e *events.TurnStarted) {
 		}
 	}
 	f.turn = &openTurn{
-		RunTurn: RunTurn{Number: e.Turn.Number(), First: r.Ref(), Last: r.Ref(), Setup: f.setup, Messages: messages, Rounds: []RunRound{}},
-		trace:   trace{Turn: e.Turn, Asked: asked, Started: r.Time, Seen: r.Time, most: mostSpans},
+		RunTurn: RunTurn{
+			Number: e.Turn.Number(), First: r.Ref(), Last: r.Ref(), Setup: f.setup, Messages: messages, Rounds: []RunRound{}, again: again,
+		},
+		trace: trace{Turn: e.Turn, Asked: asked, Started: r.Time, Seen: r.Time, most: mostSpans},
 	}
 }
 
@@ -193,7 +209,7 @@ func (f *RunFold) end(e *events.TurnEnded) {
 		}
 	}
 	f.closeCalls()
-	turn.close(&f.turn.trace, f.chain)
+	turn.close(&f.turn.trace)
 	f.ended = append(f.ended, turn)
 	f.turn = nil
 }

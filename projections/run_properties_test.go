@@ -1,6 +1,7 @@
 package projections_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func TestRunEqualsItself(t *testing.T) {
 			}
 		}
 		a, b := written(t, "ada", "x", lines), written(t, "bob", "yy", troubled)
-		if !projections.EqualRuns(sketches(a), sketches(b)) {
+		if !projections.AlignRuns(sketches(a), sketches(b)).Equal() {
 			t.Fatalf("not equal:\n%s", compared(a, b))
 		}
 		for i := range a {
@@ -86,7 +87,7 @@ func TestChangedReplyIsFound(t *testing.T) {
 		other := slices.Clone(lines)
 		other[changed.line] = "reply " + string(lines[changed.line][6]^1) + lines[changed.line][7:]
 		a, b := written(t, "ada", "x", lines), written(t, "bob", "y", other)
-		for _, p := range projections.AlignRuns(sketches(a), sketches(b)) {
+		for _, p := range projections.AlignRuns(sketches(a), sketches(b)).Pairs() {
 			if p.Same == projections.SameAll {
 				continue
 			}
@@ -108,7 +109,7 @@ func TestChangedReplyIsFound(t *testing.T) {
 func TestAlignment(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := sketches(written(t, "ada", "x", drawRun(t, 12))), sketches(written(t, "bob", "y", drawRun(t, 12)))
-		pairs := projections.AlignRuns(a, b)
+		pairs := projections.AlignRuns(a, b).Pairs()
 		next := [2]int{1, 1}
 		for _, p := range pairs {
 			for side, brief := range []*projections.TurnBrief{p.A, p.B} {
@@ -124,7 +125,7 @@ func TestAlignment(t *testing.T) {
 		if next != [2]int{len(a) + 1, len(b) + 1} {
 			t.Fatalf("of %d and %d turns the pairs end before %v", len(a), len(b), next)
 		}
-		mirrored := projections.AlignRuns(b, a)
+		mirrored := projections.AlignRuns(b, a).Pairs()
 		for i := range mirrored {
 			p := &mirrored[i]
 			p.A, p.B = p.B, p.A
@@ -146,7 +147,7 @@ func TestAlignment(t *testing.T) {
 func TestDifferenceIsWhereTheSketchesSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := written(t, "ada", "x", drawRun(t, 6)), written(t, "bob", "y", drawRun(t, 6))
-		for _, p := range projections.AlignRuns(sketches(a), sketches(b)) {
+		for _, p := range projections.AlignRuns(sketches(a), sketches(b)).Pairs() {
 			if p.A == nil || p.B == nil || p.Turns > 1 {
 				continue
 			}
@@ -202,11 +203,59 @@ func TestLongRuns(t *testing.T) {
 		}
 	}
 	counts := map[projections.Sameness]int{}
-	for _, p := range projections.AlignRuns(sketches(written(t, "ada", "x", one)), sketches(written(t, "bob", "y", other))) {
+	for _, p := range projections.AlignRuns(sketches(written(t, "ada", "x", one)), sketches(written(t, "bob", "y", other))).Pairs() {
 		counts[p.Same] += p.Turns
 	}
 	want := map[projections.Sameness]int{projections.Unlike: 1, projections.SameAnswers: 2000 - 4 - 5, projections.OnlyA: 4, projections.OnlyB: 3}
 	if difference := cmp.Diff(want, counts); difference != "" {
 		t.Error(difference)
 	}
+}
+
+// TestTurnsFoldedAgain: a turn that is folded once more, from its own events alone, is the same turn.
+func TestTurnsFoldedAgain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lines := drawRun(t, 5)
+		for i := len(lines) - 1; i >= 0; i-- { // messages that come while a turn runs, and wait or join
+			if strings.HasPrefix(lines[i], "sent ") {
+				switch rapid.IntRange(0, 4).Draw(t, "also") {
+				case 0:
+					lines = slices.Insert(lines, i, "message also", "deliver")
+				case 1:
+					lines = slices.Insert(lines, i, "message later")
+				}
+			}
+		}
+		a := newAuthor(t, "ada", "x").write(lines...)
+		for _, turn := range a.run() {
+			sketch := turn.Sketch()
+			fold, from := projections.NewRunFoldOf(&sketch)
+			var again []*projections.RunTurn
+			inside := false
+			for i := range a.all {
+				e := &a.all[i]
+				if inside = inside || e.Ref() == from; !inside {
+					continue
+				}
+				if err := fold.Apply(&projections.Recorded{Envelope: e}); err != nil {
+					t.Fatal(err)
+				}
+				again = append(again, fold.Turns()...)
+				if e.Ref() == sketch.Last {
+					break
+				}
+			}
+			if len(again) == 0 || asJSON(t, again[len(again)-1]) != asJSON(t, turn) || !projections.Equal(again[len(again)-1], turn) {
+				t.Fatalf("turn %s is another one:\n%s\n%s", turn.Turn, asJSON(t, turn), asJSON(t, again))
+			}
+		}
+	})
+}
+
+func asJSON(t *rapid.T, value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -25,6 +25,7 @@ const (
 	AspectApproval  Aspect = "approval"  // what people said about a call
 	AspectResult    Aspect = "result"    // of a call: what became of it, or the text
 	AspectOutcome   Aspect = "outcome"   // of the turn
+	AspectTurn      Aspect = "turn"      // that only one of the runs has
 )
 
 // step is one thing that a turn did. A turn's steps in order are all that counts for equality: see the definition in run.go.

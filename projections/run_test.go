@@ -72,7 +72,7 @@ func nth(t *testing.T, a *author, number string) *projections.RunTurn {
 
 func compared(a, b []*projections.RunTurn) string {
 	var out strings.Builder
-	for _, p := range projections.AlignRuns(sketches(a), sketches(b)) {
+	for _, p := range projections.AlignRuns(sketches(a), sketches(b)).Pairs() {
 		fmt.Fprintf(&out, "%s ~ %s: %s", brief(p.A), brief(p.B), p.Same)
 		if p.Turns > 1 {
 			fmt.Fprintf(&out, ", %d turns", p.Turns)
@@ -87,7 +87,7 @@ func compared(a, b []*projections.RunTurn) string {
 		c := projections.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
 		fmt.Fprintf(&out, "  first    %s\n  answers  %s\n", shown(c.First), shown(c.Answers))
 	}
-	fmt.Fprintf(&out, "equal: %v\n", projections.EqualRuns(sketches(a), sketches(b)))
+	fmt.Fprintf(&out, "equal: %v\n", projections.AlignRuns(sketches(a), sketches(b)).Equal())
 	return out.String()
 }
 
