@@ -66,6 +66,7 @@ type Config struct {
 	// read. nil: the store cannot be checked through this server.
 	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	Past       Past         // nil: this server shows no other past than states at revisions
+	Runs       Runs         // nil: runs cannot be compared through this server
 	Bus        Bus          // nil: commands cannot be published through this server
 	Log        *slog.Logger // nil: nothing is logged
 	Health     Health       // what GET /v1/health answers
@@ -111,6 +112,7 @@ type server struct {
 	inspector  Inspector
 	projector  Projector
 	past       Past
+	runs       Runs
 	bus        Bus
 	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	log        *slog.Logger
@@ -129,7 +131,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past,
+		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, runs: config.Runs,
 		bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
@@ -210,6 +212,7 @@ func (s *server) routes() map[string]route {
 
 		"GET /v1/projections":        s.projections,
 		"GET /v1/projections/{name}": s.project,
+		"GET /v1/diff":               s.diff,
 		"POST /v1/verify":            s.verify,
 		"POST /v1/store/check":       s.check,
 		"GET /v1/health":             s.healthy,

@@ -102,6 +102,9 @@ func serve(t *testing.T, agents api.Agents, inspector looks, change ...func(*api
 	if past, is := agents.(api.Past); is {
 		config.Past = past
 	}
+	if runs, is := agents.(api.Runs); is {
+		config.Runs = runs
+	}
 	for _, c := range change {
 		c(&config)
 	}

@@ -36,6 +36,7 @@ var (
 	_ Agents    = (*Client)(nil)
 	_ Inspector = (*Client)(nil)
 	_ Projector = (*Client)(nil)
+	_ Runs      = (*Client)(nil)
 	_ Bus       = (*Client)(nil)
 )
 

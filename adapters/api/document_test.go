@@ -51,6 +51,10 @@ func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (actors.P
 	return actors.Place{}, nil
 }
 
+func (nothing) Compare(context.Context, actors.CompareOrder, func(int64)) (actors.Comparison, error) {
+	return actors.Comparison{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

@@ -68,6 +68,7 @@ func FuzzRequests(f *testing.F) {
 		{"GET", "/v1/agents/ada/moment", "at=14:02:11", "", "", ""},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},
 		{"GET", "/v1/projections/balance", "query=days&from=2026-01-31&at=7", "Accept", "application/x-ndjson", ""},
+		{"GET", "/v1/diff", "a=ada&b=ben&turn=ada/1&pairs=5", "Accept", "application/x-ndjson", ""},
 		{"POST", "/v1/store/check", "", "Sec-Fetch-Site", "none", ""},
 		{"POST", "/v1/commands", "", "Idempotency-Key", "k", `{"type":"Cancel","command":{"agent":"a"}}`},
 		{"BREW", "//v1//agents", "%zz", "Authorization", "Bearer", ""},
@@ -75,7 +76,7 @@ func FuzzRequests(f *testing.F) {
 		f.Add(seed.method, seed.path, seed.query, seed.header, seed.value, []byte(seed.body))
 	}
 	port := nothing{}
-	handler, err := New(Config{Agents: port, Inspector: port, Projector: port, Past: port})
+	handler, err := New(Config{Agents: port, Inspector: port, Projector: port, Past: port, Runs: port})
 	if err != nil {
 		f.Fatal(err)
 	}

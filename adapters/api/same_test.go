@@ -22,6 +22,7 @@ type driver interface {
 	api.Agents
 	looks
 	api.Past
+	api.Runs
 }
 
 // step is something done to a host; what it answers must not depend on the way it is reached.
@@ -154,8 +155,14 @@ func readSteps() []step {
 			return d.Query(ctx, actors.Ask{Projection: name, Query: asked, At: at}, nil)
 		}}
 	}
+	compare := func(a, b events.AgentID, turn events.TurnID) step {
+		return step{fmt.Sprint("compare ", a, b, turn), func(ctx context.Context, d driver) (any, error) {
+			return d.Compare(ctx, actors.CompareOrder{A: a, B: b, Turn: turn, Pairs: 3}, nil)
+		}}
+	}
 	stream := events.AgentStream(ada)
 	return []step{
+		compare(ada, ada, ""), compare(ada, "nobody", ""), compare(ada, "NOBODY", ""), compare(ada, "bea", ""), compare("bea", ada, "bea/1"), compare("bea", ada, "bea/7"),
 		project("balance", "", 0), project("balance", "accounts", 0), project("balance", "accounts", 3), project("balance", "days", 0, "wallet", "main"),
 		project("roster", "agents", 0), project("waterfall", "turns", 0, "limit", "2"), project("waterfall", "turn", 0, "turn", "ada/1"),
 		project("waterfall", "turn", 0, "turn", "nobody/7"), project("spending", "spending", 0, "by", "day,model"), project("failures", "", 0),
@@ -230,6 +237,7 @@ func internals() cmp.Option {
 		cmpopts.IgnoreFields(sagas.Agent{}, "Accepted"),
 		cmpopts.IgnoreFields(sagas.Wallet{}, "Accounts", "Accepted"),
 		cmpopts.IgnoreFields(sagas.Hold{}, "IDs", "Amounts"),
+		cmpopts.IgnoreUnexported(projections.RunTurn{}, projections.RunRound{}, projections.RunMessage{}),
 		cmpopts.EquateEmpty(),
 	}
 }
@@ -263,6 +271,9 @@ func normal(r result) result {
 func TestSameReads(t *testing.T) {
 	host := startHost(t)
 	run(t, host, commandSteps())
+	do(t, host, "agent-bea", create("bea"))
+	do(t, host, "agent-bea", say("s1", "hello"))
+	until(t, watch(t, host, "bea", events.NoRevision), "settlement.recorded")
 	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
 	want, got := run(t, host, readSteps()), run(t, client, readSteps())
 	for i := range want {

@@ -1,0 +1,286 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+)
+
+// mostPairs is how many pairs of turns are printed; --json has more.
+const mostPairs = 40
+
+// printPairs prints the turns of both in pairs, with what differs.
+func printPairs(out io.Writer, c *actors.Comparison) error {
+	w := table(out)
+	if len(c.Pairs) == 0 {
+		fmt.Fprintln(out, "no turns to compare")
+		return nil
+	}
+	fmt.Fprintf(w, "\t%s\t%s\t\toutcome\trounds\tcalls\ttokens\tcost\ttime\n", c.A.Agent, c.B.Agent)
+	for i := range min(len(c.Pairs), mostPairs) {
+		p := &c.Pairs[i]
+		both := func(show func(*projections.TurnBrief) string) string { return beside(p.A, p.B, show) }
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", marks(p.Same), turns(p.A, p.Turns), turns(p.B, p.Turns), samenessOf(p),
+			both(outcomeOf),
+			both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Rounds) }),
+			both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Calls) }),
+			both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Usage.Total()) }),
+			both(func(t *projections.TurnBrief) string { return t.Totals.Cost.String() }),
+			both(func(t *projections.TurnBrief) string { return length(t.Totals.Elapsed) }))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if more := len(c.Pairs) - mostPairs + c.More; more > c.More {
+		fmt.Fprintf(out, "… %d more; --json lists up to 1000\n", more)
+	}
+	return nil
+}
+
+// marks is a sign for how alike two turns are.
+func marks(same projections.Sameness) string {
+	switch same {
+	case projections.SameAll:
+		return "="
+	case projections.SameAnswers:
+		return "~"
+	case projections.Differs:
+		return "!"
+	case projections.Unlike:
+		return "?"
+	case projections.OnlyA:
+		return "<"
+	case projections.OnlyB:
+		return ">"
+	}
+	return ""
+}
+
+func samenessOf(p *projections.TurnPair) string {
+	switch p.Same {
+	case projections.SameAll:
+		return "equal"
+	case projections.SameAnswers:
+		return "asked otherwise, same answers"
+	case projections.Differs:
+		return fmt.Sprintf("differ from round %d", p.Round)
+	case projections.Unlike:
+		return "other messages"
+	case projections.OnlyA, projections.OnlyB:
+		return "alone"
+	}
+	return string(p.Same)
+}
+
+// turns names a turn, or a stretch of several.
+func turns(t *projections.TurnBrief, count int) string {
+	switch {
+	case t == nil:
+		return "-"
+	case count > 1:
+		return fmt.Sprintf("%s to %d", t.Turn, t.Turn.Number()+count-1)
+	}
+	return string(t.Turn)
+}
+
+func outcomeOf(t *projections.TurnBrief) string {
+	switch {
+	case t.Totals.Turns > 1:
+		return outcomes(&t.Totals.Outcomes)
+	case t.Outcome == "":
+		return "running"
+	case t.Reason != "":
+		return string(t.Outcome) + " (" + string(t.Reason) + ")"
+	}
+	return string(t.Outcome)
+}
+
+// beside shows one value where both are the same, else both.
+func beside(a, b *projections.TurnBrief, show func(*projections.TurnBrief) string) string {
+	switch {
+	case a == nil:
+		return "- | " + show(b)
+	case b == nil:
+		return show(a) + " | -"
+	case show(a) == show(b):
+		return show(a)
+	}
+	return show(a) + " | " + show(b)
+}
+
+// printFirst prints the first difference, and the first in what was answered, where that is another one.
+func printFirst(out io.Writer, c *actors.Comparison) {
+	fmt.Fprint(out, "first difference: ")
+	printDifference(out, &c.First.Difference)
+	printTexts(out, c.First)
+	switch {
+	case c.Answers == nil:
+		fmt.Fprintln(out, "what was answered is the same throughout")
+	case c.First.What == projections.AspectRequest:
+		fmt.Fprint(out, "first difference in what was answered: ")
+		printDifference(out, &c.Answers.Difference)
+		printTexts(out, c.Answers)
+	}
+}
+
+// printDifference says in one line what differs, and where.
+func printDifference(out io.Writer, d *projections.Difference) {
+	what := string(d.What)
+	if len(d.Why) > 0 {
+		what += " (" + strings.Join(d.Why, ", ") + ")"
+	}
+	fmt.Fprintf(out, "%s: %s | %s\n", what, sideOf(d.A), sideOf(d.B))
+}
+
+func sideOf(s *projections.Side) string {
+	if s == nil {
+		return "nothing"
+	}
+	words := []string{string(s.Turn)}
+	switch {
+	case s.Call != "":
+		words = append(words, "call "+string(s.Call))
+	case s.Round > 0:
+		words = append(words, fmt.Sprintf("round %d", s.Round))
+	}
+	if s.Value != "" {
+		words = append(words, s.Value)
+	}
+	return strings.Join(words, " ")
+}
+
+// printTexts prints two texts as lines that are in one, in the other, or in both.
+func printTexts(out io.Writer, d *actors.FoundDifference) {
+	if d.TextA == d.TextB {
+		return
+	}
+	changes := projections.DiffLines(d.TextA, d.TextB)
+	for i, change := range changes {
+		switch {
+		case near(changes, i):
+			fmt.Fprintf(out, "  %c %s\n", change.In, change.Text)
+		case near(changes, i-1):
+			fmt.Fprintln(out, "    …")
+		}
+	}
+	if d.Cut {
+		fmt.Fprintln(out, "    … (the texts go on)")
+	}
+}
+
+// near reports whether a line is changed, or within three lines of one that is.
+func near(changes []projections.LineChange, at int) bool {
+	for i := max(0, at-3); i <= min(at+3, len(changes)-1); i++ {
+		if at >= 0 && changes[i].In != projections.InBoth {
+			return true
+		}
+	}
+	return false
+}
+
+// printTurns prints one turn of each round by round.
+func printTurns(out io.Writer, c *actors.Comparison) error {
+	t := c.Turn
+	for _, turn := range []*projections.RunTurn{t.A, t.B} {
+		if turn == nil {
+			fmt.Fprintln(out, "the other agent has no such turn")
+			continue
+		}
+		brief := projections.TurnBrief{Outcome: turn.Outcome, Reason: turn.Reason, Totals: turn.Totals}
+		fmt.Fprintf(out, "%s: %s, %d rounds, %d calls, %d tokens, %s, %s\n", turn.Turn, outcomeOf(&brief), turn.Totals.Rounds, turn.Totals.Calls,
+			turn.Totals.Usage.Total(), costOf(&turn.Totals), length(turn.Totals.Elapsed))
+	}
+	for _, p := range t.Rounds {
+		fmt.Fprintf(out, "\n%s round %s: %s\n", roundMark(&p), besideNumbers(p.A, p.B), besideRounds(t, &p))
+		for i := range p.Differs {
+			fmt.Fprint(out, "  ")
+			printDifference(out, &p.Differs[i])
+			printPreviews(out, &p.Differs[i])
+		}
+	}
+	if t.First == nil {
+		fmt.Fprintln(out, "\nthey are equal")
+	}
+	return nil
+}
+
+func roundMark(p *projections.RoundPair) string {
+	switch {
+	case p.B == 0:
+		return marks(projections.OnlyA)
+	case p.A == 0:
+		return marks(projections.OnlyB)
+	case len(p.Differs) == 0:
+		return marks(projections.SameAll)
+	case len(p.Differs) == 1 && p.Differs[0].What == projections.AspectRequest:
+		return marks(projections.SameAnswers)
+	}
+	return marks(projections.Differs)
+}
+
+func besideNumbers(a, b int) string {
+	show := func(n int) string {
+		if n == 0 {
+			return "-"
+		}
+		return fmt.Sprint(n)
+	}
+	if a == b {
+		return show(a)
+	}
+	return show(a) + " | " + show(b)
+}
+
+// besideRounds says what was done in two rounds: which tools were called, or how the reply begins.
+func besideRounds(t *projections.TurnComparison, p *projections.RoundPair) string {
+	a, b := roundOf(t.A, p.A), roundOf(t.B, p.B)
+	if a == b || b == "" {
+		return a
+	}
+	if a == "" {
+		return b
+	}
+	return a + " | " + b
+}
+
+func roundOf(t *projections.RunTurn, number int) string {
+	if t == nil {
+		return ""
+	}
+	for i := range t.Rounds {
+		r := &t.Rounds[i]
+		switch {
+		case r.Round != number:
+		case len(r.Calls) > 0:
+			names := make([]string, len(r.Calls))
+			for j := range r.Calls {
+				names[j] = r.Calls[j].Tool
+			}
+			return strings.Join(names, " ")
+		case !r.Replied:
+			return "no reply"
+		default:
+			return firstLine(events.Text{Inline: r.Text.Preview})
+		}
+	}
+	return ""
+}
+
+// printPreviews prints how the texts of a difference begin.
+func printPreviews(out io.Writer, d *projections.Difference) {
+	for _, each := range []struct {
+		sign byte
+		side *projections.Side
+	}{{'-', d.A}, {'+', d.B}} {
+		if each.side == nil || each.side.Text == nil {
+			continue
+		}
+		for line := range strings.Lines(each.side.Text.Preview) {
+			fmt.Fprintf(out, "    %c %s\n", each.sign, strings.TrimRight(line, "\n"))
+		}
+	}
+}
