@@ -217,13 +217,15 @@ func (c *capture) lookInto(ctx context.Context, parent *os.Root, dir *node, dept
 		dir.gone = true // a link to another directory took its place: links are not followed
 		return nil
 	}
-	err = c.look(ctx, root, dir, depth)
-	if errors.Is(err, fs.ErrPermission) {
-		dir.children = nil
+	switch err = c.look(ctx, root, dir, depth); {
+	case errors.Is(err, fs.ErrPermission):
 		c.miss(dir, "permission denied")
-		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		dir.gone = true // it was removed while it was read
+	default:
+		return err
 	}
-	return err
+	return nil
 }
 
 // within holds the workspace to the limits.

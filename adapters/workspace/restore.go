@@ -92,7 +92,7 @@ func (s *Store) restoreTo(ctx context.Context, tree events.Tree, dir string) (ac
 		return actors.Restored{}, err
 	}
 	for _, link := range r.links {
-		if _, err := root.Stat(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := root.Stat(link); leadsOut(err) {
 			r.restored.Outgoing = append(r.restored.Outgoing, link)
 		}
 	}
@@ -153,4 +153,11 @@ func durable(root *os.Root) error {
 	}
 	defer dir.Close()
 	return unix.Syncfs(int(dir.Fd()))
+}
+
+// leadsOut reports whether a link was not followed because it leads out. The os package keeps this error to itself; a test holds us
+// to its words.
+func leadsOut(err error) bool {
+	var at *fs.PathError
+	return errors.As(err, &at) && at.Err.Error() == "path escapes from parent"
 }
