@@ -16,9 +16,10 @@ import (
 //
 //nolint:gochecknoglobals // constant
 var agentFold = fold[sagas.Agent]{
-	name: "agent/2",
-	zero: sagas.NewAgent,
-	turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
+	name:   "agent/3",
+	zero:   sagas.NewAgent,
+	turn:   func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
+	origin: forkOrigin,
 }
 
 // agent is the conduct of an agent: it sends what Ready says is outstanding, cancels what is no longer, and turns answers into

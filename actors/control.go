@@ -33,13 +33,21 @@ const fencedRetries = 3
 // *sagas.Refusal (it was not accepted), *Overloaded and *Unavailable (try again later, with the same id), ErrClosed, and ctx's,
 // which leaves the outcome unknown: send the same command again to learn it.
 func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Command, origin Origin) (Receipt, error) {
+	if _, forking := command.(sagas.Fork); forking {
+		return Receipt{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a fork is ordered with Host.Fork, which knows its parent"}
+	}
+	return h.do(ctx, stream, &instruction{command: command, origin: origin})
+}
+
+// do is Do for an instruction that says more than a command.
+func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction) (Receipt, error) {
 	if h.closing.Load() {
 		return Receipt{}, ErrClosed
 	}
-	if err := checkID(command.Metadata().ID); err != nil {
+	if err := checkID(order.command.Metadata().ID); err != nil {
 		return Receipt{}, err
 	}
-	command, err := h.complete(ctx, command)
+	command, err := h.complete(ctx, order.command)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -53,7 +61,7 @@ func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Comma
 	for try := 0; ; try++ {
 		done := make(chan outcome, 1)
 		h.system.Root.Send(registry, deliver{id, &instruction{
-			command: command, origin: origin, done: func(o outcome) { done <- o },
+			command: command, origin: order.origin, base: order.base, done: func(o outcome) { done <- o },
 		}})
 		select {
 		case o := <-done:
@@ -75,6 +83,8 @@ func sameName(command sagas.Command, id string) error {
 	name := id
 	switch c := command.(type) {
 	case sagas.Create:
+		name = string(c.Agent)
+	case sagas.Fork:
 		name = string(c.Agent)
 	case sagas.OpenWallet:
 		name = string(c.Wallet)
@@ -151,6 +161,10 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		c.Config = config
 		return c, err
 	case sagas.Configure:
+		config, err := h.completeConfig(c.Config)
+		c.Config = config
+		return c, err
+	case sagas.Fork:
 		config, err := h.completeConfig(c.Config)
 		c.Config = config
 		return c, err

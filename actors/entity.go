@@ -50,6 +50,10 @@ type fold[S sagas.Saga[S]] struct {
 	name string // with its version: snapshots of another version are not read
 	zero func() S
 	turn func(*S) events.TurnID // the turn that runs; nil for sagas without turns
+	// origin is what a stream's first fact is folded on, where that is not zero: a fork begins with its parent's fold; nil for
+	// sagas that are not forked.
+	origin func(context.Context, *Host, fold[S], sagas.Fact) (S, error)
+	path   []events.AgentID // the forks whose origin is looked for
 }
 
 // flight is an append under way, and who waits for it.
@@ -100,7 +104,14 @@ func (e *entity[S]) decide() {
 		}
 		in.leave()
 		before := len(batch)
+		base, based := in.base.(S)
+		if based = based && e.tip.revision == events.NoRevision; based {
+			e.saga = base
+		}
 		decided, err := e.saga.Decide(in.command)
+		if err != nil && based {
+			e.saga = e.fold.zero()
+		}
 		if err != nil {
 			answers = append(answers, answered{in.done, outcome{err: err}})
 			continue

@@ -34,6 +34,11 @@ func foldStream[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream
 			if err != nil {
 				return saga, at, &poisoned{err}
 			}
+			if fact.Revision == 0 && f.origin != nil {
+				if saga, err = f.origin(ctx, h, f, fact); err != nil {
+					return saga, at, err
+				}
+			}
 			saga = saga.Apply(fact)
 			at = tip{page.Events[i].Revision, page.Events[i].Digest}
 		}

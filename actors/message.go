@@ -22,6 +22,7 @@ type (
 		command   sagas.Command
 		origin    Origin
 		causation events.Ref
+		base      any           // of a command that begins a stream: the fold it is decided on; nil: the stream's own
 		done      func(outcome) // called once, in the entity's goroutine; must not block
 		admitted  *admission    // counts it until it is decided; nil for the entity's own
 	}

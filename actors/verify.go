@@ -32,7 +32,8 @@ const maxDivergences = 100
 // the same events from the command that history holds. It covers one agent, or the whole store when agent is empty. Nothing is
 // asked, run or changed. progress, if given, hears how many events were checked.
 func (h *Host) Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (VerifyReport, error) {
-	v := &verifier{report: VerifyReport{Failures: []Divergence{}}, streams: map[events.Stream]checker{}}
+	origin := func(first sagas.Fact) (sagas.Agent, error) { return forkOrigin(ctx, h, agentFold, first) }
+	v := &verifier{report: VerifyReport{Failures: []Divergence{}}, streams: map[events.Stream]checker{}, origin: origin}
 	from, position := events.Revision(0), events.Position(0)
 	for {
 		page, err := h.verifyPage(ctx, agent, from, position)
@@ -72,6 +73,7 @@ func (h *Host) verifyPage(ctx context.Context, agent events.AgentID, from events
 type verifier struct {
 	report  VerifyReport
 	streams map[events.Stream]checker
+	origin  func(first sagas.Fact) (sagas.Agent, error) // what an agent's first event is folded on: its parent's fold, for a fork
 }
 
 // checker verifies one stream, event by event.
@@ -85,7 +87,7 @@ func (v *verifier) check(envelope *events.Envelope) {
 	v.report.Events++
 	c, known := v.streams[envelope.Stream]
 	if !known {
-		c = newChecker(envelope.Stream)
+		c = newChecker(envelope.Stream, v.origin)
 		v.streams[envelope.Stream] = c
 	}
 	v.note(c.check(envelope))
@@ -105,10 +107,10 @@ func (v *verifier) finish() {
 	}
 }
 
-func newChecker(stream events.Stream) checker {
+func newChecker(stream events.Stream, origin func(sagas.Fact) (sagas.Agent, error)) checker {
 	switch category, _ := stream.Split(); category {
 	case events.AgentCategory:
-		return &sagaChecker[sagas.Agent]{saga: sagas.NewAgent()}
+		return &sagaChecker[sagas.Agent]{saga: sagas.NewAgent(), origin: origin}
 	case events.WalletCategory:
 		return &sagaChecker[sagas.Wallet]{saga: sagas.NewWallet()}
 	case events.HomeostasisCategory:
@@ -158,7 +160,8 @@ func (c *chainChecker) decisions() int64    { return 0 }
 type sagaChecker[S sagas.Saga[S]] struct {
 	chainChecker
 	saga    S
-	pending []events.Envelope // of the decision being read
+	origin  func(first sagas.Fact) (S, error) // nil: the saga as it is
+	pending []events.Envelope                 // of the decision being read
 	facts   []sagas.Fact
 	decided int64
 }
@@ -192,7 +195,10 @@ func (c *sagaChecker[S]) finish() *Divergence {
 	if c.failed || len(c.pending) == 0 {
 		return nil
 	}
-	d := c.redecide()
+	d := c.begin()
+	if d == nil {
+		d = c.redecide()
+	}
 	c.failed = d != nil
 	for _, fact := range c.facts {
 		c.saga = c.saga.Apply(fact)
@@ -200,6 +206,19 @@ func (c *sagaChecker[S]) finish() *Divergence {
 	c.pending, c.facts = c.pending[:0], c.facts[:0]
 	c.decided++
 	return d
+}
+
+// begin has a stream's first decision decided on its origin.
+func (c *sagaChecker[S]) begin() *Divergence {
+	if c.origin == nil || c.facts[0].Revision != 0 {
+		return nil
+	}
+	saga, err := c.origin(c.facts[0])
+	if err != nil {
+		return &Divergence{Stream: c.pending[0].Stream, Problem: err.Error(), Recorded: c.facts[0].String()}
+	}
+	c.saga = saga
+	return nil
 }
 
 func (c *sagaChecker[S]) redecide() *Divergence {

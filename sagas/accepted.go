@@ -78,6 +78,8 @@ func fingerprintCommand(command Command) string {
 		return fingerprintEvent(events.ApprovalGranted{Call: c.Call})
 	case Deny:
 		return fingerprintEvent(events.ApprovalDenied{Call: c.Call, Reason: c.Reason})
+	case Fork:
+		return fingerprintEvent(events.AgentForked{Agent: c.Agent, Parent: c.Parent, Tape: c.Tape, Edit: c.Edit, Config: c.Config})
 	case Create:
 		return fingerprintEvent(events.AgentCreated{Agent: c.Agent, Config: c.Config})
 	case Configure:
@@ -118,6 +120,12 @@ func fingerprintEvent(event events.Event) string {
 		b = appendField(b, valid(e.Reason))
 	case events.AgentCreated:
 		b = appendField(b, string(e.Agent))
+		b = appendJSON(b, e.Config)
+	case events.AgentForked:
+		b = appendField(b, string(e.Agent))
+		b = appendField(b, string(e.Parent))
+		b = appendField(b, string(e.Tape))
+		b = appendJSON(b, e.Edit)
 		b = appendJSON(b, e.Config)
 	case events.AgentConfigured:
 		b = appendJSON(b, e.Config)

@@ -11,6 +11,7 @@ type Agent struct {
 	ID           events.AgentID       `json:"id,omitempty"` // empty: not created
 	Config       events.AgentConfig   `json:"config"`
 	Parent       events.AgentID       `json:"parent,omitempty"` // forked from
+	Fork         Lineage              `json:"fork,omitzero"`
 	Retired      bool                 `json:"retired,omitempty"`
 	Quarantined  string               `json:"quarantined,omitempty"` // the reason; empty when it is not
 	Revision     events.Revision      `json:"revision"`              // of the latest fact
@@ -121,6 +122,8 @@ func (d *decision) decide(command Command) error {
 		return d.woke()
 	case Recovered:
 		return d.recovered()
+	case Fork, Diverge, Skip, Elapse, Finish:
+		return d.lineage(c)
 	}
 	return refuse(RefusedInvalid, "an agent cannot decide %T", command)
 }
@@ -128,10 +131,14 @@ func (d *decision) decide(command Command) error {
 // admit checks what holds for every command: the agent exists, is not retired, and has not accepted the command before.
 func (a *Agent) admit(command Command) error {
 	id := command.Metadata().ID
+	if fork, forking := command.(Fork); forking && fork.Agent != a.ID {
+		return nil // decided on the parent's fold: what it accepted or became is not the fork's
+	}
 	if err := known(a.Accepted, command); err != nil {
 		return err
 	}
-	if _, creating := command.(Create); creating {
+	switch command.(type) {
+	case Create, Fork:
 		return nil
 	}
 	if a.ID == "" {

@@ -17,11 +17,12 @@ func (a Agent) Apply(fact Fact) Agent {
 func (a *Agent) apply(fact Fact) {
 	a.Revision = fact.Revision
 	a.Accepted = accept(a.Accepted, fact)
+	if a.applyFork(fact) || a.Fork.Following() {
+		a.Fork.follow(fact.Command)
+	}
 	switch e := fact.Event.(type) {
 	case events.AgentCreated:
 		a.ID, a.Config = e.Agent, e.Config
-	case events.AgentForked:
-		a.ID, a.Config, a.Parent = e.Agent, e.Config, e.Parent
 	case events.AgentConfigured:
 		a.Config = e.Config
 	case events.AgentRetired:
@@ -76,17 +77,19 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Budget, t.Requested = "", 0
 	case events.ModelRequested:
 		a.closeRound(false)
-		t.Model, t.RetryAt = a.outstanding(fact).ID, 0
+		t.Model, t.RetryAt, t.Cut = a.outstanding(fact).ID, 0, false
 		if e.Round != t.Round {
 			t.Failed = 0
 		}
 		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
 	case events.ModelReplied:
 		a.applyReply(e)
+		a.Fork.count()
 	case events.ModelFailed:
 		t.Model, t.RetryAt = "", e.RetryAt
 		t.Failed++
 		t.ErrorStreak++
+		a.Fork.count()
 	case events.LoopWarned:
 		t.update(e.Call, func(c *Call) { c.Warned = true })
 	case events.ApprovalRequested:
@@ -97,12 +100,14 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost = CallSent, request, 0, false })
 	case events.ToolLost:
 		t.update(e.Call, func(c *Call) { c.Lost = true }) // what comes of it counts: told or denied it is a failure
+		a.Fork.count()
 	case events.ToolReturned:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
 		if e.Tree != nil {
 			a.Files = &Files{Workspace: t.Config.Workspace, Tree: *e.Tree, At: fact.Revision, Turn: t.ID}
 		}
+		a.Fork.count()
 	case events.ToolRefused:
 		t.update(e.Call, func(c *Call) {
 			c.Stage, c.Text, c.Failed = CallAnswered, events.Text{Inline: "refused: " + e.Reason}, true
@@ -123,6 +128,9 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 	t.Model = ""
 	t.Usage = t.Usage.Plus(e.Usage)
 	t.Cost += e.Cost
+	if a.Fork.OnTape() && !a.Fork.Paper {
+		t.Free += e.Cost
+	}
 	t.LastCost = max(t.LastCost, e.Cost)
 	t.Unpriced = t.Unpriced || !e.Priced
 	t.ToolCalls += len(e.Calls)

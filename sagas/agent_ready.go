@@ -34,7 +34,11 @@ func (a Agent) Ready() []Request {
 			})
 		}
 	}
-	if at := t.wake(); at != 0 {
+	at := t.wake()
+	if a.Fork.OnTape() {
+		at = t.RetryAt // limits of time are met where the parent met them
+	}
+	if at != 0 {
 		ready = append(ready, Wake{At: at})
 	}
 	return ready

@@ -56,6 +56,8 @@ func (r *anyOrder) step(t *rapid.T) {
 		r.do(t, r.unasked(t))
 	case n < 19 && len(r.sent) > 0:
 		r.do(t, rapid.SampledFrom(r.sent).Draw(t, "again"))
+	case n == 19 && r.agent().ID != "" && rapid.Bool().Draw(t, "fork"):
+		r.fork(t)
 	default: // the host dies
 		r.history.saga = r.history.replay(t)
 		r.do(t, sagas.Recovered{Meta: r.inside()})
@@ -70,7 +72,7 @@ func (r *anyOrder) do(t *rapid.T, command sagas.Command) {
 	}
 	for _, event := range decided {
 		switch event.(type) {
-		case events.TurnStarted:
+		case events.TurnStarted, events.AgentForked:
 			r.reserved = false
 		case events.BudgetGranted:
 			r.reserved = true
@@ -193,6 +195,11 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Settled{Meta: meta, Request: request},
 		sagas.Credit{Meta: meta, Amount: 1},
 		sagas.Cancel{Meta: meta},
+		sagas.Diverge{Meta: stepMeta(meta, request), Turn: "a/1", Round: 1, Call: call, Detail: anyText(t)},
+		sagas.Skip{Meta: stepMeta(meta, request), Revision: 3, What: "approval.granted", Reason: anyText(t)},
+		sagas.Elapse{Meta: stepMeta(meta, request), Call: call},
+		sagas.Elapse{Meta: stepMeta(meta, request)},
+		sagas.Finish{Meta: meta},
 	}
 	if rapid.IntRange(0, 60).Draw(t, "retire") == 0 {
 		return sagas.Retire{Meta: outside, Reason: anyText(t)}
@@ -208,7 +215,8 @@ func (r *anyOrder) check(t *rapid.T) {
 		t.Fatalf("the turn counts %s, %d tokens, %s held", a.Turn.Cost, a.Turn.Usage.Total(), a.Turn.Held)
 	}
 	if a.Turn.ID == "" {
-		if len(a.Waiting) > 0 && a.Quarantined == "" && !a.Retired {
+		stopped := a.Fork.Tape == events.TapeOffline && a.Fork.Diverged != nil // what waits does so until the next message
+		if len(a.Waiting) > 0 && a.Quarantined == "" && !a.Retired && !stopped {
 			t.Fatalf("stuck: no turn runs and %d messages wait", len(a.Waiting))
 		}
 		return

@@ -81,7 +81,7 @@ func (d *decision) judgeCall(call *Call) {
 	case matches(t.Config.Policy.Ask, call.Tool):
 		d.requestApproval(call, "the policy asks for approval of "+call.Tool)
 	case d.agent.Mode == events.ModeAskHuman && granted.Risk >= events.RiskMedium:
-		d.requestApproval(call, "in mode ask_human, calls that change something need approval")
+		d.requestApproval(call, askHumanReason)
 	default:
 		d.sendCall(call)
 	}
@@ -129,11 +129,16 @@ func (d *decision) lost(c Lost) error {
 		d.refuseCall(c.Call, call.Tool, lostText)
 		d.proceed()
 	case events.LostAsk, "":
-		d.requestApproval(call,
-			"its effect is unknown because the host stopped while it ran: approve runs it again, deny tells the model")
+		d.requestApproval(call, lostReason)
 	}
 	return nil
 }
+
+// Why a call waits for a person.
+const (
+	lostReason     = "its effect is unknown because the host stopped while it ran: approve runs it again, deny tells the model"
+	askHumanReason = "in mode ask_human, calls that change something need approval"
+)
 
 const lostText = "the host stopped while this call ran: whether it took effect is unknown; check before you repeat it"
 

@@ -16,6 +16,11 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 	switch e := facts[0].Event.(type) {
 	case events.AgentCreated:
 		return Create{Meta: meta, Agent: e.Agent, Config: e.Config}, nil
+	case events.AgentForked:
+		return Fork{
+			Meta: meta, Agent: e.Agent, Parent: e.Parent, At: e.At, Digest: e.Digest, Time: e.Time, Until: e.Until, Inputs: e.Inputs,
+			Tape: e.Tape, Edit: e.Edit, Paper: e.Paper, Config: e.Config,
+		}, nil
 	case events.AgentConfigured:
 		return Configure{Meta: meta, Config: e.Config}, nil
 	case events.AgentRetired:
@@ -64,8 +69,14 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	case events.TurnResumed:
 		return Approve{Meta: meta, By: e.By}, nil
 	case events.ApprovalExpired:
+		if a.Fork.OnTape() {
+			return Elapse{Meta: meta, Call: e.Call}, nil
+		}
 		return Woke{Meta: meta}, nil
 	case events.TurnEnded:
+		if e.Reason == events.ReasonTime && a.Fork.OnTape() {
+			return Elapse{Meta: meta}, nil
+		}
 		if e.Reason == events.ReasonTime {
 			return Woke{Meta: meta}, nil
 		}
@@ -75,6 +86,12 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			return Woke{Meta: meta}, nil
 		}
 		return Recovered{Meta: meta}, nil
+	case events.ForkDiverged:
+		return Diverge{Meta: meta, Turn: e.Turn, Round: e.Round, Call: e.Call, Detail: e.Detail}, nil
+	case events.ForkSkipped:
+		return Skip{Meta: meta, Revision: e.At, What: e.What, Reason: e.Reason}, nil
+	case events.ForkFinished:
+		return Finish{Meta: meta}, nil
 	}
 	return nil, fmt.Errorf("recall a command: no decision begins with %s", facts[0].Kind())
 }
@@ -82,7 +99,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
 func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) Unreplied {
 	c := Unreplied{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
-	if e.RetryAt != 0 && e.RetryAt != meta.At+retryDelay(a.Turn.Failed+1, e.Request, 0) {
+	if !a.Fork.OnTape() && e.RetryAt != 0 && e.RetryAt != meta.At+retryDelay(a.Turn.Failed+1, e.Request, 0) {
 		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread
 	}

@@ -50,6 +50,7 @@ type script struct {
 	at          events.Micros
 	commands    int
 	ready       []sagas.Request
+	forked      sagas.Fork // the latest
 }
 
 func (s *script) run(d *datadriven.TestData) string {
@@ -75,6 +76,17 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 			s.agent, s.ready = newHistory(sagas.NewAgent), nil
 		}
 		return s.agentDecides(sagas.Create{Meta: meta, Agent: "a", Config: s.config(d)}), true
+	case "fork":
+		return s.fork(d), true
+	case "diverge":
+		turn := &s.agent.saga.Turn
+		return s.agentDecides(sagas.Diverge{Meta: meta, Turn: turn.ID, Round: turn.Round, Call: events.CallID(positional), Detail: d.Input}), true
+	case "skip":
+		return s.agentDecides(sagas.Skip{Meta: meta, Revision: 9, What: events.Kind(positional), Reason: d.Input}), true
+	case "elapse":
+		return s.agentDecides(sagas.Elapse{Meta: meta, Call: events.CallID(positional)}), true
+	case "finish":
+		return s.agentDecides(sagas.Finish{Meta: meta}), true
 	case "configure":
 		return s.agentDecides(sagas.Configure{Meta: meta, Config: s.config(d)}), true
 	case "send":

@@ -26,6 +26,7 @@ type Turn struct {
 	Model   events.RequestID `json:"model,omitempty"`
 	RetryAt events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
 	Paused  events.Reason    `json:"paused,omitempty"`   // waits for a person
+	Cut     bool             `json:"cut,omitempty"`      // the model was under way when the parent was forked: it is asked again
 
 	Round     int           `json:"round,omitempty"`
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
@@ -45,6 +46,7 @@ type Turn struct {
 type Tally struct {
 	Usage       events.Usage     `json:"usage"`
 	Cost        events.Money     `json:"cost,omitempty"`
+	Free        events.Money     `json:"free,omitempty"` // of Cost, what the wallet is not charged: the parent's part and the tape's, in a fork
 	LastCost    events.Money     `json:"last_cost,omitempty"`
 	Unpriced    bool             `json:"unpriced,omitempty"`
 	ToolCalls   int              `json:"tool_calls,omitempty"`
@@ -75,6 +77,10 @@ func (d *decision) proceed() {
 		return
 	}
 	switch {
+	case t.Cut && t.Held > 0:
+		d.ask(t.Round, t.Attempt+1)
+	case t.Cut:
+		d.requestBudget(min(t.Limits.Reserve, t.Limits.Money))
 	case t.Round >= t.Limits.Rounds:
 		d.end(events.Stopped, events.ReasonRounds, "")
 	case t.ErrorStreak >= t.Limits.Errors:
@@ -126,15 +132,19 @@ func (d *decision) pause(reason events.Reason, detail string) {
 
 // end closes the turn, has its cost settled, and starts the next one if messages wait.
 func (d *decision) end(outcome events.Outcome, reason events.Reason, detail string) {
+	d.close(outcome, reason, detail)
+	d.next()
+}
+
+func (d *decision) close(outcome events.Outcome, reason events.Reason, detail string) {
 	t := d.agent.Turn
 	d.record(events.TurnEnded{
 		Turn: t.ID, Outcome: outcome, Reason: reason, Detail: valid(detail),
 		Rounds: t.Round, ToolCalls: t.ToolCalls, Usage: t.Usage, Cost: t.Cost, Unpriced: t.Unpriced,
 	})
 	if t.Held > 0 || t.Budget != "" {
-		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost})
+		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost - t.Free})
 	}
-	d.next()
 }
 
 // next starts a turn with messages that wait, if none runs.
@@ -231,6 +241,9 @@ func (d *decision) unreplied(c Unreplied) error {
 	retryAt := events.Micros(0)
 	if c.Class.Retryable() && t.Failed+1 < maxFailures {
 		retryAt = d.at + retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted))
+		if d.agent.Fork.OnTape() {
+			retryAt = d.at // the parent has waited
+		}
 	}
 	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt})
 	if retryAt == 0 {
@@ -255,14 +268,7 @@ func (d *decision) woke() error {
 	if t.ID == "" {
 		return ErrStale
 	}
-	if i := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallWaiting && c.Expires <= d.at }); i >= 0 {
-		d.record(events.ApprovalExpired{Call: t.Calls[i].ID})
-		d.refuseCall(t.Calls[i].ID, t.Calls[i].Tool, "nobody approved it in time")
-		d.proceed()
-		return nil
-	}
-	if deadline := t.deadline(); deadline != 0 && deadline <= d.at {
-		d.end(events.Stopped, events.ReasonTime, "")
+	if !d.agent.Fork.OnTape() && d.limited() {
 		return nil
 	}
 	if t.RetryAt != 0 && t.RetryAt <= d.at {
@@ -270,6 +276,28 @@ func (d *decision) woke() error {
 		return nil
 	}
 	return ErrStale
+}
+
+// limited meets the limit of time that is due, if there is one.
+func (d *decision) limited() bool {
+	t := &d.agent.Turn
+	if i := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallWaiting && c.Expires <= d.at }); i >= 0 {
+		d.expire(&t.Calls[i])
+		return true
+	}
+	if deadline := t.deadline(); deadline != 0 && deadline <= d.at {
+		d.end(events.Stopped, events.ReasonTime, "")
+		return true
+	}
+	return false
+}
+
+// expire refuses a call that nobody answered.
+func (d *decision) expire(call *Call) {
+	id, tool := call.ID, call.Tool
+	d.record(events.ApprovalExpired{Call: id})
+	d.refuseCall(id, tool, "nobody approved it in time")
+	d.proceed()
 }
 
 // resume lets a paused turn go on: the limit that it met is granted once more.

@@ -26,12 +26,31 @@ type agentView struct {
 	Conversation conversationView `json:"conversation"`
 	Turn         *turnView        `json:"turn,omitempty"` // the one that runs
 	Settling     []settlingView   `json:"settling,omitempty"`
+	Fork         *forkView        `json:"fork,omitempty"` // where it comes from, and how far it has followed its parent
+}
+
+type forkView struct {
+	Parent   events.AgentID       `json:"parent"`
+	At       events.Revision      `json:"at,string"`
+	Until    events.Revision      `json:"until,string"`
+	Inputs   events.Revision      `json:"inputs,string"`
+	Done     events.Revision      `json:"done,string"`
+	Tape     events.TapeMode      `json:"tape"`
+	Edit     *events.MessageEdit  `json:"edit,omitempty"`
+	Paper    bool                 `json:"paper,omitempty"`
+	Changed  []string             `json:"changed,omitempty"`
+	Taped    int                  `json:"taped"`
+	Live     int                  `json:"live"`
+	Skipped  int                  `json:"skipped,omitempty"`
+	Diverged *events.ForkDiverged `json:"diverged,omitempty"`
+	Finished bool                 `json:"finished,omitempty"`
 }
 
 type agentFields struct {
 	ID           events.AgentID       `json:"id,omitempty"`
 	Config       events.AgentConfig   `json:"config"`
 	Parent       events.AgentID       `json:"parent,omitempty"`
+	Fork         sagas.Lineage        `json:"-"`
 	Retired      bool                 `json:"retired,omitempty"`
 	Quarantined  string               `json:"quarantined,omitempty"`
 	Revision     events.Revision      `json:"-"` // the state's own
@@ -72,6 +91,7 @@ type turnFields struct {
 	Model       events.RequestID   `json:"model,omitempty"`
 	RetryAt     events.Micros      `json:"retry_at,string,omitempty"`
 	Paused      events.Reason      `json:"paused,omitempty"`
+	Cut         bool               `json:"cut,omitempty"`
 	Round       int                `json:"round"`
 	Attempt     int                `json:"attempt,omitempty"`
 	Failed      int                `json:"failed,omitempty"`
@@ -109,6 +129,7 @@ type callFields struct {
 type tallyView struct {
 	Usage       events.Usage     `json:"usage"`
 	Cost        events.Money     `json:"cost,string"`
+	Free        events.Money     `json:"free,string,omitempty"`
 	LastCost    events.Money     `json:"last_cost,string"`
 	Unpriced    bool             `json:"unpriced,omitempty"`
 	ToolCalls   int              `json:"tool_calls"`
@@ -140,6 +161,10 @@ func NewState(state actors.AgentState) State {
 	for _, s := range saga.Settling {
 		agent.Settling = append(agent.Settling, settlingView{s.ID, s.Wallet, s.Turn, s.Spent})
 	}
+	if saga.Fork.Parent != "" {
+		fork := forkView(saga.Fork)
+		agent.Fork = &fork
+	}
 	if saga.Turn.ID != "" {
 		turn := turnView{turnFields: turnFields(saga.Turn), Tally: tallyView(saga.Turn.Tally)}
 		for _, call := range saga.Turn.Calls {
@@ -155,6 +180,9 @@ func (s *State) state() actors.AgentState {
 	saga := sagas.Agent(s.Agent.agentFields)
 	saga.Revision = s.Revision
 	saga.Conversation = sagas.Conversation(s.Agent.Conversation)
+	if s.Agent.Fork != nil {
+		saga.Fork = sagas.Lineage(*s.Agent.Fork)
+	}
 	for _, settling := range s.Agent.Settling {
 		saga.Settling = append(saga.Settling, sagas.AskSettle{
 			Outstanding: sagas.Outstanding{ID: settling.ID}, Wallet: settling.Wallet, Turn: settling.Turn, Spent: settling.Spent,

@@ -1,0 +1,268 @@
+package actors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// ForkOrder says which fork is wanted. Id and Parent are required.
+type ForkOrder struct {
+	ID     events.CommandID // ordering again with the same id gives the same fork
+	Parent events.AgentID
+	At     events.Revision // the end of the decision that this revision belongs to; NoRevision: the latest
+	Name   events.AgentID  // of the fork; empty: follows from the parent's name and ID
+	Set    []string        // KEY=VALUE; see SettingKeys
+	Edit   string          // another text for the message that begins the turn from which the fork goes on
+	Tape   events.TapeMode // empty: TapeFirst
+	Turns  int             // how many of the parent's later turns it is given the messages and answers of; 0: all; NoTurns: none
+	Wallet events.WalletID // an existing wallet that pays; empty: one of the fork's own, which holds nothing real
+	Budget events.Money    // of its own wallet, at most what the parent's had available; 0: all of that
+	// Workspace is a directory, or NoWorkspace; empty: a copy of the parent's as of the revision.
+	Workspace string
+}
+
+// NoTurns and NoWorkspace leave out what a fork has otherwise.
+const (
+	NoTurns     = -1
+	NoWorkspace = "none"
+)
+
+// Forked says which fork was made.
+type Forked struct {
+	Receipt
+	Agent     events.AgentID  `json:"agent"`
+	Parent    events.AgentID  `json:"parent"`
+	At        events.Revision `json:"at,string"`
+	Wallet    events.WalletID `json:"wallet"`
+	Workspace string          `json:"workspace,omitempty"`
+}
+
+// Fork makes an agent that goes on from another's history, and lets it go. Await waits until it has followed its parent to the end
+// and rests. The errors are those of Do.
+//
+// If we die before the wallet is opened, nothing is there but a directory that nobody uses; after that, a wallet besides, or rules. The
+// same order with the same id finds them. Once agent.forked is stored the fork exists, and a host that starts goes on with it.
+func (h *Host) Fork(ctx context.Context, order ForkOrder, origin Origin) (Forked, error) {
+	order.Tape = cmp.Or(order.Tape, events.TapeFirst)
+	if err := checkID(order.ID); err != nil {
+		return Forked{}, err
+	}
+	if order.Name = cmp.Or(order.Name, forkName(order.Parent, order.ID)); order.Name.Validate() != nil {
+		return Forked{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: order.Name.Validate().Error()}
+	}
+	if made, found, err := h.forkedBefore(ctx, &order); err != nil || found {
+		return made, err
+	}
+	f := forking{host: h, order: order, origin: origin}
+	for _, step := range []func(context.Context) error{f.findPoint, f.findEdit, f.findInputs, f.configure, f.prepare} {
+		if err := step(ctx); err != nil {
+			return Forked{}, err
+		}
+	}
+	receipt, err := h.do(ctx, events.AgentStream(order.Name), &instruction{command: f.command, origin: origin, base: f.parent.Agent})
+	if err != nil {
+		return Forked{}, err
+	}
+	return Forked{receipt, order.Name, order.Parent, f.command.At, f.command.Config.Wallet, f.command.Config.Workspace}, nil
+}
+
+// forkName is the name of a fork that was given none.
+func forkName(parent events.AgentID, id events.CommandID) events.AgentID {
+	const most = 64 - 7
+	return parent[:min(len(parent), most)] + "-" + events.AgentID(events.HashBytes([]byte(id))[:6])
+}
+
+// forkedBefore finds the fork that the same order made already.
+func (h *Host) forkedBefore(ctx context.Context, order *ForkOrder) (Forked, bool, error) {
+	state, err := h.State(ctx, order.Name, events.NoRevision)
+	var refusal *sagas.Refusal
+	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
+		return Forked{}, false, nil
+	}
+	if err != nil {
+		return Forked{}, false, err
+	}
+	page, err := h.journal.Read(ctx, events.AgentStream(order.Name), 0, Forward, Limit{Events: 1})
+	if err != nil || len(page.Events) == 0 {
+		return Forked{}, false, fmt.Errorf("read the beginning of agent %s: %w", order.Name, err)
+	}
+	if page.Events[0].Command != order.ID || state.Agent.Fork.Parent != order.Parent {
+		return Forked{}, false, &sagas.Refusal{Code: sagas.RefusedExists, Detail: "agent " + string(order.Name) + " exists already: choose another name"}
+	}
+	receipt, err := h.known(ctx, events.AgentStream(order.Name), order.ID, 0)
+	config := &state.Agent.Config
+	return Forked{receipt, order.Name, order.Parent, state.Agent.Fork.At, config.Wallet, config.Workspace}, true, err
+}
+
+// forking is one order under way.
+type forking struct {
+	host    *Host
+	order   ForkOrder
+	origin  Origin
+	parent  AgentState // as of where it is forked
+	edited  events.Revision
+	last    events.Revision // of the parent
+	rules   []events.Rule
+	command sagas.Fork
+}
+
+// findPoint folds the parent as of the end of the decision at which it is forked.
+func (f *forking) findPoint(ctx context.Context) error {
+	latest, err := f.host.State(ctx, f.order.Parent, f.order.At)
+	if err != nil {
+		return err
+	}
+	return f.foldAt(ctx, latest.Revision)
+}
+
+func (f *forking) foldAt(ctx context.Context, at events.Revision) error {
+	stream := events.AgentStream(f.order.Parent)
+	page, err := f.host.journal.Read(ctx, stream, at, Forward, Limit{Events: maxDecision})
+	if err != nil || len(page.Events) == 0 {
+		return fmt.Errorf("read agent %s at revision %d: %w", f.order.Parent, at, err)
+	}
+	end := 0
+	for end+1 < len(page.Events) && page.Events[end+1].Command == page.Events[0].Command {
+		end++
+	}
+	f.last = page.Last
+	if f.parent, err = f.host.State(ctx, f.order.Parent, page.Events[end].Revision); err != nil {
+		return err
+	}
+	f.command.At, f.command.Digest, f.command.Time = f.parent.Revision, f.parent.Digest, page.Events[end].Time
+	f.command.Until = page.Last
+	return nil
+}
+
+// maxDecision is more than one decision holds.
+const maxDecision = 1024
+
+// configure lays what is set over the parent's configuration.
+func (f *forking) configure(ctx context.Context) error {
+	set, err := override(f.parent.Agent.Config, f.order.Set)
+	if err != nil {
+		return err
+	}
+	f.rules = set.rules
+	if f.rules != nil {
+		set.config.Tenant = events.TenantID(forkOwn + f.order.Name)
+	}
+	set.config.Wallet = f.order.Wallet
+	if f.command.Paper = f.order.Wallet == ""; f.command.Paper {
+		set.config.Wallet = events.WalletID(forkOwn + f.order.Name)
+	}
+	if err := errors.Join(set.config.Wallet.Validate(), set.config.Tenant.Validate()); err != nil {
+		return refusedSetting("%v: choose a shorter name for the fork, or name a wallet", err)
+	}
+	if !f.command.Paper {
+		if _, err := f.host.Wallet(ctx, f.order.Wallet); err != nil {
+			return err
+		}
+	}
+	switch f.order.Workspace {
+	case NoWorkspace:
+		set.config.Workspace = ""
+	case "":
+		if set.config.Workspace != "" {
+			return refusedSetting("agent %s has the workspace %s, and what a fork does there would change the parent's files: "+
+				"name a directory, or none", f.order.Parent, set.config.Workspace)
+		}
+	default:
+		set.config.Workspace = f.order.Workspace
+	}
+	if *set.config, err = f.host.completeConfig(*set.config); err != nil {
+		return err
+	}
+	f.command.Meta = sagas.Meta{ID: f.order.ID, At: now()}
+	f.command.Agent, f.command.Parent, f.command.Tape, f.command.Config = f.order.Name, f.order.Parent, f.order.Tape, *set.config
+	return nil
+}
+
+// forkOwn begins the names of a fork's own wallet and tenant.
+const forkOwn = "fork-"
+
+// prepare makes what the fork needs of its own. Whatever is made is found again by the same order.
+func (f *forking) prepare(ctx context.Context) error {
+	if f.command.Paper {
+		credit, err := f.credit(ctx)
+		if err != nil {
+			return err
+		}
+		open := sagas.OpenWallet{Meta: f.partMeta("wallet"), Wallet: f.command.Config.Wallet, Credit: credit}
+		if _, err := f.host.Do(ctx, events.WalletStream(open.Wallet), open, f.origin); err != nil {
+			return fmt.Errorf("open the wallet of fork %s: %w", f.order.Name, err)
+		}
+	}
+	if f.rules != nil {
+		adopt := sagas.Adopt{Meta: f.partMeta("rules"), Rules: f.rules, By: f.origin.Actor}
+		if _, err := f.host.Do(ctx, events.HomeostasisStream(f.command.Config.Tenant), adopt, f.origin); err != nil {
+			return fmt.Errorf("adopt the rules of fork %s: %w", f.order.Name, err)
+		}
+	}
+	return nil
+}
+
+// partMeta identifies one command of several that an order leads to.
+func (f *forking) partMeta(part string) sagas.Meta {
+	return sagas.Meta{ID: events.CommandID("fork-" + part + "-" + events.HashBytes([]byte(f.order.ID))[:32]), At: now()}
+}
+
+// credit is what the fork's own wallet opens with: what the parent's had available where it is forked, what is set aside for the turn
+// that runs included.
+func (f *forking) credit(ctx context.Context) (events.Money, error) {
+	wallet, err := f.host.walletAt(ctx, f.parent.Agent.Config.Wallet, f.command.Time)
+	if err != nil {
+		return 0, err
+	}
+	available := max(wallet.Available()+wallet.Holds[f.parent.Agent.Turn.ID].Amount, 0)
+	if f.order.Budget > available {
+		return 0, refusedSetting("wallet %s had %s available there: a budget of %s is more", f.parent.Agent.Config.Wallet, available, f.order.Budget)
+	}
+	if f.order.Budget > 0 {
+		available = f.order.Budget
+	}
+	return available, nil
+}
+
+// Await waits until a fork has been given everything and rests, or can do nothing any more. It returns the fork as it is then.
+func (h *Host) Await(ctx context.Context, fork events.AgentID) (AgentState, error) {
+	state, err := h.State(ctx, fork, events.NoRevision)
+	if err != nil {
+		return AgentState{}, err
+	}
+	if state.Agent.Fork.Parent == "" {
+		return AgentState{}, refusedSetting("agent %s is no fork", fork)
+	}
+	feed, err := h.Watch(ctx, fork, state.Revision)
+	if err != nil {
+		return AgentState{}, err
+	}
+	defer feed.Close()
+	for state.Agent.Fork.Following() && !state.Agent.Retired && state.Agent.Quarantined == "" {
+		item, err := feed.Next(ctx)
+		if err != nil {
+			return AgentState{}, fmt.Errorf("wait for fork %s: %w", fork, err)
+		}
+		if item.Event == nil || !ends(item.Event.Kind) {
+			continue
+		}
+		if state, err = h.State(ctx, fork, events.NoRevision); err != nil {
+			return AgentState{}, err
+		}
+	}
+	return state, nil
+}
+
+// ends reports whether an event may be the end of a fork's following its parent.
+func ends(kind events.Kind) bool {
+	switch kind {
+	case (events.ForkFinished{}).Kind(), (events.AgentRetired{}).Kind(), (events.AgentQuarantined{}).Kind():
+		return true
+	}
+	return false
+}

@@ -1,0 +1,172 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// setting is one key that a fork can have otherwise than its parent.
+type setting struct {
+	key   string
+	about string
+	set   func(o *overrides, value string) error
+}
+
+// overrides are what a fork has otherwise than its parent.
+type overrides struct {
+	config *events.AgentConfig
+	rules  []events.Rule // for a tenant of the fork's own
+}
+
+// settings lists the keys of [ForkOrder.Set].
+func settings() []setting {
+	return append([]setting{
+		{"model", "provider/model, such as scripted/tour", func(o *overrides, v string) error { o.config.Model = v; return nil }},
+		{"prompt", "the system prompt", func(o *overrides, v string) error { o.config.Prompt = v; return nil }},
+		{"tools", "names of tools, or none", func(o *overrides, v string) error { o.config.Tools = toolGrants(v); return nil }},
+		{"tenant", "whose rules advise it", func(o *overrides, v string) error { o.config.Tenant = events.TenantID(v); return nil }},
+		{"rules", `homeostasis rules as JSON, for a tenant of the fork's own`, func(o *overrides, v string) (err error) {
+			o.rules, err = ReadRules([]byte(v))
+			return err
+		}},
+		{"policy", `the whole policy as JSON: {"ask": […], "deny": […], "on_lost": …, "on_limit": …}`, func(o *overrides, v string) error {
+			var policy events.Policy
+			err := sagas.ReadJSON([]byte(v), &policy)
+			o.config.Policy = policy
+			return err
+		}},
+		{"policy.ask", "tools whose calls wait for approval; *, or none", func(o *overrides, v string) error { o.config.Policy.Ask = names(v); return nil }},
+		{"policy.deny", "tools whose calls are refused; *, or none", func(o *overrides, v string) error { o.config.Policy.Deny = names(v); return nil }},
+		{"policy.on_lost", "ask, tell or end", func(o *overrides, v string) error { o.config.Policy.OnLost = events.OnLost(v); return nil }},
+		{"policy.on_limit", "ask or end", func(o *overrides, v string) error { o.config.Policy.OnLimit = events.OnLimit(v); return nil }},
+	}, limitSettings()...)
+}
+
+// limitSettings lists the keys of limits.
+func limitSettings() []setting {
+	count := func(key string, field func(*events.Limits) *int) setting {
+		return setting{"limits." + key, "a number", func(o *overrides, v string) (err error) {
+			*field(&o.config.Limits), err = strconv.Atoi(v)
+			return err
+		}}
+	}
+	number := func(key string, field func(*events.Limits) *int64) setting {
+		return setting{"limits." + key, "a number", func(o *overrides, v string) (err error) {
+			*field(&o.config.Limits), err = strconv.ParseInt(v, 10, 64)
+			return err
+		}}
+	}
+	money := func(key string, field func(*events.Limits) *events.Money) setting {
+		return setting{"limits." + key, "dollars", func(o *overrides, v string) (err error) {
+			*field(&o.config.Limits), err = events.ParseMoney(v)
+			return err
+		}}
+	}
+	span := func(key string, field func(*events.Limits) *events.Micros) setting {
+		return setting{"limits." + key, "a length of time, such as 10m", func(o *overrides, v string) error {
+			length, err := time.ParseDuration(v)
+			*field(&o.config.Limits) = micros(length)
+			return err
+		}}
+	}
+	return []setting{
+		count("rounds", func(l *events.Limits) *int { return &l.Rounds }),
+		number("tokens", func(l *events.Limits) *int64 { return &l.Tokens }),
+		money("money", func(l *events.Limits) *events.Money { return &l.Money }),
+		money("reserve", func(l *events.Limits) *events.Money { return &l.Reserve }),
+		span("time", func(l *events.Limits) *events.Micros { return &l.Time }),
+		count("tool_calls", func(l *events.Limits) *int { return &l.ToolCalls }),
+		count("errors", func(l *events.Limits) *int { return &l.Errors }),
+		number("context_tokens", func(l *events.Limits) *int64 { return &l.ContextTokens }),
+		number("reply_tokens", func(l *events.Limits) *int64 { return &l.ReplyTokens }),
+		count("queue", func(l *events.Limits) *int { return &l.Queue }),
+		span("approval_time", func(l *events.Limits) *events.Micros { return &l.ApprovalTime }),
+	}
+}
+
+// SettingKeys lists the keys of [ForkOrder.Set], each with what its value is.
+func SettingKeys() (keys, about []string) {
+	for _, s := range settings() {
+		keys, about = append(keys, s.key), append(about, s.about)
+	}
+	return keys, about
+}
+
+// override lays KEY=VALUE settings over a configuration, in order.
+func override(config events.AgentConfig, set []string) (overrides, error) {
+	o := overrides{config: &config}
+	known := settings()
+	for _, text := range set {
+		key, value, found := strings.Cut(text, "=")
+		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
+		if !found || i < 0 {
+			keys, _ := SettingKeys()
+			return o, refusedSetting("%q is no KEY=VALUE of a fork; the keys are: %s", cutSetting(text), strings.Join(keys, ", "))
+		}
+		if err := known[i].set(&o, value); err != nil {
+			return o, refusedSetting("%s is %q, want %s: %v", key, cutSetting(value), known[i].about, err)
+		}
+	}
+	return o, nil
+}
+
+func refusedSetting(format string, args ...any) error {
+	return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
+}
+
+// cutSetting shortens a setting for an error.
+func cutSetting(text string) string {
+	const most = 100
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+func names(list string) []string {
+	var all []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" && list != "none" {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+func toolGrants(list string) []events.ToolGrant {
+	var tools []events.ToolGrant
+	for _, name := range names(list) {
+		tools = append(tools, events.ToolGrant{Name: name})
+	}
+	return tools
+}
+
+// ReadRules reads a homeostasis rule file: a JSON list of rules, or an object that has it as "rules".
+func ReadRules(text []byte) ([]events.Rule, error) {
+	var file struct {
+		Rules []events.Rule `json:"rules"`
+	}
+	into := any(&file)
+	if trimmed := strings.TrimSpace(string(text)); strings.HasPrefix(trimmed, "[") {
+		into = &file.Rules
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(text)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	if decoder.More() {
+		return nil, fmt.Errorf("read rules: there is more after the rules")
+	}
+	if len(file.Rules) == 0 {
+		return nil, fmt.Errorf("read rules: there are none")
+	}
+	return file.Rules, nil
+}
