@@ -25,7 +25,7 @@ const RosterName = "roster"
 
 func rosterSpec() Spec {
 	return Spec{
-		Name: RosterName, Version: 1, About: "every agent and what it is doing", Kinds: RosterKinds(),
+		Name: RosterName, Version: 2, About: "every agent and what it is doing", Kinds: RosterKinds(),
 		New: func() Fold { return &rosterFold{NewRoster()} },
 		Queries: []QuerySpec{{
 			Name: "agents", About: "all agents by name; one whose history cannot be read says so", Takes: []Parameter{ofAgent()}, Answer: AgentList{},
@@ -57,7 +57,7 @@ func (f *rosterFold) Restore(state []byte) error { return restore(state, f.Roste
 
 // RosterKinds are the beginnings of the kinds of events that a roster folds; it can do without all others.
 func RosterKinds() []string {
-	return []string{"agent.", "message.", "turn.", "approval.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied"}
+	return []string{"agent.", "fork.", "message.", "turn.", "approval.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied"}
 }
 
 // AgentSummary is what the roster knows of an agent.
@@ -66,8 +66,9 @@ type AgentSummary struct {
 	Parent      events.AgentID       `json:"parent,omitempty"`
 	Model       string               `json:"model"`
 	Mode        events.OperatingMode `json:"mode,omitempty"`
-	Turn        events.TurnID        `json:"turn,omitempty"`   // the one that runs
-	Paused      events.Reason        `json:"paused,omitempty"` // why it waits for a person
+	Following   bool                 `json:"following,omitempty"` // a fork that still follows its parent
+	Turn        events.TurnID        `json:"turn,omitempty"`      // the one that runs
+	Paused      events.Reason        `json:"paused,omitempty"`    // why it waits for a person
 	Approvals   []events.CallID      `json:"approvals,omitempty"`
 	Waiting     int                  `json:"waiting"` // messages in no turn yet
 	Turns       int                  `json:"turns"`   // ended
@@ -85,7 +86,7 @@ type AgentSummary struct {
 
 // Open reports whether the agent has work that goes on by itself.
 func (a *AgentSummary) Open() bool {
-	return a.Unsettled > 0 || a.Turn != "" && a.Quarantined == ""
+	return a.Unsettled > 0 || (a.Turn != "" || a.Following && !a.Retired) && a.Quarantined == ""
 }
 
 // NewRoster returns the roster of an empty store.
@@ -123,7 +124,9 @@ func (a *AgentSummary) apply(event events.Event) {
 	case events.AgentCreated:
 		a.Model = e.Config.Model
 	case events.AgentForked:
-		a.Model, a.Parent = e.Config.Model, e.Parent
+		a.Model, a.Parent, a.Following = e.Config.Model, e.Parent, true
+	case events.ForkFinished:
+		a.Following = false
 	case events.AgentConfigured:
 		a.Model = e.Config.Model
 	case events.AgentRetired:
@@ -135,14 +138,14 @@ func (a *AgentSummary) apply(event events.Event) {
 	case events.MessageReceived:
 		a.Waiting++
 	case events.MessageDelivered:
-		a.Waiting -= len(e.Messages)
+		a.take(e.Messages)
 	case events.TurnStarted:
 		a.Turn = e.Turn
-		a.Waiting -= len(e.Messages)
+		a.take(e.Messages)
 	case events.TurnPaused:
-		a.Paused = e.Reason
+		a.Turn, a.Paused = e.Turn, e.Reason
 	case events.TurnResumed:
-		a.Paused = ""
+		a.Turn, a.Paused = e.Turn, ""
 	case events.TurnEnded:
 		a.Turn, a.Paused, a.Approvals = "", "", nil
 		a.Turns++
@@ -153,8 +156,9 @@ func (a *AgentSummary) apply(event events.Event) {
 	case events.AdviceGiven:
 		a.Mode = e.Mode
 	case events.ApprovalRequested:
-		a.Approvals = append(a.Approvals, e.Call)
+		a.Turn, a.Approvals = e.Turn, append(a.Approvals, e.Call)
 	case events.ToolRequested:
+		a.Turn = e.Turn // a fork's may have begun in its parent
 		a.answered(e.Call)
 	case events.ToolRefused:
 		a.answered(e.Call)
@@ -163,6 +167,11 @@ func (a *AgentSummary) apply(event events.Event) {
 	case events.SettlementRecorded:
 		a.Unsettled--
 	}
+}
+
+// take counts messages that are in a turn now. Those that a fork has from its parent were not counted.
+func (a *AgentSummary) take(messages []events.MessageID) {
+	a.Waiting = max(0, a.Waiting-len(messages))
 }
 
 func (a *AgentSummary) answered(call events.CallID) {

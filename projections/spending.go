@@ -22,6 +22,7 @@ type spending struct {
 type spender struct {
 	Wallet events.WalletID `json:"wallet,omitempty"`
 	Model  string          `json:"model,omitempty"`
+	Taped  bool            `json:"taped,omitempty"` // a fork whose replies are its parent's, which were paid for there
 }
 
 type replied struct {
@@ -83,7 +84,7 @@ type ToolSpendingRow struct {
 
 func spendingSpec() Spec {
 	return Spec{
-		Name: "spending", Version: 1, Kinds: []string{"budget.requested", "model.requested", "model.replied"},
+		Name: "spending", Version: 2, Kinds: []string{"budget.requested", "model.requested", "model.replied", "agent.forked", "fork."},
 		About: "tokens and money by day, agent, wallet, model and tool", New: func() Fold { return newSpending() },
 		Queries: []QuerySpec{
 			{
@@ -113,6 +114,10 @@ func (s *spending) Apply(r *Recorded) error {
 		return err
 	}
 	switch e := event.(type) {
+	case events.AgentForked:
+		entry(s.Agents, agent).Taped = e.Tape != events.TapeLive
+	case events.ForkDiverged, events.ForkFinished:
+		entry(s.Agents, agent).Taped = false
 	case events.BudgetRequested:
 		entry(s.Agents, agent).Wallet = e.Wallet
 	case events.ModelRequested:
@@ -127,6 +132,9 @@ func (s *spending) Apply(r *Recorded) error {
 
 func (s *spending) reply(agent events.AgentID, day Day, e *events.ModelReplied) {
 	by := entry(s.Agents, agent)
+	if by.Taped {
+		return
+	}
 	row := s.Replies.row(column{Day: day, Agent: agent, Wallet: by.Wallet, Name: cmp.Or(by.Model, e.Model)})
 	unpriced := int64(0)
 	if !e.Priced {
