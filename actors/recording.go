@@ -25,6 +25,7 @@ type recording struct {
 
 	mu      sync.Mutex
 	running int          // calls that may be changing files
+	found   *events.Tree // before they began, for the first one that returns
 	last    *events.Tree // recorded in this round; may be in history by now, or soon
 }
 
@@ -54,25 +55,25 @@ func (h *Host) records(r sagas.AskTool) bool {
 	return known && tool.Spec().Risk > events.RiskLow
 }
 
-// begin records the workspace as the call finds it, and returns the record if it is not the one that history ends with. While other
-// calls of the round run there is nothing to tell theirs from what somebody else did.
-func (r *recording) begin(ctx context.Context, h *Host, ask sagas.AskTool) (before *events.Tree) {
+// begin records the workspace as the call finds it, unless that is how history ends with it. While other calls of the round run there is nothing to
+// tell theirs from what somebody else did.
+func (r *recording) begin(ctx context.Context, h *Host, ask sagas.AskTool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.running++
 	if r.running > 1 {
-		return nil
+		return
 	}
 	tree := h.capture(ctx, ask)
-	if tree.Same(ask.Recorded) || tree.Same(r.last) {
-		return nil
+	if !tree.Same(ask.Recorded) && !tree.Same(r.last) {
+		r.found, r.last = tree, tree
 	}
-	r.last = tree
-	return tree
 }
 
-// end records the workspace as the call leaves it. The call's own time may be over; only when nobody waits for it any more is this cut off.
-func (r *recording) end(call context.Context, h *Host, ask sagas.AskTool) *events.Tree {
+// end records the workspace as the call leaves it, and has the call answered with the record before another one is made: so history has
+// records in the order in which they were made, and the last one is the latest. The call's own time may be over; only when nobody waits for
+// it any more is this cut off.
+func (r *recording) end(call context.Context, h *Host, ask sagas.AskTool, answer func(before, after *events.Tree)) {
 	ctx, cancel := context.WithCancel(h.running)
 	defer cancel()
 	defer context.AfterFunc(call, func() {
@@ -80,15 +81,14 @@ func (r *recording) end(call context.Context, h *Host, ask sagas.AskTool) *event
 			cancel()
 		}
 	})()
-	tree := h.capture(ctx, ask)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running--
-	r.last = tree
-	return tree
+	tree := h.capture(ctx, ask)
+	answer(r.found, tree)
+	r.found, r.last = nil, tree
 }
 
-// leave says that a call is over of which nobody wants to know any more.
+// leave says that a call is over.
 func (r *recording) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

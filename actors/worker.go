@@ -148,24 +148,20 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		h.runOnce(m, tool, spec, nil)
 		return
 	}
-	// Before the claim: if we die while we record, the effect never began.
-	before := m.files.begin(m.ctx, h, m.what)
-	recorded := false
-	defer func() {
-		if !recorded {
-			m.files.leave()
-		}
-	}()
-	h.runOnce(m, tool, spec, func(c *sagas.Returned) {
-		recorded = true
-		c.Before, c.Tree = before, m.files.end(m.ctx, h, m.what)
+	m.files.begin(m.ctx, h, m.what) // and not after the claim: if we die while we record, the effect never began
+	defer m.files.leave()
+	h.runOnce(m, tool, spec, func(returned sagas.Returned, answer func(sagas.Returned)) {
+		m.files.end(m.ctx, h, m.what, func(before, after *events.Tree) {
+			returned.Before, returned.Tree = before, after
+			answer(returned)
+		})
 	})
 }
 
-// runOnce runs a call once and answers it; record adds to the answer what became of the files. An effect that cannot be repeated is
+// runOnce runs a call once and answers it, by way of record if that is given. An effect that cannot be repeated is
 // claimed first: if we die after the claim, the next activation finds it and records the call as lost; if we die before it, the
 // effect never began and the next activation runs it.
-func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record func(*sagas.Returned)) {
+func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record func(sagas.Returned, func(sagas.Returned))) {
 	started := time.Now()
 	if !spec.Repeatable {
 		h.effects.Add(1)
@@ -189,11 +185,12 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 	if abandoned(m.ctx) {
 		return
 	}
-	returned := h.returned(m, started, result)
-	if record != nil {
-		record(&returned)
+	answer := func(returned sagas.Returned) { m.answer(returned, events.Ref(m.what.ID)) }
+	if record == nil {
+		answer(h.returned(m, started, result))
+		return
 	}
-	m.answer(returned, events.Ref(m.what.ID))
+	record(h.returned(m, started, result), answer)
 }
 
 // claim makes the effect ours, or says that it was begun before. It tries the same event until the outcome is known: an effect of

@@ -18,7 +18,7 @@ type ToolReturned struct {
 	Failed   bool      `json:"failed,omitempty"`
 	Full     *BlobRef  `json:"full,omitempty"` // the whole output, where Text is a part of it
 	Duration Micros    `json:"duration_us,string"`
-	Before   *Tree     `json:"before,omitempty"` // the workspace as the call found it, where it was not as last recorded
+	Before   *Tree     `json:"before,omitempty"` // the workspace before it, and before the calls beside it, where it was not as last recorded
 	Tree     *Tree     `json:"tree,omitempty"`   // the workspace as the call left it, if its tool may change files
 }
 

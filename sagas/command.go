@@ -120,7 +120,7 @@ type (
 		Full     *events.BlobRef
 		Failed   bool
 		Duration events.Micros
-		Before   *events.Tree // the workspace as the call found it, where it was not as last recorded
+		Before   *events.Tree // the workspace before it, and before the calls beside it, where it was not as last recorded
 		Tree     *events.Tree // the workspace as the call left it, if its tool may change files
 	}
 	// Lost answers AskTool: the call's effect was begun before, cannot be repeated, and its result is unknown.

@@ -1,0 +1,119 @@
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+)
+
+// TestRecordingCrash lets the store die at every append of a turn that writes files, before it stores and after it stored without saying so,
+// and lets another host go on. Whatever was lost on the way, the workspace as of the end is what is there, as of the beginning what was
+// there, and history verifies.
+func TestRecordingCrash(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		for n := 1; n <= 14; n++ {
+			t.Run(fmt.Sprintf("append %d, stored %t", n, after), func(t *testing.T) { recordingCrash(t, n, after) })
+		}
+	}
+}
+
+func recordingCrash(t *testing.T, n int, after bool) {
+	dir, memory := t.TempDir(), actorstest.NewMemory()
+	actorstest.Write(t, dir, "given", "g")
+	config := actors.Config{
+		Journal: memory, Blobs: actorstest.NewBlobs(), Files: actorstest.NewWorkspaces(), OpeningCredit: events.Dollar,
+		Tools: []actors.Tool{scribe(nil)}, Deadlines: actors.Deadlines{Append: 20 * time.Millisecond},
+		Models: oneModel{writing(map[string][][]events.ModelCall{"go": {{call("write", "a", "1"), call("write", "b", "1")}, {call("write", "a", "2")}}})},
+	}
+	first, err := actors.New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := create("demo", "write")
+	made.Config.Workspace, made.Config.Policy.OnLost = dir, events.LostTell
+	do(t, first, "demo", made)
+	dead := dieAt(memory, n, after)
+	_, sendErr := first.Do(t.Context(), events.AgentStream("demo"), say("go", "go"), actors.Origin{})
+	select {
+	case <-dead:
+	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
+	}
+	memory.Fail(nil)
+	memory.FailAfter(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := first.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	memory.FailAfter(nil)
+
+	config.Deadlines = actors.Deadlines{}
+	second := start(t, config)
+	do(t, second, "demo", say("go", "go")) // accepted once
+	until(t, watch(t, second, "demo"), func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
+	if report, err := second.Verify(t.Context(), "", nil); err != nil || len(report.Failures) > 0 {
+		t.Errorf("verify: %v %+v (send said %v)", err, report.Failures, sendErr)
+	}
+	want := map[string]string{}
+	for path, content := range actorstest.Look(t, dir) {
+		want[path] = content[11:]
+	}
+	state, err := second.Workspace(t.Context(), "demo", events.NoRevision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.Source == actors.FromPresent { // every call was lost, and nothing was recorded since
+		return
+	}
+	if lost(t, second) == 0 { // the last word is a record, not a call of which nobody knows
+		holds(t, second, events.NoRevision, actors.FromCall, want)
+		holds(t, second, 0, actors.FromNext, map[string]string{"given": "g"})
+	}
+}
+
+// lost counts the calls of which history knows only that they began.
+func lost(t *testing.T, host *actors.Host) int {
+	t.Helper()
+	page, err := host.History(t.Context(), events.AgentStream("demo"), 0, actors.Forward, actors.Limit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := range page.Events {
+		if page.Events[i].Kind == "tool.lost" {
+			n++
+		}
+	}
+	return n
+}
+
+// dieAt has the n-th append from now, and all after it, fail.
+func dieAt(memory *actorstest.Memory, n int, after bool) (dead chan struct{}) {
+	var appends atomic.Int64
+	dead = make(chan struct{})
+	die := func(events.Stream, []events.Envelope) error {
+		switch count := appends.Add(1); {
+		case count < int64(n):
+			return nil
+		case count == int64(n):
+			close(dead)
+			if after {
+				return errors.New("the answer was lost")
+			}
+		}
+		return actors.ErrClosed
+	}
+	if after {
+		memory.FailAfter(die)
+	} else {
+		memory.Fail(die)
+	}
+	return dead
+}
