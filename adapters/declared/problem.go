@@ -89,10 +89,7 @@ func meant(name string, names []string) string {
 
 // thereAre lists names, unless they are too many to read.
 func thereAre(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	if len(names) > maxNames {
+	if len(names) == 0 || len(names) > 24 {
 		return ""
 	}
 	return "; there are " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
