@@ -16,6 +16,7 @@ import (
 type CompareOrder struct {
 	A, B  events.AgentID
 	Turn  events.TurnID // of either, to be shown round by round; empty: the first that differs
+	Turns int           // that are compared of each, from where the histories part; 0: all
 	Pairs int           // most pairs of turns that are listed; 0: 1000
 }
 
@@ -63,7 +64,7 @@ const mostText = 64 << 10
 // are kept: those that are shown are read again. Nothing is asked, run or changed. progress, if given, hears how many events were
 // read.
 func (h *Host) Compare(ctx context.Context, order CompareOrder, progress func(read int64)) (Comparison, error) {
-	c := &comparing{host: h, progress: progress}
+	c := &comparing{host: h, turns: order.Turns, progress: progress}
 	if order.A == order.B {
 		return Comparison{}, &sagas.Refusal{
 			Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%s and %s are one agent: name two, or compare two of its revisions", order.A, order.B),
@@ -88,6 +89,7 @@ func (h *Host) Compare(ctx context.Context, order CompareOrder, progress func(re
 // comparing is one comparison under way.
 type comparing struct {
 	host     *Host
+	turns    int // that are read of each; 0: all
 	progress func(read int64)
 	told     sync.Mutex
 	events   atomic.Int64

@@ -49,7 +49,7 @@ func (c *comparing) readSide(ctx context.Context, s *side) error {
 		if s.events++; s.events%1024 == 0 {
 			c.tell(1024)
 		}
-		return true, nil
+		return c.turns == 0 || len(s.turns) < c.turns, nil
 	})
 	if running := s.fold.Running(); running != nil {
 		s.turns = append(s.turns, running.Sketch())
@@ -70,7 +70,7 @@ func (c *comparing) tell(events int64) {
 
 // differences reads the turns again that are shown, and the texts in which they differ.
 func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned *projections.RunAlignment, turn events.TurnID) error {
-	first, err := c.turns(ctx, aligned.First)
+	first, err := c.pick(ctx, aligned.First)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned
 		if answer.First, err = c.found(ctx, first.First); err != nil {
 			return err
 		}
-		second, err := c.turns(ctx, aligned.Answers)
+		second, err := c.pick(ctx, aligned.Answers)
 		if err != nil {
 			return err
 		}
@@ -92,15 +92,15 @@ func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned
 	if turn == "" {
 		return nil
 	}
-	answer.Turn, err = c.turns(ctx, func() (a, b *projections.RunSketch) { return aligned.Find(turn) })
+	answer.Turn, err = c.pick(ctx, func() (a, b *projections.RunSketch) { return aligned.Find(turn) })
 	if err == nil && answer.Turn == nil {
 		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("turn %s is not among those that are compared", turn)}
 	}
 	return err
 }
 
-// turns holds the turns that are picked against each other; nil when there are none.
-func (c *comparing) turns(ctx context.Context, pick func() (a, b *projections.RunSketch)) (*projections.TurnComparison, error) {
+// pick holds the turns that are picked against each other; nil when there are none.
+func (c *comparing) pick(ctx context.Context, pick func() (a, b *projections.RunSketch)) (*projections.TurnComparison, error) {
 	a, b := pick()
 	if a == nil && b == nil {
 		return nil, nil //nolint:nilnil // there are none

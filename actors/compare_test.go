@@ -173,6 +173,22 @@ func TestCompareForks(t *testing.T) {
 	}
 }
 
+// TestCompareFewTurns: no more is read than what is compared.
+func TestCompareFewTurns(t *testing.T) {
+	host, w := tellTo(t)
+	w.create("a")
+	for i := range 100 {
+		w.turn("a", fmt.Sprint("message ", i), "yes")
+	}
+	w.fork("b", "a", 48, 9)
+	w.turn("b", "message 9", "no")
+	w.turn("b", "message 10", "yes")
+	c, err := host.Compare(t.Context(), actors.CompareOrder{A: "a", B: "b", Turns: 1}, nil)
+	if err != nil || c.A.Totals.Turns != 1 || c.A.Events > 10 || sames(&c) != "differ×1" || c.Turn.A.Turn != "a/10" || c.Turn.B.Turn != "b/10" {
+		t.Errorf("%v, %+v, %s", err, c.A, sames(&c))
+	}
+}
+
 // TestCompareRunning: a turn that runs is compared as far as it has come.
 func TestCompareRunning(t *testing.T) {
 	host, w := tellTo(t)

@@ -22,7 +22,7 @@ const mostPairs = 100_000
 
 // diff compares two agents' histories. It answers with one JSON value, or in lines if that is asked for.
 func (s *server) diff(w http.ResponseWriter, r *http.Request) error {
-	q, err := readQuery(r, "a", "b", "turn", "pairs")
+	q, err := readQuery(r, "a", "b", "turn", "turns", "pairs")
 	if err != nil {
 		return err
 	}
@@ -30,8 +30,12 @@ func (s *server) diff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	turns, err := q.number("turns", 0, 1, lastRevision)
+	if err != nil {
+		return err
+	}
 	order := actors.CompareOrder{
-		A: events.AgentID(q.text("a")), B: events.AgentID(q.text("b")), Turn: events.TurnID(q.text("turn")), Pairs: int(pairs),
+		A: events.AgentID(q.text("a")), B: events.AgentID(q.text("b")), Turn: events.TurnID(q.text("turn")), Turns: int(turns), Pairs: int(pairs),
 	}
 	for _, agent := range []events.AgentID{order.A, order.B} {
 		if err := agent.Validate(); err != nil {
@@ -58,6 +62,9 @@ func (c *Client) Compare(ctx context.Context, order actors.CompareOrder, progres
 	query := url.Values{"a": {string(order.A)}, "b": {string(order.B)}}
 	if order.Turn != "" {
 		query.Set("turn", string(order.Turn))
+	}
+	if order.Turns > 0 {
+		query.Set("turns", strconv.Itoa(order.Turns))
 	}
 	if order.Pairs > 0 {
 		query.Set("pairs", strconv.Itoa(min(order.Pairs, mostPairs)))
