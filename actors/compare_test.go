@@ -159,7 +159,7 @@ func TestCompareForks(t *testing.T) {
 		{"a", "b", actors.SharedHistory{Agent: "a", Revision: 450, Turns: 90}, 50, strings.TrimSpace(strings.Repeat("asked×1 ", 10)), projections.AspectRequest},
 		{"a", "c", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 54, "differ×1" + strings.Repeat(" only_a×1", 10), projections.AspectReply},
 		{"b", "c", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 55, "differ×1" + strings.Repeat(" only_a×1", 10), projections.AspectReply},
-		{"c", "d", actors.SharedHistory{Agent: "c", Revision: 2, Turns: 0}, 0, strings.TrimSpace(strings.Repeat("only_b×1 ", 10)), projections.AspectTurn},
+		{"c", "d", actors.SharedHistory{Agent: "c", Revision: 2, Turns: 90}, 0, strings.TrimSpace(strings.Repeat("only_b×1 ", 10)), projections.AspectTurn},
 		{"b", "d", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 55, "differ×1" + strings.Repeat(" asked×1", 10), projections.AspectReply},
 	} {
 		c, err := host.Compare(t.Context(), actors.CompareOrder{A: test.a, B: test.b}, nil)

@@ -24,6 +24,7 @@ import (
 //	reply TEXT; TOOL JSON; …  with calls
 //	sent CALL, approval CALL, granted CALL, denied CALL, expired CALL, lost CALL
 //	returned CALL TEXT, failing CALL TEXT, refused CALL REASON
+//	fork                    from here on it is a fork, a day later
 //	pause REASON, resume, end OUTCOME REASON
 type author struct {
 	*teller
@@ -85,6 +86,10 @@ func (a *author) told(verb, rest string) bool {
 	case "deliver":
 		a.add(events.MessageDelivered{Turn: a.turn(), Messages: a.waiting})
 		a.waiting = nil
+	case "fork":
+		at := a.now
+		a.now += 86_400 * events.Second
+		a.add(events.AgentForked{Agent: a.agent, Parent: "parent", Time: at, Config: a.config})
 	case "mode":
 		a.add(events.AdviceGiven{Request: a.add(events.AdviceRequested{Turn: a.turn()}), Mode: events.OperatingMode(rest)})
 	case "ask":

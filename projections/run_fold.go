@@ -125,7 +125,7 @@ func (f *RunFold) Apply(r *Recorded) error {
 	case events.AgentCreated:
 		f.setup = newSetup(&e.Config)
 	case events.AgentForked:
-		f.fork(&e)
+		f.fork(r, &e)
 	case events.AgentConfigured:
 		f.setup = newSetup(&e.Config)
 	case events.AdviceGiven:
@@ -149,11 +149,40 @@ func (f *RunFold) Apply(r *Recorded) error {
 	return nil
 }
 
-// fork goes on with the configuration of the fork, also within a turn.
-func (f *RunFold) fork(e *events.AgentForked) {
+// fork goes on with the configuration of the fork, also within a turn. What was open in the parent is asked for anew, and the time
+// until then is no part of the turn.
+func (f *RunFold) fork(r *Recorded, e *events.AgentForked) {
 	f.setup = newSetup(&e.Config)
-	if f.turn != nil {
-		f.turn.Setup = f.setup
+	t := f.turn
+	if t == nil {
+		return
+	}
+	t.Setup = f.setup
+	t.trace.Turn = events.NewTurnID(e.Agent, t.Number)
+	if e.Time > 0 {
+		t.trace.shift(r.Time-e.Time, r.Time)
+	}
+	if round := t.round(); round != nil {
+		for i := range round.Calls {
+			if c := &round.Calls[i]; c.End == CallOpen {
+				c.Sent, c.Approval = 0, NotAsked
+			}
+		}
+	}
+}
+
+// shift moves what happened before a turn was forked by the time that passed since, and ends what was open then.
+func (t *trace) shift(passed, now events.Micros) {
+	t.Asked += passed
+	t.Started += passed
+	for i := range t.Spans {
+		s := &t.Spans[i]
+		s.Begun += passed
+		if s.Ended == 0 {
+			s.Ended, s.Problem = now, "forked"
+		} else {
+			s.Ended += passed
+		}
 	}
 }
 

@@ -42,7 +42,13 @@ func TestRunEqualsItself(t *testing.T) {
 		lines := drawRun(t, 6)
 		var troubled []string
 		for _, line := range lines {
+			if line == "start" && rapid.IntRange(0, 4).Draw(t, "forked") == 0 {
+				troubled = append(troubled, "fork")
+			}
 			troubled = append(troubled, line)
+			if line == "ask" && rapid.IntRange(0, 4).Draw(t, "forked within") == 0 {
+				troubled = append(troubled, "fork", "again")
+			}
 			if line == "ask" && rapid.Bool().Draw(t, "fails") {
 				troubled = append(troubled, "failed overloaded", "again", "again")
 			}
@@ -58,6 +64,9 @@ func TestRunEqualsItself(t *testing.T) {
 		for i := range a {
 			if c := projections.CompareTurns(a[i], b[i]); c.First != nil || !projections.Equal(a[i], b[i]) || !projections.BehavesEqual(a[i], b[i]) {
 				t.Fatalf("%s: %s", a[i].Turn, shown(c.First))
+			}
+			if b[i].Turn != events.NewTurnID("bob", i+1) || b[i].Elapsed > events.Minute || b[i].Running+b[i].Queued+b[i].Person != b[i].Elapsed {
+				t.Fatalf("the times of %s: %+v", b[i].Turn, b[i].TurnTimes)
 			}
 		}
 	})
