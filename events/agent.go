@@ -10,6 +10,8 @@ type AgentConfig struct {
 	Tenant    TenantID    `json:"tenant"`
 	Limits    Limits      `json:"limits"`
 	Policy    Policy      `json:"policy"`
+
+	Knowledge KnowledgeConfig `json:"knowledge,omitzero"` // what its turns begin with
 }
 
 // ToolGrant lets an agent use a tool. Risk and repeatability are recorded as they were when it was granted, so that decisions

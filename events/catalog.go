@@ -26,9 +26,9 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	kind[AgentCreated](1),
-	kind[AgentForked](2, forkedV2),
-	kind[AgentConfigured](1),
+	kind[AgentCreated](2, sameData), // 2: config.knowledge
+	kind[AgentForked](3, forkedV2, sameData),
+	kind[AgentConfigured](2, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),
@@ -75,6 +75,12 @@ var Catalog = []Spec{
 	kind[FundsReserved](1),
 	kind[FundsRefused](1),
 	kind[FundsSettled](1),
+
+	kind[NoteWritten](1),
+	kind[NoteRemoved](1),
+	kind[KnowledgeRequested](1),
+	kind[KnowledgeRecalled](1),
+	kind[KnowledgeMissed](1),
 }
 
 //nolint:gochecknoglobals // derived from Catalog, never written to
@@ -169,6 +175,9 @@ func kind[E Event](version int, upcasts ...Upcast) Spec {
 		},
 	}
 }
+
+// sameData is the upcast to a version that can hold more than the one before, which it reads as it is.
+func sameData(data json.RawMessage) (json.RawMessage, error) { return data, nil }
 
 func index(specs []Spec) map[Kind]Spec {
 	byKind := make(map[Kind]Spec, len(specs))

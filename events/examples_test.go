@@ -16,7 +16,8 @@ func examples() []events.Event {
 	all = append(all, homeostasisExamples()...)
 	all = append(all, modelExamples()...)
 	all = append(all, toolExamples()...)
-	return append(all, walletExamples()...)
+	all = append(all, walletExamples()...)
+	return append(all, knowledgeExamples()...)
 }
 
 // The request ids of the story: the revisions at which the agent's stream recorded them.
@@ -69,6 +70,7 @@ func exampleConfig() events.AgentConfig {
 		Policy: events.Policy{
 			Ask: []string{"bash"}, Deny: []string{"write_file"}, OnLost: events.LostTell, OnLimit: events.LimitEnd,
 		},
+		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}},
 	}
 }
 
@@ -185,5 +187,35 @@ func walletExamples() []events.Event {
 		events.BudgetRefused{Request: exampleReserve, Available: 40_000, Reason: "not enough is available"},
 		events.SettlementRequested{Turn: "billing/1", Wallet: "office", Spent: 6_373},
 		events.SettlementRecorded{Request: exampleSettle, Released: 93_627},
+	}
+}
+
+func knowledgeExamples() []events.Event {
+	march := events.Validity{From: 1_772_323_200 * events.Second, To: 1_775_001_600 * events.Second}
+	author := events.NoteAuthor{
+		By: "ada", Agent: "billing", Turn: "billing/1", Call: "2.1", Evidence: "agent-billing@10",
+	}
+	return []events.Event{
+		events.NoteWritten{
+			Note: events.Note{
+				ID: "invoices/1042", Title: "Invoice 1042", Aliases: []string{"the March invoice"}, Tags: []string{"invoice", "open"},
+				Links: []events.NoteLink{
+					{Relation: "owed_by", Target: "customers/brightwell", Heading: "Terms", Label: "Brightwell", Exclusive: true, Validity: march},
+				},
+				Validity: march,
+				Text:     events.Text{Inline: "The total is 1,240.00 USD, <not> 1,204.00. Owed by [[customers/brightwell]].", Blob: exampleBlob()},
+				Source:   events.NoteFile{Collection: "books", Path: "invoices/1042.md"},
+			},
+			Author: author, Replaces: 7,
+		},
+		events.NoteRemoved{Note: "invoices/1041", Reason: "it was a duplicate of 1042", Author: author, Replaces: 6},
+		events.KnowledgeRequested{Turn: "billing/1", Tokens: 1_500, Notes: 5},
+		events.KnowledgeRecalled{
+			Request: "agent-billing@5", Tokens: 31, Position: 4_711,
+			Notes: []events.RecalledNote{
+				{Note: "invoices/1042", Title: "Invoice 1042", Event: "knowledge-accounts@12", Text: "The total is 1,240.00 USD, <not> 1,204.00.", Score: 8_412},
+			},
+		},
+		events.KnowledgeMissed{Request: "agent-billing@5", Detail: "no answer within 1s"},
 	}
 }

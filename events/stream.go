@@ -11,6 +11,7 @@ const (
 	WalletCategory      = "wallet"
 	HomeostasisCategory = "homeostasis"
 	EffectCategory      = "effect"
+	KnowledgeCategory   = "knowledge"
 )
 
 // AgentStream holds the life of one agent.
@@ -21,6 +22,9 @@ func WalletStream(id WalletID) Stream { return Stream(WalletCategory + "-" + str
 
 // HomeostasisStream holds a tenant's rule sets.
 func HomeostasisStream(id TenantID) Stream { return Stream(HomeostasisCategory + "-" + string(id)) }
+
+// KnowledgeStream holds a tenant's notes.
+func KnowledgeStream(id TenantID) Stream { return Stream(KnowledgeCategory + "-" + string(id)) }
 
 // EffectStream holds the single claim of an effect that must not be repeated.
 func EffectStream(id RequestID) Stream { return Stream(EffectCategory + "-" + string(id)) }

@@ -35,7 +35,7 @@ func known(accepted []Accepted, command Command) error {
 		if accepted[i].Sum != sum || accepted[i].ID != id {
 			continue
 		}
-		if accepted[i].Fingerprint != fingerprintCommand(command) {
+		if !asksFor(command, accepted[i].Fingerprint) {
 			return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
 		}
 		return &Duplicate{Revision: accepted[i].Revision}
@@ -63,6 +63,14 @@ func sumID(id events.CommandID) uint32 {
 		sum = (sum ^ uint32(id[i])) * 16777619
 	}
 	return sum
+}
+
+// asksFor reports whether a command asks for what a fingerprint identifies.
+func asksFor(command Command, fingerprint string) bool {
+	if c, ok := command.(KeepNotes); ok {
+		return slices.Contains(c.fingerprints(), fingerprint)
+	}
+	return fingerprintCommand(command) == fingerprint
 }
 
 // fingerprintCommand identifies what a command from outside asks for, so that an id used twice for different things is noticed.
@@ -137,6 +145,11 @@ func fingerprintEvent(event events.Event) string {
 		b = appendField(b, valid(e.Memo))
 	case events.RulesAdopted:
 		b = appendJSON(b, e.Rules)
+	case events.NoteWritten:
+		b = appendField(b, noteDigest(&e.Note))
+	case events.NoteRemoved:
+		b = appendField(b, string(e.Note))
+		b = appendField(b, e.Reason)
 	}
 	return events.HashBytes(b)[:16]
 }

@@ -7,7 +7,7 @@
 // Decide records each request as an event and Ready derives what is outstanding from the fold, so recovery after a crash is
 // "replay, call Ready, send again", and no recovery code exists. Whoever runs a saga stores Decide's events before acting on Ready.
 //
-// There are three: [Agent] with its turn, [Wallet] and [Homeostasis]. Read turn.go for the turn from top to bottom; testdata/*.txt
+// There are four: [Agent] with its turn, [Wallet], [Homeostasis] and [Knowledge]. Read turn.go for the turn from top to bottom; testdata/*.txt
 // holds transcripts of it that can be read, and rewritten with go test -rewrite.
 //
 // The package is pure: no context, clock, randomness, goroutine, I/O or log. Time arrives in commands. Decide never changes the
@@ -90,14 +90,18 @@ func (o Outstanding) RequestID() events.RequestID { return o.ID }
 // drops the command without complaint.
 var ErrStale = errors.New("nothing waits for this answer any more")
 
-// Duplicate says that a command with this id was already accepted.
+// Duplicate says that a command with this id was already accepted, or that all it asks for is so already.
 type Duplicate struct {
 	Revision events.Revision // of the first event it caused
 	Event    events.Event    // a wallet's answer to the same request; nil otherwise
+	Same     bool            // the command may be new, but nothing that it asks for is; Revision is that of the latest event about it
 }
 
 // Error says so.
 func (d *Duplicate) Error() string {
+	if d.Same {
+		return fmt.Sprintf("all that the command asks for is so already, at revision %d", d.Revision)
+	}
 	return fmt.Sprintf("the command was already accepted, at revision %d", d.Revision)
 }
 

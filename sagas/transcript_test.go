@@ -47,6 +47,7 @@ type script struct {
 	agent       *history[sagas.Agent]
 	wallet      *history[sagas.Wallet]
 	homeostasis *history[sagas.Homeostasis]
+	knowledge   *history[sagas.Knowledge]
 	at          events.Micros
 	commands    int
 	ready       []sagas.Request
@@ -198,6 +199,13 @@ func (s *script) runOther(d *datadriven.TestData) (string, bool) {
 	case "tenant":
 		s.homeostasis = newHistory(sagas.NewHomeostasis)
 		return "", true
+	case "notebook":
+		s.knowledge = newHistory(sagas.NewKnowledge)
+		return "", true
+	case "keep":
+		return decides(s, s.knowledge, s.keep(d, meta)), true
+	case "links":
+		return linksText(sagas.NoteLinks(d.Input)), true
 	case "adopt":
 		return decides(s, s.homeostasis, sagas.Adopt{Meta: meta, Rules: s.rules(d), By: text(d, "by")}), true
 	case "advise":
