@@ -30,7 +30,7 @@ func draw(t *rapid.T) []events.Envelope {
 		}
 		h.turn(agent, wallet, turns[agent], rapid.IntRange(1, 4).Draw(t, "rounds"), rapid.IntRange(0, 400).Draw(t, "trouble"))
 		h.now += events.Micros(rapid.IntRange(0, 72*3600).Draw(t, "pause")) * events.Second
-		switch rapid.IntRange(0, 5).Draw(t, "also") {
+		switch rapid.IntRange(0, 8).Draw(t, "also") {
 		case 0:
 			h.record(events.WalletStream(wallet), events.WalletCredited{Amount: 3 * events.Dollar, By: "ada"})
 		case 1:
@@ -41,6 +41,8 @@ func draw(t *rapid.T) []events.Envelope {
 			h.record(events.AgentStream(agent), events.Unknown{Of: "turn.dreamt", Version: 7, Data: json.RawMessage(`{"deep":[1]}`)})
 		case 4:
 			h.record("foreign-stream", events.Unknown{Of: "wallet.painted", Version: 1, Data: json.RawMessage(`"blue"`)})
+		case 5, 6, 7:
+			h.record(events.KnowledgeStream("local"), drawNote(t))
 		}
 	}
 	return h.all
@@ -52,8 +54,8 @@ func ask(t *rapid.T, spec *projections.Spec, fold projections.Fold) string {
 	for _, query := range spec.Queries {
 		parameters := map[string]string{}
 		for _, p := range query.Takes {
-			if p.Name == "turn" {
-				parameters["turn"] = "a/1"
+			if standard := map[string]string{"turn": "a/1", "text": "the heat of a shield", "note": "a"}[p.Name]; p.Required {
+				parameters[p.Name] = standard
 			}
 		}
 		q, _, err := spec.Check(projections.Query{Name: query.Name, Parameters: parameters})
@@ -226,6 +228,7 @@ func TestPoison(t *testing.T) {
 		"approvals": {Stream: "agent-a", Revision: 3, Kind: "approval.requested"},
 		"waterfall": {Stream: "agent-a", Revision: 3, Kind: "tool.returned"},
 		"failures":  {Stream: "agent-a", Revision: 3, Kind: "model.failed"},
+		"knowledge": {Stream: "knowledge-a", Revision: 3, Kind: "note.written"},
 	} {
 		spec, err := projections.Find(name)
 		if err != nil {
@@ -233,7 +236,7 @@ func TestPoison(t *testing.T) {
 		}
 		fold := spec.New()
 		before, _ := fold.Save()
-		poison.Version, poison.Position, poison.Data = 1, 77, json.RawMessage(`{"request":7,"turn":7}`)
+		poison.Version, poison.Position, poison.Data = 1, 77, json.RawMessage(`{"request":7,"turn":7,"note":7}`)
 		err = fold.Apply(&projections.Recorded{Envelope: &poison})
 		var named *projections.Poison
 		if !errors.As(err, &named) || named.Event != poison.Ref() || named.Position != 77 || named.Kind != poison.Kind || named.Unwrap() == nil ||
@@ -256,10 +259,11 @@ func TestCatalog(t *testing.T) {
 		h := newTeller(t)
 		h.open("main", "a")
 		h.turn("a", "main", 1, 2, 2)
+		h.record(events.KnowledgeStream("local"), events.NoteWritten{Note: events.Note{ID: "a", Title: "A"}})
 		fold := spec.New()
 		apply(t, spec, fold, h.all)
 		for _, query := range spec.Queries {
-			answer, err := fold.Answer(projections.Query{Name: query.Name, Parameters: map[string]string{"turn": "a/1"}})
+			answer, err := fold.Answer(projections.Query{Name: query.Name, Parameters: map[string]string{"turn": "a/1", "note": "a"}})
 			if err != nil || fmt.Sprintf("%T", answer) != fmt.Sprintf("%T", query.Answer) {
 				t.Errorf("%s %s answers %T, want %T (%v)", spec.Name, query.Name, answer, query.Answer, err)
 			}
@@ -290,6 +294,10 @@ func TestQueriesAreChecked(t *testing.T) {
 		{"waterfall", "turn", "turn", "demo", "such as demo/3"},
 		{"failures", "latest", "limit", "0", "a number from 1"},
 		{"roster", "agents", "agent", "NOBODY", "agent name"},
+		{"knowledge", "search", "", "", "needs text="},
+		{"knowledge", "traverse", "note", "", "want a name"},
+		{"knowledge", "lint", "valid", "2026-13-01", "a day such as 2026-01-31"},
+		{"knowledge", "lint", "days", "0", "from 1 to 36500"},
 	} {
 		spec, err := projections.Find(test.projection)
 		if err == nil {
