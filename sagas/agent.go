@@ -98,6 +98,10 @@ func (d *decision) decide(command Command) error {
 		return d.advised(c)
 	case Unadvised:
 		return d.unadvised(c)
+	case Informed:
+		return d.informed(c)
+	case Uninformed:
+		return d.uninformed(c)
 	case Reserved:
 		return d.reserved(c)
 	case Unreserved:

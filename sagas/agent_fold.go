@@ -68,6 +68,12 @@ func (a *Agent) applyTurn(fact Fact) {
 	switch e := fact.Event.(type) {
 	case events.AdviceRequested:
 		t.Advice, t.AdvisedAt = a.outstanding(fact).ID, t.ErrorStreak
+	case events.KnowledgeRequested:
+		t.Knowledge = a.outstanding(fact).ID
+	case events.KnowledgeRecalled:
+		a.recalled(&e)
+	case events.KnowledgeMissed:
+		t.Knowledge = ""
 	case events.BudgetRequested:
 		t.Budget, t.Requested = a.outstanding(fact).ID, e.Amount
 	case events.BudgetGranted:

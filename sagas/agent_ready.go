@@ -22,6 +22,9 @@ func (a Agent) Ready() []Request {
 	if t.Budget != "" {
 		ready = append(ready, AskReserve{Outstanding: Outstanding{t.Budget}, Wallet: t.Config.Wallet, Turn: t.ID, Amount: t.Requested})
 	}
+	if t.Knowledge != "" {
+		ready = append(ready, a.askKnowledge())
+	}
 	if t.Model != "" {
 		ready = append(ready, a.askModel())
 	}

@@ -3,6 +3,7 @@ package sagas_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -113,6 +114,15 @@ func (r *anyOrder) answer(t *rapid.T, request sagas.Request) sagas.Command {
 			return sagas.Advised{Meta: meta, Request: q.ID, Mode: anyMode(t), Because: []string{anyText(t)}}
 		}
 		return sagas.Unadvised{Meta: meta, Request: q.ID, Detail: anyText(t)}
+	case sagas.AskKnowledge:
+		if q.Tokens < 1 || q.Notes < 1 {
+			t.Fatalf("%+v asks for nothing", q)
+		}
+		if good {
+			note := events.RecalledNote{Note: "n", Title: anyText(t), Event: "knowledge-home@3", Text: anyText(t), Score: 7}
+			return sagas.Informed{Meta: meta, Request: q.ID, Notes: slices.Repeat([]events.RecalledNote{note}, rapid.IntRange(0, 12).Draw(t, "notes"))}
+		}
+		return sagas.Uninformed{Meta: meta, Request: q.ID, Detail: anyText(t)}
 	case sagas.AskReserve:
 		if good {
 			return sagas.Reserved{Meta: meta, Request: q.ID, Amount: q.Amount}
@@ -186,6 +196,8 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Recovered{Meta: meta},
 		sagas.Advised{Meta: meta, Request: request, Mode: anyMode(t)},
 		sagas.Unadvised{Meta: meta, Request: request},
+		sagas.Informed{Meta: meta, Request: request},
+		sagas.Uninformed{Meta: meta, Request: request},
 		sagas.Reserved{Meta: meta, Request: request, Amount: 1},
 		sagas.Unreserved{Meta: meta, Request: request},
 		r.reply(t, request),
@@ -290,6 +302,10 @@ func anyConfig(t *rapid.T) events.AgentConfig {
 		Deny:    rapid.SampledFrom([][]string{nil, nil, {"write"}}).Draw(t, "deny"),
 		OnLost:  rapid.SampledFrom([]events.OnLost{"", events.LostAsk, events.LostTell, events.LostEnd}).Draw(t, "on lost"),
 		OnLimit: rapid.SampledFrom([]events.OnLimit{"", events.LimitAsk, events.LimitEnd}).Draw(t, "on limit"),
+	}
+	c.Knowledge = events.KnowledgeConfig{
+		Tokens: some("recall", 0, 40, 100, sagas.MostRecalled+1), Notes: int(some("recalled notes", 0, 2)),
+		Near: rapid.SampledFrom([][]events.NoteID{nil, nil, {"a"}, {"#"}}).Draw(t, "near"),
 	}
 	return c
 }

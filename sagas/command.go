@@ -77,6 +77,19 @@ type (
 		Request events.RequestID
 		Detail  string
 	}
+	// Informed answers AskKnowledge: what is known, the best first. Notes beyond what was asked for are left out.
+	Informed struct {
+		Meta
+		Request  events.RequestID
+		Notes    []events.RecalledNote
+		Position events.Position // up to which history was searched
+	}
+	// Uninformed says that nothing came back in time.
+	Uninformed struct {
+		Meta
+		Request events.RequestID
+		Detail  string
+	}
 	// Reserved answers AskReserve.
 	Reserved struct {
 		Meta
@@ -155,6 +168,16 @@ type (
 		Turn   events.TurnID
 		Vector events.AgentStateVector
 		Mode   events.OperatingMode // the last one
+	}
+	// AskKnowledge asks for notes that fit a text. It is advisory, as AskAdvice is.
+	AskKnowledge struct {
+		Outstanding
+		Tenant events.TenantID
+		Turn   events.TurnID
+		Text   string
+		Tokens int64 // of the prompt, at most
+		Notes  int   // at most
+		Near   []events.NoteID
 	}
 	// AskReserve asks the wallet to set money aside. It fails closed: no reservation, no model call.
 	AskReserve struct {

@@ -240,6 +240,9 @@ func lasting(event events.Event) (events.Event, events.CallID) {
 	case events.AdviceGiven:
 		e.Request = ""
 		return e, ""
+	case events.KnowledgeRecalled:
+		e.Request = ""
+		return e, ""
 	case events.BudgetGranted:
 		e.Request = ""
 		return e, ""

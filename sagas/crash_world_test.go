@@ -57,6 +57,7 @@ func newWorld(t failer, s *scenario, plan crashPlan) *world {
 		t.Fatalf("open the wallet: %v", err)
 	}
 	config := testConfig()
+	config.Knowledge = events.KnowledgeConfig{Tokens: 100}
 	if s.config != nil {
 		s.config(&config)
 	}
@@ -148,6 +149,8 @@ func (w *world) effect(request sagas.Request) sagas.Command {
 	case sagas.AskAdvice:
 		mode, because := w.homeostasis.Advise(r.Vector, r.Mode)
 		return sagas.Advised{Meta: w.inside(), Request: r.ID, Mode: mode, Because: because}
+	case sagas.AskKnowledge:
+		return sagas.Informed{Meta: w.inside(), Request: r.ID, Notes: recalled("prices Prices: Of " + r.Text), Position: 7}
 	case sagas.AskReserve:
 		answer := w.bank(sagas.Reserve{Meta: w.inside(), Request: r.ID, Turn: r.Turn, Amount: r.Amount})
 		if granted, ok := answer.(events.FundsReserved); ok {

@@ -22,4 +22,5 @@ const (
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
 	RoleTool      Role = "tool"
+	RoleContext   Role = "context" // what the host adds of its own accord, such as recalled notes; the model is told that nobody said it
 )

@@ -35,6 +35,10 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 		return Advised{Meta: meta, Request: e.Request, Mode: e.Mode, Because: e.Because}, nil
 	case events.AdviceMissed:
 		return Unadvised{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
+	case events.KnowledgeRecalled:
+		return Informed{Meta: meta, Request: e.Request, Notes: e.Notes, Position: e.Position}, nil
+	case events.KnowledgeMissed:
+		return Uninformed{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
 	case events.BudgetGranted:
 		return Reserved{Meta: meta, Request: e.Request, Amount: e.Amount}, nil
 	case events.BudgetRefused:

@@ -135,6 +135,10 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 		}), true
 	case "unadvised":
 		return s.agentDecides(sagas.Unadvised{Meta: meta, Request: request(t.Advice), Detail: d.Input}), true
+	case "informed":
+		return s.agentDecides(sagas.Informed{Meta: meta, Request: request(t.Knowledge), Notes: recalled(d.Input), Position: 700}), true
+	case "uninformed":
+		return s.agentDecides(sagas.Uninformed{Meta: meta, Request: request(t.Knowledge), Detail: d.Input}), true
 	case "reserved":
 		return s.agentDecides(sagas.Reserved{Meta: meta, Request: request(t.Budget), Amount: t.Requested}), true
 	case "refused":
@@ -259,6 +263,10 @@ func answers(command sagas.Command) events.RequestID {
 		return c.Request
 	case sagas.Unadvised:
 		return c.Request
+	case sagas.Informed:
+		return c.Request
+	case sagas.Uninformed:
+		return c.Request
 	case sagas.Reserved:
 		return c.Request
 	case sagas.Unreserved:
@@ -305,6 +313,8 @@ func (s *script) request(request sagas.Request) string {
 	switch r := request.(type) {
 	case sagas.AskAdvice:
 		return fmt.Sprintf("homeostasis: advise turn %s, which works in mode %s", r.Turn, r.Mode)
+	case sagas.AskKnowledge:
+		return fmt.Sprintf("knowledge: at most %d notes and %d tokens about %q", r.Notes, r.Tokens, strings.TrimSpace(r.Text))
 	case sagas.AskReserve:
 		return fmt.Sprintf("wallet %s: reserve %s for turn %s", r.Wallet, r.Amount, r.Turn)
 	case sagas.AskModel:

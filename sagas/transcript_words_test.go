@@ -90,7 +90,21 @@ func (s *script) config(d *datadriven.TestData) events.AgentConfig {
 		Ask: values(d, "ask"), Deny: values(d, "deny"),
 		OnLost: events.OnLost(text(d, "on-lost")), OnLimit: events.OnLimit(text(d, "on-limit")),
 	}
+	c.Knowledge = events.KnowledgeConfig{Tokens: int64(number(s.t, d, "recall")), Notes: number(s.t, d, "recalled-notes")}
 	return c
+}
+
+// recalled is one note a line: ID TITLE: TEXT.
+func recalled(lines string) []events.RecalledNote {
+	var notes []events.RecalledNote
+	for line := range strings.Lines(lines) {
+		id, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		title, body, _ := strings.Cut(rest, ": ")
+		notes = append(notes, events.RecalledNote{
+			Note: events.NoteID(id), Title: title, Text: body, Event: events.NewRef("knowledge-home", events.Revision(len(notes))), Score: int64(9000 - len(notes)),
+		})
+	}
+	return notes
 }
 
 func testConfig() events.AgentConfig {

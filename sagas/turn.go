@@ -21,12 +21,13 @@ type Turn struct {
 	Limits  events.Limits      `json:"limits"` // with defaults, and with what a person granted since
 	Started events.Micros      `json:"started,omitempty"`
 
-	Advice  events.RequestID `json:"advice,omitempty"` // outstanding requests; empty when there is none
-	Budget  events.RequestID `json:"budget,omitempty"`
-	Model   events.RequestID `json:"model,omitempty"`
-	RetryAt events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
-	Paused  events.Reason    `json:"paused,omitempty"`   // waits for a person
-	Cut     bool             `json:"cut,omitempty"`      // the model was under way when the parent was forked: it is asked again
+	Advice    events.RequestID `json:"advice,omitempty"` // outstanding requests; empty when there is none
+	Budget    events.RequestID `json:"budget,omitempty"`
+	Knowledge events.RequestID `json:"knowledge,omitempty"`
+	Model     events.RequestID `json:"model,omitempty"`
+	RetryAt   events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
+	Paused    events.Reason    `json:"paused,omitempty"`   // waits for a person
+	Cut       bool             `json:"cut,omitempty"`      // the model was under way when the parent was forked: it is asked again
 
 	Round     int           `json:"round,omitempty"`
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
@@ -62,18 +63,19 @@ type Tally struct {
 	Awake       bool             `json:"awake,omitempty"`      // a person overruled the advice to sleep
 }
 
-// begin starts a turn with the messages that waited for it. Advice and budget are asked for side by side.
+// begin starts a turn with the messages that waited for it. Advice, budget and what is known are asked for side by side.
 func (d *decision) begin(messages []events.MessageID) {
 	turn := events.NewTurnID(d.agent.ID, d.agent.Turns+1)
 	d.record(events.TurnStarted{Turn: turn, Messages: messages})
 	d.record(events.AdviceRequested{Turn: turn})
 	d.requestBudget(min(d.agent.Turn.Limits.Reserve, d.agent.Turn.Limits.Money))
+	d.requestKnowledge()
 }
 
 // proceed takes the next step, once nothing is outstanding.
 func (d *decision) proceed() {
 	t := &d.agent.Turn
-	if t.ID == "" || t.Paused != "" || t.Advice != "" || t.Budget != "" || t.Model != "" || t.RetryAt != 0 || t.open() {
+	if t.ID == "" || t.Paused != "" || t.Advice != "" || t.Budget != "" || t.Knowledge != "" || t.Model != "" || t.RetryAt != 0 || t.open() {
 		return
 	}
 	switch {

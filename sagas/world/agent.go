@@ -74,6 +74,7 @@ func (w *World) newConfig(number int) events.AgentConfig {
 	sometimes(12, func() { c.Limits.Errors = 3 })
 	sometimes(2, func() { c.Limits.ApprovalTime = 2 * hour })
 	sometimes(2, func() { c.Limits.ContextTokens = 4_000 })
+	sometimes(6, func() { c.Knowledge = events.KnowledgeConfig{Tokens: 200, Notes: 2} })
 	sometimes(3, func() { c.Limits.Reserve = events.Dollar / 50 })
 	return c
 }

@@ -21,6 +21,8 @@ func (a *agent) dispatch(request sagas.Request) {
 	switch ask := request.(type) {
 	case sagas.AskAdvice:
 		a.advise(ask)
+	case sagas.AskKnowledge:
+		a.inform(ask)
 	case sagas.AskReserve:
 		a.later(r.time(100, 3000), func() { a.reserve(ask) })
 	case sagas.AskSettle:

@@ -43,6 +43,8 @@ type World struct {
 	wallets []*purse
 	tenants map[events.TenantID]*entity[sagas.Homeostasis]
 
+	notebooks map[events.TenantID]*notebook
+
 	batches  [][]events.Envelope // decided and not given out
 	position events.Position
 	count    int64
@@ -61,9 +63,10 @@ func New(c Config) *World {
 		c.Span = 180 * day
 	}
 	c.Agents = max(c.Agents, 1)
-	w := &World{config: c, random: random{c.Seed}, now: c.Start, tenants: map[events.TenantID]*entity[sagas.Homeostasis]{}}
+	w := &World{config: c, random: random{c.Seed}, now: c.Start, tenants: map[events.TenantID]*entity[sagas.Homeostasis]{}, notebooks: map[events.TenantID]*notebook{}}
 	w.openWallets()
 	w.adoptRules()
+	w.openNotebooks()
 	for i := range c.Agents {
 		w.agents = append(w.agents, w.newAgent(i))
 	}
