@@ -21,6 +21,8 @@ func (h *Host) address(stream events.Stream) (*actor.PID, string, error) {
 		registry, err = h.wallets, events.WalletID(id).Validate()
 	case events.HomeostasisCategory:
 		registry, err = h.homeostasis, events.TenantID(id).Validate()
+	case events.KnowledgeCategory:
+		registry, err = h.knowledge, events.TenantID(id).Validate()
 	default:
 		err = fmt.Errorf("stream %q takes no commands", string(stream))
 	}

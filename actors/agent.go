@@ -132,6 +132,8 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 	switch r := request.(type) {
 	case sagas.AskAdvice:
 		return a.askAdvice(r)
+	case sagas.AskKnowledge:
+		return a.askKnowledge(r)
 	case sagas.AskReserve:
 		return a.askReserve(r)
 	case sagas.AskSettle:

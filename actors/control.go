@@ -20,7 +20,9 @@ type Receipt struct {
 	Revision  events.Revision  `json:"revision,string"`     // of the first event it caused
 	Message   events.MessageID `json:"message,omitempty"`   // of a message that was sent
 	Turn      events.TurnID    `json:"turn,omitempty"`      // that it started
-	Duplicate bool             `json:"duplicate,omitempty"` // it was accepted before; nothing new happened
+	Written   int              `json:"written,omitempty"`   // notes that were new, or had a new version
+	Removed   int              `json:"removed,omitempty"`   // notes
+	Duplicate bool             `json:"duplicate,omitempty"` // it was accepted before, or nothing of it is new; nothing happened
 }
 
 // Now is the time as commands carry it.
@@ -108,6 +110,9 @@ func checkID(id events.CommandID) error {
 func (h *Host) receipt(ctx context.Context, stream events.Stream, id events.CommandID, o outcome) (Receipt, error) {
 	var known *sagas.Duplicate
 	if errors.As(o.err, &known) {
+		if known.Same {
+			return Receipt{Stream: stream, Revision: known.Revision, Duplicate: true}, nil
+		}
 		return h.known(ctx, stream, id, known.Revision)
 	}
 	if o.err != nil {
@@ -123,7 +128,11 @@ func (h *Host) receipt(ctx context.Context, stream events.Stream, id events.Comm
 // known gives the receipt of a command that was accepted before once more, from the events that it caused.
 func (h *Host) known(ctx context.Context, stream events.Stream, id events.CommandID, revision events.Revision) (Receipt, error) {
 	r := Receipt{Stream: stream, Revision: revision, Duplicate: true}
-	page, err := h.journal.Read(ctx, stream, revision, Forward, Limit{Events: 8})
+	most := 8
+	if category, _ := stream.Split(); category == events.KnowledgeCategory {
+		most = sagas.MaxNotes
+	}
+	page, err := h.journal.Read(ctx, stream, revision, Forward, Limit{Events: most})
 	if err != nil {
 		return Receipt{}, fmt.Errorf("read what command %s caused: %w", id, err)
 	}
@@ -150,6 +159,10 @@ func (r *Receipt) note(event events.Event) {
 		r.Message = e.Message
 	case events.TurnStarted:
 		r.Turn = e.Turn
+	case events.NoteWritten:
+		r.Written++
+	case events.NoteRemoved:
+		r.Removed++
 	}
 }
 
@@ -175,6 +188,8 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		text, err := h.spill(ctx, c.Text.Inline)
 		c.Text = text
 		return c, err
+	case sagas.KeepNotes:
+		return h.completeNotes(ctx, c)
 	}
 	return command, nil
 }

@@ -88,6 +88,7 @@ type Host struct {
 
 	system                                        *actor.ActorSystem
 	agents, wallets, homeostasis, provider, tools *actor.PID
+	knowledge                                     *actor.PID
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
 	projector                                     *projector
@@ -139,7 +140,8 @@ func configure(c Config) (*Host, error) {
 		toolbox: map[string]Tool{}, workspaces: c.Files, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
 		deadlines: Deadlines{
 			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
-			Model: cmp.Or(c.Deadlines.Model, 10*time.Minute), Tool: cmp.Or(c.Deadlines.Tool, 10*time.Minute),
+			Knowledge: cmp.Or(c.Deadlines.Knowledge, 2*time.Second),
+			Model:     cmp.Or(c.Deadlines.Model, 10*time.Minute), Tool: cmp.Or(c.Deadlines.Tool, 10*time.Minute),
 		},
 		feeds: newFeeds(),
 	}
@@ -187,6 +189,7 @@ func (h *Host) spawn(c Config) error {
 	}{
 		{&h.homeostasis, "homeostasis", registryOf(homeostasisKind())},
 		{&h.wallets, "wallets", registryOf(walletKind())},
+		{&h.knowledge, "knowledge", registryOf(knowledgeKind())},
 		{&h.provider, "provider", func() actor.Actor {
 			return &pool[sagas.AskModel]{host: h, work: h.askModel, limit: cmp.Or(c.ModelCalls, 256)}
 		}},
@@ -236,7 +239,7 @@ func (h *Host) Close(ctx context.Context) error {
 		}
 	}
 	h.feeds.close()
-	registries := []*actor.PID{h.agents, h.wallets, h.homeostasis}
+	registries := []*actor.PID{h.agents, h.wallets, h.homeostasis, h.knowledge}
 	h.quitting.Add(len(registries))
 	for _, pid := range registries {
 		h.system.Root.Send(pid, quit{}) // behind the answers that are under way: they are stored before the entity stops

@@ -104,8 +104,9 @@ type handle struct {
 
 // Deadlines bound how long each kind of request may take. Zero means the default.
 type Deadlines struct {
-	Append time.Duration // storing a decision, retries included: 15 s
-	Advice time.Duration // after which the turn goes on in its last mode: 250 ms
-	Model  time.Duration // one attempt at a model's reply: 10 min
-	Tool   time.Duration // a tool that names no time of its own: 10 min
+	Append    time.Duration // storing a decision, retries included: 15 s
+	Advice    time.Duration // after which the turn goes on in its last mode: 250 ms
+	Knowledge time.Duration // after which the turn goes on without what is known: 2 s
+	Model     time.Duration // one attempt at a model's reply: 10 min
+	Tool      time.Duration // a tool that names no time of its own: 10 min
 }

@@ -79,6 +79,7 @@ type ToolUse struct {
 	Request   events.RequestID // the same for every attempt: a key for idempotent effects
 	Workspace string           // absolute path; empty when the agent has none
 	Arguments json.RawMessage  // canonical JSON, not yet validated
+	Knowledge Knowledge        // the notes of the agent's tenant; nil where a tool is run without a host
 }
 
 // ToolResult is what a tool gave back.

@@ -115,6 +115,8 @@ func newChecker(stream events.Stream, origin func(sagas.Fact) (sagas.Agent, erro
 		return &sagaChecker[sagas.Wallet]{saga: sagas.NewWallet()}
 	case events.HomeostasisCategory:
 		return &sagaChecker[sagas.Homeostasis]{saga: sagas.NewHomeostasis()}
+	case events.KnowledgeCategory:
+		return &sagaChecker[sagas.Knowledge]{saga: sagas.NewKnowledge()}
 	case events.EffectCategory:
 		return &chainChecker{}
 	}

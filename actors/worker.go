@@ -230,6 +230,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	}()
 	result, err := tool.Run(m.ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
+		Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what},
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):

@@ -20,8 +20,8 @@ type knowledge struct {
 }
 
 func knowledgeSpec() Spec {
-	tenant := Parameter{Name: "tenant", About: "whose notes; local if not given", check: func(text string) error { return events.TenantID(text).Validate() }}
-	valid := Parameter{Name: "valid", About: "only what holds at this moment: 2026-01-31, 2026-01-31T14:02:11Z, or microseconds since 1970", check: func(text string) error {
+	tenant := Parameter{Name: "tenant", About: "whose notes; local if not given", Check: func(text string) error { return events.TenantID(text).Validate() }}
+	valid := Parameter{Name: "valid", About: "only what holds at this moment: 2026-01-31, 2026-01-31T14:02:11Z, or microseconds since 1970", Check: func(text string) error {
 		_, err := parseMoment(text)
 		return err
 	}}
@@ -57,7 +57,7 @@ func knowledgeSpec() Spec {
 			{
 				Name: "lint", About: "notes without links, links without notes, contradictions, what may be out of date", Answer: NoteProblems{},
 				Takes: []Parameter{
-					{Name: "valid", About: "as of this moment; that of the latest note if not given", check: valid.check},
+					{Name: "valid", About: "as of this moment; that of the latest note if not given", Check: valid.Check},
 					within("days", "after which a note that others link to is stale unless it is written again", standardDays, 36_500), atMost(standardProblems), tenant,
 				},
 			},
@@ -82,7 +82,7 @@ type KnowledgeSize struct {
 // within is a number from 1.
 func within(name, about string, standard, most int) Parameter {
 	about += ": from 1 to " + strconv.Itoa(most) + ", " + strconv.Itoa(standard) + " if not given"
-	return Parameter{Name: name, About: about, check: func(text string) error {
+	return Parameter{Name: name, About: about, Check: func(text string) error {
 		if n, err := strconv.Atoi(text); err != nil || n < 1 || n > most {
 			return fmt.Errorf("want a number from 1 to %d", most)
 		}
@@ -91,7 +91,7 @@ func within(name, about string, standard, most int) Parameter {
 }
 
 func oneOf(name, about string, values ...string) Parameter {
-	return Parameter{Name: name, About: about + ": " + strings.Join(values, ", "), check: func(text string) error {
+	return Parameter{Name: name, About: about + ": " + strings.Join(values, ", "), Check: func(text string) error {
 		for _, value := range values {
 			if text == value {
 				return nil
@@ -199,7 +199,7 @@ func (g *graph) remove(e *events.NoteRemoved, here version) {
 	}
 	g.disconnect(n)
 	delete(g.nodes, e.Note)
-	n.gone, n.author, n.links, n.words = e.Reason, e.Author, nil, nil
+	n.gone, n.author, n.links, n.words, n.length = e.Reason, e.Author, nil, nil, 0
 	here.Removed = true
 	n.note(here)
 	g.removed[e.Note] = n

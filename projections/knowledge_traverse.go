@@ -95,10 +95,14 @@ func (q Query) moment(name string) events.Micros {
 	return at
 }
 
-// list reads the parts of a parameter between commas.
+// list reads the parts of a parameter between commas; between line ends if there are any, for names with commas.
 func (q Query) list(name string) []string {
 	var all []string
-	for part := range strings.SplitSeq(q.Parameters[name], ",") {
+	separator := ","
+	if strings.Contains(q.Parameters[name], "\n") {
+		separator = "\n"
+	}
+	for part := range strings.SplitSeq(q.Parameters[name], separator) {
 		if part = strings.TrimSpace(part); part != "" {
 			all = append(all, part)
 		}

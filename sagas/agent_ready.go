@@ -33,7 +33,7 @@ func (a Agent) Ready() []Request {
 			granted, _ := grant(&t.Config, call.Tool)
 			ready = append(ready, AskTool{
 				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments,
-				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable,
+				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
 			})
 		}
 	}

@@ -203,6 +203,7 @@ type (
 	AskTool struct {
 		Outstanding
 		Turn       events.TurnID
+		Tenant     events.TenantID
 		Call       events.CallID
 		Tool       string
 		Arguments  []byte // canonical JSON

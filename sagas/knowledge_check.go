@@ -9,7 +9,8 @@ import (
 
 // Bounds of one command about notes, and of one note.
 const (
-	MaxNotes     = 512 // changes of one command
+	MaxNotes     = 512     // changes of one command
+	MaxNotesText = 4 << 20 // bytes of all texts of one command, without what is in blobs
 	MaxNoteLinks = 1024
 	MaxNoteNames = 64  // aliases, and tags
 	MaxNoteTitle = 512 // in bytes
@@ -21,6 +22,13 @@ func validateNotes(c *KeepNotes) error {
 	count := len(c.Write) + len(c.Remove)
 	if count == 0 || count > MaxNotes {
 		return refuse(RefusedInvalid, "the command has %d notes, want 1 to %d: send more in several commands", count, MaxNotes)
+	}
+	size := 0
+	for i := range c.Write {
+		size += len(c.Write[i].Inline)
+	}
+	if size > MaxNotesText {
+		return refuse(RefusedInvalid, "the command has %d bytes of text, at most %d are allowed: send the notes in several commands", size, MaxNotesText)
 	}
 	seen := make(map[events.NoteID]bool, count)
 	name := func(id events.NoteID) error {

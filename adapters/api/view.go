@@ -88,6 +88,7 @@ type turnFields struct {
 	Started     events.Micros      `json:"started,string"`
 	Advice      events.RequestID   `json:"advice,omitempty"`
 	Budget      events.RequestID   `json:"budget,omitempty"`
+	Knowledge   events.RequestID   `json:"knowledge,omitempty"`
 	Model       events.RequestID   `json:"model,omitempty"`
 	RetryAt     events.Micros      `json:"retry_at,string,omitempty"`
 	Paused      events.Reason      `json:"paused,omitempty"`

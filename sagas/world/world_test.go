@@ -78,7 +78,7 @@ func TestWorldIsSound(t *testing.T) {
 		kinds[e.Kind]++
 	}
 	for _, spec := range events.Catalog {
-		if kinds[spec.Kind] == 0 && spec.Kind != (events.AgentForked{}).Kind() {
+		if kinds[spec.Kind] == 0 && spec.Kind != (events.AgentForked{}).Kind() && spec.Kind.Family() != "fork" { // nobody forks here
 			t.Errorf("no %s happened", spec.Kind)
 		}
 	}
