@@ -304,8 +304,8 @@ func anyConfig(t *rapid.T) events.AgentConfig {
 		OnLimit: rapid.SampledFrom([]events.OnLimit{"", events.LimitAsk, events.LimitEnd}).Draw(t, "on limit"),
 	}
 	c.Knowledge = events.KnowledgeConfig{
-		Tokens: some("recall", 0, 40, 100, sagas.MostRecalled+1), Notes: int(some("recalled notes", 0, 2)),
-		Near: rapid.SampledFrom([][]events.NoteID{nil, nil, {"a"}, {"#"}}).Draw(t, "near"),
+		Tokens: some("recall", 0, 40, 100), Notes: int(some("recalled notes", 0, 2)),
+		Near: rapid.SampledFrom([][]events.NoteID{nil, nil, {"a"}}).Draw(t, "near"),
 	}
 	return c
 }

@@ -165,6 +165,9 @@ func (d *decision) fork(c Fork) error {
 	if owed := parent.Turn.Held + parent.Turn.Requested; owed > 0 {
 		d.requestBudget(owed)
 	}
+	if parent.Turn.Knowledge != "" {
+		d.requestKnowledge()
+	}
 	for i := range calls {
 		d.callAgain(&calls[i], &parent.Turn.Config)
 	}
@@ -222,6 +225,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"tenant", before.Tenant, after.Tenant},
 		{"limits", withDefaults(before.Limits), withDefaults(after.Limits)},
 		{"policy", before.Policy, after.Policy},
+		{"knowledge", before.Knowledge, after.Knowledge},
 	}
 }
 
@@ -313,7 +317,7 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 	t.Limits = carried(withDefaults(e.Config.Limits), t.Limits, withDefaults(t.Config.Limits))
 	t.Config = e.Config
 	t.Cut = t.Cut || t.Model != "" || t.RetryAt != 0
-	t.Advice, t.Budget, t.Model, t.RetryAt = "", "", "", 0
+	t.Advice, t.Budget, t.Knowledge, t.Model, t.RetryAt = "", "", "", "", 0
 	t.Held, t.Requested, t.Free = 0, 0, 0
 	if !e.Paper {
 		t.Free = t.Cost

@@ -150,3 +150,21 @@ func FuzzNoteLinks(f *testing.F) {
 		}
 	})
 }
+
+// TestRecallIsBounded: a configuration asks for no more than one event may hold, and names notes that can be.
+func TestRecallIsBounded(t *testing.T) {
+	for want, knowledge := range map[string]events.KnowledgeConfig{
+		"at most 7000 tokens": {Tokens: sagas.MostRecalled + 1},
+		"at most 50":          {},
+		"a note that cannot":  {Tokens: 10, Near: []events.NoteID{"#"}},
+		"-1 tokens":           {Tokens: -1},
+	} {
+		c := testConfig()
+		if c.Knowledge = knowledge; knowledge.Tokens == 0 {
+			c.Knowledge.Notes = sagas.MostRecall + 1
+		}
+		if err := sagas.ValidateConfig(c); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(want, " 50")) {
+			t.Errorf("%+v: %v, want %q", c.Knowledge, err, want)
+		}
+	}
+}
