@@ -92,7 +92,7 @@ func printComparison(out io.Writer, c *actors.Comparison, oneTurn bool) error {
 		fmt.Fprintf(out, "%s and %s part after revision %d of %s; %d turns before that are shared, and not counted here\n",
 			c.A.Agent, c.B.Agent, c.Shared.Revision, c.Shared.Agent, c.Shared.Turns)
 	}
-	if err := printTotals(out, c); err != nil {
+	if err := printTotals(out, [2]string{string(c.A.Agent), string(c.B.Agent)}, &c.A.Totals, &c.B.Totals); err != nil {
 		return err
 	}
 	fmt.Fprintln(out)
@@ -109,10 +109,9 @@ func printComparison(out io.Writer, c *actors.Comparison, oneTurn bool) error {
 }
 
 // printTotals prints what both did and what it took.
-func printTotals(out io.Writer, c *actors.Comparison) error {
+func printTotals(out io.Writer, names [2]string, a, b *projections.RunTotals) error {
 	w := table(out)
-	a, b := &c.A.Totals, &c.B.Totals
-	fmt.Fprintf(w, "\t%s\t%s\tdifference\n", c.A.Agent, c.B.Agent)
+	fmt.Fprintf(w, "\t%s\t%s\tdifference\n", names[0], names[1])
 	count := func(name string, x, y int64) {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", name, x, y, change(fmt.Sprintf("%+d", y-x), x, y))
 	}

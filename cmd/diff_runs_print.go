@@ -133,7 +133,11 @@ func printDifference(out io.Writer, d *projections.Difference) {
 	if len(d.Why) > 0 {
 		what += " (" + strings.Join(d.Why, ", ") + ")"
 	}
-	fmt.Fprintf(out, "%s: %s | %s\n", what, sideOf(d.A), sideOf(d.B))
+	one, other := sideOf(d.A), sideOf(d.B)
+	if d.A != nil && d.B != nil && d.A.Value == d.B.Value { // what differs is not in it
+		one, other = strings.TrimSuffix(one, " "+d.A.Value), strings.TrimSuffix(other, " "+d.B.Value)
+	}
+	fmt.Fprintf(out, "%s: %s | %s\n", what, one, other)
 }
 
 func sideOf(s *projections.Side) string {
@@ -272,15 +276,14 @@ func roundOf(t *projections.RunTurn, number int) string {
 
 // printPreviews prints how the texts of a difference begin.
 func printPreviews(out io.Writer, d *projections.Difference) {
-	for _, each := range []struct {
-		sign byte
-		side *projections.Side
-	}{{'-', d.A}, {'+', d.B}} {
-		if each.side == nil || each.side.Text == nil {
-			continue
-		}
-		for line := range strings.Lines(each.side.Text.Preview) {
-			fmt.Fprintf(out, "    %c %s\n", each.sign, strings.TrimRight(line, "\n"))
-		}
+	if d.A == nil || d.B == nil || d.A.Text == nil || d.B.Text == nil || d.A.Text.Hash == d.B.Text.Hash {
+		return
+	}
+	if d.A.Text.Preview == d.B.Text.Preview {
+		fmt.Fprintf(out, "    they begin alike: %s | %s\n", d.A.Text.Event, d.B.Text.Event)
+		return
+	}
+	for _, change := range projections.DiffLines(d.A.Text.Preview, d.B.Text.Preview) {
+		fmt.Fprintf(out, "    %c %s\n", change.In, change.Text)
 	}
 }
