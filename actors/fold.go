@@ -22,7 +22,7 @@ func foldStream[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream
 	}
 	saved, every := at.revision, events.Revision(snapshotEvery)
 	for at.revision < until {
-		page, err := h.journal.Read(ctx, stream, at.revision+1, Forward, Limit{})
+		page, err := h.journal.Read(ctx, stream, at.revision+1, Forward, Limit{Events: int(min(until-at.revision, defaultPageEvents))})
 		if err != nil {
 			return saga, at, fmt.Errorf("read %s from revision %d: %w", stream, at.revision+1, err)
 		}

@@ -88,7 +88,7 @@ func TestLookAtThePast(t *testing.T) {
 		t.Fatalf("%d events read: there were snapshots before the first look", read)
 	}
 	for _, at := range []events.Revision{count - 1, 17_000, 1, 0, 2500, 29_000, 9999, 10_000, 4096} {
-		if read := look(at); read > 2000+2*512 {
+		if read := look(at); read > 1000+2*512 {
 			t.Errorf("at %d: %d events read", at, read)
 		}
 	}

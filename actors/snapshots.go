@@ -50,7 +50,7 @@ type Mark struct {
 }
 
 const (
-	snapshotEvery = 2000 // events between two snapshots of a fold, at least
+	snapshotEvery = 1000 // events between two snapshots of a fold, at least
 	snapshotSpare = 64   // bytes of a snapshot that an event may cost: large states are saved less often
 )
 
@@ -61,7 +61,7 @@ func SnapshotSpacing(bytes int) int64 {
 
 // Retain says whether a snapshot is kept beside others of its fold and stream, and which one of them goes instead; NoRevision is
 // none. The newest is always kept. Any other is kept if it stands SnapshotSpacing of its size or more after the one before it: so all
-// of them together cost 64 bytes for each event, besides the newest and what 2,000 events are allowed at least.
+// of them together cost 64 bytes for each event at most, besides the newest.
 //
 // Others are in order, and need not be more than the two before the one that is added, and the one after it.
 func Retain(others []Mark, added Mark) (keep bool, drop events.Revision) {

@@ -23,7 +23,7 @@ func stateCommand(a *app) *cobra.Command {
 			"has come; or the reply of one of its rounds.",
 		Example: "  life state demo\n  life state demo --at 12 --json\n  life state demo --at 14:02:11\n  life state demo --at turn:3\n" +
 			"  life state demo --at turn:3.1",
-		Args:    takes(1, 1, "the name of one agent"),
+		Args: takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			agent, err := checkAgent(args[0])
 			if err != nil {
