@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"example.com/life/actors"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -25,24 +23,6 @@ type diffRuns struct {
 	turn     string
 	asJSON   bool
 	progress bool
-}
-
-func diffRunsCommand(a *app) *cobra.Command {
-	var d diffRuns
-	cmd := &cobra.Command{
-		Use:   "diff AGENT AGENT",
-		Short: "Compare what two agents did",
-		Long: "Compare what two agents did: their turns side by side, the first difference, and what both cost. Turns are paired by what\n" +
-			"happened in them and by their messages. What a fork has from its parent is equal by construction and left out. Names, times,\n" +
-			"attempts and wallets are no differences.",
-		Example: "  life diff demo demo-2\n  life diff demo demo-2 --turn 3\n  life diff demo demo-2 --json",
-		Args:    takes(2, 2, "the names of two agents"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.diffRuns(cmd.Context(), args[0], args[1], &d) },
-	}
-	cmd.Flags().StringVar(&d.turn, "turn", "", "show this turn round by round: its number in the first agent's life, or its name such as demo/3")
-	jsonFlag(cmd, &d.asJSON)
-	progressFlag(cmd, &d.progress)
-	return cmd
 }
 
 func (a *app) diffRuns(ctx context.Context, one, other string, d *diffRuns) error {

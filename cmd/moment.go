@@ -2,11 +2,13 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"example.com/life/actors"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // momentHelp ends the help of a flag that takes a moment.
@@ -15,10 +17,11 @@ const momentHelp = "revision (31), time (14:02:11), or turn (turn:3, turn:3.1)"
 // parseMoment reads a flag that names a moment, in the local time zone.
 func parseMoment(flag, text string) (events.Moment, error) {
 	m, err := actors.ParseMoment(text, time.Now())
-	if err != nil {
-		return m, usage("--%s: %w", flag, err)
+	var refusal *sagas.Refusal
+	if errors.As(err, &refusal) {
+		return m, usage("--%s: %s", flag, refusal.Detail)
 	}
-	return m, nil
+	return m, err
 }
 
 // resolve finds a moment, and says which one was understood unless it is plain.

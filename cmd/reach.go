@@ -46,6 +46,7 @@ type inspector interface {
 // past is what the verbs need that look back.
 type past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
+	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 }
 
 // reached is a host that a verb can ask.

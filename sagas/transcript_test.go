@@ -182,6 +182,8 @@ func (s *script) runOther(d *datadriven.TestData) (string, bool) {
 		return vectorText(s.agent.saga.Vector()), true
 	case "conversation":
 		return s.conversation(), true
+	case "diff":
+		return s.diff(d), true
 	case "open":
 		if s.wallet == nil || !d.HasArg("again") {
 			s.wallet = newHistory(sagas.NewWallet)

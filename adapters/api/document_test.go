@@ -55,6 +55,10 @@ func (nothing) Compare(context.Context, actors.CompareOrder, func(int64)) (actor
 	return actors.Comparison{}, nil
 }
 
+func (nothing) Difference(context.Context, events.AgentID, events.Moment, events.Moment, func(int64)) (actors.Difference, error) {
+	return actors.Difference{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

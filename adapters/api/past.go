@@ -4,16 +4,17 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/sagas"
 )
 
 // Past looks at what happened before. *actors.Host documents the methods and their errors.
 type Past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
+	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 }
 
 // moment reads a query parameter that names a moment. What does not say its zone is in UTC.
@@ -65,11 +66,68 @@ func (s *server) moment(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, at)
 }
 
+// difference compares an agent at two moments. It answers with one JSON value, or in lines if that is asked for.
+func (s *server) difference(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "from", "to")
+	if err != nil {
+		return err
+	}
+	from, err := q.moment("from")
+	if err != nil {
+		return err
+	}
+	to, err := q.moment("to")
+	if err != nil {
+		return err
+	}
+	if s.past == nil {
+		return errNoPast()
+	}
+	return answer(s, w, r, func(tell func(int64)) (actors.Difference, error) {
+		return s.past.Difference(r.Context(), events.AgentID(r.PathValue("agent")), from, to, tell)
+	})
+}
+
+// answer answers with one JSON value, or in lines if that is asked for: see inspect.go.
+func answer[R any](s *server, w http.ResponseWriter, r *http.Request, ask func(tell func(int64)) (R, error)) error {
+	if !strings.Contains(r.Header.Get("Accept"), inLines) {
+		value, err := ask(nil)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, value)
+	}
+	out := newLines(w)
+	value, err := ask(func(checked int64) { out.tell(progress{Checked: checked}) })
+	return finish(s, out, &value, err)
+}
+
+// askInLines asks for an answer in lines, so that progress is heard of.
+func askInLines[R any](ctx context.Context, c *Client, path string, query url.Values, tell func(int64)) (R, error) {
+	asked := call{method: http.MethodGet, path: path, query: query, header: http.Header{"Accept": {inLines}}}
+	return readLines[R](ctx, c, asked, func(checked, _ int64) {
+		if tell != nil {
+			tell(checked)
+		}
+	})
+}
+
+// Difference has the server compare an agent at two moments. progress, if given, hears how many events were looked at.
+func (c *Client) Difference(
+	ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64),
+) (actors.Difference, error) {
+	if err := agent.Validate(); err != nil {
+		return actors.Difference{}, invalid("%v", err)
+	}
+	query := url.Values{"from": {actors.FormatMoment(from)}, "to": {actors.FormatMoment(to)}}
+	return askInLines[actors.Difference](ctx, c, agentPath(agent, "diff"), query, progress)
+}
+
 // Resolve finds a moment in an agent's history.
 func (c *Client) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (actors.Place, error) {
 	var at actors.Place
 	if err := agent.Validate(); err != nil {
-		return at, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return at, invalid("%v", err)
 	}
 	err := c.get(ctx, agentPath(agent, "moment"), url.Values{parameterAt: {actors.FormatMoment(m)}}, &at)
 	return at, err

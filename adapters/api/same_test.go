@@ -140,6 +140,19 @@ func readSteps() []step {
 			return d.Resolve(ctx, agent, m)
 		}}
 	}
+	diff := func(agent events.AgentID, from, to string) step {
+		return step{"diff " + from + " " + to, func(ctx context.Context, d driver) (any, error) {
+			begin, err := actors.ParseMoment(from, time.Now())
+			if err != nil {
+				return nil, err
+			}
+			end, err := actors.ParseMoment(to, time.Now())
+			if err != nil {
+				return nil, err
+			}
+			return d.Difference(ctx, agent, begin, end, nil)
+		}}
+	}
 	wallet := func(id events.WalletID) step {
 		return step{"wallet " + string(id), func(ctx context.Context, d driver) (any, error) { return d.Wallet(ctx, id) }}
 	}
@@ -188,7 +201,8 @@ func readSteps() []step {
 		state("malformed", "NOBODY", events.NoRevision),
 		resolve(ada, ""), resolve(ada, "3"), resolve(ada, "1000"), resolve(ada, "turn:1"), resolve(ada, "turn:1.1"), resolve(ada, "turn:1.9"),
 		resolve(ada, "turn:2"), resolve(ada, "2001-01-01"), resolve(ada, "9001-01-01"), resolve("nobody", "turn:1"), resolve("NOBODY", "0"),
-		wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
+		diff(ada, "0", ""), diff(ada, "1", "turn:1"), diff(ada, "3", "3"), diff(ada, "turn:1", "0"), diff(ada, "0", "1000"), diff("nobody", "0", ""),
+		diff("NOBODY", "0", ""), wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
 		verify(""), verify(ada), verify("nobody"),
 	}
 }

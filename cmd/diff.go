@@ -1,0 +1,77 @@
+package cmd
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func diffCommand(a *app) *cobra.Command {
+	var runs diffRuns
+	var moments diffMoments
+	cmd := &cobra.Command{
+		Use:   "diff AGENT [AGENT]",
+		Short: "Show what changed in an agent between two moments, or compare what two agents did",
+		Long: "Of one agent: what changed in it between two moments, path by path, and which event changed it last. A moment is a revision, a time,\n" +
+			"a turn or a round of one, as life state --at takes it.\n\n" +
+			"Of two agents: what they did, their turns side by side, the first difference, and what both cost. Turns are paired by what\n" +
+			"happened in them and by their messages. What a fork has from its parent is equal by construction and left out. Names, times,\n" +
+			"attempts and wallets are no differences.",
+		Example: "  life diff demo --from turn:2 --to turn:3\n  life diff demo --from 14:02:11\n" +
+			"  life diff demo demo-2\n  life diff demo demo-2 --turn 3\n  life diff demo demo-2 --json",
+		Args: takes(1, 2, "the name of an agent, or the names of two agents"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags := cmd.Flags()
+			if len(args) == 1 {
+				if flags.Changed("turn") {
+					return usage("--turn is about two agents; of one, --from turn:3.1 --to turn:3 shows what changed in a turn")
+				}
+				return a.diffMoments(cmd.Context(), args[0], &moments, &runs)
+			}
+			if flags.Changed("from") || flags.Changed("to") {
+				return usage("--from and --to are about one agent: name one, or leave them out")
+			}
+			return a.diffRuns(cmd.Context(), args[0], args[1], &runs)
+		},
+	}
+	cmd.Flags().StringVar(&moments.from, "from", "", "of one agent: the earlier moment: "+momentHelp)
+	cmd.Flags().StringVar(&moments.to, "to", "", "of one agent: the later moment (default: the latest)")
+	cmd.Flags().StringVar(&runs.turn, "turn", "", "of two agents: show this turn round by round: its number in the first agent's life, or its name such as demo/3")
+	jsonFlag(cmd, &runs.asJSON)
+	progressFlag(cmd, &runs.progress)
+	return cmd
+}
+
+// diffMoments is what life diff is asked about one agent.
+type diffMoments struct{ from, to string }
+
+func (a *app) diffMoments(ctx context.Context, name string, d *diffMoments, shown *diffRuns) error {
+	agent, err := checkAgent(name)
+	if err != nil {
+		return err
+	}
+	if d.from == "" {
+		return usage("--from says since when: a %s", momentHelp)
+	}
+	from, err := parseMoment("from", d.from)
+	if err != nil {
+		return err
+	}
+	to, err := parseMoment("to", d.to)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(host reached) error {
+		m := a.newMeter(shown.progress)
+		defer m.done()
+		found, err := host.Difference(ctx, agent, from, to, func(looked int64) { m.show("%d events looked at", looked) })
+		m.done()
+		switch {
+		case err != nil:
+			return err
+		case shown.asJSON:
+			return a.printJSON(found)
+		}
+		return printChanges(a.out, &found)
+	})
+}

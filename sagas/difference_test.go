@@ -1,0 +1,183 @@
+package sagas_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"pgregory.net/rapid"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+	worlds "example.com/life/sagas/world"
+)
+
+// stateAt folds facts up to and including a revision.
+func stateAt(facts []sagas.Fact, revision int) sagas.Agent {
+	agent := sagas.NewAgent()
+	for _, fact := range facts[:revision+1] {
+		agent = agent.Apply(fact)
+	}
+	return agent
+}
+
+// diff says what differs between two revisions, and which event was the last to change it.
+func (s *script) diff(d *datadriven.TestData) string {
+	facts, from, to := s.agent.facts, number(s.t, d, "from"), number(s.t, d, "to")
+	changes, found := difference(facts, from, to, []int{from})
+	var b strings.Builder
+	for i, c := range changes {
+		fmt.Fprintf(&b, "%-26s %s → %s", c.Path, orNothing(c.Before), orNothing(c.After))
+		if c.Unit != "" {
+			fmt.Fprintf(&b, " (%s)", c.Unit)
+		}
+		fmt.Fprintf(&b, "\n    @%d %s\n", found[i].Revision, found[i])
+	}
+	return b.String()
+}
+
+func orNothing(value json.RawMessage) string {
+	if value == nil {
+		return "–"
+	}
+	return string(value)
+}
+
+// difference compares two revisions, and looks for the facts in stretches that begin at the given revisions, the latest first.
+func difference(facts []sagas.Fact, from, to int, begins []int) ([]sagas.Change, []*sagas.Fact) {
+	before, after := stateAt(facts, from), stateAt(facts, to)
+	changes := sagas.Differences(&before, &after)
+	last, end := sagas.NewLastChanges(changes), to
+	for _, begin := range begins {
+		last.Begin(stateAt(facts, begin))
+		for _, fact := range facts[begin+1 : end+1] {
+			last.Apply(fact)
+		}
+		if end = begin; !last.End() {
+			break
+		}
+	}
+	return changes, last.Found()
+}
+
+// worldFacts are the histories of the agents of a world.
+func worldFacts(t *testing.T, c worlds.Config) [][]sagas.Fact {
+	t.Helper()
+	made, streams, all := worlds.New(c), map[events.Stream]int{}, [][]sagas.Fact{}
+	for {
+		batch, err := made.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batch) == 0 {
+			return all
+		}
+		if _, is := batch[0].Stream.Agent(); !is {
+			continue
+		}
+		at, known := streams[batch[0].Stream]
+		if !known {
+			at = len(all)
+			streams[batch[0].Stream], all = at, append(all, nil)
+		}
+		for i := range batch {
+			fact, err := sagas.FactOf(&batch[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[at] = append(all[at], fact)
+		}
+	}
+}
+
+// TestDifferences compares any two moments of the agents of a world. What is said to differ does; what is not, does not; and the
+// fact behind each difference is the last that changed it, however the search is split into stretches.
+func TestDifferences(t *testing.T) {
+	histories := worldFacts(t, worlds.Config{Seed: 11, Agents: 5, Events: 3000})
+	rapid.Check(t, func(t *rapid.T) {
+		facts := rapid.SampledFrom(histories).Draw(t, "history")
+		from := rapid.IntRange(0, len(facts)-1).Draw(t, "from")
+		to := min(len(facts)-1, from+rapid.IntRange(0, 150).Draw(t, "length"))
+		begins := []int{from}
+		for end := to; end > from && rapid.Bool().Draw(t, "split"); {
+			end = rapid.IntRange(from, end-1).Draw(t, "begin")
+			begins = append(begins, end)
+		}
+		slices.Sort(begins)
+		begins = slices.Compact(begins)
+		slices.Reverse(begins)
+		changes, found := difference(facts, from, to, begins)
+		slow := lastChanges(facts, from, to)
+		for i, c := range changes {
+			if string(c.Before) == string(c.After) {
+				t.Errorf("%s is said to differ: %s", c.Path, c.After)
+			}
+			if c.Before != nil && !json.Valid(c.Before) || c.After != nil && !json.Valid(c.After) {
+				t.Errorf("%s: %s, %s is no JSON", c.Path, c.Before, c.After)
+			}
+			if found[i] == nil {
+				t.Errorf("%s: no fact was found", c.Path)
+			} else if want := slow(c.Path); found[i].Revision != want {
+				t.Errorf("%s: the last fact found is %d, want %d", c.Path, found[i].Revision, want)
+			}
+		}
+		if before, after := stripped(t, stateAt(facts, from)), stripped(t, stateAt(facts, to)); before != after && len(changes) == 0 {
+			t.Errorf("nothing is said to differ between\n%s\n%s", before, after)
+		}
+	})
+}
+
+// lastChanges finds when a path changed last by comparing, at every revision, states that share no memory.
+func lastChanges(facts []sagas.Fact, from, to int) func(path string) events.Revision {
+	changed := make([][]sagas.Change, 0, to-from)
+	for at := from; at < to; at++ {
+		before, after := stateAt(facts, at), stateAt(facts, at+1)
+		changed = append(changed, sagas.Differences(&before, &after))
+	}
+	return func(path string) events.Revision {
+		for i, changes := range slices.Backward(changed) {
+			for _, c := range changes {
+				if c.Path == path || within(c.Path, path) || within(path, c.Path) {
+					return facts[from+i+1].Revision
+				}
+			}
+		}
+		return events.NoRevision
+	}
+}
+
+func within(part, whole string) bool {
+	rest, is := strings.CutPrefix(part, whole)
+	return is && rest != "" && (rest[0] == '.' || rest[0] == '[')
+}
+
+// stripped is a state without what every event changes.
+func stripped(t *rapid.T, agent sagas.Agent) string {
+	agent.Revision, agent.Accepted, agent.Conversation.Chain = 0, nil, events.Digest{}
+	text, err := json.Marshal(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// BenchmarkLastChanges follows a long conversation event by event: what it costs does not grow with it.
+func BenchmarkLastChanges(b *testing.B) {
+	t := &testing.T{}
+	facts := worldFacts(t, worlds.Config{Seed: 11, Agents: 1, Events: 20_000})[0]
+	before, after := stateAt(facts, 100), stateAt(facts, len(facts)-1)
+	changes := sagas.Differences(&before, &after)
+	b.ResetTimer()
+	for range b.N {
+		last := sagas.NewLastChanges(changes)
+		last.Begin(stateAt(facts, 100))
+		for _, fact := range facts[101:] {
+			last.Apply(fact)
+		}
+		last.End()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(facts)), "ns/event")
+}
