@@ -56,6 +56,9 @@ func newProjector(h *Host, specs []projections.Spec) (*projector, error) {
 	p := &projector{host: h}
 	for i := range specs {
 		spec := &specs[i]
+		if err := spec.Validate(); err != nil {
+			return nil, fmt.Errorf("configure host: %w", err)
+		}
 		if slices.ContainsFunc(p.list, func(other *projection) bool { return other.name == spec.Name }) {
 			return nil, fmt.Errorf("configure host: two projections are named %s", spec.Name)
 		}

@@ -63,6 +63,7 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 	}
 	return openHost(ctx, at, actors.Config{
 		Name: "life", Models: models, Prices: prices, Log: a.log, OpeningCredit: a.config.credit, Resting: resting,
+		Projections: a.build.Projections,
 	})
 }
 

@@ -30,7 +30,8 @@ import (
 
 // Config says what this build of life is.
 type Config struct {
-	Version string // what life version prints
+	Version     string             // what life version prints
+	Projections []projections.Spec // besides projections.Catalog, see docs/extend.md
 }
 
 // The exit statuses.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -141,7 +142,7 @@ func (a *app) project(ctx context.Context, host projector, q *projectionQuery) e
 	if q.asJSON {
 		return a.printJSON(answer)
 	}
-	return a.showProjected(&answer)
+	return a.showProjected(ctx, host, &answer)
 }
 
 // askedWrong makes a question that makes no sense an error of the command line.
@@ -157,10 +158,10 @@ func askedWrong(err error) error {
 }
 
 // showProjected shows an answer by the shape that the projection gives it.
-func (a *app) showProjected(answer *actors.Projected) error {
-	shape := a.answerShape(answer)
-	if shape == nil {
-		return fmt.Errorf("projection %s, version %d, is not in this build: ask with --json", answer.Projection, answer.Version)
+func (a *app) showProjected(ctx context.Context, host projector, answer *actors.Projected) error {
+	shape, err := a.answerShape(ctx, host, answer)
+	if err != nil {
+		return err
 	}
 	typed := reflect.New(shape)
 	if err := json.Unmarshal(answer.Answer, typed.Interface()); err != nil {
@@ -169,17 +170,34 @@ func (a *app) showProjected(answer *actors.Projected) error {
 	return showAnswer(a.out, typed.Elem())
 }
 
-// answerShape is the type of an answer, where this build knows it.
-func (a *app) answerShape(answer *actors.Projected) reflect.Type {
-	for i := range projections.Catalog {
-		spec := &projections.Catalog[i]
-		if spec.Name != answer.Projection || spec.Version != answer.Version {
-			continue
+// answerShape is the type of an answer: this build knows it, or the host says which columns it has.
+func (a *app) answerShape(ctx context.Context, host projector, answer *actors.Projected) (reflect.Type, error) {
+	for _, spec := range slices.Concat(projections.Catalog, a.build.Projections) {
+		if shape := shapeOf(&spec, answer); shape != nil {
+			return shape, nil
 		}
-		for k := range spec.Queries {
-			if spec.Queries[k].Name == answer.Query && spec.Queries[k].Answer != nil {
-				return reflect.TypeOf(spec.Queries[k].Answer)
-			}
+	}
+	list, err := host.Projections(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if shape := shapeOf(&list[i].Spec, answer); shape != nil {
+			return shape, nil
+		}
+	}
+	return nil, fmt.Errorf("projection %s, version %d, is not in this build: ask with --json", answer.Projection, answer.Version)
+}
+
+// shapeOf is the type of an answer, if it is this projection's.
+func shapeOf(spec *projections.Spec, answer *actors.Projected) reflect.Type {
+	if spec.Name != answer.Projection || spec.Version != answer.Version {
+		return nil
+	}
+	for i := range spec.Queries {
+		query := &spec.Queries[i]
+		if query.Name == answer.Query && (query.Answer != nil || len(query.Columns) > 0) {
+			return reflect.TypeOf(query.Empty())
 		}
 	}
 	return nil

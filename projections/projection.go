@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -136,6 +137,53 @@ type Parameter struct {
 	About    string             `json:"about"`
 	Required bool               `json:"required,omitempty"`
 	Check    func(string) error `json:"-"` // says what is wrong with a value; nil: nothing is
+}
+
+// Validate reports what is missing in the description of a projection, or makes no sense.
+func (s *Spec) Validate() error {
+	switch {
+	case !plainName(s.Name):
+		return fmt.Errorf("a projection is named %q, want letters a-z, digits, - and _", clip(s.Name))
+	case s.Version < 1:
+		return fmt.Errorf("projection %s has version %d, want 1 or more", s.Name, s.Version)
+	case len(s.Kinds) == 0:
+		return fmt.Errorf("projection %s folds no kind of event: name beginnings of kinds in Kinds", s.Name)
+	case s.New == nil:
+		return fmt.Errorf("projection %s has no New, which gives its fold of an empty store", s.Name)
+	case len(s.Queries) == 0:
+		return fmt.Errorf("projection %s has no query", s.Name)
+	}
+	seen := map[string]bool{}
+	for i := range s.Queries {
+		query := &s.Queries[i]
+		if !plainName(query.Name) || seen[query.Name] {
+			return fmt.Errorf("projection %s has a query named %q, want letters a-z, digits, - and _, each once", s.Name, clip(query.Name))
+		}
+		seen[query.Name] = true
+		if err := query.validate(s.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *QuerySpec) validate(projection string) error {
+	if len(s.Columns) == 0 && (s.Answer == nil || reflect.TypeOf(s.Answer).Kind() != reflect.Struct) {
+		return fmt.Errorf("query %s of projection %s answers a %T: its Answer has to be an empty struct of the type that the fold answers with", s.Name, projection, s.Answer)
+	}
+	seen := map[string]bool{"query": true, "at": true, "min": true}
+	for _, p := range s.Takes {
+		if !plainName(p.Name) || seen[p.Name] {
+			return fmt.Errorf("query %s of projection %s takes %q: want a name of letters a-z, digits, - and _, once, and not query, at or min", s.Name, projection, clip(p.Name))
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+// plainName reports whether a name can be typed and be part of a path.
+func plainName(name string) bool {
+	return name != "" && len(name) <= 64 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
 // ErrQuery is wrapped by every error about a query that a projection cannot answer because of how it is asked.
