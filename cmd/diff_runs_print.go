@@ -157,35 +157,6 @@ func sideOf(s *projections.Side) string {
 	return strings.Join(words, " ")
 }
 
-// printTexts prints two texts as lines that are in one, in the other, or in both.
-func printTexts(out io.Writer, d *actors.FoundDifference) {
-	if d.TextA == d.TextB {
-		return
-	}
-	changes := projections.DiffLines(d.TextA, d.TextB)
-	for i, change := range changes {
-		switch {
-		case near(changes, i):
-			fmt.Fprintf(out, "  %c %s\n", change.In, change.Text)
-		case near(changes, i-1):
-			fmt.Fprintln(out, "    …")
-		}
-	}
-	if d.Cut {
-		fmt.Fprintln(out, "    … (the texts go on)")
-	}
-}
-
-// near reports whether a line is changed, or within three lines of one that is.
-func near(changes []projections.LineChange, at int) bool {
-	for i := max(0, at-3); i <= min(at+3, len(changes)-1); i++ {
-		if at >= 0 && changes[i].In != projections.InBoth {
-			return true
-		}
-	}
-	return false
-}
-
 // printTurns prints one turn of each round by round.
 func printTurns(out io.Writer, c *actors.Comparison) error {
 	t := c.Turn
