@@ -23,6 +23,8 @@ func (h *Host) address(stream events.Stream) (*actor.PID, string, error) {
 		registry, err = h.homeostasis, events.TenantID(id).Validate()
 	case events.KnowledgeCategory:
 		registry, err = h.knowledge, events.TenantID(id).Validate()
+	case events.ProjectionsCategory:
+		registry, err = h.catalogues, events.TenantID(id).Validate()
 	default:
 		err = fmt.Errorf("stream %q takes no commands", string(stream))
 	}

@@ -18,6 +18,7 @@ import (
 type Receipt struct {
 	Stream    events.Stream    `json:"stream"`
 	Revision  events.Revision  `json:"revision,string"`     // of the first event it caused
+	Position  events.Position  `json:"position,string"`     // by which all of it is stored: what a query can demand, see Ask.Min
 	Message   events.MessageID `json:"message,omitempty"`   // of a message that was sent
 	Turn      events.TurnID    `json:"turn,omitempty"`      // that it started
 	Written   int              `json:"written,omitempty"`   // notes that were new, or had a new version
@@ -71,7 +72,11 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 			if errors.As(o.err, &fenced) && try < fencedRetries {
 				continue
 			}
-			return h.receipt(ctx, stream, command.Metadata().ID, o)
+			receipt, err := h.receipt(ctx, stream, command.Metadata().ID, o)
+			if err == nil && registry == h.catalogues {
+				err = h.projector.recatalogue(ctx)
+			}
+			return receipt, err
 		case <-ctx.Done():
 			return Receipt{}, fmt.Errorf("wait for %s to decide: %w", stream, ctx.Err())
 		case <-h.running.Done():
@@ -118,7 +123,7 @@ func (h *Host) receipt(ctx context.Context, stream events.Stream, id events.Comm
 	if o.err != nil {
 		return Receipt{}, o.err
 	}
-	r := Receipt{Stream: stream, Revision: o.revision}
+	r := Receipt{Stream: stream, Revision: o.revision, Position: o.position}
 	for _, event := range o.events {
 		r.note(event)
 	}
@@ -147,6 +152,7 @@ func (h *Host) known(ctx context.Context, stream events.Stream, id events.Comman
 		if err != nil {
 			return Receipt{}, err
 		}
+		r.Position = page.Events[i].Position
 		r.note(event)
 	}
 	return r, nil
@@ -190,6 +196,10 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		return c, err
 	case sagas.KeepNotes:
 		return h.completeNotes(ctx, c)
+	case sagas.AddProjection:
+		return h.completeAdd(ctx, c)
+	case sagas.SkipEvent:
+		return h.completeSkip(ctx, c)
 	}
 	return command, nil
 }
@@ -250,6 +260,9 @@ func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
 
 // Agents lists all agents, by name, as of now: history is read on to its end, whatever the projector has come to.
 func (h *Host) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
+	if err := h.projector.asked(ctx); err != nil {
+		return nil, err
+	}
 	roster, err := h.projector.find(projections.RosterName)
 	if err != nil {
 		return nil, err

@@ -214,6 +214,9 @@ func (e *entity[S]) land(m landed) error {
 		return m.err
 	}
 	e.stored = flight.after
+	for i := range flight.answers {
+		flight.answers[i].outcome.position = m.appended.Position
+	}
 	answer(flight.answers)
 	return nil
 }

@@ -55,6 +55,8 @@ type Config struct {
 
 	// Projections are those that the host keeps besides projections.Catalog. No two have one name.
 	Projections []projections.Spec
+	// Declare reads the text of a projection that is declared at run time. nil: none can be.
+	Declare func(source []byte) (projections.Spec, error)
 }
 
 // Models finds the model that a name such as scripted/tour means.
@@ -89,10 +91,12 @@ type Host struct {
 	system                                        *actor.ActorSystem
 	agents, wallets, homeostasis, provider, tools *actor.PID
 	knowledge                                     *actor.PID
+	catalogues                                    *actor.PID
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
 	projector                                     *projector
 	resting                                       bool
+	declare                                       func(source []byte) (projections.Spec, error)
 	appending                                     sharedDeadline
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
 	cancel                                        context.CancelFunc
@@ -124,7 +128,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if config.Resting {
 		return h, nil
 	}
-	if err := h.recover(ctx); err != nil {
+	if err := errors.Join(h.projector.reconcile(ctx), h.recover(ctx)); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
 	h.run(h.projector.follow)
@@ -152,7 +156,7 @@ func configure(c Config) (*Host, error) {
 		h.prices = unpriced{}
 	}
 	h.origin = Origin{Actor: h.name}
-	h.resting = c.Resting
+	h.resting, h.declare = c.Resting, c.Declare
 	var err error
 	if h.projector, err = newProjector(h, specsOf(c.Projections)); err != nil {
 		return nil, err
@@ -190,6 +194,7 @@ func (h *Host) spawn(c Config) error {
 		{&h.homeostasis, "homeostasis", registryOf(homeostasisKind())},
 		{&h.wallets, "wallets", registryOf(walletKind())},
 		{&h.knowledge, "knowledge", registryOf(knowledgeKind())},
+		{&h.catalogues, "catalogues", registryOf(catalogueKind())},
 		{&h.provider, "provider", func() actor.Actor {
 			return &pool[sagas.AskModel]{host: h, work: h.askModel, limit: cmp.Or(c.ModelCalls, 256)}
 		}},
@@ -239,7 +244,7 @@ func (h *Host) Close(ctx context.Context) error {
 		}
 	}
 	h.feeds.close()
-	registries := []*actor.PID{h.agents, h.wallets, h.homeostasis, h.knowledge}
+	registries := []*actor.PID{h.agents, h.wallets, h.homeostasis, h.knowledge, h.catalogues}
 	h.quitting.Add(len(registries))
 	for _, pid := range registries {
 		h.system.Root.Send(pid, quit{}) // behind the answers that are under way: they are stored before the entity stops

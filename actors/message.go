@@ -84,6 +84,7 @@ type failure struct {
 // outcome is what became of an instruction.
 type outcome struct {
 	revision events.Revision // of the decision's first event
+	position events.Position // of the last event that was stored with it
 	events   []events.Event
 	err      error
 }

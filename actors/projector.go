@@ -24,9 +24,14 @@ import (
 type projector struct {
 	host *Host
 
+	reconciling sync.Mutex
+	reconciled  events.Revision // of the catalogue's stream
+
 	mu    sync.Mutex // of the list and its readings; not of what is in a reading
 	list  []*projection
 	moved chan struct{} // closed when a reading has moved; nil while nobody waits
+
+	heads trend // of the end of history
 
 	tail tail
 }
@@ -40,9 +45,14 @@ type tail struct {
 
 // projection is one of the catalogue.
 type projection struct {
-	name    string
-	skips   skips
-	serving *reading // what answers
+	name     string
+	skips    skips
+	declared *sagas.DeclaredFold // nil: it is in the build
+	broken   string              // why its text cannot be used
+	serving  *reading            // what answers; nil: nothing, it is broken
+	green    *reading            // what is built beside it, to take its place
+	failed   string              // why the latest one did not
+	skipped  []sagas.SkippedProjection
 }
 
 // Times of a projector.
@@ -53,7 +63,7 @@ const (
 )
 
 func newProjector(h *Host, specs []projections.Spec) (*projector, error) {
-	p := &projector{host: h}
+	p := &projector{host: h, reconciled: events.NoRevision}
 	for i := range specs {
 		spec := &specs[i]
 		if err := spec.Validate(); err != nil {
@@ -116,6 +126,9 @@ func (p *projector) again(ctx context.Context, what string, do func(context.Cont
 
 // begin finds the end of history, where the tail starts, and has everything read up to there.
 func (p *projector) begin(ctx context.Context) error {
+	if err := p.reconcile(ctx); err != nil {
+		return err
+	}
 	page, err := p.host.journal.ReadAll(ctx, 1<<62, Backward, Filter{}, Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("find the end of history: %w", err)
@@ -123,40 +136,71 @@ func (p *projector) begin(ctx context.Context) error {
 	if len(page.Events) > 0 {
 		p.tail.at = page.Events[0].Position
 	}
-	p.mu.Lock()
-	all := make([]*reading, len(p.list))
-	for i, each := range p.list {
-		all[i] = each.serving
-	}
-	p.mu.Unlock()
-	for _, r := range all {
-		if err := p.prepare(ctx, r); err != nil {
-			return err
-		}
-	}
-	for _, group := range p.groups(all) {
-		p.host.run(func() { p.catchUp(ctx, group) })
-	}
+	p.schedule()
 	return nil
 }
 
-// groups splits readings into those near the end of history and those far from it, so that the former need not wait for the latter.
-func (p *projector) groups(all []*reading) [][]*reading {
+// schedule has everything read that nobody reads yet.
+func (p *projector) schedule() {
+	if p.host.resting {
+		return
+	}
+	var serving, green []*reading
+	p.mu.Lock()
+	for _, each := range p.list {
+		if each.serving.start() {
+			serving = append(serving, each.serving)
+		}
+		if each.green.start() {
+			green = append(green, each.green)
+		}
+	}
+	p.mu.Unlock()
+	if len(serving) > 0 {
+		p.host.run(func() { p.bring(p.host.running, serving) })
+	}
+	if len(green) > 0 {
+		p.host.run(func() { p.build(p.host.running, green) })
+	}
+}
+
+// start reports whether a reading is to be fed by whoever asks.
+func (r *reading) start() bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.started
+	r.started = true
+	return !before
+}
+
+// bring loads what is stored and reads on: what is near the end of history need not wait for what is far from it.
+func (p *projector) bring(ctx context.Context, all []*reading) {
+	p.tail.mu.Lock()
+	end := p.tail.at
+	p.tail.mu.Unlock()
 	var near, far []*reading
 	for _, r := range all {
-		if r.position() >= p.tail.at-p.tail.at/8 {
+		p.again(ctx, "load the state of "+r.spec.Name, func(ctx context.Context) error { return p.prepare(ctx, r) })
+		if r.position() >= end-end/8 {
 			near = append(near, r)
 		} else {
 			far = append(far, r)
 		}
 	}
-	return slices.DeleteFunc([][]*reading{near, far}, func(group []*reading) bool { return len(group) == 0 })
+	if len(near) > 0 && len(far) > 0 {
+		p.host.run(func() { p.catchUp(ctx, near) })
+		near = nil
+	}
+	p.catchUp(ctx, append(near, far...))
 }
 
 // catchUp reads on in one pass for all of a group, and has them join the tail.
 func (p *projector) catchUp(ctx context.Context, group []*reading) {
 	p.again(ctx, "read history", func(ctx context.Context) error {
-		if err := p.read(ctx, group, 0); err != nil {
+		if err := p.read(ctx, group, 0, func(events.Position) {}); err != nil {
 			return err
 		}
 		return p.join(ctx, group)
@@ -164,7 +208,7 @@ func (p *projector) catchUp(ctx context.Context, group []*reading) {
 }
 
 // read feeds readings up to a position, or the end of history (0).
-func (p *projector) read(ctx context.Context, group []*reading, until events.Position) error {
+func (p *projector) read(ctx context.Context, group []*reading, until events.Position, progress func(at events.Position)) error {
 	feed := feeder{projector: p, readings: slices.Clone(group)}
 	from := pass{journal: p.host.journal, after: 1<<64 - 1, until: until}
 	for _, r := range group {
@@ -175,8 +219,18 @@ func (p *projector) read(ctx context.Context, group []*reading, until events.Pos
 	from.kinds = slices.Compact(from.kinds)
 	return from.run(ctx, func(c *chunk) (bool, error) {
 		feed.take(ctx, c)
+		progress(c.through)
 		return len(feed.readings) > 0, nil
 	})
+}
+
+// readTo feeds those of a group that are before a position up to it.
+func (p *projector) readTo(ctx context.Context, group []*reading, until events.Position) error {
+	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= until || r.halted() != nil })
+	if len(behind) == 0 {
+		return nil
+	}
+	return p.read(ctx, behind, until, func(events.Position) {})
 }
 
 // feeder hands chunks to readings, each event decoded at most once for all of them.
@@ -184,6 +238,8 @@ type feeder struct {
 	projector *projector
 	readings  []*reading
 	events    []projections.Recorded
+	quiet     time.Time // until then no state is stored
+	turn      int       // of the reading whose state is looked at first
 }
 
 // take feeds a chunk, lets go of the readings that stop, and stores the states that are due.
@@ -201,10 +257,25 @@ func (f *feeder) take(ctx context.Context, c *chunk) {
 	})
 	clear(f.events)
 	f.projector.tell()
-	for _, r := range f.readings {
-		if r.due() {
-			f.projector.save(ctx, r, 1)
+	f.store(ctx)
+}
+
+// store stores a state that is due. That takes at most a part of the time: a pass is not to be slowed down by what it leaves behind.
+func (f *feeder) store(ctx context.Context) {
+	n := len(f.readings)
+	for i := range n {
+		if time.Now().Before(f.quiet) {
+			return
 		}
+		r := f.readings[(f.turn+i)%n]
+		if !r.due() {
+			continue
+		}
+		began := time.Now()
+		f.projector.save(ctx, r, 1)
+		f.quiet = time.Now().Add((savingPart - 1) * time.Since(began))
+		f.turn = (f.turn + i + 1) % n
+		return
 	}
 }
 
@@ -239,34 +310,39 @@ func (p *projector) servedBy(r *reading) *projection {
 
 // join has readings that were read to the end go on with the tail. What came meanwhile is little, and read while the tail waits.
 func (p *projector) join(ctx context.Context, group []*reading) error {
+	first, err := p.joinTail(ctx, group)
+	if err == nil {
+		p.settle(ctx, first)
+	}
+	return err
+}
+
+// joinTail returns the readings that were never at the end before.
+func (p *projector) joinTail(ctx context.Context, group []*reading) (first []*reading, err error) {
 	p.tail.mu.Lock()
 	defer p.tail.mu.Unlock()
-	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= p.tail.at || r.halted() != nil })
-	if len(behind) > 0 {
-		if err := p.read(ctx, behind, p.tail.at); err != nil {
-			return err
-		}
+	if err := p.readTo(ctx, group, p.tail.at); err != nil {
+		return nil, err
 	}
 	for _, r := range group {
-		p.arrived(ctx, r)
+		if r.arrive() {
+			first = append(first, r)
+		}
 		if r.halted() == nil {
 			p.tail.readings = append(p.tail.readings, r)
 		}
 	}
 	p.tell()
-	return nil
+	return first, nil
 }
 
-// arrived notes that a reading was at the end of history, or as near as it can come.
-func (p *projector) arrived(ctx context.Context, r *reading) {
+// arrive notes that a reading was at the end of history, or as near as it can come, and reports whether it was there never before.
+func (r *reading) arrive() (first bool) {
 	r.mu.Lock()
-	first := !r.built
+	defer r.mu.Unlock()
+	first = !r.built
 	r.built, r.live = true, true
-	r.mu.Unlock()
-	if first {
-		p.save(ctx, r, 1)
-		p.noteCurrent(ctx, r)
-	}
+	return first
 }
 
 // prepare loads the stored state of a reading, once.
@@ -277,13 +353,13 @@ func (p *projector) prepare(ctx context.Context, r *reading) error {
 		return nil
 	}
 	noted := p.current(ctx, r.spec.Name)
-	if r.generation = noted.Generation; noted.Version == r.spec.Version && noted.Source == r.source {
-		r.built = true
-	} else if noted.Version > 0 {
+	is := noted.of(r.spec.Version, r.source)
+	if r.generation = noted.Generation; !is && noted.Version > 0 {
 		r.generation++ // the states of another version stay until this one is built
 	}
 	err := p.load(ctx, r, 1<<62)
 	r.loaded = err == nil
+	r.built = is && r.at > 0
 	return err
 }
 
@@ -314,9 +390,11 @@ func (p *projector) close() {
 		least = snapshotEvery
 	}
 	p.mu.Lock()
-	all := make([]*reading, 0, len(p.list))
+	var all []*reading
 	for _, each := range p.list {
-		all = append(all, each.serving)
+		if each.serving != nil {
+			all = append(all, each.serving)
+		}
 	}
 	p.mu.Unlock()
 	for _, r := range all {

@@ -50,6 +50,9 @@ const (
 // projection is being built, or has not come as far as is demanded in ten seconds. What is as of now in a host that rests, and what is
 // as of an earlier position, is read from the nearest stored state; progress, if given, hears how many events were folded.
 func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) (Projected, error) {
+	if err := h.projector.asked(ctx); err != nil {
+		return Projected{}, err
+	}
 	asked, err := h.projector.find(ask.Projection)
 	if err != nil {
 		return Projected{}, err
@@ -58,13 +61,18 @@ func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) 
 		progress = func(int64) {}
 	}
 	r := h.projector.serves(asked)
+	if r == nil {
+		return Projected{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be asked: %s", asked.name, asked.broken)}
+	}
 	query, _, err := r.spec.Check(ask.Query)
 	if err != nil {
 		return Projected{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	switch {
 	case ask.At > 0:
-		r, err = h.projector.restore(ctx, r, ask.At, progress)
+		if err = h.projector.prepare(ctx, r); err == nil {
+			r, err = h.projector.restore(ctx, r, ask.At, progress)
+		}
 	case h.resting:
 		r, err = h.projector.refreshed(ctx, asked, ask.Min, progress)
 	default:
@@ -78,6 +86,14 @@ func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) 
 		return answer, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: err.Error()}
 	}
 	return answer, err
+}
+
+// asked has a host that rests read its catalogue.
+func (p *projector) asked(ctx context.Context) error {
+	if !p.host.resting {
+		return nil
+	}
+	return p.reconcile(ctx)
 }
 
 // await returns the reading that answers, once it is as far as is demanded; for the host's own events it waits a moment only.
@@ -177,10 +193,20 @@ func (p *projector) refresh(ctx context.Context, of *projection, progress func(i
 	if err := p.readOne(ctx, r, 0, progress); err != nil {
 		return r, err
 	}
+	if p.host.resting && r.worth() && r.arrive() {
+		p.settle(ctx, []*reading{r})
+	}
 	if stopped := r.halted(); stopped != nil && stopped.doubt {
 		return p.repair(ctx, of, r)
 	}
 	return r, nil
+}
+
+// worth reports whether a state is worth storing for the next one who asks.
+func (r *reading) worth() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.folded >= snapshotEvery
 }
 
 // readOne feeds one reading, and tells how many events it folded.
@@ -210,6 +236,10 @@ func (p *projector) restore(ctx context.Context, like *reading, until events.Pos
 	var stopped *Stopped
 	for {
 		r := newReading(like.spec, like.source, like.generation, like.skips)
+		if until == 0 {
+			r.stopped = stopped
+			return r, nil
+		}
 		if err := p.load(ctx, r, until); err != nil {
 			return nil, err
 		}

@@ -26,13 +26,17 @@ type reading struct {
 	at      events.Position // history up to here is in the fold
 	last    mark            // the latest event that was looked at
 	folded  int64           // events
+	read    int64           // events that were looked at since this start
 	begun   events.Micros   // when it was begun, at position 0
 	loaded  bool            // the stored state was looked for
 	built   bool            // it was at the end of history once, so that it can serve
 	live    bool            // since this start too
 	dropped bool            // nobody wants it any more
+	started bool            // somebody feeds it
+	frozen  bool            // its state is not stored any more
 	stopped *Stopped
 	stored  stored
+	trend   trend
 }
 
 // mark is an event by which a stored state is recognised as one of this history.
@@ -104,7 +108,9 @@ func (r *reading) feed(c *chunk, all []projections.Recorded) (goesOn bool) {
 	if n := len(all); n > 0 && all[n-1].Position > r.at {
 		r.last = markOf(all[n-1].Envelope)
 	}
+	r.read += int64(len(all))
 	r.at = c.through
+	r.trend.note(r.at, r.folded)
 	return true
 }
 
@@ -123,12 +129,19 @@ func (r *reading) apply(event *projections.Recorded) (err error) {
 // stop ends the reading before an event.
 func (r *reading) stop(event *projections.Recorded, err error) {
 	var poison *projections.Poison
-	isPoison := errors.As(err, &poison)
-	if isPoison {
-		err = poison.Problem
+	r.stopped = &Stopped{
+		Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: problemOf(err), doubt: !errors.As(err, &poison),
 	}
-	r.stopped = &Stopped{Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: err.Error(), doubt: !isPoison}
 	r.at = max(r.at, event.Position-1)
+}
+
+// problemOf is why an event could not be folded, without where it is.
+func problemOf(err error) string {
+	var poison *projections.Poison
+	if errors.As(err, &poison) {
+		return poison.Problem.Error()
+	}
+	return err.Error()
 }
 
 // ask answers a checked query.

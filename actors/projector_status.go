@@ -1,19 +1,47 @@
 package actors
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
+	"time"
 
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/sagas"
 )
 
 // Projection is one of a host's catalogue, and how it stands on this host.
 type Projection struct {
 	projections.Spec
-	State    ProjectionState `json:"state"`
-	Position events.Position `json:"position,string"` // up to which history is in it
-	Events   int64           `json:"events,string"`   // that were folded
-	Stopped  *Stopped        `json:"stopped,omitempty"`
+	Declared *sagas.DeclaredFold `json:"declared,omitempty"` // nil: it is in the build
+	State    ProjectionState     `json:"state"`
+	Problem  string              `json:"problem,omitempty"` // why it is broken, or why the latest rebuild did not take over
+
+	Position events.Position `json:"position,string"`         // up to which history is in it
+	Head     events.Position `json:"head,string"`             // of the latest event there is
+	Behind   int64           `json:"behind,string"`           // events until there; an estimate where positions have gaps
+	Rate     int             `json:"rate"`                    // events it folds in a second at present
+	Trend    Trend           `json:"trend"`                   //
+	Left     events.Micros   `json:"left_us,string,omitzero"` // until it is at the head, at this rate
+	Events   int64           `json:"events,string"`           // that were folded
+	Since    events.Micros   `json:"since,string"`            // when its fold was begun
+
+	Stored   events.Position           `json:"stored,string"`       // of the latest stored state
+	Bytes    int                       `json:"bytes"`               // of that state
+	TooLarge bool                      `json:"too_large,omitempty"` // the state is not stored any more: a start reads on from Stored
+	Stopped  *Stopped                  `json:"stopped,omitempty"`   //
+	Skipped  []sagas.SkippedProjection `json:"skipped,omitempty"`   // events that it leaves out
+	Building *Building                 `json:"building,omitempty"`  // what is built beside it
+}
+
+// Building is a fold that is built to take the place of the one that answers.
+type Building struct {
+	Version  int             `json:"version"`
+	Position events.Position `json:"position,string"`
+	Rate     int             `json:"rate"`
+	Left     events.Micros   `json:"left_us,string,omitzero"`
 }
 
 // ProjectionState sums up how a projection stands.
@@ -26,36 +54,148 @@ const (
 	ProjectionCatching ProjectionState = "catching up" // it answers as of where it is
 	ProjectionLive     ProjectionState = "live"
 	ProjectionStopped  ProjectionState = "stopped"
+	ProjectionBroken   ProjectionState = "broken" // its text cannot be used
 )
 
-// Projections lists the host's catalogue, in its order.
+// Trend says whether a projection comes nearer to the end of history.
+type Trend string
+
+// The trends.
+const (
+	TrendUpToDate Trend = "up to date"
+	TrendCatching Trend = "catching up"
+	TrendFalling  Trend = "falling behind"
+	TrendStanding Trend = "standing still"
+)
+
+// Projections lists the host's catalogue, in its order, and how each stands.
 func (h *Host) Projections(ctx context.Context) ([]Projection, error) {
-	h.projector.mu.Lock()
-	all := make([]*reading, len(h.projector.list))
-	for i, each := range h.projector.list {
-		all[i] = each.serving
+	p := h.projector
+	if err := p.asked(ctx); err != nil {
+		return nil, err
 	}
-	h.projector.mu.Unlock()
+	head, err := p.head(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of history: %w", err)
+	}
+	p.mu.Lock()
+	all := slices.Clone(p.list)
+	p.heads.note(head, 0)
+	p.mu.Unlock()
 	list := make([]Projection, len(all))
-	for i, r := range all {
-		list[i] = r.status(h.resting)
+	for i, each := range all {
+		if r := p.serves(each); r != nil {
+			if err := p.prepare(ctx, r); err != nil {
+				return nil, err
+			}
+		}
+		list[i] = each.status(p, head)
 	}
-	return list, ctx.Err()
+	return list, nil
 }
 
-func (r *reading) status(resting bool) Projection {
+func (each *projection) status(p *projector, head events.Position) Projection {
+	p.mu.Lock()
+	serving, green, status := each.serving, each.green, Projection{Declared: each.declared, Skipped: each.skipped}
+	status.Problem = cmp.Or(each.broken, each.failed)
+	growth := p.heads.speed()
+	p.mu.Unlock()
+	if serving == nil {
+		status.Spec = projections.Spec{Name: each.name, Version: each.declared.Version}
+		status.State, status.Head, status.Trend = ProjectionBroken, head, TrendStanding
+		return status
+	}
+	serving.describe(&status, head, growth)
+	if p.host.resting && status.State != ProjectionStopped {
+		status.State = ProjectionResting
+	}
+	if green != nil {
+		var other Projection
+		green.describe(&other, head, growth)
+		status.Building = &Building{Version: other.Version, Position: other.Position, Rate: other.Rate, Left: other.Left}
+	}
+	return status
+}
+
+func (r *reading) describe(status *Projection, head events.Position, growth float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	status := Projection{Spec: *r.spec, Position: r.at, Events: r.folded, Stopped: r.stopped, State: ProjectionCatching}
+	status.Spec, status.Position, status.Events, status.Stopped, status.Since = *r.spec, r.at, r.folded, r.stopped, r.begun
+	status.Head, status.State = max(head, r.at), ProjectionCatching
+	status.Stored, status.Bytes, status.TooLarge = r.stored.at, r.stored.bytes, r.stored.large
 	switch {
 	case r.stopped != nil:
 		status.State = ProjectionStopped
-	case resting:
-		status.State = ProjectionResting
 	case !r.built:
 		status.State = ProjectionBuilding
 	case r.live:
 		status.State = ProjectionLive
 	}
-	return status
+	distance := status.Head - r.at
+	if status.Behind = int64(distance); r.folded > 0 && r.at > 0 {
+		status.Behind = min(status.Behind, int64(float64(distance)*float64(r.folded)/float64(r.at)))
+	}
+	status.Rate, status.Trend, status.Left = r.trend.judge(distance, growth)
+}
+
+// trend knows how fast a reading has moved lately.
+type trend struct{ samples []sample }
+
+// sample is where a reading was at a moment.
+type sample struct {
+	when   time.Time
+	at     events.Position
+	folded int64
+}
+
+const (
+	trendEvery = 200 * time.Millisecond
+	trendKept  = 25
+)
+
+// note takes a sample, if the latest is old enough.
+func (t *trend) note(at events.Position, folded int64) {
+	when := time.Now()
+	if n := len(t.samples); n > 1 && when.Sub(t.samples[n-2].when) < trendEvery {
+		t.samples[n-1] = sample{when, at, folded}
+		return
+	}
+	if len(t.samples) == trendKept {
+		t.samples = slices.Delete(t.samples, 0, 1)
+	}
+	t.samples = append(t.samples, sample{when, at, folded})
+}
+
+// speed is how many positions it moved in a second lately.
+func (t *trend) speed() float64 {
+	if len(t.samples) < 2 {
+		return 0
+	}
+	first, last := t.samples[0], t.samples[len(t.samples)-1]
+	if time.Since(last.when) > trendKept*trendEvery {
+		return 0
+	}
+	return float64(last.at-first.at) / time.Since(first.when).Seconds()
+}
+
+// judge says how many events a second were folded lately, whether the distance to the head, which moves too, gets smaller, and how long
+// it takes to be there.
+func (t *trend) judge(distance events.Position, growth float64) (rate int, trend Trend, left events.Micros) {
+	if distance == 0 {
+		trend = TrendUpToDate
+	} else {
+		trend = TrendStanding
+	}
+	speed := t.speed()
+	if speed > 0 {
+		first, last := t.samples[0], t.samples[len(t.samples)-1]
+		rate = int(float64(last.folded-first.folded) / time.Since(first.when).Seconds())
+	}
+	switch {
+	case distance == 0 || speed == 0 && growth == 0:
+		return rate, trend, 0
+	case speed <= growth:
+		return rate, TrendFalling, 0
+	}
+	return rate, TrendCatching, events.Micros(float64(distance) / (speed - growth) * 1e6)
 }

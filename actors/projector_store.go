@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"example.com/life/events"
 )
@@ -31,6 +30,10 @@ type current struct {
 	Source     string `json:"source,omitempty"`
 }
 
+func (c current) of(version int, source string) bool {
+	return c.Version == version && c.Source == source
+}
+
 // stateHead is the first line of a stored state; the fold's own bytes follow.
 type stateHead struct {
 	Version int               `json:"version"`
@@ -45,27 +48,28 @@ type stateHead struct {
 type stored struct {
 	at     events.Position
 	folded int64
+	read   int64
 	bytes  int
-	took   time.Duration // to make it
-	when   time.Time
 	large  bool // the state is too large to be stored
 }
 
 const (
 	mostState  = 256 << 20 // bytes of a state that is stored
-	savingPart = 20        // a reading spends at most this part of its time on storing
+	passedPart = 16        // events that are only read past count so much less than those that are folded
+	savingPart = 20        // one part in so many of its time is the most that a feeder spends on storing
 
 	// landmarkPart thins out what Retain keeps: there are many folds of all events, and few of one agent's.
 	landmarkPart = 8
 )
 
-// due reports whether enough was folded since the latest stored state. Storing costs what the state is large, so large ones are
-// stored less often.
+// due reports whether enough was folded since the latest stored state, or enough was read past of which it needs little. Storing costs
+// what the state is large, so large ones are stored less often.
 func (r *reading) due() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.stored
-	return !r.dropped && r.folded-s.folded >= SnapshotSpacing(s.bytes) && time.Since(s.when) >= savingPart*s.took
+	spacing := SnapshotSpacing(s.bytes)
+	return !r.dropped && !r.frozen && (r.folded-s.folded >= spacing || r.read-s.read >= passedPart*spacing)
 }
 
 // save stores the state, if it is another than the one stored last by at least so many events. It is a cache: failing costs time at
@@ -92,10 +96,9 @@ func (p *projector) save(ctx context.Context, r *reading, least int64) {
 func (r *reading) snapshot(least int64) (snapshot Snapshot, changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.dropped || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.folded-r.stored.folded < least || r.at == r.stored.at {
+	if r.dropped || r.frozen || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.folded-r.stored.folded < least || r.at == r.stored.at {
 		return snapshot, false, nil
 	}
-	began := time.Now()
 	head, err := json.Marshal(stateHead{
 		Version: r.spec.Version, Source: r.source, Folded: r.folded, Begun: r.begun, Last: r.last, Skipped: r.skips.upTo(r.at),
 	})
@@ -106,7 +109,7 @@ func (r *reading) snapshot(least int64) (snapshot Snapshot, changed bool, err er
 	if err != nil {
 		return snapshot, false, err
 	}
-	r.stored = stored{at: r.at, folded: r.folded, bytes: len(state), took: time.Since(began), when: time.Now(), large: len(state) > mostState}
+	r.stored = stored{at: r.at, folded: r.folded, read: r.read, bytes: len(state), large: len(state) > mostState}
 	whole := append(append(make([]byte, 0, len(head)+1+len(state)), head...), '\n')
 	return Snapshot{
 		Revision: events.Revision(r.at), Digest: r.last.Digest, Events: max(1, r.folded/landmarkPart), State: append(whole, state...),
@@ -131,7 +134,7 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 		if fits {
 			return nil
 		}
-		p.host.log.Warn("a stored state of a projection is not of this history, or not of this build: dropped",
+		p.host.log.Info("a stored state of a projection is dropped: it is not of this history, this build, or these skipped events",
 			"projection", r.spec.Name, "position", snapshot.Revision)
 		if err := p.host.snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot.Revision); err != nil {
 			return ctx.Err()

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"example.com/life/events"
@@ -74,6 +75,10 @@ func (p *projector) take(ctx context.Context, in *incoming, after events.Positio
 		c := chunk{after: after, events: batch[:whole], through: batch[whole-1].Position}
 		p.extend(ctx, &feed, &c)
 		after = c.through
+		if slices.ContainsFunc(c.events, func(e events.Envelope) bool { return e.Stream == catalogueStream() }) {
+			p.again(ctx, "read the catalogue", p.reconcile)
+			p.schedule()
+		}
 		batch = append(batch[:0:0], batch[whole:]...)
 	}
 }
@@ -122,4 +127,7 @@ func (p *projector) extend(ctx context.Context, feed *feeder, c *chunk) {
 	feed.readings = p.tail.readings
 	feed.take(ctx, c)
 	p.tail.readings, p.tail.at = feed.readings, c.through
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heads.note(c.through, 0)
 }

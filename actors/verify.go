@@ -117,6 +117,8 @@ func newChecker(stream events.Stream, origin func(sagas.Fact) (sagas.Agent, erro
 		return &sagaChecker[sagas.Homeostasis]{saga: sagas.NewHomeostasis()}
 	case events.KnowledgeCategory:
 		return &sagaChecker[sagas.Knowledge]{saga: sagas.NewKnowledge()}
+	case events.ProjectionsCategory:
+		return &sagaChecker[sagas.Catalogue]{saga: sagas.NewCatalogue()}
 	case events.EffectCategory:
 		return &chainChecker{}
 	}

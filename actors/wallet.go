@@ -11,6 +11,7 @@ import (
 var (
 	walletFold      = fold[sagas.Wallet]{name: "wallet/1", zero: sagas.NewWallet}
 	homeostasisFold = fold[sagas.Homeostasis]{name: "homeostasis/1", zero: sagas.NewHomeostasis}
+	catalogueFold   = fold[sagas.Catalogue]{name: "projections/1", zero: sagas.NewCatalogue}
 )
 
 // plain is the conduct of an entity that only answers.
@@ -52,6 +53,18 @@ func homeostasisKind() kind {
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			l := &life[sagas.Homeostasis]{handle: h, registry: self}
 			l.entity = entity[sagas.Homeostasis]{stream: r.kind.stream(h.id), fold: homeostasisFold, host: r.host}
+			l.conduct = plain{func() {}}
+			return l
+		},
+	}
+}
+
+func catalogueKind() kind {
+	return kind{
+		stream: func(id string) events.Stream { return events.ProjectionsStream(events.TenantID(id)) },
+		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
+			l := &life[sagas.Catalogue]{handle: h, registry: self}
+			l.entity = entity[sagas.Catalogue]{stream: r.kind.stream(h.id), fold: catalogueFold, host: r.host}
 			l.conduct = plain{func() {}}
 			return l
 		},

@@ -213,6 +213,6 @@ func (a *app) printReceipt(r actors.Receipt, asJSON bool) error {
 	if r.Turn != "" {
 		line += ", turn " + string(r.Turn)
 	}
-	fmt.Fprintln(a.out, line)
+	fmt.Fprintf(a.out, "%s, position %d\n", line, r.Position)
 	return nil
 }

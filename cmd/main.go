@@ -146,6 +146,10 @@ func missing(what string) string {
 		return "\n  life wallet open NAME --with DOLLARS opens one; main opens by itself when it is first needed"
 	case strings.HasPrefix(what, "there is no poisoned command "):
 		return "\n  life commands poisoned list lists those that there are"
+	case strings.HasPrefix(what, "there is no projection ") || strings.HasPrefix(what, "there is no declared projection "):
+		return "\n  life projections list lists the projections"
+	case strings.HasPrefix(what, "there is no event at position "):
+		return "\n  life projections show NAME says where a projection stopped"
 	case strings.HasPrefix(what, projections.ErrMissing.Error()):
 		return "" // it says itself what to do
 	case strings.Contains(what, " ends at revision "):

@@ -19,50 +19,9 @@ import (
 
 func projectionsCommand(a *app) *cobra.Command {
 	return group("projections", "Ask what follows from everything that happened",
-		"  life projections list\n  life projections query balance",
-		projectionsListCommand(a), projectionsQueryCommand(a))
-}
-
-func projectionsListCommand(a *app) *cobra.Command {
-	asJSON := false
-	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List the projections, how they stand, and what they can be asked",
-		Example: "  life projections list\n  life projections list --json",
-		Args:    takes(0, 0, "nothing"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), func(host reached) error {
-				list, err := host.Projections(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return a.printJSON(map[string][]actors.Projection{"projections": list})
-				}
-				for i := range list {
-					a.printProjection(&list[i])
-				}
-				return nil
-			})
-		},
-	}
-	jsonFlag(cmd, &asJSON)
-	return cmd
-}
-
-// printProjection prints what a projection is about, its queries and what they take.
-func (a *app) printProjection(spec *actors.Projection) {
-	fmt.Fprintf(a.out, "%s, version %d, %s: %s\n", spec.Name, spec.Version, spec.State, spec.About)
-	for _, query := range spec.Queries {
-		fmt.Fprintf(a.out, "  %s: %s\n", query.Name, query.About)
-		for _, p := range query.Takes {
-			needed := ""
-			if p.Required {
-				needed = " (needed)"
-			}
-			fmt.Fprintf(a.out, "      %s=: %s%s\n", p.Name, p.About, needed)
-		}
-	}
+		"  life projections list\n  life projections query balance\n  life projections rebuild --all",
+		projectionsListCommand(a), projectionsShowCommand(a), projectionsQueryCommand(a), projectionsRebuildCommand(a),
+		projectionsStepCommand(a), projectionsSkipCommand(a), projectionsAddCommand(a), projectionsRemoveCommand(a))
 }
 
 // projectionQuery is what life projections query is asked.

@@ -34,6 +34,8 @@ type driver interface {
 type projector interface {
 	Projections(ctx context.Context) ([]actors.Projection, error)
 	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
+	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error)
+	Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error)
 }
 
 // inspector is what the verbs need that look at more than agents.

@@ -81,6 +81,9 @@ var Catalog = []Spec{
 	kind[KnowledgeRequested](1),
 	kind[KnowledgeRecalled](1),
 	kind[KnowledgeMissed](1),
+	kind[ProjectionAdded](1),
+	kind[ProjectionRemoved](1),
+	kind[ProjectionSkipped](1),
 }
 
 //nolint:gochecknoglobals // derived from Catalog, never written to

@@ -17,7 +17,8 @@ func examples() []events.Event {
 	all = append(all, modelExamples()...)
 	all = append(all, toolExamples()...)
 	all = append(all, walletExamples()...)
-	return append(all, knowledgeExamples()...)
+	all = append(all, knowledgeExamples()...)
+	return append(all, projectionExamples()...)
 }
 
 // The request ids of the story: the revisions at which the agent's stream recorded them.
@@ -217,5 +218,16 @@ func knowledgeExamples() []events.Event {
 			},
 		},
 		events.KnowledgeMissed{Request: "agent-billing@5", Detail: "no answer within 1s"},
+	}
+}
+
+func projectionExamples() []events.Event {
+	source := events.Text{Inline: "name: refunds\nversion: 2\n", Blob: exampleBlob()}
+	return []events.Event{
+		events.ProjectionAdded{Name: "refunds", Version: 2, Source: source, By: "ann"},
+		events.ProjectionRemoved{Name: "refunds", By: "ann", Reason: "nobody asks it"},
+		events.ProjectionSkipped{
+			Name: "balance", Position: 4711, Event: "wallet-main@12", Of: "wallet.credited", Reason: "imported with an amount that is no number", By: "ann",
+		},
 	}
 }

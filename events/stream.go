@@ -12,6 +12,7 @@ const (
 	HomeostasisCategory = "homeostasis"
 	EffectCategory      = "effect"
 	KnowledgeCategory   = "knowledge"
+	ProjectionsCategory = "projections"
 )
 
 // AgentStream holds the life of one agent.
@@ -25,6 +26,9 @@ func HomeostasisStream(id TenantID) Stream { return Stream(HomeostasisCategory +
 
 // KnowledgeStream holds a tenant's notes.
 func KnowledgeStream(id TenantID) Stream { return Stream(KnowledgeCategory + "-" + string(id)) }
+
+// ProjectionsStream holds a tenant's declared projections, and what projections leave out.
+func ProjectionsStream(id TenantID) Stream { return Stream(ProjectionsCategory + "-" + string(id)) }
 
 // EffectStream holds the single claim of an effect that must not be repeated.
 func EffectStream(id RequestID) Stream { return Stream(EffectCategory + "-" + string(id)) }

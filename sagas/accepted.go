@@ -106,6 +106,12 @@ func fingerprintCommand(command Command) string {
 		return fingerprintEvent(events.WalletCredited{Amount: c.Amount, Memo: c.Memo})
 	case Adopt:
 		return fingerprintEvent(events.RulesAdopted{Rules: c.Rules})
+	case AddProjection:
+		return fingerprintEvent(events.ProjectionAdded{Name: c.Name, Version: c.Version, Source: c.Source})
+	case RemoveProjection:
+		return fingerprintEvent(events.ProjectionRemoved{Name: c.Name})
+	case SkipEvent:
+		return fingerprintEvent(events.ProjectionSkipped{Name: c.Name, Position: c.Position, Reason: c.Reason})
 	}
 	return ""
 }
@@ -150,6 +156,13 @@ func fingerprintEvent(event events.Event) string {
 	case events.NoteRemoved:
 		b = appendField(b, string(e.Note))
 		b = appendField(b, e.Reason)
+	case events.ProjectionAdded:
+		b = appendJSON(b, events.ProjectionAdded{Name: e.Name, Version: e.Version, Source: validText(e.Source)})
+	case events.ProjectionRemoved:
+		b = appendField(b, e.Name)
+	case events.ProjectionSkipped:
+		b = appendField(b, e.Name)
+		b = appendJSON(b, events.ProjectionSkipped{Position: e.Position, Reason: valid(e.Reason)})
 	}
 	return events.HashBytes(b)[:16]
 }

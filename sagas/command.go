@@ -262,3 +262,32 @@ type Adopt struct {
 	Rules []events.Rule
 	By    string
 }
+
+// Commands to a tenant's catalogue of projections.
+type (
+	// AddProjection declares a projection, or replaces its text.
+	AddProjection struct {
+		Meta
+		Name    string
+		Version int
+		Source  events.Text
+		By      string
+	}
+	// RemoveProjection removes a declared projection.
+	RemoveProjection struct {
+		Meta
+		Name   string
+		By     string
+		Reason string
+	}
+	// SkipEvent has a projection leave out an event that it cannot fold.
+	SkipEvent struct {
+		Meta
+		Name     string
+		Position events.Position
+		Event    events.Ref
+		Of       events.Kind
+		Reason   string
+		By       string
+	}
+)

@@ -41,13 +41,14 @@ func TestTranscripts(t *testing.T) {
 // start is when every test begins.
 const start events.Micros = 1_700_000_000 * events.Second
 
-// script runs the commands of one transcript, on one agent, one wallet and one tenant's homeostasis.
+// script runs the commands of one transcript, on one agent, one wallet, and one tenant's homeostasis and projections.
 type script struct {
 	t           *testing.T
 	agent       *history[sagas.Agent]
 	wallet      *history[sagas.Wallet]
 	homeostasis *history[sagas.Homeostasis]
 	knowledge   *history[sagas.Knowledge]
+	catalogue   *history[sagas.Catalogue]
 	at          events.Micros
 	commands    int
 	ready       []sagas.Request
@@ -61,6 +62,9 @@ func (s *script) run(d *datadriven.TestData) string {
 	}
 	if !known {
 		out, known = s.runOther(d)
+	}
+	if !known {
+		out, known = s.runCatalogue(d)
 	}
 	if !known {
 		d.Fatalf(s.t, "there is no command %s", d.Cmd)

@@ -55,6 +55,8 @@ type Inspector interface {
 type Projector interface {
 	Projections(ctx context.Context) ([]actors.Projection, error)
 	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
+	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error)
+	Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error)
 }
 
 // Config says what a server serves. Agents, Inspector and Projector are required: usually the same *actors.Host.
@@ -213,10 +215,18 @@ func (s *server) routes() map[string]route {
 
 		"GET /v1/projections":        s.projections,
 		"GET /v1/projections/{name}": s.project,
-		"GET /v1/diff":               s.diff,
-		"POST /v1/verify":            s.verify,
-		"POST /v1/store/check":       s.check,
-		"GET /v1/health":             s.healthy,
+
+		"GET /v1/projections/{name}/status":  s.projectionStatus,
+		"GET /v1/projections/{name}/steps":   s.projectionSteps,
+		"POST /v1/projections":               s.addProjection,
+		"POST /v1/projections/rebuild":       s.rebuildProjections,
+		"POST /v1/projections/{name}/remove": projectionCommand(s, (*removeBody).command),
+		"POST /v1/projections/{name}/skip":   projectionCommand(s, (*skipBody).command),
+
+		"GET /v1/diff":         s.diff,
+		"POST /v1/verify":      s.verify,
+		"POST /v1/store/check": s.check,
+		"GET /v1/health":       s.healthy,
 	}
 }
 

@@ -43,6 +43,14 @@ func (nothing) Verify(context.Context, events.AgentID, func(int64)) (actors.Veri
 
 func (nothing) Projections(context.Context) ([]actors.Projection, error) { return nil, nil }
 
+func (nothing) Rebuild(context.Context, []string, func(at, head events.Position)) (actors.Rebuilt, error) {
+	return actors.Rebuilt{}, nil
+}
+
+func (nothing) Step(context.Context, string, events.Position, int) ([]actors.Step, error) {
+	return nil, nil
+}
+
 func (nothing) Query(context.Context, actors.Ask, func(int64)) (actors.Projected, error) {
 	return actors.Projected{}, nil
 }

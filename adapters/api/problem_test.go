@@ -55,6 +55,14 @@ func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 
 func (f *fake) Projections(context.Context) ([]actors.Projection, error) { return nil, f.err }
 
+func (f *fake) Rebuild(context.Context, []string, func(at, head events.Position)) (actors.Rebuilt, error) {
+	return actors.Rebuilt{}, f.err
+}
+
+func (f *fake) Step(context.Context, string, events.Position, int) ([]actors.Step, error) {
+	return nil, f.err
+}
+
 func (f *fake) Query(context.Context, actors.Ask, func(int64)) (actors.Projected, error) {
 	return actors.Projected{}, f.err
 }

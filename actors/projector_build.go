@@ -1,0 +1,259 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// A fold is built beside the one that answers (blue and green): from the beginning of history, or the nearest stored state of its own
+// generation, to its end. Then it takes over, at one position, between two chunks. If the host dies before, the next start knows nothing
+// of it: the note of the current generation names the old one.
+
+// build reads greens to the end of history in one pass, and has them take over.
+func (p *projector) build(ctx context.Context, greens []*reading) {
+	p.again(ctx, "build projections", func(ctx context.Context) error { return p.buildOnce(ctx, greens, func(events.Position) {}) })
+}
+
+func (p *projector) buildOnce(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
+	for _, r := range greens {
+		r.mu.Lock()
+		var err error
+		if !r.loaded {
+			if err = p.load(ctx, r, 1<<62); err == nil {
+				r.loaded = true
+			}
+		}
+		r.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.read(ctx, greens, 0, progress); err != nil {
+		return err
+	}
+	if err := p.takeOver(ctx, greens); err != nil {
+		return err
+	}
+	p.settle(ctx, greens)
+	return nil
+}
+
+// takeOver puts greens in the place of what answers. The tail waits meanwhile, so that they continue where it is.
+func (p *projector) takeOver(ctx context.Context, greens []*reading) error {
+	p.tail.mu.Lock()
+	defer p.tail.mu.Unlock()
+	if err := p.readTo(ctx, greens, p.tail.at); err != nil {
+		return err
+	}
+	for _, green := range greens {
+		if of := p.greenOf(green); of != nil {
+			p.switchOver(of, green)
+		}
+	}
+	p.tell()
+	return nil
+}
+
+// greenOf returns the projection for which a reading is built; nil when it was dropped.
+func (p *projector) greenOf(green *reading) *projection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, each := range p.list {
+		if each.green == green {
+			return each
+		}
+	}
+	return nil
+}
+
+// switchOver has one green answer from now on, unless it came less far than what answers.
+func (p *projector) switchOver(of *projection, green *reading) {
+	old, stopped := p.serves(of), green.halted()
+	if stopped != nil && green.position() < old.position() {
+		p.host.log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
+		green.drop()
+		p.mu.Lock()
+		of.green, of.failed = nil, stopped.Error()
+		p.mu.Unlock()
+		return
+	}
+	green.arrive()
+	p.mu.Lock()
+	of.serving, of.green, of.failed = green, nil, ""
+	p.mu.Unlock()
+	old.drop()
+	p.tail.readings = slices.DeleteFunc(p.tail.readings, func(r *reading) bool { return r == old })
+	if stopped == nil && !p.host.resting {
+		p.tail.readings = append(p.tail.readings, green)
+	}
+	if stopped != nil {
+		p.ended(green)
+	}
+}
+
+// settle stores the states of readings that have arrived, and then notes that theirs is the current generation. If we die before, the
+// next start goes on with the old one.
+func (p *projector) settle(ctx context.Context, group []*reading) {
+	for _, r := range group {
+		if p.servedBy(r) != nil {
+			p.save(ctx, r, 0)
+			p.noteCurrent(ctx, r)
+		}
+	}
+}
+
+// Rebuilt is what became of a rebuild.
+type Rebuilt struct {
+	Projections []RebuiltProjection `json:"projections"`
+	Events      int64               `json:"events,string"` // that were read
+	Took        events.Micros       `json:"took_us,string"`
+}
+
+// RebuiltProjection is one of them, as it was when it took over.
+type RebuiltProjection struct {
+	Name     string          `json:"name"`
+	Version  int             `json:"version"`
+	Position events.Position `json:"position,string"`
+	Events   int64           `json:"events,string"` // that were folded
+	Bytes    int             `json:"bytes"`         // of its state
+	Stopped  *Stopped        `json:"stopped,omitempty"`
+}
+
+// Rebuild folds all of history anew with the projections of these names, or with all when there are none, in one pass, and puts the new
+// folds in the place of the old ones, which answer until then. progress, if given, hears at which position it is, of which. When ctx
+// ends in a host that does not rest, the rebuild goes on.
+func (h *Host) Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (Rebuilt, error) {
+	p := h.projector
+	if progress == nil {
+		progress = func(_, _ events.Position) {}
+	}
+	if err := p.asked(ctx); err != nil {
+		return Rebuilt{}, err
+	}
+	chosen, err := p.choose(names)
+	if err != nil {
+		return Rebuilt{}, err
+	}
+	head, err := p.head(ctx)
+	if err != nil {
+		return Rebuilt{}, err
+	}
+	began := time.Now()
+	greens, err := p.greens(ctx, chosen)
+	if err != nil {
+		return Rebuilt{}, err
+	}
+	if h.resting {
+		err = p.buildOnce(ctx, greens, func(at events.Position) { progress(at, head) })
+	} else {
+		p.schedule()
+		err = p.built(ctx, greens, func(at events.Position) { progress(at, head) })
+	}
+	if err != nil {
+		return Rebuilt{}, err
+	}
+	return p.rebuilt(chosen, greens, began)
+}
+
+// rebuilt reports on a rebuild that has ended.
+func (p *projector) rebuilt(chosen []*projection, greens []*reading, began time.Time) (Rebuilt, error) {
+	report := Rebuilt{Took: events.Micros(time.Since(began).Microseconds())}
+	for i, each := range chosen {
+		p.mu.Lock()
+		serving, failed := each.serving, each.failed
+		p.mu.Unlock()
+		if serving != greens[i] {
+			return report, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s was not rebuilt, the old one answers: %s", each.name, failed)}
+		}
+		green := greens[i]
+		green.mu.Lock()
+		report.Projections = append(report.Projections, RebuiltProjection{each.name, green.spec.Version, green.at, green.folded, green.stored.bytes, green.stopped})
+		report.Events = max(report.Events, green.read)
+		green.mu.Unlock()
+	}
+	return report, nil
+}
+
+// choose returns the projections of these names, or all that can be built.
+func (p *projector) choose(names []string) ([]*projection, error) {
+	var chosen []*projection
+	for _, name := range names {
+		each, err := p.find(name)
+		if err != nil {
+			return nil, err
+		}
+		if each.serving == nil {
+			return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be built: %s", name, each.broken)}
+		}
+		chosen = append(chosen, each)
+	}
+	if len(names) > 0 {
+		return chosen, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.list), func(each *projection) bool { return each.serving == nil }), nil
+}
+
+// greens makes a new reading for each, of the generation after the current one.
+func (p *projector) greens(ctx context.Context, chosen []*projection) ([]*reading, error) {
+	greens := make([]*reading, len(chosen))
+	for i, each := range chosen {
+		noted := p.current(ctx, each.name)
+		p.mu.Lock()
+		old, busy := each.serving, each.green != nil
+		p.mu.Unlock()
+		if busy {
+			return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s is being built already: life projections show %s", each.name, each.name)}
+		}
+		greens[i] = newReading(old.spec, old.source, noted.Generation+1, &each.skips)
+		greens[i].loaded = true // from the very beginning, whatever a rebuild that was killed has left
+		p.forget(ctx, greens[i], 0)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, each := range chosen {
+		each.green = greens[i]
+	}
+	return greens, nil
+}
+
+// built waits until greens have taken over, or will not.
+func (p *projector) built(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
+	for {
+		moved := p.watch()
+		least, open := events.Position(1<<63), false
+		p.mu.Lock()
+		for _, each := range p.list {
+			if each.green != nil && slices.Contains(greens, each.green) {
+				least, open = min(least, each.green.position()), true
+			}
+		}
+		p.mu.Unlock()
+		if !open {
+			return nil
+		}
+		progress(least)
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the rebuild, which goes on: %w", ctx.Err())
+		case <-p.host.running.Done():
+			return ErrClosed
+		}
+	}
+}
+
+// head is the position of the latest event.
+func (p *projector) head(ctx context.Context) (events.Position, error) {
+	page, err := p.host.journal.ReadAll(ctx, 1<<62, Backward, Filter{}, Limit{Events: 1})
+	if err != nil || len(page.Events) == 0 {
+		return 0, err
+	}
+	return page.Events[0].Position, nil
+}

@@ -1,0 +1,308 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// The catalogue of a host is what its build has, and what was declared at run time: that stands in the stream of sagas.Catalogue, which
+// every host follows, so each has its own copy of every projection.
+
+// catalogueStream is where the host's declared projections are.
+func catalogueStream() events.Stream { return events.ProjectionsStream(DefaultTenant) }
+
+// reconcile makes the list what the catalogue's stream says. It is done at the start, when something was appended there, and by a host
+// that rests whenever it is asked.
+func (p *projector) reconcile(ctx context.Context) error {
+	p.reconciling.Lock()
+	defer p.reconciling.Unlock()
+	catalogue, at, err := foldStream(ctx, p.host, catalogueFold, catalogueStream(), latest)
+	var poison *poisoned
+	if errors.As(err, &poison) {
+		p.host.log.Error("the catalogue of declared projections cannot be read: it stays as it is", "error", err)
+		return nil
+	}
+	if err != nil || at.revision == p.reconciled {
+		return err
+	}
+	for i := range catalogue.Declared {
+		if err := p.declared(ctx, &catalogue.Declared[i]); err != nil {
+			return err
+		}
+	}
+	p.remove(ctx, &catalogue)
+	p.skip(ctx, &catalogue)
+	p.reconciled = at.revision
+	return nil
+}
+
+// declared puts a declared projection into the list, or another text in place of the one that it has.
+func (p *projector) declared(ctx context.Context, d *sagas.DeclaredFold) error {
+	p.mu.Lock()
+	at := slices.IndexFunc(p.list, func(each *projection) bool { return each.name == d.Name && each.declared != nil })
+	var there *projection
+	if at >= 0 {
+		there = p.list[at]
+	}
+	taken := slices.ContainsFunc(p.list, func(each *projection) bool { return each.name == d.Name && each.declared == nil })
+	p.mu.Unlock()
+	if there != nil && there.declared.Version == d.Version && sourceOf(there.declared.Source) == sourceOf(d.Source) {
+		return nil
+	}
+	spec, problem, err := p.declare(ctx, d)
+	if err != nil {
+		return err
+	}
+	if taken {
+		problem = "this build has a projection of that name: remove the declared one, and add it under another"
+	}
+	if there == nil {
+		there = &projection{name: d.Name}
+		defer p.add(there)
+	}
+	p.mu.Lock()
+	there.declared, there.broken = d, problem
+	p.mu.Unlock()
+	if problem == "" {
+		return p.replace(ctx, there, spec)
+	}
+	p.host.log.Error("a declared projection cannot be used", "projection", d.Name, "problem", problem)
+	return nil
+}
+
+// declare reads the text of a declared projection; problem says why it cannot be used.
+func (p *projector) declare(ctx context.Context, d *sagas.DeclaredFold) (spec *projections.Spec, problem string, err error) {
+	if p.host.declare == nil {
+		return nil, "this host takes no declared projections", nil
+	}
+	text, err := p.host.text(ctx, d.Source)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the text of projection %s: %w", d.Name, err)
+	}
+	made, err := p.host.declare(text)
+	if err == nil && made.Name != d.Name {
+		err = fmt.Errorf("its text is of a projection %q", made.Name)
+	}
+	if err != nil {
+		return nil, err.Error(), nil //nolint:nilerr // it is what is shown
+	}
+	return &made, "", nil
+}
+
+// text returns all of a text.
+func (h *Host) text(ctx context.Context, t events.Text) ([]byte, error) {
+	if t.Blob == nil {
+		return []byte(t.Inline), nil
+	}
+	content, err := h.blobs.Open(ctx, *t.Blob)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(content)
+	return text, errors.Join(err, content.Close())
+}
+
+// sourceOf identifies a text by its bytes, wherever they are kept.
+func sourceOf(t events.Text) string {
+	if t.Blob != nil {
+		return t.Blob.Hash[:16]
+	}
+	return events.HashBytes([]byte(t.Inline))[:16]
+}
+
+// replace has a projection fold by another spec. What answers goes on until the new one is built; so does, after a start, what was built
+// of the text before, if nothing is of the present one.
+func (p *projector) replace(ctx context.Context, of *projection, spec *projections.Spec) error {
+	source, noted := sourceOf(of.declared.Source), p.current(ctx, of.name)
+	var old *projections.Spec
+	if before := of.declared.Before; before != nil && of.serving == nil && noted.of(before.Version, sourceOf(before.Source)) {
+		spec, problem, err := p.declare(ctx, before)
+		if err != nil {
+			return err
+		}
+		if problem == "" {
+			old = spec
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if of.green != nil {
+		of.green.drop()
+		of.green = nil
+	}
+	switch {
+	case of.serving != nil && !p.host.resting:
+		of.green = newReading(spec, source, noted.Generation+1, &of.skips)
+	case old != nil && !p.host.resting:
+		of.serving = newReading(old, noted.Source, 0, &of.skips)
+		of.green = newReading(spec, source, noted.Generation+1, &of.skips)
+	default:
+		of.serving = newReading(spec, source, 0, &of.skips)
+	}
+	return nil
+}
+
+// add puts a projection on the list.
+func (p *projector) add(made *projection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = append(p.list, made)
+}
+
+// remove takes off the list what is declared no longer.
+func (p *projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
+	p.mu.Lock()
+	var gone []*projection
+	p.list = slices.DeleteFunc(p.list, func(each *projection) bool {
+		removed := each.declared != nil && catalogue.Declares(each.name) == nil
+		if removed {
+			gone = append(gone, each)
+		}
+		return removed
+	})
+	p.mu.Unlock()
+	for _, each := range gone {
+		for _, r := range []*reading{each.serving, each.green} {
+			if r != nil {
+				r.drop()
+				p.forget(ctx, r, 0)
+			}
+		}
+	}
+	p.tell()
+}
+
+// skip tells every projection which events it leaves out.
+func (p *projector) skip(ctx context.Context, catalogue *sagas.Catalogue) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, each := range p.list {
+		skipped, first := map[events.Position]bool{}, events.Position(0)
+		known := each.skips.all()
+		each.skipped = nil
+		for _, s := range catalogue.Skipped {
+			if s.Name != each.name {
+				continue
+			}
+			each.skipped = append(each.skipped, s)
+			if skipped[s.Position] = true; !known[s.Position] && (first == 0 || s.Position < first) {
+				first = s.Position
+			}
+		}
+		if first > 0 || len(skipped) != len(known) {
+			p.leaveOut(ctx, each, skipped, first)
+		}
+	}
+}
+
+// leaveOut has a projection leave out events from now on; first is the first that is new. A reading that stopped there goes on. One that
+// has folded it, as another build could, is begun anew from before it.
+func (p *projector) leaveOut(ctx context.Context, of *projection, skipped map[events.Position]bool, first events.Position) {
+	readings := slices.DeleteFunc([]*reading{of.serving, of.green}, func(r *reading) bool { return r == nil })
+	for _, r := range readings {
+		r.mu.Lock()
+	}
+	of.skips.at.Store(&skipped)
+	var past []*reading
+	for _, r := range readings {
+		switch {
+		case r.stopped != nil && r.stopped.Position == first:
+			r.stopped, r.live, r.started = nil, false, false
+		case r.at >= first:
+			r.frozen = true // it is another state than what is stored as of its position from now on
+			past = append(past, r)
+		}
+		r.mu.Unlock()
+	}
+	for _, r := range past {
+		p.forget(ctx, r, first)
+		fresh := newReading(r.spec, r.source, r.generation, &of.skips)
+		if r == of.serving && !p.host.resting {
+			if of.green == nil {
+				of.green = fresh
+			}
+			continue
+		}
+		r.drop()
+		if r == of.serving {
+			of.serving = fresh
+		} else {
+			of.green = fresh
+		}
+	}
+}
+
+// forget drops stored states from a position on.
+func (p *projector) forget(ctx context.Context, r *reading, from events.Position) {
+	if p.host.snapshots == nil {
+		return
+	}
+	err := p.host.snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(from))
+	if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		p.host.log.Warn("drop the stored states of a projection", "projection", r.spec.Name, "error", err)
+	}
+}
+
+// recatalogue does what a command to the catalogue asked for, on this host at once.
+func (p *projector) recatalogue(ctx context.Context) error {
+	if err := p.reconcile(ctx); err != nil {
+		return fmt.Errorf("the command is stored, and takes effect when the catalogue can be read: %w", err)
+	}
+	p.schedule()
+	return nil
+}
+
+// completeAdd checks a declared projection and fills in what its text says.
+func (h *Host) completeAdd(ctx context.Context, c sagas.AddProjection) (sagas.Command, error) {
+	refused := func(code sagas.RefusalCode, format string, args ...any) (sagas.Command, error) {
+		return nil, &sagas.Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case h.declare == nil:
+		return refused(sagas.RefusedState, "this host takes no declared projections")
+	case c.Source.Blob != nil:
+		return refused(sagas.RefusedInvalid, "a projection is added by its text, not by a blob")
+	}
+	spec, err := h.declare([]byte(c.Source.Inline))
+	if err != nil {
+		return refused(sagas.RefusedInvalid, "%v", err)
+	}
+	if c.Name != "" && c.Name != spec.Name {
+		return refused(sagas.RefusedInvalid, "the text is of projection %q, not of %q", spec.Name, c.Name)
+	}
+	if there, err := h.projector.find(spec.Name); err == nil && there.declared == nil {
+		return refused(sagas.RefusedExists, "this build has a projection %s: choose another name", spec.Name)
+	}
+	c.Name, c.Version = spec.Name, spec.Version
+	c.Source, err = h.spill(ctx, c.Source.Inline)
+	return c, err
+}
+
+// completeSkip fills in which event a position is.
+func (h *Host) completeSkip(ctx context.Context, c sagas.SkipEvent) (sagas.Command, error) {
+	if err := h.projector.asked(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := h.projector.find(c.Name); err != nil {
+		return nil, err
+	}
+	if c.Position == 0 {
+		return c, nil // the catalogue refuses it
+	}
+	page, err := h.journal.ReadAll(ctx, c.Position, Backward, Filter{}, Limit{Events: 1})
+	if err != nil {
+		return nil, fmt.Errorf("read the event at position %d: %w", c.Position, err)
+	}
+	if len(page.Events) == 0 || page.Events[0].Position != c.Position {
+		return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no event at position %d", c.Position)}
+	}
+	c.Event, c.Of = page.Events[0].Ref(), page.Events[0].Kind
+	return c, nil
+}

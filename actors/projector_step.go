@@ -1,0 +1,123 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// Step is what one event does to a projection's state.
+type Step struct {
+	Position events.Position      `json:"position,string"`
+	Event    events.Ref           `json:"event"`
+	Kind     events.Kind          `json:"kind"`
+	Text     string               `json:"text"`              // the event as a sentence
+	Changes  []projections.Change `json:"changes"`           // of the saved state, path by path
+	Skipped  bool                 `json:"skipped,omitempty"` // it is left out
+	Problem  string               `json:"problem,omitempty"` // why it cannot be folded: the projection stops here
+}
+
+// MostSteps bounds how many events are stepped through at once.
+const MostSteps = 100
+
+// Step shows what each of some events does to a projection's state: the first of them that it needs from a position on; without a
+// position, those from where it stopped, or the latest that it folded. Nothing is changed: a fold of its own is read to there.
+func (h *Host) Step(ctx context.Context, name string, from events.Position, count int) ([]Step, error) {
+	p := h.projector
+	if err := p.asked(ctx); err != nil {
+		return nil, err
+	}
+	of, err := p.find(name)
+	if err != nil {
+		return nil, err
+	}
+	serving := p.serves(of)
+	if serving == nil {
+		return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s has no state: %s", name, of.broken)}
+	}
+	if h.resting {
+		serving, err = p.refresh(ctx, of, func(int64) {})
+	} else {
+		err = p.prepare(ctx, serving)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if from == 0 {
+		if from, err = p.stepsFrom(ctx, serving); err != nil {
+			return nil, err
+		}
+	}
+	r, err := p.restore(ctx, serving, max(from, 1)-1, func(int64) {})
+	if err != nil {
+		return nil, err
+	}
+	return p.step(ctx, r, min(max(count, 1), MostSteps))
+}
+
+// stepsFrom is where stepping begins if nobody says where.
+func (p *projector) stepsFrom(ctx context.Context, r *reading) (events.Position, error) {
+	if stopped := r.halted(); stopped != nil {
+		return stopped.Position, nil
+	}
+	page, err := p.host.journal.ReadAll(ctx, r.position(), Backward, Filter{Kinds: r.spec.Kinds}, Limit{Events: 1})
+	if err != nil || len(page.Events) == 0 {
+		return 1, err
+	}
+	return page.Events[0].Position, nil
+}
+
+// step feeds a reading that belongs to nobody else one event after another.
+func (p *projector) step(ctx context.Context, r *reading, count int) ([]Step, error) {
+	steps := []Step{}
+	if r.stopped != nil {
+		return steps, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s %v: steps are shown up to there", r.spec.Name, r.stopped)}
+	}
+	before, err := r.fold.Save()
+	if err != nil {
+		return nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
+	}
+	for next := r.at + 1; ; {
+		page, err := p.host.journal.ReadAll(ctx, next, Forward, Filter{Kinds: r.spec.Kinds}, Limit{Events: count - len(steps)})
+		if err != nil {
+			return nil, fmt.Errorf("read events for projection %s: %w", r.spec.Name, err)
+		}
+		for i := range page.Events {
+			step, after, err := r.step(&page.Events[i], before)
+			if err != nil {
+				return nil, err
+			}
+			steps, before = append(steps, step), after
+			if step.Problem != "" || len(steps) == count {
+				return steps, nil
+			}
+		}
+		if page.End {
+			return steps, nil
+		}
+		next = page.Next
+	}
+}
+
+// step folds one event and compares the states around it.
+func (r *reading) step(envelope *events.Envelope, before []byte) (step Step, after []byte, err error) {
+	step = Step{Position: envelope.Position, Event: envelope.Ref(), Kind: envelope.Kind, Changes: []projections.Change{}}
+	if event, err := envelope.Event(); err == nil {
+		step.Text = fmt.Sprint(event)
+	}
+	if step.Skipped = r.skips.all()[envelope.Position]; step.Skipped {
+		return step, before, nil
+	}
+	if err := r.apply(&projections.Recorded{Envelope: envelope}); err != nil {
+		step.Problem = problemOf(err)
+		return step, before, nil
+	}
+	if after, err = r.fold.Save(); err != nil {
+		return step, nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
+	}
+	step.Changes, err = projections.Changes(before, after)
+	return step, after, err
+}

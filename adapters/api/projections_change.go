@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// The bodies of what changes projections. The client writes them, the server reads them.
+type (
+	addBody struct {
+		Source string `json:"source"` // the text that declares it
+		By     string `json:"by,omitempty"`
+	}
+	removeBody struct {
+		By     string `json:"by,omitempty"`
+		Reason string `json:"reason,omitempty"`
+	}
+	skipBody struct {
+		Position events.Position `json:"position,string"`
+		Reason   string          `json:"reason"`
+		By       string          `json:"by"`
+	}
+	rebuildBody struct {
+		Projections []string `json:"projections,omitempty"` // names; none: all
+	}
+)
+
+func (b *removeBody) command(m sagas.Meta, name string) sagas.Command {
+	return sagas.RemoveProjection{Meta: m, Name: name, By: b.By, Reason: b.Reason}
+}
+
+func (b *skipBody) command(m sagas.Meta, name string) sagas.Command {
+	return sagas.SkipEvent{Meta: m, Name: name, Position: b.Position, Reason: b.Reason, By: b.By}
+}
+
+// projectionCommand is the route of a command about the projection in the path.
+func projectionCommand[B any](s *server, command func(*B, sagas.Meta, string) sagas.Command) route {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var body B
+		meta, err := s.read(w, r, s.limits.body, &body)
+		if err != nil {
+			return err
+		}
+		return s.do(w, r, events.ProjectionsStream(actors.DefaultTenant), command(&body, meta, r.PathValue("name")))
+	}
+}
+
+func (s *server) addProjection(w http.ResponseWriter, r *http.Request) error {
+	var body addBody
+	meta, err := s.read(w, r, s.limits.message, &body)
+	if err != nil {
+		return err
+	}
+	return s.do(w, r, events.ProjectionsStream(actors.DefaultTenant),
+		sagas.AddProjection{Meta: meta, Source: events.Text{Inline: body.Source}, By: body.By})
+}
+
+// projectionStatus answers with one projection as the list has it.
+func (s *server) projectionStatus(w http.ResponseWriter, r *http.Request) error {
+	if _, err := readQuery(r); err != nil {
+		return err
+	}
+	list, err := s.projector.Projections(r.Context())
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(list, func(p actors.Projection) bool { return p.Name == r.PathValue("name") })
+	if at < 0 {
+		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q", clip(r.PathValue("name")))}
+	}
+	return writeJSON(w, http.StatusOK, list[at])
+}
+
+// stepList is what some events do to a projection.
+type stepList struct {
+	Steps []actors.Step `json:"steps"`
+}
+
+func (s *server) projectionSteps(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "from", "count")
+	if err != nil {
+		return err
+	}
+	from, err := q.number("from", 0, 1, lastRevision)
+	if err != nil {
+		return err
+	}
+	count, err := q.number("count", 1, 1, actors.MostSteps)
+	if err != nil {
+		return err
+	}
+	steps, err := s.projector.Step(r.Context(), r.PathValue("name"), events.Position(from), int(count))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, stepList{steps})
+}
+
+// rebuildProjections answers in lines. It goes on when nobody listens any more.
+func (s *server) rebuildProjections(w http.ResponseWriter, r *http.Request) error {
+	var body rebuildBody
+	if _, err := readQuery(r); err != nil {
+		return err
+	}
+	if err := decode(w, r, s.limits.body, &body); err != nil {
+		return err
+	}
+	out := newLines(w)
+	report, err := s.projector.Rebuild(r.Context(), body.Projections, func(at, head events.Position) {
+		out.tell(progress{Checked: int64(at), Total: int64(head)})
+	})
+	return finish(s, out, &report, err)
+}
+
+// Rebuild has the server fold all of history anew. It goes on there when ctx ends.
+func (c *Client) Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error) {
+	asked := call{method: http.MethodPost, path: "/v1/projections/rebuild", body: rebuildBody{names}}
+	return readLines[actors.Rebuilt](ctx, c, asked, func(at, head int64) {
+		if progress != nil {
+			progress(events.Position(at), events.Position(head))
+		}
+	})
+}
+
+// Step shows what each of some events does to a projection's state.
+func (c *Client) Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error) {
+	path, err := projectionPath(name, "steps")
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{"count": {strconv.Itoa(min(max(count, 1), actors.MostSteps))}}
+	if from > 0 {
+		query.Set("from", strconv.FormatUint(uint64(from), 10))
+	}
+	var list stepList
+	return list.Steps, c.get(ctx, path, query, &list)
+}
+
+// projectionsCall is the request that carries a command about projections.
+func projectionsCall(command sagas.Command) (call, error) {
+	switch c := command.(type) {
+	case sagas.AddProjection:
+		if c.Source.Blob != nil {
+			return call{}, invalid("a projection is added by its text, not by a blob")
+		}
+		return call{method: http.MethodPost, path: "/v1/projections", body: addBody{c.Source.Inline, c.By}}, nil
+	case sagas.RemoveProjection:
+		path, err := projectionPath(c.Name, "remove")
+		return call{method: http.MethodPost, path: path, body: removeBody{c.By, c.Reason}}, err
+	case sagas.SkipEvent:
+		path, err := projectionPath(c.Name, "skip")
+		return call{method: http.MethodPost, path: path, body: skipBody{c.Position, c.Reason, c.By}}, err
+	}
+	return call{}, invalid("%T cannot be sent to the catalogue of projections over the API", command)
+}

@@ -1,0 +1,147 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+)
+
+func projectionsListCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the projections, how they stand, and what they can be asked",
+		Example: "  life projections list\n  life projections list --json",
+		Args:    takes(0, 0, "nothing"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(host reached) error {
+				list, err := host.Projections(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(map[string][]actors.Projection{"projections": list})
+				}
+				for i := range list {
+					printProjection(a.out, &list[i])
+				}
+				return nil
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// printProjection prints what a projection is about, its queries and what they take.
+func printProjection(out io.Writer, p *actors.Projection) {
+	fmt.Fprintf(out, "%s, version %d, %s: %s\n", p.Name, p.Version, p.State, p.About)
+	if p.State == actors.ProjectionBroken {
+		fmt.Fprintf(out, "  it cannot be used: %s\n", p.Problem)
+	}
+	if p.Stopped != nil {
+		fmt.Fprintf(out, "  %v\n", p.Stopped)
+	}
+	for _, query := range p.Queries {
+		fmt.Fprintf(out, "  %s: %s\n", query.Name, query.About)
+		for _, parameter := range query.Takes {
+			needed := ""
+			if parameter.Required {
+				needed = " (needed)"
+			}
+			fmt.Fprintf(out, "      %s=: %s%s\n", parameter.Name, parameter.About, needed)
+		}
+	}
+}
+
+func projectionsShowCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show how a projection stands",
+		Long: "Show how a projection stands: how far it is and how far behind, at which rate it folds and whether it catches up, what its state\n" +
+			"takes, where it stopped and why, what it leaves out, and what is built beside it.",
+		Example: "  life projections show balance\n  life projections show balance --json",
+		Args:    takes(1, 1, "the name of one projection"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(host reached) error {
+				shown, err := findProjection(cmd.Context(), host, args[0])
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(shown)
+				}
+				return printStanding(a.out, shown)
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// findProjection finds a projection in a host's list.
+func findProjection(ctx context.Context, host projector, name string) (*actors.Projection, error) {
+	list, err := host.Projections(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(list))
+	for i := range list {
+		if names[i] = list[i].Name; names[i] == name {
+			return &list[i], nil
+		}
+	}
+	slices.Sort(names)
+	return nil, usage("there is no projection %q; there are %v", name, names)
+}
+
+func printStanding(out io.Writer, p *actors.Projection) error {
+	w := table(out)
+	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	line("projection", "%s, version %d: %s", p.Name, p.Version, p.About)
+	line("state", "%s", p.State)
+	if p.Problem != "" {
+		line("problem", "%s", p.Problem)
+	}
+	if d := p.Declared; d != nil {
+		line("declared", "%s by %s", clock(d.Since), d.By)
+	}
+	line("position", "%d of %d", p.Position, p.Head)
+	line("behind", "%d events, %s", p.Behind, p.Trend)
+	if p.Left > 0 {
+		line("left", "%s at %d events/s", (time.Duration(p.Left) * time.Microsecond).Round(time.Second), p.Rate)
+	}
+	line("rate", "%d events/s", p.Rate)
+	line("folded", "%d events since %s", p.Events, clock(p.Since))
+	line("stored", "%s", stateText(p))
+	if s := p.Stopped; s != nil {
+		line("stopped", "before position %d: %s, %s", s.Position, s.Event, s.Kind)
+		line("because", "%s", s.Problem)
+	}
+	for _, s := range p.Skipped {
+		line("skipped", "position %d, %s, by %s: %s", s.Position, s.Event, s.By, s.Reason)
+	}
+	if b := p.Building; b != nil {
+		line("building", "version %d, at position %d of %d, %d events/s, %s left", b.Version, b.Position, p.Head, b.Rate,
+			(time.Duration(b.Left) * time.Microsecond).Round(time.Second))
+	}
+	return w.Flush()
+}
+
+// stateText says what is stored of a projection's state.
+func stateText(p *actors.Projection) string {
+	switch {
+	case p.TooLarge:
+		return fmt.Sprintf("nothing after position %d: the state of %d bytes is too large, and is read from history at each start", p.Stored, p.Bytes)
+	case p.Stored == 0:
+		return "nothing yet"
+	}
+	return fmt.Sprintf("%d bytes as of position %d", p.Bytes, p.Stored)
+}
