@@ -48,8 +48,12 @@ func TestValidate(t *testing.T) {
 // TestTable: a table whose columns are known at run time is an answer like any other, and can be read by who is told the columns.
 func TestTable(t *testing.T) {
 	described := projections.QuerySpec{Columns: []projections.Column{
-		{Name: "name", As: projections.ColumnText}, {Name: "n", As: projections.ColumnNumber}, {Name: "open", As: projections.ColumnTruth},
-		{Name: "cost", As: projections.ColumnMoney}, {Name: "since", As: projections.ColumnTime}, {Name: "took_us", As: projections.ColumnLength},
+		{Name: "name", As: projections.ColumnText},
+		{Name: "n", As: projections.ColumnNumber},
+		{Name: "open", As: projections.ColumnTruth},
+		{Name: "cost", As: projections.ColumnMoney},
+		{Name: "since", As: projections.ColumnTime},
+		{Name: "took_us", As: projections.ColumnLength},
 	}}
 	made := projections.NewTable(described.Columns)
 	made.Add([]any{"a", 1 << 60, true, 2_500_000, 5, 7})

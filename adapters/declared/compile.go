@@ -139,9 +139,9 @@ func configure() *conf.Config {
 }
 
 var (
-	unknownField = regexp.MustCompile(`^unknown field (\S+)$`)                                           //nolint:gochecknoglobals // compiled once
-	notList      = regexp.MustCompile(`^builtin (\w+) takes only array \(got (.*)\)$`)                   //nolint:gochecknoglobals // compiled once
-	operand      = regexp.MustCompile(`^cannot use (\S+) as argument \(type \S+\) to call ([-+*/%]) ?$`) //nolint:gochecknoglobals // compiled once
+	unknownField = regexp.MustCompile(`^unknown field (\S+)$`)
+	notList      = regexp.MustCompile(`^builtin (\w+) takes only array \(got (.*)\)$`)
+	operand      = regexp.MustCompile(`^cannot use (\S+) as argument \(type \S+\) to call ([-+*/%]) ?$`)
 )
 
 // mistaken words an error of expr's as the rest of Life words its errors.

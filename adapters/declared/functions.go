@@ -57,7 +57,7 @@ func options() []expr.Option {
 	return all
 }
 
-var errTooLarge = errors.New("the number does not fit into 64 bits") //nolint:gochecknoglobals // a sentinel
+var errTooLarge = errors.New("the number does not fit into 64 bits")
 
 // operands are the two numbers of an operator. That they are numbers was checked when the expression was compiled.
 func operands(params []any) (a, b int, err error) {
@@ -131,10 +131,10 @@ func magnitude(n int) uint64 {
 
 // over divides whole numbers, and drops what remains.
 func over(a, b int) (int, error) {
-	switch {
-	case b == 0:
+	switch b {
+	case 0:
 		return 0, errors.New("division by zero; ask first, as in n == 0 ? 0 : sum / n")
-	case b == -1:
+	case -1:
 		return minus(0, a)
 	}
 	return a / b, nil

@@ -32,7 +32,7 @@ func load(source []byte) (*declaration, error) {
 	return d, nil
 }
 
-var title = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`) //nolint:gochecknoglobals // compiled once
+var title = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 
 func (l *loader) declaration(doc *document) *declaration {
 	d := &declaration{title: doc.name.text, about: l.about(doc.about)}

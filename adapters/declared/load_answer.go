@@ -33,10 +33,8 @@ func (l *loader) query(doc *querying, names types.Map) *query {
 		q.table = append(q.table, l.column(&column, e.shape))
 	}
 	for _, by := range doc.sort {
-		descending := false
-		if by.text, descending = strings.CutSuffix(by.text, " desc"); !descending {
-			by.text = strings.TrimSuffix(by.text, " asc")
-		}
+		text, descending := strings.CutSuffix(by.text, " desc")
+		by.text = strings.TrimSuffix(text, " asc")
 		if e := l.compile(by, in, unusable); e != nil {
 			q.sort = append(q.sort, order{e, descending})
 		}

@@ -2,6 +2,7 @@ package declared_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -241,7 +242,8 @@ func TestLimits(t *testing.T) {
 				}
 				break
 			}
-			if poison, is := stopped.(*projections.Poison); !is || !strings.Contains(poison.Error(), test.want) {
+			var poison *projections.Poison
+			if !errors.As(stopped, &poison) || !strings.Contains(poison.Error(), test.want) {
 				t.Errorf("it stopped with %v, want %q", stopped, test.want)
 			}
 		})

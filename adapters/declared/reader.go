@@ -43,7 +43,7 @@ func read(source []byte) (*document, Problems) {
 	return r.document(root.Content[0]), r.problems
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`) //nolint:gochecknoglobals // compiled once
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
 // syntax words an error of the YAML library, which names a line where it knows one.
 func (r *yamlReader) syntax(err error) {
@@ -199,7 +199,7 @@ func (r *yamlReader) names(n *yaml.Node, at place) []named {
 	return all
 }
 
-var name = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`) //nolint:gochecknoglobals // compiled once
+var name = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 
 // chosen checks a name that the declaration makes.
 func (r *yamlReader) chosen(chosen string, at place) {
@@ -214,7 +214,7 @@ func (r *yamlReader) alone(n *yaml.Node, at place) named {
 	if !name.MatchString(w.text) && n.Kind == yaml.ScalarNode {
 		r.problems.add(w.place, "%s needs a name: write NAME: %s", quote(w.text), w.text)
 	}
-	w.place = w.place.under(w.text)
+	w.place = w.under(w.text)
 	return named{name: w.text, text: w}
 }
 

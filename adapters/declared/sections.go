@@ -39,8 +39,12 @@ func (r *yamlReader) document(n *yaml.Node) *document {
 		key   string
 		there bool
 	}{
-		{"name", d.name.line > 0}, {"version", d.version.line > 0}, {"about", d.about.line > 0}, {"on", d.on != nil},
-		{"fold", d.fold != nil}, {"answer", d.answer != nil},
+		{"name", d.name.line > 0},
+		{"version", d.version.line > 0},
+		{"about", d.about.line > 0},
+		{"on", d.on != nil},
+		{"fold", d.fold != nil},
+		{"answer", d.answer != nil},
 	} {
 		if !needed.there && n.Kind == yaml.MappingNode {
 			r.problems.add(place{line: top.line, field: needed.key}, "it is missing: a declaration has name, version, about, on, fold and answer")

@@ -70,9 +70,6 @@ func (v *vocabulary) include(kind events.Kind, name string, l *leaf, first map[s
 	}
 }
 
-// names lists everything that can be named.
-func (v *vocabulary) names() []string { return slices.Collect(maps.Keys(v.types)) }
-
 // reader reads what expressions use of an event.
 type reader struct {
 	of      *vocabulary
