@@ -66,7 +66,7 @@ func (v *vocabulary) include(kind events.Kind, name string, l *leaf, first map[s
 		return
 	}
 	if already := v.types[name]; !already.Equal(l.typ) || !l.typ.Equal(already) {
-		v.refuse[name] = fmt.Sprintf("%s is %s in %s and %s in %s: name fewer kinds", name, v.kinds[other][name].shape, other, l.shape, kind)
+		v.refuse[name] = fmt.Sprintf("%s is %s in %s and %s in %s: only one of them can be asked for it", name, v.kinds[other][name].shape, other, l.shape, kind)
 	}
 }
 
