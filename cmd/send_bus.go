@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,9 +59,14 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 		if f.id != "" {
 			from = 0 // it may have been sent and answered before
 		}
-		answer, err := awaitReply(ctx, host, replies, from, id)
+		answer, command, err := awaitReply(ctx, host, replies, from, id)
 		if err != nil {
 			return err
+		}
+		if from == 0 {
+			if err := isAnswerTo(ctx, host, command, id, &message); err != nil {
+				return err
+			}
 		}
 		return a.printReply(answer, f.show.asJSON)
 	})
@@ -78,17 +84,37 @@ func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
 	return nil
 }
 
-// awaitReply waits for the outcome of a command, among the replies from a revision on.
-func awaitReply(ctx context.Context, host driver, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, error) {
+// isAnswerTo reports an answer that another command got, which was sent under the same id before.
+func isAnswerTo(ctx context.Context, host driver, command events.Ref, id events.CommandID, message *bus.SendMessage) error {
+	stream, revision, err := command.Split()
+	if err != nil {
+		return fmt.Errorf("find what was sent as command %s: %w", id, err)
+	}
+	page, err := host.History(ctx, stream, revision, actors.Forward, actors.Limit{Events: 1})
+	if err != nil {
+		return err
+	}
+	if len(page.Events) == 0 {
+		return fmt.Errorf("find what was sent as command %s: there is no event %s", id, command)
+	}
+	sent, err := bus.Decode(string(page.Events[0].Kind), page.Events[0].Data)
+	if err != nil || !reflect.DeepEqual(sent, bus.Command(message)) {
+		return &exit{exitError, fmt.Errorf("refused: command id %q was already used for something else: choose a new one for each command", id)}
+	}
+	return nil
+}
+
+// awaitReply waits for the outcome of a command, among the replies from a revision on, and returns also which event the command is.
+func awaitReply(ctx context.Context, host driver, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, events.Ref, error) {
 	for {
 		page, err := host.History(ctx, replies, from, actors.Forward, actors.Limit{})
 		if err != nil {
-			return bus.Reply{}, err
+			return bus.Reply{}, "", err
 		}
 		for i := range page.Events {
 			var answer bus.Reply
 			if json.Unmarshal(page.Events[i].Data, &answer) == nil && answer.Command == id {
-				return answer, nil
+				return answer, page.Events[i].Causation, nil
 			}
 			from = page.Events[i].Revision + 1
 		}
@@ -97,7 +123,7 @@ func awaitReply(ctx context.Context, host driver, replies events.Stream, from ev
 		}
 		select {
 		case <-ctx.Done():
-			return bus.Reply{}, fmt.Errorf("wait for the outcome of command %s: %w", id, ctx.Err())
+			return bus.Reply{}, "", fmt.Errorf("wait for the outcome of command %s: %w", id, ctx.Err())
 		case <-time.After(replyLook):
 		}
 	}
