@@ -49,6 +49,7 @@ type inspector interface {
 type past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
+	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 }
 
 // reached is a host that a verb can ask.

@@ -76,16 +76,19 @@ func (w *waterfall) turn(id events.TurnID) (any, error) {
 		return nil, fmt.Errorf("%w: there is no turn %s", ErrMissing, id)
 	}
 	for _, t := range lane.Turns {
-		if t.Turn != id {
-			continue
+		if t.Turn == id {
+			return t.whole(), nil
 		}
-		answer := Turn{TurnTimes: t.times(), Spans: []Span{}, Dropped: t.Dropped}
-		for i := range t.Spans {
-			answer.Spans = append(answer.Spans, t.show(&t.Spans[i]))
-		}
-		return answer, nil
 	}
-	return nil, fmt.Errorf("%w: turn %s is not among the latest %d of its agent; ask as of a position while it was", ErrMissing, id, keptTurns)
+	return nil, fmt.Errorf("%w: turn %s is not among the latest %d of its agent; ask as of a position while it was, or with life waterfall %s", ErrMissing, id, keptTurns, id)
+}
+
+func (t *trace) whole() Turn {
+	answer := Turn{TurnTimes: t.times(), Spans: []Span{}, Dropped: t.Dropped}
+	for i := range t.Spans {
+		answer.Spans = append(answer.Spans, t.show(&t.Spans[i]))
+	}
+	return answer
 }
 
 // show splits a span into what was queueing, running and waiting for a person.

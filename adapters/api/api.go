@@ -194,6 +194,7 @@ func (s *server) routes() map[string]route {
 		"GET /v1/agents/{agent}/state":     s.state,
 		"GET /v1/agents/{agent}/moment":    s.moment,
 		"GET /v1/agents/{agent}/diff":      s.difference,
+		"GET /v1/agents/{agent}/waterfall": s.waterfall,
 		"GET /v1/agents/{agent}/events":    s.agentEvents,
 		"GET /v1/agents/{agent}/feed":      s.feed,
 		"PUT /v1/agents/{agent}/config":    agentCommand(s, (*configBody).command),

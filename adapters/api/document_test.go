@@ -67,6 +67,10 @@ func (nothing) Difference(context.Context, events.AgentID, events.Moment, events
 	return actors.Difference{}, nil
 }
 
+func (nothing) Waterfall(context.Context, events.TurnID) (projections.Turn, error) {
+	return projections.Turn{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

@@ -66,6 +66,7 @@ func FuzzRequests(f *testing.F) {
 		{"PUT", "/v1/agents/../config", "", "Origin", "null", `{}`},
 		{"GET", "/v1/agents/ada/state", "at=turn:3.1", "", "", ""},
 		{"GET", "/v1/agents/ada/diff", "from=3&to=turn:1", "Accept", "application/x-ndjson", ""},
+		{"GET", "/v1/agents/ada/waterfall", "turn=1", "", "", ""},
 		{"GET", "/v1/agents/ada/moment", "at=14:02:11", "", "", ""},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},
 		{"GET", "/v1/projections/balance", "query=days&from=2026-01-31&at=7", "Accept", "application/x-ndjson", ""},

@@ -2,19 +2,23 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"example.com/life/actors"
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // Past looks at what happened before. *actors.Host documents the methods and their errors.
 type Past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
+	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 }
 
 // moment reads a query parameter that names a moment. What does not say its zone is in UTC.
@@ -121,6 +125,39 @@ func (c *Client) Difference(
 	}
 	query := url.Values{"from": {actors.FormatMoment(from)}, "to": {actors.FormatMoment(to)}}
 	return askInLines[actors.Difference](ctx, c, agentPath(agent, "diff"), query, progress)
+}
+
+// waterfall answers with what ran when in a turn.
+func (s *server) waterfall(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "turn")
+	if err != nil {
+		return err
+	}
+	number, err := q.number("turn", 0, 1, math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	if number == 0 {
+		return problem(codeMalformed, "query parameter %q is not there: the number of the turn", "turn")
+	}
+	if s.past == nil {
+		return errNoPast()
+	}
+	turn, err := s.past.Waterfall(r.Context(), events.NewTurnID(events.AgentID(r.PathValue("agent")), int(number)))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, turn)
+}
+
+// Waterfall asks what ran when in a turn.
+func (c *Client) Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error) {
+	var answer projections.Turn
+	if turn.Number() == 0 || turn.Agent().Validate() != nil {
+		return answer, invalid("%q is no turn, such as demo/3", clip(string(turn)))
+	}
+	err := c.get(ctx, agentPath(turn.Agent(), "waterfall"), url.Values{"turn": {strconv.Itoa(turn.Number())}}, &answer)
+	return answer, err
 }
 
 // Resolve finds a moment in an agent's history.

@@ -153,6 +153,9 @@ func readSteps() []step {
 			return d.Difference(ctx, agent, begin, end, nil)
 		}}
 	}
+	waterfall := func(turn events.TurnID) step {
+		return step{"waterfall " + string(turn), func(ctx context.Context, d driver) (any, error) { return d.Waterfall(ctx, turn) }}
+	}
 	wallet := func(id events.WalletID) step {
 		return step{"wallet " + string(id), func(ctx context.Context, d driver) (any, error) { return d.Wallet(ctx, id) }}
 	}
@@ -201,6 +204,7 @@ func readSteps() []step {
 		state("malformed", "NOBODY", events.NoRevision),
 		resolve(ada, ""), resolve(ada, "3"), resolve(ada, "1000"), resolve(ada, "turn:1"), resolve(ada, "turn:1.1"), resolve(ada, "turn:1.9"),
 		resolve(ada, "turn:2"), resolve(ada, "2001-01-01"), resolve(ada, "9001-01-01"), resolve("nobody", "turn:1"), resolve("NOBODY", "0"),
+		waterfall("ada/1"), waterfall("ada/9"), waterfall("nobody/1"), waterfall("ada"), waterfall("ada/01"),
 		diff(ada, "0", ""), diff(ada, "1", "turn:1"), diff(ada, "3", "3"), diff(ada, "turn:1", "0"), diff(ada, "0", "1000"), diff("nobody", "0", ""),
 		diff("NOBODY", "0", ""), wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
 		verify(""), verify(ada), verify("nobody"),
