@@ -33,6 +33,7 @@ import (
 // Config says what a host is made of. Journal, Blobs, Models and Tools are required.
 type Config struct {
 	Name      string // of this host, in events and logs; default "local"
+	Build     string // version of the program, for reports
 	Journal   Journal
 	Snapshots Snapshots // nil: histories are always read from the beginning
 	Blobs     Blobs
@@ -74,6 +75,7 @@ const (
 // Host runs agents. Its methods are safe for concurrent use.
 type Host struct {
 	name       string
+	build      string
 	journal    Journal
 	snapshots  Snapshots
 	blobs      Blobs
@@ -140,7 +142,7 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs and models are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
+		name: cmp.Or(c.Name, "local"), build: c.Build, journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
 		toolbox: map[string]Tool{}, workspaces: c.Files, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
 		deadlines: Deadlines{
 			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
@@ -305,6 +307,9 @@ func (h *Host) note(position events.Position) {
 	}
 }
 
+// circuitCommand is the command of what appendRaw stores.
+const circuitCommand = sagas.InternalPrefix + "circuit"
+
 // appendRaw stores one event that no saga decided, at the end of a stream as it is now; unless the stream ends with its like.
 func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events.Event) error {
 	page, err := h.journal.Read(ctx, stream, latest, Backward, Limit{Events: 1})
@@ -323,7 +328,7 @@ func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events
 	}
 	_, err = h.append(stream, ExpectRevision(page.Events[0].Revision), []events.Envelope{{
 		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: now(), Actor: h.name,
-		Command: sagas.InternalPrefix + "circuit", Correlation: sagas.InternalPrefix + "circuit",
+		Command: circuitCommand, Correlation: circuitCommand,
 		Digest: page.Events[0].Digest.Next(event.Kind(), data), Data: data,
 	}})
 	return err

@@ -2,7 +2,6 @@ package actors_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +44,7 @@ func TestVerifyOthersEvents(t *testing.T) {
 	write("effect-agent-demo@3")
 	write("wallet-main")
 	report, err = host.Verify(t.Context(), "", nil)
-	if err != nil || len(report.Failures) != 2 || !strings.Contains(report.Failures[0].Problem, "digest") {
+	if err != nil || len(report.Failures) != 2 || report.Failures[0].What != actors.ProblemForeign {
 		t.Errorf("verified %+v, %v", report, err)
 	}
 }

@@ -62,7 +62,7 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 		at.patience = time.Minute // a host may be started together with its store
 	}
 	return openHost(ctx, at, actors.Config{
-		Name: "life", Models: models, Prices: prices, Log: a.log, OpeningCredit: a.config.credit, Resting: resting,
+		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, OpeningCredit: a.config.credit, Resting: resting,
 		Projections: a.build.Projections,
 	})
 }

@@ -106,20 +106,5 @@ func blobsOf(e *events.Envelope) []events.BlobRef {
 	if err != nil {
 		return nil // verify says what cannot be read
 	}
-	var refs []*events.BlobRef
-	switch event := event.(type) {
-	case events.MessageReceived:
-		refs = append(refs, event.Blob)
-	case events.ModelReplied:
-		refs = append(refs, event.Blob)
-	case events.ToolReturned:
-		refs = append(refs, event.Blob, event.Full)
-	}
-	var there []events.BlobRef
-	for _, ref := range refs {
-		if ref != nil {
-			there = append(there, *ref)
-		}
-	}
-	return there
+	return events.Blobs(event)
 }

@@ -41,7 +41,7 @@ type projector interface {
 // inspector is what the verbs need that look at more than agents.
 type inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
-	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
+	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (actors.VerifyReport, error)
 	CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error)
 }
 

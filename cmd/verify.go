@@ -1,8 +1,13 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +20,9 @@ func verifyCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [AGENT...]",
 		Short: "Check history: every digest, and every decision decided again",
-		Long: "Check history: revisions without a gap, the chain of digests, and for every decision that this build decides the same from the\n" +
-			"same command. Nothing is asked, run or changed. It ends with status 1 and names the first divergence of each stream.",
+		Long: "Check history: revisions without a gap, the chain of digests, the blobs that events refer to, and for every decision that this\n" +
+			"build decides the same from the same command. Nothing is asked, run or changed. It ends with status 1 and names the first\n" +
+			"divergence of each stream: the recorded and the decided event, and with --json the state before.",
 		Example: "  life verify demo\n  life verify --all --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
@@ -41,7 +47,7 @@ func verifyCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printVerified(report, asJSON)
+				return a.printVerified(&report, asJSON)
 			})
 		},
 	}
@@ -55,42 +61,102 @@ func (a *app) verify(ctx context.Context, host inspector, agents []events.AgentI
 	sum := actors.VerifyReport{Failures: []actors.Divergence{}}
 	m := a.newMeter(progress)
 	defer m.done()
+	begun := time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(200)) // folds are much of what is in memory, and there may be many
 	for _, agent := range agents {
 		before := sum.Events
-		report, err := host.Verify(ctx, agent, func(checked int64) { m.show("%d events checked", before+checked) })
+		report, err := host.Verify(ctx, agent, func(checked, total int64) { showVerified(m, begun, before+checked, before+total) })
 		if err != nil {
 			return sum, err
 		}
-		sum.Events += report.Events
-		sum.Streams += report.Streams
-		sum.Decisions += report.Decisions
-		sum.Failures = append(sum.Failures, report.Failures...)
+		report.Events += sum.Events
+		report.Streams += sum.Streams
+		report.Decisions += sum.Decisions
+		report.Chained += sum.Chained
+		report.Raw += sum.Raw
+		report.Foreign += sum.Foreign
+		report.Blobs += sum.Blobs
+		report.Passes = max(report.Passes, sum.Passes)
+		report.More += sum.More
+		report.Failures = append(sum.Failures, report.Failures...)
+		sum = report
 	}
 	return sum, nil
 }
 
-func (a *app) printVerified(r actors.VerifyReport, asJSON bool) error {
-	failed := &exit{exitError, fmt.Errorf("history and this build disagree in %d streams", len(r.Failures))}
+// showVerified says how far it is, how fast, and how long it takes from here.
+func showVerified(m *meter, begun time.Time, checked, total int64) {
+	seconds := max(time.Since(begun).Seconds(), 1e-3)
+	if total <= checked {
+		m.show("%d events checked, %.0f a second", checked, float64(checked)/seconds)
+		return
+	}
+	left := time.Duration(seconds * (float64(total)/float64(max(checked, 1)) - 1) * float64(time.Second))
+	m.show("%d of about %d events checked, %.0f%%, %.0f a second, about %s left", checked, total,
+		100*float64(checked)/float64(total), float64(checked)/seconds, left.Round(time.Second))
+}
+
+func (a *app) printVerified(r *actors.VerifyReport, asJSON bool) error {
+	failures := int64(len(r.Failures)) + r.More
+	failed := &exit{exitError, fmt.Errorf("history and this build disagree in %d places", failures)}
 	if asJSON {
-		if err := a.printJSON(r); err != nil || len(r.Failures) == 0 {
+		if err := a.printJSON(r); err != nil || failures == 0 {
 			return err
 		}
 		return failed
 	}
-	for _, f := range r.Failures {
-		fmt.Fprintf(a.out, "%s: %s\n", events.NewRef(f.Stream, f.Revision), f.Problem)
-		if f.Recorded != "" {
-			fmt.Fprintf(a.out, "  recorded %s\n", f.Recorded)
-		}
-		if f.Decided != "" {
-			fmt.Fprintf(a.out, "  decided  %s\n", f.Decided)
+	for i := range r.Failures {
+		printDivergence(a.out, &r.Failures[i])
+	}
+	if r.More > 0 {
+		fmt.Fprintf(a.out, "and %d more, in later places\n", r.More)
+	}
+	counted := fmt.Sprintf("%d events in %d streams, %d decisions decided again by life %s", r.Events, r.Streams, r.Decisions, r.Build)
+	for _, part := range []struct {
+		count int64
+		what  string
+	}{
+		{r.Blobs, "blobs read"},
+		{r.Chained, "events that no saga decides: their digests alone were checked"},
+		{r.Raw, "quarantines recorded by a host whose build could not have the agent decide"},
+		{r.Foreign, "events of other programs, which have no digests: nothing of them was checked"},
+	} {
+		if part.count > 0 {
+			counted += fmt.Sprintf("\n    %d %s", part.count, part.what)
 		}
 	}
-	counted := fmt.Sprintf("%d events in %d streams, %d decisions decided again", r.Events, r.Streams, r.Decisions)
-	if len(r.Failures) > 0 {
+	if failures > 0 {
 		fmt.Fprintf(a.out, "checked %s\n", counted)
 		return failed
 	}
 	fmt.Fprintf(a.out, "ok: %s\n", counted)
 	return nil
+}
+
+// printDivergence shows what differs, and how to see the rest.
+func printDivergence(out io.Writer, d *actors.Divergence) {
+	fmt.Fprintf(out, "%s: %s: %s\n", events.NewRef(d.Stream, d.Revision), d.What, d.Detail)
+	for _, each := range []struct {
+		who   string
+		event *actors.Verified
+	}{{"recorded", d.Recorded}, {"decided", d.Decided}} {
+		if each.event != nil {
+			fmt.Fprintf(out, "  %s  %s version %d %s\n", each.who, each.event.Kind, each.event.Version, preview(string(each.event.Data)))
+		}
+	}
+	for _, f := range d.Fields {
+		fmt.Fprintf(out, "  differs   %s: recorded %s, decided %s\n", f.Field, cmp.Or(f.Recorded, "nothing"), cmp.Or(f.Decided, "nothing"))
+	}
+	if agent, ok := d.Stream.Agent(); ok && d.First > 0 && (d.What == actors.ProblemDecision || d.What == actors.ProblemRefused || d.What == actors.ProblemPanic) {
+		fmt.Fprintf(out, "  before    life state %s --at %d\n", agent, d.First-1)
+	}
+}
+
+// preview is the beginning of a long text.
+func preview(text string) string {
+	const most = 400
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + fmt.Sprintf("… (%d bytes; --json has all)", len(text))
 }

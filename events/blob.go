@@ -60,3 +60,50 @@ func clip(s string, n int) string {
 	}
 	return s[:n] + mark
 }
+
+// Blobs lists the blobs that an event refers to by itself. Those of the files in its trees are in [Trees].
+func Blobs(event Event) []BlobRef {
+	switch e := event.(type) {
+	case MessageReceived:
+		return present(e.Blob)
+	case ModelReplied:
+		return present(e.Blob)
+	case ToolReturned:
+		return present(e.Blob, e.Full)
+	case NoteWritten:
+		return present(e.Text.Blob)
+	case ProjectionAdded:
+		return present(e.Source.Blob)
+	case AgentForked:
+		if e.Edit != nil {
+			return present(e.Edit.Blob)
+		}
+	}
+	return nil
+}
+
+// Trees lists what an event records of the files of workspaces.
+func Trees(event Event) []Tree {
+	e, ok := event.(ToolReturned)
+	if !ok {
+		return nil
+	}
+	var trees []Tree
+	for _, tree := range []*Tree{e.Before, e.Tree} {
+		if tree != nil && tree.Manifest != nil {
+			trees = append(trees, *tree)
+		}
+	}
+	return trees
+}
+
+// present copies what is there; nothing is allocated when nothing is.
+func present(refs ...*BlobRef) []BlobRef {
+	var there []BlobRef
+	for _, ref := range refs {
+		if ref != nil {
+			there = append(there, *ref)
+		}
+	}
+	return there
+}

@@ -48,7 +48,7 @@ type Agents interface {
 // Inspector looks at wallets and verifies history. *actors.Host documents the methods and their errors.
 type Inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
-	Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error)
+	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (actors.VerifyReport, error)
 }
 
 // Projector asks what follows from history. *actors.Host documents the methods and their errors.

@@ -101,15 +101,15 @@ func (c *Client) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, 
 }
 
 // Verify has the server verify one agent's history, or all when agent is empty. progress, if given, hears from time to time how
-// many events were checked.
-func (c *Client) Verify(ctx context.Context, agent events.AgentID, progress func(checked int64)) (actors.VerifyReport, error) {
+// many of about how many events were checked.
+func (c *Client) Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (actors.VerifyReport, error) {
 	query := url.Values{}
 	if agent != "" {
 		query.Set("agent", string(agent))
 	}
-	return readLines[actors.VerifyReport](ctx, c, call{method: http.MethodPost, path: "/v1/verify", query: query}, func(checked, _ int64) {
+	return readLines[actors.VerifyReport](ctx, c, call{method: http.MethodPost, path: "/v1/verify", query: query}, func(checked, total int64) {
 		if progress != nil {
-			progress(checked)
+			progress(checked, total)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func (nothing) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 	return sagas.NewWallet(), nil
 }
 
-func (nothing) Verify(context.Context, events.AgentID, func(int64)) (actors.VerifyReport, error) {
+func (nothing) Verify(context.Context, events.AgentID, func(int64, int64)) (actors.VerifyReport, error) {
 	return actors.VerifyReport{}, nil
 }
 

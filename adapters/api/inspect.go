@@ -92,7 +92,7 @@ func (s *server) verify(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := newLines(w)
-	report, err := s.inspector.Verify(r.Context(), agent, func(checked int64) { out.tell(progress{Checked: checked}) })
+	report, err := s.inspector.Verify(r.Context(), agent, func(checked, total int64) { out.tell(progress{checked, total}) })
 	return finish[actors.VerifyReport](s, out, &report, err)
 }
 

@@ -67,7 +67,7 @@ func (f *fake) Query(context.Context, actors.Ask, func(int64)) (actors.Projected
 	return actors.Projected{}, f.err
 }
 
-func (f *fake) Verify(context.Context, events.AgentID, func(int64)) (actors.VerifyReport, error) {
+func (f *fake) Verify(context.Context, events.AgentID, func(int64, int64)) (actors.VerifyReport, error) {
 	return actors.VerifyReport{}, f.err
 }
 

@@ -332,7 +332,7 @@ func TestLines(t *testing.T) {
 	if _, err = client.CheckStore(ctx, func(_, _ int64) { cancel() }); err == nil || ctx.Err() == nil {
 		t.Errorf("given up: %v", err)
 	}
-	verified, err := client.Verify(t.Context(), ada, func(int64) {})
+	verified, err := client.Verify(t.Context(), ada, func(int64, int64) {})
 	if err != nil || verified.Events != 1 || len(verified.Failures) != 0 {
 		t.Errorf("%+v, %v", verified, err)
 	}
