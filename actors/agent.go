@@ -16,7 +16,7 @@ import (
 //
 //nolint:gochecknoglobals // constant
 var agentFold = fold[sagas.Agent]{
-	name:   "agent/3",
+	name:   "agent/4",
 	zero:   sagas.NewAgent,
 	turn:   func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
 	origin: forkOrigin,

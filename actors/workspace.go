@@ -3,6 +3,9 @@ package actors
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
+	"unicode/utf8"
 
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -34,6 +37,47 @@ type RestoredWorkspace struct {
 	WorkspaceState
 	Dir      string   `json:"dir"`
 	Restored Restored `json:"restored"`
+}
+
+// ListedWorkspace is a workspace as of a revision, with its files by path; none when they were not recorded.
+type ListedWorkspace struct {
+	WorkspaceState
+	Files []File `json:"files"`
+}
+
+// ListWorkspace lists the files of an agent's workspace as of a revision, as Workspace finds it.
+func (h *Host) ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (ListedWorkspace, error) {
+	state, err := h.Workspace(ctx, agent, at)
+	listed := ListedWorkspace{WorkspaceState: state, Files: []File{}}
+	if err == nil && state.Tree.Manifest != nil {
+		listed.Files, err = h.workspaces.List(ctx, state.Tree)
+	}
+	for i := range listed.Files {
+		if f := &listed.Files[i]; !utf8.ValidString(f.Path) {
+			f.Raw = []byte(f.Path)
+		}
+	}
+	return listed, err
+}
+
+// OpenWorkspaceFile opens a regular file of an agent's workspace as of a revision. Reading it to its end verifies it.
+func (h *Host) OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error) {
+	listed, err := h.ListWorkspace(ctx, agent, at)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(listed.Files, func(f File) bool { return f.Path == path })
+	switch {
+	case i < 0:
+		return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the workspace of %s has no file %q as of revision %d", agent, clipped(path), listed.Revision)}
+	case listed.Files[i].Kind != RegularFile:
+		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no regular file but: %s", clipped(path), listed.Files[i].Kind)}
+	}
+	file, err := h.blobs.Open(ctx, events.BlobRef{Hash: listed.Files[i].Hash, Size: listed.Files[i].Size})
+	if err != nil {
+		return nil, fmt.Errorf("open %q of the workspace of %s: %w", path, agent, err)
+	}
+	return file, nil
 }
 
 // RestoreWorkspace makes the directory dir, which must not exist or be empty, with the files of an agent's workspace as of a revision
@@ -100,9 +144,9 @@ func (h *Host) recordedWorkspace(ctx context.Context, state *AgentState) (Worksp
 			found.Note = "this is what call " + string(next.call.Call) + " found, the first that recorded it"
 		}
 	case last != nil:
-		found.Source, found.Tree, found.Event = FromCall, last.Tree, events.NewRef(events.AgentStream(agent.ID), last.At)
-	case agent.Parent != "":
-		return h.parentWorkspace(ctx, found)
+		found.Source, found.Tree, found.Event = FromCall, last.Tree, last.Event
+	case agent.Fork.Parent != "":
+		return h.parentWorkspace(ctx, found, &agent.Fork)
 	case next.call.Before != nil:
 		found.Source, found.Tree, found.Event = FromNext, *next.call.Before, next.ref
 		found.Note = "this is what call " + string(next.call.Call) + " of a later turn found, the first that recorded it"
@@ -122,20 +166,8 @@ func workspaceOf(agent *sagas.Agent) string {
 }
 
 // parentWorkspace is the workspace of a fork's parent as of the fork.
-func (h *Host) parentWorkspace(ctx context.Context, fork WorkspaceState) (WorkspaceState, error) {
-	page, err := h.journal.Read(ctx, events.AgentStream(fork.Agent), 0, Forward, Limit{Events: 1})
-	if err != nil || len(page.Events) == 0 {
-		return fork, fmt.Errorf("read how %s was forked: %w", fork.Agent, err)
-	}
-	event, err := page.Events[0].Event()
-	if err != nil {
-		return fork, err
-	}
-	forked, ok := event.(events.AgentForked)
-	if !ok {
-		return fork, fmt.Errorf("read how %s was forked: its first event is %s", fork.Agent, event.Kind())
-	}
-	state, err := h.State(ctx, forked.Parent, forked.At)
+func (h *Host) parentWorkspace(ctx context.Context, fork WorkspaceState, from *sagas.Lineage) (WorkspaceState, error) {
+	state, err := h.State(ctx, from.Parent, from.At)
 	if err != nil {
 		return fork, fmt.Errorf("look at the parent of %s: %w", fork.Agent, err)
 	}

@@ -34,7 +34,8 @@ const (
 
 // File is one entry of a recorded tree.
 type File struct {
-	Path   string   `json:"path"` // below the workspace, with slashes
+	Path   string   `json:"path"`          // below the workspace, with slashes
+	Raw    []byte   `json:"raw,omitempty"` // the path's bytes, where they are not UTF-8 and JSON cannot hold them
 	Kind   FileKind `json:"kind"`
 	Mode   uint32   `json:"mode,omitempty"` // permissions
 	Size   int64    `json:"size,string"`

@@ -59,6 +59,7 @@ type reached struct {
 	projector
 	past
 	runs
+	workspaces
 	bus   api.Bus
 	here  bool // in this process: what it began ends with it
 	close func(patience time.Duration) error
@@ -107,7 +108,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projector: l, past: l, runs: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projector: l, past: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

@@ -27,12 +27,12 @@ type Agent struct {
 	Files        *Files               `json:"files,omitempty"`    // of its workspace, as last recorded
 }
 
-// Files is what was last recorded of an agent's workspace, by the event at a revision of its stream.
+// Files is what was last recorded of an agent's workspace. A fork begins with its parent's.
 type Files struct {
-	Workspace string          `json:"workspace"`
-	Tree      events.Tree     `json:"tree"`
-	At        events.Revision `json:"at,string"`
-	Turn      events.TurnID   `json:"turn"`
+	Workspace string        `json:"workspace"`
+	Tree      events.Tree   `json:"tree"`
+	Event     events.Ref    `json:"event"` // that recorded it
+	Turn      events.TurnID `json:"turn"`
 }
 
 // recorded is what was last recorded of a workspace, if it is the one of which anything was.

@@ -111,7 +111,7 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
 		if e.Tree != nil {
-			a.Files = &Files{Workspace: t.Config.Workspace, Tree: *e.Tree, At: fact.Revision, Turn: t.ID}
+			a.Files = &Files{Workspace: t.Config.Workspace, Tree: *e.Tree, Event: events.Ref(a.outstanding(fact).ID), Turn: t.ID}
 		}
 		a.Fork.count()
 	case events.ToolRefused:

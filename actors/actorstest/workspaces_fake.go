@@ -1,6 +1,7 @@
 package actorstest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ import (
 
 // Workspaces keeps what it records in memory. It is for small workspaces that nobody changes meanwhile; it is safe for concurrent use.
 type Workspaces struct {
+	Blobs actors.Blobs // gets the contents of files, if it is given
+
 	mu       sync.Mutex
 	trees    map[string][]planted // by the hash of their manifest
 	Captured int                  // how often
@@ -40,6 +43,11 @@ func (w *Workspaces) Capture(ctx context.Context, dir string) (events.Tree, erro
 		p, err := plantedAt(dir, path, entry)
 		if err != nil {
 			return err
+		}
+		if p.Kind == actors.RegularFile && w.Blobs != nil {
+			if _, err := w.Blobs.Put(ctx, "", bytes.NewReader(p.Content)); err != nil {
+				return err
+			}
 		}
 		switch p.Kind {
 		case actors.RegularFile, actors.Link:

@@ -69,6 +69,7 @@ type Config struct {
 	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	Past       Past         // nil: this server shows no other past than states at revisions
 	Runs       Runs         // nil: runs cannot be compared through this server
+	Workspaces Workspaces   // nil: this server does not look at workspaces
 	Bus        Bus          // nil: commands cannot be published through this server
 	Log        *slog.Logger // nil: nothing is logged
 	Health     Health       // what GET /v1/health answers
@@ -115,6 +116,7 @@ type server struct {
 	projector  Projector
 	past       Past
 	runs       Runs
+	workspaces Workspaces
 	bus        Bus
 	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	log        *slog.Logger
@@ -133,7 +135,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, runs: config.Runs,
+		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, runs: config.Runs, workspaces: config.Workspaces,
 		bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
@@ -197,6 +199,7 @@ func (s *server) routes() map[string]route {
 		"GET /v1/agents/{agent}/waterfall": s.waterfall,
 		"GET /v1/agents/{agent}/events":    s.agentEvents,
 		"GET /v1/agents/{agent}/feed":      s.feed,
+		"GET /v1/agents/{agent}/workspace": s.workspace,
 		"PUT /v1/agents/{agent}/config":    agentCommand(s, (*configBody).command),
 		"POST /v1/agents/{agent}/messages": s.message,
 		"POST /v1/agents/{agent}/cancel":   agentCommand(s, (*cancelBody).command),
@@ -210,6 +213,8 @@ func (s *server) routes() map[string]route {
 		"POST /v1/wallets/{wallet}/credit": s.creditWallet,
 		"POST /v1/commands":                s.publish,
 		"GET /v1/commands/poisoned":        s.poisoned,
+
+		"GET /v1/agents/{agent}/workspace/file": s.workspaceFile,
 
 		"POST /v1/commands/poisoned/{entry}/retry": s.retryPoisoned,
 		"POST /v1/commands/poisoned/{entry}/drop":  s.dropPoisoned,

@@ -1,0 +1,216 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/blobs"
+	"example.com/life/adapters/workspace"
+	"example.com/life/events"
+)
+
+// workspaces is what the verbs need that look at the files of agents.
+type workspaces interface {
+	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (actors.ListedWorkspace, error)
+	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
+}
+
+func workspaceCommand(a *app) *cobra.Command {
+	at, asJSON := "", false
+	cmd := &cobra.Command{
+		Use:   "workspace AGENT",
+		Short: "List the files of an agent's workspace as of any moment",
+		Long: "List the files of an agent's workspace as they were recorded at a moment: before its calls began, and after each call of a tool that\n" +
+			"may change files. What other programs changed meanwhile is seen by the next such call. If no call recorded anything, the workspace as\n" +
+			"it is now is listed, and it is said so.",
+		Example: "  life workspace demo\n  life workspace demo --at turn:3\n  life workspace demo --at 12 --json\n" +
+			"  life workspace restore demo --at turn:3 --to /tmp/demo-3\n  life workspace diff demo --from turn:2 --to turn:3",
+		Args: takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"at", at}}, func(_ reached, listed []actors.ListedWorkspace) error {
+				if asJSON {
+					return a.printJSON(listed[0])
+				}
+				return printWorkspace(a.out, &listed[0])
+			})
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "moment to look at: "+momentHelp+" (default: the latest)")
+	jsonFlag(cmd, &asJSON)
+	cmd.AddCommand(workspaceRestoreCommand(a), workspaceDiffCommand(a))
+	return cmd
+}
+
+// momentFlag is a flag that names a moment, as it was given.
+type momentFlag struct{ name, text string }
+
+// withWorkspace lists an agent's workspace as of moments.
+func (a *app) withWorkspace(ctx context.Context, name string, moments []momentFlag, use func(reached, []actors.ListedWorkspace) error) error {
+	agent, err := checkAgent(name)
+	if err != nil {
+		return err
+	}
+	parsed := make([]events.Moment, len(moments))
+	for i, m := range moments {
+		if parsed[i], err = parseMoment(m.name, m.text); err != nil {
+			return err
+		}
+	}
+	return a.with(ctx, func(host reached) error {
+		listed := make([]actors.ListedWorkspace, len(moments))
+		for i, m := range parsed {
+			at, err := a.revisionOf(ctx, host, agent, m)
+			if err != nil {
+				return err
+			}
+			if listed[i], err = host.ListWorkspace(ctx, agent, at); err != nil {
+				return err
+			}
+		}
+		return use(host, listed)
+	})
+}
+
+// revisionOf is the revision of a moment, NoRevision for the latest. A revision needs no search.
+func (a *app) revisionOf(ctx context.Context, host reached, agent events.AgentID, m events.Moment) (events.Revision, error) {
+	switch m.Form {
+	case events.MomentLatest:
+		return events.NoRevision, nil
+	case events.MomentRevision:
+		return m.Revision, nil
+	case events.MomentTime, events.MomentTurn:
+	}
+	at, err := a.resolve(ctx, host, agent, m)
+	return at.Revision, err
+}
+
+func printWorkspace(out io.Writer, l *actors.ListedWorkspace) error {
+	w := table(out)
+	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	line("workspace", "%s", l.Workspace)
+	line("as of", "revision %d", l.Revision)
+	if l.Event != "" {
+		line("recorded by", "%s", l.Event)
+	}
+	if l.Note != "" {
+		line("note", "%s", l.Note)
+	}
+	if l.Tree.Missing != "" {
+		line("missing", "%s", harmless(l.Tree.Missing))
+	}
+	if l.Tree.Manifest != nil {
+		line("files", "%d in %d directories, %d bytes", l.Tree.Files, l.Tree.Dirs, l.Tree.Bytes)
+	}
+	if err := w.Flush(); err != nil || len(l.Files) == 0 {
+		return err
+	}
+	fmt.Fprintln(out)
+	w = table(out)
+	fmt.Fprintln(w, "MODE\tSIZE\tHASH\tPATH")
+	for i := range l.Files {
+		f := &l.Files[i]
+		switch f.Kind {
+		case actors.RegularFile:
+			fmt.Fprintf(w, "%o\t%d\t%.12s\t%s\n", f.Mode, f.Size, f.Hash, shownPath(f.Path))
+		case actors.Directory:
+			fmt.Fprintf(w, "%o\t\t\t%s/\n", f.Mode, shownPath(f.Path))
+		case actors.Link:
+			fmt.Fprintf(w, "link\t\t\t%s -> %s\n", shownPath(f.Path), shownPath(f.Target))
+		case actors.LeftOut:
+			fmt.Fprintf(w, "left out\t\t\t%s: %s\n", shownPath(f.Path), harmless(f.Why))
+		}
+	}
+	return w.Flush()
+}
+
+// shownPath quotes a path that would not be read as it is.
+func shownPath(path string) string {
+	plain := func(r rune) bool { return unicode.IsPrint(r) && r != unicode.ReplacementChar && r != '\\' && r != '"' }
+	if path != "" && strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
+		return path
+	}
+	return strconv.Quote(path)
+}
+
+// restored is what life workspace restore reports.
+type restored struct {
+	actors.WorkspaceState
+	Dir      string          `json:"dir"`
+	Restored actors.Restored `json:"restored"`
+}
+
+func workspaceRestoreCommand(a *app) *cobra.Command {
+	at, to, asJSON := "", "", false
+	cmd := &cobra.Command{
+		Use:   "restore AGENT",
+		Short: "Make a directory with the files of an agent's workspace as of any moment",
+		Long: "Make a directory with the files of an agent's workspace as they were recorded at a moment. The directory must not exist or be empty; it is\n" +
+			"there complete, with every byte verified, or not at all. The agent and its own workspace are not touched.",
+		Example: "  life workspace restore demo --at turn:3 --to /tmp/demo-3",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return usage("--to is needed: the directory to make")
+			}
+			dir, err := filepath.Abs(to)
+			if err != nil {
+				return err
+			}
+			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"at", at}}, func(_ reached, listed []actors.ListedWorkspace) error {
+				report, err := a.restoreWorkspace(cmd.Context(), &listed[0], dir)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(report)
+				}
+				return a.printRestored(&report)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "moment of the files: "+momentHelp+" (default: the latest)")
+	cmd.Flags().StringVar(&to, "to", "", "the directory to make")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// restoreWorkspace reads the blobs of the data directory, which it shares with a life serve that may run on it: what is restored belongs to who
+// asks for it.
+func (a *app) restoreWorkspace(ctx context.Context, listed *actors.ListedWorkspace, dir string) (restored, error) {
+	report := restored{WorkspaceState: listed.WorkspaceState, Dir: dir}
+	kept, err := blobs.Open(filepath.Join(a.config.get("data"), blobsName))
+	if err != nil {
+		return report, err
+	}
+	store, err := workspace.New(workspace.Config{Blobs: kept})
+	if err != nil {
+		return report, err
+	}
+	report.Restored, err = store.Restore(ctx, listed.Tree, dir)
+	return report, err
+}
+
+func (a *app) printRestored(r *restored) error {
+	fmt.Fprintf(a.out, "ok: %d files, %d bytes as of revision %d in %s\n", r.Restored.Files, r.Restored.Bytes, r.Revision, r.Dir)
+	if r.Note != "" {
+		fmt.Fprintf(a.errs, "life: %s\n", r.Note)
+	}
+	if r.Tree.Missing != "" {
+		fmt.Fprintf(a.errs, "life: not recorded, and so not restored: %s\n", harmless(r.Tree.Missing))
+	}
+	for _, f := range r.Restored.LeftOut {
+		fmt.Fprintf(a.errs, "life: left out: %s: %s\n", shownPath(f.Path), harmless(f.Why))
+	}
+	for _, path := range r.Restored.Outgoing {
+		fmt.Fprintf(a.errs, "life: the link %s leads out of the directory: who follows it is not in the copy\n", shownPath(path))
+	}
+	return nil
+}
