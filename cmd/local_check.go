@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"example.com/life/actors"
 	"example.com/life/adapters/api"
@@ -67,14 +68,16 @@ func (l *local) checkOutside(ctx context.Context, progress func(checked, total i
 	return c.report, err
 }
 
-// missingBlobs names the blobs that history refers to and that are not there. What is there was read by the blobs' own check.
+// missingBlobs names the blobs that history refers to and that are not there: texts, and the files of workspaces. What is there was
+// read by the blobs' own check.
 func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 	var missing []api.StoreDamage
-	kinds := actors.Filter{Kinds: []string{
-		string(events.MessageReceived{}.Kind()), string(events.ModelReplied{}.Kind()), string(events.ToolReturned{}.Kind()),
-	}}
+	all, err := newReferred(l.blobs)
+	if err != nil {
+		return nil, err
+	}
 	for next := events.Position(1); ; {
-		page, err := l.journal.ReadAll(ctx, next, actors.Forward, kinds, actors.Limit{})
+		page, err := l.journal.ReadAll(ctx, next, actors.Forward, actors.Filter{Kinds: kindsWithBlobs()}, actors.Limit{})
 		if errors.Is(err, actors.ErrCorrupt) {
 			return missing, nil // the journal's check has said so
 		}
@@ -83,14 +86,23 @@ func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 		}
 		for i := range page.Events {
 			e := &page.Events[i]
-			for _, ref := range blobsOf(e) {
+			note := func(err error) {
+				if err != nil {
+					missing = append(missing, api.StoreDamage{Stream: e.Stream, Revision: e.Revision, Problem: fmt.Sprintf("%s@%d: %v", e.Stream, e.Revision, err)})
+				}
+			}
+			err := all.each(ctx, e, func(ref events.BlobRef) {
 				blob, err := l.blobs.Open(ctx, ref)
 				if err == nil {
 					err = blob.Close()
 				}
-				if err != nil {
-					missing = append(missing, api.StoreDamage{Stream: e.Stream, Revision: e.Revision, Problem: fmt.Sprintf("%s@%d: %v", e.Stream, e.Revision, err)})
-				}
+				note(err)
+			})
+			if !errors.Is(err, fs.ErrNotExist) { // else it has been noted
+				note(err)
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
 		}
 		if page.End {
@@ -98,13 +110,4 @@ func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 		}
 		next = page.Next
 	}
-}
-
-// blobsOf lists what an event refers to.
-func blobsOf(e *events.Envelope) []events.BlobRef {
-	event, err := e.Event()
-	if err != nil {
-		return nil // verify says what cannot be read
-	}
-	return events.Blobs(event)
 }

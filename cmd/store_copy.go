@@ -123,20 +123,31 @@ func copyBlobs(source, target string) (func(context.Context, *events.Envelope) (
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, e *events.Envelope) (int, error) {
-		refs := blobsOf(e)
-		for _, ref := range refs {
-			content, err := from.Open(ctx, ref)
-			if err != nil {
-				return 0, fmt.Errorf("copy the blobs of %s: %w", e.Ref(), err)
+	all, err := newReferred(from)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, e *events.Envelope) (count int, err error) {
+		copyErr := all.each(ctx, e, func(ref events.BlobRef) {
+			if err == nil {
+				count++
+				err = copyBlob(ctx, from, to, ref)
 			}
-			_, err = to.Put(ctx, ref.Media, content)
-			if err = errors.Join(err, content.Close()); err != nil {
-				return 0, fmt.Errorf("copy the blobs of %s: %w", e.Ref(), err)
-			}
+		})
+		if err = errors.Join(err, copyErr); err != nil {
+			return 0, fmt.Errorf("copy the blobs of %s: %w", e.Ref(), err)
 		}
-		return len(refs), nil
+		return count, nil
 	}, nil
+}
+
+func copyBlob(ctx context.Context, from, to *blobs.Store, ref events.BlobRef) error {
+	content, err := from.Open(ctx, ref)
+	if err != nil {
+		return err
+	}
+	_, err = to.Put(ctx, ref.Media, content)
+	return errors.Join(err, content.Close())
 }
 
 func (a *app) printCopied(r copied, asJSON bool) error {

@@ -22,7 +22,8 @@ func storeExportCommand(a *app) *cobra.Command {
 		Short: "Write everything that is stored as lines of JSON",
 		Long: "Write every event as a line of JSON, by position, the store's own streams included: ids, positions, revisions, times, data and\n" +
 			"metadata, byte for byte. The last line has a count and a digest, so that a file that was cut off is noticed. The same store\n" +
-			"gives the same file. Blobs are files of their own, in blobs/ of the data directory. The embedded store must not be in use:\n" +
+			"gives the same file. Blobs, which hold large texts and the files of workspaces, are files\n" +
+			"of their own, in blobs/ of the data directory: copy it too. The embedded store must not be in use:\n" +
 			"one behind life store serve is exported through its address (--store). life store import is the way back.",
 		Example: "  life store export backup.jsonl\n  life store export | zstd > backup.jsonl.zst\n  life store export --store esdb://127.0.0.1:2113?tls=false --from 120 since.jsonl",
 		Args:    takes(0, 1, "at most one file"),
@@ -61,14 +62,16 @@ func (a *app) export(ctx context.Context, file string, from events.Position, pro
 	m := a.newMeter(progress)
 	defer m.done()
 	if file == "-" {
-		_, err := exportTo(ctx, source, a.out, from, m)
+		_, blobs, err := exportTo(ctx, source, a.out, from, m)
+		m.done()
+		a.warnOfBlobs(blobs)
 		return err
 	}
 	partial, err := os.OpenFile(file+".partial", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write the export: %w", err)
 	}
-	count, err := exportTo(ctx, source, partial, from, m)
+	count, blobs, err := exportTo(ctx, source, partial, from, m)
 	if err == nil {
 		err = partial.Sync()
 	}
@@ -80,7 +83,16 @@ func (a *app) export(ctx context.Context, file string, from events.Position, pro
 	}
 	m.done()
 	fmt.Fprintf(a.errs, "life: %d events written to %s\n", count, file)
+	a.warnOfBlobs(blobs)
 	return nil
+}
+
+// warnOfBlobs says what an export does not hold, if its events refer to any of it.
+func (a *app) warnOfBlobs(count int64) {
+	if count > 0 {
+		fmt.Fprintf(a.errs, "life: %d events refer to blobs, which are not in it: large texts and the files of workspaces. Copy the directory blobs\n"+
+			"  of the data directory too (%s): without it forks cannot have these files\n", count, filepath.Join(a.config.get("data"), blobsName))
+	}
 }
 
 // openable finds out whether there is an embedded store to open, so that none is made where none was meant to be.
@@ -99,19 +111,22 @@ func (a *app) openSource(ctx context.Context, at place) (journal, error) {
 	return at.open(ctx, a.log)
 }
 
-func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from events.Position, m *meter) (count int64, err error) {
+func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from events.Position, m *meter) (count, blobs int64, err error) {
 	w, err := newLineWriter(to)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	err = everything(ctx, source, from, func(e *events.Envelope) error {
+		if refers(e) {
+			blobs++
+		}
 		m.show("%d events written, up to position %d", w.count, e.Position)
 		return w.event(e)
 	})
 	if err != nil {
-		return w.count, err // and no trailer: what was written is not whole
+		return w.count, blobs, err // and no trailer: what was written is not whole
 	}
-	return w.count, w.end()
+	return w.count, blobs, w.end()
 }
 
 // everything hands over each event of a store from a position on, its own streams included.

@@ -28,7 +28,8 @@ func storeImportCommand(a *app) *cobra.Command {
 		Long: "Store the events of a file that life store export wrote, each with its id, stream, revision, position and time, in the embedded\n" +
 			"store of the data directory. The whole file is checked first. What is stored already is passed over, so an import that was cut\n" +
 			"off is simply done again; an event that contradicts what is stored ends it. EventStoreDB gives out positions itself: import\n" +
-			"into a data directory and use life store copy. Blobs are files of their own: copy the directory blobs/ too.",
+			"into a data directory and use life store copy. Blobs, which hold large texts and the files of workspaces, are files of\n" +
+			"their own: copy the directory blobs/ too. life store check names those that are not there.",
 		Example: "  life store import backup.jsonl --data restored",
 		Args:    takes(1, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
