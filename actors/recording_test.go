@@ -306,3 +306,24 @@ func TestNothingRecorded(t *testing.T) {
 		}
 	}
 }
+
+// TestCallsThatRecordedNothing: a host that records nothing in between is not passed over in silence.
+func TestCallsThatRecordedNothing(t *testing.T) {
+	dir, memory := t.TempDir(), actorstest.NewMemory()
+	config := actors.Config{
+		Journal: memory, Files: actorstest.NewWorkspaces(), Tools: []actors.Tool{scribe(nil)},
+		Models: oneModel{writing(map[string][][]events.ModelCall{"one": {{call("write", "a", "1")}}, "two": {{call("write", "a", "2")}}})},
+	}
+	host := start(t, config)
+	worker(t, host, dir, "write")
+	turnOf(t, host, "one")
+	without := config
+	without.Files = nil
+	turnOf(t, start(t, without), "two")
+	looking := config
+	looking.Resting = true
+	restored := holds(t, start(t, looking), events.NoRevision, actors.FromCall, map[string]string{"a": "1"})
+	if restored.Note != "calls since, which may have changed files, were lost or recorded nothing: 1" {
+		t.Errorf("the note says %q", restored.Note)
+	}
+}

@@ -105,7 +105,7 @@ func (h *Host) RestoreWorkspace(ctx context.Context, agent events.AgentID, at ev
 // its parent's at the fork. If no call ever recorded anything, the workspace as it is now is recorded and meant.
 func (h *Host) Workspace(ctx context.Context, agent events.AgentID, at events.Revision) (WorkspaceState, error) {
 	if h.workspaces == nil {
-		return WorkspaceState{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: "this host records no files of workspaces"}
+		return WorkspaceState{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: "this host records no files of workspaces (setting record)"}
 	}
 	state, err := h.State(ctx, agent, at)
 	if err != nil {
@@ -145,6 +145,9 @@ func (h *Host) recordedWorkspace(ctx context.Context, state *AgentState) (Worksp
 		}
 	case last != nil:
 		found.Source, found.Tree, found.Event = FromCall, last.Tree, last.Event
+		if last.Since > 0 {
+			found.Note = fmt.Sprintf("calls since, which may have changed files, were lost or recorded nothing: %d", last.Since)
+		}
 	case agent.Fork.Parent != "":
 		return h.parentWorkspace(ctx, found, &agent.Fork)
 	case next.call.Before != nil:

@@ -90,8 +90,11 @@ func (l *local) open(ctx context.Context, c actors.Config) (err error) {
 	if c.Tools, err = tools.New(tools.Config{Blobs: l.blobs, Scratch: filepath.Join(data, scratchName)}); err != nil {
 		return err
 	}
-	if c.Files, err = workspace.New(workspace.Config{Blobs: l.blobs, Own: data}); err != nil {
-		return err
+	if limits := l.place.record.limits; !l.place.record.off {
+		limits.Blobs, limits.Own = l.blobs, data
+		if c.Files, err = workspace.New(limits); err != nil {
+			return err
+		}
 	}
 	if c.Snapshots, err = l.openSnapshots(c.Log); err != nil {
 		return err

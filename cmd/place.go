@@ -31,6 +31,7 @@ type place struct {
 	address     string        // of EventStoreDB, as it was given; it may hold a password, so print String instead
 	credentials string        // file with user:password; empty: what the address says
 	patience    time.Duration // with an EventStoreDB that is away; 0: connectTime
+	record      record        // of workspaces, in the data directory
 }
 
 // journal is an open store as the verbs use it, wherever it is.
@@ -46,7 +47,7 @@ func isAddress(text string) bool {
 
 // place is the one that the settings name.
 func (c *config) place() place {
-	p := place{data: c.get("data"), credentials: c.get("store-credentials-file")}
+	p := place{data: c.get("data"), credentials: c.get("store-credentials-file"), record: c.record}
 	if store := c.get("store"); isAddress(store) {
 		p.address = store
 	}

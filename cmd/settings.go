@@ -40,6 +40,7 @@ func settings() []setting {
 		{flag: "scripts", env: "LIFE_SCRIPTS", about: "directory of scripts for the models scripted/NAME"},
 		{flag: "prices", env: "LIFE_PRICES", about: "file of prices, laid over the built-in ones"},
 		{flag: "credit", env: "LIFE_CREDIT", standard: "10", about: "dollars with which the wallet main opens"},
+		{flag: "record", env: "LIFE_RECORD", standard: standardRecord, about: "what is recorded of workspaces: at most so many files, so much of each and of all; none: nothing"},
 		{flag: "tape", env: "LIFE_TAPE", about: "record or play: keep what models answer, or answer from what was kept"},
 		{flag: "tape-dir", env: "LIFE_TAPE_DIR", about: "directory of the tape"},
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", standard: "warn", about: "debug, info, warn or error"},
@@ -78,6 +79,7 @@ type config struct {
 	level   slog.Level
 	credit  events.Money
 	models  providers.Config
+	record  record
 	tenants []events.TenantID // whose commands on the bus are carried out
 }
 
@@ -222,6 +224,9 @@ func (c *config) complete(getenv func(string) string) error {
 		return c.find("credit").wrong("is not dollars with at most six decimals, such as 2.50")
 	}
 	c.credit = credit
+	if err := c.checkRecord(); err != nil {
+		return err
+	}
 	tape := providers.TapeMode(c.get("tape"))
 	if tape != "" && tape != providers.TapeRecord && tape != providers.TapePlay {
 		return c.find("tape").wrong("is not record or play")

@@ -24,16 +24,21 @@ type workspaces interface {
 }
 
 func workspaceCommand(a *app) *cobra.Command {
+	return group("workspace", "List, compare and restore the files of an agent's workspace as of any moment",
+		"  life workspace list demo --at turn:3\n  life workspace restore demo --at turn:3 --to /tmp/demo-3",
+		workspaceListCommand(a), workspaceDiffCommand(a), workspaceRestoreCommand(a))
+}
+
+func workspaceListCommand(a *app) *cobra.Command {
 	at, asJSON := "", false
 	cmd := &cobra.Command{
-		Use:   "workspace AGENT",
+		Use:   "list AGENT",
 		Short: "List the files of an agent's workspace as of any moment",
 		Long: "List the files of an agent's workspace as they were recorded at a moment: before its calls began, and after each call of a tool that\n" +
 			"may change files. What other programs changed meanwhile is seen by the next such call. If no call recorded anything, the workspace as\n" +
 			"it is now is listed, and it is said so.",
-		Example: "  life workspace demo\n  life workspace demo --at turn:3\n  life workspace demo --at 12 --json\n" +
-			"  life workspace restore demo --at turn:3 --to /tmp/demo-3\n  life workspace diff demo --from turn:2 --to turn:3",
-		Args: takes(1, 1, "the name of one agent"),
+		Example: "  life workspace list demo\n  life workspace list demo --at turn:3\n  life workspace list demo --at 12 --json",
+		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"at", at}}, func(_ reached, listed []actors.ListedWorkspace) error {
 				if asJSON {
@@ -45,7 +50,6 @@ func workspaceCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&at, "at", "", "moment to look at: "+momentHelp+" (default: the latest)")
 	jsonFlag(cmd, &asJSON)
-	cmd.AddCommand(workspaceRestoreCommand(a), workspaceDiffCommand(a))
 	return cmd
 }
 

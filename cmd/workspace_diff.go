@@ -147,7 +147,7 @@ func (a *app) diffFile(ctx context.Context, host reached, from, to *actors.Liste
 		return err
 	}
 	if !before && !after {
-		return fmt.Errorf("there is no file %s in either: life workspace %s lists what there is", shownPath(path), to.Agent)
+		return fmt.Errorf("there is no file %s in either: life workspace list %s lists what there is", shownPath(path), to.Agent)
 	}
 	name := func(l *actors.ListedWorkspace) string { return fmt.Sprintf("%s@%d", shownPath(path), l.Revision) }
 	_, err = a.out.Write(diff.Diff(name(from), old, name(to), current))

@@ -33,6 +33,7 @@ type Files struct {
 	Tree      events.Tree   `json:"tree"`
 	Event     events.Ref    `json:"event"` // that recorded it
 	Turn      events.TurnID `json:"turn"`
+	Since     int           `json:"since,omitempty"` // calls after it that may have changed files and recorded nothing
 }
 
 // recorded is what was last recorded of a workspace, if it is the one of which anything was.

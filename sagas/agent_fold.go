@@ -106,13 +106,12 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost = CallSent, request, 0, false })
 	case events.ToolLost:
 		t.update(e.Call, func(c *Call) { c.Lost = true }) // what comes of it counts: told or denied it is a failure
+		a.noteFiles(events.ToolReturned{Call: e.Call}, "")
 		a.Fork.count()
 	case events.ToolReturned:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
-		if e.Tree != nil {
-			a.Files = &Files{Workspace: t.Config.Workspace, Tree: *e.Tree, Event: events.Ref(a.outstanding(fact).ID), Turn: t.ID}
-		}
+		a.noteFiles(e, events.Ref(a.outstanding(fact).ID))
 		a.Fork.count()
 	case events.ToolRefused:
 		t.update(e.Call, func(c *Call) {
@@ -126,6 +125,25 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Paused = ""
 	}
 	t.clock(fact.Time)
+}
+
+// noteFiles notes what a call recorded of the workspace, or that it recorded nothing although its tool may change files: a call that was
+// lost, of a build before files were recorded, or on a host that records none.
+func (a *Agent) noteFiles(e events.ToolReturned, event events.Ref) {
+	t := &a.Turn
+	if e.Tree != nil {
+		a.Files = &Files{Workspace: t.Config.Workspace, Tree: *e.Tree, Event: event, Turn: t.ID}
+		return
+	}
+	call := t.call(e.Call)
+	if a.Files == nil || a.Files.Workspace != t.Config.Workspace || call == nil {
+		return
+	}
+	if granted, ok := grant(&t.Config, call.Tool); ok && granted.Risk > events.RiskLow {
+		files := *a.Files // others may have the old one
+		files.Since++
+		a.Files = &files
+	}
 }
 
 // applyReply adds the model's reply to the conversation and opens its calls.

@@ -235,17 +235,17 @@ func (c *capture) within() error {
 		return c.tooMany()
 	}
 	if c.tree.Bytes > limits.bytes {
-		return &beyond{fmt.Sprintf("the workspace is not recorded: its files are larger than %s together (setting workspace-bytes)", size(limits.bytes))}
+		return &beyond{fmt.Sprintf("the workspace is not recorded: its files are larger than %s together (setting record)", size(limits.bytes))}
 	}
 	return nil
 }
 
 func (c *capture) tooMany() error {
-	return &beyond{fmt.Sprintf("the workspace is not recorded: it has more than %d files (setting workspace-files)", c.store.limits.files)}
+	return &beyond{fmt.Sprintf("the workspace is not recorded: it has more than %d files (setting record)", c.store.limits.files)}
 }
 
 func (c *capture) tooLarge() string {
-	return "it is larger than " + size(c.store.limits.fileBytes) + " (setting workspace-file-bytes)"
+	return "it is larger than " + size(c.store.limits.fileBytes) + " (setting record)"
 }
 
 // leave leaves a node out of the tree, with nothing lost.
