@@ -34,7 +34,7 @@ race: ## the concurrent packages ten times over, to find what one run does not
 	go test $(RACE) -count 10 -timeout 30m ./actors/... ./adapters/...
 
 transcripts: ## rewrite the decisions' and folds' transcripts; review the diff as prose
-	go test ./sagas/... ./projections/... -rewrite
+	go test ./sagas/... ./projections/... ./adapters/declared/... -rewrite
 
 fuzz: ## each fuzz test for FUZZTIME
 	@for package in $$(go list ./...); do for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \

@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/blobs"
+	"example.com/life/adapters/declared"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/tools"
@@ -63,7 +64,7 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 	}
 	return openHost(ctx, at, actors.Config{
 		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, OpeningCredit: a.config.credit, Resting: resting,
-		Projections: a.build.Projections,
+		Projections: a.build.Projections, Declare: declared.Parse,
 	})
 }
 

@@ -59,6 +59,10 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	examples, err := filepath.Abs("../adapters/declared/examples")
+	if err != nil {
+		return err
+	}
 	store, err := startTestStore(filepath.Join(e.WorkDir, "test-store"), e.Defer)
 	if err != nil {
 		return err
@@ -67,6 +71,7 @@ func setUp(e *testscript.Env) error {
 	e.Values[storeServersKey{}] = map[string]*storeServer{}
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("LIFE_DATA", filepath.Join(e.WorkDir, "data"))
+	e.Setenv("EXAMPLES", examples)
 	e.Setenv("LIFE_SCRIPTS", scripts)
 	e.Setenv("LIFE_LISTEN", "127.0.0.1:0")
 	e.Setenv("LIFE_USER", "ada")

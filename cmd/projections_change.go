@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,12 @@ func projectionsAddCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.projectionsDo(cmd, id, sagas.AddProjection{Meta: newMeta(id.id), Source: events.Text{Inline: source}, By: a.person()})
+			err = a.projectionsDo(cmd, id, sagas.AddProjection{Meta: newMeta(id.id), Source: events.Text{Inline: source}, By: a.person()})
+			var refusal *sagas.Refusal
+			if errors.As(err, &refusal) && refusal.Code == sagas.RefusedInvalid {
+				return &exit{exitUsage, fmt.Errorf("%s: %s", args[0], refusal.Detail)}
+			}
+			return err
 		},
 	}
 	id.add(cmd)
