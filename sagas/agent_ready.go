@@ -37,11 +37,7 @@ func (a Agent) Ready() []Request {
 			})
 		}
 	}
-	at := t.wake()
-	if a.Fork.OnTape() {
-		at = t.RetryAt // limits of time are met where the parent met them
-	}
-	if at != 0 {
+	if at := t.wake(); at != 0 && !a.Fork.OnTape() { // on the tape time is the parent's
 		ready = append(ready, Wake{At: at})
 	}
 	return ready
@@ -58,21 +54,25 @@ func (a *Agent) askModel() AskModel {
 
 // system is the system prompt: the agent's own, and what its operating mode asks of it.
 func (a *Agent) system() string {
-	hint := ""
-	switch a.mode() {
+	prompt, asked := a.Turn.Config.Prompt, hint(a.mode())
+	if prompt == "" || asked == "" {
+		return prompt + asked
+	}
+	return prompt + "\n\n" + asked
+}
+
+// hint is what an operating mode asks of the model; empty for most.
+func hint(mode events.OperatingMode) string {
+	switch mode {
 	case events.ModeVerify:
-		hint = "Operating mode: verify. Check what has been done before you do more."
+		return "Operating mode: verify. Check what has been done before you do more."
 	case events.ModeRecover:
-		hint = "Operating mode: recover. Recent steps failed. Take smaller steps and repair what is broken first."
+		return "Operating mode: recover. Recent steps failed. Take smaller steps and repair what is broken first."
 	case events.ModeAskHuman:
-		hint = "Operating mode: ask_human. Calls that change something wait for a person. Say what you need and why."
+		return "Operating mode: ask_human. Calls that change something wait for a person. Say what you need and why."
 	case events.ModeExplore, events.ModeExecute, events.ModeSleep:
-		return a.Turn.Config.Prompt
 	}
-	if a.Turn.Config.Prompt == "" {
-		return hint
-	}
-	return a.Turn.Config.Prompt + "\n\n" + hint
+	return ""
 }
 
 // context digests the request that would be sent now, and says how many messages the window leaves out. The conversation's

@@ -38,6 +38,7 @@ type anyOrder struct {
 	number   int
 	sent     []sagas.Command
 	reserved bool // the running turn has a reservation
+	plain    bool // nothing that a fork of it does otherwise: no forks, quarantine and retirement
 }
 
 func (r *anyOrder) agent() *sagas.Agent { return &r.history.saga }
@@ -57,7 +58,7 @@ func (r *anyOrder) step(t *rapid.T) {
 		r.do(t, r.unasked(t))
 	case n < 19 && len(r.sent) > 0:
 		r.do(t, rapid.SampledFrom(r.sent).Draw(t, "again"))
-	case n == 19 && r.agent().ID != "" && rapid.Bool().Draw(t, "fork"):
+	case n == 19 && !r.plain && r.agent().ID != "" && rapid.Bool().Draw(t, "fork"):
 		r.fork(t)
 	default: // the host dies
 		r.history.saga = r.history.replay(t)
@@ -212,6 +213,16 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Elapse{Meta: stepMeta(meta, request), Call: call},
 		sagas.Elapse{Meta: stepMeta(meta, request)},
 		sagas.Finish{Meta: meta},
+	}
+	if r.plain {
+		commands = slices.DeleteFunc(commands, func(c sagas.Command) bool {
+			switch c.(type) {
+			case sagas.Quarantine, sagas.Release:
+				return true
+			}
+			return false
+		})
+		return rapid.SampledFrom(commands).Draw(t, "unasked")
 	}
 	if rapid.IntRange(0, 60).Draw(t, "retire") == 0 {
 		return sagas.Retire{Meta: outside, Reason: anyText(t)}

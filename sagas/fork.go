@@ -314,10 +314,14 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 		return
 	}
 	t.ID = events.NewTurnID(e.Agent, t.Number)
-	t.Limits = carried(withDefaults(e.Config.Limits), t.Limits, withDefaults(t.Config.Limits))
-	t.Config = e.Config
-	t.Cut = t.Cut || t.Model != "" || t.RetryAt != 0
-	t.Advice, t.Budget, t.Knowledge, t.Model, t.RetryAt = "", "", "", "", 0
+	before := withDefaults(t.Config.Limits)
+	t.Config = a.reconfigured(t.Config) // the parent may have been configured since the turn began
+	t.Limits = carried(withDefaults(t.Config.Limits), t.Limits, before)
+	t.Cut = t.Cut || t.Model != ""
+	t.Advice, t.Budget, t.Knowledge, t.Model = "", "", "", ""
+	if t.RetryAt != 0 {
+		t.RetryAt = fact.Time
+	}
 	t.Held, t.Requested, t.Free = 0, 0, 0
 	if !e.Paper {
 		t.Free = t.Cost

@@ -85,6 +85,8 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			return Woke{Meta: meta}, nil
 		}
 		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
+	case events.BudgetRequested: // of a fork, before it asks again
+		return Woke{Meta: meta}, nil
 	case events.ModelRequested, events.MessageDelivered:
 		if a.Turn.RetryAt != 0 {
 			return Woke{Meta: meta}, nil

@@ -113,6 +113,8 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 		return "", true
 	case "wake":
 		return s.wake(), true
+	case "woke":
+		return s.agentDecides(sagas.Woke{Meta: sagas.Meta{ID: "~woke", At: s.at}}), true
 	case "crash":
 		return s.crash(), true
 	}

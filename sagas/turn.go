@@ -79,10 +79,8 @@ func (d *decision) proceed() {
 		return
 	}
 	switch {
-	case t.Cut && t.Held > 0:
-		d.ask(t.Round, t.Attempt+1)
 	case t.Cut:
-		d.requestBudget(min(t.Limits.Reserve, t.Limits.Money))
+		d.askAgain()
 	case t.Round >= t.Limits.Rounds:
 		d.end(events.Stopped, events.ReasonRounds, "")
 	case t.ErrorStreak >= t.Limits.Errors:
@@ -107,6 +105,10 @@ func (d *decision) ask(round, attempt int) {
 	if steering := d.agent.waiting(events.Steer); len(steering) > 0 {
 		d.record(events.MessageDelivered{Turn: d.agent.Turn.ID, Messages: steering})
 	}
+	d.request(round, attempt)
+}
+
+func (d *decision) request(round, attempt int) {
 	context, dropped := d.agent.context()
 	d.record(events.ModelRequested{
 		Turn: d.agent.Turn.ID, Round: round, Attempt: attempt,
@@ -270,14 +272,27 @@ func (d *decision) woke() error {
 	if t.ID == "" {
 		return ErrStale
 	}
-	if !d.agent.Fork.OnTape() && d.limited() {
+	if !d.agent.Fork.OnTape() && d.limited() { // else see elapse
 		return nil
 	}
-	if t.RetryAt != 0 && t.RetryAt <= d.at {
-		d.ask(t.Round, t.Attempt+1)
+	if t.RetryAt != 0 && t.RetryAt <= d.at && t.Budget == "" && t.Paused == "" {
+		d.askAgain()
 		return nil
 	}
 	return ErrStale
+}
+
+// askAgain asks the model once more in the same round. A fork needs a reservation of its own first.
+func (d *decision) askAgain() {
+	t := &d.agent.Turn
+	switch {
+	case t.Held == 0:
+		d.requestBudget(min(t.Limits.Reserve, t.Limits.Money))
+	case t.Cut:
+		d.request(t.Round, t.Attempt+1) // the parent's question as it was: what is to steer the turn has not joined it
+	default:
+		d.ask(t.Round, t.Attempt+1)
+	}
 }
 
 // limited meets the limit of time that is due, if there is one.
@@ -353,7 +368,9 @@ func (t *Turn) wake() events.Micros {
 			next = at
 		}
 	}
-	earlier(t.RetryAt)
+	if t.Budget == "" && t.Paused == "" { // else a fork waits for its reservation first
+		earlier(t.RetryAt)
+	}
 	for i := range t.Calls {
 		if t.Calls[i].Stage == CallWaiting {
 			earlier(t.Calls[i].Expires)

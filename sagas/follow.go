@@ -1,0 +1,303 @@
+package sagas
+
+import (
+	"slices"
+
+	"example.com/life/events"
+)
+
+// Step is one decision of a parent's history, as a fork follows it.
+type Step struct {
+	First, Last events.Revision
+	Kind        events.Kind // of its first event
+	Command     Command
+	Turn        int           // the number of the turn that ran before it; 0: none did
+	Round       int           // of that turn
+	Call        events.CallID // of an answer to a call, or of an approval that expired
+	Asks        bool          // it asks the model again
+	facts       []Fact
+}
+
+// NextStep reads the decision that follows on the parent's latest fact.
+func (a Agent) NextStep(facts []Fact) (Step, error) {
+	command, err := a.Recall(facts)
+	if err != nil {
+		return Step{}, err
+	}
+	step := Step{
+		First: facts[0].Revision, Last: facts[len(facts)-1].Revision, Kind: facts[0].Kind(), Command: command,
+		Turn: a.Turn.Number, Round: a.Turn.Round, facts: facts,
+	}
+	switch e := facts[0].Event.(type) {
+	case events.ToolReturned:
+		step.Call = e.Call
+	case events.ToolLost:
+		step.Call = e.Call
+	case events.ApprovalExpired:
+		step.Call = e.Call
+	}
+	step.Asks = slices.ContainsFunc(facts, func(f Fact) bool { return f.Kind() == (events.ModelRequested{}).Kind() })
+	return step, nil
+}
+
+// Pass returns the parent after the step.
+func (a Agent) Pass(step *Step) Agent {
+	for _, fact := range step.facts {
+		a = a.Apply(fact)
+	}
+	return a
+}
+
+// Move is what a fork does next to follow its parent.
+type Move struct {
+	Kind    MoveKind
+	Command Command // to decide
+	Heard   int     // MoveHear: which of the answers that were held back it is
+	Over    bool    // the step is over with it
+}
+
+// MoveKind says what a Move is.
+type MoveKind int
+
+// The moves.
+const (
+	MoveWait   MoveKind = iota // until something that is under way has come
+	MovePass                   // the step is nothing to the fork
+	MoveDecide                 // decide a command of the recording
+	MoveHear                   // decide an answer that was held back
+	MoveLeave                  // leave the tape
+	MoveFinish                 // there is nothing more
+)
+
+// Followed is what a fork follows: its parent's fold before the next step, that step, and the time. No step means that the recording is
+// over. While the fork is on tape, answers of homeostasis and the wallet are held back, so that everything comes in the parent's
+// order.
+type Followed struct {
+	Parent *Agent
+	Step   *Step
+	Held   []Command
+	At     events.Micros
+}
+
+// meta identifies the step's decision in the fork.
+func (f *Followed) meta() Meta { return Meta{ID: StepCommand(f.Step.Last), At: f.At} }
+
+// Follow says what the fork does next.
+func (a Agent) Follow(f Followed) Move {
+	over := f.Step == nil || f.Step.First > a.Fork.Inputs
+	switch {
+	case a.Quarantined != "" || a.Retired:
+		return Move{Kind: MoveWait}
+	case over && a.resting():
+		return Move{Kind: MoveFinish, Command: Finish{Meta{ID: StepCommand(a.Fork.Until), At: f.At}}}
+	case a.Fork.OnTape() && f.Step == nil:
+		return a.followOn(f)
+	case a.Fork.OnTape():
+		return a.followTape(f)
+	case over:
+		return Move{Kind: MoveWait}
+	}
+	return a.followLoosely(f)
+}
+
+// resting reports whether only a person, or the next message, can move the agent.
+func (a *Agent) resting() bool {
+	t := &a.Turn
+	return t.Advice == "" && t.Budget == "" && t.Model == "" && t.RetryAt == 0 &&
+		!slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
+}
+
+// followTape follows a step exactly.
+func (a *Agent) followTape(f Followed) Move {
+	t, step := &a.Turn, f.Step
+	if t.Budget != "" && f.Parent.Turn.Budget == "" { // for what its parent had set aside already
+		return f.hear(t.Budget)
+	}
+	if t.Advice != "" && f.Parent.Turn.Advice == "" {
+		return f.hear(t.Advice)
+	}
+	decide := func(c Command) Move { return Move{Kind: MoveDecide, Command: c, Over: true} }
+	pass := Move{Kind: MovePass}
+	switch c := step.Command.(type) {
+	case Send, Approve, Deny, Cancel, Configure:
+		if step.First > a.Fork.Inputs {
+			return pass
+		}
+		return decide(a.input(f))
+	case Advised, Unadvised:
+		return a.followAdvice(f)
+	case Reserved, Unreserved:
+		if t.Budget == "" || t.Number != step.Turn {
+			return pass
+		}
+		return f.hearStep(t.Budget)
+	case Settled:
+		return a.followSettled(f, c.Request)
+	case Replied:
+		if t.Model == "" || t.Context != f.Parent.Turn.Context {
+			return a.unanswered(f)
+		}
+		c.Meta, c.Request = f.meta(), t.Model
+		return decide(c)
+	case Unreplied:
+		if t.Model == "" || t.Context != f.Parent.Turn.Context {
+			return a.unanswered(f)
+		}
+		c.Meta, c.Request = f.meta(), t.Model
+		return decide(c)
+	case Returned, Lost:
+		return a.followCall(f)
+	case Woke, Elapse:
+		return a.followTime(f)
+	case Retire:
+		if t.ID != "" {
+			return decide(Cancel{Meta: f.meta(), Turn: t.ID, By: "its parent was retired here"})
+		}
+	case Recovered, Release:
+		if step.Asks && t.Model != "" {
+			return decide(Recovered{Meta: f.meta()})
+		}
+	}
+	return pass
+}
+
+// followTime meets the parent's limits of time, and asks the model again when the parent did.
+func (a *Agent) followTime(f Followed) Move {
+	t, step := &a.Turn, f.Step
+	var command Command
+	switch {
+	case step.Call != "":
+		if call := t.call(step.Call); call != nil && call.Stage == CallWaiting {
+			command = Elapse{Meta: f.meta(), Call: step.Call}
+		}
+	case step.Asks && t.RetryAt != 0:
+		command = Woke{Meta: f.meta()}
+	case !step.Asks && t.ID != "" && t.Number == step.Turn:
+		command = Elapse{Meta: f.meta()}
+	}
+	if command == nil {
+		return Move{Kind: MovePass}
+	}
+	return Move{Kind: MoveDecide, Command: command, Over: true}
+}
+
+// followAdvice gives the recorded advice where it can be no other: it follows from the state vector and the rules.
+func (a *Agent) followAdvice(f Followed) Move {
+	t, step := &a.Turn, f.Step
+	if t.Advice == "" || t.Number != step.Turn {
+		return Move{Kind: MovePass}
+	}
+	for _, name := range a.Fork.Changed {
+		if name == "tenant" || name == "limits" || name == "tools" {
+			return f.hearStep(t.Advice)
+		}
+	}
+	switch c := step.Command.(type) {
+	case Advised:
+		c.Meta, c.Request = f.meta(), t.Advice
+		return Move{Kind: MoveDecide, Command: c, Over: true}
+	case Unadvised:
+		c.Meta, c.Request = f.meta(), t.Advice
+		return Move{Kind: MoveDecide, Command: c, Over: true}
+	}
+	return Move{Kind: MovePass}
+}
+
+func (a *Agent) followSettled(f Followed, request events.RequestID) Move {
+	turn := 0
+	for _, s := range f.Parent.Settling {
+		if s.ID == request {
+			turn = s.Turn.Number()
+		}
+	}
+	for _, s := range a.Settling {
+		if s.Turn.Number() == turn {
+			return f.hearStep(s.ID)
+		}
+	}
+	return Move{Kind: MovePass}
+}
+
+// followCall gives a call its recorded outcome.
+func (a *Agent) followCall(f Followed) Move {
+	t, step := &a.Turn, f.Step
+	mine, theirs := t.call(step.Call), f.Parent.Turn.call(step.Call)
+	if mine == nil || theirs == nil || mine.Stage != CallSent || mine.Digest != theirs.Digest || t.Number != step.Turn {
+		return a.unanswered(f)
+	}
+	switch c := step.Command.(type) {
+	case Returned:
+		c.Meta, c.Request = f.meta(), mine.Request
+		return Move{Kind: MoveDecide, Command: c, Over: true}
+	case Lost:
+		c.Meta, c.Request = f.meta(), mine.Request
+		return Move{Kind: MoveDecide, Command: c, Over: true}
+	}
+	return Move{Kind: MovePass}
+}
+
+// hear waits for the answer to a request, and takes it once it has come.
+func (f *Followed) hear(request events.RequestID) Move {
+	for i, command := range f.Held {
+		if _, answers := heldAnswer(command, ""); answers == request {
+			return Move{Kind: MoveHear, Command: command, Heard: i}
+		}
+	}
+	return Move{Kind: MoveWait}
+}
+
+// hearStep is hear for an answer that the parent's step is too: the step is over with it.
+func (f *Followed) hearStep(request events.RequestID) Move {
+	move := f.hear(request)
+	if move.Kind == MoveHear {
+		move.Command, _ = heldAnswer(move.Command, f.meta().ID)
+		move.Over = true
+	}
+	return move
+}
+
+// heldAnswer gives an answer that was held back the id of the step that it belongs to, and says which request it answers.
+func heldAnswer(command Command, id events.CommandID) (Command, events.RequestID) {
+	switch c := command.(type) {
+	case Advised:
+		c.ID = id
+		return c, c.Request
+	case Unadvised:
+		c.ID = id
+		return c, c.Request
+	case Reserved:
+		c.ID = id
+		return c, c.Request
+	case Unreserved:
+		c.ID = id
+		return c, c.Request
+	case Settled:
+		c.ID = id
+		return c, c.Request
+	}
+	return command, ""
+}
+
+// followLoosely gives the fork what its parent was sent, each at its point: once the fork has come as far as the parent had, or rests.
+func (a *Agent) followLoosely(f Followed) Move {
+	pass, wait := Move{Kind: MovePass}, Move{Kind: MoveWait}
+	t, step := &a.Turn, f.Step
+	switch step.Command.(type) {
+	case Send, Approve, Deny, Cancel, Configure:
+		if f.Parent.Turn.ID == "" && t.ID != "" && !a.resting() {
+			return wait
+		}
+		return Move{Kind: MoveDecide, Command: a.input(f), Over: true}
+	case Replied:
+		behind := a.Turns < step.Turn || a.Turns == step.Turn && t.ID != "" && (t.Round < step.Round || t.Round == step.Round && (t.Model != "" || t.RetryAt != 0))
+		if behind && !a.resting() {
+			return wait
+		}
+	case Returned, Lost:
+		call := t.call(step.Call)
+		if t.ID != "" && t.Number == step.Turn && t.Round == step.Round && call != nil && call.Stage == CallSent {
+			return wait
+		}
+	}
+	return pass
+}
