@@ -32,6 +32,7 @@ type agent struct {
 	waker     *time.Timer
 	rang      bool       // the waker went off, and has not been set since
 	recording *recording // of the workspace, in the latest round that has calls
+	follow    *following // of a fork that follows its parent; else nil
 }
 
 // late says that no advice came in time.
@@ -45,19 +46,23 @@ type again struct{ request events.RequestID }
 
 // loaded sends what was outstanding when the agent was last alive. A model call that was under way is recorded as another attempt.
 func (a *agent) loaded() {
-	if a.saga.Turn.Model != "" && a.saga.Quarantined == "" {
+	if a.saga.Turn.Model != "" && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
 		a.command(sagas.Recovered{Meta: a.meta("recovered")}, "")
 		return // its events are stored before anything is sent
 	}
 	a.sync()
+	a.pump()
 }
 
 // stored acts on what is outstanding now.
-func (a *agent) stored() { a.sync() }
+func (a *agent) stored() {
+	a.sync()
+	a.pump()
+}
 
 // busy reports whether anything is outstanding: sent, or waited for by the clock.
 func (a *agent) busy() bool {
-	return len(a.running) > 0 || a.wakeAt != 0
+	return len(a.running) > 0 || a.wakeAt != 0 || a.saga.Fork.Following() && !a.saga.Retired
 }
 
 // stop cuts off what is under way. Nothing is lost: it is outstanding still when the agent comes back.
@@ -74,6 +79,9 @@ func (a *agent) stop() {
 func (a *agent) receive(message any) {
 	switch m := message.(type) {
 	case late:
+		if a.saga.Fork.OnTape() {
+			return // the tape has the advice, or waits for it: its time is the parent's
+		}
 		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.deadlines.Advice.String()}, events.Ref(m.request))
 	case woke:
 		a.rang = true
@@ -84,6 +92,8 @@ func (a *agent) receive(message any) {
 	case again:
 		delete(a.running, m.request)
 		a.sync()
+	default:
+		a.hear(m)
 	}
 }
 
@@ -108,7 +118,7 @@ func (a *agent) sync() {
 		if id == "" {
 			continue
 		}
-		if _, sent := a.running[id]; !sent {
+		if _, sent := a.running[id]; !sent && !a.onTape(request) {
 			a.running[id] = a.dispatch(request)
 		}
 	}
@@ -239,9 +249,14 @@ func walletAnswer(o outcome) events.Event {
 // answer returns the function with which whoever works on a request answers it, from any goroutine. Late and repeated answers
 // reach a saga that waits for them no more, and are dropped there.
 func (a *agent) answer() func(sagas.Command, events.Ref) {
-	send, origin := a.send, a.host.origin
+	send, origin, taped := a.send, a.host.origin, a.saga.Fork.OnTape()
 	return func(command sagas.Command, causation events.Ref) {
-		send(own{&instruction{command: command, origin: origin, causation: causation}})
+		in := &instruction{command: command, origin: origin, causation: causation}
+		if taped {
+			send(heard{in}) // in the parent's order
+			return
+		}
+		send(own{in})
 	}
 }
 

@@ -145,7 +145,7 @@ func (e *entity[S]) decide() {
 // qualifies: if the host dies before it is stored, Ready asks homeostasis or the wallet once more and gets the same answer. Whoever
 // asked hears of it when it is stored.
 func rides(command sagas.Command, decided []events.Event) bool {
-	if len(decided) != 1 {
+	if len(decided) != 1 || sagas.IsStep(command.Metadata().ID) {
 		return false
 	}
 	switch command.(type) {

@@ -150,11 +150,11 @@ func (f *forking) configure(ctx context.Context) error {
 	}
 	f.rules = set.rules
 	if f.rules != nil {
-		set.config.Tenant = events.TenantID(forkOwn + f.order.Name)
+		set.config.Tenant = sagas.OwnTenant(f.order.Name)
 	}
 	set.config.Wallet = f.order.Wallet
 	if f.command.Paper = f.order.Wallet == ""; f.command.Paper {
-		set.config.Wallet = events.WalletID(forkOwn + f.order.Name)
+		set.config.Wallet = sagas.OwnWallet(f.order.Name)
 	}
 	if err := errors.Join(set.config.Wallet.Validate(), set.config.Tenant.Validate()); err != nil {
 		return refusedSetting("%v: choose a shorter name for the fork, or name a wallet", err)
@@ -168,10 +168,14 @@ func (f *forking) configure(ctx context.Context) error {
 	case NoWorkspace:
 		set.config.Workspace = ""
 	case "":
-		if set.config.Workspace != "" {
-			return refusedSetting("agent %s has the workspace %s, and what a fork does there would change the parent's files: "+
-				"name a directory, or none", f.order.Parent, set.config.Workspace)
+		if set.config.Workspace == "" {
+			break
 		}
+		if f.host.workspaces == nil || f.host.forks == "" {
+			return refusedSetting("agent %s has the workspace %s, of which this host makes no copies: name a directory, or none",
+				f.order.Parent, set.config.Workspace)
+		}
+		set.config.Workspace = f.host.forkWorkspace(f.order.Name)
 	default:
 		set.config.Workspace = f.order.Workspace
 	}
@@ -183,11 +187,11 @@ func (f *forking) configure(ctx context.Context) error {
 	return nil
 }
 
-// forkOwn begins the names of a fork's own wallet and tenant.
-const forkOwn = "fork-"
-
 // prepare makes what the fork needs of its own. Whatever is made is found again by the same order.
 func (f *forking) prepare(ctx context.Context) error {
+	if err := f.copyWorkspace(ctx); err != nil {
+		return fmt.Errorf("copy the workspace for fork %s: %w", f.order.Name, err)
+	}
 	if f.command.Paper {
 		credit, err := f.credit(ctx)
 		if err != nil {

@@ -41,6 +41,7 @@ type Config struct {
 	Prices    Prices // nil: no model has a price
 	Tools     []Tool
 	Files     Workspaces   // nil: the files of workspaces are not recorded, and forks have none
+	Forks     string       // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger // nil: nothing is logged
 	Deadlines Deadlines
 
@@ -83,6 +84,7 @@ type Host struct {
 	prices     Prices
 	toolbox    map[string]Tool
 	workspaces Workspaces
+	forks      string
 	log        *slog.Logger
 	deadlines  Deadlines
 	idle       time.Duration
@@ -143,7 +145,7 @@ func configure(c Config) (*Host, error) {
 	}
 	h := &Host{
 		name: cmp.Or(c.Name, "local"), build: c.Build, journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
-		toolbox: map[string]Tool{}, workspaces: c.Files, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
+		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
 		deadlines: Deadlines{
 			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
 			Knowledge: cmp.Or(c.Deadlines.Knowledge, 2*time.Second),

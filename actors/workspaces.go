@@ -19,6 +19,9 @@ type Workspaces interface {
 	// Restore makes the directory dir, which must not exist or be empty, with what a tree holds: whole, or not at all. Nothing outside of
 	// dir is written, whatever the tree says.
 	Restore(ctx context.Context, tree events.Tree, dir string) (Restored, error)
+	// Replace is Restore for a directory that may hold something: it then holds what the tree does and nothing else. If we die
+	// before it returns the directory holds either, or for a moment is not there, and what is beside it is cleared by the next.
+	Replace(ctx context.Context, tree events.Tree, dir string) (Restored, error)
 }
 
 // FileKind is what a File is.

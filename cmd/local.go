@@ -25,6 +25,7 @@ import (
 //	snapshots/   the cache of snapshots, when the journal is elsewhere
 //	blobs/       large texts
 //	scratch/     what commands keep outside their workspaces
+//	forks/       the workspaces of forks
 //	serve.json   where the running life serve is
 //	config.yaml  configuration, if there is any
 //
@@ -36,6 +37,7 @@ const (
 	snapshotsName = "snapshots"
 	blobsName     = "blobs"
 	scratchName   = "scratch"
+	forksName     = "forks"
 )
 
 // local is a host in this process, on stores that it opened.
@@ -100,7 +102,7 @@ func (l *local) open(ctx context.Context, c actors.Config) (err error) {
 	if c.Snapshots, err = l.openSnapshots(c.Log); err != nil {
 		return err
 	}
-	c.Journal, c.Blobs = l.journal, l.blobs
+	c.Journal, c.Blobs, c.Forks = l.journal, l.blobs, filepath.Join(data, forksName)
 	l.Host, err = actors.New(ctx, c)
 	return err
 }

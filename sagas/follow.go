@@ -89,7 +89,7 @@ func (a Agent) Follow(f Followed) Move {
 	case a.Quarantined != "" || a.Retired:
 		return Move{Kind: MoveWait}
 	case over && a.resting():
-		return Move{Kind: MoveFinish, Command: Finish{Meta{ID: StepCommand(a.Fork.Until), At: f.At}}}
+		return Move{Kind: MoveFinish, Command: Finish{Meta{ID: beside(a.Fork.Until, "finish"), At: f.At}}}
 	case a.Fork.OnTape() && f.Step == nil:
 		return a.followOn(f)
 	case a.Fork.OnTape():
@@ -103,18 +103,21 @@ func (a Agent) Follow(f Followed) Move {
 // resting reports whether only a person, or the next message, can move the agent.
 func (a *Agent) resting() bool {
 	t := &a.Turn
-	return t.Advice == "" && t.Budget == "" && t.Model == "" && t.RetryAt == 0 &&
+	return t.Advice == "" && t.Budget == "" && t.Knowledge == "" && t.Model == "" && t.RetryAt == 0 &&
 		!slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 }
 
 // followTape follows a step exactly.
 func (a *Agent) followTape(f Followed) Move {
 	t, step := &a.Turn, f.Step
-	if t.Budget != "" && f.Parent.Turn.Budget == "" { // for what its parent had set aside already
+	theirs := &f.Parent.Turn
+	switch {
+	case t.Budget != "" && theirs.Budget == "": // for what its parent had set aside already
 		return f.hear(t.Budget)
-	}
-	if t.Advice != "" && f.Parent.Turn.Advice == "" {
+	case t.Advice != "" && theirs.Advice == "":
 		return f.hear(t.Advice)
+	case t.Knowledge != "" && theirs.Knowledge == "":
+		return f.hear(t.Knowledge)
 	}
 	decide := func(c Command) Move { return Move{Kind: MoveDecide, Command: c, Over: true} }
 	pass := Move{Kind: MovePass}
@@ -124,7 +127,7 @@ func (a *Agent) followTape(f Followed) Move {
 			return pass
 		}
 		return decide(a.input(f))
-	case Advised, Unadvised:
+	case Advised, Unadvised, Informed, Uninformed:
 		return a.followAdvice(f)
 	case Reserved, Unreserved:
 		if t.Budget == "" || t.Number != step.Turn {
@@ -181,26 +184,40 @@ func (a *Agent) followTime(f Followed) Move {
 	return Move{Kind: MoveDecide, Command: command, Over: true}
 }
 
-// followAdvice gives the recorded advice where it can be no other: it follows from the state vector and the rules.
+// followAdvice gives the recorded advice where it can be no other, for it follows from the state vector and the rules; and what was
+// known then, for what is known now is something else.
 func (a *Agent) followAdvice(f Followed) Move {
-	t, step := &a.Turn, f.Step
-	if t.Advice == "" || t.Number != step.Turn {
-		return Move{Kind: MovePass}
+	t := &a.Turn
+	pass := Move{Kind: MovePass}
+	if t.Number != f.Step.Turn {
+		return pass
 	}
-	for _, name := range a.Fork.Changed {
-		if name == "tenant" || name == "limits" || name == "tools" {
-			return f.hearStep(t.Advice)
+	decide := func(c Command, waits, recorded bool, request events.RequestID) Move {
+		switch {
+		case !waits:
+			return pass
+		case !recorded:
+			return f.hearStep(request)
 		}
+		return Move{Kind: MoveDecide, Command: c, Over: true}
 	}
-	switch c := step.Command.(type) {
+	advised := !a.Fork.changed("tenant", "limits", "tools")
+	informed := !a.Fork.changed("knowledge") && (!a.Fork.changed("tenant") || a.Config.Tenant == OwnTenant(a.ID))
+	switch c := f.Step.Command.(type) {
 	case Advised:
 		c.Meta, c.Request = f.meta(), t.Advice
-		return Move{Kind: MoveDecide, Command: c, Over: true}
+		return decide(c, t.Advice != "", advised, t.Advice)
 	case Unadvised:
 		c.Meta, c.Request = f.meta(), t.Advice
-		return Move{Kind: MoveDecide, Command: c, Over: true}
+		return decide(c, t.Advice != "", advised, t.Advice)
+	case Informed:
+		c.Meta, c.Request = f.meta(), t.Knowledge
+		return decide(c, t.Knowledge != "", informed, t.Knowledge)
+	case Uninformed:
+		c.Meta, c.Request = f.meta(), t.Knowledge
+		return decide(c, t.Knowledge != "", informed, t.Knowledge)
 	}
-	return Move{Kind: MovePass}
+	return pass
 }
 
 func (a *Agent) followSettled(f Followed, request events.RequestID) Move {
@@ -269,6 +286,12 @@ func heldAnswer(command Command, id events.CommandID) (Command, events.RequestID
 		c.ID = id
 		return c, c.Request
 	case Unreserved:
+		c.ID = id
+		return c, c.Request
+	case Informed:
+		c.ID = id
+		return c, c.Request
+	case Uninformed:
 		c.ID = id
 		return c, c.Request
 	case Settled:

@@ -13,7 +13,7 @@ import (
 // may lead to the question; if nothing does, the fork goes another way than its parent.
 func (a *Agent) unanswered(f Followed) Move {
 	t, step := &a.Turn, f.Step
-	leave := Diverge{Meta: Meta{ID: StepCommand(step.First - 1), At: f.At}, Turn: events.NewTurnID(a.ID, step.Turn), Round: step.Round, Call: step.Call}
+	leave := Diverge{Meta: Meta{ID: beside(step.First-1, "leave"), At: f.At}, Turn: events.NewTurnID(a.ID, step.Turn), Round: step.Round, Call: step.Call}
 	open := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 	switch {
 	case t.Model != "":
@@ -21,7 +21,7 @@ func (a *Agent) unanswered(f Followed) Move {
 		leave.Detail = a.difference(f.Parent, step)
 	case len(f.Held) > 0:
 		return Move{Kind: MoveHear, Command: f.Held[0]}
-	case t.Advice != "" || t.Budget != "":
+	case t.Advice != "" || t.Budget != "" || t.Knowledge != "":
 		return Move{Kind: MoveWait}
 	case open >= 0:
 		leave.Turn, leave.Round, leave.Call = t.ID, t.Round, t.Calls[open].ID
@@ -37,7 +37,7 @@ func (a *Agent) unanswered(f Followed) Move {
 // followOn is what the fork does where the recording ends.
 func (a *Agent) followOn(f Followed) Move {
 	t := &a.Turn
-	leave := Diverge{Meta: Meta{ID: StepCommand(a.Fork.Until), At: f.At}, Turn: t.ID, Round: t.Round, Detail: "the recording ends here"}
+	leave := Diverge{Meta: Meta{ID: beside(a.Fork.Until, "leave"), At: f.At}, Turn: t.ID, Round: t.Round, Detail: "the recording ends here"}
 	open := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 	switch {
 	case t.Model != "" || t.RetryAt != 0:
@@ -49,6 +49,14 @@ func (a *Agent) followOn(f Followed) Move {
 		return Move{Kind: MoveWait}
 	}
 	return Move{Kind: MoveLeave, Command: leave}
+}
+
+// Unreadable is the command with which a fork leaves a recording that this build cannot read on after a revision.
+func (a *Agent) Unreadable(after events.Revision, err error, at events.Micros) Command {
+	return Diverge{
+		Meta: Meta{ID: beside(after, "leave"), At: at}, Turn: a.Turn.ID, Round: a.Turn.Round,
+		Detail: "the recording cannot be read: " + err.Error(),
+	}
 }
 
 // difference says in what the fork's request to its model is another than the parent's.
@@ -141,6 +149,8 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Limits = a.Config.Limits
 		case "policy":
 			c.Policy = a.Config.Policy
+		case "knowledge":
+			c.Knowledge = a.Config.Knowledge
 		}
 	}
 	return c
@@ -152,5 +162,5 @@ func Skipped(step *Step, err error, at events.Micros) Command {
 	if !errors.As(err, &refused) {
 		return nil
 	}
-	return Skip{Meta: Meta{ID: StepCommand(step.Last), At: at}, Revision: step.First, What: step.Kind, Reason: refused.Detail}
+	return Skip{Meta: Meta{ID: beside(step.Last, "skip"), At: at}, Revision: step.First, What: step.Kind, Reason: refused.Detail}
 }

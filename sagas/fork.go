@@ -39,10 +39,29 @@ func (l *Lineage) OnTape() bool {
 // own history says how far it has come.
 const stepPrefix = InternalPrefix + "step@"
 
+// changed reports whether the fork's configuration has one of these otherwise than its parent's.
+func (l *Lineage) changed(names ...string) bool {
+	return slices.ContainsFunc(l.Changed, func(name string) bool { return slices.Contains(names, name) })
+}
+
+// OwnTenant is the tenant of a fork that has rules of its own, and OwnWallet the wallet that holds nothing real.
+func OwnTenant(fork events.AgentID) events.TenantID { return events.TenantID("fork-" + fork) }
+
+// OwnWallet is a fork's own wallet.
+func OwnWallet(fork events.AgentID) events.WalletID { return events.WalletID("fork-" + fork) }
+
 // StepCommand is the id of the command with which a fork follows the decision of its parent that begins at a revision.
 func StepCommand(revision events.Revision) events.CommandID {
 	return events.CommandID(stepPrefix + strconv.FormatInt(int64(revision), 10))
 }
+
+// beside is the id of a command that comes after the step of a revision, and is none of the parent's.
+func beside(revision events.Revision, what string) events.CommandID {
+	return StepCommand(revision) + events.CommandID("/"+what)
+}
+
+// IsStep reports whether a command is one with which a fork follows its parent.
+func IsStep(id events.CommandID) bool { return strings.HasPrefix(string(id), stepPrefix) }
 
 // follow notes how far the fork has come.
 func (l *Lineage) follow(id events.CommandID) {
@@ -50,6 +69,7 @@ func (l *Lineage) follow(id events.CommandID) {
 	if !found {
 		return
 	}
+	digits, _, _ = strings.Cut(digits, "/")
 	if revision, err := strconv.ParseInt(digits, 10, 64); err == nil {
 		l.Done = max(l.Done, events.Revision(revision))
 	}

@@ -123,6 +123,17 @@ func (w *Workspaces) List(_ context.Context, tree events.Tree) ([]actors.File, e
 	return files, err
 }
 
+// Replace implements actors.Workspaces.
+func (w *Workspaces) Replace(ctx context.Context, tree events.Tree, dir string) (actors.Restored, error) {
+	if _, err := w.find(tree); err != nil {
+		return actors.Restored{}, err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return actors.Restored{}, err
+	}
+	return w.Restore(ctx, tree, dir)
+}
+
 // Restore implements actors.Workspaces.
 func (w *Workspaces) Restore(_ context.Context, tree events.Tree, dir string) (actors.Restored, error) {
 	r := actors.Restored{Files: tree.Files, Bytes: tree.Bytes}

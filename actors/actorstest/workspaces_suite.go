@@ -28,6 +28,7 @@ func TestWorkspaces(t *testing.T, open func(t *testing.T) actors.Workspaces) {
 		{"links are never followed", workspacesLinks},
 		{"what is no file is left out, and listed", workspacesSpecial},
 		{"a restored directory is new", workspacesNew},
+		{"a directory is replaced whole", workspacesReplaced},
 		{"what was not recorded is not restored", workspacesUnrecorded},
 		{"what cannot be read is an error", workspacesMissing},
 		{"an ended context ends a capture", workspacesCancelled},
@@ -122,6 +123,31 @@ func restore(t *testing.T, w actors.Workspaces, tree events.Tree) (string, actor
 		t.Fatalf("restore: %v", err)
 	}
 	return dir, restored
+}
+
+// workspacesReplaced: whatever was there, the tree is there now; what cannot be restored leaves it as it was.
+func workspacesReplaced(t *testing.T, w actors.Workspaces) {
+	dir := plant(t)
+	tree, want := capture(t, w, dir), Look(t, dir)
+	target := filepath.Join(t.TempDir(), "forks", "workspace")
+	for _, before := range []string{"nothing", "a file", "the tree"} {
+		if before == "a file" {
+			Write(t, target, "notes/2026/june.md", "sun\n")
+			Write(t, target, "more", "of it\n")
+		}
+		if _, err := w.Replace(t.Context(), tree, target); err != nil {
+			t.Fatalf("replace %s: %v", before, err)
+		}
+		if got := Look(t, target); !reflect.DeepEqual(got, want) {
+			t.Errorf("in place of %s there is %v, want %v", before, got, want)
+		}
+		if _, err := w.Replace(t.Context(), events.Tree{Missing: "it was too large"}, target); err == nil || !reflect.DeepEqual(Look(t, target), want) {
+			t.Errorf("replaced by what was not recorded: %v", err)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Dir(target)); err != nil || len(entries) != 1 {
+		t.Errorf("beside the directory there is %v, %v", entries, err)
+	}
 }
 
 func workspacesComeBack(t *testing.T, w actors.Workspaces) {

@@ -42,6 +42,28 @@ func (s *Store) Restore(ctx context.Context, tree events.Tree, dir string) (acto
 	return restored, nil
 }
 
+// Replace implements [actors.Workspaces]. The new directory is made beside dir, and then the two change places.
+func (s *Store) Replace(ctx context.Context, tree events.Tree, dir string) (actors.Restored, error) {
+	fresh, old := dir+".new", dir+".old"
+	if err := errors.Join(os.RemoveAll(fresh), os.RemoveAll(old)); err != nil {
+		return actors.Restored{}, fmt.Errorf("replace workspace: %w", err)
+	}
+	restored, err := s.Restore(ctx, tree, fresh)
+	if err != nil {
+		return restored, err
+	}
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return restored, fmt.Errorf("replace workspace: %w", err)
+	}
+	if err := publish(fresh, dir); err != nil {
+		return restored, fmt.Errorf("replace workspace: %w", err)
+	}
+	if err := os.RemoveAll(old); err != nil {
+		return restored, fmt.Errorf("replace workspace: %w", err)
+	}
+	return restored, nil
+}
+
 // empty refuses what is not an empty directory or nothing at all.
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)
