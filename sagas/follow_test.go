@@ -143,6 +143,8 @@ func (f *following) others(t *rapid.T) {
 			answer = sagas.Advised{Meta: meta, Request: q.ID, Mode: events.ModeVerify}
 		case sagas.AskReserve:
 			answer = f.reserve(meta, q)
+		case sagas.AskKnowledge:
+			answer = sagas.Informed{Meta: meta, Request: q.ID, Notes: []events.RecalledNote{{Note: "new", Text: "known since"}}}
 		case sagas.AskSettle:
 			answer = sagas.Settled{Meta: meta, Request: q.ID, Released: 1}
 		default:
