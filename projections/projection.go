@@ -125,7 +125,7 @@ type Query struct {
 type QuerySpec struct {
 	Name   string      `json:"name"`
 	About  string      `json:"about"`
-	Takes  []Parameter `json:"takes"`
+	Takes  []Parameter `json:"takes,omitempty"`
 	Answer any         `json:"-"` // an empty answer: its type is what Fold.Answer returns for this query
 	// Columns are those of an answer that is a table, in their order, where no Go type describes it: see NewTable.
 	Columns []Column `json:"columns,omitempty"`

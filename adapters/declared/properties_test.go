@@ -274,3 +274,37 @@ func TestKeep(t *testing.T) {
 		t.Errorf("%d are kept, of 20: %s", kept, got)
 	}
 }
+
+// TestFoldsShareADeclaration: several folds of one projection, as the one that answers and the one that is built to take its place,
+// run at the same time.
+func TestFoldsShareADeclaration(t *testing.T) {
+	all, spec := made(t, 5, 10, 3000), examples(t)["reply-latency"]
+	states := make(chan string)
+	for range 4 {
+		go func() { states <- folded(&spec, all) }()
+	}
+	first := <-states
+	for range 3 {
+		if next := <-states; next != first || !strings.HasPrefix(next, "{") {
+			t.Errorf("folds of the same events give\n%s\nand\n%s", first, next)
+		}
+	}
+}
+
+// folded is the state after events, or what went wrong.
+func folded(spec *projections.Spec, all []events.Envelope) string {
+	fold := spec.New()
+	for i := range all {
+		if !slices.Contains(spec.Kinds, string(all[i].Kind)) {
+			continue
+		}
+		if err := fold.Apply(&projections.Recorded{Envelope: &all[i]}); err != nil {
+			return err.Error()
+		}
+	}
+	state, err := fold.Save()
+	if err != nil {
+		return err.Error()
+	}
+	return string(state)
+}
