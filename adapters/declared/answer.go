@@ -81,29 +81,18 @@ func (f *fold) limit(q *query) (int, error) {
 }
 
 // rows computes the rows of a query, in its order; those that it does not tell apart are in the order of their keys.
-func (f *fold) rows(q *query) ([]row, error) {
-	var rows []row
-	for _, g := range f.sorted() {
-		f.of.name(g, f.machine.names)
-		holds, err := f.machine.holds(q.where)
-		if err != nil {
-			return nil, err
-		}
-		if !holds {
-			continue
-		}
-		r := row{cells: make([]any, len(q.columns)), sort: make([]any, len(q.sort))}
-		for i := range q.columns {
-			if r.cells[i], err = f.keepable(q.columns[i].value); err != nil {
-				return nil, err
-			}
-		}
-		for i := range q.sort {
-			if r.sort[i], err = f.machine.run(q.sort[i].by); err != nil {
-				return nil, err
-			}
-		}
-		rows = append(rows, r)
+func (f *fold) rows(q *query) (rows []row, err error) {
+	if len(q.by) > 0 {
+		rows, err = f.rowsBy(q)
+	} else {
+		err = f.each(q, func() error {
+			r, err := f.row(q)
+			rows = append(rows, r)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
 		for i := range q.sort {
@@ -118,4 +107,38 @@ func (f *fold) rows(q *query) ([]row, error) {
 		return 0
 	})
 	return rows, nil
+}
+
+// each goes over the groups that a query chooses, in the order of their keys.
+func (f *fold) each(q *query, do func() error) error {
+	for _, g := range f.sorted() {
+		f.of.name(g, f.machine.names)
+		holds, err := f.machine.holds(q.where)
+		if err != nil {
+			return err
+		}
+		if !holds {
+			continue
+		}
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// row computes the row of what the names say at present.
+func (f *fold) row(q *query) (r row, err error) {
+	r = row{cells: make([]any, len(q.columns)), sort: make([]any, len(q.sort))}
+	for i := range q.columns {
+		if r.cells[i], err = f.keepable(q.columns[i].value); err != nil {
+			return r, err
+		}
+	}
+	for i := range q.sort {
+		if r.sort[i], err = f.machine.run(q.sort[i].by); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/checker"
 	"github.com/expr-lang/expr/compiler"
 	"github.com/expr-lang/expr/conf"
@@ -25,6 +26,9 @@ type scope struct {
 	types  types.Map           // names, those in groups with dots
 	groups map[string][]string // names of groups, such as usage, and what is in them
 	refuse map[string]string   // names that cannot be used, and why
+
+	inner  *scope      // what the groups have that sum, min and max go over; nil: there are none
+	totals []aggregate // those that expressions asked for
 }
 
 func newScope(about string, all types.Map, refuse map[string]string) *scope {
@@ -46,7 +50,9 @@ func newScope(about string, all types.Map, refuse map[string]string) *scope {
 func (s *scope) names() []string {
 	names := make([]string, 0, len(s.types))
 	for name := range s.types {
-		names = append(names, name)
+		if !strings.Contains(name, " ") { // else it is an aggregate
+			names = append(names, name)
+		}
 	}
 	return names
 }
@@ -102,10 +108,19 @@ func compile(source string, in *scope) (*expression, error) {
 	if err != nil {
 		return nil, mistaken(err, in)
 	}
+	refused := func(wrong string, at file.Location) error {
+		located := (&file.Error{Location: at}).Bind(tree.Source)
+		return &mistake{text: wrong, line: located.Line - 1, column: located.Column}
+	}
+	if in.inner != nil {
+		totals := &aggregator{inner: in.inner, outer: in}
+		if ast.Walk(&tree.Node, totals); totals.wrong != "" {
+			return nil, refused(totals.wrong, totals.at)
+		}
+	}
 	found := &language{scope: in}
 	if wrong, at := found.check(&tree.Node); wrong != "" {
-		located := (&file.Error{Location: at}).Bind(tree.Source)
-		return nil, &mistake{text: wrong, line: located.Line - 1, column: located.Column}
+		return nil, refused(wrong, at)
 	}
 	config := configure()
 	expr.Env(in.types)(config)

@@ -58,6 +58,8 @@ type query struct {
 	about   string
 	takes   []parameter
 	where   *expression // nil: every group
+	by      []part      // groups that have the same here are put together; none: each is by itself
+	totals  []aggregate // of groups that are put together
 	columns []part
 	table   []projections.Column
 	sort    []order

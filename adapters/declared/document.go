@@ -57,6 +57,7 @@ type querying struct {
 	about   words
 	takes   []taking
 	where   words
+	by      []named
 	columns []named
 	sort    []words
 	limit   words

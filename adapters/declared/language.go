@@ -86,23 +86,15 @@ func (l *language) Visit(node *ast.Node) {
 			l.refuse(n, "%s", noFunction(n.Name))
 		}
 	case *ast.PredicateNode:
-		found := false
-		ast.Walk(&n.Node, predicates{&found})
-		if found {
+		inside := ast.Find(n.Node, func(part ast.Node) bool {
+			_, is := part.(*ast.PredicateNode)
+			return is
+		})
+		if inside != nil {
 			l.refuse(n, "a condition on the elements of a list cannot look through a list again")
 		}
 	default:
 		l.refuse(n, "%s", foreign(n))
-	}
-}
-
-// predicates finds predicates.
-type predicates struct{ found *bool }
-
-// Visit implements ast.Visitor.
-func (p predicates) Visit(node *ast.Node) {
-	if _, is := (*node).(*ast.PredicateNode); is {
-		*p.found = true
 	}
 }
 
@@ -224,6 +216,8 @@ func noFunction(name string) string {
 		}
 	}
 	switch name {
+	case "sum":
+		return "sum goes over groups: it is there in a query with by"
 	case "now", "date", "duration", "timezone":
 		return name + " is not there: a projection has no clock, it has the time of each event"
 	case "float", "round", "ceil", "floor", "mean", "median":

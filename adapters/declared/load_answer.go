@@ -24,6 +24,13 @@ func (l *loader) query(doc *querying, names types.Map) *query {
 	}
 	in := newScope("a group, which has what key and fold name, and given", all, nil)
 	q.where = l.optional(doc.where, in, truth)
+	limit := in
+	if doc.by != nil {
+		if q.by = l.parts(doc.by, in, ""); len(q.by) < len(doc.by) {
+			return q // what is wrong there would be wrong in every column again
+		}
+		in = l.together(q.by, in)
+	}
 	for _, column := range doc.columns {
 		e := l.compile(column.text, in, unusable)
 		if e == nil {
@@ -39,8 +46,25 @@ func (l *loader) query(doc *querying, names types.Map) *query {
 			q.sort = append(q.sort, order{e, descending})
 		}
 	}
-	q.limit = l.optional(doc.limit, in, number)
+	q.limit = l.optional(doc.limit, limit, number)
+	q.totals = in.totals
 	return q
+}
+
+// together is what can be said of groups that are put together.
+func (l *loader) together(by []part, each *scope) *scope {
+	names := types.Map{}
+	for name, t := range each.types {
+		if strings.HasPrefix(name, "given.") {
+			names[name] = t
+		}
+	}
+	for _, p := range by {
+		names[p.name] = typeOf(p.value.shape)
+	}
+	all := newScope("groups that by puts together, which have what by names, and sum, min and max of what each has", names, nil)
+	all.inner = each
+	return all
 }
 
 // column says how a column is shown.

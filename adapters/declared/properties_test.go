@@ -116,34 +116,41 @@ func TestLiveIsRebuilt(t *testing.T) {
 	})
 }
 
-// TestCountsEverything: what tool-failures counts is what there is, counted without it.
+// counted is what tool-failures answers.
+type counted struct {
+	Unmatched int64 `json:"unmatched,string"`
+	Rows      []struct {
+		Calls  int64 `json:"calls,string"`
+		Failed int64 `json:"failed,string"`
+		Lost   int64 `json:"lost,string"`
+	} `json:"rows"`
+}
+
+// counts asks it and adds up its rows: calls, failed and lost ones.
+func counts(t *testing.T, fold projections.Fold, query string) (answer counted, sum [3]int64) {
+	t.Helper()
+	table, err := fold.Answer(projections.Query{Name: query})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(table)
+	if err == nil {
+		err = json.Unmarshal(text, &answer)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range answer.Rows {
+		sum[0], sum[1], sum[2] = sum[0]+row.Calls, sum[1]+row.Failed, sum[2]+row.Lost
+	}
+	return answer, sum
+}
+
+// TestCountsEverything: what tool-failures counts is what there is, counted without it, by week and put together by tool.
 func TestCountsEverything(t *testing.T) {
 	all, spec := made(t, 7, 40, 20_000), examples(t)["tool-failures"]
-	fold := spec.New()
+	fold, want := spec.New(), [3]int64{}
 	apply(t, &spec, fold, all)
-	answer, err := fold.Answer(projections.Query{Name: "weeks"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(answer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var table struct {
-		Unmatched int64 `json:"unmatched,string"`
-		Rows      []struct {
-			Calls  int64 `json:"calls,string"`
-			Failed int64 `json:"failed,string"`
-			Lost   int64 `json:"lost,string"`
-		} `json:"rows"`
-	}
-	if err := json.Unmarshal(text, &table); err != nil {
-		t.Fatal(err)
-	}
-	calls, failed, lost, want := table.Unmatched, int64(0), int64(0), [3]int64{}
-	for _, row := range table.Rows {
-		calls, failed, lost = calls+row.Calls, failed+row.Failed, lost+row.Lost
-	}
 	for i := range all {
 		event, err := all[i].Event()
 		if err != nil {
@@ -160,8 +167,13 @@ func TestCountsEverything(t *testing.T) {
 			want[2]++
 		}
 	}
-	if got := [3]int64{calls, failed, lost}; got != want || want[0] == 0 || want[1] == 0 {
-		t.Errorf("calls, failed and lost are %d, want %d", got, want)
+	weeks, byWeek := counts(t, fold, "weeks")
+	if byWeek[0] += weeks.Unmatched; byWeek != want || want[0] == 0 || want[1] == 0 {
+		t.Errorf("calls, failed and lost are %d, want %d", byWeek, want)
+	}
+	tools, byTool := counts(t, fold, "tools") // there those that failed are those that were lost too
+	if byTool[0]+tools.Unmatched != want[0] || byTool[1] != want[1]+want[2] || len(tools.Rows) >= len(weeks.Rows) {
+		t.Errorf("put together, calls and failures are %d, want %d", byTool, want)
 	}
 }
 

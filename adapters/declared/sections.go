@@ -119,7 +119,7 @@ func (r *yamlReader) keeping(p pair) keeping {
 func (r *yamlReader) querying(p pair) querying {
 	r.chosen(p.key, p.place)
 	q := querying{place: p.place, name: p.key}
-	for _, inside := range r.mapping(p.value, p.place, "about", "takes", "where", "columns", "sort", "limit") {
+	for _, inside := range r.mapping(p.value, p.place, "about", "takes", "where", "by", "columns", "sort", "limit") {
 		switch inside.key {
 		case "about":
 			q.about = r.scalar(inside.value, inside.place)
@@ -129,6 +129,8 @@ func (r *yamlReader) querying(p pair) querying {
 			}
 		case "where":
 			q.where = r.scalar(inside.value, inside.place)
+		case "by":
+			q.by = r.names(inside.value, inside.place)
 		case "columns":
 			q.columns = r.names(inside.value, inside.place)
 		case "sort":
