@@ -43,6 +43,8 @@ type Config struct {
 	Files     Workspaces   // nil: the files of workspaces are not recorded, and forks have none
 	Forks     string       // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger // nil: nothing is logged
+	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
+	Where     func(expression string) (EventFilter, error)
 	Deadlines Deadlines
 
 	Idle          time.Duration // an entity with nothing to do leaves memory after this; 0: default 5 min; negative: never
@@ -86,6 +88,7 @@ type Host struct {
 	workspaces Workspaces
 	forks      string
 	log        *slog.Logger
+	where      func(expression string) (EventFilter, error)
 	deadlines  Deadlines
 	idle       time.Duration
 	admit      int
@@ -145,7 +148,8 @@ func configure(c Config) (*Host, error) {
 	}
 	h := &Host{
 		name: cmp.Or(c.Name, "local"), build: c.Build, journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
-		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024), credit: c.OpeningCredit,
+		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, where: c.Where, credit: c.OpeningCredit,
+		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024),
 		deadlines: Deadlines{
 			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
 			Knowledge: cmp.Or(c.Deadlines.Knowledge, 2*time.Second),

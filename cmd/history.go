@@ -4,89 +4,191 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/sagas"
 )
 
 type historyFlags struct {
-	from            string
-	limit           int
-	reverse, asJSON bool
+	from, to          string
+	limit             int
+	kinds             []string
+	text, where       string
+	compact, reverse  bool
+	asJSON, progress  bool
+	limited           bool // --limit was given
+	fromHere, forward bool // --from was given; begin at the first event
 }
+
+// What is shown of a long history when nothing else is said.
+const (
+	shownEvents = 200
+	shownTurns  = 20
+)
 
 func historyCommand(a *app) *cobra.Command {
 	var f historyFlags
 	cmd := &cobra.Command{
-		Use:     "history AGENT",
-		Short:   "Print what happened to an agent",
-		Long:    "Print what happened to an agent, one line for each event: its revision, its time and what it says.",
-		Example: "  life history demo\n  life history demo --reverse --limit 5\n  life history demo --json | jq .kind",
-		Args:    takes(1, 1, "the name of one agent"),
+		Use:   "history AGENT",
+		Short: "Print what happened to an agent",
+		Long: "Print what happened to an agent, one line for each event: its revision, its time and what it says. With --compact, one block for\n" +
+			"each turn: what it was asked, how it came out and what it took, then a line for each round, each call and each message; every\n" +
+			"event belongs to one, and those without a line are counted. --kind, --text and --where choose events. Of a long history the\n" +
+			"latest part is shown, unless --from, --to or --limit say otherwise, or with --json; no more is read than is shown.",
+		Example: "  life history demo\n  life history demo --compact\n  life history demo --reverse --limit 5\n" +
+			"  life history demo --from turn:3 --to turn:3\n  life history demo --kind tool.,approval. --text README\n" +
+			"  life history demo --where 'kind == \"tool.returned\" and failed'\n  life history demo --json | jq .kind",
+		Args: takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			agent, err := checkAgent(args[0])
 			if err != nil {
 				return err
 			}
-			from, err := revisionFlag("from", f.from)
+			if f.limit < 0 {
+				return usage("--limit is %d: it is a number of events, or of turns with --compact, and 0 means all", f.limit)
+			}
+			f.limited, f.fromHere = cmd.Flags().Changed("limit"), f.from != ""
+			if f.compact && (len(f.kinds) > 0 || f.text != "" || f.where != "") {
+				return usage("--compact tells all of a turn: --kind, --text and --where are for the full form")
+			}
+			from, err := parseMoment("from", f.from)
 			if err != nil {
 				return err
 			}
-			if f.limit < 0 {
-				return usage("--limit is %d: it is a number of events, and 0 means all", f.limit)
+			to, err := parseMoment("to", f.to)
+			if err != nil {
+				return err
 			}
 			return a.with(cmd.Context(), func(host reached) error {
-				return a.history(cmd.Context(), host, agent, from, &f)
+				first, last, err := a.stretch(cmd.Context(), host, agent, from, to)
+				if err != nil {
+					return err
+				}
+				if f.compact {
+					return a.groups(cmd.Context(), host, agent, first, last, &f)
+				}
+				return a.history(cmd.Context(), host, agent, first, last, &f)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&f.from, "from", "", "revision to begin at (default: the first, or with --reverse the last)")
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many events; 0: all")
+	cmd.Flags().StringVar(&f.from, "from", "", "moment to begin at: "+momentHelp)
+	cmd.Flags().StringVar(&f.to, "to", "", "moment to end at")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many events, or turns with --compact: the latest ones, or with --from the first; 0: all")
+	cmd.Flags().StringSliceVar(&f.kinds, "kind", nil, "only events whose kind begins with one of these, such as tool. or turn.ended")
+	cmd.Flags().StringVar(&f.text, "text", "", "only events with this in what they say or in their data")
+	cmd.Flags().StringVar(&f.where, "where", "", "only events of which this expression is true, such as cost > 10000")
+	cmd.Flags().BoolVar(&f.compact, "compact", false, "turn by turn")
 	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "the latest first")
 	jsonFlag(cmd, &f.asJSON)
+	progressFlag(cmd, &f.progress)
 	return cmd
 }
 
-func (a *app) history(ctx context.Context, host driver, agent events.AgentID, from events.Revision, f *historyFlags) error {
-	direction := actors.Forward
-	if f.reverse {
-		direction = actors.Backward
-		if from == events.NoRevision {
-			from = 1 << 62
+// stretch resolves the two ends of a part of history: NoRevision for one that was not given.
+func (a *app) stretch(ctx context.Context, host past, agent events.AgentID, from, to events.Moment) (first, last events.Revision, err error) {
+	first, last = events.NoRevision, events.NoRevision
+	for _, end := range []struct {
+		at   events.Moment
+		into *events.Revision
+	}{{from, &first}, {to, &last}} {
+		switch end.at.Form {
+		case events.MomentLatest:
+		case events.MomentRevision:
+			*end.into = end.at.Revision
+		case events.MomentTime, events.MomentTurn:
+			found, err := a.resolve(ctx, host, agent, end.at)
+			if err != nil {
+				return 0, 0, err
+			}
+			if *end.into = found.Revision; end.into == &first {
+				*end.into = found.First
+			}
 		}
 	}
-	from = max(from, 0)
-	for printed := 0; ; {
-		limit := actors.Limit{}
-		if f.limit > 0 {
-			limit.Events = f.limit - printed
+	return first, last, nil
+}
+
+// history prints events, page by page.
+func (a *app) history(ctx context.Context, host chronicle, agent events.AgentID, first, last events.Revision, f *historyFlags) error {
+	m := a.newMeter(f.progress)
+	defer m.done()
+	r := &historyReader{host: host, agent: agent, meter: m, order: actors.Search{
+		First: first, Last: last, Reverse: f.reverse, Kinds: f.kinds, Text: f.text, Where: f.where,
+	}}
+	limit := f.limit
+	tail := first == events.NoRevision && !f.reverse && limit > 0
+	if !f.limited && !f.asJSON && !f.reverse && !f.forward && first == events.NoRevision && last == events.NoRevision {
+		limit, tail = shownEvents, true
+	}
+	if tail {
+		r.order.Reverse = true
+	}
+	var kept []events.Envelope // of the tail, the latest first
+	err := r.each(ctx, limit, func(e *events.Envelope) error {
+		if tail {
+			kept = append(kept, *e)
+			return nil
 		}
-		page, err := host.History(ctx, events.AgentStream(agent), from, direction, limit)
+		m.done()
+		return a.printEvent(e, f.asJSON)
+	})
+	m.done()
+	if err != nil {
+		return err
+	}
+	for _, e := range slices.Backward(kept) {
+		if err := a.printEvent(&e, f.asJSON); err != nil {
+			return err
+		}
+	}
+	switch n := len(kept); {
+	case first > r.end:
+		fmt.Fprintf(a.errs, "life: the history of %s ends at revision %d\n", agent, r.end)
+	case !f.limited && tail && r.more && n > 0:
+		fmt.Fprintf(a.errs, "life: these are the latest %d events; --limit 0 shows all, --from and --to a part\n", n)
+	}
+	return nil
+}
+
+// historyReader reads an agent's events page by page.
+type historyReader struct {
+	host  chronicle
+	agent events.AgentID
+	order actors.Search
+	meter *meter
+	end   events.Revision
+	more  bool // there are more than were asked for
+}
+
+// each uses the events that are wanted, at most limit of them; 0 is no limit.
+func (r *historyReader) each(ctx context.Context, limit int, use func(*events.Envelope) error) error {
+	for used, looked := 0, int64(0); ; {
+		if limit > 0 {
+			r.order.Limit = min(limit-used, 512)
+		}
+		found, err := r.host.Search(ctx, r.agent, r.order)
 		if err != nil {
 			return err
 		}
-		if page.Last == events.NoRevision {
-			return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(agent)}
-		}
-		for i := range page.Events {
-			if err := a.printEvent(&page.Events[i], f.asJSON); err != nil {
+		for i := range found.Events {
+			if err := use(&found.Events[i]); err != nil {
 				return err
 			}
 		}
-		printed += len(page.Events)
-		if printed == 0 && from > page.Last {
-			fmt.Fprintf(a.errs, "life: the history of %s ends at revision %d\n", agent, page.Last)
-		}
-		if page.End || len(page.Events) == 0 || f.limit > 0 && printed >= f.limit {
+		used, looked, r.end = used+len(found.Events), looked+found.Looked, found.Last
+		r.more = found.Next != events.NoRevision
+		if !r.more || limit > 0 && used >= limit {
 			return nil
 		}
-		from = page.Events[len(page.Events)-1].Revision + 1
-		if f.reverse {
-			from -= 2
+		r.meter.show("%d events looked at, %d found", looked, used)
+		if r.order.Reverse {
+			r.order.Last = found.Next
+		} else {
+			r.order.First = found.Next
 		}
 	}
 }
@@ -120,7 +222,7 @@ func tailCommand(a *app) *cobra.Command {
 			return a.with(cmd.Context(), func(host reached) error {
 				if host.here {
 					fmt.Fprintln(a.errs, "life: no life serve runs, so nothing can happen now; this is what is stored")
-					return a.history(cmd.Context(), host, agent, begin, &historyFlags{asJSON: asJSON})
+					return a.history(cmd.Context(), host, agent, begin, events.NoRevision, &historyFlags{asJSON: asJSON, forward: true})
 				}
 				return a.tail(cmd.Context(), host, agent, begin, asJSON, deltas)
 			})

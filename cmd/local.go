@@ -65,9 +65,15 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 		at.patience = time.Minute // a host may be started together with its store
 	}
 	return openHost(ctx, at, actors.Config{
-		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, OpeningCredit: a.config.credit, Resting: resting,
+		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Where: where, OpeningCredit: a.config.credit, Resting: resting,
 		Projections: a.build.Projections, Declare: declared.Parse,
 	})
+}
+
+// where compiles what life history --where is given.
+func where(expression string) (actors.EventFilter, error) {
+	filter, err := declared.CompileFilter(expression)
+	return actors.EventFilter(filter), err
 }
 
 // openHost opens the stores of a place, fills in what comes from them, and starts the host.

@@ -52,12 +52,19 @@ type past interface {
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 }
 
+// chronicle is what the verbs need that read histories turn by turn and search them.
+type chronicle interface {
+	Groups(ctx context.Context, agent events.AgentID, order actors.GroupOrder) (actors.GroupPage, error)
+	Search(ctx context.Context, agent events.AgentID, order actors.Search) (actors.Found, error)
+}
+
 // reached is a host that a verb can ask.
 type reached struct {
 	driver
 	inspector
 	projector
 	past
+	chronicle
 	runs
 	workspaces
 	bus   api.Bus
@@ -108,7 +115,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projector: l, past: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projector: l, past: l, chronicle: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

@@ -68,6 +68,7 @@ type Config struct {
 	// read. nil: the store cannot be checked through this server.
 	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
 	Past       Past         // nil: this server shows no other past than states at revisions
+	Chronicle  Chronicle    // nil: histories are not told turn by turn, nor searched, through this server
 	Runs       Runs         // nil: runs cannot be compared through this server
 	Workspaces Workspaces   // nil: this server does not look at workspaces
 	Bus        Bus          // nil: commands cannot be published through this server
@@ -115,6 +116,7 @@ type server struct {
 	inspector  Inspector
 	projector  Projector
 	past       Past
+	chronicle  Chronicle
 	runs       Runs
 	workspaces Workspaces
 	bus        Bus
@@ -135,7 +137,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, runs: config.Runs, workspaces: config.Workspaces,
+		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, chronicle: config.Chronicle, runs: config.Runs, workspaces: config.Workspaces,
 		bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
@@ -196,6 +198,8 @@ func (s *server) routes() map[string]route {
 		"GET /v1/agents/{agent}/state":     s.state,
 		"GET /v1/agents/{agent}/moment":    s.moment,
 		"GET /v1/agents/{agent}/diff":      s.difference,
+		"GET /v1/agents/{agent}/history":   s.groups,
+		"GET /v1/agents/{agent}/search":    s.search,
 		"GET /v1/agents/{agent}/waterfall": s.waterfall,
 		"GET /v1/agents/{agent}/events":    s.agentEvents,
 		"GET /v1/agents/{agent}/feed":      s.feed,

@@ -102,6 +102,9 @@ func serve(t *testing.T, agents api.Agents, inspector looks, change ...func(*api
 	if past, is := agents.(api.Past); is {
 		config.Past = past
 	}
+	if chronicle, is := agents.(api.Chronicle); is {
+		config.Chronicle = chronicle
+	}
 	if workspaces, is := agents.(api.Workspaces); is {
 		config.Workspaces = workspaces
 	}

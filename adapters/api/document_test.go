@@ -71,6 +71,14 @@ func (nothing) Waterfall(context.Context, events.TurnID) (projections.Turn, erro
 	return projections.Turn{}, nil
 }
 
+func (nothing) Groups(context.Context, events.AgentID, actors.GroupOrder) (actors.GroupPage, error) {
+	return actors.GroupPage{}, nil
+}
+
+func (nothing) Search(context.Context, events.AgentID, actors.Search) (actors.Found, error) {
+	return actors.Found{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

@@ -66,6 +66,8 @@ func FuzzRequests(f *testing.F) {
 		{"PUT", "/v1/agents/../config", "", "Origin", "null", `{}`},
 		{"GET", "/v1/agents/ada/state", "at=turn:3.1", "", "", ""},
 		{"GET", "/v1/agents/ada/diff", "from=3&to=turn:1", "Accept", "application/x-ndjson", ""},
+		{"GET", "/v1/agents/ada/history", "from=turn:1&direction=forward&limit=3", "", "", ""},
+		{"GET", "/v1/agents/ada/search", "kind=turn.,tool.&text=x&where=cost>1&to=14:02", "", "", ""},
 		{"GET", "/v1/agents/ada/waterfall", "turn=1", "", "", ""},
 		{"GET", "/v1/agents/ada/moment", "at=14:02:11", "", "", ""},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},
@@ -78,7 +80,7 @@ func FuzzRequests(f *testing.F) {
 		f.Add(seed.method, seed.path, seed.query, seed.header, seed.value, []byte(seed.body))
 	}
 	port := nothing{}
-	handler, err := New(Config{Agents: port, Inspector: port, Projector: port, Past: port, Runs: port})
+	handler, err := New(Config{Agents: port, Inspector: port, Projector: port, Past: port, Chronicle: port, Runs: port})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type driver interface {
 	api.Agents
 	looks
 	api.Past
+	api.Chronicle
 	api.Runs
 }
 
@@ -156,6 +157,12 @@ func readSteps() []step {
 	waterfall := func(turn events.TurnID) step {
 		return step{"waterfall " + string(turn), func(ctx context.Context, d driver) (any, error) { return d.Waterfall(ctx, turn) }}
 	}
+	groups := func(agent events.AgentID, order actors.GroupOrder) step {
+		return step{fmt.Sprintf("groups of %s %+v", agent, order), func(ctx context.Context, d driver) (any, error) { return d.Groups(ctx, agent, order) }}
+	}
+	search := func(agent events.AgentID, order actors.Search) step {
+		return step{fmt.Sprintf("search %s %+v", agent, order), func(ctx context.Context, d driver) (any, error) { return d.Search(ctx, agent, order) }}
+	}
 	wallet := func(id events.WalletID) step {
 		return step{"wallet " + string(id), func(ctx context.Context, d driver) (any, error) { return d.Wallet(ctx, id) }}
 	}
@@ -204,6 +211,11 @@ func readSteps() []step {
 		state("malformed", "NOBODY", events.NoRevision),
 		resolve(ada, ""), resolve(ada, "3"), resolve(ada, "1000"), resolve(ada, "turn:1"), resolve(ada, "turn:1.1"), resolve(ada, "turn:1.9"),
 		resolve(ada, "turn:2"), resolve(ada, "2001-01-01"), resolve(ada, "9001-01-01"), resolve("nobody", "turn:1"), resolve("NOBODY", "0"),
+		groups(ada, actors.GroupOrder{Last: -1}), groups(ada, actors.GroupOrder{Last: 9, Limit: 1}), groups(ada, actors.GroupOrder{First: 3, Last: -1, Forward: true}),
+		groups("nobody", actors.GroupOrder{}), groups("NOBODY", actors.GroupOrder{}),
+		search(ada, actors.Search{Last: -1}), search(ada, actors.Search{Last: -1, Reverse: true, Limit: 3}), search(ada, actors.Search{First: 3, Last: 5}),
+		search(ada, actors.Search{Last: -1, Kinds: []string{"tool.", "turn.ended"}}), search(ada, actors.Search{Last: -1, Text: "ECHO", Limit: 2}),
+		search(ada, actors.Search{Last: -1, Where: `kind == "tool.returned" or x`}), search("nobody", actors.Search{}), search("NOBODY", actors.Search{}),
 		waterfall("ada/1"), waterfall("ada/9"), waterfall("nobody/1"), waterfall("ada"), waterfall("ada/01"),
 		diff(ada, "0", ""), diff(ada, "1", "turn:1"), diff(ada, "3", "3"), diff(ada, "turn:1", "0"), diff(ada, "0", "1000"), diff("nobody", "0", ""),
 		diff("NOBODY", "0", ""), wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
