@@ -192,7 +192,8 @@ func (p *projector) bring(ctx context.Context, all []*reading) {
 	}
 	if len(near) > 0 && len(far) > 0 {
 		p.host.run(func() { p.catchUp(ctx, near) })
-		near = nil
+		p.catchUp(ctx, far)
+		return
 	}
 	p.catchUp(ctx, append(near, far...))
 }

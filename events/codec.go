@@ -90,7 +90,9 @@ func text[T ~string](c *codec, name string, v *T) {
 	if c.need(name) {
 		s := string(*v)
 		c.string(&s)
-		*v = T(s)
+		if !c.writing { // what is written may be shared
+			*v = T(s)
+		}
 	}
 }
 
@@ -99,7 +101,9 @@ func maybeText[T ~string](c *codec, name string, v *T) {
 	if c.maybe(name, *v == "") {
 		s := string(*v)
 		c.string(&s)
-		*v = T(s)
+		if !c.writing { // what is written may be shared
+			*v = T(s)
+		}
 	}
 }
 
@@ -150,7 +154,9 @@ func number[T ~int](c *codec, name string, v *T) {
 	if c.need(name) {
 		n := int64(*v)
 		c.integer(&n)
-		*v = T(n)
+		if !c.writing { // what is written may be shared
+			*v = T(n)
+		}
 	}
 }
 
@@ -159,7 +165,9 @@ func maybeNumber[T ~int](c *codec, name string, v *T) {
 	if c.maybe(name, *v == 0) {
 		n := int64(*v)
 		c.integer(&n)
-		*v = T(n)
+		if !c.writing { // what is written may be shared
+			*v = T(n)
+		}
 	}
 }
 
@@ -170,7 +178,9 @@ func quoted[T ~int64](c *codec, name string, v *T) {
 		c.mark('"')
 		c.integer(&n)
 		c.mark('"')
-		*v = T(n)
+		if !c.writing { // what is written may be shared
+			*v = T(n)
+		}
 	}
 }
 
@@ -181,7 +191,9 @@ func maybeQuoted[T ~int64](c *codec, name string, v *T) {
 		c.mark('"')
 		c.integer(&n)
 		c.mark('"')
-		*v = T(n)
+		if !c.writing { // what is written may be shared
+			*v = T(n)
+		}
 	}
 }
 
