@@ -45,6 +45,10 @@ func settings() []setting {
 		{"policy.ask", "tools whose calls wait for approval; *, or none", func(o *overrides, v string) error { o.config.Policy.Ask = names(v); return nil }},
 		{"policy.deny", "tools whose calls are refused; *, or none", func(o *overrides, v string) error { o.config.Policy.Deny = names(v); return nil }},
 		{"policy.on_lost", "ask, tell or end", func(o *overrides, v string) error { o.config.Policy.OnLost = events.OnLost(v); return nil }},
+		{"knowledge.tokens", "of notes at the beginning of a turn, 0 for none", func(o *overrides, v string) (err error) {
+			o.config.Knowledge.Tokens, err = strconv.ParseInt(v, 10, 64)
+			return err
+		}},
 		{"policy.on_limit", "ask or end", func(o *overrides, v string) error { o.config.Policy.OnLimit = events.OnLimit(v); return nil }},
 	}, limitSettings()...)
 }

@@ -24,6 +24,9 @@ type agentFlags struct {
 	workspace, promptFile, wallet string
 	ask, deny                     []string
 	onLost, onLimit               string
+	recall                        int64
+	recallNotes                   int
+	near                          []string
 
 	rounds, calls, errors, queue int
 	tokens, context, reply       int64
@@ -40,6 +43,9 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.deny, "deny", nil, `tools whose calls are refused; "*": every tool`)
 	flags.StringVar(&f.onLost, "on-lost", "", "what becomes of a call whose effect is unknown: ask, tell or end (default: ask)")
 	flags.StringVar(&f.onLimit, "on-limit", "", "what becomes of a turn that used its tokens or money: ask or end (default: ask)")
+	flags.Int64Var(&f.recall, "recall-tokens", 0, "begin each turn with what notes say about its messages, in at most so many tokens (0: do not)")
+	flags.IntVar(&f.recallNotes, "recall-notes", 0, "notes that are recalled, at most (default: 8)")
+	flags.StringSliceVar(&f.near, "recall-near", nil, "notes in whose neighbourhood others are preferred")
 	flags.IntVar(&f.rounds, "limit-rounds", 0, "model calls of a turn")
 	flags.Int64Var(&f.tokens, "limit-tokens", 0, "tokens of a turn")
 	flags.StringVar(&f.money, "limit-money", "", "dollars of a turn")
@@ -104,7 +110,26 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	if changed("on-limit") {
 		c.Policy.OnLimit = events.OnLimit(f.onLimit)
 	}
+	f.knowledge(cmd, &c.Knowledge)
 	return f.limits(cmd, &c.Limits)
+}
+
+// knowledge lays over what is recalled what was given.
+func (f *agentFlags) knowledge(cmd *cobra.Command, c *events.KnowledgeConfig) {
+	for name, set := range map[string]func(){
+		"recall-tokens": func() { c.Tokens = f.recall },
+		"recall-notes":  func() { c.Notes = f.recallNotes },
+		"recall-near": func() {
+			c.Near = nil
+			for _, note := range f.near {
+				c.Near = append(c.Near, events.NoteID(note))
+			}
+		},
+	} {
+		if cmd.Flags().Changed(name) {
+			set()
+		}
+	}
 }
 
 // limits lays the limits that were given over others.

@@ -28,6 +28,8 @@ type (
 		Tenant    events.TenantID `json:"tenant,omitempty"`
 		Limits    events.Limits   `json:"limits,omitzero"`
 		Policy    events.Policy   `json:"policy,omitzero"`
+
+		Knowledge events.KnowledgeConfig `json:"knowledge,omitzero"`
 	}
 	messageBody struct {
 		Text string      `json:"text"`
@@ -71,7 +73,7 @@ func (b *configBody) config() events.AgentConfig {
 	}
 	return events.AgentConfig{
 		Model: b.Model, Prompt: b.Prompt, Workspace: b.Workspace, Tools: tools, Wallet: b.Wallet, Tenant: b.Tenant,
-		Limits: b.Limits, Policy: b.Policy,
+		Limits: b.Limits, Policy: b.Policy, Knowledge: b.Knowledge,
 	}
 }
 
@@ -82,7 +84,7 @@ func bodyOfConfig(c *events.AgentConfig) configBody {
 	}
 	return configBody{
 		Model: c.Model, Prompt: c.Prompt, Workspace: c.Workspace, Tools: tools, Wallet: c.Wallet, Tenant: c.Tenant,
-		Limits: c.Limits, Policy: c.Policy,
+		Limits: c.Limits, Policy: c.Policy, Knowledge: c.Knowledge,
 	}
 }
 

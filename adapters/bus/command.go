@@ -96,6 +96,8 @@ type (
 		Tenant    events.TenantID `json:"tenant,omitempty"`
 		Limits    events.Limits   `json:"limits,omitzero"`
 		Policy    events.Policy   `json:"policy,omitzero"`
+
+		Knowledge events.KnowledgeConfig `json:"knowledge,omitzero"`
 	}
 )
 

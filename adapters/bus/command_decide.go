@@ -16,7 +16,7 @@ func (c *AgentConfig) config() events.AgentConfig {
 	}
 	return events.AgentConfig{
 		Model: c.Model, Prompt: c.Prompt, Workspace: c.Workspace, Tools: tools, Wallet: c.Wallet, Tenant: c.Tenant,
-		Limits: c.Limits, Policy: c.Policy,
+		Limits: c.Limits, Policy: c.Policy, Knowledge: c.Knowledge,
 	}
 }
 

@@ -48,7 +48,7 @@ func (m *openAI) params(question actors.Question) (openai.ChatCompletionNewParam
 
 func paramMessage(message *sagas.Message) (openai.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
-	case sagas.RoleUser:
+	case sagas.RoleUser, sagas.RoleContext: // many servers take one system message and no developer's: what nobody said says so itself
 		return openai.UserMessage(message.Text.Inline), nil
 	case sagas.RoleTool:
 		return openai.ToolMessage(message.Text.Inline, message.CallID), nil

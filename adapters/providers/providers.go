@@ -40,7 +40,7 @@
 //	      times: 2              # only the first attempts at the same question fail, counted by this process
 //
 // Placeholders in text and arguments: ${text} is the last message, ${prompt} the last user message, ${result} the last
-// tool's result, ${tool} its name, ${call.ARGUMENT} an argument of the call that it answers, ${1} or ${name} a capturing group. $$ is a dollar.
+// tool's result, ${context} the notes recalled last, ${tool} its name, ${call.ARGUMENT} an argument of the call that it answers, ${1} or ${name} a capturing group. $$ is a dollar.
 //
 // # Adding a provider
 //

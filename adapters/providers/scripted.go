@@ -161,8 +161,10 @@ type scene struct {
 
 func newScene(messages []sagas.Message) scene {
 	s := scene{messages: messages, last: &sagas.Message{}, round: 1}
-	if len(messages) > 0 {
-		s.last = &messages[len(messages)-1]
+	for i := range messages {
+		if messages[i].Role != sagas.RoleContext { // rules answer what was said or done
+			s.last = &messages[i]
+		}
 	}
 	for i := len(messages) - 1; i >= 0 && messages[i].Role != sagas.RoleUser; i-- {
 		if messages[i].Role == sagas.RoleAssistant {
@@ -180,7 +182,7 @@ func (s *scene) describe() string {
 			outcome = "failed with"
 		}
 		return fmt.Sprintf("tool %s %s %q", s.last.Tool, outcome, clip(s.last.Text.Inline, 200))
-	case sagas.RoleUser, sagas.RoleAssistant:
+	case sagas.RoleUser, sagas.RoleAssistant, sagas.RoleContext:
 		return fmt.Sprintf("%s said %q", s.last.Role, clip(s.last.Text.Inline, 200))
 	}
 	return "there is no message"
@@ -252,6 +254,8 @@ func (s *scene) value(name string) string {
 		return s.last.Tool
 	case placePrompt:
 		return s.lastOf(sagas.RoleUser)
+	case placeContext:
+		return s.lastOf(sagas.RoleContext)
 	case placeResult:
 		return s.lastOf(sagas.RoleTool)
 	}

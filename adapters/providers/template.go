@@ -17,10 +17,11 @@ type template struct {
 
 // placeholders that need no capturing group; ${call.NAME} is an argument of the call that a tool's message answers.
 const (
-	placeText    = "text"   // the last message's text
-	placePrompt  = "prompt" // the last user message's text
-	placeResult  = "result" // the last tool's result
-	placeTool    = "tool"   // the last tool's name
+	placeText    = "text"    // the last message's text
+	placePrompt  = "prompt"  // the last user message's text
+	placeResult  = "result"  // the last tool's result
+	placeContext = "context" // the notes that were recalled last
+	placeTool    = "tool"    // the last tool's name
 	placeCallDot = "call."
 )
 
@@ -57,7 +58,7 @@ func parseTemplate(text string, groups []string) (template, error) {
 
 func checkPlaceholder(name string, groups []string) error {
 	switch name {
-	case placeText, placePrompt, placeResult, placeTool:
+	case placeText, placePrompt, placeResult, placeContext, placeTool:
 		return nil
 	}
 	if argument, ok := strings.CutPrefix(name, placeCallDot); ok && argument != "" {
@@ -69,7 +70,7 @@ func checkPlaceholder(name string, groups []string) error {
 	if name != "" && slices.Contains(groups, name) {
 		return nil
 	}
-	return fmt.Errorf("unknown placeholder ${%s}: there are ${text}, ${prompt}, ${result}, ${tool}, ${call.ARGUMENT} and the groups of matches (%d)",
+	return fmt.Errorf("unknown placeholder ${%s}: there are ${text}, ${prompt}, ${result}, ${context}, ${tool}, ${call.ARGUMENT} and the groups of matches (%d)",
 		name, max(len(groups)-1, 0))
 }
 
