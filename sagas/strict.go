@@ -23,7 +23,7 @@ func malformed(format string, args ...any) error { return &Malformed{fmt.Sprintf
 
 // ReadJSON reads the JSON of a command from outside into a struct, strictly: unknown and repeated fields, nulls, bad UTF-8 and
 // whatever follows the JSON are a *Malformed that names the field. encoding/json alone would take fields in any case, twice, or as
-// null. The fields of the struct have json tags; there are texts, whole numbers, structs and slices;
+// null. The fields of the struct have json tags; there are texts, booleans, whole numbers, structs and slices;
 // a json.RawMessage is an object that is read later.
 func ReadJSON(raw []byte, into any) error {
 	if !utf8.Valid(raw) {
@@ -88,6 +88,10 @@ func (s shape) value(t reflect.Type, path, tag string) error {
 	case reflect.String:
 		if _, ok := token.(string); !ok {
 			return misfit("a string")
+		}
+	case reflect.Bool:
+		if _, ok := token.(bool); !ok {
+			return misfit("a boolean")
 		}
 	case reflect.Int, reflect.Int64:
 		if strings.HasSuffix(tag, ",string") || strings.Contains(tag, ",string,") {

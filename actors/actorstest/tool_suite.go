@@ -23,6 +23,7 @@ type ToolCase struct {
 	Prepare func(t *testing.T, workspace string) // fills the workspace that Valid needs; nil: it stays empty
 	Valid   string                               // arguments with which the tool succeeds in it
 	Invalid map[string]string                    // by the path of the field that is wrong: arguments
+	Notes   func(t *testing.T) actors.Knowledge  // the notes that it uses; nil: it uses none
 	Slow    string                               // arguments of a call that takes minutes; empty if the tool is always quick
 	Large   string                               // arguments whose output is larger than events.InlineLimit; empty if there are none
 }
@@ -181,6 +182,7 @@ const secret = "nobody may read this"
 type outside struct {
 	dir, workspace string
 	before         []string
+	notes          actors.Knowledge
 }
 
 func newOutside(t *testing.T, c ToolCase) outside {
@@ -198,12 +200,15 @@ func newOutside(t *testing.T, c ToolCase) outside {
 	if c.Prepare != nil {
 		c.Prepare(t, o.workspace)
 	}
+	if c.Notes != nil {
+		o.notes = c.Notes(t)
+	}
 	o.before = o.look(t)
 	return o
 }
 
 func (o outside) use(arguments string) actors.ToolUse {
-	return actors.ToolUse{Workspace: o.workspace, Arguments: json.RawMessage(arguments)}
+	return actors.ToolUse{Workspace: o.workspace, Arguments: json.RawMessage(arguments), Knowledge: o.notes}
 }
 
 // look describes every file outside the workspace.

@@ -215,6 +215,7 @@ func (s *server) routes() map[string]route {
 		"GET /v1/wallets/{wallet}":         s.wallet,
 		"POST /v1/wallets/{wallet}":        s.openWallet,
 		"POST /v1/wallets/{wallet}/credit": s.creditWallet,
+		"POST /v1/knowledge/{tenant}":      s.keepNotes,
 		"POST /v1/commands":                s.publish,
 		"GET /v1/commands/poisoned":        s.poisoned,
 

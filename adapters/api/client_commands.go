@@ -65,6 +65,11 @@ func callOf(stream events.Stream, command sagas.Command) (call, error) {
 			return call{}, invalid("only the projections of tenant %s are reached over the API", actors.DefaultTenant)
 		}
 		return projectionsCall(command)
+	case events.KnowledgeCategory:
+		if err := events.TenantID(id).Validate(); err != nil {
+			return call{}, invalid("%v", err)
+		}
+		return knowledgeCall(events.TenantID(id), command)
 	}
 	return call{}, invalid("stream %q takes no commands over the API", string(stream))
 }

@@ -27,6 +27,10 @@ func commandRoutes() []struct{ method, path, body, field string } {
 		{"POST", "/v1/agents/ada/retire", `{"reason":"enough"}`, "reason"},
 		{"POST", "/v1/agents/ada/release", `{"by":"ann"}`, "by"},
 		{"POST", "/v1/wallets/savings", `{"micro_dollars":"1500000"}`, "micro_dollars"},
+		{
+			"POST", "/v1/knowledge/local", `{"write":[{"note":"a","title":"A","text":"b [[c]]","valid_from":"5","links":[{"target":"c","exclusive":true}],
+			"source":{"collection":"x","path":"a.md"}}],"remove":[{"note":"b","reason":"old"}],"by":"ann"}`, "by",
+		},
 		{"POST", "/v1/wallets/savings/credit", `{"micro_dollars":"1500000","memo":"gift"}`, "memo"},
 	}
 }

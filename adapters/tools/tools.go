@@ -56,6 +56,7 @@ func New(c Config) ([]actors.Tool, error) {
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
 		newReadFile, newWriteFile, newEditFile, newAppendLine, newListDir, newGlob, newGrep, commands.tool, newEcho,
+		newKnowledgeSearch, newKnowledgeTraverse, newNote,
 	} {
 		tool, err := build()
 		if err != nil {

@@ -139,6 +139,18 @@ func TestConformance(t *testing.T) {
 			Invalid: map[string]string{"command": `{"timeout_ms":5}`, "timeout_ms": `{"command":"x","timeout_ms":600001}`},
 		},
 		"echo": {Valid: `{"text":"hello"}`, Invalid: map[string]string{"text": `{"text":false}`}},
+		"knowledge_search": {
+			Notes: someNotes, Valid: `{"query":"heat"}`, Large: `{"query":"long","limit":20}`,
+			Invalid: map[string]string{"query": `{"query":""}`, "limit": `{"query":"x","limit":21}`, "valid": `{"query":"x","valid":"noon"}`},
+		},
+		"knowledge_traverse": {
+			Notes: someNotes, Valid: `{"note":"shield"}`, Large: `{"note":"long"}`,
+			Invalid: map[string]string{"note": `{"note":7}`, "depth": `{"note":"shield","depth":6}`},
+		},
+		"note": {
+			Notes: someNotes, Valid: `{"note":"cork","text":"Cork burns."}`,
+			Invalid: map[string]string{"note": `{"text":"x"}`, "text": `{"note":"x"}`, "links": `{"note":"x","text":"y","links":"z"}`, "valid_to": `{"note":"x","text":"y","valid_to":"soon"}`},
+		},
 	}
 	for name, tool := range all {
 		t.Run(name, func(t *testing.T) {
@@ -173,6 +185,7 @@ func TestWhatEachToolSaysOfItself(t *testing.T) {
 	want := []string{
 		"read_file low repeatable", "write_file medium repeatable", "edit_file medium", "append_line medium", "list_dir low repeatable",
 		"glob low repeatable", "grep low repeatable", "bash high", "echo none repeatable",
+		"knowledge_search low repeatable", "knowledge_traverse low repeatable", "note medium repeatable",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the tools are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
