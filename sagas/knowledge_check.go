@@ -45,8 +45,11 @@ func validateNotes(c *KeepNotes) error {
 		if err := name(c.Write[i].ID); err != nil {
 			return err
 		}
-		if err := validateNote(&c.Write[i]); err != nil {
+		if err := ValidateNote(&c.Write[i]); err != nil {
 			return err
+		}
+		if size := len(c.Write[i].Inline); size > events.InlineLimit {
+			return refuse(RefusedInvalid, "note %s has %d bytes of text beside its blob, at most %d are kept there", c.Write[i].ID, size, events.InlineLimit)
 		}
 	}
 	for _, removal := range c.Remove {
@@ -60,12 +63,11 @@ func validateNotes(c *KeepNotes) error {
 	return nil
 }
 
-func validateNote(note *events.Note) error {
+// ValidateNote reports what makes no sense in a note, as a *Refusal. How long its text may be is not looked at.
+func ValidateNote(note *events.Note) error {
 	switch {
 	case strings.TrimSpace(note.Title) == "" || len(note.Title) > MaxNoteTitle:
 		return refuse(RefusedInvalid, "note %s has a title of %d bytes, want 1 to %d", note.ID, len(note.Title), MaxNoteTitle)
-	case len(note.Inline) > events.InlineLimit:
-		return refuse(RefusedInvalid, "note %s has %d bytes of text beside its blob, at most %d are kept there", note.ID, len(note.Inline), events.InlineLimit)
 	case len(note.Aliases) > MaxNoteNames || len(note.Tags) > MaxNoteNames:
 		return refuse(RefusedInvalid, "note %s has %d aliases and %d tags, at most %d of each", note.ID, len(note.Aliases), len(note.Tags), MaxNoteNames)
 	case len(note.Links) > MaxNoteLinks:
