@@ -62,6 +62,13 @@ func knowledgeSpec() Spec {
 				},
 			},
 			{
+				Name: "notes", About: "notes in the order of their ids, a page of them", Answer: NoteList{},
+				Takes: []Parameter{
+					ofName("collection", "only notes that were last read from files of this collection"), ofName("tag", "only notes with this tag"), valid,
+					ofName("after", "only notes after this one"), within("limit", "notes of the page", standardListed, mostReached), tenant,
+				},
+			},
+			{
 				Name: "size", About: "how many notes, links and words there are", Answer: KnowledgeSize{}, Takes: []Parameter{tenant},
 			},
 		},
@@ -224,6 +231,8 @@ func (k *knowledge) Answer(q Query) (any, error) {
 		return g.note(q)
 	case "lint":
 		return g.lint(q, k.latest)
+	case "notes":
+		return g.list(q), nil
 	}
 	return g.size(), nil
 }

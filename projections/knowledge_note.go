@@ -69,10 +69,7 @@ func (g *graph) note(q Query) (any, error) {
 		Note: n.id, Title: n.title, Removed: n.gone, Aliases: n.aliases, Tags: n.tags, From: n.valid.From, To: n.valid.To,
 		Event: g.at(written), Position: written.Position, Recorded: written.Time,
 		By: n.author.By, Agent: n.author.Agent, Turn: n.author.Turn, Call: n.author.Call, Evidence: n.author.Evidence,
-		Words: int(n.length), Large: n.large, Edges: []NoteEdge{}, Older: n.older, Versions: []NoteVersion{},
-	}
-	if n.source.Path != "" {
-		answer.Source = n.source.Collection + ":" + n.source.Path
+		Words: int(n.length), Large: n.large, Edges: []NoteEdge{}, Older: n.older, Versions: []NoteVersion{}, Source: n.sourceText(),
 	}
 	for i := len(n.versions) - 1; i >= 0; i-- {
 		v := &n.versions[i]

@@ -1,0 +1,56 @@
+package projections
+
+import (
+	"maps"
+	"slices"
+
+	"example.com/life/events"
+)
+
+// NoteList answers the query "notes" of knowledge.
+type NoteList struct {
+	Notes []ListedNote `json:"notes"`
+	More  bool         `json:"more"` // there are others after these
+}
+
+// ListedNote is a note in a list.
+type ListedNote struct {
+	Note     events.NoteID `json:"note"`
+	Title    string        `json:"title"`
+	Tags     []string      `json:"tags,omitempty"`
+	From     events.Micros `json:"valid_from,string,omitempty"`
+	To       events.Micros `json:"valid_to,string,omitempty"`
+	Source   string        `json:"source,omitempty"`
+	Recorded events.Micros `json:"recorded,string"`
+	Event    events.Ref    `json:"event"`
+}
+
+const standardListed = 100
+
+func (g *graph) list(q Query) NoteList {
+	collection, tag, moment := q.Parameters["collection"], q.Parameters["tag"], q.moment("valid")
+	after, limit := events.NoteID(q.Parameters["after"]), q.limit(standardListed)
+	answer := NoteList{Notes: []ListedNote{}}
+	for _, id := range slices.Sorted(maps.Keys(g.nodes)) {
+		n := g.nodes[id]
+		if id <= after || !matches(collection, n.source.Collection) || tag != "" && !g.tags[nameKey(tag)][n] || moment != 0 && !n.valid.At(moment) {
+			continue
+		}
+		if len(answer.Notes) == limit {
+			answer.More = true
+			break
+		}
+		answer.Notes = append(answer.Notes, ListedNote{
+			Note: id, Title: n.title, Tags: n.tags, From: n.valid.From, To: n.valid.To, Source: n.sourceText(), Recorded: n.latest().Time, Event: g.ref(n),
+		})
+	}
+	return answer
+}
+
+// sourceText names the file that a note was read from; empty if it was from none.
+func (n *node) sourceText() string {
+	if n.source.Path == "" {
+		return ""
+	}
+	return n.source.Collection + ":" + n.source.Path
+}
