@@ -273,7 +273,7 @@ func (h *Host) recollect(ctx context.Context, r *sagas.AskKnowledge) ([]events.R
 		if err != nil {
 			return nil, 0, err
 		}
-		note := events.RecalledNote{Note: hit.Note, Title: hit.Title, Event: hit.Event, Score: int64(hit.Score * 1000), Text: written.Inline}
+		note := events.RecalledNote{Note: hit.Note, Title: hit.Title, Event: hit.Event, Score: int64(hit.Score * 1000), Text: belowTitle(hit.Title, written.Inline)}
 		if int64(len(note.Text)) > room {
 			note.Text = beginningOf(note.Text, int(room)-len("…")) + "…"
 		}
@@ -283,6 +283,15 @@ func (h *Host) recollect(ctx context.Context, r *sagas.AskKnowledge) ([]events.R
 		notes = append(notes, note)
 	}
 	return notes, position, nil
+}
+
+// belowTitle is a text without the heading that is its title.
+func belowTitle(title, text string) string {
+	heading, rest, _ := strings.Cut(strings.TrimLeft(text, "\n"), "\n")
+	if strings.TrimSpace(strings.TrimPrefix(heading, "#")) != title || !strings.HasPrefix(heading, "#") {
+		return text
+	}
+	return strings.TrimLeft(rest, "\n")
 }
 
 // searchFor asks what fits the messages of a turn. Notes that it is to be near to and that are no longer there are no reason not to.

@@ -1,0 +1,221 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+func knowledgeCommand(a *app) *cobra.Command {
+	return group("knowledge", "Look at what people and agents noted down, and add to it",
+		"  life knowledge add ~/notes\n  life knowledge search \"heat shield\"\n  life knowledge show projects/heat-shield",
+		knowledgeAddCommand(a), knowledgeSearchCommand(a), knowledgeTraverseCommand(a), knowledgeShowCommand(a), knowledgeLintCommand(a),
+		knowledgeRemoveCommand(a))
+}
+
+// notesQuestion is a question to the projection knowledge as flags put it.
+type notesQuestion struct {
+	parameters map[string]*string
+	tenant     string
+	valid, at  string
+	asJSON     bool
+	progress   bool
+}
+
+// always stands for no moment in particular.
+const always = "always"
+
+// flags adds the flags that all questions have.
+func (q *notesQuestion) flags(cmd *cobra.Command, valid string) {
+	q.tenantFlag(cmd)
+	cmd.Flags().StringVar(&q.valid, "valid", valid, `only what holds at a moment: now, 2026-01-31, 2026-01-31T14:02:11Z; always: whenever`)
+	cmd.Flags().StringVar(&q.at, "at", "", "position up to which history is in the answer (default: all of it)")
+	jsonFlag(cmd, &q.asJSON)
+	progressFlag(cmd, &q.progress)
+}
+
+func (q *notesQuestion) tenantFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&q.tenant, "tenant", string(actors.DefaultTenant), "whose notes")
+}
+
+// parameter adds a flag that is a parameter of the query.
+func (q *notesQuestion) parameter(cmd *cobra.Command, flag, name, about string) {
+	if q.parameters == nil {
+		q.parameters = map[string]*string{}
+	}
+	q.parameters[name] = cmd.Flags().String(flag, "", about)
+}
+
+// ask is the question itself.
+func (q *notesQuestion) ask(query string, given map[string]string) (actors.Ask, error) {
+	ask := actors.Ask{Projection: "knowledge", Query: projections.Query{Name: query, Parameters: given}}
+	given["tenant"] = q.tenant
+	for name, value := range q.parameters {
+		if *value != "" {
+			given[name] = *value
+		}
+	}
+	switch q.valid {
+	case always:
+	case "now":
+		given["valid"] = strconv.FormatInt(int64(actors.Now()), 10)
+	default:
+		given["valid"] = q.valid
+	}
+	var err error
+	if q.at != "" {
+		ask.At, err = parsePosition("at", q.at)
+	}
+	return ask, err
+}
+
+// askNotes asks the projection, and hands the answer to show, or prints it as JSON.
+func askNotes[A any](a *app, ctx context.Context, q *notesQuestion, query string, given map[string]string, show func(reached, *A) error) error {
+	ask, err := q.ask(query, given)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(host reached) error {
+		m := a.newMeter(q.progress)
+		defer m.done()
+		answered, err := host.Query(ctx, ask, func(folded int64) { m.show("%d events folded", folded) })
+		m.done()
+		if err != nil {
+			return askedWrong(err)
+		}
+		if answered.Stopped != nil {
+			fmt.Fprintf(a.errs, "life: as of position %d: projection %s %v\n", answered.Position, answered.Projection, answered.Stopped)
+		}
+		if q.asJSON {
+			return a.printJSON(answered)
+		}
+		var answer A
+		if err := json.Unmarshal(answered.Answer, &answer); err != nil {
+			return fmt.Errorf("read the answer of projection %s, version %d: %w", answered.Projection, answered.Version, err)
+		}
+		return show(host, &answer)
+	})
+}
+
+func knowledgeSearchCommand(a *app) *cobra.Command {
+	var q notesQuestion
+	cmd := &cobra.Command{
+		Use:   "search WORDS...",
+		Short: "Find the notes that fit words best",
+		Long: "Find the notes that fit words best. The score of each is the sum of what its words give it (BM25), what it gets because the words are its\n" +
+			"name, an alias or tags of it, and what it gets for being linked to others that fit.",
+		Example: "  life knowledge search heat shield\n  life knowledge search shield --tag thermal --near capsule --limit 3 --json",
+		Args:    takes(1, -1, "words"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return askNotes(a, cmd.Context(), &q, "search", map[string]string{"text": strings.Join(args, " ")}, a.printFound(cmd.Context()))
+		},
+	}
+	q.flags(cmd, "now")
+	q.parameter(cmd, "limit", "limit", "at most so many notes (default: 10)")
+	q.parameter(cmd, "tag", "tag", "only notes with this tag")
+	q.parameter(cmd, "near", "near", "prefer what is near these notes, with commas between")
+	return cmd
+}
+
+// printFound prints each note with its score and the beginning of its text.
+func (a *app) printFound(ctx context.Context) func(reached, *projections.FoundNotes) error {
+	return func(host reached, found *projections.FoundNotes) error {
+		if len(found.Notes) == 0 {
+			fmt.Fprintln(a.out, "no note fits")
+			return nil
+		}
+		for i := range found.Notes {
+			n := &found.Notes[i]
+			fmt.Fprintf(a.out, "%s  %s%s\n", n.Note, n.Title, heldWhen(n.From, n.To))
+			fmt.Fprintf(a.out, "    score %.4g = words %.4g + names and tags %.4g + nearness %.4g\n", n.Score, n.BM25, n.Boost, n.Proximity)
+			written, err := noteAt(ctx, host, n.Event)
+			if err != nil {
+				return err
+			}
+			if line := excerpt(written.Inline); line != "" {
+				fmt.Fprintf(a.out, "    %s\n", line)
+			}
+		}
+		return nil
+	}
+}
+
+// excerpt is the beginning of a text on one line.
+func excerpt(text string) string {
+	const most = 120
+	line := strings.Join(strings.Fields(text), " ")
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + "…"
+	}
+	return line
+}
+
+// noteAt reads the note.written that an answer points at.
+func noteAt(ctx context.Context, host reached, ref events.Ref) (events.NoteWritten, error) {
+	stream, revision, err := ref.Split()
+	if err != nil {
+		return events.NoteWritten{}, err
+	}
+	page, err := host.History(ctx, stream, revision, actors.Forward, actors.Limit{Events: 1})
+	if err != nil || len(page.Events) == 0 {
+		return events.NoteWritten{}, fmt.Errorf("read note %s: %w", ref, err)
+	}
+	event, err := page.Events[0].Event()
+	if err != nil {
+		return events.NoteWritten{}, err
+	}
+	written, is := event.(events.NoteWritten)
+	if !is {
+		return written, fmt.Errorf("read note %s: it is %s", ref, event.Kind())
+	}
+	return written, nil
+}
+
+// heldWhen says in which time something holds, as far as that is bounded.
+func heldWhen(from, to events.Micros) string {
+	day := func(at events.Micros) string { return time.UnixMicro(int64(at)).UTC().Format("2006-01-02") }
+	switch {
+	case from != 0 && to != 0:
+		return " (from " + day(from) + " to " + day(to) + ")"
+	case from != 0:
+		return " (from " + day(from) + ")"
+	case to != 0:
+		return " (to " + day(to) + ")"
+	}
+	return ""
+}
+
+func knowledgeRemoveCommand(a *app) *cobra.Command {
+	var id idFlags
+	tenant, reason := "", ""
+	cmd := &cobra.Command{
+		Use:     "remove NOTE",
+		Short:   "Remove a note; its past stays",
+		Example: "  life knowledge remove projects/heat-shield --reason \"it was a drawing\"",
+		Args:    takes(1, 1, "the id of one note"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return usage("--reason says why the note is removed")
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				return a.do(cmd, host, events.KnowledgeStream(events.TenantID(tenant)), sagas.KeepNotes{
+					Meta: newMeta(id.id), Author: events.NoteAuthor{By: a.person()}, Remove: []sagas.NoteRemoval{{Note: events.NoteID(args[0]), Reason: reason}},
+				}, id)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "whose notes")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	id.add(cmd)
+	return cmd
+}

@@ -1,0 +1,234 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/notes"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// The bounds of one command of life knowledge add. A note can be written alone, whatever its size.
+const (
+	addNotes = 256
+	addBytes = 1 << 20
+)
+
+type knowledgeAddFlags struct {
+	notes.Config
+	tenant   string
+	prune    bool
+	asJSON   bool
+	progress bool
+}
+
+func knowledgeAddCommand(a *app) *cobra.Command {
+	var f knowledgeAddFlags
+	cmd := &cobra.Command{
+		Use:   "add DIR",
+		Short: "Read the Markdown files of a directory as notes",
+		Long: "Read the Markdown files of a directory as notes, with their front matter and [[links]]. Files that are known as they are change nothing,\n" +
+			"changed ones become new versions. Notes whose files are gone are named, and removed with --prune. A file that is no note is named with\n" +
+			"what is wrong with it, and all others are read.",
+		Example: "  life knowledge add ~/notes\n  life knowledge add ~/notes --prune --json\n  life knowledge add ~/vaults/capsule --collection capsule --prefix capsule/",
+		Args:    takes(1, 1, "one directory"),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if f.Dir, err = filepath.Abs(args[0]); err != nil {
+				return err
+			}
+			if f.Collection == "" {
+				f.Collection = filepath.Base(f.Dir)
+			}
+			if f.Prefix != "" && !strings.HasSuffix(f.Prefix, "/") {
+				return usage("--prefix is %q: it ends in a slash", f.Prefix)
+			}
+			return a.with(cmd.Context(), func(host reached) error { return a.addNotes(cmd.Context(), host, &f) })
+		},
+	}
+	cmd.Flags().StringVar(&f.Collection, "collection", "", "name under which the directory's notes are known (default: that of the directory)")
+	cmd.Flags().StringVar(&f.Prefix, "prefix", "", "before each note's id, such as capsule/")
+	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "whose notes they become")
+	cmd.Flags().BoolVar(&f.prune, "prune", false, "remove notes of the collection whose files are gone")
+	jsonFlag(cmd, &f.asJSON)
+	progressFlag(cmd, &f.progress)
+	return cmd
+}
+
+// added is what life knowledge add did.
+type added struct {
+	Collection string          `json:"collection"`
+	Files      int             `json:"files"`
+	Written    int             `json:"written"`   // new notes and new versions
+	Unchanged  int             `json:"unchanged"` //
+	Vanished   []events.NoteID `json:"vanished"`  // their files are gone
+	Removed    int             `json:"removed"`   // of the vanished ones
+	Problems   []fileProblem   `json:"problems"`
+}
+
+type fileProblem struct {
+	Path   string `json:"path"`
+	Line   int    `json:"line,omitempty"`
+	Detail string `json:"detail"`
+}
+
+// adding is one run of life knowledge add.
+type adding struct {
+	*app
+	host   reached
+	flags  *knowledgeAddFlags
+	stream events.Stream
+	meter  *meter
+	did    added
+	batch  []events.Note
+	bytes  int
+	seen   map[events.NoteID]bool
+}
+
+func (a *app) addNotes(ctx context.Context, host reached, f *knowledgeAddFlags) error {
+	r := adding{
+		app: a, host: host, flags: f, stream: events.KnowledgeStream(events.TenantID(f.tenant)), meter: a.newMeter(f.progress), seen: map[events.NoteID]bool{},
+		did: added{Collection: f.Collection, Vanished: []events.NoteID{}, Problems: []fileProblem{}},
+	}
+	defer r.meter.done()
+	err := notes.Read(ctx, f.Config, func(note events.Note, problem *notes.Problem) error { return r.take(ctx, note, problem) })
+	if err == nil {
+		err = r.flush(ctx)
+	}
+	if err == nil {
+		err = r.vanished(ctx)
+	}
+	r.meter.done()
+	if err != nil {
+		return fmt.Errorf("%w\n  %d notes were written; run it again to go on", err, r.did.Written)
+	}
+	return r.report()
+}
+
+// take adds a note to the batch, which is sent when it is full.
+func (r *adding) take(ctx context.Context, note events.Note, problem *notes.Problem) error {
+	r.did.Files++
+	r.seen[note.ID] = true // also if it could not be read: its file is not gone
+	if problem != nil {
+		r.did.Problems = append(r.did.Problems, fileProblem{problem.Path, problem.Line, problem.Detail})
+		return nil
+	}
+	if len(r.batch) == addNotes || r.bytes+len(note.Inline) > addBytes {
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
+	}
+	r.batch, r.bytes = append(r.batch, note), r.bytes+len(note.Inline)
+	r.meter.show("%d files read, %d notes written", r.did.Files, r.did.Written)
+	return nil
+}
+
+// flush writes the batch: all of it or nothing.
+func (r *adding) flush(ctx context.Context) error {
+	if len(r.batch) == 0 {
+		return nil
+	}
+	receipt, err := r.keep(ctx, sagas.KeepNotes{Write: r.batch})
+	if err != nil {
+		return err
+	}
+	r.did.Written += receipt.Written
+	r.did.Unchanged += len(r.batch) - receipt.Written
+	r.batch, r.bytes = r.batch[:0], 0
+	return nil
+}
+
+func (r *adding) keep(ctx context.Context, command sagas.KeepNotes) (actors.Receipt, error) {
+	command.Meta, command.Author = newMeta(""), events.NoteAuthor{By: r.person()}
+	return r.host.Do(ctx, r.stream, command, origin())
+}
+
+// vanished finds the notes of the collection whose files are gone, and removes them if that is wanted. The list is only where to
+// look: what is removed must still be of the collection when that is decided.
+func (r *adding) vanished(ctx context.Context) error {
+	for after, more := events.NoteID(""), true; more; {
+		var page projections.NoteList
+		if err := r.page(ctx, after, &page); err != nil {
+			return err
+		}
+		more = page.More
+		for i := range page.Notes {
+			after = page.Notes[i].Note
+			if !r.seen[after] {
+				r.did.Vanished = append(r.did.Vanished, after)
+			}
+		}
+	}
+	if !r.flags.prune {
+		return nil
+	}
+	for rest := r.did.Vanished; len(rest) > 0; {
+		now := rest[:min(len(rest), sagas.MaxNotes)]
+		rest = rest[len(now):]
+		var command sagas.KeepNotes
+		for _, note := range now {
+			command.Remove = append(command.Remove, sagas.NoteRemoval{Note: note, Reason: "its file is gone", Collection: r.flags.Collection})
+		}
+		receipt, err := r.keep(ctx, command)
+		if err != nil {
+			return err
+		}
+		r.did.Removed += receipt.Removed
+	}
+	return nil
+}
+
+func (r *adding) page(ctx context.Context, after events.NoteID, page *projections.NoteList) error {
+	const most = 10_000
+	query := projections.Query{Name: "notes", Parameters: map[string]string{
+		"collection": r.flags.Collection, "tenant": r.flags.tenant, "limit": strconv.Itoa(most),
+	}}
+	if after != "" {
+		query.Parameters["after"] = string(after)
+	}
+	answer, err := r.host.Query(ctx, actors.Ask{Projection: "knowledge", Query: query}, func(folded int64) {
+		r.meter.show("%d files read, %d notes written, %d events folded", r.did.Files, r.did.Written, folded)
+	})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer.Answer, page)
+}
+
+// report says what was done. Files that are no notes make it a failure.
+func (r *adding) report() error {
+	if r.flags.asJSON {
+		if err := r.printJSON(r.did); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(r.out, "%s: %d files, %d notes written, %d as they were, %d vanished, %d removed\n",
+			r.did.Collection, r.did.Files, r.did.Written, r.did.Unchanged, len(r.did.Vanished), r.did.Removed)
+		if len(r.did.Vanished) > r.did.Removed {
+			fmt.Fprintln(r.out, "the files of these are gone; --prune removes them:")
+			for _, note := range r.did.Vanished {
+				fmt.Fprintf(r.out, "    %s\n", note)
+			}
+		}
+		for _, p := range r.did.Problems {
+			fmt.Fprintf(r.errs, "life: %s\n", (&notes.Problem{Path: filepath.Join(r.flags.Dir, p.Path), Line: p.Line, Detail: p.Detail}).Error())
+		}
+	}
+	switch n := len(r.did.Problems); n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("one file is no note and was left out")
+	default:
+		return fmt.Errorf("%d files are no notes and were left out", n)
+	}
+}
