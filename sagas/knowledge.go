@@ -58,13 +58,13 @@ func (k Knowledge) Decide(command Command) ([]events.Event, error) {
 	for i := range c.Write {
 		note := validNote(&c.Write[i])
 		before, there := k.Notes[note.ID]
-		if there && before.Digest == noteDigest(&note) {
-			latest = max(latest, before.Revision)
-			continue
-		}
 		if from := note.Source.Collection; from != "" && before.Collection != "" && before.Collection != from {
 			return nil, refuse(RefusedState, "note %s belongs to collection %s, so it is not written from collection %s: give one of them a prefix",
 				note.ID, before.Collection, from)
+		}
+		if there && before.Digest == noteDigest(&note) {
+			latest = max(latest, before.Revision)
+			continue
 		}
 		decided = append(decided, events.NoteWritten{Note: note, Author: author, Replaces: before.replaced(there)})
 	}
