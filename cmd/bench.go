@@ -19,7 +19,7 @@ import (
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store", benchTurnsCommand(a), benchAgentsCommand(a), benchActivationCommand(a), benchStoreCommand(a), benchSeedCommand(a), benchLookCommand(a))
+	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store", benchTurnsCommand(a), benchAgentsCommand(a), benchActivationCommand(a), benchStoreCommand(a), benchKnowledgeCommand(a), benchSeedCommand(a), benchLookCommand(a))
 }
 
 // rig is a host in a directory of its own, with the scripted model and nothing else.

@@ -100,8 +100,8 @@ func askNotes[A any](a *app, ctx context.Context, q *notesQuestion, query string
 			return a.printJSON(answered)
 		}
 		var answer A
-		if err := json.Unmarshal(answered.Answer, &answer); err != nil {
-			return fmt.Errorf("read the answer of projection %s, version %d: %w", answered.Projection, answered.Version, err)
+		if err := decodeAnswer(answered, &answer); err != nil {
+			return err
 		}
 		return show(host, &answer)
 	})
@@ -218,4 +218,12 @@ func knowledgeRemoveCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
 	id.add(cmd)
 	return cmd
+}
+
+// decodeAnswer reads what a projection answered.
+func decodeAnswer(asked actors.Projected, answer any) error {
+	if err := json.Unmarshal(asked.Answer, answer); err != nil {
+		return fmt.Errorf("read the answer of projection %s, version %d: %w", asked.Projection, asked.Version, err)
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -201,7 +200,7 @@ func (r *adding) page(ctx context.Context, after events.NoteID, page *projection
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(answer.Answer, page)
+	return decodeAnswer(answer, page)
 }
 
 // report says what was done. Files that are no notes make it a failure.

@@ -36,7 +36,7 @@ type places struct {
 
 const (
 	titleWeight  = 3       // a word of a title counts as so many of the text
-	knownWords   = 1 << 16 // of the cache, at most
+	knownWords   = 1 << 18 // of the cache, at most
 	compactSpare = 1024
 )
 
