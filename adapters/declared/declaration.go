@@ -42,6 +42,7 @@ type field struct {
 
 // memory remembers earlier events, so that later ones can ask what they said.
 type memory struct {
+	name   string
 	on     map[events.Kind]bool
 	reader *reader
 	when   *expression // nil: always

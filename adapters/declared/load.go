@@ -241,7 +241,7 @@ func (l *loader) memory(doc *remembering, later *scope) *memory {
 	if slices.Contains(reserved(), doc.name) || later.types[doc.name] != nil || later.groups[doc.name] != nil {
 		l.problems.add(doc.place, "%s already is something in expressions: choose another name", doc.name)
 	}
-	m := &memory{on: l.kinds(doc.on), once: true}
+	m := &memory{name: doc.name, on: l.kinds(doc.on), once: true}
 	vocabulary := vocabularyOf(listed(m.on))
 	earlier := newScope(inEvents(m.on), vocabulary.types, vocabulary.refuse)
 	m.when = l.optional(doc.when, earlier, truth)

@@ -320,3 +320,36 @@ func folded(spec *projections.Spec, all []events.Envelope) string {
 	}
 	return string(state)
 }
+
+// TestForgetsTheOldest: of more events than can be remembered the oldest are forgotten, and whoever looks for one is counted as
+// unmatched.
+func TestForgetsTheOldest(t *testing.T) {
+	const limit = 100_000
+	spec := examples(t)["tool-failures"]
+	fold, at := spec.New(), events.Position(0)
+	tell := func(kind events.Kind, revision events.Revision, data string) {
+		at++
+		err := fold.Apply(&projections.Recorded{Envelope: &events.Envelope{
+			Stream: "agent-a", Revision: revision, Position: at, Kind: kind, Version: 1, Data: json.RawMessage(data),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range events.Revision(limit + 2) {
+		tell("tool.requested", i, `{"turn":"a/1","call":"1.1","tool":"bash","arguments":{}}`)
+	}
+	for _, request := range []string{"0", "1", "2", "100001"} {
+		tell("tool.returned", 1_000_000, `{"request":"agent-a@`+request+`","call":"1.1","text":"","duration_us":"1"}`)
+	}
+	if answer, sum := counts(t, fold, "weeks"); answer.Unmatched != 2 || sum[0] != 2 {
+		t.Errorf("%d are unmatched and %d counted, want 2 and 2", answer.Unmatched, sum[0])
+	}
+	restored := spec.New()
+	if err := restored.Restore([]byte(save(t, fold))); err != nil {
+		t.Fatal(err)
+	}
+	if save(t, restored) != save(t, fold) {
+		t.Error("the restored fold saves another state")
+	}
+}

@@ -3,6 +3,7 @@ package declared
 import (
 	"slices"
 
+	"example.com/life/events"
 	"example.com/life/projections"
 )
 
@@ -16,6 +17,7 @@ type remembered struct {
 
 type entry struct {
 	under  string
+	at     events.Position
 	values []any
 	gone   bool
 }
@@ -106,7 +108,7 @@ func (f *fold) recall(e *projections.Recorded, m *memory) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := &entry{}
+	kept := &entry{at: e.Position}
 	if kept.under, _ = under.(string); kept.under == "" { //nolint:errcheck // it was compiled to be one
 		return nil, nil //nolint:nilnil // nothing could find it
 	}
