@@ -98,10 +98,10 @@ func checkFormat(disk vfs.FS, dir string) error {
 	}
 	format, err := strconv.Atoi(strings.TrimSpace(text))
 	switch {
-	case err != nil || format < 1:
+	case err != nil || format < 1 || text != strconv.Itoa(format)+"\n":
 		return fmt.Errorf("%w: %s says %q instead of a version; restore it from a backup", actors.ErrCorrupt, path, text)
 	case format > directoryFormat:
-		return fmt.Errorf("%s was made by a newer build: it has format %d, this build reads up to %d; use the newer build", dir, format, directoryFormat)
+		return fmt.Errorf("%s was made by a newer build: %s says format %d, this build reads up to %d; use the newer build", dir, formatName, format, directoryFormat)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -62,10 +63,20 @@ func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, er
 	case err == nil:
 		return db, d.failure() // what failed after all, the caller closes
 	case isDamage(err):
-		return nil, fmt.Errorf("%w: open %s: %w; restore the directory from a backup", actors.ErrCorrupt, dir, err)
+		return nil, fmt.Errorf("%w: open %s%s: %w; restore the directory from a backup", actors.ErrCorrupt, dir, manifestOf(dir, d), err)
 	default:
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
+}
+
+// manifestOf names the file that says which tables and logs a database has, where that can be found out: whatever is missed, it may
+// be the one that is damaged.
+func manifestOf(dir string, d *disk) string {
+	found, err := pebble.Peek(dir, d)
+	if err != nil || found.ManifestFilename == "" {
+		return ""
+	}
+	return ", whose manifest is " + filepath.Base(found.ManifestFilename)
 }
 
 // isDamage tells files that are not as they were left from a system that does not give them.

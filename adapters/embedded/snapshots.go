@@ -20,6 +20,7 @@ type snapshots struct {
 	db     *pebble.DB
 	disk   *disk
 	log    *slog.Logger
+	dir    string
 	saving sync.Mutex // held while anything is written
 }
 
@@ -27,11 +28,14 @@ const snapshotMemory = 4 << 20
 
 // openSnapshots opens the cache, or a new one in place of one that is damaged or of another format.
 func openSnapshots(dir string, fs vfs.FS, config Config, closing <-chan struct{}) (*snapshots, error) {
-	s := &snapshots{log: config.Log}
+	s := &snapshots{log: config.Log, dir: dir}
 	var err error
 	for range 2 {
 		s.disk = newDisk(fs, dir, config.Reserve, config.Log, closing)
-		if s.db, err = openPebble(dir, snapshotOptions(), s.disk); err == nil {
+		if err = breakSeal(fs, dir); err == nil {
+			s.db, err = openPebble(dir, snapshotOptions(), s.disk)
+		}
+		if err == nil {
 			close(s.disk.trusted)
 			if err = s.checkFormat(); err == nil {
 				return s, nil
@@ -68,7 +72,11 @@ func (s *snapshots) close() error {
 	if err := s.flush(); err != nil {
 		s.log.Warn("the newest snapshots are not kept", "error", err)
 	}
-	if err := closePebble(s.db, s.disk); err != nil {
+	err := closePebble(s.db, s.disk)
+	if err == nil {
+		err = seal(s.disk, s.dir)
+	}
+	if err != nil {
 		s.log.Warn("the snapshots did not close", "error", err)
 	}
 	return nil // a cache: nothing is lost but time
