@@ -329,6 +329,15 @@ func (h *Host) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, er
 	return wallet, err
 }
 
+// Rules folds a tenant's homeostasis. Without rules of its own the default ones advise.
+func (h *Host) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error) {
+	if err := tenant.Validate(); err != nil {
+		return sagas.Homeostasis{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	found, _, err := foldStream(ctx, h, homeostasisFold, events.HomeostasisStream(tenant), latest)
+	return found, err
+}
+
 // History returns a page of a stream as it is stored.
 func (h *Host) History(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, limit Limit) (Page, error) {
 	return h.journal.Read(ctx, stream, from, direction, limit)

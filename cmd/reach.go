@@ -58,6 +58,12 @@ type chronicle interface {
 	Search(ctx context.Context, agent events.AgentID, order actors.Search) (actors.Found, error)
 }
 
+// forker is what the verbs need that make forks, and rules for them.
+type forker interface {
+	Fork(ctx context.Context, order actors.ForkOrder, origin actors.Origin) (actors.Forked, error)
+	Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error)
+}
+
 // reached is a host that a verb can ask.
 type reached struct {
 	driver
@@ -65,6 +71,7 @@ type reached struct {
 	projector
 	past
 	chronicle
+	forker
 	runs
 	workspaces
 	bus   api.Bus
@@ -115,7 +122,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projector: l, past: l, chronicle: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projector: l, past: l, chronicle: l, forker: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

@@ -49,7 +49,7 @@ type Fold interface {
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	balanceSpec(), spendingSpec(), modeSpec(), approvalsSpec(), waterfallSpec(), failuresSpec(), rosterSpec(), knowledgeSpec(),
+	balanceSpec(), spendingSpec(), modeSpec(), approvalsSpec(), waterfallSpec(), failuresSpec(), rosterSpec(), forksSpec(), knowledgeSpec(),
 }
 
 // Find returns the projection of a name; the error says what there is.

@@ -76,10 +76,11 @@ func (s *script) happen(t *testing.T, stream events.Stream, lines string) string
 	var out strings.Builder
 	for line := range strings.Lines(lines) {
 		kind, data, _ := strings.Cut(strings.TrimSpace(line), " ")
+		kind, version := versionOf(t, kind)
 		s.told.now += events.Millisecond
 		envelope := events.Envelope{
 			Stream: stream, Revision: s.told.revisions[stream], Position: events.Position(10*len(s.told.all) + 10),
-			Kind: events.Kind(kind), Version: 1, Time: s.told.now, Data: json.RawMessage(data),
+			Kind: events.Kind(kind), Version: version, Time: s.told.now, Data: json.RawMessage(data),
 		}
 		s.told.all = append(s.told.all, envelope)
 		s.told.revisions[stream]++
@@ -91,6 +92,20 @@ func (s *script) happen(t *testing.T, stream events.Stream, lines string) string
 		}
 	}
 	return out.String()
+}
+
+// versionOf reads KIND@VERSION; a kind alone is in version 1.
+func versionOf(t *testing.T, kind string) (name string, version int) {
+	t.Helper()
+	name, digits, found := strings.Cut(kind, "@")
+	if !found {
+		return name, 1
+	}
+	version, err := strconv.Atoi(digits)
+	if err != nil {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	return name, version
 }
 
 func (s *script) ask(d *datadriven.TestData) string {

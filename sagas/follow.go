@@ -88,7 +88,7 @@ func (a Agent) Follow(f Followed) Move {
 	switch {
 	case a.Quarantined != "" || a.Retired:
 		return Move{Kind: MoveWait}
-	case over && a.resting():
+	case over && a.resting() && len(a.Settling) == 0:
 		return Move{Kind: MoveFinish, Command: Finish{Meta{ID: beside(a.Fork.Until, "finish"), At: f.At}}}
 	case a.Fork.OnTape() && f.Step == nil:
 		return a.followOn(f)

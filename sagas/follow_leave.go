@@ -16,6 +16,8 @@ func (a *Agent) unanswered(f Followed) Move {
 	leave := Diverge{Meta: Meta{ID: beside(step.First-1, "leave"), At: f.At}, Turn: events.NewTurnID(a.ID, step.Turn), Round: step.Round, Call: step.Call}
 	open := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 	switch {
+	case t.Model != "" && step.Call != "" && t.Number == step.Turn:
+		leave.Detail = "the parent ran a call of " + toolOf(f.Parent, step.Call) + " here, and the fork does not"
 	case t.Model != "":
 		leave.Turn, leave.Round, leave.Call = t.ID, t.Round, ""
 		leave.Detail = a.difference(f.Parent, step)

@@ -216,7 +216,7 @@ func (d *decision) callAgain(call *Call, before *events.AgentConfig) {
 	}
 }
 
-// changed names what a fork's configuration has otherwise than its parent's. A wallet of its own every fork has.
+// changed names what a fork's configuration has otherwise than its parent's. A workspace and a wallet of its own every fork has.
 func changed(before, after *events.AgentConfig, paper bool) []string {
 	var names []string
 	for _, part := range configParts(before, after) {
@@ -239,7 +239,6 @@ func configParts(before, after *events.AgentConfig) []configPart {
 	return []configPart{
 		{"model", before.Model, after.Model},
 		{"prompt", before.Prompt, after.Prompt},
-		{"workspace", before.Workspace, after.Workspace},
 		{"tools", events.AgentConfig{Tools: before.Tools}, events.AgentConfig{Tools: after.Tools}},
 		{"wallet", before.Wallet, after.Wallet},
 		{"tenant", before.Tenant, after.Tenant},

@@ -1,6 +1,6 @@
 // Package api lets a host be driven over HTTP, and is the client that does so.
 //
-// The server is one http.Handler over four ports, [Agents], [Inspector], [Projector] and [Past], that *actors.Host satisfies. The [Client] satisfies the
+// The server is one http.Handler over five ports, [Agents], [Inspector], [Projector], [Past] and [Forks], that *actors.Host satisfies. The [Client] satisfies the
 // same ports over the wire, so whoever drives a host in process drives a running one with the same calls, and gets the same typed
 // errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, actors.ErrClosed and the others.
 //
@@ -71,6 +71,7 @@ type Config struct {
 	Chronicle  Chronicle    // nil: histories are not told turn by turn, nor searched, through this server
 	Runs       Runs         // nil: runs cannot be compared through this server
 	Workspaces Workspaces   // nil: this server does not look at workspaces
+	Forks      Forks        // nil: this server makes no forks
 	Bus        Bus          // nil: commands cannot be published through this server
 	Log        *slog.Logger // nil: nothing is logged
 	Health     Health       // what GET /v1/health answers
@@ -117,6 +118,7 @@ type server struct {
 	projector  Projector
 	past       Past
 	chronicle  Chronicle
+	forks      Forks
 	runs       Runs
 	workspaces Workspaces
 	bus        Bus
@@ -137,7 +139,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, chronicle: config.Chronicle, runs: config.Runs, workspaces: config.Workspaces,
+		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, chronicle: config.Chronicle, forks: config.Forks, runs: config.Runs, workspaces: config.Workspaces,
 		bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
@@ -211,6 +213,9 @@ func (s *server) routes() map[string]route {
 		"POST /v1/agents/{agent}/deny":     agentCommand(s, (*denyBody).command),
 		"POST /v1/agents/{agent}/retire":   agentCommand(s, (*retireBody).command),
 		"POST /v1/agents/{agent}/release":  agentCommand(s, (*releaseBody).command),
+		"POST /v1/agents/{agent}/forks":    s.fork,
+		"GET /v1/tenants/{tenant}/rules":   s.rules,
+		"PUT /v1/tenants/{tenant}/rules":   s.adopt,
 		"GET /v1/streams/{stream}/events":  s.streamEvents,
 		"GET /v1/wallets/{wallet}":         s.wallet,
 		"POST /v1/wallets/{wallet}":        s.openWallet,

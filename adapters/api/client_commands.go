@@ -60,6 +60,11 @@ func callOf(stream events.Stream, command sagas.Command) (call, error) {
 			return call{}, invalid("%v", err)
 		}
 		return walletCall(events.WalletID(id), command)
+	case events.HomeostasisCategory:
+		if err := events.TenantID(id).Validate(); err != nil {
+			return call{}, invalid("%v", err)
+		}
+		return tenantCall(events.TenantID(id), command)
 	case events.ProjectionsCategory:
 		if events.TenantID(id) != actors.DefaultTenant {
 			return call{}, invalid("only the projections of tenant %s are reached over the API", actors.DefaultTenant)
