@@ -52,6 +52,9 @@ func (h *Host) Fork(ctx context.Context, order ForkOrder, origin Origin) (Forked
 	if err := checkID(order.ID); err != nil {
 		return Forked{}, err
 	}
+	if err := order.Parent.Validate(); err != nil {
+		return Forked{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
 	if order.Name = cmp.Or(order.Name, forkName(order.Parent, order.ID)); order.Name.Validate() != nil {
 		return Forked{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: order.Name.Validate().Error()}
 	}

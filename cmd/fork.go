@@ -266,4 +266,3 @@ func (r *result) forkStatus(agent *sagas.Agent) error {
 	}
 	return r.status()
 }
-

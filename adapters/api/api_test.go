@@ -108,6 +108,9 @@ func serve(t *testing.T, agents api.Agents, inspector looks, change ...func(*api
 	if workspaces, is := agents.(api.Workspaces); is {
 		config.Workspaces = workspaces
 	}
+	if forks, is := agents.(api.Forks); is {
+		config.Forks = forks
+	}
 	if runs, is := agents.(api.Runs); is {
 		config.Runs = runs
 	}

@@ -26,6 +26,7 @@ func commandRoutes() []struct{ method, path, body, field string } {
 		{"POST", "/v1/agents/ada/deny", `{"call":"1.1","by":"ann","reason":"no"}`, "reason"},
 		{"POST", "/v1/agents/ada/retire", `{"reason":"enough"}`, "reason"},
 		{"POST", "/v1/agents/ada/release", `{"by":"ann"}`, "by"},
+		{"PUT", "/v1/tenants/local/rules", `{"rules":[{"name":"r","measure":"progress","at_least":0,"mode":"verify"}],"by":"ann"}`, "by"},
 		{"POST", "/v1/wallets/savings", `{"micro_dollars":"1500000"}`, "micro_dollars"},
 		{
 			"POST", "/v1/knowledge/local", `{"write":[{"note":"a","title":"A","text":"b [[c]]","valid_from":"5","links":[{"target":"c","exclusive":true}],
