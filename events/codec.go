@@ -89,8 +89,7 @@ func (c *codec) maybe(name string, zero bool) bool { return (!c.writing || !zero
 func text[T ~string](c *codec, name string, v *T) {
 	if c.need(name) {
 		s := string(*v)
-		c.string(&s)
-		if !c.writing { // what is written may be shared
+		if c.string(&s); !c.writing { // what is written may be shared
 			*v = T(s)
 		}
 	}
@@ -100,8 +99,7 @@ func text[T ~string](c *codec, name string, v *T) {
 func maybeText[T ~string](c *codec, name string, v *T) {
 	if c.maybe(name, *v == "") {
 		s := string(*v)
-		c.string(&s)
-		if !c.writing { // what is written may be shared
+		if c.string(&s); !c.writing { // what is written may be shared
 			*v = T(s)
 		}
 	}
@@ -153,8 +151,7 @@ func stringsOf[T ~string](c *codec, v *[]T) {
 func number[T ~int](c *codec, name string, v *T) {
 	if c.need(name) {
 		n := int64(*v)
-		c.integer(&n)
-		if !c.writing { // what is written may be shared
+		if c.integer(&n); !c.writing { // what is written may be shared
 			*v = T(n)
 		}
 	}
@@ -164,8 +161,7 @@ func number[T ~int](c *codec, name string, v *T) {
 func maybeNumber[T ~int](c *codec, name string, v *T) {
 	if c.maybe(name, *v == 0) {
 		n := int64(*v)
-		c.integer(&n)
-		if !c.writing { // what is written may be shared
+		if c.integer(&n); !c.writing { // what is written may be shared
 			*v = T(n)
 		}
 	}

@@ -96,6 +96,21 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Failed++
 		t.ErrorStreak++
 		a.Fork.count()
+	case events.TurnPaused:
+		t.Paused = e.Reason
+	case events.TurnResumed:
+		t.grantAgain()
+		t.Paused = ""
+	default:
+		a.applyCall(fact)
+	}
+	t.clock(fact.Time)
+}
+
+// applyCall folds what happens to a call.
+func (a *Agent) applyCall(fact Fact) {
+	t := &a.Turn
+	switch e := fact.Event.(type) {
 	case events.LoopWarned:
 		t.update(e.Call, func(c *Call) { c.Warned = true })
 	case events.ApprovalRequested:
@@ -118,13 +133,7 @@ func (a *Agent) applyTurn(fact Fact) {
 			c.Stage, c.Text, c.Failed = CallAnswered, events.Text{Inline: "refused: " + e.Reason}, true
 		})
 		t.count(true)
-	case events.TurnPaused:
-		t.Paused = e.Reason
-	case events.TurnResumed:
-		t.grantAgain()
-		t.Paused = ""
 	}
-	t.clock(fact.Time)
 }
 
 // noteFiles notes what a call recorded of the workspace, or that it recorded nothing although its tool may change files: a call that was

@@ -205,8 +205,8 @@ func (c *capture) lookInto(ctx context.Context, parent *os.Root, dir *node, dept
 		c.miss(dir, "permission denied")
 		return nil
 	case err != nil:
-		dir.gone = true
-		return nil //nolint:nilerr // somebody changed it into something else, or removed it
+		dir.gone = true // somebody changed it into something else, or removed it
+		return nil
 	}
 	defer root.Close()
 	info, err := root.Stat(".")
