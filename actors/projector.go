@@ -190,12 +190,12 @@ func (p *projector) bring(ctx context.Context, all []*reading) {
 			far = append(far, r)
 		}
 	}
-	if len(near) > 0 && len(far) > 0 {
-		p.host.run(func() { p.catchUp(ctx, near) })
-		p.catchUp(ctx, far)
-		return
+	if len(far) > 0 {
+		p.host.run(func() { p.catchUp(ctx, far) })
 	}
-	p.catchUp(ctx, append(near, far...))
+	if len(near) > 0 {
+		p.catchUp(ctx, near)
+	}
 }
 
 // catchUp reads on in one pass for all of a group, and has them join the tail.
@@ -283,7 +283,11 @@ func (f *feeder) store(ctx context.Context) {
 // ended notes that a reading goes no further. What answers is repaired at once if it is in doubt.
 func (p *projector) ended(r *reading) {
 	stopped, of := r.halted(), p.servedBy(r)
-	if stopped == nil || of == nil {
+	if of == nil {
+		return
+	}
+	if stopped == nil {
+		p.schedule()
 		return
 	}
 	p.host.log.Error("projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)

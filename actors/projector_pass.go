@@ -61,7 +61,8 @@ func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
 		page, err := p.journal.ReadAll(ctx, cut.next(after), Forward, Filter{Kinds: p.kinds}, passLimit)
 		read := chunkRead{err: err}
 		if err == nil {
-			end = page.End || p.until > 0 && page.Next > p.until
+			page.End = page.End || p.until > 0 && page.Next > p.until
+			end = page.End
 			read.chunk = p.bounded(cut.chunk(after, &page))
 			after = read.chunk.through
 		}

@@ -87,7 +87,11 @@ func (r *reading) feed(c *chunk, all []projections.Recorded) (goesOn bool) {
 	if r.stopped != nil || r.dropped {
 		return false
 	}
-	if c.after > r.at || c.through <= r.at {
+	if c.after > r.at {
+		r.started, r.live = false, false // it is read up to here beside the tail
+		return false
+	}
+	if c.through <= r.at {
 		return true
 	}
 	skipped := r.skips.all()

@@ -79,3 +79,10 @@ func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
 		t.Error("no directory was no error")
 	}
 }
+
+func TestProjector(t *testing.T) {
+	actorstest.TestProjector(t, 4, func(t *testing.T) (actors.Journal, actors.Snapshots) {
+		store := open(t, embedded.Config{Dir: t.TempDir()})
+		return store, store
+	})
+}
