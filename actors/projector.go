@@ -32,6 +32,7 @@ type projector struct {
 	moved chan struct{} // closed when a reading has moved; nil while nobody waits
 
 	heads trend // of the end of history
+	begun bool  // the tail is where history ended at the start; never in a host that rests
 
 	tail tail
 }
@@ -133,20 +134,26 @@ func (p *projector) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the end of history: %w", err)
 	}
+	p.tail.mu.Lock()
 	if len(page.Events) > 0 {
 		p.tail.at = page.Events[0].Position
 	}
+	p.tail.mu.Unlock()
+	p.mu.Lock()
+	p.begun = true
+	p.mu.Unlock()
 	p.schedule()
 	return nil
 }
 
 // schedule has everything read that nobody reads yet.
 func (p *projector) schedule() {
-	if p.host.resting {
-		return
-	}
 	var serving, green []*reading
 	p.mu.Lock()
+	if !p.begun {
+		p.mu.Unlock()
+		return
+	}
 	for _, each := range p.list {
 		if each.serving.start() {
 			serving = append(serving, each.serving)

@@ -106,6 +106,9 @@ func (p *projector) await(ctx context.Context, of *projection, least events.Posi
 		moved := p.watch()
 		r := p.serves(of)
 		ready, err := r.ready(own, least, time.Since(began))
+		if errors.Is(err, errBuilding) {
+			return nil, p.building(ctx, r)
+		}
 		if ready || err != nil {
 			return r, err
 		}
@@ -138,11 +141,28 @@ func (r *reading) ready(own, least events.Position, waited time.Duration) (bool,
 	case r.stopped != nil:
 		return false, nil
 	case !r.built && waited >= freshWait:
-		return behind("is being built: it is at position %d", r.at)
+		return false, errBuilding
 	case r.built && r.at < least && waited >= minWait:
 		return behind("is at position %d and was not at %d within %s", r.at, least, minWait)
 	}
 	return r.built && r.at >= least && (r.live && r.at >= own || waited >= freshWait), nil
+}
+
+var errBuilding = errors.New("it is being built")
+
+// building says how far a projection is that was never at the end of history.
+func (p *projector) building(ctx context.Context, r *reading) error {
+	head, err := p.head(ctx)
+	if err != nil {
+		return err
+	}
+	var status Projection
+	r.describe(&status, head, 0)
+	reason := fmt.Sprintf("is being built: it is at position %d of %d", status.Position, status.Head)
+	if status.Left > 0 {
+		reason += fmt.Sprintf(", %s left", (time.Duration(status.Left) * time.Microsecond).Round(time.Second))
+	}
+	return &Behind{Projection: r.spec.Name, Reason: reason}
 }
 
 // refreshed reads on to the end of history, and further until the position that is demanded.

@@ -55,6 +55,7 @@ type stored struct {
 
 const (
 	mostState  = 256 << 20 // bytes of a state that is stored
+	movedPart  = 64        // positions that a state has moved on count so much less than events that it folded
 	passedPart = 16        // events that are only read past count so much less than those that are folded
 	savingPart = 20        // one part in so many of its time is the most that a feeder spends on storing
 
@@ -96,7 +97,10 @@ func (p *projector) save(ctx context.Context, r *reading, least int64) {
 func (r *reading) snapshot(least int64) (snapshot Snapshot, changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.dropped || r.frozen || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.folded-r.stored.folded < least || r.at == r.stored.at {
+	if r.dropped || r.frozen || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.at == r.stored.at {
+		return snapshot, false, nil
+	}
+	if r.folded-r.stored.folded < least && r.at-r.stored.at < events.Position(movedPart*least) {
 		return snapshot, false, nil
 	}
 	head, err := json.Marshal(stateHead{

@@ -8,7 +8,7 @@ import (
 )
 
 func TestProjector(t *testing.T) {
-	actorstest.TestProjector(t, 12, func(*testing.T) (actors.Journal, actors.Snapshots) {
+	actorstest.TestProjector(t, 6, func(*testing.T) (actors.Journal, actors.Snapshots) {
 		memory := actorstest.NewMemory()
 		return memory, memory
 	})

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "serve": serve, "waitfile": waitFile, "waits": untilAsked, "end": end, "interrupt": interrupt, "count": count, "big": big,
+			"status": status, "stopped": stoppedAt, "begin": begin, "halt": halt, "serve": serve, "waitfile": waitFile, "waits": untilAsked, "end": end, "interrupt": interrupt, "count": count, "big": big,
 			"edit": edit, "first": firstLines, "publish": publish, "storeserve": storeServe, "storeend": storeEnd,
 		},
 		Condition: func(name string) (bool, error) {
@@ -68,6 +68,7 @@ func setUp(e *testscript.Env) error {
 		return err
 	}
 	e.Values[serverKey{}] = new(*hosting)
+	e.Values[begunKey{}] = new(func())
 	e.Values[storeServersKey{}] = map[string]*storeServer{}
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("LIFE_DATA", filepath.Join(e.WorkDir, "data"))

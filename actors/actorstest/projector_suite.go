@@ -378,13 +378,18 @@ func Declare(source []byte) (projections.Spec, error) {
 	return projections.Spec{
 		Name: "tally", Version: version, About: about, Kinds: []string{"turn.", "wallet."},
 		New:     func() projections.Fold { return &tally{about: about, Counts: map[events.Kind]int{}} },
-		Queries: []projections.QuerySpec{{Name: "counts", About: "events by kind", Answer: map[events.Kind]int{}}},
+		Queries: []projections.QuerySpec{{Name: "counts", About: "events by kind", Answer: Tallies{}}},
 	}, nil
 }
 
 // fails reports whether a declared projection cannot fold a kind.
 func fails(spec *projections.Spec, kind events.Kind) bool {
 	return spec.Name == "tally" && strings.HasSuffix(spec.About, " "+string(kind))
+}
+
+// Tallies answers the query "counts" of a declared projection.
+type Tallies struct {
+	Counts map[events.Kind]int `json:"counts"`
 }
 
 type tally struct {
@@ -411,7 +416,7 @@ func (f *tally) Answer(projections.Query) (any, error) {
 	for kind, n := range f.Counts {
 		counts[kind] = n
 	}
-	return counts, nil
+	return Tallies{counts}, nil
 }
 
 // Save implements projections.Fold.

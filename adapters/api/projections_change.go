@@ -24,9 +24,9 @@ type (
 		Reason string `json:"reason,omitempty"`
 	}
 	skipBody struct {
-		Position events.Position `json:"position,string"`
-		Reason   string          `json:"reason"`
-		By       string          `json:"by"`
+		Position int64  `json:"position,string"`
+		Reason   string `json:"reason"`
+		By       string `json:"by"`
 	}
 	rebuildBody struct {
 		Projections []string `json:"projections,omitempty"` // names; none: all
@@ -38,7 +38,7 @@ func (b *removeBody) command(m sagas.Meta, name string) sagas.Command {
 }
 
 func (b *skipBody) command(m sagas.Meta, name string) sagas.Command {
-	return sagas.SkipEvent{Meta: m, Name: name, Position: b.Position, Reason: b.Reason, By: b.By}
+	return sagas.SkipEvent{Meta: m, Name: name, Position: events.Position(max(b.Position, 0)), Reason: b.Reason, By: b.By}
 }
 
 // projectionCommand is the route of a command about the projection in the path.
@@ -157,7 +157,7 @@ func projectionsCall(command sagas.Command) (call, error) {
 		return call{method: http.MethodPost, path: path, body: removeBody{c.By, c.Reason}}, err
 	case sagas.SkipEvent:
 		path, err := projectionPath(c.Name, "skip")
-		return call{method: http.MethodPost, path: path, body: skipBody{c.Position, c.Reason, c.By}}, err
+		return call{method: http.MethodPost, path: path, body: skipBody{int64(c.Position), c.Reason, c.By}}, err
 	}
 	return call{}, invalid("%T cannot be sent to the catalogue of projections over the API", command)
 }

@@ -81,7 +81,7 @@ func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
 }
 
 func TestProjector(t *testing.T) {
-	actorstest.TestProjector(t, 4, func(t *testing.T) (actors.Journal, actors.Snapshots) {
+	actorstest.TestProjector(t, 2, func(t *testing.T) (actors.Journal, actors.Snapshots) {
 		store := open(t, embedded.Config{Dir: t.TempDir()})
 		return store, store
 	})

@@ -133,7 +133,7 @@ func TestSecureJournal(t *testing.T) {
 }
 
 func TestProjector(t *testing.T) {
-	actorstest.TestProjector(t, 4, func(t *testing.T) (actors.Journal, actors.Snapshots) {
+	actorstest.TestProjector(t, 2, func(t *testing.T) (actors.Journal, actors.Snapshots) {
 		held := store(t)
 		served := serve(t, server.Config{Store: held, Listen: "127.0.0.1:0", Insecure: true})
 		return connect(t, eventstore.Config{Connection: plain(served.Addr())}), held
