@@ -50,6 +50,9 @@ type local struct {
 	blobs     *blobs.Store
 }
 
+// restingIdle is how long an agent stays in memory for a verb, which may work with one after the other.
+const restingIdle = 10 * time.Second
+
 // openLocal opens the stores and starts a host on them. A resting one leaves alone whom it is not asked about.
 func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 	models, err := providers.New(a.config.models)
@@ -60,12 +63,13 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := a.config.place()
+	at, idle := a.config.place(), restingIdle
 	if !resting {
 		at.patience = time.Minute // a host may be started together with its store
+		idle = 0                  // as long as hosts do
 	}
 	return openHost(ctx, at, actors.Config{
-		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Where: where, OpeningCredit: a.config.credit, Resting: resting,
+		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,
 		Projections: a.build.Projections, Declare: declared.Parse,
 	})
 }

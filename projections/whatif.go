@@ -118,7 +118,7 @@ type WhatIfSummary struct {
 	Outcomes []WhatIfEnd    `json:"outcomes"`
 	A        RunTotals      `json:"a"`
 	B        RunTotals      `json:"b"`
-	Better   []WhatIfChange `json:"better"` // cost, tokens, time, rounds, calls, failures
+	Better   []WhatIfChange `json:"better"` // cost, tokens, running time, rounds, calls, failures
 	Live     events.Money   `json:"live,string"`
 }
 
@@ -190,8 +190,12 @@ func (s *WhatIfSummary) add(t *WhatIfTurn) {
 		name string
 		a, b int64
 	}{
-		{"cost", int64(a.Cost), int64(b.Cost)}, {"tokens", a.Usage.Total(), b.Usage.Total()}, {"time", int64(a.Elapsed), int64(b.Elapsed)},
-		{"rounds", int64(a.Rounds), int64(b.Rounds)}, {"calls", int64(a.Calls), int64(b.Calls)}, {"failures", int64(a.Failures), int64(b.Failures)},
+		{"cost", int64(a.Cost), int64(b.Cost)},
+		{"tokens", a.Usage.Total(), b.Usage.Total()},
+		{"running time", int64(a.Running), int64(b.Running)},
+		{"rounds", int64(a.Rounds), int64(b.Rounds)},
+		{"calls", int64(a.Calls), int64(b.Calls)},
+		{"failures", int64(a.Failures), int64(b.Failures)},
 	} {
 		change := tally(&s.Better, func(c *WhatIfChange) bool { return c.Of == of.name }, WhatIfChange{Of: of.name})
 		switch cmp.Compare(of.b, of.a) {

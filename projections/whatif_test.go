@@ -39,7 +39,9 @@ func TestChooseTurns(t *testing.T) {
 // one turn that may not run none may.
 func TestWhatIfBudget(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		money := func(name string, least int64) events.Money { return events.Money(rapid.Int64Range(least, 100).Draw(t, name)) }
+		money := func(name string, least int64) events.Money {
+			return events.Money(rapid.Int64Range(least, 100).Draw(t, name))
+		}
 		limit := money("limit", 1)
 		budget := projections.WhatIfBudget{Limit: limit}
 		spent, beyond, refused := events.Money(0), events.Money(0), false
@@ -91,7 +93,9 @@ func TestSummarize(t *testing.T) {
 	other := append([]string{"config prompt=other"}, short...)
 	turns := []projections.WhatIfTurn{
 		compare(short, short), compare(short, other), compare(short, long), compare(long, short), compare(long, long),
-		{Turn: "c/1", State: projections.WhatIfWaits, Live: 7}, {Turn: "c/2", State: projections.WhatIfFailed}, {Turn: "c/3", State: projections.WhatIfNotRun},
+		{Turn: "c/1", State: projections.WhatIfWaits, Live: 7},
+		{Turn: "c/2", State: projections.WhatIfFailed},
+		{Turn: "c/3", State: projections.WhatIfNotRun},
 	}
 	summary := projections.Summarize(turns)
 	want := projections.WhatIfSummary{
@@ -99,8 +103,12 @@ func TestSummarize(t *testing.T) {
 		Where:    []projections.WhatIfPlace{{What: projections.AspectReply, Turns: 2}},
 		Outcomes: []projections.WhatIfEnd{{A: "done", B: "done", Turns: 2}, {A: "done", B: "stopped", Turns: 1}, {A: "stopped", B: "done", Turns: 1}, {A: "stopped", B: "stopped", Turns: 1}},
 		Better: []projections.WhatIfChange{
-			{Of: "cost", Less: 1, Same: 3, More: 1}, {Of: "tokens", Less: 1, Same: 3, More: 1}, {Of: "time", Less: 1, Same: 3, More: 1},
-			{Of: "rounds", Less: 1, Same: 3, More: 1}, {Of: "calls", Less: 1, Same: 3, More: 1}, {Of: "failures", Less: 1, Same: 3, More: 1},
+			{Of: "cost", Less: 1, Same: 3, More: 1},
+			{Of: "tokens", Less: 1, Same: 3, More: 1},
+			{Of: "running time", Less: 1, Same: 3, More: 1},
+			{Of: "rounds", Less: 1, Same: 3, More: 1},
+			{Of: "calls", Less: 1, Same: 3, More: 1},
+			{Of: "failures", Less: 1, Same: 3, More: 1},
 		},
 		A: summary.A, B: summary.B, Live: 2*50 + 7,
 	}

@@ -2,7 +2,6 @@ package declared
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -47,9 +46,10 @@ func (l *language) check(tree *ast.Node) (string, file.Location) {
 	l.open, l.calls = map[*ast.IdentifierNode]bool{}, map[ast.Node]bool{}
 	ast.Walk(tree, first{l})
 	ast.Walk(tree, l)
-	if l.wrong == "" && len(l.open) > 0 {
-		first := slices.MinFunc(slices.Collect(maps.Keys(l.open)), func(a, b *ast.IdentifierNode) int { return a.Location().From - b.Location().From })
-		l.refuse(first, "%s is a group of fields: %s", first.Value, strings.Join(l.scope.groups[first.Value], ", "))
+	if l.wrong == "" {
+		for name := range l.open {
+			l.refuse(name, "%s is a group of fields: %s", name.Value, strings.Join(l.scope.groups[name.Value], ", "))
+		}
 	}
 	return l.wrong, l.at
 }

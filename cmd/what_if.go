@@ -1,0 +1,220 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/declared"
+	"example.com/life/events"
+	"example.com/life/projections"
+)
+
+// whatIfFlags is what life what-if is asked.
+type whatIfFlags struct {
+	agents, set         []string
+	from, to, where     string
+	turns, parallel     int
+	live, offline, tape bool
+	budget              string
+	id                  string
+	patience            time.Duration
+	discard, bare       bool
+	asJSON, progress    bool
+}
+
+func whatIfCommand(a *app) *cobra.Command {
+	var f whatIfFlags
+	cmd := &cobra.Command{
+		Use:   "what-if --agents NAMES --set KEY=VALUE",
+		Short: "Run a change over many recorded turns, and tabulate the differences",
+		Long: "Run a change over many recorded turns, and tabulate the differences. Each turn is forked at its start with what is set, is given\n" +
+			"what people sent the agent in it, runs to its end, and is compared with the turn as it was. The parents are not touched. The forks\n" +
+			"are named what-if-ID-AGENT-TURN and stay, for life diff to look into. The same --id goes on with what was interrupted.\n\n" +
+			"Recorded answers of models and tools serve as long as the requests are the same; then models and tools are asked (--tape, the\n" +
+			"default), or the turn stops (--offline). With --live they are asked from the start.",
+		Example: "  life what-if --agents demo --set model=openai/gpt-4o-mini --turns 5 --budget 0.50\n" +
+			"  life what-if --agents 'support-*' --set prompt='Be brief.' --from 2026-11-01 --parallel 4 --json",
+		Args: takes(0, 0, "nothing but flags"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, err := a.newWhatIf(&f)
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				w.host = host
+				return w.do(cmd.Context())
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.agents, "agents", nil, "whose turns: names, or patterns such as 'support-*'")
+	flags.StringArrayVar(&f.set, "set", nil, "what to change, as KEY=VALUE; life fork --help lists the keys; may be repeated")
+	flags.StringVar(&f.from, "from", "", "turns that began then or later: "+momentHelp)
+	flags.StringVar(&f.to, "to", "", "turns that had ended by then: "+momentHelp)
+	flags.StringVar(&f.where, "where", "", "turns with an event of which this expression is true, such as 'kind == \"tool.returned\" and failed'")
+	flags.IntVar(&f.turns, "turns", 0, "at most the latest so many of each agent; 0: all")
+	flags.BoolVar(&f.tape, "tape", false, "recorded answers first, then live ones (the default)")
+	flags.BoolVar(&f.live, "live", false, "ask models and tools from the start")
+	flags.BoolVar(&f.offline, "offline", false, "recorded answers alone: a turn stops where it asks something else")
+	flags.StringVar(&f.budget, "budget", "", "dollars that all turns together may cost; when they are spent no further turn runs")
+	flags.IntVar(&f.parallel, "parallel", 2, "turns at the same time")
+	flags.StringVar(&f.id, "id", "", "name of this what-if, in the names of the forks: goes on with one that was interrupted (default: a new one)")
+	flags.DurationVar(&f.patience, "patience", 10*time.Minute, "how long one turn may take, before it counts as waiting")
+	flags.BoolVar(&f.discard, "discard", false, "retire the forks when they have been compared")
+	flags.BoolVar(&f.bare, "no-workspace", false, "forks have no workspace (default: a copy of what the parent's was at the turn's start)")
+	jsonFlag(cmd, &f.asJSON)
+	progressFlag(cmd, &f.progress)
+	return cmd
+}
+
+// whatIfHost is what life what-if needs of a host.
+type whatIfHost interface {
+	driver
+	past
+	runs
+	forker
+}
+
+// whatIf is one what-if under way.
+type whatIf struct {
+	app      *app
+	host     whatIfHost
+	flags    *whatIfFlags
+	id       string
+	set      []string // the texts of files in it
+	mode     events.TapeMode
+	from, to events.Moment
+	where    declared.Filter // nil: every turn
+	budget   projections.WhatIfBudget
+}
+
+// newWhatIf checks what is asked.
+func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
+	w := &whatIf{app: a, flags: f, id: f.id, mode: events.TapeFirst}
+	for _, pattern := range f.agents {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, usage("--agents: %q is no name or pattern", pattern)
+		}
+	}
+	switch {
+	case len(f.agents) == 0:
+		return nil, usage("--agents says whose turns are run again; '*' is everybody's")
+	case f.turns < 0:
+		return nil, usage("--turns is %d: it is a number of turns, and 0 means all", f.turns)
+	case f.parallel < 1:
+		return nil, usage("--parallel is %d: it is how many turns run at the same time", f.parallel)
+	case f.patience <= 0:
+		return nil, usage("--patience is %s: it is how long one turn may take", f.patience)
+	case f.live && f.offline, f.live && f.tape, f.offline && f.tape:
+		return nil, usage("of --tape, --live and --offline only one can be meant")
+	case f.live:
+		w.mode = events.TapeLive
+	case f.offline:
+		w.mode = events.TapeOffline
+	}
+	keys, _ := actors.SettingKeys()
+	for _, set := range f.set {
+		if key, _, is := strings.Cut(set, "="); !is || !slices.Contains(keys, key) {
+			return nil, usage("--set %q is not KEY=VALUE; the keys are: %s", set, strings.Join(keys, ", "))
+		}
+		text, err := settingText(set)
+		if err != nil {
+			return nil, err
+		}
+		w.set = append(w.set, text)
+	}
+	if w.id == "" {
+		w.id = strings.ReplaceAll(uuid.NewString(), "-", "")[:6]
+	}
+	if err := events.AgentID(w.id).Validate(); err != nil || len(w.id) > mostWhatIfID {
+		return nil, usage("--id is %q: it has 1 to %d of a-z 0-9 . _ -, and begins with a letter or digit", w.id, mostWhatIfID)
+	}
+	if f.where != "" {
+		var err error
+		if w.where, err = declared.CompileFilter(f.where); err != nil {
+			return nil, usage("--where: %w", err)
+		}
+	}
+	return w, w.readBounds()
+}
+
+// readBounds reads the flags that bound a what-if in time and money.
+func (w *whatIf) readBounds() (err error) {
+	if w.flags.budget != "" {
+		w.budget.Limit, err = events.ParseMoney(w.flags.budget)
+		if err != nil || w.budget.Limit <= 0 {
+			return usage("--budget is %q: it is an amount of dollars, such as 0.50", w.flags.budget)
+		}
+	}
+	if w.flags.from != "" {
+		if w.from, err = parseMoment("from", w.flags.from); err != nil {
+			return err
+		}
+	}
+	if w.flags.to != "" {
+		w.to, err = parseMoment("to", w.flags.to)
+	}
+	return err
+}
+
+// do chooses the turns, runs them and tells what came of it.
+func (w *whatIf) do(ctx context.Context) error {
+	m := w.app.newMeter(w.flags.progress)
+	defer m.done()
+	turns, err := w.choose(ctx, m)
+	if err != nil {
+		return err
+	}
+	m.done()
+	if len(turns) == 0 {
+		return &exit{exitError, fmt.Errorf("no agent that --agents names has a turn that ended in that time; life agents lists the agents")}
+	}
+	if !w.flags.asJSON {
+		fmt.Fprintf(w.app.errs, "life: what-if %s: %d turns; --id %s goes on with it if it is interrupted\n", w.id, len(turns), w.id)
+	}
+	results := w.run(ctx, turns, m)
+	m.done()
+	if err := w.print(results); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return &exit{code: exitCancelled}
+	}
+	return nil
+}
+
+const (
+	whatIfPrefix = "what-if-"
+	mostWhatIfID = 12
+	mostForkName = 59 // a fork's own wallet has its name with five letters more
+)
+
+// forkName names the fork of a turn. What does not fit is replaced by a digest, so that no two turns share a name.
+func (w *whatIf) forkName(turn events.TurnID) events.AgentID {
+	name := fmt.Sprintf("%s%s-%s-%d", whatIfPrefix, w.id, turn.Agent(), turn.Number())
+	if len(name) > mostForkName {
+		name = fmt.Sprintf("%s-%s", name[:mostForkName-9], events.HashBytes([]byte(name))[:8])
+	}
+	return events.AgentID(name)
+}
+
+// order is how a turn is forked.
+func (w *whatIf) order(turn *projections.RecordedTurn) actors.ForkOrder {
+	workspace := ""
+	if w.flags.bare {
+		workspace = actors.NoWorkspace
+	}
+	return actors.ForkOrder{
+		Workspace: workspace,
+		ID:        events.CommandID(whatIfPrefix + w.id + "-" + events.HashBytes([]byte(turn.Turn))[:16]), Parent: turn.Turn.Agent(), At: turn.At,
+		Name: w.forkName(turn.Turn), Set: w.set, Tape: w.mode, Turns: 1,
+	}
+}

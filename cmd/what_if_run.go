@@ -1,0 +1,162 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// run runs turns, several at a time, and returns what became of each, in the same order.
+func (w *whatIf) run(ctx context.Context, turns []projections.RecordedTurn, m *meter) []projections.WhatIfTurn {
+	results := make([]projections.WhatIfTurn, len(turns))
+	begun := time.Now()
+	var mu sync.Mutex // guards the budget, next and done
+	next, done := 0, 0
+	take := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		for ; next < len(turns); next++ {
+			result := &results[next]
+			*result = projections.WhatIfTurn{Turn: turns[next].Turn, State: projections.WhatIfNotRun}
+			switch {
+			case ctx.Err() != nil:
+				result.Problem = "interrupted"
+			case !w.budget.Admit(&turns[next]):
+				result.Problem = "the budget is spent"
+			default:
+				next++
+				return next - 1, true
+			}
+		}
+		return 0, false
+	}
+	var workers sync.WaitGroup
+	for range min(w.flags.parallel, len(turns)) {
+		workers.Go(func() {
+			for at, more := take(); more; at, more = take() {
+				results[at] = w.one(ctx, &turns[at])
+				mu.Lock()
+				w.budget.Settle(&turns[at], results[at].Live)
+				done++
+				left := time.Since(begun) / time.Duration(done) * time.Duration(len(turns)-done)
+				m.show("%d of %d turns, %s left", done, len(turns), left.Round(time.Second))
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return results
+}
+
+// one runs one turn with the change, and compares.
+func (w *whatIf) one(ctx context.Context, turn *projections.RecordedTurn) projections.WhatIfTurn {
+	result := projections.WhatIfTurn{Turn: turn.Turn, State: projections.WhatIfFailed, Fork: w.forkName(turn.Turn)}
+	if _, err := w.host.Fork(ctx, w.order(turn), origin()); err != nil {
+		if result.Problem = err.Error(); ctx.Err() != nil {
+			result.State = projections.WhatIfNotRun
+		}
+		return result
+	}
+	state, err := w.await(ctx, result.Fork)
+	if err != nil {
+		result.Problem = err.Error()
+		return result
+	}
+	ctx = context.WithoutCancel(ctx) // what was run is compared
+	number := turn.Turn.Number()
+	compared, err := w.host.Compare(ctx, actors.CompareOrder{
+		A: turn.Turn.Agent(), B: result.Fork, Turn: events.NewTurnID(result.Fork, number), Turns: 1,
+	}, nil)
+	if err != nil {
+		result.Problem = err.Error()
+		return result
+	}
+	result.Live = liveCost(&state.Agent.Fork, compared.Turn)
+	if state.Agent.Turn.Number == number {
+		result.State, result.Problem = projections.WhatIfWaits, waitsFor(&state.Agent)
+		return result
+	}
+	result.Compared(&compared.Pairs[0], compared.Turn)
+	if w.flags.discard {
+		result.Problem = w.discard(ctx, turn)
+	}
+	return result
+}
+
+// await waits for a fork to come to its end, or as far as it comes in time.
+func (w *whatIf) await(ctx context.Context, fork events.AgentID) (actors.AgentState, error) {
+	within, stop := context.WithTimeout(ctx, w.flags.patience)
+	defer stop()
+	err := w.watch(within, fork)
+	if err != nil && within.Err() == nil {
+		return actors.AgentState{}, err
+	}
+	return w.host.State(context.WithoutCancel(ctx), fork, events.NoRevision)
+}
+
+// watch watches a fork until it has followed its parent to the end of the turn, or can do nothing more.
+func (w *whatIf) watch(ctx context.Context, fork events.AgentID) error {
+	feed, err := w.host.Watch(ctx, fork, events.NoRevision)
+	if err != nil {
+		return fmt.Errorf("watch fork %s: %w", fork, err)
+	}
+	defer feed.Close()
+	for {
+		item, err := feed.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("watch fork %s: %w", fork, err)
+		}
+		if item.Event == nil {
+			continue
+		}
+		switch item.Event.Kind {
+		case (events.ForkFinished{}).Kind(), (events.AgentRetired{}).Kind(), (events.AgentQuarantined{}).Kind():
+			return nil
+		}
+	}
+}
+
+// discard retires a fork that has been compared, and says why it could not.
+func (w *whatIf) discard(ctx context.Context, turn *projections.RecordedTurn) string {
+	order := w.order(turn)
+	retire := sagas.Retire{Meta: newMeta(string(order.ID) + "-retire"), Reason: "it was made to compare"}
+	if _, err := w.host.Do(ctx, events.AgentStream(order.Name), retire, origin()); err != nil {
+		return "the fork was not retired: " + err.Error()
+	}
+	return ""
+}
+
+// waitsFor says why a fork has not come to its end.
+func waitsFor(agent *sagas.Agent) string {
+	turn := &agent.Turn
+	if turn.Paused != "" {
+		return fmt.Sprintf("paused (%s): life approve %s lets it go on", turn.Paused, agent.ID)
+	}
+	for i := range turn.Calls {
+		if turn.Calls[i].Stage == sagas.CallWaiting {
+			return fmt.Sprintf("call %s of %s waits for approval: life approve %s %s lets it run", turn.Calls[i].ID, turn.Calls[i].Tool, agent.ID, turn.Calls[i].ID)
+		}
+	}
+	return "it has not ended in time"
+}
+
+// liveCost is what a turn of a fork cost beyond what the recording answered.
+func liveCost(lineage *sagas.Lineage, turns *projections.TurnComparison) events.Money {
+	switch {
+	case turns == nil || turns.B == nil:
+		return 0
+	case lineage.Tape == events.TapeLive:
+		return projections.LiveCost(turns.B, 1)
+	case lineage.Diverged == nil:
+		return 0
+	case lineage.Diverged.Call != "":
+		return projections.LiveCost(turns.B, lineage.Diverged.Round+1)
+	}
+	return projections.LiveCost(turns.B, lineage.Diverged.Round)
+}

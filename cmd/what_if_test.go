@@ -1,0 +1,185 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+	"example.com/life/projections"
+	"example.com/life/sagas"
+)
+
+// madeUp is a host whose forks end at once. What became of a fork follows from the number of its turn.
+type madeUp struct {
+	driver
+	past
+	forker
+
+	mu             sync.Mutex
+	running, most  int
+	forked         []events.AgentID
+	retired        []events.Stream
+	afterFirst     func() // when the first fork was made
+	waits, refuses int    // the numbers of turns that wait, and that cannot be forked
+}
+
+func (h *madeUp) Fork(_ context.Context, order actors.ForkOrder, _ actors.Origin) (actors.Forked, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if order.At == events.Revision(h.refuses) {
+		return actors.Forked{}, errors.New("it cannot be forked")
+	}
+	h.forked = append(h.forked, order.Name)
+	h.running++
+	h.most = max(h.most, h.running)
+	if h.afterFirst != nil && len(h.forked) == 1 {
+		h.afterFirst()
+	}
+	return actors.Forked{Agent: order.Name}, nil
+}
+
+// ended is the feed of a fork that has followed its parent, or of one that never will.
+type ended bool
+
+func (f ended) Next(ctx context.Context) (actors.Item, error) {
+	if !f {
+		<-ctx.Done()
+		return actors.Item{}, ctx.Err()
+	}
+	return actors.Item{Event: &events.Envelope{Kind: events.ForkFinished{}.Kind()}}, nil
+}
+
+func (ended) Close() error { return nil }
+
+func (h *madeUp) isWaiting(fork events.AgentID) bool {
+	return strings.HasSuffix(string(fork), fmt.Sprintf("-%d", h.waits))
+}
+
+func (h *madeUp) Watch(_ context.Context, fork events.AgentID, _ events.Revision) (actors.Feed, error) {
+	return ended(!h.isWaiting(fork)), nil
+}
+
+func (h *madeUp) State(_ context.Context, fork events.AgentID, _ events.Revision) (actors.AgentState, error) {
+	h.mu.Lock()
+	h.running--
+	h.mu.Unlock()
+	agent := sagas.Agent{ID: fork, Fork: sagas.Lineage{Tape: events.TapeLive}}
+	if h.isWaiting(fork) {
+		agent.Turn = sagas.Turn{ID: events.NewTurnID(fork, h.waits), Number: h.waits, Calls: []sagas.Call{{ID: "1.1", Tool: "bash", Stage: sagas.CallWaiting}}}
+	}
+	return actors.AgentState{Agent: agent}, nil
+}
+
+func (h *madeUp) Compare(_ context.Context, order actors.CompareOrder, _ func(int64)) (actors.Comparison, error) {
+	a := &projections.TurnBrief{Turn: events.NewTurnID(order.A, order.Turn.Number()), Outcome: events.Done}
+	b := &projections.TurnBrief{Turn: order.Turn, Outcome: events.Done, Totals: projections.RunTotals{Cost: 30}}
+	return actors.Comparison{
+		Pairs: []projections.TurnPair{{A: a, B: b, Same: projections.SameAll, Turns: 1}},
+		Turn:  &projections.TurnComparison{B: &projections.RunTurn{Rounds: []projections.RunRound{{Round: 1, Cost: 10}, {Round: 2, Cost: 20}}}},
+	}, nil
+}
+
+func (h *madeUp) Do(_ context.Context, stream events.Stream, _ sagas.Command, _ actors.Origin) (actors.Receipt, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retired = append(h.retired, stream)
+	return actors.Receipt{}, nil
+}
+
+func recordedTurns(count int, cost events.Money) []projections.RecordedTurn {
+	turns := make([]projections.RecordedTurn, count)
+	for i := range turns {
+		turns[i] = projections.RecordedTurn{Turn: events.NewTurnID("ada", i+1), At: events.Revision(i + 1), Cost: cost}
+	}
+	return turns
+}
+
+func newTestWhatIf(t *testing.T, host *madeUp, f whatIfFlags) *whatIf {
+	f.agents, f.id = []string{"*"}, "x1"
+	if f.parallel == 0 {
+		f.parallel = 3
+	}
+	if f.patience == 0 {
+		f.patience = time.Minute
+	}
+	w, err := (&app{out: io.Discard, errs: io.Discard}).newWhatIf(&f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.host = host
+	return w
+}
+
+func states(results []projections.WhatIfTurn) string {
+	var all []string
+	for i := range results {
+		all = append(all, string(results[i].State))
+	}
+	return strings.Join(all, " ")
+}
+
+// TestWhatIfRuns: turns run side by side, as many as may; what failed, and what waits, is said and stops no other.
+func TestWhatIfRuns(t *testing.T) {
+	host := &madeUp{waits: 5, refuses: 2}
+	w := newTestWhatIf(t, host, whatIfFlags{patience: 20 * time.Millisecond, discard: true})
+	results := w.run(t.Context(), recordedTurns(9, 1), &meter{})
+	if got := states(results); got != "compared failed compared compared waits compared compared compared compared" {
+		t.Errorf("the turns: %s", got)
+	}
+	if host.most > 3 || len(host.forked) != 8 || len(host.retired) != 7 {
+		t.Errorf("%d at once, %d forked, %d retired", host.most, len(host.forked), len(host.retired))
+	}
+	if waits := results[4].Problem; waits != "call 1.1 of bash waits for approval: life approve what-if-x1-ada-5 1.1 lets it run" {
+		t.Errorf("it waits: %s", waits)
+	}
+	if results[0].Live != 30 || results[0].Fork != "what-if-x1-ada-1" || results[1].Problem != "it cannot be forked" {
+		t.Errorf("%+v\n%+v", results[0], results[1])
+	}
+}
+
+// TestWhatIfBudget: when the money is spent no further turn runs, and they are reported.
+func TestWhatIfBudget(t *testing.T) {
+	host := &madeUp{}
+	w := newTestWhatIf(t, host, whatIfFlags{budget: "0.0001", parallel: 1})
+	results := w.run(t.Context(), recordedTurns(6, 15), &meter{})
+	if got := states(results); got != "compared compared compared not_run not_run not_run" { // 30 each, of 100
+		t.Errorf("the turns: %s", got)
+	}
+	if results[5].Problem != "the budget is spent" || len(host.forked) != 3 {
+		t.Errorf("%+v, %d forked", results[5], len(host.forked))
+	}
+}
+
+// TestWhatIfInterrupted: what runs ends, and what has not begun is not run.
+func TestWhatIfInterrupted(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	host := &madeUp{afterFirst: stop}
+	w := newTestWhatIf(t, host, whatIfFlags{parallel: 1})
+	if got := states(w.run(ctx, recordedTurns(4, 1), &meter{})); got != "compared not_run not_run not_run" {
+		t.Errorf("the turns: %s", got)
+	}
+}
+
+// TestWhatIfNames: forks are named after their turns, no two alike, and so that their wallets can be named after them.
+func TestWhatIfNames(t *testing.T) {
+	w := newTestWhatIf(t, nil, whatIfFlags{})
+	seen := map[events.AgentID]bool{}
+	long := strings.Repeat("a", 63)
+	for _, turn := range []events.TurnID{"ada/1", "ada/11", "ada-1/1", events.TurnID(long + "b/1"), events.TurnID(long + "c/1"), events.TurnID(long + "c/2")} {
+		name := w.forkName(turn)
+		if seen[name] || name.Validate() != nil || events.WalletID("fork-"+name).Validate() != nil || !strings.HasPrefix(string(name), "what-if-x1-a") {
+			t.Errorf("the fork of %s is named %s", turn, name)
+		}
+		seen[name] = true
+	}
+	if w.forkName("ada/1") != "what-if-x1-ada-1" {
+		t.Errorf("the fork of ada/1 is named %s", w.forkName("ada/1"))
+	}
+}
