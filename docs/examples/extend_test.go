@@ -111,6 +111,11 @@ func TestExtendFromAnotherModule(t *testing.T) {
 	if answer := run(t, module, "./life", "projections", "query", "hello"); answer != "messages  1\nlatest    ada\n" {
 		t.Errorf("after the tour the projection answers\n%s", answer)
 	}
+	file := absolute(t, filepath.Join(root, "adapters/declared/examples/tool-failures.yaml"))
+	run(t, module, "./life", "projections", "add", file) // the first way works in such a binary too
+	if answer := run(t, module, "./life", "projections", "query", "tool-failures", "tools"); !regexp.MustCompile(`(?m)^bash +1 +0 +0.0% `).MatchString(answer) {
+		t.Errorf("the projection of the file answers\n%s", answer)
+	}
 	if listed := run(t, module, "./life", "projections", "list"); !strings.Contains(listed, "hello, version 1") || !strings.Contains(listed, ": messages to agents\n") {
 		t.Errorf("the projection is not in the list:\n%s", listed)
 	}
