@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/api"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/workspace"
 	"example.com/life/events"
@@ -21,6 +22,34 @@ import (
 type workspaces interface {
 	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (actors.ListedWorkspace, error)
 	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
+	RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (actors.RestoredWorkspace, error)
+}
+
+// served looks at workspaces behind a life serve. What is restored belongs to who asks for it, so it is made in this process, from the
+// blobs of the data directory, which both share.
+type served struct {
+	*api.Client
+	data string
+}
+
+// RestoreWorkspace is Host.RestoreWorkspace.
+func (s served) RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (actors.RestoredWorkspace, error) {
+	var made actors.RestoredWorkspace
+	listed, err := s.ListWorkspace(ctx, agent, at)
+	if err != nil {
+		return made, err
+	}
+	kept, err := blobs.Open(filepath.Join(s.data, blobsName))
+	if err != nil {
+		return made, err
+	}
+	store, err := workspace.New(workspace.Config{Blobs: kept})
+	if err != nil {
+		return made, err
+	}
+	made = actors.RestoredWorkspace{WorkspaceState: listed.WorkspaceState, Dir: dir}
+	made.Restored, err = store.Restore(ctx, listed.Tree, dir)
+	return made, err
 }
 
 func workspaceCommand(a *app) *cobra.Command {
@@ -144,13 +173,6 @@ func shownPath(path string) string {
 	return strconv.Quote(path)
 }
 
-// restored is what life workspace restore reports.
-type restored struct {
-	actors.WorkspaceState
-	Dir      string          `json:"dir"`
-	Restored actors.Restored `json:"restored"`
-}
-
 func workspaceRestoreCommand(a *app) *cobra.Command {
 	at, to, asJSON := "", "", false
 	cmd := &cobra.Command{
@@ -168,8 +190,20 @@ func workspaceRestoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"at", at}}, func(_ reached, listed []actors.ListedWorkspace) error {
-				report, err := a.restoreWorkspace(cmd.Context(), &listed[0], dir)
+			agent, err := checkAgent(args[0])
+			if err != nil {
+				return err
+			}
+			moment, err := parseMoment("at", at)
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				revision, err := a.revisionOf(cmd.Context(), host, agent, moment)
+				if err != nil {
+					return err
+				}
+				report, err := host.RestoreWorkspace(cmd.Context(), agent, revision, dir)
 				if err != nil {
 					return err
 				}
@@ -186,23 +220,7 @@ func workspaceRestoreCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// restoreWorkspace reads the blobs of the data directory, which it shares with a life serve that may run on it: what is restored belongs to who
-// asks for it.
-func (a *app) restoreWorkspace(ctx context.Context, listed *actors.ListedWorkspace, dir string) (restored, error) {
-	report := restored{WorkspaceState: listed.WorkspaceState, Dir: dir}
-	kept, err := blobs.Open(filepath.Join(a.config.get("data"), blobsName))
-	if err != nil {
-		return report, err
-	}
-	store, err := workspace.New(workspace.Config{Blobs: kept})
-	if err != nil {
-		return report, err
-	}
-	report.Restored, err = store.Restore(ctx, listed.Tree, dir)
-	return report, err
-}
-
-func (a *app) printRestored(r *restored) error {
+func (a *app) printRestored(r *actors.RestoredWorkspace) error {
 	fmt.Fprintf(a.out, "ok: %d files, %d bytes as of revision %d in %s\n", r.Restored.Files, r.Restored.Bytes, r.Revision, r.Dir)
 	if r.Note != "" {
 		fmt.Fprintf(a.errs, "life: %s\n", r.Note)

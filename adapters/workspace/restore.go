@@ -81,8 +81,8 @@ func publish(partial, dir string) error {
 	if err := os.Chmod(partial, 0o755); err != nil { //nolint:gosec // as open as a directory that a person makes
 		return err
 	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // not os.Remove, which would take a file away
+		return fmt.Errorf("make room for %s: %w", dir, err)
 	}
 	if err := os.Rename(partial, dir); err != nil {
 		return err
