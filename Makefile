@@ -9,7 +9,7 @@ SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test test-node soak race transcripts fuzz format lint e2e bench demo demo-esdb test-esdb generate changelog clean
+.PHONY: help build test test-node soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,10 @@ race: ## the concurrent packages ten times over, to find what one run does not
 
 transcripts: ## rewrite the decisions' and folds' transcripts; review the diff as prose
 	go test ./sagas/... ./projections/... ./adapters/declared/... -rewrite
+
+history: ## STORY=approve: add what a story of cmd/testdata/script records to the histories that every later build must decide alike
+	go test -count 1 ./cmd -run 'TestScripts/$(STORY)$$' -record
+	go test -count 1 ./cmd -run TestHistories -record
 
 fuzz: ## each fuzz test for FUZZTIME
 	@for package in $$(go list ./...); do for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \

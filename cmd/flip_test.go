@@ -294,8 +294,8 @@ func (f *flipped) carries(name string, at int) (nothing string) {
 		return "a manifest before the current one"
 	case class == "log" && name != f.current("log"):
 		return "a log whose events are in tables"
-	case class == "log" && at >= len(bytes.TrimRight(f.files[name], "\x00")):
-		return "room for what will be logged"
+	case class == "log" && at >= len(bytes.TrimRight(f.files[name], "\x00"))-8:
+		return "the mark behind the end of the log, and room for what will be logged"
 	}
 	return ""
 }
@@ -312,7 +312,7 @@ func (f *flipped) current(kind string) string {
 }
 
 // anyPlace is how a place in a store is named: an event, a block of a table, a position, a file.
-var anyPlace = regexp.MustCompile(`[a-z]+-[a-z0-9@._-]+@[0-9]+|block [0-9]+/[0-9]+|positions? [0-9]+|MANIFEST-[0-9]+|LIFE_[A-Z]+|[0-9]{6}\.log`)
+var anyPlace = regexp.MustCompile(`[a-z]+-[a-z0-9@._-]+@[0-9]+|block [0-9]+/[0-9]+|file [0-9]{6}|positions? [0-9]+|MANIFEST-[0-9]+|LIFE_[A-Z]+|[0-9]{6}\.log`)
 
 // flip changes a byte, and fails unless that is named or carries nothing.
 func (f *flipped) flip(t *testing.T, name string, at int, bits byte) string {

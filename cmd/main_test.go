@@ -67,6 +67,16 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	if story := strings.TrimPrefix(filepath.Base(e.WorkDir), "script-"); *recordStories && !overProtocol() {
+		e.Defer(func() {
+			if _, err := os.Stat(filepath.Join(e.WorkDir, "data", storeName)); err != nil {
+				return // it has no store of its own
+			}
+			if err := recordStory(filepath.Join(e.WorkDir, "data"), story); err != nil {
+				e.T().Log("record", story, err)
+			}
+		})
+	}
 	e.Values[serverKey{}] = new(*hosting)
 	e.Values[begunKey{}] = new(func())
 	e.Values[storeServersKey{}] = map[string]*storeServer{}

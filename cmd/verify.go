@@ -141,7 +141,7 @@ func printDivergence(out io.Writer, d *actors.Divergence) {
 		event *actors.Verified
 	}{{"recorded", d.Recorded}, {"decided", d.Decided}} {
 		if each.event != nil {
-			fmt.Fprintf(out, "  %s  %s version %d %s\n", each.who, each.event.Kind, each.event.Version, preview(string(each.event.Data)))
+			fmt.Fprintf(out, "  %-8s  %s version %d %s\n", each.who, each.event.Kind, each.event.Version, preview(string(each.event.Data)))
 		}
 	}
 	for _, f := range d.Fields {
