@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
@@ -20,20 +21,12 @@ type Difference struct {
 // Changed is one change, and the event that was the last to make it.
 type Changed struct {
 	sagas.Change
-	Last Happened `json:"last"`
-}
-
-// Happened is an event in short.
-type Happened struct {
-	Ref  events.Ref    `json:"ref"`
-	Kind events.Kind   `json:"kind"`
-	Time events.Micros `json:"time,string"`
-	Text string        `json:"text"` // what it says
+	Last projections.Happening `json:"last"`
 }
 
 // happened shortens a fact of a stream.
-func happened(stream events.Stream, fact *sagas.Fact) Happened {
-	return Happened{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
+func happened(stream events.Stream, fact *sagas.Fact) projections.Happening {
+	return projections.Happening{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
 }
 
 // Difference compares an agent at two moments, and finds for each change the event that made it last. It reads back from the later

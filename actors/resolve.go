@@ -73,7 +73,7 @@ func (s *seeker) event(ctx context.Context, revision events.Revision) (events.En
 	case err != nil:
 		return events.Envelope{}, fmt.Errorf("read %s at revision %d: %w", s.stream, revision, err)
 	case len(page.Events) == 0 || page.Events[0].Revision != revision:
-		return events.Envelope{}, s.missing("%s is no longer in the store", events.NewRef(s.stream, revision))
+		return events.Envelope{}, s.missing("there is no event %s", events.NewRef(s.stream, revision))
 	}
 	return page.Events[0], nil
 }

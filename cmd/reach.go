@@ -50,6 +50,8 @@ type past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
+	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
+	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
 }
 
 // chronicle is what the verbs need that read histories turn by turn and search them.

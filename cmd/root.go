@@ -27,7 +27,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		runCommand(a), serveCommand(a),
 		agentsCommand(a), sendCommand(a), cancelCommand(a), approveCommand(a), denyCommand(a),
-		tailCommand(a), historyCommand(a), stateCommand(a), workspaceCommand(a), diffCommand(a), waterfallCommand(a),
+		tailCommand(a), historyCommand(a), stateCommand(a), workspaceCommand(a), diffCommand(a), waterfallCommand(a), causesCommand(a), effectsCommand(a),
 		forkCommand(a), whatIfCommand(a), treeCommand(a), rulesCommand(a), verifyCommand(a), projectionsCommand(a),
 		knowledgeCommand(a), walletCommand(a), storeCommand(a), commandsCommand(a), forwardCommand(a),
 		doctorCommand(a), sampleCommand(a), benchCommand(a), versionCommand(a),

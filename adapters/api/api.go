@@ -242,6 +242,8 @@ func (s *server) routes() map[string]route {
 		"GET /v1/diff":         s.diff,
 		"POST /v1/verify":      s.verify,
 		"POST /v1/store/check": s.check,
+		"GET /v1/causes":       s.causes,
+		"GET /v1/effects":      s.effects,
 		"GET /v1/health":       s.healthy,
 	}
 }

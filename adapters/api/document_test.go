@@ -79,6 +79,14 @@ func (nothing) Search(context.Context, events.AgentID, actors.Search) (actors.Fo
 	return actors.Found{}, nil
 }
 
+func (nothing) Causes(context.Context, events.Ref, func(int64)) (*projections.Deed, error) {
+	return &projections.Deed{}, nil
+}
+
+func (nothing) Effects(context.Context, events.Ref, func(int64)) (*projections.Deed, error) {
+	return &projections.Deed{}, nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")

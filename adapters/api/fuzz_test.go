@@ -68,6 +68,8 @@ func FuzzRequests(f *testing.F) {
 		{"GET", "/v1/agents/ada/diff", "from=3&to=turn:1", "Accept", "application/x-ndjson", ""},
 		{"GET", "/v1/agents/ada/history", "from=turn:1&direction=forward&limit=3", "", "", ""},
 		{"GET", "/v1/agents/ada/search", "kind=turn.,tool.&text=x&where=cost>1&to=14:02", "", "", ""},
+		{"GET", "/v1/causes", "event=agent-ada@3", "", "", ""},
+		{"GET", "/v1/effects", "event=agent-ada@3", "Accept", "application/x-ndjson", ""},
 		{"GET", "/v1/agents/ada/waterfall", "turn=1", "", "", ""},
 		{"GET", "/v1/agents/ada/moment", "at=14:02:11", "", "", ""},
 		{"POST", "/v1/verify", "agent=ada", "Content-Type", "text/plain", "x"},

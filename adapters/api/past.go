@@ -19,6 +19,8 @@ type Past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
+	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
+	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
 }
 
 // moment reads a query parameter that names a moment. What does not say its zone is in UTC.
@@ -158,6 +160,52 @@ func (c *Client) Waterfall(ctx context.Context, turn events.TurnID) (projections
 	}
 	err := c.get(ctx, agentPath(turn.Agent(), "waterfall"), url.Values{"turn": {strconv.Itoa(turn.Number())}}, &answer)
 	return answer, err
+}
+
+// causes answers with what led to an event.
+func (s *server) causes(w http.ResponseWriter, r *http.Request) error {
+	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*projections.Deed, error) {
+		return s.past.Causes(r.Context(), event, tell)
+	})
+}
+
+// effects answers with what followed from an event.
+func (s *server) effects(w http.ResponseWriter, r *http.Request) error {
+	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*projections.Deed, error) {
+		return s.past.Effects(r.Context(), event, tell)
+	})
+}
+
+func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.Ref, func(int64)) (*projections.Deed, error)) error {
+	q, err := readQuery(r, "event")
+	if err != nil {
+		return err
+	}
+	event := events.Ref(q.text("event"))
+	if _, _, err := event.Split(); err != nil {
+		return problem(codeMalformed, "query parameter %q: %s", "event", clip(err.Error()))
+	}
+	if s.past == nil {
+		return errNoPast()
+	}
+	return answer(s, w, r, func(tell func(int64)) (*projections.Deed, error) { return ask(event, tell) })
+}
+
+// Causes has the server tell what led to an event. progress, if given, hears how many events were read.
+func (c *Client) Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error) {
+	return c.trace(ctx, "/v1/causes", event, progress)
+}
+
+// Effects has the server tell what followed from an event. progress, if given, hears how many events were read.
+func (c *Client) Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error) {
+	return c.trace(ctx, "/v1/effects", event, progress)
+}
+
+func (c *Client) trace(ctx context.Context, path string, event events.Ref, progress func(read int64)) (*projections.Deed, error) {
+	if _, _, err := event.Split(); err != nil {
+		return nil, invalid("%v", err)
+	}
+	return askInLines[*projections.Deed](ctx, c, path, url.Values{"event": {string(event)}}, progress)
 }
 
 // Resolve finds a moment in an agent's history.

@@ -163,6 +163,12 @@ func readSteps() []step {
 	search := func(agent events.AgentID, order actors.Search) step {
 		return step{fmt.Sprintf("search %s %+v", agent, order), func(ctx context.Context, d driver) (any, error) { return d.Search(ctx, agent, order) }}
 	}
+	causes := func(event events.Ref) step {
+		return step{"causes of " + string(event), func(ctx context.Context, d driver) (any, error) { return d.Causes(ctx, event, nil) }}
+	}
+	effects := func(event events.Ref) step {
+		return step{"effects of " + string(event), func(ctx context.Context, d driver) (any, error) { return d.Effects(ctx, event, nil) }}
+	}
 	wallet := func(id events.WalletID) step {
 		return step{"wallet " + string(id), func(ctx context.Context, d driver) (any, error) { return d.Wallet(ctx, id) }}
 	}
@@ -216,6 +222,8 @@ func readSteps() []step {
 		search(ada, actors.Search{Last: -1}), search(ada, actors.Search{Last: -1, Reverse: true, Limit: 3}), search(ada, actors.Search{First: 3, Last: 5}),
 		search(ada, actors.Search{Last: -1, Kinds: []string{"tool.", "turn.ended"}}), search(ada, actors.Search{Last: -1, Text: "ECHO", Limit: 2}),
 		search(ada, actors.Search{Last: -1, Where: `kind == "tool.returned" or x`}), search("nobody", actors.Search{}), search("NOBODY", actors.Search{}),
+		causes("agent-ada@9"), causes("agent-ada@0"), causes("wallet-main@1"), causes("agent-ada@1000"), causes("nobody@1"), causes("x"),
+		effects("agent-ada@1"), effects("agent-ada@4"), effects("wallet-main@1"), effects("agent-ada@1000"), effects("x"),
 		waterfall("ada/1"), waterfall("ada/9"), waterfall("nobody/1"), waterfall("ada"), waterfall("ada/01"),
 		diff(ada, "0", ""), diff(ada, "1", "turn:1"), diff(ada, "3", "3"), diff(ada, "turn:1", "0"), diff(ada, "0", "1000"), diff("nobody", "0", ""),
 		diff("NOBODY", "0", ""), wallet("main"), wallet(savings), wallet("nobody"), wallet("NOBODY"),
