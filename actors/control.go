@@ -183,10 +183,6 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		config, err := h.completeConfig(c.Config)
 		c.Config = config
 		return c, err
-	case sagas.Fork:
-		config, err := h.completeConfig(c.Config)
-		c.Config = config
-		return c, err
 	case sagas.Send:
 		if c.Text.Blob != nil {
 			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a message carries its text, not a blob"}
@@ -205,31 +201,44 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 }
 
 func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) {
-	refused := func(format string, args ...any) (events.AgentConfig, error) {
-		return c, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
-	}
 	if c.Wallet == "" {
 		c.Wallet = DefaultWallet
 	}
 	if c.Tenant == "" {
 		c.Tenant = DefaultTenant
 	}
-	if _, _, err := h.models.Lookup(c.Model); err != nil {
-		return refused("%v", err)
+	if err := h.checkModel(&c); err != nil {
+		return c, err
 	}
+	return h.completeTools(c)
+}
+
+func (h *Host) checkModel(c *events.AgentConfig) error {
+	if _, _, err := h.models.Lookup(c.Model); err != nil {
+		return refusedConfig("%v", err)
+	}
+	return nil
+}
+
+func refusedConfig(format string, args ...any) error {
+	return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
+}
+
+// completeTools checks what a configuration says about tools and where they work, and says how risky each tool is.
+func (h *Host) completeTools(c events.AgentConfig) (events.AgentConfig, error) {
 	if c.Workspace != "" && !filepath.IsAbs(c.Workspace) {
-		return refused("workspace %q is not an absolute path", c.Workspace)
+		return c, refusedConfig("workspace %q is not an absolute path", c.Workspace)
 	}
 	for _, name := range slices.Concat(c.Policy.Ask, c.Policy.Deny) {
 		if _, ok := h.toolbox[name]; !ok && name != "*" {
-			return refused("the policy names tool %q, which does not exist: it would protect nothing; the tools are: %s", name, strings.Join(h.ToolNames(), ", "))
+			return c, refusedConfig("the policy names tool %q, which does not exist: it would protect nothing; the tools are: %s", name, strings.Join(h.ToolNames(), ", "))
 		}
 	}
 	c.Tools = slices.Clone(c.Tools)
 	for i := range c.Tools {
 		tool, ok := h.toolbox[c.Tools[i].Name]
 		if !ok {
-			return refused("there is no tool %q; the tools are: %s", c.Tools[i].Name, strings.Join(h.ToolNames(), ", "))
+			return c, refusedConfig("there is no tool %q; the tools are: %s", c.Tools[i].Name, strings.Join(h.ToolNames(), ", "))
 		}
 		c.Tools[i].Risk, c.Tools[i].Repeatable = tool.Spec().Risk, tool.Spec().Repeatable
 	}

@@ -33,7 +33,7 @@ type (
 		page   Page
 		err    error
 	}
-	// heard is an answer of homeostasis or of the wallet to a fork on tape.
+	// heard is an answer of homeostasis, or of those who know, to a fork on tape.
 	heard struct{ instruction *instruction }
 	// restored says that the fork's workspace is as the tape's answers say, so that the move can be made.
 	restored struct {
@@ -267,13 +267,13 @@ func (a *agent) restored(m restored) {
 	a.move(m.move, "")
 }
 
-// onTape reports whether the parent's recording answers the fork's models and tools.
+// onTape reports whether the parent's recording answers a request of the fork.
 func (a *agent) onTape(request sagas.Request) bool {
 	if !a.saga.Fork.OnTape() {
 		return false
 	}
 	switch request.(type) {
-	case sagas.AskModel, sagas.AskTool:
+	case sagas.AskModel, sagas.AskTool, sagas.AskReserve, sagas.AskSettle:
 		return true
 	}
 	return false

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -182,12 +184,26 @@ func (f *forking) configure(ctx context.Context) error {
 	default:
 		set.config.Workspace = f.order.Workspace
 	}
-	if *set.config, err = f.host.completeConfig(*set.config); err != nil {
+	if *set.config, err = f.complete(*set.config); err != nil {
 		return err
 	}
 	f.command.Meta = sagas.Meta{ID: f.order.ID, At: now()}
 	f.command.Agent, f.command.Parent, f.command.Tape, f.command.Config = f.order.Name, f.order.Parent, f.order.Tape, *set.config
 	return nil
+}
+
+// complete checks what was set. What the fork has from its parent stands: on the tape it needs neither the model nor the tools here.
+func (f *forking) complete(c events.AgentConfig) (events.AgentConfig, error) {
+	parent := &f.parent.Agent.Config
+	if c.Model != parent.Model || f.order.Tape == events.TapeLive {
+		if err := f.host.checkModel(&c); err != nil {
+			return c, err
+		}
+	}
+	if slices.ContainsFunc(f.order.Set, func(set string) bool { return strings.HasPrefix(set, "tools=") || strings.HasPrefix(set, "policy") }) {
+		return f.host.completeTools(c)
+	}
+	return c, nil
 }
 
 // prepare makes what the fork needs of its own. Whatever is made is found again by the same order.

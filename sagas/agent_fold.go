@@ -161,9 +161,6 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 	t.Model = ""
 	t.Usage = t.Usage.Plus(e.Usage)
 	t.Cost += e.Cost
-	if a.Fork.OnTape() && !a.Fork.Paper {
-		t.Free += e.Cost
-	}
 	t.LastCost = max(t.LastCost, e.Cost)
 	t.Unpriced = t.Unpriced || !e.Priced
 	t.ToolCalls += len(e.Calls)

@@ -74,8 +74,12 @@ func (r *anyOrder) do(t *rapid.T, command sagas.Command) {
 	}
 	for _, event := range decided {
 		switch event.(type) {
-		case events.TurnStarted, events.AgentForked:
+		case events.TurnStarted, events.ForkDiverged:
 			r.reserved = false
+		case events.AgentForked:
+			r.reserved = r.agent().Fork.Tape != events.TapeLive && r.agent().Turn.Held > 0 // as the recording says: nobody is called
+		case events.ForkFinished:
+			r.reserved = r.reserved && (r.agent().Fork.Tape == events.TapeLive || r.agent().Fork.Diverged != nil)
 		case events.BudgetGranted:
 			r.reserved = true
 		case events.ModelRequested:

@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"slices"
+	"strconv"
 
 	"example.com/life/events"
 )
@@ -70,7 +71,7 @@ const (
 )
 
 // Followed is what a fork follows: its parent's fold before the next step, that step, and the time. No step means that the recording is
-// over. While the fork is on tape, answers of homeostasis and the wallet are held back, so that everything comes in the parent's
+// over. While the fork is on tape, answers of homeostasis and of those who know are held back, so that everything comes in the parent's
 // order.
 type Followed struct {
 	Parent *Agent
@@ -88,7 +89,7 @@ func (a Agent) Follow(f Followed) Move {
 	switch {
 	case a.Quarantined != "" || a.Retired:
 		return Move{Kind: MoveWait}
-	case over && a.resting() && len(a.Settling) == 0:
+	case over && a.resting() && (a.Fork.OnTape() || len(a.Settling) == 0):
 		return Move{Kind: MoveFinish, Command: Finish{Meta{ID: beside(a.Fork.Until, "finish"), At: f.At}}}
 	case a.Fork.OnTape() && f.Step == nil:
 		return a.followOn(f)
@@ -112,8 +113,9 @@ func (a *Agent) followTape(f Followed) Move {
 	t, step := &a.Turn, f.Step
 	theirs := &f.Parent.Turn
 	switch {
-	case t.Budget != "" && theirs.Budget == "": // for what its parent had set aside already
-		return f.hear(t.Budget)
+	case t.Budget != "" && theirs.Budget == "": // the parent asked for another amount, or at another time
+		id := beside(step.First-1, "grant/"+strconv.FormatInt(int64(a.Revision), 10))
+		return Move{Kind: MoveDecide, Command: Reserved{Meta: Meta{ID: id, At: f.At}, Request: t.Budget, Amount: t.Requested}}
 	case t.Advice != "" && theirs.Advice == "":
 		return f.hear(t.Advice)
 	case t.Knowledge != "" && theirs.Knowledge == "":
@@ -129,13 +131,14 @@ func (a *Agent) followTape(f Followed) Move {
 		return decide(a.input(f))
 	case Advised, Unadvised, Informed, Uninformed:
 		return a.followAdvice(f)
-	case Reserved, Unreserved:
-		if t.Budget == "" || t.Number != step.Turn {
-			return pass
-		}
-		return f.hearStep(t.Budget)
+	case Reserved:
+		c.Meta, c.Request, c.Amount = f.meta(), t.Budget, t.Requested
+		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
+	case Unreserved:
+		c.Meta, c.Request = f.meta(), t.Budget
+		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
 	case Settled:
-		return a.followSettled(f, c.Request)
+		return a.followSettled(f, c)
 	case Replied:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
@@ -220,19 +223,38 @@ func (a *Agent) followAdvice(f Followed) Move {
 	return pass
 }
 
-func (a *Agent) followSettled(f Followed, request events.RequestID) Move {
+func (a *Agent) followSettled(f Followed, c Settled) Move {
 	turn := 0
 	for _, s := range f.Parent.Settling {
-		if s.ID == request {
+		if s.ID == c.Request {
 			turn = s.Turn.Number()
 		}
 	}
+	c.Meta, c.Request = f.meta(), ""
 	for _, s := range a.Settling {
 		if s.Turn.Number() == turn {
-			return f.hearStep(s.ID)
+			c.Request = s.ID
 		}
 	}
-	return Move{Kind: MovePass}
+	return decideIf(c.Request != "", c)
+}
+
+// decideIf decides a step's command, if the fork has come to the same point.
+func decideIf(same bool, c Command) Move {
+	if !same {
+		return Move{Kind: MovePass}
+	}
+	return Move{Kind: MoveDecide, Command: c, Over: true}
+}
+
+// answered reports whether the fork has come to the step's round, and its model has replied there.
+func (a *Agent) answered(step *Step) bool {
+	t := &a.Turn
+	if a.Turns != step.Turn || t.ID == "" {
+		return a.Turns >= step.Turn
+	}
+	asking := t.Model != "" || t.RetryAt != 0 || t.Cut
+	return t.Round > step.Round || t.Round == step.Round && !asking
 }
 
 // followCall gives a call its recorded outcome.
@@ -282,19 +304,10 @@ func heldAnswer(command Command, id events.CommandID) (Command, events.RequestID
 	case Unadvised:
 		c.ID = id
 		return c, c.Request
-	case Reserved:
-		c.ID = id
-		return c, c.Request
-	case Unreserved:
-		c.ID = id
-		return c, c.Request
 	case Informed:
 		c.ID = id
 		return c, c.Request
 	case Uninformed:
-		c.ID = id
-		return c, c.Request
-	case Settled:
 		c.ID = id
 		return c, c.Request
 	}
@@ -312,8 +325,7 @@ func (a *Agent) followLoosely(f Followed) Move {
 		}
 		return Move{Kind: MoveDecide, Command: a.input(f), Over: true}
 	case Replied:
-		behind := a.Turns < step.Turn || a.Turns == step.Turn && t.ID != "" && (t.Round < step.Round || t.Round == step.Round && (t.Model != "" || t.RetryAt != 0))
-		if behind && !a.resting() {
+		if !a.answered(step) && !a.resting() {
 			return wait
 		}
 	case Returned, Lost:

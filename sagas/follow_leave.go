@@ -23,7 +23,7 @@ func (a *Agent) unanswered(f Followed) Move {
 		leave.Detail = a.difference(f.Parent, step)
 	case len(f.Held) > 0:
 		return Move{Kind: MoveHear, Command: f.Held[0]}
-	case t.Advice != "" || t.Budget != "" || t.Knowledge != "":
+	case t.Advice != "" || t.Knowledge != "":
 		return Move{Kind: MoveWait}
 	case open >= 0:
 		leave.Turn, leave.Round, leave.Call = t.ID, t.Round, t.Calls[open].ID
@@ -42,7 +42,7 @@ func (a *Agent) followOn(f Followed) Move {
 	leave := Diverge{Meta: Meta{ID: beside(a.Fork.Until, "leave"), At: f.At}, Turn: t.ID, Round: t.Round, Detail: "the recording ends here"}
 	open := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 	switch {
-	case t.Model != "" || t.RetryAt != 0:
+	case t.Model != "" || t.RetryAt != 0 || t.Budget != "":
 	case len(f.Held) > 0:
 		return Move{Kind: MoveHear, Command: f.Held[0]}
 	case open >= 0:

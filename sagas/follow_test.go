@@ -48,9 +48,6 @@ func newFollowing(t *rapid.T, r *anyOrder, tape events.TapeMode) *following {
 	parent := r.history
 	f := &following{parent: parent, clock: r.at + 1e12}
 	f.at = rapid.IntRange(1, len(parent.ends)).Draw(t, "fork after")
-	for turn := f.parentAt(t, f.at).Turn; turn.Held > 0 && turn.Budget != ""; turn = f.parentAt(t, f.at).Turn {
-		f.at-- // the fork asks for both amounts at once, and may be refused both
-	}
 	f.history = newHistory(func() sagas.Agent { return f.parentAt(t, f.at) })
 	config := f.saga.Config
 	config.Wallet = "fork-f"
@@ -130,7 +127,7 @@ func (f *following) move(t *rapid.T, move sagas.Move) {
 	}
 }
 
-// others answer what the tape does not: homeostasis says something else than the parent's, the wallet has what the parent's had.
+// others answer what the tape does not: homeostasis says something else than the parent's, and something else is known.
 func (f *following) others(t *rapid.T) {
 	for _, request := range f.saga.Ready() {
 		if f.answered[request.RequestID()] || rapid.Bool().Draw(t, "later") {
@@ -141,12 +138,8 @@ func (f *following) others(t *rapid.T) {
 		switch q := request.(type) {
 		case sagas.AskAdvice:
 			answer = sagas.Advised{Meta: meta, Request: q.ID, Mode: events.ModeVerify}
-		case sagas.AskReserve:
-			answer = f.reserve(meta, q)
 		case sagas.AskKnowledge:
 			answer = sagas.Informed{Meta: meta, Request: q.ID, Notes: []events.RecalledNote{{Note: "new", Text: "known since"}}}
-		case sagas.AskSettle:
-			answer = sagas.Settled{Meta: meta, Request: q.ID, Released: 1}
 		default:
 			continue
 		}
@@ -155,26 +148,10 @@ func (f *following) others(t *rapid.T) {
 	}
 }
 
-// reserve answers as the parent's wallet did for the same turn; it has what was set aside for the parent's.
-func (f *following) reserve(meta sagas.Meta, q sagas.AskReserve) sagas.Command {
-	if f.behind.Turn.Budget == "" && f.behind.Turn.ID != "" {
-		return sagas.Reserved{Meta: meta, Request: q.ID, Amount: q.Amount}
-	}
-	for _, fact := range f.parent.facts[f.parent.ends[f.next-1]:] {
-		switch e := fact.Event.(type) {
-		case events.BudgetRefused:
-			return sagas.Unreserved{Meta: meta, Request: q.ID, Available: e.Available, Reason: e.Reason}
-		case events.BudgetGranted:
-			return sagas.Reserved{Meta: meta, Request: q.ID, Amount: q.Amount}
-		}
-	}
-	return sagas.Reserved{Meta: meta, Request: q.ID, Amount: q.Amount}
-}
-
 // equal compares what the fork recorded with what its parent recorded. Where the parent's recording ends with something outstanding, the
 // fork says so, and nothing else.
 func (f *following) equal(t *rapid.T) {
-	mine := f.told(f.ownFacts(t), "f")
+	mine := f.told(f.facts[f.ends[0]:], "f")
 	theirs := f.told(f.parent.facts[f.parent.ends[f.at-1]:], "a")
 	if d := f.saga.Fork.Diverged; d != nil && d.Detail != "the recording ends here" {
 		t.Fatalf("the fork left the tape: %+v\n%s", d, cmp.Diff(theirs, mine))
@@ -188,30 +165,6 @@ func (f *following) equal(t *rapid.T) {
 	if diff := cmp.Diff(theirs, mine); diff != "" {
 		t.Fatalf("another history:\n%s", diff)
 	}
-}
-
-// ownFacts are what the fork recorded after its first decision, without what its parent had recorded before: a reservation that was
-// granted, and a request to the model that was under way.
-func (f *following) ownFacts(t *rapid.T) []sagas.Fact {
-	turn := f.parentAt(t, f.at).Turn
-	granted, asked := turn.Held > 0 && turn.Budget == "", turn.Model != ""
-	facts := []sagas.Fact{}
-	for _, fact := range f.facts[f.ends[0]:] {
-		switch fact.Event.(type) {
-		case events.BudgetGranted:
-			if granted {
-				granted = false
-				continue
-			}
-		case events.ModelRequested:
-			if asked {
-				asked = false
-				continue
-			}
-		}
-		facts = append(facts, fact)
-	}
-	return facts
 }
 
 // told is a history without identities and times, and without what only a fork records.

@@ -182,7 +182,7 @@ func (d *decision) fork(c Fork) error {
 	if parent.Turn.Advice != "" {
 		d.record(events.AdviceRequested{Turn: d.agent.Turn.ID})
 	}
-	if owed := parent.Turn.Held + parent.Turn.Requested; owed > 0 {
+	if owed := parent.Turn.Held - d.agent.Turn.Held + parent.Turn.Requested; owed > 0 {
 		d.requestBudget(owed)
 	}
 	if parent.Turn.Knowledge != "" {
@@ -255,6 +255,7 @@ func (d *decision) diverge(c Diverge) error {
 	}
 	d.record(events.ForkDiverged{Turn: c.Turn, Round: c.Round, Call: c.Call, Detail: valid(c.Detail)})
 	if d.agent.Fork.Tape != events.TapeOffline {
+		d.proceed()
 		return nil
 	}
 	if d.agent.Turn.ID != "" {
@@ -308,10 +309,12 @@ func (a *Agent) applyFork(fact Fact) bool {
 	case events.AgentForked:
 		a.forked(e, fact)
 	case events.ForkDiverged:
+		a.untape()
 		a.Fork.Diverged = &e
 	case events.ForkSkipped:
 		a.Fork.Skipped++
 	case events.ForkFinished:
+		a.untape()
 		a.Fork.Finished = true
 	default:
 		return false
@@ -341,9 +344,9 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 	if t.RetryAt != 0 {
 		t.RetryAt = fact.Time
 	}
-	t.Held, t.Requested, t.Free = 0, 0, 0
-	if !e.Paper {
-		t.Free = t.Cost
+	t.Requested, t.Free = 0, t.Cost
+	if !a.Fork.OnTape() {
+		t.Held = 0
 	}
 	if e.Time > 0 { // the turn's time stood still since
 		passed := fact.Time - e.Time
@@ -362,6 +365,22 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 			call.Stage, call.Request, call.Expires = CallNew, "", 0
 		}
 	}
+}
+
+// untape has the agent stand on its own: what the recording granted it, its own wallet is asked for before the model is asked again, and
+// what the recording answered is settled by nobody.
+func (a *Agent) untape() {
+	if !a.Fork.OnTape() {
+		return
+	}
+	a.Settling = nil
+	t := &a.Turn
+	if t.ID == "" {
+		return
+	}
+	t.Cut = t.Cut || t.Model != ""
+	t.Model, t.Budget = "", ""
+	t.Held, t.Requested, t.Free = 0, 0, t.Cost
 }
 
 // carried are new limits with what a person granted beyond the old ones.

@@ -47,7 +47,7 @@ type Turn struct {
 type Tally struct {
 	Usage       events.Usage     `json:"usage"`
 	Cost        events.Money     `json:"cost,omitempty"`
-	Free        events.Money     `json:"free,omitempty"` // of Cost, what the wallet is not charged: the parent's part and the tape's, in a fork
+	Free        events.Money     `json:"free,omitempty"` // of Cost, what a fork's wallet is not charged: its parent's part and the tape's
 	LastCost    events.Money     `json:"last_cost,omitempty"`
 	Unpriced    bool             `json:"unpriced,omitempty"`
 	ToolCalls   int              `json:"tool_calls,omitempty"`
@@ -147,7 +147,11 @@ func (d *decision) close(outcome events.Outcome, reason events.Reason, detail st
 		Rounds: t.Round, ToolCalls: t.ToolCalls, Usage: t.Usage, Cost: t.Cost, Unpriced: t.Unpriced,
 	})
 	if t.Held > 0 || t.Budget != "" {
-		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost - t.Free})
+		spent := t.Cost - t.Free
+		if d.agent.Fork.OnTape() {
+			spent = t.Cost // as in the parent: no wallet is told
+		}
+		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: spent})
 	}
 }
 
