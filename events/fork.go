@@ -19,7 +19,7 @@ type AgentForked struct {
 	Inputs  Revision     `json:"inputs,string"`     // what people sent the parent after At and up to here is given to the fork too
 	Tape    TapeMode     `json:"tape"`              //
 	Edit    *MessageEdit `json:"edit,omitempty"`    // a message that the fork is given with another text
-	Paper   bool         `json:"paper,omitempty"`   // the wallet is the fork's own, and holds nothing real: what the tape answers is charged like the rest
+	Paper   bool         `json:"paper,omitempty"`   // the wallet is the fork's own, and holds nothing real
 	Changed []string     `json:"changed,omitempty"` // what the configuration has otherwise than the parent's
 	Config  AgentConfig  `json:"config"`
 }
