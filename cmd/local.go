@@ -23,7 +23,7 @@ import (
 //
 //	store/       the embedded journal and its snapshots
 //	snapshots/   the cache of snapshots, when the journal is elsewhere
-//	blobs/       large texts
+//	blobs/       large texts, and the files of workspaces
 //	scratch/     what commands keep outside their workspaces
 //	forks/       the workspaces of forks
 //	serve.json   where the running life serve is
