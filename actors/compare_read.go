@@ -74,7 +74,8 @@ func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned
 	if err != nil {
 		return err
 	}
-	if answer.Equal = first == nil; first != nil {
+	answer.Equal = aligned.Equal()
+	if first != nil {
 		if answer.First, err = c.found(ctx, first.First); err != nil {
 			return err
 		}

@@ -19,8 +19,8 @@ import "example.com/life/events"
 //
 // Identities (of agents, turns, messages, requests and events, and those that providers give calls), names of people, times,
 // revisions, attempts, wallets, advice that changed no request, and what was measured (durations, tokens, cost) are not part of it.
-// What was measured is compared in totals. [Equal] decides it of two turns, and [RunAlignment.Equal] of two runs, for
-// whoever needs it.
+// What was measured is compared in totals. [CompareTurns] decides it of two turns, whose first difference it names,
+// and [RunAlignment.Equal] of two runs.
 //
 // A turn behaves the same when all of that holds but what was asked: another prompt may lead to the same answers.
 

@@ -175,16 +175,6 @@ func why(a, b *RunRound) []string {
 	return names
 }
 
-// Equal reports whether two turns are equal, as run.go defines it.
-func Equal(a, b *RunTurn) bool {
-	return slices.EqualFunc(a.steps(), b.steps(), step.equal)
-}
-
-// BehavesEqual reports whether two turns are equal but for what the models were asked.
-func BehavesEqual(a, b *RunTurn) bool {
-	return slices.EqualFunc(behaviour(a.steps()), behaviour(b.steps()), step.equal)
-}
-
 func (s step) equal(other step) bool { return s.what == other.what && s.value == other.value }
 
 // behaviour leaves out what was asked.
