@@ -80,7 +80,7 @@ func (q *notesQuestion) ask(query string, given map[string]string) (actors.Ask, 
 }
 
 // askNotes asks the projection, and hands the answer to show, or prints it as JSON.
-func askNotes[A any](a *app, ctx context.Context, q *notesQuestion, query string, given map[string]string, show func(reached, *A) error) error {
+func askNotes[A any](ctx context.Context, a *app, q *notesQuestion, query string, given map[string]string, show func(reached, *A) error) error {
 	ask, err := q.ask(query, given)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func knowledgeSearchCommand(a *app) *cobra.Command {
 		Example: "  life knowledge search heat shield\n  life knowledge search shield --tag thermal --near capsule --limit 3 --json",
 		Args:    takes(1, -1, "words"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return askNotes(a, cmd.Context(), &q, "search", map[string]string{"text": strings.Join(args, " ")}, a.printFound(cmd.Context()))
+			return askNotes(cmd.Context(), a, &q, "search", map[string]string{"text": strings.Join(args, " ")}, a.printFound(cmd.Context()))
 		},
 	}
 	q.flags(cmd, "now")

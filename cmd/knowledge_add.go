@@ -219,7 +219,7 @@ func (r *adding) report() error {
 			}
 		}
 		for _, p := range r.did.Problems {
-			fmt.Fprintf(r.errs, "life: %s\n", (&notes.Problem{Path: filepath.Join(r.flags.Dir, p.Path), Line: p.Line, Detail: p.Detail}).Error())
+			fmt.Fprintf(r.errs, "life: %s\n", (&notes.Problem{Path: filepath.Join(r.flags.Dir, p.Path), Line: p.Line, Detail: p.Detail}).String())
 		}
 	}
 	switch n := len(r.did.Problems); n {

@@ -18,7 +18,7 @@ func knowledgeTraverseCommand(a *app) *cobra.Command {
 		Example: "  life knowledge traverse heat-shield\n  life knowledge traverse heat-shield --depth 3 --relation supports,part_of --direction out --json",
 		Args:    takes(1, 1, "one note, by its id or another name of it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return askNotes(a, cmd.Context(), &q, "traverse", map[string]string{"note": args[0]}, func(_ reached, t *projections.Traversal) error {
+			return askNotes(cmd.Context(), a, &q, "traverse", map[string]string{"note": args[0]}, func(_ reached, t *projections.Traversal) error {
 				a.printTraversal(t)
 				return nil
 			})
@@ -67,7 +67,7 @@ func knowledgeShowCommand(a *app) *cobra.Command {
 		Example: "  life knowledge show heat-shield\n  life knowledge show heat-shield --at 120 --json",
 		Args:    takes(1, 1, "one note, by its id or another name of it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return askNotes(a, cmd.Context(), &q, "note", map[string]string{"note": args[0]}, func(host reached, n *projections.NoteAnswer) error {
+			return askNotes(cmd.Context(), a, &q, "note", map[string]string{"note": args[0]}, func(host reached, n *projections.NoteAnswer) error {
 				return a.printNote(cmd.Context(), host, n)
 			})
 		},
@@ -149,7 +149,7 @@ func knowledgeLintCommand(a *app) *cobra.Command {
 		Example: "  life knowledge lint\n  life knowledge lint --days 30 --json",
 		Args:    takes(0, 0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return askNotes(a, cmd.Context(), &q, "lint", map[string]string{}, func(_ reached, p *projections.NoteProblems) error {
+			return askNotes(cmd.Context(), a, &q, "lint", map[string]string{}, func(_ reached, p *projections.NoteProblems) error {
 				a.printProblems(p)
 				return nil
 			})

@@ -155,7 +155,8 @@ func (l *linter) contradiction(n *node, reason string, one, other events.NoteID)
 
 // stale checks a note's time.
 func (l *linter) stale(n *node) {
-	reason, linked := "", l.linked(n)
+	var reason string
+	linked := l.linked(n)
 	switch {
 	case n.valid.To != 0 && n.valid.To <= l.moment:
 		reason = "it was valid to " + DayOf(n.valid.To).String()

@@ -60,7 +60,8 @@ func comes(kind events.Kind, after events.Revision) step {
 }
 
 func commandSteps() []step {
-	stream, wallet := events.AgentStream(ada), events.WalletStream(savings)
+	stream, wallet, notebook := events.AgentStream(ada), events.WalletStream(savings), events.KnowledgeStream("local")
+	ann := events.NoteAuthor{By: "ann"}
 	other := create(ada)
 	other.Config.Prompt = "something else"
 	again := other
@@ -117,6 +118,21 @@ func commandSteps() []step {
 		command("credit, sent again", wallet, sagas.Credit{Meta: meta("w3"), Amount: 5, By: "ann", Memo: "gift"}),
 		command("credit, its id for something else", wallet, sagas.Credit{Meta: meta("w3"), Amount: 6}),
 		command("credit nothing", wallet, sagas.Credit{Meta: meta("w4")}),
+		command("notes", notebook, sagas.KeepNotes{Meta: meta("n1"), Author: ann, Write: []events.Note{{
+			ID: "a", Title: "A", Text: events.Text{Inline: "See [[b]]."}, Tags: []string{"t"}, Aliases: []string{"alpha"},
+			Links: []events.NoteLink{{Relation: "supports", Target: "c", Exclusive: true, Validity: events.Validity{From: 5}}}, Validity: events.Validity{To: 7},
+			Source: events.NoteFile{Collection: "files", Path: "a.md"},
+		}}}),
+		command("notes, sent again", notebook, sagas.KeepNotes{Meta: meta("n1"), Author: ann, Write: []events.Note{{ID: "a", Title: "A"}}}),
+		command("notes as they are", notebook, sagas.KeepNotes{Meta: meta("n2"), Author: ann, Write: []events.Note{{ID: "x", Title: "X"}}}),
+		command("the same notes", notebook, sagas.KeepNotes{Meta: meta("n3"), Author: ann, Write: []events.Note{{ID: "x", Title: "X"}}}),
+		command("a note without a title", notebook, sagas.KeepNotes{Meta: meta("n4"), Author: ann, Write: []events.Note{{ID: "y"}}}),
+		command("remove a note", notebook, sagas.KeepNotes{Meta: meta("n5"), Author: ann, Remove: []sagas.NoteRemoval{{Note: "x", Reason: "old"}}}),
+		command("remove no note", notebook, sagas.KeepNotes{Meta: meta("n6"), Author: ann, Remove: []sagas.NoteRemoval{{Note: "x", Reason: "old"}}}),
+		command("remove another's note", notebook, sagas.KeepNotes{
+			Meta: meta("n7"), Author: ann, Remove: []sagas.NoteRemoval{{Note: "a", Reason: "old", Collection: "others"}},
+		}),
+		command("no notes at all", notebook, sagas.KeepNotes{Meta: meta("n8"), Author: ann}),
 		command("an agent's command to a wallet", wallet, sagas.Retire{Meta: meta("w5")}),
 		command("a wallet's command to an agent", stream, sagas.Credit{Meta: meta("w6"), Amount: 1}),
 		command("an internal command", stream, sagas.Woke{Meta: meta("w7")}),

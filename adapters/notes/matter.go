@@ -143,8 +143,7 @@ func (r *matterReader) relation(name string, key, value *yaml.Node) {
 // target reads one target: a name, a link, or a mapping.
 func (r *matterReader) target(kind string, value *yaml.Node) {
 	link := events.NoteLink{}
-	switch {
-	case value.Kind == yaml.MappingNode:
+	if value.Kind == yaml.MappingNode {
 		r.eachField(value, func(name string, key, value *yaml.Node) { r.targetField(&link, name, key, value) })
 		if link.Target == "" {
 			r.fail(value, `a target of relation `+kind+` names no note: give it to: "[[note]]"`)
@@ -152,7 +151,7 @@ func (r *matterReader) target(kind string, value *yaml.Node) {
 		if link.From != 0 && link.To != 0 && link.To <= link.From {
 			r.fail(value, "valid_to is not after valid_from")
 		}
-	default:
+	} else {
 		link = r.name(value)
 	}
 	link.Relation = kind

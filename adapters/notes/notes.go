@@ -52,8 +52,8 @@ type Problem struct {
 	Detail string
 }
 
-// Error names file and line.
-func (p *Problem) Error() string {
+// String names file and line.
+func (p *Problem) String() string {
 	if p.Line == 0 {
 		return p.Path + ": " + p.Detail
 	}
@@ -62,12 +62,12 @@ func (p *Problem) Error() string {
 
 // Read hands the notes below a directory to a function, in the order of their paths. A file that is no note is handed over as a
 // *Problem, with the id that its note would have.
-func Read(ctx context.Context, c Config, each func(events.Note, *Problem) error) error {
+func Read(ctx context.Context, c Config, each func(events.Note, *Problem) error) (err error) {
 	root, err := os.OpenRoot(c.Dir)
 	if err != nil {
 		return fmt.Errorf("read notes: %w", err)
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	return fs.WalkDir(root.FS(), ".", func(at string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil && at == ".":

@@ -40,7 +40,8 @@ func TestParse(t *testing.T) {
 					{Relation: "made_of", Target: "cork"},
 					{Relation: "made_of", Target: "phenolic", Exclusive: true, Validity: events.Validity{From: 4 * day}},
 					{Relation: "part_of", Target: "capsule, the"},
-					{Relation: "see", Target: "a"}, {Relation: "see", Target: "b"},
+					{Relation: "see", Target: "a"},
+					{Relation: "see", Target: "b"},
 				},
 			},
 		},
@@ -88,11 +89,11 @@ func TestProblems(t *testing.T) {
 			}
 			text = "---\ntags: [" + strings.Join(tags, ",") + "]\n---\n"
 		}
-		if _, problem := notes.Parse("a", "a.md", []byte(text)); problem == nil || !strings.HasPrefix(problem.Error(), want) {
+		if _, problem := notes.Parse("a", "a.md", []byte(text)); problem == nil || !strings.HasPrefix(problem.String(), want) {
 			t.Errorf("%v, want %s", problem, want)
 		}
 	}
-	if _, problem := notes.Parse("a#b", "a#b.md", nil); problem == nil || !strings.Contains(problem.Error(), "cannot be that of a note") {
+	if _, problem := notes.Parse("a#b", "a#b.md", nil); problem == nil || !strings.Contains(problem.String(), "cannot be that of a note") {
 		t.Errorf("%v", problem)
 	}
 }
