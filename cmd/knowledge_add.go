@@ -91,6 +91,7 @@ type adding struct {
 	batch  []events.Note
 	bytes  int
 	seen   map[events.NoteID]bool
+	least  events.Position // of the notes that were written: what vanished is asked for as of then
 }
 
 func (a *app) addNotes(ctx context.Context, host reached, f *knowledgeAddFlags) error {
@@ -148,7 +149,9 @@ func (r *adding) flush(ctx context.Context) error {
 
 func (r *adding) keep(ctx context.Context, command sagas.KeepNotes) (actors.Receipt, error) {
 	command.Meta, command.Author = newMeta(""), events.NoteAuthor{By: r.person()}
-	return r.host.Do(ctx, r.stream, command, origin())
+	receipt, err := r.host.Do(ctx, r.stream, command, origin())
+	r.least = max(r.least, receipt.Position)
+	return receipt, err
 }
 
 // vanished finds the notes of the collection whose files are gone, and removes them if that is wanted. The list is only where to
@@ -194,7 +197,7 @@ func (r *adding) page(ctx context.Context, after events.NoteID, page *projection
 	if after != "" {
 		query.Parameters["after"] = string(after)
 	}
-	answer, err := r.host.Query(ctx, actors.Ask{Projection: "knowledge", Query: query}, func(folded int64) {
+	answer, err := r.host.Query(ctx, actors.Ask{Projection: "knowledge", Query: query, Min: r.least}, func(folded int64) {
 		r.meter.show("%d files read, %d notes written, %d events folded", r.did.Files, r.did.Written, folded)
 	})
 	if err != nil {

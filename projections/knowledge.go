@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -206,7 +207,7 @@ func (g *graph) remove(e *events.NoteRemoved, here version) {
 	}
 	g.disconnect(n)
 	delete(g.nodes, e.Note)
-	n.gone, n.author, n.links, n.words, n.length = e.Reason, e.Author, nil, nil, 0
+	n.gone, n.author, n.links, n.words, n.length = cmp.Or(e.Reason, "no reason was given"), e.Author, nil, nil, 0
 	here.Removed = true
 	n.note(here)
 	g.removed[e.Note] = n

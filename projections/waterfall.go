@@ -61,6 +61,7 @@ const (
 	spanPause    = "pause"
 	spanAdvice   = "advice"
 	spanMoney    = "money"
+	spanNotes    = "notes"
 	spanRetry    = "retry"
 	spanSettle   = "settle"
 )
@@ -80,8 +81,8 @@ type span struct {
 
 func waterfallSpec() Spec {
 	return Spec{
-		Name: "waterfall", Version: 1, About: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
-		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "settlement."},
+		Name: "waterfall", Version: 2, About: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
+		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "knowledge.", "settlement."},
 		New:   func() Fold { return newWaterfall() },
 		Queries: []QuerySpec{
 			{Name: "turns", About: "the turns that are known, the latest first, and where their time went", Takes: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
@@ -168,6 +169,8 @@ func (t *trace) applyAsking(r *Recorded, event events.Event) {
 	switch e := event.(type) {
 	case events.AdviceRequested:
 		begun.What = spanAdvice
+	case events.KnowledgeRequested:
+		begun.What = spanNotes
 	case events.BudgetRequested:
 		begun.What, begun.Name = spanMoney, string(e.Wallet)
 	case events.ModelRequested:
@@ -194,6 +197,10 @@ func (t *trace) applyAnswer(r *Recorded, event events.Event) {
 		t.end(spanAdvice, revisionOf(e.Request), r.Time)
 	case events.AdviceMissed:
 		t.fail(t.end(spanAdvice, revisionOf(e.Request), r.Time), "missed")
+	case events.KnowledgeRecalled:
+		t.end(spanNotes, revisionOf(e.Request), r.Time)
+	case events.KnowledgeMissed:
+		t.fail(t.end(spanNotes, revisionOf(e.Request), r.Time), "missed")
 	case events.BudgetGranted:
 		t.end(spanMoney, revisionOf(e.Request), r.Time)
 	case events.BudgetRefused:

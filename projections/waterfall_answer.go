@@ -21,7 +21,7 @@ type Turn struct {
 }
 
 // TurnTimes says where the time of a turn went. Running, Person and Queued add up to Elapsed: at any moment something runs, or
-// else something waits for a person, or else the turn waits for its turn at a pool, for advice, money, a retry or the store.
+// else something waits for a person, or else the turn waits for its turn at a pool, for advice, money, notes, a retry or the store.
 type TurnTimes struct {
 	Turn    events.TurnID  `json:"turn"`
 	Started events.Micros  `json:"started,string"`
@@ -39,7 +39,7 @@ type TurnTimes struct {
 // Span is one thing that a turn waited for.
 type Span struct {
 	At       events.Micros   `json:"at_us,string"` // after the start of the turn
-	What     string          `json:"what"`         // model, tool, approval, pause, advice, money, retry or settle
+	What     string          `json:"what"`         // model, tool, approval, pause, advice, money, notes, retry or settle
 	Name     string          `json:"name,omitempty"`
 	Call     events.CallID   `json:"call,omitempty"`
 	Queued   events.Micros   `json:"queued_us,string"`
