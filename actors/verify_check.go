@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"example.com/life/events"
@@ -50,7 +51,7 @@ const (
 )
 
 func weighAgent(a *sagas.Agent) int64 {
-	return a.Conversation.Bytes + int64(len(a.Conversation.Messages))*weightMessage + int64(len(a.Accepted))*weightAccepted + 4096
+	return a.Conversation.Bytes + int64(len(a.Conversation.Messages))*weightMessage + int64(len(a.Accepted))*weightAccepted + 3072
 }
 
 func weighWallet(w *sagas.Wallet) int64 {
@@ -177,8 +178,10 @@ func (c *sagaChecker[S]) forget() {
 	c.strayed, c.saga, c.pending, c.facts = true, none, nil, nil
 }
 
-// rest keeps copies of what a decision that may not be complete has: the page that it came with goes.
+// rest keeps no more than it needs until the stream goes on: copies of what a decision that may not be complete has, since the page
+// that it came with goes.
 func (c *sagaChecker[S]) rest() {
+	c.pending, c.facts = slices.Clip(slices.Clone(c.pending)), slices.Clip(slices.Clone(c.facts))
 	for i := range c.pending {
 		e := &c.pending[i]
 		e.Data = bytes.Clone(e.Data)
@@ -206,6 +209,7 @@ func (c *sagaChecker[S]) finish(note func(*Divergence)) {
 	for _, fact := range c.facts {
 		c.saga = c.saga.Apply(fact)
 	}
+	clear(c.pending) // the bytes of their pages are not held any longer
 	c.pending, c.facts = c.pending[:0], c.facts[:0]
 }
 
