@@ -24,7 +24,10 @@ func (h *Host) address(stream events.Stream) (*actor.PID, string, error) {
 	case events.KnowledgeCategory:
 		registry, err = h.knowledge, events.TenantID(id).Validate()
 	case events.ProjectionsCategory:
-		registry, err = h.catalogues, events.TenantID(id).Validate()
+		registry = h.catalogues
+		if events.TenantID(id) != DefaultTenant {
+			err = fmt.Errorf("a host keeps the projections of tenant %s only", DefaultTenant)
+		}
 	default:
 		err = fmt.Errorf("stream %q takes no commands", string(stream))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func (p *projector) again(ctx context.Context, what string, do func(context.Cont
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return
 		}
-		p.host.log.Warn("projector: "+what+": tried again", "error", err)
+		p.host.log.Warn("the projector tries again", "what", what, "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -241,52 +242,6 @@ func (p *projector) readTo(ctx context.Context, group []*reading, until events.P
 	return p.read(ctx, behind, until, func(events.Position) {})
 }
 
-// feeder hands chunks to readings, each event decoded at most once for all of them.
-type feeder struct {
-	projector *projector
-	readings  []*reading
-	events    []projections.Recorded
-	quiet     time.Time // until then no state is stored
-	turn      int       // of the reading whose state is looked at first
-}
-
-// take feeds a chunk, lets go of the readings that stop, and stores the states that are due.
-func (f *feeder) take(ctx context.Context, c *chunk) {
-	f.events = f.events[:0]
-	for i := range c.events {
-		f.events = append(f.events, projections.Recorded{Envelope: &c.events[i]})
-	}
-	f.readings = slices.DeleteFunc(f.readings, func(r *reading) bool {
-		if r.feed(c, f.events) {
-			return false
-		}
-		f.projector.ended(r)
-		return true
-	})
-	clear(f.events)
-	f.projector.tell()
-	f.store(ctx)
-}
-
-// store stores a state that is due. That takes at most a part of the time: a pass is not to be slowed down by what it leaves behind.
-func (f *feeder) store(ctx context.Context) {
-	n := len(f.readings)
-	for i := range n {
-		if time.Now().Before(f.quiet) {
-			return
-		}
-		r := f.readings[(f.turn+i)%n]
-		if !r.due() {
-			continue
-		}
-		began := time.Now()
-		f.projector.save(ctx, r, 1)
-		f.quiet = time.Now().Add((savingPart - 1) * time.Since(began))
-		f.turn = (f.turn + i + 1) % n
-		return
-	}
-}
-
 // ended notes that a reading goes no further. What answers is repaired at once if it is in doubt.
 func (p *projector) ended(r *reading) {
 	stopped, of := r.halted(), p.servedBy(r)
@@ -297,7 +252,11 @@ func (p *projector) ended(r *reading) {
 		p.schedule()
 		return
 	}
-	p.host.log.Error("projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
+	level := slog.LevelError
+	if p.host.resting {
+		level = slog.LevelInfo // whoever asks is told
+	}
+	p.host.log.Log(p.host.running, level, "projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
 	if stopped.doubt && !p.host.resting {
 		p.host.run(func() {
 			p.again(p.host.running, "repair projection "+of.name, func(ctx context.Context) error {

@@ -17,6 +17,7 @@ import (
 // build reads greens to the end of history in one pass, and has them take over.
 func (p *projector) build(ctx context.Context, greens []*reading) {
 	p.again(ctx, "build projections", func(ctx context.Context) error { return p.buildOnce(ctx, greens, func(events.Position) {}) })
+	p.settle(ctx, greens)
 }
 
 func (p *projector) buildOnce(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
@@ -36,11 +37,7 @@ func (p *projector) buildOnce(ctx context.Context, greens []*reading, progress f
 	if err := p.read(ctx, greens, 0, progress); err != nil {
 		return err
 	}
-	if err := p.takeOver(ctx, greens); err != nil {
-		return err
-	}
-	p.settle(ctx, greens)
-	return nil
+	return p.takeOver(ctx, greens)
 }
 
 // takeOver puts greens in the place of what answers. The tail waits meanwhile, so that they continue where it is.
@@ -78,7 +75,7 @@ func (p *projector) switchOver(of *projection, green *reading) {
 		p.host.log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
 		green.drop()
 		p.mu.Lock()
-		of.green, of.failed = nil, stopped.Error()
+		of.green, of.failed = nil, stopped.String()
 		p.mu.Unlock()
 		return
 	}
@@ -110,8 +107,8 @@ func (p *projector) settle(ctx context.Context, group []*reading) {
 // Rebuilt is what became of a rebuild.
 type Rebuilt struct {
 	Projections []RebuiltProjection `json:"projections"`
-	Events      int64               `json:"events,string"` // that were read
-	Took        events.Micros       `json:"took_us,string"`
+	Events      int64               `json:"events,string"`  // that were read
+	Took        events.Micros       `json:"took_us,string"` // until the new folds answered
 }
 
 // RebuiltProjection is one of them, as it was when it took over.
@@ -120,7 +117,6 @@ type RebuiltProjection struct {
 	Version  int             `json:"version"`
 	Position events.Position `json:"position,string"`
 	Events   int64           `json:"events,string"` // that were folded
-	Bytes    int             `json:"bytes"`         // of its state
 	Stopped  *Stopped        `json:"stopped,omitempty"`
 }
 
@@ -157,12 +153,16 @@ func (h *Host) Rebuild(ctx context.Context, names []string, progress func(at, he
 	if err != nil {
 		return Rebuilt{}, err
 	}
-	return p.rebuilt(chosen, greens, began)
+	took := time.Since(began)
+	if h.resting {
+		p.settle(ctx, greens)
+	}
+	return p.rebuilt(chosen, greens, took)
 }
 
 // rebuilt reports on a rebuild that has ended.
-func (p *projector) rebuilt(chosen []*projection, greens []*reading, began time.Time) (Rebuilt, error) {
-	report := Rebuilt{Took: events.Micros(time.Since(began).Microseconds())}
+func (p *projector) rebuilt(chosen []*projection, greens []*reading, took time.Duration) (Rebuilt, error) {
+	report := Rebuilt{Took: events.Micros(took.Microseconds())}
 	for i, each := range chosen {
 		p.mu.Lock()
 		serving, failed := each.serving, each.failed
@@ -172,7 +172,7 @@ func (p *projector) rebuilt(chosen []*projection, greens []*reading, began time.
 		}
 		green := greens[i]
 		green.mu.Lock()
-		report.Projections = append(report.Projections, RebuiltProjection{each.name, green.spec.Version, green.at, green.folded, green.stored.bytes, green.stopped})
+		report.Projections = append(report.Projections, RebuiltProjection{each.name, green.spec.Version, green.at, green.folded, green.stopped})
 		report.Events = max(report.Events, green.read)
 		green.mu.Unlock()
 	}

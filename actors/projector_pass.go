@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // chunk is a piece of the store's history: all events of some kinds after one position, up to and including another. It never ends
@@ -12,6 +13,16 @@ type chunk struct {
 	after   events.Position
 	events  []events.Envelope
 	through events.Position
+	decoded []projections.Recorded // of events, where somebody has decoded them
+}
+
+// decode reads the outlines of the events, which most folds read: a pass has its reader do that while folds take in the chunk before.
+func (c *chunk) decode() {
+	c.decoded = make([]projections.Recorded, len(c.events))
+	for i := range c.events {
+		c.decoded[i].Envelope = &c.events[i]
+		_, _ = c.decoded[i].Outline() //nolint:errcheck // whoever needs the event gets the error
+	}
 }
 
 // pass reads history from a position on, chunk by chunk. While one is used, the next is read.
@@ -64,6 +75,7 @@ func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
 			page.End = page.End || p.until > 0 && page.Next > p.until
 			end = page.End
 			read.chunk = p.bounded(cut.chunk(after, &page))
+			read.chunk.decode()
 			after = read.chunk.through
 		}
 		if read.err == nil && !end && len(read.chunk.events) == 0 && read.chunk.through == read.chunk.after {

@@ -56,8 +56,8 @@ type Stopped struct {
 	doubt bool // the fold may be half changed
 }
 
-// Error says where and why.
-func (s *Stopped) Error() string {
+// String says where and why.
+func (s *Stopped) String() string {
 	return fmt.Sprintf("stopped before position %d, event %s (%s): %s", s.Position, s.Event, s.Kind, s.Problem)
 }
 
@@ -79,9 +79,9 @@ func (r *reading) wants(kind events.Kind) bool {
 	return wanted
 }
 
-// feed folds what is new of a chunk; all are its events. It reports whether the reading goes on. A chunk that begins after what was
-// read leaves a gap, and is not taken.
-func (r *reading) feed(c *chunk, all []projections.Recorded) (goesOn bool) {
+// feed folds what is new of a chunk, and reports whether the reading goes on. A chunk that begins after what was read leaves a gap, and
+// is not taken.
+func (r *reading) feed(c *chunk) (goesOn bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped != nil || r.dropped {
@@ -94,7 +94,7 @@ func (r *reading) feed(c *chunk, all []projections.Recorded) (goesOn bool) {
 	if c.through <= r.at {
 		return true
 	}
-	skipped := r.skips.all()
+	skipped, all := r.skips.all(), c.decoded
 	for i := range all {
 		event := &all[i]
 		if event.Position <= r.at || !r.wants(event.Kind) || skipped[event.Position] {

@@ -94,6 +94,28 @@ func (h *Host) Projections(ctx context.Context) ([]Projection, error) {
 	return list, nil
 }
 
+// Projection says how one projection of the catalogue stands. In a host that rests it is read on to the end first.
+func (h *Host) Projection(ctx context.Context, name string) (Projection, error) {
+	p := h.projector
+	if err := p.asked(ctx); err != nil {
+		return Projection{}, err
+	}
+	of, err := p.find(name)
+	if err != nil {
+		return Projection{}, err
+	}
+	if h.resting && p.serves(of) != nil {
+		if _, err := p.refresh(ctx, of, func(int64) {}); err != nil {
+			return Projection{}, err
+		}
+	}
+	head, err := p.head(ctx)
+	if err != nil {
+		return Projection{}, fmt.Errorf("find the end of history: %w", err)
+	}
+	return of.status(p, head), nil
+}
+
 func (each *projection) status(p *projector, head events.Position) Projection {
 	p.mu.Lock()
 	serving, green, status := each.serving, each.green, Projection{Declared: each.declared, Skipped: each.skipped}

@@ -129,7 +129,7 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 	for {
 		snapshot, found, err := p.host.snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(until))
 		if err != nil || !found || snapshot.Revision > events.Revision(until) {
-			return ctx.Err() // it is a cache: history is read instead
+			return ctx.Err() //nolint:nilerr // it is a cache: history is read instead
 		}
 		fits, problem := p.fits(ctx, r, &snapshot)
 		if problem != nil {

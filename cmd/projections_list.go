@@ -1,10 +1,8 @@
 package cmd
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,35 +69,19 @@ func projectionsShowCommand(a *app) *cobra.Command {
 		Args:    takes(1, 1, "the name of one projection"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(host reached) error {
-				shown, err := findProjection(cmd.Context(), host, args[0])
+				shown, err := host.Projection(cmd.Context(), args[0])
 				if err != nil {
-					return err
+					return askedWrong(err)
 				}
 				if asJSON {
 					return a.printJSON(shown)
 				}
-				return printStanding(a.out, shown)
+				return printStanding(a.out, &shown)
 			})
 		},
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
-}
-
-// findProjection finds a projection in a host's list.
-func findProjection(ctx context.Context, host projector, name string) (*actors.Projection, error) {
-	list, err := host.Projections(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(list))
-	for i := range list {
-		if names[i] = list[i].Name; names[i] == name {
-			return &list[i], nil
-		}
-	}
-	slices.Sort(names)
-	return nil, usage("there is no projection %q; there are %v", name, names)
 }
 
 func printStanding(out io.Writer, p *actors.Projection) error {

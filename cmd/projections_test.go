@@ -35,7 +35,7 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() //nolint:errcheck // it may have been killed, and need not
+		_ = cmd.Wait() // it may have been killed, and need not
 	}()
 	stop, ok := ts.Value(begunKey{}).(*func())
 	if !ok {

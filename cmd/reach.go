@@ -33,6 +33,7 @@ type driver interface {
 // projector is what the verbs need that ask what follows from history.
 type projector interface {
 	Projections(ctx context.Context) ([]actors.Projection, error)
+	Projection(ctx context.Context, name string) (actors.Projection, error)
 	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
 	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error)
 	Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error)

@@ -67,7 +67,7 @@ func callOf(stream events.Stream, command sagas.Command) (call, error) {
 		return tenantCall(events.TenantID(id), command)
 	case events.ProjectionsCategory:
 		if events.TenantID(id) != actors.DefaultTenant {
-			return call{}, invalid("only the projections of tenant %s are reached over the API", actors.DefaultTenant)
+			return call{}, invalid("a host keeps the projections of tenant %s only", actors.DefaultTenant)
 		}
 		return projectionsCall(command)
 	case events.KnowledgeCategory:

@@ -43,6 +43,10 @@ func (nothing) Verify(context.Context, events.AgentID, func(int64, int64)) (acto
 
 func (nothing) Projections(context.Context) ([]actors.Projection, error) { return nil, nil }
 
+func (nothing) Projection(context.Context, string) (actors.Projection, error) {
+	return actors.Projection{}, nil
+}
+
 func (nothing) Rebuild(context.Context, []string, func(at, head events.Position)) (actors.Rebuilt, error) {
 	return actors.Rebuilt{}, nil
 }

@@ -55,6 +55,10 @@ func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 
 func (f *fake) Projections(context.Context) ([]actors.Projection, error) { return nil, f.err }
 
+func (f *fake) Projection(context.Context, string) (actors.Projection, error) {
+	return actors.Projection{}, f.err
+}
+
 func (f *fake) Rebuild(context.Context, []string, func(at, head events.Position)) (actors.Rebuilt, error) {
 	return actors.Rebuilt{}, f.err
 }

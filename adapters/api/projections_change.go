@@ -2,10 +2,8 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"example.com/life/actors"
@@ -68,15 +66,11 @@ func (s *server) projectionStatus(w http.ResponseWriter, r *http.Request) error 
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	list, err := s.projector.Projections(r.Context())
+	shown, err := s.projector.Projection(r.Context(), r.PathValue("name"))
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(list, func(p actors.Projection) bool { return p.Name == r.PathValue("name") })
-	if at < 0 {
-		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q", clip(r.PathValue("name")))}
-	}
-	return writeJSON(w, http.StatusOK, list[at])
+	return writeJSON(w, http.StatusOK, shown)
 }
 
 // stepList is what some events do to a projection.
@@ -118,6 +112,16 @@ func (s *server) rebuildProjections(w http.ResponseWriter, r *http.Request) erro
 		out.tell(progress{Checked: int64(at), Total: int64(head)})
 	})
 	return finish(s, out, &report, err)
+}
+
+// Projection says how one projection stands on the server.
+func (c *Client) Projection(ctx context.Context, name string) (actors.Projection, error) {
+	path, err := projectionPath(name, "status")
+	if err != nil {
+		return actors.Projection{}, err
+	}
+	var shown actors.Projection
+	return shown, c.get(ctx, path, nil, &shown)
 }
 
 // Rebuild has the server fold all of history anew. It goes on there when ctx ends.

@@ -62,6 +62,7 @@ func comes(kind events.Kind, after events.Revision) step {
 func commandSteps() []step {
 	stream, wallet, notebook := events.AgentStream(ada), events.WalletStream(savings), events.KnowledgeStream("local")
 	ann := events.NoteAuthor{By: "ann"}
+	catalogue := events.ProjectionsStream(actors.DefaultTenant)
 	other := create(ada)
 	other.Config.Prompt = "something else"
 	again := other
@@ -136,6 +137,16 @@ func commandSteps() []step {
 		command("an agent's command to a wallet", wallet, sagas.Retire{Meta: meta("w5")}),
 		command("a wallet's command to an agent", stream, sagas.Credit{Meta: meta("w6"), Amount: 1}),
 		command("an internal command", stream, sagas.Woke{Meta: meta("w7")}),
+		command("add a projection", catalogue, sagas.AddProjection{Meta: meta("p1"), Source: events.Text{Inline: "name: x"}}),
+		command("skip without a reason", catalogue, sagas.SkipEvent{Meta: meta("p2"), Name: "balance", Position: 1, By: "ann"}),
+		command("skip nothing", catalogue, sagas.SkipEvent{Meta: meta("p3"), Name: "balance", Reason: "r", By: "ann"}),
+		command("skip what is not there", catalogue, sagas.SkipEvent{Meta: meta("p4"), Name: "balance", Position: 99999, Reason: "r", By: "ann"}),
+		command("skip in no projection", catalogue, sagas.SkipEvent{Meta: meta("p5"), Name: "none", Position: 1, Reason: "r", By: "ann"}),
+		command("skip", catalogue, sagas.SkipEvent{Meta: meta("p6"), Name: "balance", Position: 1, Reason: "r", By: "ann"}),
+		command("skip, sent again", catalogue, sagas.SkipEvent{Meta: meta("p6"), Name: "balance", Position: 1, Reason: "r", By: "ann"}),
+		command("skip twice", catalogue, sagas.SkipEvent{Meta: meta("p7"), Name: "balance", Position: 1, Reason: "r", By: "ann"}),
+		command("remove what was not declared", catalogue, sagas.RemoveProjection{Meta: meta("p8"), Name: "balance"}),
+		command("another tenant's projections", events.ProjectionsStream("other"), sagas.RemoveProjection{Meta: meta("p9"), Name: "balance"}),
 	}
 }
 
@@ -214,6 +225,18 @@ func readSteps() []step {
 		project("approvals", "waiting", 0, "agent", "ada"), project("mode", "changes", 0), project("mode", "", 0, "time", "noon"),
 		project("balances", "", 0), project("balance", "sum", 0), project("balance", "days", 0, "color", "red"),
 		{"agents", func(ctx context.Context, d driver) (any, error) { return d.Agents(ctx) }},
+		{"step", func(ctx context.Context, d driver) (any, error) { return d.Step(ctx, "balance", 1, 3) }},
+		{"step in nothing", func(ctx context.Context, d driver) (any, error) { return d.Step(ctx, "none", 1, 3) }},
+		{"how one stands", func(ctx context.Context, d driver) (any, error) {
+			shown, err := d.Projection(ctx, "balance")
+			return []any{shown.Name, shown.State, shown.Position, shown.Events, shown.Skipped}, err
+		}},
+		{"how nothing stands", func(ctx context.Context, d driver) (any, error) { return d.Projection(ctx, "none") }},
+		{"rebuild", func(ctx context.Context, d driver) (any, error) {
+			rebuilt, err := d.Rebuild(ctx, []string{"balance", "mode"}, nil)
+			return rebuilt.Projections, err
+		}},
+		{"rebuild nothing", func(ctx context.Context, d driver) (any, error) { return d.Rebuild(ctx, []string{"none"}, nil) }},
 		history("all", stream, 0, actors.Forward, actors.Limit{}),
 		history("some", stream, 3, actors.Forward, actors.Limit{Events: 4}),
 		history("few bytes", stream, 0, actors.Forward, actors.Limit{Bytes: 10}),
