@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -63,7 +64,7 @@ func (w *whatIf) one(ctx context.Context, turn *projections.RecordedTurn) projec
 		}
 		return result
 	}
-	state, err := w.await(ctx, result.Fork)
+	state, err := w.await(ctx, turn)
 	if err != nil {
 		result.Problem = err.Error()
 		return result
@@ -90,18 +91,20 @@ func (w *whatIf) one(ctx context.Context, turn *projections.RecordedTurn) projec
 }
 
 // await waits for a fork to come to its end, or as far as it comes in time.
-func (w *whatIf) await(ctx context.Context, fork events.AgentID) (actors.AgentState, error) {
+func (w *whatIf) await(ctx context.Context, turn *projections.RecordedTurn) (actors.AgentState, error) {
 	within, stop := context.WithTimeout(ctx, w.flags.patience)
 	defer stop()
-	err := w.watch(within, fork)
+	err := w.watch(within, turn)
 	if err != nil && within.Err() == nil {
 		return actors.AgentState{}, err
 	}
-	return w.host.State(context.WithoutCancel(ctx), fork, events.NoRevision)
+	return w.host.State(context.WithoutCancel(ctx), w.forkName(turn.Turn), events.NoRevision)
 }
 
-// watch watches a fork until it has followed its parent to the end of the turn, or can do nothing more.
-func (w *whatIf) watch(ctx context.Context, fork events.AgentID) error {
+// watch watches a fork until it has followed its parent to the end of the turn, or can do nothing more. A message that waited for the
+// turn to end starts another one, which nobody asked for: it is cancelled.
+func (w *whatIf) watch(ctx context.Context, turn *projections.RecordedTurn) error {
+	fork := w.forkName(turn.Turn)
 	feed, err := w.host.Watch(ctx, fork, events.NoRevision)
 	if err != nil {
 		return fmt.Errorf("watch fork %s: %w", fork, err)
@@ -118,8 +121,32 @@ func (w *whatIf) watch(ctx context.Context, fork events.AgentID) error {
 		switch item.Event.Kind {
 		case (events.ForkFinished{}).Kind(), (events.AgentRetired{}).Kind(), (events.AgentQuarantined{}).Kind():
 			return nil
+		case (events.TurnStarted{}).Kind():
+			if err := w.cancelLater(ctx, turn, item.Event); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// cancelLater cancels a turn of a fork that is not the one to compare.
+func (w *whatIf) cancelLater(ctx context.Context, turn *projections.RecordedTurn, e *events.Envelope) error {
+	event, err := e.Event()
+	if err != nil {
+		return err
+	}
+	started, is := event.(events.TurnStarted)
+	if !is || started.Turn.Number() == turn.Turn.Number() {
+		return nil
+	}
+	order := w.order(turn)
+	cancel := sagas.Cancel{Meta: newMeta(fmt.Sprintf("%s-cancel-%d", order.ID, started.Turn.Number())), Turn: started.Turn, By: whatIfPrefix + w.id}
+	_, err = w.host.Do(ctx, events.AgentStream(order.Name), cancel, origin())
+	var refusal *sagas.Refusal
+	if errors.As(err, &refusal) { // it has ended
+		return nil
+	}
+	return err
 }
 
 // discard retires a fork that has been compared, and says why it could not.

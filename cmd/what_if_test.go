@@ -26,6 +26,8 @@ type madeUp struct {
 	running, most  int
 	forked         []events.AgentID
 	retired        []events.Stream
+	cancelled      []events.TurnID
+	goesOn         bool // forks start another turn than theirs
 	afterFirst     func() // when the first fork was made
 	waits, refuses int    // the numbers of turns that wait, and that cannot be forked
 }
@@ -63,8 +65,28 @@ func (h *madeUp) isWaiting(fork events.AgentID) bool {
 }
 
 func (h *madeUp) Watch(_ context.Context, fork events.AgentID, _ events.Revision) (actors.Feed, error) {
+	if h.goesOn {
+		return &goingOn{agent: fork, numbers: []int{1, 2}}, nil
+	}
 	return ended(!h.isWaiting(fork)), nil
 }
+
+// goingOn is the feed of a fork that starts turns before it has followed its parent.
+type goingOn struct {
+	agent   events.AgentID
+	numbers []int
+}
+
+func (f *goingOn) Next(ctx context.Context) (actors.Item, error) {
+	if len(f.numbers) == 0 {
+		return ended(true).Next(ctx)
+	}
+	data, version, err := events.Encode(events.TurnStarted{Turn: events.NewTurnID(f.agent, f.numbers[0])})
+	f.numbers = f.numbers[1:]
+	return actors.Item{Event: &events.Envelope{Kind: events.TurnStarted{}.Kind(), Version: version, Data: data}}, err
+}
+
+func (*goingOn) Close() error { return nil }
 
 func (h *madeUp) State(_ context.Context, fork events.AgentID, _ events.Revision) (actors.AgentState, error) {
 	h.mu.Lock()
@@ -86,9 +108,13 @@ func (h *madeUp) Compare(_ context.Context, order actors.CompareOrder, _ func(in
 	}, nil
 }
 
-func (h *madeUp) Do(_ context.Context, stream events.Stream, _ sagas.Command, _ actors.Origin) (actors.Receipt, error) {
+func (h *madeUp) Do(_ context.Context, stream events.Stream, command sagas.Command, _ actors.Origin) (actors.Receipt, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if cancel, is := command.(sagas.Cancel); is {
+		h.cancelled = append(h.cancelled, cancel.Turn)
+		return actors.Receipt{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: "it has ended"}
+	}
 	h.retired = append(h.retired, stream)
 	return actors.Receipt{}, nil
 }
@@ -154,6 +180,16 @@ func TestWhatIfBudget(t *testing.T) {
 	}
 	if results[5].Problem != "the budget is spent" || len(host.forked) != 3 {
 		t.Errorf("%+v, %d forked", results[5], len(host.forked))
+	}
+}
+
+// TestWhatIfCancels: a turn that a fork starts after the one to compare is cancelled, and one that has ended already is no trouble.
+func TestWhatIfCancels(t *testing.T) {
+	host := &madeUp{goesOn: true}
+	w := newTestWhatIf(t, host, whatIfFlags{})
+	got := states(w.run(t.Context(), recordedTurns(1, 1), &meter{}))
+	if got != "compared" || len(host.cancelled) != 1 || host.cancelled[0] != "what-if-x1-ada-1/2" {
+		t.Errorf("%s, cancelled %v", got, host.cancelled)
 	}
 }
 
