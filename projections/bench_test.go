@@ -1,27 +1,27 @@
 package projections_test
 
 import (
-	"fmt"
 	"testing"
 
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/sagas/world"
 )
 
-// longHistory is that of 1,000 agents, two turns at a time.
-func longHistory(b *testing.B) []events.Envelope {
-	h := newTeller(b)
-	names := make([]events.AgentID, 1000)
-	for i := range names {
-		names[i] = events.AgentID(fmt.Sprintf("agent-%d", i))
-	}
-	h.open("main", names...)
-	for number := range 10 {
-		for i, agent := range names {
-			h.turn(agent, "main", number+1, 1+(i+number)%4, i*number)
+// longHistory is what 1,000 agents did in half a year: real decisions, see package world.
+func longHistory(tb testing.TB) []events.Envelope {
+	made := world.New(world.Config{Seed: 1, Agents: 1000, Events: 200_000})
+	var all []events.Envelope
+	for {
+		batch, err := made.Next()
+		if err != nil {
+			tb.Fatal(err)
 		}
+		if len(batch) == 0 {
+			return all
+		}
+		all = append(all, batch...)
 	}
-	return h.all
 }
 
 // BenchmarkProjections folds a history with each projection, and with all at once, which decode each event once. "decode" is what
