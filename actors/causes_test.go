@@ -146,4 +146,3 @@ func TestCausesRefuse(t *testing.T) {
 		}
 	}
 }
-

@@ -175,12 +175,14 @@ func (t *tracer) followPublished(ctx context.Context, e *events.Envelope) error 
 		Agent  events.AgentID  `json:"agent"`
 		Wallet events.WalletID `json:"wallet"`
 	}
-	if json.Unmarshal(e.Data, &addressed) != nil {
-		return nil
-	}
-	stream := events.AgentStream(addressed.Agent)
-	if addressed.Agent == "" {
+	stream := events.Stream("")
+	switch err := json.Unmarshal(e.Data, &addressed); {
+	case err == nil && addressed.Agent != "":
+		stream = events.AgentStream(addressed.Agent)
+	case err == nil && addressed.Wallet != "":
 		stream = events.WalletStream(addressed.Wallet)
+	default:
+		return nil // it cannot be carried out
 	}
 	id := publishedID(e)
 	found, err := t.after(ctx, stream, e.Position, func(decided *events.Envelope) bool { return decided.Command == id })

@@ -44,7 +44,7 @@ type stretch struct{ first, last events.Revision }
 func turnsOf(t *testing.T, history []events.Envelope) map[string]stretch {
 	t.Helper()
 	found := map[string]stretch{}
-	turn, round, ended, asked := 0, 0, true, map[events.RequestID]string{}
+	turn, ended, asked := 0, true, map[events.RequestID]string{}
 	for i := range history {
 		e := &history[i]
 		event, err := e.Event()
@@ -64,8 +64,7 @@ func turnsOf(t *testing.T, history []events.Envelope) map[string]stretch {
 		case events.TurnEnded:
 			found[name], ended = stretch{found[name].first, e.Revision}, true
 		case events.ModelRequested:
-			round = event.Round
-			key := fmt.Sprintf("%s.%d", name, round)
+			key := fmt.Sprintf("%s.%d", name, event.Round)
 			asked[events.RequestID(e.Ref())] = key
 			if _, again := found["?"+key]; !again {
 				found["?"+key] = stretch{e.Revision, 0}

@@ -100,8 +100,8 @@ func eventRef(text string) (events.Ref, error) {
 
 // printCauses prints what led to what, the event first. Where something has several causes they are set in.
 func printCauses(out io.Writer, d *projections.Deed) {
-	var print func(d *projections.Deed, depth int)
-	print = func(d *projections.Deed, depth int) {
+	var tell func(d *projections.Deed, depth int)
+	tell = func(d *projections.Deed, depth int) {
 		indent := strings.Repeat("  ", depth)
 		fmt.Fprintf(out, "%s%s\n", indent, happened(&d.Happening))
 		if d.More != "" {
@@ -123,10 +123,10 @@ func printCauses(out io.Writer, d *projections.Deed) {
 				further++
 			}
 			fmt.Fprintf(out, "%sbecause of%s\n", strings.Repeat("  ", further), map[bool]string{true: "", false: " also"}[i == 0])
-			print(cause, further)
+			tell(cause, further)
 		}
 	}
-	print(d, 0)
+	tell(d, 0)
 }
 
 // printEffects prints what followed from what.

@@ -78,10 +78,9 @@ func printGroup(out io.Writer, g *projections.Group) {
 	if g.Last > g.First {
 		at += fmt.Sprintf("-%d", g.Last)
 	}
-	switch {
-	case g.Turn == "":
+	if g.Turn == "" {
 		fmt.Fprintf(out, "before the first turn  %s  %s\n", exactly(g.Started), at)
-	default:
+	} else {
 		fmt.Fprintf(out, "%s  %s  %s  %s\n", g.Turn, exactly(g.Started), groupOutcome(g), at)
 	}
 	for _, m := range g.Messages {

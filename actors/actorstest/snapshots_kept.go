@@ -58,7 +58,7 @@ func snapshotsReplaced(t *testing.T, snapshots actors.Snapshots) {
 func snapshotsLarge(t *testing.T, snapshots actors.Snapshots) {
 	state := make([]byte, 24<<20)
 	noise := rand.NewChaCha8([32]byte{1})
-	_, _ = noise.Read(state) // never fails
+	_, _ = noise.Read(state) //nolint:errcheck // never fails
 	for i := range events.Revision(3) {
 		sent := actors.Snapshot{Revision: 1e9 + i*1000, Events: 500_000 * int64(i+1), State: state[:len(state)-int(i)]}
 		mustSave(t, snapshots, place{"graph/1", "$all", sent.Revision}, sent)

@@ -15,13 +15,13 @@ import (
 func (s *snapshots) load(fold string, stream events.Stream, until events.Revision) (actors.Snapshot, bool, error) {
 	place := snapshotPlace(fold, stream)
 	view := s.db.NewSnapshot()
-	defer view.Close()
+	defer view.Close() //nolint:errcheck // it only reads
 	heads, err := view.NewIter(headBounds(place))
 	if err != nil {
 		s.log.Warn("the snapshots cannot be read and count as not there", "fold", fold, "stream", stream, "error", err)
 		return actors.Snapshot{}, false, nil
 	}
-	defer heads.Close()
+	defer heads.Close() //nolint:errcheck // what it has to say, Error says
 	for more := heads.SeekLT(afterKey(headKeys, place, until)); more; more = heads.Prev() {
 		if snapshot, whole := readSnapshot(view, heads.Key(), heads.Value()); whole {
 			return snapshot, true, nil
@@ -75,7 +75,7 @@ func (s *snapshots) around(place []byte, revision events.Revision) ([]actors.Mar
 	if err != nil {
 		return nil, err
 	}
-	defer heads.Close()
+	defer heads.Close() //nolint:errcheck // what it has to say, Error says
 	more := heads.SeekLT(snapshotKey(headKeys, place, revision)) && heads.Prev() || heads.First()
 	var marks []actors.Mark
 	for ; more && len(marks) < 4; more = heads.Next() {
@@ -156,7 +156,7 @@ func (s *snapshots) eraseOutdated(saved string, stream events.Stream) error {
 	if err != nil {
 		return err
 	}
-	defer heads.Close()
+	defer heads.Close() //nolint:errcheck // what it has to say, Error says
 	for more := heads.First(); more; {
 		fold, _, _ := bytes.Cut(heads.Key()[len(folds):], []byte{0})
 		place := snapshotPlace(string(fold), stream)
