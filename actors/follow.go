@@ -232,7 +232,7 @@ func (a *agent) tryLater(what string, err error) {
 	if closed(err) {
 		return // after the restart
 	}
-	a.host.log.Error(what, "fork", a.saga.ID, "parent", a.saga.Fork.Parent, "error", err)
+	a.host.log.Error("follow parent", "what", what, "fork", a.saga.ID, "parent", a.saga.Fork.Parent, "error", err)
 	send := a.send
 	time.AfterFunc(followAgain, func() { send(goOn{}) })
 }

@@ -110,8 +110,6 @@ type forking struct {
 	order   ForkOrder
 	origin  Origin
 	parent  AgentState // as of where it is forked
-	edited  events.Revision
-	last    events.Revision // of the parent
 	rules   []events.Rule
 	command sagas.Fork
 }
@@ -135,7 +133,6 @@ func (f *forking) foldAt(ctx context.Context, at events.Revision) error {
 	for end+1 < len(page.Events) && page.Events[end+1].Command == page.Events[0].Command {
 		end++
 	}
-	f.last = page.Last
 	if f.parent, err = f.host.State(ctx, f.order.Parent, page.Events[end].Revision); err != nil {
 		return err
 	}
@@ -187,6 +184,9 @@ func (f *forking) configure(ctx context.Context) error {
 	if *set.config, err = f.complete(*set.config); err != nil {
 		return err
 	}
+	if err := sagas.ValidateConfig(*set.config); err != nil {
+		return err // before anything is made
+	}
 	f.command.Meta = sagas.Meta{ID: f.order.ID, At: now()}
 	f.command.Agent, f.command.Parent, f.command.Tape, f.command.Config = f.order.Name, f.order.Parent, f.order.Tape, *set.config
 	return nil
@@ -222,10 +222,26 @@ func (f *forking) prepare(ctx context.Context) error {
 		}
 	}
 	if f.rules != nil {
+		if err := f.ownTenant(ctx); err != nil {
+			return err
+		}
 		adopt := sagas.Adopt{Meta: f.partMeta("rules"), Rules: f.rules, By: f.origin.Actor}
 		if _, err := f.host.Do(ctx, events.HomeostasisStream(f.command.Config.Tenant), adopt, f.origin); err != nil {
 			return fmt.Errorf("adopt the rules of fork %s: %w", f.order.Name, err)
 		}
+	}
+	return nil
+}
+
+// ownTenant refuses a tenant that somebody has rules for already.
+func (f *forking) ownTenant(ctx context.Context) error {
+	stream := events.HomeostasisStream(f.command.Config.Tenant)
+	page, err := f.host.journal.Read(ctx, stream, 0, Forward, Limit{Events: 1})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", stream, err)
+	}
+	if len(page.Events) > 0 && page.Events[0].Command != f.partMeta("rules").ID {
+		return &sagas.Refusal{Code: sagas.RefusedExists, Detail: "tenant " + string(f.command.Config.Tenant) + " has rules already: choose another name for the fork"}
 	}
 	return nil
 }

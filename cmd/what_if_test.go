@@ -27,7 +27,7 @@ type madeUp struct {
 	forked         []events.AgentID
 	retired        []events.Stream
 	cancelled      []events.TurnID
-	goesOn         bool // forks start another turn than theirs
+	goesOn         bool   // forks start another turn than theirs
 	afterFirst     func() // when the first fork was made
 	waits, refuses int    // the numbers of turns that wait, and that cannot be forked
 }

@@ -116,6 +116,8 @@ func (a *Agent) followTape(f Followed) Move {
 	case t.Budget != "" && theirs.Budget == "": // the parent asked for another amount, or at another time
 		id := beside(step.First-1, "grant/"+strconv.FormatInt(int64(a.Revision), 10))
 		return Move{Kind: MoveDecide, Command: Reserved{Meta: Meta{ID: id, At: f.At}, Request: t.Budget, Amount: t.Requested}}
+	case t.Model != "" && theirs.Model != "" && t.Context != theirs.Context: // whatever comes before the answer
+		return a.unanswered(f)
 	case t.Advice != "" && theirs.Advice == "":
 		return f.hear(t.Advice)
 	case t.Knowledge != "" && theirs.Knowledge == "":
@@ -156,13 +158,9 @@ func (a *Agent) followTape(f Followed) Move {
 	case Woke, Elapse:
 		return a.followTime(f)
 	case Retire:
-		if t.ID != "" {
-			return decide(Cancel{Meta: f.meta(), Turn: t.ID, By: "its parent was retired here"})
-		}
+		return decideIf(t.ID != "", Cancel{Meta: f.meta(), Turn: t.ID, By: "its parent was retired here"})
 	case Recovered, Release:
-		if step.Asks && t.Model != "" {
-			return decide(Recovered{Meta: f.meta()})
-		}
+		return decideIf(step.Asks && t.Model != "", Recovered{Meta: f.meta()})
 	}
 	return pass
 }

@@ -44,13 +44,16 @@ type following struct {
 	clock    events.Micros
 }
 
-func newFollowing(t *rapid.T, r *anyOrder, tape events.TapeMode) *following {
+func newFollowing(t *rapid.T, r *anyOrder, tape events.TapeMode, change ...func(*events.AgentConfig)) *following {
 	parent := r.history
 	f := &following{parent: parent, clock: r.at + 1e12}
 	f.at = rapid.IntRange(1, len(parent.ends)).Draw(t, "fork after")
 	f.history = newHistory(func() sagas.Agent { return f.parentAt(t, f.at) })
 	config := f.saga.Config
 	config.Wallet = "fork-f"
+	for _, set := range change {
+		set(&config)
+	}
 	facts := parent.facts[:parent.ends[f.at-1]]
 	last := events.Revision(len(parent.facts) - 1)
 	_, err := f.decide(t, sagas.Fork{
@@ -109,6 +112,7 @@ func (f *following) move(t *rapid.T, move sagas.Move) {
 	switch move.Kind {
 	case sagas.MoveHear:
 		f.held = slices.Delete(slices.Clone(f.held), move.Heard, move.Heard+1)
+	case sagas.MovePass, sagas.MoveDecide, sagas.MoveLeave, sagas.MoveFinish:
 	case sagas.MoveWait:
 		if len(f.saga.Ready()) == 0 {
 			t.Fatalf("the fork waits for nothing; the next step is %+v", f.step)
@@ -199,4 +203,41 @@ func (f *following) ofParent(fact sagas.Fact, agent string) bool {
 	}
 	_, revision, err := events.Ref(settled.Request).Split()
 	return err == nil && revision <= f.saga.Fork.At
+}
+
+// TestFollowDiverges: a fork with another prompt is answered by the tape up to its first request to a model, and leaves it there and
+// nowhere before; one that asks nothing more does not leave it.
+func TestFollowDiverges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := &anyOrder{history: newHistory(sagas.NewAgent), at: start, plain: true}
+		for r.agent().ID == "" {
+			r.do(t, sagas.Create{Meta: r.outside(), Agent: "a", Config: anyConfig(t)})
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			r.at += events.Micros(rapid.SampledFrom([]int64{0, 1, 1e6, 60e6}).Draw(t, "time"))
+			r.step(t)
+		}
+		f := newFollowing(t, r, events.TapeOffline, func(c *events.AgentConfig) { c.Prompt += "Be brief." })
+		f.run(t)
+		asked, first := 0, events.ModelRequested{}
+		for _, fact := range f.facts {
+			switch e := fact.Event.(type) {
+			case events.ModelRequested:
+				if asked++; asked == 1 {
+					first = e
+				}
+			case events.ModelReplied, events.ModelFailed:
+				t.Fatalf("the tape answered another question: %s", e)
+			}
+		}
+		d := f.saga.Fork.Diverged
+		switch {
+		case d == nil && asked > 0:
+			t.Fatalf("the fork asked its model %d times and did not leave the tape", asked)
+		case d != nil && asked > 0 && d.Detail != "the recording ends here" && (d.Turn != first.Turn || d.Round != first.Round):
+			t.Fatalf("the fork left the tape in turn %s, round %d, and asked first in turn %s, round %d", d.Turn, d.Round, first.Turn, first.Round)
+		case asked > 1:
+			t.Fatalf("the fork asked its model %d times", asked)
+		}
+	})
 }
