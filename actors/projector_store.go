@@ -129,7 +129,7 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 	for {
 		snapshot, found, err := p.host.snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(until))
 		if err != nil || !found || snapshot.Revision > events.Revision(until) {
-			return ctx.Err() //nolint:nilerr // it is a cache: history is read instead
+			return ctx.Err() // it is a cache: history is read instead
 		}
 		fits, problem := p.fits(ctx, r, &snapshot)
 		if problem != nil {
@@ -151,7 +151,8 @@ func (p *projector) fits(ctx context.Context, r *reading, snapshot *Snapshot) (b
 	line, state, _ := bytes.Cut(snapshot.State, []byte("\n"))
 	var head stateHead
 	at := events.Position(snapshot.Revision)
-	if json.Unmarshal(line, &head) != nil || head.Version != r.spec.Version || head.Source != r.source || !slices.Equal(head.Skipped, r.skips.upTo(at)) {
+	read := json.Unmarshal(line, &head) == nil
+	if !read || head.Version != r.spec.Version || head.Source != r.source || !slices.Equal(head.Skipped, r.skips.upTo(at)) {
 		return false, nil
 	}
 	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, Forward, Limit{Events: 1})
@@ -161,7 +162,7 @@ func (p *projector) fits(ctx context.Context, r *reading, snapshot *Snapshot) (b
 	if len(page.Events) == 0 || markOf(&page.Events[0]) != head.Last {
 		return false, nil
 	}
-	if restoring(r, state) != nil {
+	if restored := restoring(r, state) == nil; !restored {
 		return false, nil
 	}
 	r.at, r.last, r.folded, r.begun = at, head.Last, head.Folded, head.Begun
