@@ -71,7 +71,7 @@ func Blobs(event Event) []BlobRef {
 	case ToolReturned:
 		return present(e.Blob, e.Full)
 	case NoteWritten:
-		return present(e.Text.Blob)
+		return present(e.Blob)
 	case ProjectionAdded:
 		return present(e.Source.Blob)
 	case AgentForked:
