@@ -44,8 +44,8 @@ type Forked struct {
 	Workspace string          `json:"workspace,omitempty"`
 }
 
-// Fork makes an agent that goes on from another's history, and lets it go. Await waits until it has followed its parent to the end
-// and rests. The errors are those of Do.
+// Fork makes an agent that goes on from another's history, and lets it go. It has followed its parent to the end, and rests, when fork.finished
+// is stored. The errors are those of Do.
 //
 // If we die before the wallet is opened, nothing is there but a directory that nobody uses; after that, a wallet besides, or rules. The
 // same order with the same id finds them. Once agent.forked is stored the fork exists, and a host that starts goes on with it.
@@ -266,42 +266,4 @@ func (f *forking) credit(ctx context.Context) (events.Money, error) {
 		available = f.order.Budget
 	}
 	return available, nil
-}
-
-// Await waits until a fork has been given everything and rests, or can do nothing any more. It returns the fork as it is then.
-func (h *Host) Await(ctx context.Context, fork events.AgentID) (AgentState, error) {
-	state, err := h.State(ctx, fork, events.NoRevision)
-	if err != nil {
-		return AgentState{}, err
-	}
-	if state.Agent.Fork.Parent == "" {
-		return AgentState{}, refusedSetting("agent %s is no fork", fork)
-	}
-	feed, err := h.Watch(ctx, fork, state.Revision)
-	if err != nil {
-		return AgentState{}, err
-	}
-	defer feed.Close()
-	for state.Agent.Fork.Following() && !state.Agent.Retired && state.Agent.Quarantined == "" {
-		item, err := feed.Next(ctx)
-		if err != nil {
-			return AgentState{}, fmt.Errorf("wait for fork %s: %w", fork, err)
-		}
-		if item.Event == nil || !ends(item.Event.Kind) {
-			continue
-		}
-		if state, err = h.State(ctx, fork, events.NoRevision); err != nil {
-			return AgentState{}, err
-		}
-	}
-	return state, nil
-}
-
-// ends reports whether an event may be the end of a fork's following its parent.
-func ends(kind events.Kind) bool {
-	switch kind {
-	case (events.ForkFinished{}).Kind(), (events.AgentRetired{}).Kind(), (events.AgentQuarantined{}).Kind():
-		return true
-	}
-	return false
 }

@@ -103,7 +103,7 @@ func followed(t *testing.T, host *actors.Host) actors.AgentState {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	state, err := host.Await(ctx, "fork")
+	state, err := awaitFork(ctx, host, "fork")
 	if err != nil {
 		now, stateErr := host.State(t.Context(), "fork", events.NoRevision)
 		t.Fatalf("await: %v (%v)\n%+v\n%s", err, stateErr, now.Agent.Fork, strings.Join(told(t, host, "fork", 0), "\n"))
@@ -161,7 +161,7 @@ func TestForkOnTape(t *testing.T) {
 			t.Fatalf("fork at %d: %v", at, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		state, err := host.Await(ctx, name)
+		state, err := awaitFork(ctx, host, name)
 		cancel()
 		if err != nil {
 			t.Fatalf("await %s: %v\n%s", name, err, strings.Join(told(t, host, name, 0), "\n"))
@@ -283,5 +283,23 @@ func TestForkOffline(t *testing.T) {
 	state := fork(t, host, o)
 	if last := state.Agent.Last; last == nil || last.Reason != events.ReasonOffline || w.asked.Load() != asked || !state.Agent.Fork.Finished {
 		t.Errorf("%+v, %d models were asked", last, w.asked.Load()-asked)
+	}
+}
+
+// awaitFork waits until a fork has followed its parent to the end, and returns it as it is then.
+func awaitFork(ctx context.Context, host *actors.Host, fork events.AgentID) (actors.AgentState, error) {
+	feed, err := host.Watch(ctx, fork, events.NoRevision)
+	if err != nil {
+		return actors.AgentState{}, err
+	}
+	defer feed.Close()
+	for {
+		item, err := feed.Next(ctx)
+		if err != nil {
+			return actors.AgentState{}, err
+		}
+		if item.Event != nil && item.Event.Kind == (events.ForkFinished{}).Kind() {
+			return host.State(ctx, fork, events.NoRevision)
+		}
 	}
 }
