@@ -32,6 +32,8 @@ type projector struct {
 	list  []*projection
 	moved chan struct{} // closed when a reading has moved; nil while nobody waits
 
+	wanted chan struct{} // has a token when somebody began to wait
+
 	heads trend // of the end of history
 	begun bool  // the tail is where history ended at the start; never in a host that rests
 
@@ -59,13 +61,14 @@ type projection struct {
 
 // Times of a projector.
 const (
-	tailCompany    = 2 * time.Millisecond // how long an event waits for others, to be folded with them
+	tailCompany    = 10 * time.Millisecond // how long an event waits for others, to be read and folded with them; not while somebody waits for it
+	tailQuiet      = 2 * time.Millisecond  // for which more is taken at once
 	readAgainFirst = 50 * time.Millisecond
 	readAgainMost  = 5 * time.Second
 )
 
 func newProjector(h *Host, specs []projections.Spec) (*projector, error) {
-	p := &projector{host: h, reconciled: events.NoRevision}
+	p := &projector{host: h, reconciled: events.NoRevision, wanted: make(chan struct{}, 1)}
 	for i := range specs {
 		spec := &specs[i]
 		if err := spec.Validate(); err != nil {
@@ -350,6 +353,10 @@ func (p *projector) watch() <-chan struct{} {
 	defer p.mu.Unlock()
 	if p.moved == nil {
 		p.moved = make(chan struct{})
+	}
+	select {
+	case p.wanted <- struct{}{}:
+	default:
 	}
 	return p.moved
 }

@@ -18,54 +18,32 @@ func (p *projector) followTail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	incoming := incoming{events: make(chan events.Envelope, maxPageEvents)}
-	ctx, stop := context.WithCancel(ctx)
-	go incoming.carry(ctx, subscription)
-	err = p.take(ctx, &incoming, after)
-	stop()
-	for range incoming.events { // until it has ended
-	}
-	return errors.Join(err, subscription.Close())
+	return errors.Join(p.take(ctx, subscription, after), subscription.Close())
 }
 
-// incoming is what a subscription delivers.
-type incoming struct {
-	events chan events.Envelope
-	err    error // set before events is closed
-}
-
-func (in *incoming) carry(ctx context.Context, subscription Subscription) {
-	defer close(in.events)
-	for {
-		event, err := subscription.Next(ctx)
-		if err != nil {
-			in.err = err
-			return
-		}
-		select {
-		case in.events <- event:
-		case <-ctx.Done():
-			in.err = ctx.Err()
-			return
-		}
-	}
-}
-
-// take folds what comes in, in batches that hold whole decisions.
-func (p *projector) take(ctx context.Context, in *incoming, after events.Position) error {
+// take folds what a subscription delivers, in batches that hold whole decisions.
+func (p *projector) take(ctx context.Context, subscription Subscription, after events.Position) error {
 	feed := feeder{projector: p}
 	company := time.NewTimer(tailCompany)
 	defer company.Stop()
 	var batch []events.Envelope
 	for {
-		event, open := <-in.events
-		if !open {
-			return in.err
+		event, err := subscription.Next(ctx)
+		if err != nil {
+			return err
 		}
 		batch = append(batch, event)
 		company.Reset(tailCompany)
-		batch = in.gather(batch, company.C)
-		whole, err := p.whole(ctx, batch, len(in.events) == 0)
+		select {
+		case <-company.C: // meanwhile nothing is read, so that what comes fills a page
+		case <-p.wanted: // somebody waits for what is stored
+		case <-ctx.Done():
+		}
+		batch, err = gather(ctx, subscription, batch)
+		if err != nil {
+			return err
+		}
+		whole, err := p.whole(ctx, batch)
 		if err != nil {
 			return err
 		}
@@ -83,27 +61,28 @@ func (p *projector) take(ctx context.Context, in *incoming, after events.Positio
 	}
 }
 
-// gather adds what comes in the next moment.
-func (in *incoming) gather(batch []events.Envelope, until <-chan time.Time) []events.Envelope {
+// gather adds what is there now.
+func gather(ctx context.Context, subscription Subscription, batch []events.Envelope) ([]events.Envelope, error) {
+	now, cancel := context.WithTimeout(ctx, tailQuiet)
+	defer cancel()
 	for len(batch) < maxPageEvents {
-		select {
-		case event, open := <-in.events:
-			if !open {
-				return batch
-			}
-			batch = append(batch, event)
-		case <-until:
-			return batch
+		event, err := subscription.Next(now)
+		if err != nil && now.Err() != nil && ctx.Err() == nil {
+			break // nothing more at the moment, or enough of it
 		}
+		if err != nil {
+			return batch, err
+		}
+		batch = append(batch, event)
 	}
-	return batch
+	return batch, nil
 }
 
-// whole counts the events of a batch that make up whole decisions. When nothing more is there at the moment, the last decision may
-// be whole too: the store says so, by what follows in the stream.
-func (p *projector) whole(ctx context.Context, batch []events.Envelope, all bool) (int, error) {
+// whole counts the events of a batch that make up whole decisions. The last decision may be whole too: the store says so, by what
+// follows in the stream.
+func (p *projector) whole(ctx context.Context, batch []events.Envelope) (int, error) {
 	n := wholeDecisions(batch)
-	if n == len(batch) || !all {
+	if n == len(batch) {
 		return n, nil
 	}
 	last := &batch[len(batch)-1]
