@@ -175,7 +175,7 @@ func (t *tracer) followPublished(ctx context.Context, e *events.Envelope) error 
 		Agent  events.AgentID  `json:"agent"`
 		Wallet events.WalletID `json:"wallet"`
 	}
-	stream := events.Stream("")
+	var stream events.Stream
 	switch err := json.Unmarshal(e.Data, &addressed); {
 	case err == nil && addressed.Agent != "":
 		stream = events.AgentStream(addressed.Agent)

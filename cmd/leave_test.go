@@ -17,7 +17,7 @@ func TestLeavingWithoutStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.kill() //nolint:errcheck // it is dead by then
+	defer store.kill()
 	life, err := exec.LookPath("life")
 	if err != nil {
 		t.Fatal(err)
