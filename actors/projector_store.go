@@ -79,7 +79,7 @@ func (p *projector) save(ctx context.Context, r *reading, least int64) {
 	if p.host.snapshots == nil {
 		return
 	}
-	snapshot, changed, err := r.snapshot(least)
+	snapshot, before, changed, err := r.snapshot(least)
 	if err != nil {
 		p.host.log.Error("encode the state of a projection", "projection", r.spec.Name, "error", err)
 		return
@@ -88,36 +88,43 @@ func (p *projector) save(ctx context.Context, r *reading, least int64) {
 		return
 	}
 	err = p.host.snapshots.Save(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot)
-	if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	r.stored = before // cut off by the host's end it is tried again there
+	r.mu.Unlock()
+	if !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 		p.host.log.Warn("store the state of a projection", "projection", r.spec.Name, "error", err)
 	}
 }
 
-// snapshot encodes the state.
-func (r *reading) snapshot(least int64) (snapshot Snapshot, changed bool, err error) {
+// snapshot encodes the state, and takes it for stored; before is what was stored until now.
+func (r *reading) snapshot(least int64) (snapshot Snapshot, before stored, changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	before = r.stored
 	if r.dropped || r.frozen || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.at == r.stored.at {
-		return snapshot, false, nil
+		return snapshot, before, false, nil
 	}
 	if r.folded-r.stored.folded < least && r.at-r.stored.at < events.Position(movedPart*least) {
-		return snapshot, false, nil
+		return snapshot, before, false, nil
 	}
 	head, err := json.Marshal(stateHead{
 		Version: r.spec.Version, Source: r.source, Folded: r.folded, Begun: r.begun, Last: r.last, Skipped: r.skips.upTo(r.at),
 	})
 	if err != nil {
-		return snapshot, false, err
+		return snapshot, before, false, err
 	}
 	state, err := r.fold.Save()
 	if err != nil {
-		return snapshot, false, err
+		return snapshot, before, false, err
 	}
 	r.stored = stored{at: r.at, folded: r.folded, read: r.read, bytes: len(state), large: len(state) > mostState}
 	whole := append(append(make([]byte, 0, len(head)+1+len(state)), head...), '\n')
 	return Snapshot{
 		Revision: events.Revision(r.at), Digest: r.last.Digest, Events: max(1, r.folded/landmarkPart), State: append(whole, state...),
-	}, !r.stored.large, nil
+	}, before, !r.stored.large, nil
 }
 
 // load puts the newest fitting stored state no later than a position into a reading that has read nothing. Nobody else has the reading,

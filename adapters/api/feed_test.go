@@ -119,10 +119,20 @@ func TestFeedOnTheWire(t *testing.T) {
 		}
 		return bufio.NewScanner(answer.Body)
 	}
+	scan := func(lines *bufio.Scanner) bool {
+		more := lines.Scan()
+		for more && lines.Text() == "event: delta" { // what the model says meanwhile may come at any time
+			for more && lines.Text() != "" {
+				more = lines.Scan()
+			}
+			more = more && lines.Scan()
+		}
+		return more
+	}
 	want := func(lines *bufio.Scanner, beginnings ...string) {
 		t.Helper()
 		for _, beginning := range beginnings {
-			if !lines.Scan() || !strings.HasPrefix(lines.Text(), beginning) {
+			if !scan(lines) || !strings.HasPrefix(lines.Text(), beginning) {
 				t.Fatalf("line %q, want one that begins with %q (%v)", lines.Text(), beginning, lines.Err())
 			}
 		}

@@ -40,8 +40,8 @@ func TestCommandsAreCarriedOutAndAnswered(t *testing.T) {
 			t.Errorf("for %s from %+v", d.stream, d.origin)
 		}
 		b.same("replies", b.replies(), []string{
-			`command.accepted {"command":"c-1","type":"SendMessage","receipt":{"stream":"agent-demo","revision":"7"}}`,
-			`command.accepted {"command":"c-2","type":"Cancel","receipt":{"stream":"agent-demo","revision":"7"}}`,
+			`command.accepted {"command":"c-1","type":"SendMessage","receipt":{"stream":"agent-demo","revision":"7","position":"0"}}`,
+			`command.accepted {"command":"c-2","type":"Cancel","receipt":{"stream":"agent-demo","revision":"7","position":"0"}}`,
 		})
 		first := b.read("reply-local")[0]
 		if first.Correlation != "c-1" || first.Causation != "command-local@0" {
