@@ -19,13 +19,13 @@ build: ## bin/life
 
 test: ## every test, with the race detector
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector" >&2)
-	go test $(RACE) -timeout 10m ./...
+	go test $(RACE) -timeout 20m ./...
 
 test-node: ## EventStoreDB's client for Node against life store serve; needs node, npm and a registry
 	go test -tags node -count 1 -timeout 10m ./cmd -run TestNodeClient -v
 
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
-	LIFE_TEST_STORE=esdb go test -count 1 -timeout 10m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'
+	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'
 
 soak: ## consumer groups under trouble of every kind, for SOAK
 	LIFE_SOAK=$(SOAK) go test -count 1 -timeout 30m ./adapters/embedded/server -run TestPersistentSoak -v

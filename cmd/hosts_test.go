@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func TestTwoHosts(t *testing.T) {
 	first := newStormAt(t, server.address)
 	second := *first // with the same agents, messages and choices
 	second.dir = t.TempDir()
+	shareBlobs(t, first, &second)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	hosts := []*host{{storm: first}, {storm: &second}}
@@ -52,6 +54,20 @@ func TestTwoHosts(t *testing.T) {
 	hosts[1].end()
 	hosts[0].kill()
 	first.finish()
+}
+
+// shareBlobs gives two hosts one directory of blobs, as hosts of one store need it.
+func shareBlobs(t *testing.T, first, second *storm) {
+	t.Helper()
+	shared := filepath.Join(first.data(), blobsName)
+	for _, dir := range []string{shared, second.data()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(shared, filepath.Join(second.data(), blobsName)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // host is one of several.
