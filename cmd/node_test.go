@@ -19,7 +19,7 @@ import (
 // make test-node runs it.
 func TestNodeClient(t *testing.T) {
 	dir, life := t.TempDir(), filepath.Join(t.TempDir(), "life")
-	run(t, ".", "go", "build", "-o", life, ".")
+	run(t, ".", "go", "build", "-o", life, "./life")
 	for _, name := range []string{"package.json", "package-lock.json", "client.mjs"} {
 		content, err := os.ReadFile(filepath.Join("testdata", "node", name))
 		if err != nil {

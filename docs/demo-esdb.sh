@@ -14,6 +14,7 @@ while [ ! -e "$store/address" ]; do
 done
 LIFE_STORE=$(cat "$store/address")
 export LIFE_STORE
+export LIFE_RECORD=none # the files of workspaces are blobs, in the data directory of the tour, which is gone when the copy is verified
 
 "$(dirname "$0")/demo.sh" "$life"
 
