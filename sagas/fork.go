@@ -291,7 +291,7 @@ func (d *decision) elapse(c Elapse) error {
 }
 
 func (d *decision) finish() error {
-	if !d.agent.Fork.Following() {
+	if !d.agent.Fork.Following() || !d.agent.resting() { // a turn that is under way would have nobody to answer it
 		return ErrStale
 	}
 	d.finished()
