@@ -53,25 +53,7 @@ func crashAt(t *testing.T, n int, after bool) {
 	made.Config.Policy.OnLost = events.LostTell
 	do(t, first, "demo", made)
 
-	var appends atomic.Int64
-	dead := make(chan struct{})
-	die := func(events.Stream, []events.Envelope) error {
-		switch count := appends.Add(1); {
-		case count < int64(n):
-			return nil
-		case count == int64(n):
-			close(dead)
-			if after {
-				return errors.New("the answer was lost")
-			}
-		}
-		return actors.ErrClosed
-	}
-	if after {
-		memory.FailAfter(die)
-	} else {
-		memory.Fail(die)
-	}
+	dead := dieAt(memory, n, after)
 	_, sendErr := first.Do(t.Context(), events.AgentStream("demo"), say("c1", "go"), actors.Origin{})
 	select {
 	case <-dead:
@@ -217,4 +199,28 @@ func TestLooking(t *testing.T) {
 	if _, err := host.State(t.Context(), "nobody", events.NoRevision); !errors.As(err, &refused) {
 		t.Errorf("state of nobody: %v", err)
 	}
+}
+
+// dieAt has the n-th append from now, and all after it, fail.
+func dieAt(memory *actorstest.Memory, n int, after bool) (dead chan struct{}) {
+	var appends atomic.Int64
+	dead = make(chan struct{})
+	die := func(events.Stream, []events.Envelope) error {
+		switch count := appends.Add(1); {
+		case count < int64(n):
+			return nil
+		case count == int64(n):
+			close(dead)
+			if after {
+				return errors.New("the answer was lost")
+			}
+		}
+		return actors.ErrClosed
+	}
+	if after {
+		memory.FailAfter(die)
+	} else {
+		memory.Fail(die)
+	}
+	return dead
 }

@@ -3,7 +3,6 @@ package actors_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -207,25 +206,7 @@ func forkCrashAt(t *testing.T, n int, after bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var count atomic.Int64
-	dead := make(chan struct{})
-	die := func(events.Stream, []events.Envelope) error {
-		switch now := count.Add(1); {
-		case now < int64(n):
-			return nil
-		case now == int64(n):
-			close(dead)
-			if after {
-				return errors.New("the answer was lost")
-			}
-		}
-		return actors.ErrClosed
-	}
-	if after {
-		w.memory.FailAfter(die)
-	} else {
-		w.memory.Fail(die)
-	}
+	dead := dieAt(w.memory, n, after)
 	_, forkErr := first.Fork(t.Context(), order(0), actors.Origin{Actor: "test"})
 	select {
 	case <-dead:

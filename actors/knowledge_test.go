@@ -219,25 +219,7 @@ func crashWithNotes(t *testing.T, n int, after bool) {
 // die sends the agent a message and has the store die at an append.
 func die(t *testing.T, memory *actorstest.Memory, host *actors.Host, n int, after bool) {
 	t.Helper()
-	var appends atomic.Int64
-	dead := make(chan struct{})
-	fail := func(events.Stream, []events.Envelope) error {
-		switch count := appends.Add(1); {
-		case count < int64(n):
-			return nil
-		case count == int64(n):
-			close(dead)
-			if after {
-				return errors.New("the answer was lost")
-			}
-		}
-		return actors.ErrClosed
-	}
-	if after {
-		memory.FailAfter(fail)
-	} else {
-		memory.Fail(fail)
-	}
+	dead := dieAt(memory, n, after)
 	_, _ = host.Do(t.Context(), events.AgentStream("demo"), say("c1", "How hot is the heat shield?"), actors.Origin{})
 	select {
 	case <-dead:

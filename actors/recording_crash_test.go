@@ -2,9 +2,7 @@ package actors_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,28 +90,4 @@ func lost(t *testing.T, host *actors.Host) int {
 		}
 	}
 	return n
-}
-
-// dieAt has the n-th append from now, and all after it, fail.
-func dieAt(memory *actorstest.Memory, n int, after bool) (dead chan struct{}) {
-	var appends atomic.Int64
-	dead = make(chan struct{})
-	die := func(events.Stream, []events.Envelope) error {
-		switch count := appends.Add(1); {
-		case count < int64(n):
-			return nil
-		case count == int64(n):
-			close(dead)
-			if after {
-				return errors.New("the answer was lost")
-			}
-		}
-		return actors.ErrClosed
-	}
-	if after {
-		memory.FailAfter(die)
-	} else {
-		memory.Fail(die)
-	}
-	return dead
 }
