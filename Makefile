@@ -9,10 +9,10 @@ SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test test-node soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate changelog clean
+.PHONY: help build test test-node test-recorded soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate changelog clean
 
 help: ## show the verbs
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
 build: ## bin/life
 	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/life ./cmd/life
@@ -23,6 +23,9 @@ test: ## every test, with the race detector
 
 test-node: ## EventStoreDB's client for Node against life store serve; needs node, npm and a registry
 	go test -tags node -count 1 -timeout 10m ./cmd -run TestNodeClient -v
+
+test-recorded: ## what was recorded from EventStoreDB 24.10, played to life store serve; needs node, npm and a registry
+	go test -tags node -count 1 -timeout 10m ./cmd -run TestRecordedAnswers -v
 
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'

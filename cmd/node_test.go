@@ -18,8 +18,7 @@ import (
 // serve: without TLS, and with TLS, a user and a password. It needs node, npm and a registry, so it is not part of go test ./...:
 // make test-node runs it.
 func TestNodeClient(t *testing.T) {
-	dir, life := t.TempDir(), filepath.Join(t.TempDir(), "life")
-	run(t, ".", "go", "build", "-o", life, "./life")
+	dir, life := t.TempDir(), buildLife(t)
 	for _, name := range []string{"package.json", "package-lock.json", "client.mjs"} {
 		content, err := os.ReadFile(filepath.Join("testdata", "node", name))
 		if err != nil {
@@ -32,7 +31,7 @@ func TestNodeClient(t *testing.T) {
 	run(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
 	t.Run("plain", func(t *testing.T) {
-		client(t, dir, serveStoreFor(t, life, "--insecure").String())
+		client(t, dir, serveStoreFor(t, life, t.TempDir(), "--insecure").String())
 	})
 	t.Run("TLS", func(t *testing.T) {
 		certs, password := filepath.Join(t.TempDir(), "certs"), filepath.Join(t.TempDir(), "password")
@@ -40,7 +39,7 @@ func TestNodeClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, dir, life, "store", "certificates", certs)
-		address := serveStoreFor(t, life, "--tls-cert", filepath.Join(certs, "server.crt"), "--tls-key", filepath.Join(certs, "server.key"),
+		address := serveStoreFor(t, life, t.TempDir(), "--tls-cert", filepath.Join(certs, "server.crt"), "--tls-key", filepath.Join(certs, "server.key"),
 			"--admin-password-file", password, "--ops-password-file", password)
 		address.User = url.UserPassword("admin", "a password for Node")
 		address.RawQuery = "tlsCAFile=" + filepath.Join(certs, "ca.crt")
@@ -71,10 +70,17 @@ func run(t *testing.T, dir, name string, args ...string) string {
 	return string(output)
 }
 
-// serveStoreFor starts life store serve for one test, and returns the address that it gives to clients.
-func serveStoreFor(t *testing.T, life string, flags ...string) *url.URL {
+// buildLife builds the binary as it is released.
+func buildLife(t *testing.T) string {
 	t.Helper()
-	data := t.TempDir()
+	life := filepath.Join(t.TempDir(), "life")
+	run(t, ".", "go", "build", "-o", life, "./life")
+	return life
+}
+
+// serveStoreFor starts life store serve on a data directory for one test, and returns the address that it gives to clients.
+func serveStoreFor(t *testing.T, life, data string, flags ...string) *url.URL {
+	t.Helper()
 	ready := filepath.Join(data, "address")
 	server := exec.CommandContext(context.WithoutCancel(t.Context()), life, append([]string{"store", "serve", "--listen", "127.0.0.1:0", "--data", data, "--ready-file", ready}, flags...)...)
 	server.Stderr = t.Output()
