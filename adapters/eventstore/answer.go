@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -18,7 +19,8 @@ type answer struct {
 	content  int // which of the contents below it is; 0 for none
 	hasEvent bool
 	event    events.Envelope
-	number   uint64 // a revision or a position
+	at       logPosition // of the event, or of a checkpoint
+	number   uint64      // a revision
 
 	names map[string]string
 }
@@ -30,6 +32,14 @@ const (
 	contentNotFound     = 4
 	contentLastRevision = 6
 )
+
+// logPosition is EventStoreDB's position of a record in its log: where its commit and its prepare begin. An event's two are equal, but for
+// those of old transactions. The zero value is before every event.
+type logPosition struct{ commit, prepare uint64 }
+
+func (p logPosition) compare(other logPosition) int {
+	return cmp.Or(cmp.Compare(p.commit, other.commit), cmp.Compare(p.prepare, other.prepare))
+}
 
 // maxNames bounds the strings that a call remembers.
 const maxNames = 1024
@@ -56,15 +66,18 @@ func (c answers) Unmarshal(data mem.BufferSlice, into any) error {
 
 // decode reads a message; it keeps nothing of its bytes.
 func (a *answer) decode(message []byte) error {
-	a.content, a.hasEvent, a.number = 0, false, 0
+	a.content, a.hasEvent, a.at, a.number = 0, false, logPosition{}, 0
 	return fields(message, func(number int, value uint64, inner []byte) error {
 		switch a.content = number; number {
 		case contentEvent:
 			return a.decodeEvent(inner)
 		case contentCheckpoint:
 			return fields(inner, func(number int, value uint64, _ []byte) error {
-				if number == 1 { // of the commit
-					a.number = value
+				switch number {
+				case 1:
+					a.at.commit = value
+				case 2:
+					a.at.prepare = value
 				}
 				return nil
 			})
@@ -85,7 +98,7 @@ func (a *answer) decodeEvent(message []byte) error {
 		if err := a.decodeRecorded(&r, inner); err != nil {
 			return err
 		}
-		a.event, a.hasEvent = r.envelope(), true
+		a.event, a.at, a.hasEvent = r.envelope(), logPosition{commit: r.position, prepare: r.prepare}, true
 		return nil
 	})
 }
@@ -104,6 +117,8 @@ func (a *answer) decodeRecorded(r *recorded, message []byte) error {
 			})
 		case 3:
 			r.revision = value
+		case 4:
+			r.prepare = value
 		case 5:
 			r.position = value
 		case 6:

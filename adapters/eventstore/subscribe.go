@@ -45,7 +45,7 @@ func (j *Journal) Subscribe(ctx context.Context, from actors.From) (actors.Subsc
 		cancel()
 		return nil, fmt.Errorf("subscribe: %w", actors.ErrClosed)
 	}
-	go s.feed(ctx, &follower{from: from})
+	go s.feed(ctx, newFollower(from))
 	return s, nil
 }
 
@@ -135,7 +135,17 @@ func (s *subscription) feed(ctx context.Context, f *follower) {
 }
 
 // follower is how far a subscription has come.
-type follower struct{ from actors.From }
+type follower struct {
+	from    actors.From // the Revision is that of the last event taken
+	taken   logPosition // of the last event taken
+	resume  logPosition // where to go on: the last event taken, or the last checkpoint when that is farther
+	checked bool        // the position to begin after is one that the store gave
+}
+
+func newFollower(from actors.From) *follower {
+	begin := logPosition{commit: uint64(from.Position), prepare: uint64(from.Position)}
+	return &follower{from: from, taken: begin, resume: begin, checked: from.Stream != "" || from.Position == 0}
+}
 
 func (f *follower) what() string {
 	if f.from.Stream != "" {
@@ -184,25 +194,35 @@ func (f *follower) receive(ctx context.Context, n *node, t *target, q *queue) *f
 // take puts an event into the queue, which may have to be waited for, and notes how far it is; false when ctx ended.
 func (f *follower) take(ctx context.Context, a *answer, q *queue) bool {
 	if a.content == contentCheckpoint {
-		f.from.Position = max(f.from.Position, events.Position(a.number))
+		f.pass(a.at)
 	}
 	e := &a.event
-	if !a.hasEvent || f.had(e) {
+	if !a.hasEvent || f.had(a) {
 		return true
 	}
 	if (f.from.Stream != "" || f.from.Filter.Chooses(e.Stream, e.Kind)) && !q.put(ctx, e) {
 		return false
 	}
-	f.from.Revision, f.from.Position = e.Revision, e.Position
+	f.from.Revision, f.taken = e.Revision, a.at
+	f.pass(a.at)
 	return true
 }
 
-// had reports an event that is not after the place reached.
-func (f *follower) had(e *events.Envelope) bool {
+// had reports an event that is not after the last one taken. A checkpoint does not count here: (c, 0) says that all before c is done, and
+// the event at c may still come.
+func (f *follower) had(a *answer) bool {
 	if f.from.Stream != "" {
-		return e.Revision <= f.from.Revision
+		return a.event.Revision <= f.from.Revision
 	}
-	return e.Position <= f.from.Position
+	return a.at.compare(f.taken) <= 0
+}
+
+// pass notes a position to go on from. The greatest numbers stand for the end of the store, which is no place reached: EventStoreDB 24.2
+// to 24.10.4 sends them when nothing has matched yet, and whoever went on from there would miss what came meanwhile.
+func (f *follower) pass(at logPosition) {
+	if at.commit <= math.MaxInt64 && at.prepare <= at.commit && at.compare(f.resume) > 0 {
+		f.resume = at
+	}
 }
 
 func (f *follower) request() *streams.ReadReq {
@@ -218,8 +238,10 @@ func (f *follower) request() *streams.ReadReq {
 		return &streams.ReadReq{Options: options}
 	}
 	all := &streams.ReadReq_Options_AllOptions{AllOption: &streams.ReadReq_Options_AllOptions_Start{Start: &shared.Empty{}}}
-	if at := uint64(min(f.from.Position, math.MaxInt64)); at > 0 {
-		all.AllOption = &streams.ReadReq_Options_AllOptions_Position{Position: &streams.ReadReq_Options_Position{CommitPosition: at, PreparePosition: at}}
+	if at := f.resume; at != (logPosition{}) {
+		all.AllOption = &streams.ReadReq_Options_AllOptions_Position{
+			Position: &streams.ReadReq_Options_Position{CommitPosition: at.commit, PreparePosition: at.prepare},
+		}
 	}
 	options.StreamOption = &streams.ReadReq_Options_All{All: all}
 	if pushed := pushedFilter(f.from.Filter, true); pushed != nil {

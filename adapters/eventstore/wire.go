@@ -108,7 +108,8 @@ func proposedSize(p *streams.AppendReq_ProposedMessage) int {
 type recorded struct {
 	id                        uuid.UUID
 	stream, kind, contentType string
-	revision, position        uint64
+	revision                  uint64
+	position, prepare         uint64 // in the log: of the commit, and of the prepare
 	created                   []byte // a number of ticks
 	metadata, data            []byte
 }
