@@ -28,6 +28,8 @@ type caller struct {
 	name   string   // empty: anonymous
 	groups []string // the roles besides the name itself
 	system bool     // may do everything: an insecure server knows nobody else
+
+	stranger bool // anonymous where that grants nothing
 }
 
 // action is what a caller does to a stream. To a metastream ("$$name") it is toRead or toWrite of that stream too: the guard knows which

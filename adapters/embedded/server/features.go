@@ -2,9 +2,13 @@ package server
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"google.golang.org/grpc"
 )
 
 // version is the EventStoreDB whose behaviour this server has. Clients read three numbers.
@@ -16,28 +20,35 @@ const (
 	groupsName  = "event_store.client.persistent_subscriptions.persistentsubscriptions"
 )
 
-// featuresService says what this server can do, and nothing that it cannot: clients choose their calls by it.
+// featuresService says what this server can do: clients choose their calls by it.
 type featuresService struct {
 	serverfeatures.UnimplementedServerFeaturesServer
+	services func() map[string]grpc.ServiceInfo // what is registered
 }
 
 // GetSupportedMethods implements serverfeatures.ServerFeaturesServer.
-func (featuresService) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
+func (f featuresService) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
 	supported := &serverfeatures.SupportedMethods{EventStoreServerVersion: version}
-	for _, method := range []string{"append", "batchappend", "delete", "read", "tombstone"} {
-		supported.Methods = append(supported.Methods, &serverfeatures.SupportedMethod{ServiceName: streamsName, MethodName: method})
-	}
-	for _, method := range []string{"create", "update", "delete", "read", "getinfo", "list", "replayparked", "restartsubsystem"} {
-		supported.Methods = append(supported.Methods, &serverfeatures.SupportedMethod{ServiceName: groupsName, MethodName: method, Features: groupFeatures(method)})
+	services := f.services()
+	for _, service := range slices.Sorted(maps.Keys(services)) {
+		for _, method := range services[service].Methods {
+			name, of := strings.ToLower(method.Name), strings.ToLower(service)
+			supported.Methods = append(supported.Methods, &serverfeatures.SupportedMethod{ServiceName: of, MethodName: name, Features: featuresOf(of, name)})
+		}
 	}
 	return supported, nil
 }
 
-// groupFeatures says which of a group's methods take a stream and $all. The client for Node asks for both words before it calls one.
-func groupFeatures(method string) []string {
-	switch method {
-	case "create", "update", "delete", "read", "getinfo", "list", "replayparked":
+// featuresOf is what a method can do besides what every server's can. The client for Node asks for "stream" and "all" before it calls
+// a method of groups.
+func featuresOf(service, method string) []string {
+	switch {
+	case service == groupsName:
 		return []string{"stream", "all"}
+	case service == streamsName && method == "batchappend":
+		return []string{"deadline_duration"}
+	case service == streamsName && method == "read":
+		return []string{"position", "events"}
 	}
 	return nil
 }

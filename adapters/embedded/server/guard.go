@@ -105,7 +105,7 @@ func (a *authority) ensure(ctx context.Context, user User, password string) erro
 	return a.users.Add(ctx, user, password)
 }
 
-// authenticate implements guard.
+// authenticate implements guard. A header that is no Basic one, or holds no colon, is no credentials at all, as for EventStoreDB.
 func (a *authority) authenticate(ctx context.Context) (caller, error) {
 	if a.insecure {
 		return caller{system: true}, nil
@@ -114,7 +114,11 @@ func (a *authority) authenticate(ctx context.Context) (caller, error) {
 	case 0:
 		return a.certified(ctx)
 	case 1:
-		return a.logins.check(ctx, given[0], addressOf(ctx))
+		who, err := a.logins.check(ctx, given[0], addressOf(ctx))
+		if errors.Is(err, errNotBasic) {
+			return a.certified(ctx)
+		}
+		return who, err
 	}
 	return caller{}, fail(codes.Unauthenticated, "credentials are given more than once")
 }
@@ -133,13 +137,14 @@ func addressOf(ctx context.Context) string {
 
 // certified finds out whose certificate the connection came with; without one it is the anonymous caller's.
 func (a *authority) certified(ctx context.Context) (caller, error) {
+	nobody := caller{stranger: !a.anonymous}
 	from, ok := peer.FromContext(ctx)
 	if !ok {
-		return caller{}, nil
+		return nobody, nil
 	}
 	secure, ok := from.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(secure.State.VerifiedChains) == 0 {
-		return caller{}, nil
+		return nobody, nil
 	}
 	name := secure.State.VerifiedChains[0][0].Subject.CommonName
 	who, err := a.logins.certificate(ctx, name)

@@ -2,13 +2,10 @@ package server_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -217,11 +214,7 @@ func TestLinksGrantNothing(t *testing.T) {
 // TestDenialOnTheWire is what clients of other languages rely on: status, words and trailer. Server features and gossip answer anyone.
 func TestDenialOnTheWire(t *testing.T) {
 	s := secure(t)
-	conn, err := grpc.NewClient(s.server.Addr(), grpc.WithTransportCredentials(credentials.NewTLS(trusting(t, s.certificates))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := s.dial(t)
 	if _, err := gossip.NewGossipClient(conn).Read(within(t), &shared.Empty{}); err != nil {
 		t.Errorf("gossip: %v", err)
 	}
@@ -270,16 +263,70 @@ func TestDenialOnTheWire(t *testing.T) {
 	}
 }
 
+// dial is a bare connection, which sends no credentials.
+func (s secured) dial(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	return s.world.dial(t, grpc.WithTransportCredentials(credentials.NewTLS(trusting(t, s.certificates))))
+}
+
+// unwelcome is calls with wrong credentials and with none, by how they end.
+func unwelcome(t testing.TB) map[string]context.Context {
+	t.Helper()
+	return map[string]context.Context{
+		codes.Unauthenticated.String():  metadata.AppendToOutgoingContext(within(t), "authorization", "Basic bm9ib2R5Ong="),
+		codes.PermissionDenied.String(): within(t),
+	}
+}
+
+// TestStrangersAreNotRead: a request of one message is not read before it is known who calls. Here none is sent.
+func TestStrangersAreNotRead(t *testing.T) {
+	conn := secure(t).dial(t)
+	for want, ctx := range unwelcome(t) {
+		for _, method := range []string{
+			streams.Streams_Delete_FullMethodName, streams.Streams_Tombstone_FullMethodName, persistent.PersistentSubscriptions_Create_FullMethodName,
+			persistent.PersistentSubscriptions_List_FullMethodName, persistent.PersistentSubscriptions_RestartSubsystem_FullMethodName,
+		} {
+			call, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := call.RecvMsg(&shared.Empty{}); status.Code(err).String() != want {
+				t.Errorf("%s: %v, want %s", method, err, want)
+			}
+		}
+	}
+}
+
+// TestFirstMessageBeforeRefusal: a call of many messages is refused after its first, since clients whose call ends while they send report
+// only that.
+func TestFirstMessageBeforeRefusal(t *testing.T) {
+	conn := secure(t).dial(t)
+	for want, ctx := range unwelcome(t) {
+		call, err := persistent.NewPersistentSubscriptionsClient(conn).Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 { // more than enough for a refusal to overtake
+			if _, err := gossip.NewGossipClient(conn).Read(within(t), &shared.Empty{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := call.Send(&persistent.ReadReq{Content: &persistent.ReadReq_Options_{Options: &persistent.ReadReq_Options{
+			StreamOption: &persistent.ReadReq_Options_StreamIdentifier{StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("orders")}},
+			GroupName:    "group", BufferSize: 10,
+		}}}); err != nil {
+			t.Errorf("%s: the first message: %v", want, err)
+		}
+		if _, err := call.Recv(); status.Code(err).String() != want {
+			t.Errorf("the consumer was answered %v, want %s", err, want)
+		}
+	}
+}
+
 // TestRightsAtTheEnd opens an append, takes the right away, and then sends the event.
 func TestRightsAtTheEnd(t *testing.T) {
 	s := secure(t)
-	issuer, err := os.ReadFile(filepath.Join(s.certificates, "ca.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(issuer)
-	conn := s.dial(t, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})))
+	conn := s.dial(t)
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("someone:password"))
 	call, err := streams.NewStreamsClient(conn).Append(metadata.AppendToOutgoingContext(within(t), "authorization", basic))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -16,24 +15,9 @@ import (
 // interceptor stands before every call: it finds out who calls, keeps a panic from ending the process, and sends the trailers
 // of a failure.
 type interceptor struct {
-	guard guard
-	log   *slog.Logger
-}
-
-func (i interceptor) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (answer any, err error) {
-	who, err := i.guard.authenticate(ctx)
-	if err == nil {
-		err = contained(func() (err error) {
-			answer, err = handle(context.WithValue(ctx, callerKey{}, who), request)
-			return err
-		})
-	}
-	err = i.finish(ctx, info.FullMethod, err)
-	var f *failure
-	if errors.As(err, &f) && f.trailer != nil {
-		err = errors.Join(err, grpc.SetTrailer(ctx, f.trailer))
-	}
-	return answer, statusOf(err)
+	guard     guard
+	strangers strangers
+	log       *slog.Logger
 }
 
 func (i interceptor) stream(service any, call grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
@@ -41,44 +25,20 @@ func (i interceptor) stream(service any, call grpc.ServerStream, info *grpc.Stre
 	who, err := i.guard.authenticate(ctx)
 	if err == nil {
 		err = contained(func() error {
-			return handle(service, &knownCall{ServerStream: call, who: context.WithValue(ctx, callerKey{}, who)})
+			return handle(service, &knownCall{ServerStream: call, ctx: context.WithValue(ctx, callerKey{}, who), who: who, strangers: i.strangers})
 		})
+	} else {
+		i.strangers.first(call, info)
 	}
 	err = i.finish(ctx, info.FullMethod, err)
 	if err != nil && info.IsClientStream && !info.IsServerStream {
-		discard(call)
+		i.strangers.discard(call)
 	}
 	var f *failure
 	if errors.As(err, &f) && f.trailer != nil {
 		call.SetTrailer(f.trailer)
 	}
 	return statusOf(err)
-}
-
-// What is read of a call that was refused already.
-const (
-	discardTime  = time.Second
-	discardBytes = 32 << 20
-)
-
-// discard takes what a client still sends on a call that is refused. The official client, when it finds the call ended while it sends,
-// says so and not why; after its last message it reads the status.
-func discard(call grpc.ServerStream) {
-	done := make(chan struct{})
-	go func() { // ends at the latest with the call, which is when the interceptor returns
-		defer close(done)
-		var d discarded
-		for d.bytes < discardBytes && call.RecvMsg(&d) == nil {
-			continue
-		}
-	}()
-	timer := time.NewTimer(discardTime)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	case <-call.Context().Done():
-	}
 }
 
 // finish logs what nobody expected, and keeps the details of a panic from the client.
@@ -125,14 +85,28 @@ func statusOf(err error) error {
 // knownCall is a call whose context holds the caller.
 type knownCall struct {
 	grpc.ServerStream
-	who context.Context //nolint:containedctx // it is the stream's own, which gRPC keeps in the stream
+	ctx       context.Context //nolint:containedctx // it is the stream's own, which gRPC keeps in the stream
+	who       caller
+	strangers strangers
 }
 
 // Context implements grpc.ServerStream.
-func (c *knownCall) Context() context.Context { return c.who }
+func (c *knownCall) Context() context.Context { return c.ctx }
 
-// unsupported answers calls of services that are not registered.
+// RecvMsg implements grpc.ServerStream.
+func (c *knownCall) RecvMsg(into any) error {
+	if c.who.stranger {
+		return c.strangers.receive(c.ServerStream, into)
+	}
+	return c.ServerStream.RecvMsg(into)
+}
+
+// unsupported answers calls of services and methods that are not registered.
 func unsupported(_ any, call grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(call)
-	return fail(codes.Unimplemented, fmt.Sprintf("%s is not supported by this server: a cluster of EventStoreDB has it", method))
+	return unsupportedHere(method, "a cluster of EventStoreDB has it")
+}
+
+func unsupportedHere(method, why string) *failure {
+	return fail(codes.Unimplemented, fmt.Sprintf("%s is not supported by this server: %s", method, why))
 }

@@ -17,11 +17,11 @@ import (
 // Read implements persistent.PersistentSubscriptionsServer: a consumer of a group, from its first message to the end of the call. The
 // confirmation comes first, and after it events alone: the Go client panics on anything else.
 func (s *persistentService) Read(call persistent.PersistentSubscriptions_ReadServer) error {
-	if err := s.known(call.Context()); err != nil {
-		return err
-	}
 	request, err := call.Recv()
 	if err != nil {
+		return err
+	}
+	if err := s.known(call.Context()); err != nil { // after the first message: a client whose call ends before it has sent reports only that
 		return err
 	}
 	options := request.GetOptions()

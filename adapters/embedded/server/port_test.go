@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -79,19 +81,29 @@ func TestFeatures(t *testing.T) {
 	if err != nil || strings.Count(answer.GetEventStoreServerVersion(), ".") != 2 {
 		t.Fatalf("answered %v: %v", answer, err)
 	}
-	have := map[string]bool{}
+	have := map[string][]string{}
 	for _, method := range answer.GetMethods() {
-		have[method.GetServiceName()+"/"+method.GetMethodName()] = true
-	}
-	for _, want := range []string{"read", "append", "batchappend", "delete", "tombstone"} {
-		if !have["event_store.client.streams.streams/"+want] {
-			t.Errorf("%s is not advertised", want)
+		name := method.GetMethodName()
+		if features := method.GetFeatures(); len(features) > 0 {
+			name += " (" + strings.Join(features, " ") + ")"
 		}
+		have[method.GetServiceName()] = append(have[method.GetServiceName()], name)
 	}
-	for _, want := range []string{"create", "update", "delete", "read", "getinfo", "list", "replayparked", "restartsubsystem"} {
-		if !have["event_store.client.persistent_subscriptions.persistentsubscriptions/"+want] {
-			t.Errorf("%s is not advertised", want)
-		}
+	for service := range have {
+		slices.Sort(have[service])
+	}
+	if diff := cmp.Diff(have, map[string][]string{ // what EventStoreDB 24.10 answers
+		"event_store.client.gossip.gossip":         {"read"},
+		"event_store.client.monitoring.monitoring": {"stats"},
+		"event_store.client.persistent_subscriptions.persistentsubscriptions": {
+			"create (stream all)", "delete (stream all)", "getinfo (stream all)", "list (stream all)", "read (stream all)",
+			"replayparked (stream all)", "restartsubsystem (stream all)", "update (stream all)",
+		},
+		"event_store.client.redaction.redaction":            {"geteventpositions", "switchchunks"},
+		"event_store.client.server_features.serverfeatures": {"getsupportedmethods"},
+		"event_store.client.streams.streams":                {"append", "batchappend (deadline_duration)", "delete", "read (position events)", "tombstone"},
+	}); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -138,6 +150,21 @@ func TestUnsupported(t *testing.T) {
 	_, err := projections.NewProjectionsClient(w.dial(t)).Enable(within(t), &projections.EnableReq{})
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "event_store.client.projections.Projections/Enable") {
 		t.Errorf("projections: %v", err)
+	}
+}
+
+// TestRefusedServices: what means nothing on one embedded node is listed, there, and says why it is refused.
+func TestRefusedServices(t *testing.T) {
+	conn := serve(t).dial(t)
+	for method, why := range map[string]string{
+		"/event_store.client.monitoring.Monitoring/Stats":           "statistics",
+		"/event_store.client.redaction.Redaction/GetEventPositions": "chunk files",
+		"/event_store.client.redaction.Redaction/SwitchChunks":      "chunk files",
+	} {
+		err := conn.Invoke(within(t), method, &shared.Empty{}, &shared.Empty{})
+		if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), method) {
+			t.Errorf("%s: %v", method, err)
+		}
 	}
 }
 

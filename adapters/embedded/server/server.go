@@ -137,9 +137,8 @@ func New(config Config) (*Server, error) {
 
 // register makes the gRPC server and its services.
 func (s *Server) register(g guard) error {
-	each := interceptor{guard: g, log: s.config.Log}
+	each := interceptor{guard: g, strangers: newStrangers(), log: s.config.Log}
 	options := []grpc.ServerOption{
-		grpc.UnaryInterceptor(each.unary),
 		grpc.StreamInterceptor(each.stream),
 		grpc.UnknownServiceHandler(unsupported),
 		grpc.ForceServerCodecV2(newCodec()),
@@ -160,10 +159,14 @@ func (s *Server) register(g guard) error {
 	if err != nil {
 		return err
 	}
-	streams.RegisterStreamsServer(s.grpc, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, longest: longestWrite, closing: s.closing})
-	persistent.RegisterPersistentSubscriptionsServer(s.grpc, &persistentService{groups: s.groups, guard: g})
-	serverfeatures.RegisterServerFeaturesServer(s.grpc, featuresService{})
-	gossip.RegisterGossipServer(s.grpc, members)
+	services, open := registrar{Server: s.grpc}, registrar{Server: s.grpc, open: true}
+	streams.RegisterStreamsServer(services, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, longest: longestWrite, closing: s.closing})
+	persistent.RegisterPersistentSubscriptionsServer(services, &persistentService{groups: s.groups, guard: g})
+	serverfeatures.RegisterServerFeaturesServer(open, featuresService{services: s.grpc.GetServiceInfo})
+	gossip.RegisterGossipServer(open, members)
+	for _, service := range refusedServices() {
+		services.refuse(service)
+	}
 	return nil
 }
 

@@ -69,9 +69,15 @@ func badCredentials() *failure {
 	return fail(codes.Unauthenticated, "the name or the password is wrong, or the user is disabled")
 }
 
-// check returns whose credentials a Basic header holds. address is where they came from.
+// check returns whose credentials a Basic header holds; errNotBasic when it holds none. address is where they came from.
 func (l *logins) check(ctx context.Context, header, address string) (caller, error) {
-	if len(header) > maxHeader {
+	name, password, err := parseBasic(header)
+	switch {
+	case errors.Is(err, errNotBasic):
+		return caller{}, err
+	case err != nil:
+		return caller{}, fail(codes.Unauthenticated, err.Error())
+	case len(header) > maxHeader:
 		return caller{}, badCredentials()
 	}
 	id := l.digest(byPassword, header)
@@ -81,7 +87,7 @@ func (l *logins) check(ctx context.Context, header, address string) (caller, err
 		}
 		done, mine := l.claim(id)
 		if mine {
-			who, err := l.verify(ctx, id, header, address)
+			who, err := l.verify(ctx, id, name, password, address)
 			l.release(id, done)
 			return who, err
 		}
@@ -190,11 +196,7 @@ func (l *logins) release(id loginID, done chan struct{}) {
 }
 
 // verify hashes the password and remembers what came out.
-func (l *logins) verify(ctx context.Context, id loginID, header, address string) (caller, error) {
-	name, password, err := parseBasic(header)
-	if err != nil {
-		return caller{}, fail(codes.Unauthenticated, err.Error())
-	}
+func (l *logins) verify(ctx context.Context, id loginID, name, password, address string) (caller, error) {
 	if !l.guesses.allow(address) {
 		return caller{}, fail(codes.ResourceExhausted, "too many wrong passwords came from this address: wait a few seconds")
 	}
@@ -264,19 +266,26 @@ func (l *logins) forget(id loginID) {
 	delete(l.refused, id)
 }
 
+// errNotBasic says that a header holds no name and password, not even broken ones.
+var errNotBasic = errors.New("a name and a password, with a colon between them, are expected in a header of the scheme Basic")
+
 // parseBasic takes a Basic Authorization header apart (RFC 7617).
 func parseBasic(header string) (name, password string, err error) {
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return "", "", errors.New("credentials of the scheme Basic are expected")
+		return "", "", errNotBasic
 	}
-	text, err := base64.StdEncoding.DecodeString(strings.Trim(encoded, " "))
-	if err != nil {
+	encoded = strings.Trim(encoded, " ")
+	text, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || encoded == "" {
 		return "", "", errors.New("the credentials are no base64")
 	}
 	name, password, found := strings.Cut(string(text), ":")
-	if !found || name == "" {
-		return "", "", errors.New("the credentials are no name and password with a colon between them")
+	if !found {
+		return "", "", errNotBasic
+	}
+	if name == "" {
+		return "", "", errors.New("the credentials have no name before the colon")
 	}
 	return name, password, nil
 }
