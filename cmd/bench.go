@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
@@ -19,13 +20,17 @@ import (
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store", benchTurnsCommand(a), benchAgentsCommand(a), benchActivationCommand(a), benchStoreCommand(a), benchKnowledgeCommand(a), benchSeedCommand(a), benchLookCommand(a))
+	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store",
+		benchTurnsCommand(a), benchStoreCommand(a), benchLookCommand(a), storeless(aboutOwn, benchAgentsCommand(a)),
+		storeless(aboutOwn, benchActivationCommand(a)), storeless(aboutOwn, benchKnowledgeCommand(a)), storeless(aboutOwn, benchSeedCommand(a)))
 }
 
 // rig is a host in a directory of its own, with the scripted model and nothing else.
 type rig struct {
-	dir  string
-	conf actors.Config
+	dir    string
+	conf   actors.Config
+	prefix string          // of the names of agents
+	wallet events.WalletID // that pays for their turns
 	*local
 }
 
@@ -43,7 +48,14 @@ func benchDir(under string) (string, error) {
 	return os.MkdirTemp(under, "life-bench-")
 }
 
+// newRig starts a host with a new store in a directory.
 func newRig(ctx context.Context, dir string, idle time.Duration) (*rig, error) {
+	return newRigAt(ctx, place{data: dir}, idle)
+}
+
+// newRigAt starts a host on a place. A store at an address may be somebody's: what else is in it is left alone, and what the benchmark
+// stores has names of its own.
+func newRigAt(ctx context.Context, at place, idle time.Duration) (*rig, error) {
 	models, err := providers.New(providers.Config{})
 	if err != nil {
 		return nil, err
@@ -52,13 +64,26 @@ func newRig(ctx context.Context, dir string, idle time.Duration) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: 1_000_000 * events.Dollar}
-	l, err := openHost(ctx, place{data: dir}, conf)
+	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: benchCredit, Resting: !at.embedded()}
+	l, err := openHost(ctx, at, conf)
 	if err != nil {
 		return nil, err
 	}
-	return &rig{dir: dir, conf: conf, local: l}, nil
+	r := &rig{dir: at.data, conf: conf, prefix: "bench-", local: l}
+	if at.embedded() {
+		return r, nil
+	}
+	r.prefix += uuid.NewString()[:8] + "-"
+	r.wallet = events.WalletID(r.prefix + "wallet")
+	open := sagas.OpenWallet{Meta: newMeta(""), Wallet: r.wallet, Credit: benchCredit}
+	if _, err := r.Do(ctx, events.WalletStream(r.wallet), open, actors.Origin{Actor: "bench"}); err != nil {
+		return nil, errors.Join(err, r.Close(context.WithoutCancel(ctx)))
+	}
+	return r, nil
 }
+
+// benchCredit pays for as many turns as a benchmark does.
+const benchCredit = 1_000_000 * events.Dollar
 
 // discard closes the rig and removes what it stored.
 func (r *rig) discard(ctx context.Context) error {
@@ -69,7 +94,7 @@ func (r *rig) discard(ctx context.Context) error {
 func (r *rig) agent(ctx context.Context, id events.AgentID) error {
 	_, err := r.Do(ctx, events.AgentStream(id), sagas.Create{
 		Meta: newMeta(""), Agent: id,
-		Config: events.AgentConfig{Model: "scripted/bench", Tools: grants("echo")},
+		Config: events.AgentConfig{Model: "scripted/bench", Tools: grants("echo"), Wallet: r.wallet},
 	}, actors.Origin{Actor: "bench"})
 	return err
 }

@@ -29,9 +29,9 @@ type turnsMeasured struct {
 	P99           float64 `json:"p99_ms"`
 	Max           float64 `json:"max_ms"`
 	AllocsPerTurn float64 `json:"allocs_per_turn"`
-	HeapPerTurn   float64 `json:"heap_bytes_per_turn"` // allocated, not kept
-	BytesPerTurn  float64 `json:"bytes_per_turn"`      // on disk, snapshots included, once the log is in tables
-	EventsPerTurn float64 `json:"events_per_turn"`     // of the agent, its wallet and everything else
+	HeapPerTurn   float64 `json:"heap_bytes_per_turn"`       // allocated, not kept
+	BytesPerTurn  float64 `json:"bytes_per_turn,omitempty"`  // on disk, snapshots included, once the log is in tables; of an embedded store
+	EventsPerTurn float64 `json:"events_per_turn,omitempty"` // of the agent, its wallet and everything else; of an embedded store
 }
 
 type turnsFlags struct {
@@ -39,7 +39,7 @@ type turnsFlags struct {
 	turns       int
 	duration    time.Duration
 	warmUp      time.Duration
-	store       string
+	dir         string
 	cpuProfile  string
 	asJSON      bool
 }
@@ -51,12 +51,16 @@ func benchTurnsCommand(a *app) *cobra.Command {
 		Short: "Measure turns: how many a second, how long each takes, what they cost",
 		Long: "Measure turns of two rounds with one tool call: scripted model, a tool in this process, the embedded store with fsync, a wallet\n" +
 			"that pays. Each worker has an agent of its own and sends the next message when the turn before has ended. Each concurrency\n" +
-			"gets a new store in a temporary directory, which is removed.",
-		Example: "  life bench turns --json\n  life bench turns --concurrency 64 --duration 10s --dir /mnt/fast",
+			"gets a new store in a temporary directory, which is removed. With --store it measures turns over the EventStoreDB there\n" +
+			"instead: agents and a wallet with new names, which stay in it; other agents are left alone, and projections are not kept up.",
+		Example: "  life bench turns --json\n  life bench turns --concurrency 64 --duration 10s --dir /mnt/fast\n  life bench turns --store esdb://db.example:2113",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.turns < 0 || f.duration <= 0 || f.warmUp < 0 || len(f.concurrency) == 0 || slices.Min(f.concurrency) < 1 || slices.Max(f.concurrency) > 10_000 {
 				return usage("--concurrency is from 1 to 10000, and --turns and --duration are positive")
+			}
+			if !a.config.place().embedded() && f.dir != "" {
+				return usage("--dir is for stores that the benchmark makes itself")
 			}
 			for i, concurrency := range f.concurrency {
 				measured, err := a.measureTurns(cmd.Context(), concurrency, &f)
@@ -75,7 +79,7 @@ func benchTurnsCommand(a *app) *cobra.Command {
 	cmd.Flags().DurationVar(&f.duration, "duration", 5*time.Second, "measure for so long at most")
 	cmd.Flags().DurationVar(&f.warmUp, "warm-up", time.Second, "run for so long before measuring")
 	cmd.Flags().StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of what is measured, for go tool pprof; with several concurrencies of the last")
-	cmd.Flags().StringVar(&f.store, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().StringVar(&f.dir, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
 	jsonFlag(cmd, &f.asJSON)
 	return cmd
 }
@@ -87,26 +91,33 @@ func (a *app) printTurns(m turnsMeasured, first, asJSON bool) error {
 	if first {
 		fmt.Fprintln(a.out, "workers   turns/s    p50 ms    p99 ms  allocs/turn  bytes/turn")
 	}
-	fmt.Fprintf(a.out, "%7d %9.0f %9.3f %9.3f %12.0f %11.0f\n", m.Concurrency, m.TurnsPerSec, m.P50, m.P99, m.AllocsPerTurn, m.BytesPerTurn)
+	bytes := "-"
+	if m.BytesPerTurn > 0 {
+		bytes = fmt.Sprintf("%.0f", m.BytesPerTurn)
+	}
+	fmt.Fprintf(a.out, "%7d %9.0f %9.3f %9.3f %12.0f %11s\n", m.Concurrency, m.TurnsPerSec, m.P50, m.P99, m.AllocsPerTurn, bytes)
 	return nil
 }
 
 func (a *app) measureTurns(ctx context.Context, concurrency int, f *turnsFlags) (m turnsMeasured, err error) {
-	dir, err := benchDir(f.store)
-	if err != nil {
+	at := a.config.place()
+	if at.data, err = benchDir(f.dir); err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r, err := newRig(ctx, dir, -1)
+	defer func() { err = errors.Join(err, os.RemoveAll(at.data)) }()
+	r, err := newRigAt(ctx, at, -1)
 	if err != nil {
 		return m, err
 	}
 	m, total, err := r.measure(ctx, concurrency, f)
+	if !at.embedded() { // how much it has on disk is not seen from here
+		return m, errors.Join(err, r.Close(context.WithoutCancel(ctx)))
+	}
 	stats, statsErr := r.store.Stats(ctx)
 	if err = errors.Join(err, statsErr, r.Close(context.WithoutCancel(ctx))); err != nil {
 		return m, err
 	}
-	bytes, err := storedBytes(ctx, dir)
+	bytes, err := storedBytes(ctx, at.data)
 	m.BytesPerTurn, m.EventsPerTurn = float64(bytes)/float64(total), float64(stats.Events)/float64(total)
 	return m, err
 }
@@ -115,7 +126,7 @@ func (a *app) measureTurns(ctx context.Context, concurrency int, f *turnsFlags) 
 func (r *rig) measure(ctx context.Context, concurrency int, f *turnsFlags) (m turnsMeasured, total int64, err error) {
 	agents := make([]events.AgentID, concurrency)
 	for i := range agents {
-		agents[i] = events.AgentID("bench-" + strconv.Itoa(i))
+		agents[i] = events.AgentID(r.prefix + strconv.Itoa(i))
 		if err := r.agent(ctx, agents[i]); err != nil {
 			return m, 0, err
 		}

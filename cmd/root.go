@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -16,7 +18,10 @@ func newRoot(a *app) *cobra.Command {
 		Args:          noVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return a.configure(cmd)
+			if err := a.configure(cmd); err != nil {
+				return err
+			}
+			return a.refuseStore(cmd)
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
@@ -30,7 +35,7 @@ func newRoot(a *app) *cobra.Command {
 		tailCommand(a), historyCommand(a), stateCommand(a), workspaceCommand(a), diffCommand(a), waterfallCommand(a), causesCommand(a), effectsCommand(a),
 		forkCommand(a), whatIfCommand(a), treeCommand(a), rulesCommand(a), verifyCommand(a), projectionsCommand(a),
 		knowledgeCommand(a), walletCommand(a), storeCommand(a), commandsCommand(a), forwardCommand(a),
-		doctorCommand(a), sampleCommand(a), benchCommand(a), versionCommand(a),
+		doctorCommand(a), storeless(aboutNone, sampleCommand(a)), benchCommand(a), storeless(aboutNone, versionCommand(a)),
 	)
 	return root
 }
@@ -61,4 +66,32 @@ func takes(least, most int, names string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// Why verbs have no use for the flag --store, which every verb takes.
+const (
+	aboutNone = "it uses no store"
+	aboutOwn  = "it uses a store that it makes itself"
+	aboutData = "it is about the store in a data directory, which --data names"
+	aboutBoth = "its arguments name both stores"
+)
+
+// storeless marks a verb, and those below it, that has no use for the flag --store.
+func storeless(why string, cmd *cobra.Command) *cobra.Command {
+	cmd.Annotations = map[string]string{"storeless": why}
+	return cmd
+}
+
+// refuseStore refuses the address of a store on the command line of a verb that would ignore it. One that is set for all verbs is ignored.
+func (a *app) refuseStore(cmd *cobra.Command) error {
+	store := a.config.find("store")
+	if !isAddress(store.value) || !strings.HasPrefix(store.source, "flag") {
+		return nil
+	}
+	for at := cmd; at != nil; at = at.Parent() {
+		if why := at.Annotations["storeless"]; why != "" {
+			return usage("%s has no use for --store: %s; leave out --store", cmd.CommandPath(), why)
+		}
+	}
+	return nil
 }

@@ -2,15 +2,14 @@ package cmd
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 func storeCommand(a *app) *cobra.Command {
 	return group("store", "Look after what is stored", "  life store check\n  life store export backup.jsonl\n  life store serve --insecure",
-		storeCheckCommand(a), storeServeCommand(a), storeUsersCommand(a), storeCertificatesCommand(a),
-		storeExportCommand(a), storeImportCommand(a), storeCopyCommand(a))
+		storeCheckCommand(a), storeless(aboutData, storeServeCommand(a)), storeless(aboutData, storeUsersCommand(a)),
+		storeless(aboutNone, storeCertificatesCommand(a)), storeExportCommand(a), storeImportCommand(a), storeless(aboutBoth, storeCopyCommand(a)))
 }
 
 func storeCheckCommand(a *app) *cobra.Command {
@@ -70,16 +69,11 @@ func (a *app) damaged() string {
 	return "the data directory"
 }
 
-// here is the data directory for verbs about its own store alone. Another store that the command line names is refused; one that is
-// set elsewhere, which other verbs use, is mentioned.
-func (a *app) here() (string, error) {
+// here is the data directory for verbs about its own store alone. Another store that is set, which other verbs use, is mentioned.
+func (a *app) here() string {
 	data, store := a.config.get("data"), a.config.find("store")
-	if !isAddress(store.value) {
-		return data, nil
+	if isAddress(store.value) {
+		fmt.Fprintf(a.errs, "life: this is about the store in %s, not the one at %s (%s)\n", data, masked(store.value), store.source)
 	}
-	if strings.HasPrefix(store.source, "flag") {
-		return "", usage("this is about the store in a data directory, which --data names: leave out --store")
-	}
-	fmt.Fprintf(a.errs, "life: this is about the store in %s, not the one at %s (%s)\n", data, masked(store.value), store.source)
-	return data, nil
+	return data
 }

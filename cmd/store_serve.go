@@ -124,11 +124,7 @@ func (a *app) serveStore(ctx context.Context, f *storeServeFlags) error {
 	if err != nil {
 		return err
 	}
-	data, err := a.here()
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(data, storeName)
+	dir := filepath.Join(a.here(), storeName)
 	store, err := afterKilled(ctx, func() (*embedded.Store, error) { return embedded.Open(embedded.Config{Dir: dir, Log: a.log}) })
 	if err != nil {
 		return err

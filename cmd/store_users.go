@@ -29,10 +29,7 @@ func storeUsersCommand(a *app) *cobra.Command {
 
 // withUsers opens the embedded store of the data directory for its users.
 func (a *app) withUsers(ctx context.Context, use func(*server.Users) error) error {
-	data, err := a.here()
-	if err != nil {
-		return err
-	}
+	data := a.here()
 	if err := openable(place{data: data}); err != nil {
 		return err
 	}
