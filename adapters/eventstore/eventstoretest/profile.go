@@ -1,0 +1,62 @@
+package eventstoretest
+
+import "google.golang.org/grpc/codes"
+
+// Profile is how one version answers, where versions differ. The named ones are what servers of these versions were seen to answer; a test
+// may change a fact to see what rests on it.
+type Profile struct {
+	Version string
+
+	// Of $all.
+	InvalidPlace string // what a counted read from no place is told: "InvalidPosition" or "Error"
+	LateRefusal  bool   // a subscription from no place is confirmed before it is refused, with InvalidArgument instead of Unknown
+	Checkpoints  Checkpoints
+	AtTheEnd     bool // a filtered subscription names a checkpoint when it has caught up
+	Endless      bool // that one is 2^64-1/2^64-1 when nothing has matched yet
+
+	// Of streams.
+	LastPosition bool // a read ends with the stream's last revision
+	EarlyFailure bool // a subscription to a stream that was tombstoned fails before it is confirmed, from the end too
+
+	// Of the protocol.
+	Features  bool       // there is a call that tells the server's version and methods
+	CaughtUp  bool       // subscriptions say when they have caught up
+	Nonsense  codes.Code // what requests that make no sense are told
+	Elections bool       // appends that an election interrupts are told that they timed out; otherwise their calls end without an answer
+}
+
+// Checkpoints is which place a filtered subscription names that reads the past, after each interval.
+type Checkpoints int
+
+// The places.
+const (
+	PageBegin  Checkpoints = iota // where the last page began, with prepare 0, or the last event that was sent
+	PageEnd                       // where the next page begins, with prepare 0: at the end of the store, where the next event will stand
+	LastLooked                    // the last event that was looked at
+)
+
+// The versions. 24.10.4 stands for all from 24.2 on.
+var (
+	// V21_6 lacks calls and messages that later versions have. It was not run: this is what the protocol's history says.
+	V21_6 = Profile{Version: "21.6.0", InvalidPlace: "Error", Checkpoints: PageBegin, Nonsense: codes.Unknown}
+
+	V23_10 = Profile{
+		Version: "23.10.6", InvalidPlace: "Error", Checkpoints: PageBegin,
+		LastPosition: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown,
+	}
+	V24_10_4 = Profile{
+		Version: "24.10.4", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: PageBegin, AtTheEnd: true, Endless: true,
+		LastPosition: true, EarlyFailure: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown, Elections: true,
+	}
+	V24_10_5 = Profile{
+		Version: "24.10.5", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: LastLooked, AtTheEnd: true,
+		LastPosition: true, EarlyFailure: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown, Elections: true,
+	}
+	V25_0_0 = Profile{
+		Version: "25.0.0", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: PageEnd, AtTheEnd: true,
+		LastPosition: true, EarlyFailure: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown, Elections: true,
+	}
+)
+
+// Profiles are all versions, oldest first.
+func Profiles() []Profile { return []Profile{V21_6, V23_10, V24_10_4, V24_10_5, V25_0_0} }
