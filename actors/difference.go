@@ -12,8 +12,8 @@ import (
 // Difference is what changed in an agent between two moments.
 type Difference struct {
 	Agent   events.AgentID `json:"agent"`
-	From    Place          `json:"from"`
-	To      Place          `json:"to"`
+	From    Stretch        `json:"from"`
+	To      Stretch        `json:"to"`
 	Events  int64          `json:"events,string"` // between them
 	Changes []Changed      `json:"changes"`
 }

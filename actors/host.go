@@ -287,7 +287,7 @@ func (h *Host) append(stream events.Stream, expected Expected, batch []events.En
 	wait := 5 * time.Millisecond
 	for {
 		appended, err := h.journal.Append(ctx, stream, expected, batch)
-		if err == nil {
+		if err == nil && len(batch) > 0 {
 			h.note(appended.Position)
 		}
 		var conflict *Conflict

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"example.com/life/events"
 )
@@ -26,11 +27,12 @@ type Journal interface {
 	// A stream that does not exist reads as an empty page whose Last is NoRevision.
 	Read(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, limit Limit) (Page, error)
 
-	// ReadAll returns a page of the whole store by position. Forward it starts at the first position ≥ from; Backward at
-	// the last one ≤ from. A filter may make a page empty without being the end: Page.End says so.
-	ReadAll(ctx context.Context, from events.Position, direction Direction, filter Filter, limit Limit) (Page, error)
+	// ReadAll returns a page of the whole store: Forward the events behind a place, Backward those before it. A place that
+	// the store did not give is ErrPlace. A filter may make a page empty without being the end: Page.End says so.
+	ReadAll(ctx context.Context, from Place, direction Direction, filter Filter, limit Limit) (Page, error)
 
 	// Subscribe delivers what is stored after a point and then what is appended, with no gap and no duplicate, in order.
+	// A position that the store did not give is ErrPlace, here or from Next.
 	Subscribe(ctx context.Context, from From) (Subscription, error)
 }
 
@@ -63,7 +65,40 @@ func (e Expected) String() string {
 // Appended says where a batch stands.
 type Appended struct {
 	First, Last events.Revision // equal to the stream's last revision when the batch was empty
-	Position    events.Position // of the last event
+	Position    events.Position // of the last event; nothing is promised of it when the batch was empty
+}
+
+// Place is a gap between two events of the whole store, where ReadAll begins. Positions name events and are not to be counted
+// with: a store is asked only for places made of positions that it gave, with an event or an append, and refuses others (EventStoreDB's are
+// byte offsets of its log, and it reads from nowhere else). The zero Place is Start.
+type Place struct {
+	Position events.Position
+	Before   bool // before the event at Position, instead of after it
+}
+
+// Start is the place before every event.
+func Start() Place { return Place{} }
+
+// End is the place behind every event.
+func End() Place { return Place{Position: math.MaxUint64} }
+
+// After is the place behind the event at a position; After(0) is Start.
+func After(position events.Position) Place { return Place{Position: position} }
+
+// Before is the place in front of the event at a position.
+func Before(position events.Position) Place { return Place{Position: position, Before: position > 0} }
+
+// String says where it is.
+func (p Place) String() string {
+	switch {
+	case p == Start():
+		return "the start"
+	case p == End():
+		return "the end"
+	case p.Before:
+		return fmt.Sprintf("before position %d", p.Position)
+	}
+	return fmt.Sprintf("after position %d", p.Position)
 }
 
 // Direction is the order of a read.
@@ -85,7 +120,7 @@ type Limit struct {
 type Page struct {
 	Events []events.Envelope
 	Last   events.Revision // Read: the stream's last revision when the page was read
-	Next   events.Position // ReadAll: where to go on, in the direction of the read
+	Next   Place           // ReadAll: where to go on, in the direction of the read
 	End    bool            // nothing more in this direction at the moment
 }
 
@@ -98,7 +133,7 @@ type Filter struct {
 }
 
 // From is where a subscription begins. With a Stream it is that stream after Revision (NoRevision: from its beginning);
-// without, it is everything after Position (0: from the beginning) that the Filter chooses.
+// without, it is everything after Position, which the store gave (0: from the beginning), that the Filter chooses.
 type From struct {
 	Stream   events.Stream
 	Revision events.Revision
@@ -120,6 +155,7 @@ var (
 	ErrFull    = errors.New("the disk is full")
 	ErrCorrupt = errors.New("the stored bytes are damaged")
 	ErrDeleted = errors.New("the stream was deleted for good") // nothing can be read from it or appended to it, ever
+	ErrPlace   = errors.New("no event of the store is at this position")
 )
 
 // Conflict says that a stream is not as an append expected: someone else wrote to it.

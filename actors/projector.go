@@ -134,7 +134,7 @@ func (p *projector) begin(ctx context.Context) error {
 	if err := p.reconcile(ctx); err != nil {
 		return err
 	}
-	page, err := p.host.journal.ReadAll(ctx, 1<<62, Backward, Filter{}, Limit{Events: 1})
+	page, err := p.host.journal.ReadAll(ctx, End(), Backward, Filter{}, Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("find the end of history: %w", err)
 	}
@@ -224,7 +224,7 @@ func (p *projector) read(ctx context.Context, group []*reading, until events.Pos
 	feed := feeder{projector: p, readings: slices.Clone(group)}
 	from := pass{journal: p.host.journal, after: 1<<64 - 1, until: until}
 	for _, r := range group {
-		from.after = min(from.after, r.position())
+		from.after = min(from.after, r.begins())
 		from.kinds = append(from.kinds, r.spec.Kinds...)
 	}
 	slices.Sort(from.kinds)

@@ -251,7 +251,7 @@ func (p *projector) built(ctx context.Context, greens []*reading, progress func(
 
 // head is the position of the latest event.
 func (p *projector) head(ctx context.Context) (events.Position, error) {
-	page, err := p.host.journal.ReadAll(ctx, 1<<62, Backward, Filter{}, Limit{Events: 1})
+	page, err := p.host.journal.ReadAll(ctx, End(), Backward, Filter{}, Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 0, err
 	}

@@ -37,8 +37,12 @@ func (p *projector) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
+	skipped, err := p.locate(ctx, catalogue.Skipped)
+	if err != nil {
+		return err
+	}
 	p.remove(ctx, &catalogue)
-	p.skip(ctx, &catalogue)
+	p.skip(ctx, skipped)
 	p.reconciled = at.revision
 	return nil
 }
@@ -179,15 +183,38 @@ func (p *projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
 	p.tell()
 }
 
+// locate says where the events are that projections leave out. It is their names that count: positions change when a store is copied, or
+// reached in another way.
+func (p *projector) locate(ctx context.Context, recorded []sagas.SkippedProjection) ([]sagas.SkippedProjection, error) {
+	var located []sagas.SkippedProjection
+	for _, s := range recorded {
+		stream, revision, err := s.Event.Split()
+		var page Page
+		if err == nil {
+			page, err = p.host.journal.Read(ctx, stream, revision, Forward, Limit{Events: 1})
+		}
+		if err != nil && !errors.Is(err, ErrDeleted) {
+			return nil, fmt.Errorf("find event %s, which projection %s skips: %w", s.Event, s.Name, err)
+		}
+		if len(page.Events) == 0 || page.Events[0].Revision != revision {
+			p.host.log.Warn("an event that a projection skips is not in the store", "projection", s.Name, "event", s.Event)
+			continue
+		}
+		s.Position = page.Events[0].Position
+		located = append(located, s)
+	}
+	return located, nil
+}
+
 // skip tells every projection which events it leaves out.
-func (p *projector) skip(ctx context.Context, catalogue *sagas.Catalogue) {
+func (p *projector) skip(ctx context.Context, located []sagas.SkippedProjection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, each := range p.list {
 		skipped, first := map[events.Position]bool{}, events.Position(0)
 		known := each.skips.all()
 		each.skipped = nil
-		for _, s := range catalogue.Skipped {
+		for _, s := range located {
 			if s.Name != each.name {
 				continue
 			}
@@ -296,8 +323,8 @@ func (h *Host) completeSkip(ctx context.Context, c sagas.SkipEvent) (sagas.Comma
 	if c.Position == 0 {
 		return c, nil // the catalogue refuses it
 	}
-	page, err := h.journal.ReadAll(ctx, c.Position, Backward, Filter{}, Limit{Events: 1})
-	if err != nil {
+	page, err := h.journal.ReadAll(ctx, Before(c.Position), Forward, Filter{}, Limit{Events: 1})
+	if err != nil && !errors.Is(err, ErrPlace) {
 		return nil, fmt.Errorf("read the event at position %d: %w", c.Position, err)
 	}
 	if len(page.Events) == 0 || page.Events[0].Position != c.Position {

@@ -210,8 +210,8 @@ type gate struct {
 	read atomic.Int64 // events, forward
 }
 
-func (g *gate) ReadAll(ctx context.Context, from events.Position, d actors.Direction, f actors.Filter, l actors.Limit) (actors.Page, error) {
-	if d == actors.Forward && from >= g.from && g.from > 0 {
+func (g *gate) ReadAll(ctx context.Context, from actors.Place, d actors.Direction, f actors.Filter, l actors.Limit) (actors.Page, error) {
+	if d == actors.Forward && from.Position >= g.from && g.from > 0 {
 		select {
 		case <-g.open:
 		case <-ctx.Done():

@@ -12,7 +12,8 @@ import (
 type chunk struct {
 	after   events.Position
 	events  []events.Envelope
-	through events.Position
+	through events.Position        // a bound, not always an event's position
+	place   events.Position        // of the latest event looked at, no later than through: the store can be read from there
 	decoded []projections.Recorded // of events, where somebody has decoded them
 }
 
@@ -25,10 +26,10 @@ func (c *chunk) decode() {
 	}
 }
 
-// pass reads history from a position on, chunk by chunk. While one is used, the next is read.
+// pass reads history from a place on, chunk by chunk. While one is used, the next is read.
 type pass struct {
 	journal Journal
-	after   events.Position
+	after   events.Position // an event's, or 0
 	until   events.Position // 0: to the end as it is when it is reached
 	kinds   []string        // beginnings of kinds; none: all
 }
@@ -66,17 +67,17 @@ func (p *pass) run(ctx context.Context, use func(*chunk) (more bool, err error))
 // read reads until the end, an error, or the end of the context.
 func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
 	defer close(chunks)
-	var cut cutter
+	cut := cutter{read: p.after, place: p.after}
 	after := p.after
 	for end := false; !end; {
-		page, err := p.journal.ReadAll(ctx, cut.next(after), Forward, Filter{Kinds: p.kinds}, passLimit)
+		page, err := p.journal.ReadAll(ctx, After(cut.read), Forward, Filter{Kinds: p.kinds}, passLimit)
 		read := chunkRead{err: err}
 		if err == nil {
-			page.End = page.End || p.until > 0 && page.Next > p.until
+			page.End = page.End || p.until > 0 && page.Next.Position >= p.until
 			end = page.End
-			read.chunk = p.bounded(cut.chunk(after, &page))
+			read.chunk = p.bounded(cut.chunk(after, &page), cut.place)
 			read.chunk.decode()
-			after = read.chunk.through
+			after, cut.place = read.chunk.through, read.chunk.place
 		}
 		if read.err == nil && !end && len(read.chunk.events) == 0 && read.chunk.through == read.chunk.after {
 			continue // a decision that is larger than a page
@@ -92,42 +93,49 @@ func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
 	}
 }
 
-// bounded leaves out what is after the pass's last position.
-func (p *pass) bounded(c chunk) chunk {
+// bounded leaves out what is after the pass's last position; place is where the chunk before ended.
+func (p *pass) bounded(c chunk, place events.Position) chunk {
 	if p.until == 0 || c.through < p.until {
 		return c
 	}
-	c.through = p.until
-	for n := len(c.events); n > 0 && c.events[n-1].Position > p.until; n-- {
-		c.events = c.events[:n-1]
+	n := len(c.events)
+	for n > 0 && c.events[n-1].Position > p.until {
+		n--
 	}
+	if c.place > p.until {
+		c.place = place
+		if n > 0 {
+			c.place = c.events[n-1].Position
+		}
+	}
+	c.events, c.through = c.events[:n], p.until
 	return c
 }
 
 // cutter makes chunks of pages: what a page has of a decision that may go on in the next one waits for that.
 type cutter struct {
-	rest []events.Envelope
-	read events.Position // up to which pages were read
+	rest  []events.Envelope
+	read  events.Position // up to which pages were read
+	place events.Position // of the latest event in a chunk, or where the pass began
 }
 
-func (c *cutter) next(after events.Position) events.Position { return max(after, c.read) + 1 }
-
 func (c *cutter) chunk(after events.Position, page *Page) chunk {
-	if page.Next > 0 {
-		c.read = max(c.read, page.Next-1)
-	}
+	c.read = page.Next.Position
 	all := page.Events
 	if len(c.rest) > 0 {
 		all = append(c.rest, all...)
 		c.rest = nil
 	}
-	made := chunk{after: after, events: all, through: max(after, c.read)}
+	made := chunk{after: after, events: all, through: max(after, c.read), place: c.read}
 	if page.End || len(all) == 0 {
 		return made
 	}
 	if whole := wholeDecisions(all); whole < len(all) {
 		c.rest = append(c.rest, all[whole:]...)
-		made.events, made.through = all[:whole], max(after, all[whole].Position-1)
+		made.events, made.through, made.place = all[:whole], max(after, all[whole].Position-1), c.place
+		if whole > 0 {
+			made.place = all[whole-1].Position
+		}
 	}
 	return made
 }

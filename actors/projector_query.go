@@ -183,7 +183,7 @@ func (p *projector) refreshed(ctx context.Context, of *projection, least events.
 		if stopped := r.halted(); stopped != nil {
 			return r, &Behind{r.spec.Name, fmt.Sprintf("cannot come as far as position %d: it %v", least, stopped)}
 		}
-		if err := p.news(ctx, r.position()); err != nil {
+		if err := p.news(ctx, r.begins()); err != nil {
 			if context.Cause(ctx) == errWaited { //nolint:errorlint // it is that very one
 				err = &Behind{r.spec.Name, fmt.Sprintf("is at position %d, where history ends, and was not at %d within %s", r.position(), least, minWait)}
 			}
@@ -232,8 +232,8 @@ func (r *reading) worth() bool {
 // readOne feeds one reading, and tells how many events it folded.
 func (p *projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
 	feed := feeder{projector: p, readings: []*reading{r}}
-	from := pass{journal: p.host.journal, after: r.position(), until: until, kinds: r.spec.Kinds}
-	if r.halted() != nil || until > 0 && from.after >= until {
+	from := pass{journal: p.host.journal, after: r.begins(), until: until, kinds: r.spec.Kinds}
+	if r.halted() != nil || until > 0 && r.position() >= until {
 		return nil
 	}
 	err := from.run(ctx, func(c *chunk) (bool, error) {

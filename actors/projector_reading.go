@@ -23,7 +23,8 @@ type reading struct {
 	mu      sync.Mutex
 	fold    projections.Fold
 	wanted  map[events.Kind]bool
-	at      events.Position // history up to here is in the fold
+	at      events.Position // history up to here is in the fold; a bound, not always an event's position
+	place   events.Position // of an event no later than at, or 0: reading on begins here
 	last    mark            // the latest event that was looked at
 	folded  int64           // events
 	read    int64           // events that were looked at since this start
@@ -104,6 +105,9 @@ func (r *reading) feed(c *chunk) (goesOn bool) {
 			if i > 0 && all[i-1].Position > r.at {
 				r.last = markOf(all[i-1].Envelope)
 			}
+			if i > 0 {
+				r.place = max(r.place, all[i-1].Position)
+			}
 			r.stop(event, err)
 			return false
 		}
@@ -113,7 +117,7 @@ func (r *reading) feed(c *chunk) (goesOn bool) {
 		r.last = markOf(all[n-1].Envelope)
 	}
 	r.read += int64(len(all))
-	r.at = c.through
+	r.at, r.place = c.through, max(r.place, c.place)
 	r.trend.note(r.at, r.folded)
 	return true
 }
@@ -184,7 +188,14 @@ func (r *reading) position() events.Position {
 	return r.at
 }
 
-// stop is why the reading goes no further; nil: it does.
+// begins is where reading on begins: no later than its position, at an event that the store can be read from.
+func (r *reading) begins() events.Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.place
+}
+
+// halted is why the reading goes no further; nil: it does.
 func (r *reading) halted() *Stopped {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -155,7 +156,7 @@ func (r *reading) describe(status *Projection, head events.Position, growth floa
 	}
 	distance := status.Head - r.at
 	if status.Behind = int64(distance); r.folded > 0 && r.at > 0 {
-		status.Behind = min(status.Behind, int64(float64(distance)*float64(r.folded)/float64(r.at)))
+		status.Behind = min(status.Behind, int64(math.Ceil(float64(distance)*float64(r.folded)/float64(r.at))))
 	}
 	status.Rate, status.Trend, status.Left = r.trend.judge(distance, growth)
 }

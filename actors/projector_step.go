@@ -63,7 +63,7 @@ func (p *projector) stepsFrom(ctx context.Context, r *reading) (events.Position,
 	if stopped := r.halted(); stopped != nil {
 		return stopped.Position, nil
 	}
-	page, err := p.host.journal.ReadAll(ctx, r.position(), Backward, Filter{Kinds: r.spec.Kinds}, Limit{Events: 1})
+	page, err := p.host.journal.ReadAll(ctx, After(r.begins()), Backward, Filter{Kinds: r.spec.Kinds}, Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 1, err
 	}
@@ -80,12 +80,15 @@ func (p *projector) step(ctx context.Context, r *reading, count int) ([]Step, er
 	if err != nil {
 		return nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
 	}
-	for next := r.at + 1; ; {
+	for next := After(r.place); ; {
 		page, err := p.host.journal.ReadAll(ctx, next, Forward, Filter{Kinds: r.spec.Kinds}, Limit{Events: count - len(steps)})
 		if err != nil {
 			return nil, fmt.Errorf("read events for projection %s: %w", r.spec.Name, err)
 		}
 		for i := range page.Events {
+			if page.Events[i].Position <= r.at {
+				continue
+			}
 			step, after, err := r.step(&page.Events[i], before)
 			if err != nil {
 				return nil, err

@@ -133,16 +133,20 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 	if p.host.snapshots == nil {
 		return nil
 	}
-	for {
-		snapshot, found, err := p.host.snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(until))
-		if err != nil || !found || snapshot.Revision > events.Revision(until) {
+	for latest := events.Revision(min(until, 1<<62)); ; {
+		snapshot, found, err := p.host.snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, latest)
+		if err != nil || !found || snapshot.Revision > latest {
 			return ctx.Err() // it is a cache: history is read instead
 		}
-		fits, problem := p.fits(ctx, r, &snapshot)
-		if problem != nil {
-			return problem
+		head, state, at, err := p.recognise(ctx, &snapshot)
+		if err != nil {
+			return err
 		}
-		if fits {
+		if at > until { // stored when the store could be reached under other positions
+			latest = snapshot.Revision - 1
+			continue
+		}
+		if at > 0 && r.restore(head, state, at) {
 			return nil
 		}
 		p.host.log.Info("a stored state of a projection is dropped: it is not of this history, this build, or these skipped events",
@@ -153,28 +157,31 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 	}
 }
 
-// fits restores a stored state if it is of this fold and of this history.
-func (p *projector) fits(ctx context.Context, r *reading, snapshot *Snapshot) (bool, error) {
+// recognise finds in history the event by which a stored state is marked; at is 0 when it is not there. The store says at which position it
+// is now: states outlive positions, which change when a store is copied or reached in another way.
+func (p *projector) recognise(ctx context.Context, snapshot *Snapshot) (head stateHead, state []byte, at events.Position, err error) {
 	line, state, _ := bytes.Cut(snapshot.State, []byte("\n"))
-	var head stateHead
-	at := events.Position(snapshot.Revision)
-	read := json.Unmarshal(line, &head) == nil
-	if !read || head.Version != r.spec.Version || head.Source != r.source || !slices.Equal(head.Skipped, r.skips.upTo(at)) {
-		return false, nil
+	if json.Unmarshal(line, &head) != nil || head.Last.Stream == "" {
+		return head, nil, 0, nil
 	}
 	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, Forward, Limit{Events: 1})
 	if err != nil && !errors.Is(err, ErrDeleted) {
-		return false, fmt.Errorf("read %s at revision %d: %w", head.Last.Stream, head.Last.Revision, err)
+		return head, nil, 0, fmt.Errorf("read %s at revision %d: %w", head.Last.Stream, head.Last.Revision, err)
 	}
 	if len(page.Events) == 0 || markOf(&page.Events[0]) != head.Last {
-		return false, nil
+		return head, nil, 0, nil
 	}
-	if restored := restoring(r, state) == nil; !restored {
-		return false, nil
+	return head, state, page.Events[0].Position, nil
+}
+
+// restore takes over a stored state as of a position if it is of this fold.
+func (r *reading) restore(head stateHead, state []byte, at events.Position) bool {
+	if head.Version != r.spec.Version || head.Source != r.source || !slices.Equal(head.Skipped, r.skips.upTo(at)) || restoring(r, state) != nil {
+		return false
 	}
-	r.at, r.last, r.folded, r.begun = at, head.Last, head.Folded, head.Begun
+	r.at, r.place, r.last, r.folded, r.begun = at, at, head.Last, head.Folded, head.Begun
 	r.stored = stored{at: r.at, folded: r.folded, bytes: len(state)}
-	return true, nil
+	return true
 }
 
 // restoring restores a fold; what makes it panic is no state of it.

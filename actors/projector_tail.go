@@ -50,7 +50,7 @@ func (p *projector) take(ctx context.Context, subscription Subscription, after e
 		if whole == 0 {
 			continue
 		}
-		c := chunk{after: after, events: batch[:whole], through: batch[whole-1].Position}
+		c := chunk{after: after, events: batch[:whole], through: batch[whole-1].Position, place: batch[whole-1].Position}
 		p.extend(ctx, &feed, &c)
 		after = c.through
 		if slices.ContainsFunc(c.events, func(e events.Envelope) bool { return e.Stream == catalogueStream() }) {

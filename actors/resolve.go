@@ -11,8 +11,8 @@ import (
 	"example.com/life/sagas"
 )
 
-// Place is where a moment stands in an agent's history: the events from First to Revision, of which the last is described.
-type Place struct {
+// Stretch is where a moment stands in an agent's history: the events from First to Revision, of which the last is described.
+type Stretch struct {
 	First    events.Revision `json:"first,string"`    // after Revision when nothing happened in the moment itself
 	Revision events.Revision `json:"revision,string"` // the state as of the moment is that after this event
 	Kind     events.Kind     `json:"kind"`            // of the event at Revision
@@ -21,17 +21,17 @@ type Place struct {
 
 // Resolve finds a moment in an agent's history. A moment that never was is a *sagas.Refusal. It searches by halves, so it costs some
 // twenty reads in a history of a million events.
-func (h *Host) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (Place, error) {
+func (h *Host) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (Stretch, error) {
 	if err := agent.Validate(); err != nil {
-		return Place{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return Stretch{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	s := seeker{journal: h.journal, agent: agent, stream: events.AgentStream(agent)}
 	end, err := s.journal.Read(ctx, s.stream, latest, Backward, Limit{Events: 1})
 	if err != nil {
-		return Place{}, fmt.Errorf("read the end of %s: %w", s.stream, err)
+		return Stretch{}, fmt.Errorf("read the end of %s: %w", s.stream, err)
 	}
 	if s.last = end.Last; len(end.Events) == 0 {
-		return Place{}, s.missing("there is no agent %s", agent)
+		return Stretch{}, s.missing("there is no agent %s", agent)
 	}
 	first, last := events.Revision(0), events.Revision(0)
 	switch m.Form {
@@ -49,10 +49,10 @@ func (h *Host) Resolve(ctx context.Context, agent events.AgentID, m events.Momen
 		}
 	}
 	if err != nil {
-		return Place{}, err
+		return Stretch{}, err
 	}
 	at, err := s.event(ctx, last)
-	return Place{First: first, Revision: last, Kind: at.Kind, Time: at.Time}, err
+	return Stretch{First: first, Revision: last, Kind: at.Kind, Time: at.Time}, err
 }
 
 // seeker looks for places in one agent's history.

@@ -85,7 +85,7 @@ func turnsOf(t *testing.T, history []events.Envelope) map[string]stretch {
 	return found
 }
 
-func resolve(t *testing.T, host *actors.Host, agent events.AgentID, text string) (actors.Place, error) {
+func resolve(t *testing.T, host *actors.Host, agent events.AgentID, text string) (actors.Stretch, error) {
 	t.Helper()
 	m, err := actors.ParseMoment(text, time.Unix(0, 0).UTC())
 	if err != nil {

@@ -73,7 +73,7 @@ func (v *verifier) everything() error {
 }
 
 func (v *verifier) lastPosition() (events.Position, error) {
-	page, err := v.host.journal.ReadAll(v.ctx, 1<<62, Backward, Filter{}, Limit{Events: 1})
+	page, err := v.host.journal.ReadAll(v.ctx, End(), Backward, Filter{}, Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 0, err
 	}
@@ -109,8 +109,8 @@ func (v *verifier) pass(mine portion, last events.Position) (left []portion, err
 		}
 	}()
 	read := int64(0) // events of history, whosever they are
-	for position := events.Position(0); ; {
-		page, err := v.host.journal.ReadAll(v.ctx, position, Forward, Filter{}, verifyPage())
+	for place := Start(); ; {
+		page, err := v.host.journal.ReadAll(v.ctx, place, Forward, Filter{}, verifyPage())
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,7 @@ func (v *verifier) pass(mine portion, last events.Position) (left []portion, err
 		if page.End {
 			return left, nil
 		}
-		position = page.Next
+		place = page.Next
 		if held(workers) > v.memory && mine.bits < mostBits {
 			var other portion
 			mine, other = mine.halve()

@@ -37,15 +37,15 @@ func worldly(t testing.TB, c world.Config) *ledger {
 	}
 }
 
-func (l *ledger) ReadAll(ctx context.Context, from events.Position, direction actors.Direction, _ actors.Filter, limit actors.Limit) (actors.Page, error) {
+func (l *ledger) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, _ actors.Filter, limit actors.Limit) (actors.Page, error) {
 	if direction == actors.Backward {
 		return actors.Page{Events: l.all[len(l.all)-1:]}, ctx.Err()
 	}
-	begin, _ := slices.BinarySearchFunc(l.all, from, func(e events.Envelope, p events.Position) int { return cmp.Compare(e.Position, p) })
+	begin, _ := slices.BinarySearchFunc(l.all, from.Position+1, func(e events.Envelope, p events.Position) int { return cmp.Compare(e.Position, p) })
 	end := min(begin+min(limit.Events, 100), len(l.all))
-	page := actors.Page{Events: slices.Clone(l.all[begin:end]), End: end == len(l.all)}
+	page := actors.Page{Events: slices.Clone(l.all[begin:end]), Next: from, End: end == len(l.all)}
 	if begin < end {
-		page.Next = l.all[end-1].Position + 1
+		page.Next = actors.After(l.all[end-1].Position)
 	}
 	return page, ctx.Err()
 }

@@ -46,7 +46,7 @@ func (h *Host) Waterfall(ctx context.Context, turn events.TurnID) (projections.T
 }
 
 // messagesBefore folds the messages of a turn that came before the decision that began it, while another turn ran.
-func (s *seeker) messagesBefore(ctx context.Context, at Place, f *projections.TurnFold) error {
+func (s *seeker) messagesBefore(ctx context.Context, at Stretch, f *projections.TurnFold) error {
 	wanted := map[events.MessageID]bool{}
 	err := s.each(ctx, at.First, at.Revision, func(e *events.Envelope) (bool, error) {
 		if e.Kind != (events.TurnStarted{}).Kind() {

@@ -268,7 +268,7 @@ func (c *cursor) next(ctx context.Context) (*events.Envelope, error) {
 		if c.page.End {
 			return nil, nil //nolint:nilnil // the end is no error
 		}
-		page, err := c.journal.ReadAll(ctx, max(c.page.Next, 1), actors.Forward, actors.Filter{System: true}, actors.Limit{})
+		page, err := c.journal.ReadAll(ctx, c.page.Next, actors.Forward, actors.Filter{System: true}, actors.Limit{})
 		if err != nil {
 			return nil, fmt.Errorf("read the target: %w", err)
 		}
@@ -280,7 +280,7 @@ func (c *cursor) next(ctx context.Context) (*events.Envelope, error) {
 
 // lastPosition is that of the newest event, the store's own included; 0 when there is none.
 func lastPosition(ctx context.Context, of actors.Journal) (events.Position, error) {
-	page, err := of.ReadAll(ctx, math.MaxInt64, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	page, err := of.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
 	if err != nil {
 		return 0, fmt.Errorf("find the end of the store: %w", err)
 	}

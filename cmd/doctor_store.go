@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,7 +99,7 @@ func (a *app) examineAddress(ctx context.Context, at place) finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	page, err := store.ReadAll(ctx, math.MaxInt64, actors.Backward, actors.Filter{}, actors.Limit{Events: 1})
+	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{}, actors.Limit{Events: 1})
 	if err != nil {
 		return closed(wrong(check, fmt.Sprintf("%s cannot be read: %v", at, err), "give credentials of a user who may read everything (--store-credentials-file)"))
 	}

@@ -182,7 +182,7 @@ func (f *flipped) find(t *testing.T, files map[string][]byte) string {
 func (f *flipped) compare(t *testing.T, store *embedded.Store, host *actors.Host) {
 	t.Helper()
 	var all []events.Envelope
-	for from := events.Position(1); ; {
+	for from := actors.Start(); ; {
 		page, err := store.ReadAll(t.Context(), from, actors.Forward, actors.Filter{System: true}, actors.Limit{})
 		if err != nil {
 			t.Fatal(err)

@@ -76,7 +76,7 @@ func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 	if err != nil {
 		return nil, err
 	}
-	for next := events.Position(1); ; {
+	for next := actors.Start(); ; {
 		page, err := l.journal.ReadAll(ctx, next, actors.Forward, actors.Filter{Kinds: kindsWithBlobs()}, actors.Limit{})
 		if errors.Is(err, actors.ErrCorrupt) {
 			return missing, nil // the journal's check has said so

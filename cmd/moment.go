@@ -25,7 +25,7 @@ func parseMoment(flag, text string) (events.Moment, error) {
 }
 
 // resolve finds a moment, and says which one was understood unless it is plain.
-func (a *app) resolve(ctx context.Context, host past, agent events.AgentID, m events.Moment) (actors.Place, error) {
+func (a *app) resolve(ctx context.Context, host past, agent events.AgentID, m events.Moment) (actors.Stretch, error) {
 	at, err := host.Resolve(ctx, agent, m)
 	if err != nil {
 		return at, err

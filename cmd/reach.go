@@ -48,7 +48,7 @@ type inspector interface {
 
 // past is what the verbs need that look back.
 type past interface {
-	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
+	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Stretch, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)

@@ -131,12 +131,23 @@ func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from eve
 
 // everything hands over each event of a store from a position on, its own streams included.
 func everything(ctx context.Context, source actors.Journal, from events.Position, each func(*events.Envelope) error) error {
-	for next := from; ; {
+	next := actors.Start()
+	if from > 1 {
+		next = actors.Before(from)
+	}
+	for {
 		page, err := source.ReadAll(ctx, next, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 4096, Bytes: 4 << 20})
+		if errors.Is(err, actors.ErrPlace) && next == actors.Before(from) { // no event is there: it is looked for
+			next = actors.Start()
+			continue
+		}
 		if err != nil {
-			return fmt.Errorf("read the store from position %d: %w", next, err)
+			return fmt.Errorf("read the store from %s: %w", next, err)
 		}
 		for i := range page.Events {
+			if page.Events[i].Position < from {
+				continue
+			}
 			if err := each(&page.Events[i]); err != nil {
 				return err
 			}

@@ -112,7 +112,7 @@ func (c Catalogue) skip(m SkipEvent) ([]events.Event, error) {
 		return nil, refuse(RefusedInvalid, "to skip an event takes a reason: it is left out of projection %s for ever", m.Name)
 	case m.By == "":
 		return nil, refuse(RefusedInvalid, "to skip an event takes the name of who does it")
-	case c.skips(m.Name, m.Position):
+	case c.skips(m.Name, m.Event):
 		return nil, refuse(RefusedExists, "projection %s skips position %d already", m.Name, m.Position)
 	}
 	return []events.Event{events.ProjectionSkipped{
@@ -120,8 +120,8 @@ func (c Catalogue) skip(m SkipEvent) ([]events.Event, error) {
 	}}, nil
 }
 
-func (c Catalogue) skips(name string, position events.Position) bool {
-	return slices.ContainsFunc(c.Skipped, func(s SkippedProjection) bool { return s.Name == name && s.Position == position })
+func (c Catalogue) skips(name string, event events.Ref) bool {
+	return slices.ContainsFunc(c.Skipped, func(s SkippedProjection) bool { return s.Name == name && s.Event == event })
 }
 
 // Apply implements [Saga].

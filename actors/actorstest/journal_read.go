@@ -1,11 +1,13 @@
 package actorstest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -86,9 +88,11 @@ func journalReadMissing(t *testing.T, journal actors.Journal) {
 	}
 	check()
 	for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
-		page, err := journal.ReadAll(t.Context(), 0, direction, actors.Filter{}, actors.Limit{})
-		if err != nil || len(page.Events) != 0 || !page.End {
-			t.Errorf("read an empty store: %+v, %v; want an empty page at the end", page, err)
+		for _, place := range []actors.Place{actors.Start(), actors.End()} {
+			page, err := journal.ReadAll(t.Context(), place, direction, actors.Filter{}, actors.Limit{})
+			if err != nil || len(page.Events) != 0 || !page.End {
+				t.Errorf("read an empty store from %s: %+v, %v; want an empty page at the end", place, page, err)
+			}
 		}
 	}
 	seeded(t, journal)
@@ -121,26 +125,91 @@ func journalSimilarNames(t *testing.T, journal actors.Journal) {
 
 func journalReadAll(t *testing.T, journal actors.Journal) {
 	all := seeded(t, journal)
-	end := all[len(all)-1].Position
-	for from := events.Position(0); from <= end+2; from++ {
-		forward := chosen(all, func(e events.Envelope) bool { return e.Position >= from })
-		backward := chosen(all, func(e events.Envelope) bool { return e.Position <= from })
-		slices.Reverse(backward)
-		for _, count := range []int{1, 2, 4, 100} {
-			walkAll(t, journal, from, actors.Forward, actors.Filter{}, count, forward)
-			walkAll(t, journal, from, actors.Backward, actors.Filter{}, count, backward)
+	for i := -1; i <= len(all); i++ {
+		for _, from := range placesAt(all, i) {
+			behind, before := slices.Clone(all[max(from.behind, 0):]), slices.Clone(all[:max(from.behind, 0)])
+			slices.Reverse(before)
+			for _, count := range []int{1, 2, 4, 100} {
+				walkAll(t, journal, from.place, actors.Forward, actors.Filter{}, count, behind)
+				walkAll(t, journal, from.place, actors.Backward, actors.Filter{}, count, before)
+			}
 		}
 	}
-	slices.Reverse(all)
-	walkAll(t, journal, math.MaxUint64, actors.Backward, actors.Filter{}, 5, all)
-	walkAll(t, journal, math.MaxUint64, actors.Forward, actors.Filter{}, 5, nil)
+}
+
+// given is a place that the store gave, and how many events are before it.
+type given struct {
+	place  actors.Place
+	behind int
+}
+
+// placesAt are the places that the event at an index gives; those before the first and after the last have no event.
+func placesAt(all []events.Envelope, index int) []given {
+	switch index {
+	case -1:
+		return []given{{actors.Start(), 0}}
+	case len(all):
+		return []given{{actors.End(), len(all)}}
+	}
+	return []given{{actors.Before(all[index].Position), index}, {actors.After(all[index].Position), index + 1}}
+}
+
+// journalPlaces shows that the journal refuses every place that it did not give, and takes those of answers to appends.
+func journalPlaces(t *testing.T, journal actors.Journal) {
+	seeded(t, journal)
+	all := everything(t, journal, actors.Filter{System: true})
+	there := map[events.Position]bool{}
+	for _, e := range all {
+		there[e.Position] = true
+	}
+	end := all[len(all)-1].Position
+	refused := []events.Position{end + 1, end + 2, 2 * end, 1 << 62, math.MaxInt64, 1 << 63, math.MaxUint64 - 1}
+	for position := events.Position(1); position < end; position++ {
+		if !there[position] {
+			refused = append(refused, position)
+		}
+	}
+	for _, position := range refused {
+		for _, place := range []actors.Place{actors.After(position), actors.Before(position)} {
+			for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+				page, err := journal.ReadAll(t.Context(), place, direction, actors.Filter{}, actors.Limit{})
+				if !errors.Is(err, actors.ErrPlace) {
+					t.Fatalf("read from %s, direction %d: %d events, %v; want %v", place, direction, len(page.Events), err, actors.ErrPlace)
+				}
+			}
+		}
+	}
+	for _, position := range refused[:4] {
+		refuses(t, journal, actors.From{Position: position})
+		refuses(t, journal, actors.From{Position: position, Filter: actors.Filter{Kinds: []string{"even."}}})
+	}
+	appended := mustAppend(t, journal, "seed-c", actors.ExpectNoStream, batch("later", 3))
+	walkAll(t, journal, actors.After(appended.Position), actors.Forward, actors.Filter{}, 5, nil)
+	more := mustAppend(t, journal, "seed-c", actors.ExpectAny, batch("last", 2))
+	walkAll(t, journal, actors.After(appended.Position), actors.Forward, actors.Filter{}, 5, wholeStream(t, journal, "seed-c")[3:])
+	walkAll(t, journal, actors.After(more.Position), actors.Forward, actors.Filter{}, 5, nil)
+}
+
+// refuses fails unless a subscription from there is refused when it begins, or instead of its first event.
+func refuses(t *testing.T, journal actors.Journal, from actors.From) {
+	t.Helper()
+	subscription, err := journal.Subscribe(t.Context(), from)
+	if err == nil {
+		ctx, cancel := contextWithin(t, time.Minute)
+		defer cancel()
+		_, err = subscription.Next(ctx)
+		defer subscription.Close() //nolint:errcheck // it has ended
+	}
+	if !errors.Is(err, actors.ErrPlace) {
+		t.Fatalf("subscribe after position %d: %v; want %v", from.Position, err, actors.ErrPlace)
+	}
 }
 
 // walkAll reads page after page to the end, and fails unless that gives these events.
-func walkAll(t *testing.T, journal actors.Journal, from events.Position, direction actors.Direction, filter actors.Filter, count int, want []events.Envelope) {
+func walkAll(t *testing.T, journal actors.Journal, from actors.Place, direction actors.Direction, filter actors.Filter, count int, want []events.Envelope) {
 	t.Helper()
 	var got []events.Envelope
-	what := fmt.Sprintf("everything from %d, direction %d, %d at a time", from, direction, count)
+	what := fmt.Sprintf("everything from %s, direction %d, %d at a time", from, direction, count)
 	for range len(want) + 100 {
 		page, err := journal.ReadAll(t.Context(), from, direction, filter, actors.Limit{Events: count})
 		if err != nil {
@@ -178,14 +247,18 @@ func journalReadFiltered(t *testing.T, journal actors.Journal) {
 			return begins(string(e.Stream), filter.Streams) || begins(string(e.Kind), filter.Kinds)
 		}
 		want := chosen(all, keep)
-		walkAll(t, journal, 0, actors.Forward, filter, 3, want)
-		// Where a page ends there is nothing more; what is appended next is found from there.
-		page, err := journal.ReadAll(t.Context(), end, actors.Forward, filter, actors.Limit{})
-		if err != nil || !page.End || page.Next <= end {
-			t.Fatalf("filter %+v at the end: %+v, %v; want the end and a position after %d", filter, page, err, end)
+		walkAll(t, journal, actors.Start(), actors.Forward, filter, 3, want)
+		// Where a page ends there is nothing more; what is appended next is found from there, without looking at the rest again.
+		page, err := journal.ReadAll(t.Context(), actors.Before(end), actors.Forward, filter, actors.Limit{})
+		if err != nil || !page.End || page.Next != actors.After(end) {
+			t.Fatalf("filter %+v at the end: %+v, %v; want the end, and to go on after %d", filter, page, err, end)
+		}
+		for i := range all {
+			rest := chosen(all[i+1:], keep)
+			walkAll(t, journal, actors.After(all[i].Position), actors.Forward, filter, 3, rest)
 		}
 		slices.Reverse(want)
-		walkAll(t, journal, math.MaxUint64, actors.Backward, filter, 3, want)
+		walkAll(t, journal, actors.End(), actors.Backward, filter, 3, want)
 	}
 }
 
@@ -209,7 +282,7 @@ func journalPageBytes(t *testing.T, journal actors.Journal) {
 				t.Errorf("a page of %d bytes, direction %d: %d events, end %t, %v; want %d", row.bytes, direction, len(page.Events), page.End, err, row.events)
 			}
 		}
-		page, err := journal.ReadAll(t.Context(), 0, actors.Forward, actors.Filter{}, limit)
+		page, err := journal.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, limit)
 		if err != nil || len(page.Events) != row.events || page.End != (row.events == 6) {
 			t.Errorf("a page of everything of %d bytes: %d events, end %t, %v; want %d", row.bytes, len(page.Events), page.End, err, row.events)
 		}

@@ -3,6 +3,7 @@ package actorstest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 
 	"example.com/life/actors"
@@ -13,7 +14,7 @@ import (
 // on channels alone, so it works inside a testing/synctest bubble. Its hooks make appends fail the two ways they can.
 type Memory struct {
 	mu        sync.Mutex
-	all       []events.Envelope                        // the event at index i has position i+1
+	all       []events.Envelope                        // in order of position, see positionAt
 	streams   map[events.Stream][]int                  // indexes into all, by revision
 	ids       map[events.Stream]map[events.EventID]int // indexes into all
 	snapshots map[snapshotKey][]actors.Snapshot        // in order
@@ -111,11 +112,14 @@ func (m *Memory) store(stream events.Stream, expected actors.Expected, batch []e
 	for _, e := range batch {
 		m.put(stream, e)
 	}
-	if len(batch) > 0 {
-		close(m.changed)
-		m.changed = make(chan struct{})
+	appended := m.answer(stream, last+1, m.last(stream))
+	if len(batch) == 0 {
+		appended.Position = positionAt(len(m.all)) + 1 // names nothing, as EventStoreDB's
+		return appended, nil
 	}
-	return m.answer(stream, last+1, m.last(stream)), nil
+	close(m.changed)
+	m.changed = make(chan struct{})
+	return appended, nil
 }
 
 // retried answers an append whose expectation does not hold: success if the stream holds these events after that revision.
@@ -154,7 +158,7 @@ func (m *Memory) retriedAny(stream events.Stream, batch []events.Envelope, confl
 
 func (m *Memory) put(stream events.Stream, e events.Envelope) {
 	e.Stream, e.Revision = stream, m.last(stream)+1
-	e.Position = events.Position(len(m.all) + 1)
+	e.Position = positionAt(len(m.all))
 	e.Data = bytes.Clone(e.Data)
 	if m.ids[stream] == nil {
 		m.ids[stream] = map[events.EventID]int{}
@@ -162,6 +166,30 @@ func (m *Memory) put(stream events.Stream, e events.Envelope) {
 	m.ids[stream][e.ID] = len(m.all)
 	m.streams[stream] = append(m.streams[stream], len(m.all))
 	m.all = append(m.all, e)
+}
+
+// positionAt is the position of the event at an index: with gaps of many widths, as in EventStoreDB's log, so that nothing can
+// rest on counting with positions.
+func positionAt(index int) events.Position {
+	return events.Position(64*(index+1) + index*37%61)
+}
+
+// behind is the index of the first event behind a place.
+func (m *Memory) behind(place actors.Place) (int, error) {
+	if place == actors.Start() {
+		return 0, nil
+	}
+	if place == actors.End() {
+		return len(m.all), nil
+	}
+	at := int(place.Position/64) - 1
+	if at < 0 || at >= len(m.all) || m.all[at].Position != place.Position {
+		return 0, fmt.Errorf("%w: %s", actors.ErrPlace, place)
+	}
+	if place.Before {
+		return at, nil
+	}
+	return at + 1, nil
 }
 
 func (m *Memory) answer(stream events.Stream, first, last events.Revision) actors.Appended {

@@ -3,6 +3,7 @@ package actorstest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 
 	"example.com/life/actors"
@@ -33,7 +34,7 @@ func (m *Memory) Read(ctx context.Context, stream events.Stream, from events.Rev
 }
 
 // ReadAll implements actors.Journal.
-func (m *Memory) ReadAll(ctx context.Context, from events.Position, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
+func (m *Memory) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
 	if err := ctx.Err(); err != nil {
 		return actors.Page{}, err
 	}
@@ -42,17 +43,23 @@ func (m *Memory) ReadAll(ctx context.Context, from events.Position, direction ac
 	if m.isClosed() {
 		return actors.Page{}, actors.ErrClosed
 	}
-	at, step := walk(int64(min(from, 1<<62))-1, direction, len(m.all))
-	page := pager{limit: limit.Bounded()}
+	at, err := m.behind(from)
+	if err != nil {
+		return actors.Page{}, fmt.Errorf("read everything: %w", err)
+	}
+	step := 1
+	if direction == actors.Backward {
+		at, step = at-1, -1
+	}
+	page := pager{Page: actors.Page{Next: from}, limit: limit.Bounded()}
 	for ; at >= 0 && at < len(m.all); at += step {
-		if e := m.all[at]; filter.Chooses(e.Stream, e.Kind) && !page.add(e) {
+		e := m.all[at]
+		if filter.Chooses(e.Stream, e.Kind) && !page.add(e) {
 			break
 		}
+		page.Next = actors.Place{Position: e.Position, Before: direction == actors.Backward}
 	}
-	page.Next = events.Position(max(0, at+1))
-	if page.End = at < 0 || at >= len(m.all); page.End && direction == actors.Forward {
-		page.Next = max(page.Next, from)
-	}
+	page.End = at < 0 || at >= len(m.all)
 	return page.Page, nil
 }
 
@@ -97,12 +104,20 @@ func (m *Memory) Subscribe(ctx context.Context, from actors.From) (actors.Subscr
 	if m.isClosed() {
 		return nil, actors.ErrClosed
 	}
-	return &memorySubscription{memory: m, from: from, closed: make(chan struct{})}, nil
+	s := &memorySubscription{memory: m, from: from, closed: make(chan struct{})}
+	var err error
+	if from.Stream == "" {
+		if s.at, err = m.behind(actors.After(from.Position)); err != nil {
+			return nil, fmt.Errorf("subscribe: %w", err)
+		}
+	}
+	return s, nil
 }
 
 type memorySubscription struct {
 	memory *Memory
-	from   actors.From // moves with what was delivered
+	from   actors.From // its revision moves with what was delivered
+	at     int         // the index of the next event, in a subscription to everything
 	once   sync.Once
 	closed chan struct{}
 }
@@ -148,9 +163,9 @@ func (s *memorySubscription) next() (e events.Envelope, found bool, changed chan
 			e, found = m.all[held[at]], true
 		}
 	} else {
-		for !found && uint64(s.from.Position) < uint64(len(m.all)) {
-			e = m.all[s.from.Position]
-			s.from.Position++
+		for !found && s.at < len(m.all) {
+			e = m.all[s.at]
+			s.at++
 			found = s.from.Filter.Chooses(e.Stream, e.Kind)
 		}
 	}

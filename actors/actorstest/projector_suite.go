@@ -216,7 +216,7 @@ func (s *projected) specs() []projections.Spec {
 func (s *projected) history(until events.Position) []events.Envelope {
 	s.t.Helper()
 	var all []events.Envelope
-	for next := events.Position(1); ; {
+	for next := actors.Start(); ; {
 		page, err := s.journal.ReadAll(s.t.Context(), next, actors.Forward, actors.Filter{}, actors.Limit{Events: 4096, Bytes: 16 << 20})
 		if err != nil {
 			s.t.Fatal(err)

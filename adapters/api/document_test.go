@@ -59,8 +59,8 @@ func (nothing) Query(context.Context, actors.Ask, func(int64)) (actors.Projected
 	return actors.Projected{}, nil
 }
 
-func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (actors.Place, error) {
-	return actors.Place{}, nil
+func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (actors.Stretch, error) {
+	return actors.Stretch{}, nil
 }
 
 func (nothing) Compare(context.Context, actors.CompareOrder, func(int64)) (actors.Comparison, error) {

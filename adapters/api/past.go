@@ -16,7 +16,7 @@ import (
 
 // Past looks at what happened before. *actors.Host documents the methods and their errors.
 type Past interface {
-	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Place, error)
+	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Stretch, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
@@ -209,8 +209,8 @@ func (c *Client) trace(ctx context.Context, path string, event events.Ref, progr
 }
 
 // Resolve finds a moment in an agent's history.
-func (c *Client) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (actors.Place, error) {
-	var at actors.Place
+func (c *Client) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (actors.Stretch, error) {
+	var at actors.Stretch
 	if err := agent.Validate(); err != nil {
 		return at, invalid("%v", err)
 	}

@@ -104,7 +104,7 @@ func TestLifesOwnEventsAreMessagesToo(t *testing.T) {
 	want := message.Metadata{
 		"version": "2", "time": "7", "actor": "cli", "command": "c-1", "correlation_id": "demo/1", "causation_id": "agent-demo@3",
 		"traceparent": e.Traceparent, "digest": e.Digest.String(), "type": "turn.ended",
-		"life.stream": "topic", "life.revision": "0", "life.position": "1",
+		"life.stream": "topic", "life.revision": "0", "life.position": "64",
 	}
 	if !maps.Equal(m.Metadata, want) || m.UUID != e.ID.String() || string(m.Payload) != `{"turn":"demo/1"}` {
 		t.Errorf("delivered as %+v", m)

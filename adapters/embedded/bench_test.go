@@ -130,7 +130,7 @@ func BenchmarkReadAll(b *testing.B) {
 			b.ResetTimer()
 			read := 0
 			for read < b.N {
-				from := events.Position(0)
+				from := actors.Start()
 				for end := false; !end && read < b.N; {
 					page, err := store.ReadAll(b.Context(), from, actors.Forward, actors.Filter{}, actors.Limit{})
 					if err != nil {

@@ -87,7 +87,7 @@ func lived(ctx context.Context, store *embedded.Store, stream events.Stream) (th
 	if len(page.Events) > 0 {
 		return true, life, nil
 	}
-	all, err := store.ReadAll(ctx, 1<<62, actors.Backward, actors.Filter{Streams: []string{string(stream)}}, actors.Limit{Events: 1})
+	all, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{Streams: []string{string(stream)}}, actors.Limit{Events: 1})
 	if err != nil || len(all.Events) == 0 {
 		return false, -1, err
 	}

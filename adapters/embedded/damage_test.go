@@ -17,7 +17,7 @@ import (
 // everything reads the whole store; what it has read when an error comes is returned with it.
 func everything(t *testing.T, store *embedded.Store) (all []events.Envelope, err error) {
 	t.Helper()
-	for from := events.Position(1); ; {
+	for from := actors.Start(); ; {
 		page, err := store.ReadAll(t.Context(), from, actors.Forward, actors.Filter{}, actors.Limit{})
 		all, from = append(all, page.Events...), page.Next
 		if err != nil || page.End {

@@ -92,7 +92,7 @@ func TestAClosedStore(t *testing.T) {
 	}
 	appendErr := appendOne(t.Context(), store, "s", events.NoRevision)
 	_, readErr := store.Read(t.Context(), "s", 0, actors.Forward, actors.Limit{})
-	_, allErr := store.ReadAll(t.Context(), 0, actors.Forward, actors.Filter{}, actors.Limit{})
+	_, allErr := store.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
 	_, subscribeErr := store.Subscribe(t.Context(), actors.From{})
 	_, checkErr := store.Check(t.Context(), nil)
 	_, statsErr := store.Stats(t.Context())

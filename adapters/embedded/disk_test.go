@@ -162,7 +162,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 			break
 		}
 	}
-	page, err := store.ReadAll(t.Context(), 1, actors.Forward, actors.Filter{}, actors.Limit{})
+	page, err := store.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
 	if err != nil || len(page.Events) == 0 {
 		t.Fatalf("a full disk is not read: %d events, %v", len(page.Events), err)
 	}

@@ -64,7 +64,11 @@ func checkImport(one []events.Envelope) error {
 func (s *Store) resumed(ctx context.Context, batch []events.Envelope) (stored int, err error) {
 	last := s.last()
 	for stored < len(batch) && batch[stored].Position <= last {
-		page, err := s.ReadAll(ctx, batch[stored].Position, actors.Forward, actors.Filter{System: true}, actors.Limit{})
+		page, err := s.ReadAll(ctx, actors.Before(batch[stored].Position), actors.Forward, actors.Filter{System: true}, actors.Limit{})
+		if errors.Is(err, actors.ErrPlace) {
+			return 0, fmt.Errorf("%w: event %s, %s, is to come to position %d, where this store has none, though it has later ones",
+				ErrImport, batch[stored].ID, batch[stored].Ref(), batch[stored].Position)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("import: compare with what is stored: %w", err)
 		}

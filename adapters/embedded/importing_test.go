@@ -66,7 +66,7 @@ func wholeStore(t *testing.T, store *embedded.Store) (all []events.Envelope) {
 	var back []events.Envelope
 	limit := actors.Limit{Events: 1 + rand.IntN(500)}
 	filter := actors.Filter{System: true}
-	for from := events.Position(0); ; {
+	for from := actors.Start(); ; {
 		page, err := store.ReadAll(t.Context(), from, actors.Forward, filter, limit)
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func wholeStore(t *testing.T, store *embedded.Store) (all []events.Envelope) {
 			break
 		}
 	}
-	for from := events.Position(1 << 62); ; {
+	for from := actors.End(); ; {
 		page, err := store.ReadAll(t.Context(), from, actors.Backward, filter, limit)
 		if err != nil {
 			t.Fatal(err)
@@ -121,17 +121,24 @@ func TestImportKeepsEverything(t *testing.T) {
 	if m, err := store.Metadata(t.Context(), "from-1"); err != nil || m.MaxCount != 1000 {
 		t.Errorf("the metadata are %+v, %v", m, err)
 	}
-	// Pages may begin between two positions.
+	// Pages begin between any two events, and nowhere else.
 	for range 300 {
 		i := rand.IntN(len(all) - 1)
-		from := all[i].Position + events.Position(rand.Uint64N(uint64(all[i+1].Position-all[i].Position)))
-		page, err := store.ReadAll(t.Context(), from, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
-		if err != nil || page.Events[0].Position != all[i].Position {
-			t.Fatalf("backward from %d: %+v, %v; want position %d", from, page, err, all[i].Position)
+		gap := uint64(all[i+1].Position - all[i].Position)
+		if between := all[i].Position + events.Position(rand.Uint64N(gap)); between != all[i].Position {
+			if page, err := store.ReadAll(t.Context(), actors.After(between), actors.Forward, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
+				t.Fatalf("from between two events: %+v, %v", page, err)
+			}
 		}
-		page, err = store.ReadAll(t.Context(), from+1, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
-		if err != nil || page.Events[0].Position != all[i+1].Position {
-			t.Fatalf("forward from %d: %+v, %v; want position %d", from+1, page, err, all[i+1].Position)
+		for _, from := range []actors.Place{actors.After(all[i].Position), actors.Before(all[i+1].Position)} {
+			page, err := store.ReadAll(t.Context(), from, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+			if err != nil || page.Events[0].Position != all[i].Position {
+				t.Fatalf("backward from %s: %+v, %v; want position %d", from, page, err, all[i].Position)
+			}
+			page, err = store.ReadAll(t.Context(), from, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+			if err != nil || page.Events[0].Position != all[i+1].Position {
+				t.Fatalf("forward from %s: %+v, %v; want position %d", from, page, err, all[i+1].Position)
+			}
 		}
 	}
 	// And life goes on behind it.

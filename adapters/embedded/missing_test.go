@@ -47,11 +47,17 @@ func TestMissingRecordsBetweenGapsAreNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
-				for from := range events.Position(32) {
-					page, err := s.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{})
-					passes := direction == actors.Forward && from <= gone || direction == actors.Backward && from >= gone
-					if passes && !errors.Is(err, actors.ErrCorrupt) {
-						t.Errorf("direction %d from %d: %d events, %v", direction, from, len(page.Events), err)
+				for at := events.Position(3); at <= 30; at += 3 {
+					for _, from := range []actors.Place{actors.Start(), actors.Before(at), actors.After(at), actors.End()} {
+						page, err := s.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{})
+						passes := direction == actors.Forward && (from == actors.Start() || from == actors.Before(at) && at <= gone || from == actors.After(at) && at < gone) ||
+							direction == actors.Backward && (from == actors.End() || from == actors.Before(at) && at > gone || from == actors.After(at) && at >= gone)
+						if passes && !errors.Is(err, actors.ErrCorrupt) {
+							t.Errorf("direction %d from %s: %d events, %v", direction, from, len(page.Events), err)
+						}
+						if at == gone && from != actors.Start() && from != actors.End() && !errors.Is(err, actors.ErrCorrupt) {
+							t.Errorf("direction %d from %s, whose event is gone: %d events, %v", direction, from, len(page.Events), err)
+						}
 					}
 				}
 			}

@@ -11,28 +11,30 @@ import (
 )
 
 // ReadAll implements actors.Journal.
-func (s *Store) ReadAll(ctx context.Context, from events.Position, direction actors.Direction, filter actors.Filter, limit actors.Limit) (page actors.Page, err error) {
+func (s *Store) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (page actors.Page, err error) {
 	done, err := s.reading(ctx)
 	if err != nil {
 		return page, err
 	}
 	defer done()
 	bound := s.last()
-	if direction == actors.Backward {
-		from = min(from, bound)
-	} else {
-		from = max(from, 1)
+	if from == actors.End() && bound > 0 {
+		from = actors.After(bound)
 	}
-	page.Next = from
-	if from == 0 || from > bound {
-		page.End = true
+	page = actors.Page{Next: from, End: true}
+	switch {
+	case bound == 0 && (from == actors.Start() || from == actors.End()), direction == actors.Backward && from == actors.Start(),
+		direction == actors.Forward && from == actors.After(bound):
 		return page, nil
+	case from.Position > bound:
+		return page, fmt.Errorf("%w: read everything from %s; the last event is at %d", actors.ErrPlace, from, bound)
 	}
 	all, err := s.records()
 	if err != nil {
 		return page, err
 	}
 	defer func() { err = errors.Join(err, all.Close()) }()
+	page.End = false
 	w := walk{pager: pager{page: &page, limit: limit.Bounded()}, filter: filter, direction: direction, bound: bound, names: map[string]events.Stream{}}
 	err = w.run(ctx, all, from)
 	return page, err
@@ -45,15 +47,18 @@ type walk struct {
 	direction actors.Direction
 	bound     events.Position
 	names     map[string]events.Stream // one string for each stream of the page
+	next      events.Position          // the first that was not looked at, in the direction of the walk
 	edge      events.Position          // where the record before ended or, backward, where the next one has to end
 
 	looked, weighed int // events and bytes
 }
 
-// run fills the page from a position up to which there are events.
-func (w *walk) run(ctx context.Context, all records, from events.Position) error {
+// run fills the page from a place beside which there is an event in this direction.
+func (w *walk) run(ctx context.Context, all records, from actors.Place) error {
 	valid, err := w.begin(all, from)
-	for ; err == nil && valid; valid = w.step(all) {
+	first := w.next
+	w.page.End = err == nil && w.ended()
+	for ; err == nil && valid && !w.ended(); valid = w.step(all) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -68,10 +73,7 @@ func (w *walk) run(ctx context.Context, all records, from events.Position) error
 		if err != nil {
 			return damaged(fmt.Sprintf("the record at position %d", rec.position), err)
 		}
-		if w.ended() {
-			w.page.End = true
-			return nil
-		}
+		w.goOn(first)
 		if !more {
 			return nil
 		}
@@ -79,39 +81,88 @@ func (w *walk) run(ctx context.Context, all records, from events.Position) error
 	if err == nil {
 		err = all.failure()
 	}
-	if err == nil {
-		err = damaged(fmt.Sprintf("the record at position %d", w.page.Next), fmt.Errorf("%w: it is missing", errRecord))
+	if err == nil && !w.ended() {
+		err = damaged(fmt.Sprintf("the record at position %d", w.next), fmt.Errorf("%w: it is missing", errRecord))
 	}
 	return err
 }
 
-// begin goes to the first record of the page, and notes what has to be beside it.
-func (w *walk) begin(all records, from events.Position) (bool, error) {
-	var scratch [recordKeySize]byte
-	if !all.SeekLT(recordKey(scratch[:0], from+1)) {
-		return w.direction == actors.Forward && all.First(), all.failure()
+// goOn says where the next page begins: beside the last event that was looked at.
+func (w *walk) goOn(first events.Position) {
+	w.page.End = w.ended()
+	switch {
+	case w.next == first: // nothing was
+	case w.direction == actors.Forward:
+		w.page.Next = actors.After(w.next - 1)
+	default:
+		w.page.Next = actors.After(w.next)
 	}
-	rec, err := all.record()
+}
+
+// begin goes to the first record of the page, and notes what has to be beside it. A place is beside an event, so it is in the record
+// that holds the event.
+func (w *walk) begin(all records, from actors.Place) (bool, error) {
+	if from == actors.Start() {
+		w.next = 1
+		return all.First(), all.failure()
+	}
+	var scratch [recordKeySize]byte
+	var rec record
+	found := all.SeekLT(recordKey(scratch[:0], from.Position+1))
+	err := all.failure()
+	if err == nil && found {
+		rec, err = all.record()
+	}
+	if err == nil && (!found || rec.last() < from.Position) {
+		err = unknown(all, &rec, found, from)
+	}
 	if err != nil {
 		return false, err
 	}
-	if rec.last() >= from {
-		w.edge = rec.before
-		if w.direction == actors.Backward {
-			w.edge = rec.last()
-		}
-		return true, nil
+	if w.direction == actors.Backward {
+		return w.beginBackward(all, &rec, from), all.failure()
 	}
-	// The page begins between two records: the later one says which the earlier one is.
-	end := rec.last()
-	valid := all.Next()
-	if w.edge = end; !valid || w.direction == actors.Forward {
-		return valid, all.failure()
+	if w.next, w.edge = from.Position, rec.before; !from.Before {
+		w.next++
 	}
-	if rec, err = all.record(); err == nil {
+	if w.next > rec.last() {
+		w.edge = rec.last()
+		return all.Next(), all.failure()
+	}
+	return true, nil
+}
+
+func (w *walk) beginBackward(all records, rec *record, from actors.Place) bool {
+	if from == actors.Before(rec.position) {
+		w.next, w.edge = rec.before, rec.before
+		return w.next > 0 && all.Prev()
+	}
+	if w.next, w.edge = from.Position, rec.last(); from.Before {
+		w.next--
+	}
+	return true
+}
+
+// unknown is why no record holds the event of a place, though later ones exist: there never was one, or it is gone. The record
+// before the place is given, if there is one.
+func unknown(all records, before *record, found bool, from actors.Place) error {
+	end, valid := events.Position(0), false
+	if found {
+		end, valid = before.last(), all.Next()
+	} else {
+		valid = all.First()
+	}
+	if !valid {
+		return errors.Join(all.failure(), damaged(fmt.Sprintf("the record at position %d", from.Position), fmt.Errorf("%w: it is missing", errRecord)))
+	}
+	rec, err := all.record()
+	if err == nil {
 		err = follows(rec.before, end)
 	}
-	return err == nil && all.Prev(), err
+	if err == nil {
+		err = fmt.Errorf("%w: read everything from %s", actors.ErrPlace, from)
+	}
+	return err
 }
 
 func (w *walk) step(all records) bool {
@@ -136,9 +187,9 @@ func (w *walk) adjoins(rec *record) error {
 // ended reports that every position in this direction was looked at.
 func (w *walk) ended() bool {
 	if w.direction == actors.Backward {
-		return w.page.Next == 0
+		return w.next == 0
 	}
-	return w.page.Next > w.bound
+	return w.next > w.bound
 }
 
 // take adds what is chosen of a record and moves Next past all that was looked at; false when the page is done.
@@ -158,10 +209,10 @@ func (w *walk) take(rec *record) (more bool, err error) {
 	}
 	full := false
 	err = rec.each(w.stream(rec), func(e *events.Envelope) bool {
-		if e.Position >= w.page.Next {
+		if e.Position >= w.next {
 			full = w.chosen(e) && !w.add(e)
 			if !full {
-				w.page.Next = e.Position + 1
+				w.next = e.Position + 1
 			}
 		}
 		return !full
@@ -180,33 +231,35 @@ func (w *walk) unwanted(rec *record) bool {
 func (w *walk) takeBackward(rec *record, more bool) (bool, error) {
 	held := make([]events.Envelope, 0, rec.count)
 	err := rec.each(w.stream(rec), func(e *events.Envelope) bool {
-		held = append(held, *e)
-		return e.Position < w.page.Next
+		if e.Position <= w.next {
+			held = append(held, *e)
+		}
+		return e.Position < w.next
 	})
 	for i := range slices.Backward(held) {
 		if w.chosen(&held[i]) && !w.add(&held[i]) {
 			return false, err
 		}
-		w.page.Next = held[i].Position - 1
+		w.next = held[i].Position - 1
 	}
-	w.page.Next = rec.before
+	w.next = rec.before
 	return more, err
 }
 
 // left is how many events there are in this direction at most.
 func (w *walk) left() uint64 {
 	if w.direction == actors.Backward {
-		return uint64(w.page.Next)
+		return uint64(w.next)
 	}
-	return uint64(w.bound - w.page.Next + 1)
+	return uint64(w.bound - w.next + 1)
 }
 
 // pass moves Next beyond a record.
 func (w *walk) pass(rec *record) {
 	if w.direction == actors.Backward {
-		w.page.Next = rec.before
+		w.next = rec.before
 	} else {
-		w.page.Next = rec.last() + 1
+		w.next = rec.last() + 1
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscri
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	done()
-	from.Revision, from.Position = min(from.Revision, math.MaxInt64-1), min(from.Position, math.MaxUint64-1)
+	from.Revision = min(from.Revision, math.MaxInt64-1)
 	u := &subscription{store: s, from: from, more: true, opened: s.last(), tail: tail{wake: make(chan struct{}, 1)}, closed: make(chan struct{})}
 	if from.Stream != "" {
 		s.news.add(u)
@@ -111,12 +111,12 @@ func (u *subscription) ended(ctx context.Context) error {
 // read fetches the next page and moves on behind it.
 func (u *subscription) read(ctx context.Context) error {
 	if u.from.Stream == "" {
-		page, err := u.store.ReadAll(ctx, u.from.Position+1, actors.Forward, u.from.Filter, subscriptionPage)
+		page, err := u.store.ReadAll(ctx, actors.After(u.from.Position), actors.Forward, u.from.Filter, subscriptionPage)
 		if err != nil {
 			return err
 		}
 		u.take(page)
-		u.from.Position = max(u.from.Position, page.Next-1)
+		u.from.Position = page.Next.Position
 		return nil
 	}
 	if !u.more {

@@ -60,7 +60,7 @@ func TestMetadataBoundReads(t *testing.T) {
 		}
 	}
 	for _, filter := range []actors.Filter{{}, {System: true}} {
-		page, err := store.ReadAll(t.Context(), 0, actors.Forward, filter, actors.Limit{})
+		page, err := store.ReadAll(t.Context(), actors.Start(), actors.Forward, filter, actors.Limit{})
 		want := 10
 		if filter.System {
 			want += len(rows)
@@ -235,7 +235,7 @@ func TestEverythingWithoutTheStoresOwn(t *testing.T) {
 				}
 			}
 		}
-		page, err := store.ReadAll(t.Context(), 100, actors.Backward, filter, actors.Limit{})
+		page, err := store.ReadAll(t.Context(), actors.End(), actors.Backward, filter, actors.Limit{})
 		if err != nil || len(page.Events) != 3 || !page.End {
 			t.Errorf("%+v backward: %d events, end %t, %v", filter, len(page.Events), page.End, err)
 		}

@@ -202,7 +202,7 @@ func TestStrangeAnswers(t *testing.T) {
 	if err != nil || len(page.Events) != 2 || page.Events[1].Revision != math.MaxInt64 || string(page.Events[1].Data) != `"/3s="` {
 		t.Errorf("read: %+v, %v", page, err)
 	}
-	if _, err := journal.ReadAll(ctx, 0, actors.Forward, actors.Filter{System: true}, actors.Limit{}); err != nil {
+	if _, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{}); err != nil {
 		t.Errorf("read everything: %v", err)
 	}
 	subscription, err := journal.Subscribe(ctx, actors.From{Stream: "s", Revision: events.NoRevision})
@@ -315,26 +315,36 @@ func TestPlacesInTheLog(t *testing.T) {
 		return logRead(places, end, options, send)
 	}}
 	journal := f.start(t).open(t)
-	for _, from := range []events.Position{0, 100, 101, 250, 251, 400, 401, 900, 901, math.MaxUint64} {
-		var want []uint64
-		for _, place := range places {
-			if events.Position(place) >= from {
-				want = append(want, place)
-			}
+	for i := range len(places) + 1 {
+		before := slices.Clone(places[:i])
+		slices.Reverse(before)
+		var froms []actors.Place
+		if i > 0 {
+			froms = append(froms, actors.After(events.Position(places[i-1])))
+		} else {
+			froms = append(froms, actors.Start())
 		}
-		if got := walk(t, journal, from, actors.Forward); !slices.Equal(got, want) {
-			t.Errorf("forward from %d: %v, want %v", from, got, want)
+		if i < len(places) {
+			froms = append(froms, actors.Before(events.Position(places[i])))
+		} else {
+			froms = append(froms, actors.End())
+		}
+		for _, from := range froms {
+			if got := walk(t, journal, from, actors.Forward); !slices.Equal(got, places[i:]) {
+				t.Errorf("forward from %s: %v, want %v", from, got, places[i:])
+			}
+			if got := walk(t, journal, from, actors.Backward); !slices.Equal(got, before) {
+				t.Errorf("backward from %s: %v, want %v", from, got, before)
+			}
 		}
 	}
-	for _, from := range []events.Position{0, 99, 100, 249, 250, 399, 400, 899, 900, math.MaxUint64} {
-		var want []uint64
-		for _, place := range slices.Backward(places) {
-			if events.Position(place) <= from {
-				want = append(want, place)
+	for _, position := range []events.Position{1, 99, 101, 251, 899, 901, 999, end, end + 1, 1 << 62} {
+		for _, from := range []actors.Place{actors.After(position), actors.Before(position)} {
+			for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+				if page, err := journal.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
+					t.Errorf("direction %d from %s: %+v, %v; want %v", direction, from, page, err, actors.ErrPlace)
+				}
 			}
-		}
-		if got := walk(t, journal, from, actors.Backward); !slices.Equal(got, want) {
-			t.Errorf("backward from %d: %v, want %v", from, got, want)
 		}
 	}
 }
@@ -347,7 +357,8 @@ func logRead(places []uint64, end uint64, options *streams.ReadReq_Options, send
 	case *streams.ReadReq_Options_AllOptions_End:
 		place = end
 	case *streams.ReadReq_Options_AllOptions_Position:
-		if place != end && !slices.Contains(places, place) {
+		beyond := place > places[len(places)-1]
+		if !slices.Contains(places, place) && (backward || !beyond) {
 			return fails(codes.InvalidArgument)
 		}
 	}
@@ -372,13 +383,13 @@ func logRead(places []uint64, end uint64, options *streams.ReadReq_Options, send
 }
 
 // walk reads everything in pages of two.
-func walk(t *testing.T, journal *eventstore.Journal, from events.Position, direction actors.Direction) []uint64 {
+func walk(t *testing.T, journal *eventstore.Journal, from actors.Place, direction actors.Direction) []uint64 {
 	t.Helper()
 	var got []uint64
 	for range 10 {
 		page, err := journal.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{Events: 2})
 		if err != nil {
-			t.Fatalf("read from %d: %v", from, err)
+			t.Fatalf("read from %s: %v", from, err)
 		}
 		for _, e := range page.Events {
 			got = append(got, uint64(e.Position))

@@ -123,10 +123,10 @@ func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
 			return stored, nilable(f)
 		}
 	}
-	if err != nil || appended.Position > 0 || appended.Last < 0 {
+	if err != nil || appended.Position > 0 || len(w.ids) == 0 {
 		return appended, err
 	}
-	// The answer to an empty batch, or to a retry, need not say where the last event stands.
+	// The answer to a retry need not say where the last event stands.
 	page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: appended.Last, direction: actors.Backward, limit: one()})
 	if f != nil {
 		return actors.Appended{}, f

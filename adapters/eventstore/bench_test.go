@@ -122,7 +122,7 @@ func BenchmarkPages(b *testing.B) {
 	})
 	b.Run("everything", func(b *testing.B) {
 		for range b.N {
-			for from, end := events.Position(0), false; !end; {
+			for from, end := actors.Start(), false; !end; {
 				got, err := journal.ReadAll(b.Context(), from, actors.Forward, actors.Filter{}, limit)
 				if err != nil {
 					b.Fatal(err)

@@ -134,7 +134,7 @@ func anyCall(ctx context.Context, journal *eventstore.Journal, i int) error {
 		_, err := journal.Read(ctx, stream, 0, actors.Forward, actors.Limit{})
 		return err
 	case 2:
-		_, err := journal.ReadAll(ctx, 0, actors.Forward, actors.Filter{}, actors.Limit{})
+		_, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
 		return err
 	}
 	return journal.Consume(ctx, "outage", actors.From{Stream: stream}, func(context.Context, events.Envelope) error { return nil })
@@ -295,7 +295,7 @@ func (f *feed) follow(ctx context.Context, t *testing.T, name string, journal *e
 // checkFeeds compares with what the store itself holds.
 func checkFeeds(t *testing.T, kept actors.Journal, feeds map[string]*feed, want int) {
 	t.Helper()
-	page, err := kept.ReadAll(t.Context(), 0, actors.Forward, actors.Filter{}, actors.Limit{Events: 4096, Bytes: 16 << 20})
+	page, err := kept.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{Events: 4096, Bytes: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
-	"math"
+	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -15,10 +15,9 @@ import (
 
 // ReadAll implements actors.Journal.
 //
-// EventStoreDB's positions are places in its log, and it reads from places where a record begins: forward from such a place,
-// including what is there; backward up to it. The port's "first ≥ from" and "last ≤ from" are made of that by asking from one before, or
-// to one after, what a page ended with, which are such places; for other values the server is asked again from the value itself.
-func (j *Journal) ReadAll(ctx context.Context, from events.Position, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
+// EventStoreDB's positions are places in its log, and it reads from places where a record begins: forward from such a place, including
+// what is there; backward from what ends before it.
+func (j *Journal) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
 	plan := allPlan{from: from, direction: direction, filter: filter, limit: limit.Bounded()}
 	if plan.empty() {
 		if err := j.ready(ctx); err != nil {
@@ -27,14 +26,37 @@ func (j *Journal) ReadAll(ctx context.Context, from events.Position, direction a
 		return actors.Page{Next: from, End: true}, nil
 	}
 	var page actors.Page
+	known := true
 	err := j.call(ctx, func(ctx context.Context, n *node) (f *failure) {
 		page, f = plan.read(ctx, n)
+		if known = !f.refusesPlace() || from == actors.Start() || from == actors.End(); !known {
+			return nil
+		}
 		return f
 	})
+	if err == nil && !known {
+		err = actors.ErrPlace
+	}
 	if err != nil {
-		return actors.Page{}, fmt.Errorf("read everything from %d: %w", from, err)
+		return actors.Page{}, fmt.Errorf("read everything from %s: %w", from, err)
 	}
 	return page, nil
+}
+
+// refusesPlace reports the failure of a read from a position at which no record begins. Nothing but the words tells it from others; before
+// 24.2 they do not even say that it was the position.
+func (f *failure) refusesPlace() bool {
+	return f != nil && (f.code == codes.InvalidArgument || f.code == codes.Unknown && strings.Contains(f.message, "ReadAllResult"))
+}
+
+// given refuses a subscription from a position that the store did not give. EventStoreDB would confirm one that is beyond the end, and
+// then leave out events until there.
+func (j *Journal) given(ctx context.Context, from actors.From) error {
+	if from.Stream != "" || from.Position == 0 {
+		return nil
+	}
+	_, err := j.ReadAll(ctx, actors.Before(from.Position), actors.Forward, actors.Filter{System: true}, one())
+	return err
 }
 
 // ready returns what a call would fail with that needs nothing of the store.
@@ -52,128 +74,117 @@ func (j *Journal) ready(ctx context.Context) error {
 
 // allPlan is one page of everything.
 type allPlan struct {
-	from      events.Position
+	from      actors.Place
 	direction actors.Direction
 	filter    actors.Filter
 	limit     actors.Limit // bounded
 }
 
-// empty reports that nothing can be there: no event is at position 0, and none at the greatest number.
+// empty reports that nothing can be there.
 func (p allPlan) empty() bool {
-	return p.direction == actors.Backward && p.from == 0 || p.direction == actors.Forward && p.from == math.MaxUint64
+	return p.direction == actors.Backward && p.from == actors.Start() || p.direction == actors.Forward && p.from == actors.End()
 }
 
 // read reads the page on one connection.
 func (p allPlan) read(ctx context.Context, n *node) (actors.Page, *failure) {
+	if p.direction == actors.Backward {
+		return p.backward(ctx, n)
+	}
 	pushed := pushedFilter(p.filter, false)
 	bound := events.Position(0) // everything up to here is seen by the read below
-	if pushed != nil && p.direction == actors.Forward {
+	if pushed != nil {
 		last, f := lastPosition(ctx, n)
 		if f != nil {
 			return actors.Page{}, f
 		}
 		bound = last
 	}
-	page, f := p.attempt(ctx, n, p.beside(), pushed)
-	if f == nil || f.code != codes.InvalidArgument {
-		return p.finish(page, bound), f
-	}
-	page, f = p.exactly(ctx, n, pushed)
-	return p.finish(page, bound), f
-}
-
-// beside is the place to read from: where the page before ended.
-func (p allPlan) beside() events.Position {
-	switch {
-	case p.direction == actors.Forward && p.from > 0:
-		return p.from - 1
-	case p.direction == actors.Backward && p.from < math.MaxUint64:
-		return p.from + 1
-	}
-	return p.from
-}
-
-// exactly reads from the value itself, which has to be an event's position. Backward that leaves out the event, so it is read before.
-func (p allPlan) exactly(ctx context.Context, n *node, pushed *streams.ReadReq_Options_FilterOptions) (actors.Page, *failure) {
-	if p.direction == actors.Forward {
-		return p.attempt(ctx, n, p.from, pushed)
-	}
-	itself := allPlan{from: p.from, filter: actors.Filter{System: true}, limit: one()}
-	page, f := itself.attempt(ctx, n, p.from, nil)
-	if f != nil || len(page.Events) == 0 || page.Events[0].Position != p.from || !p.filter.Chooses(page.Events[0].Stream, page.Events[0].Kind) {
-		page.Events = nil
-	}
+	page, came, f := p.attempt(ctx, n, pushed)
 	if f != nil {
 		return page, f
 	}
-	rest, f := p.attempt(ctx, n, p.from, pushed)
-	if len(page.Events) == 0 {
-		return rest, f
-	}
-	all := gatherer{limit: p.limit}
-	all.add(&page.Events[0])
-	next := p.from - 1
-	for i := range rest.Events {
-		if !all.add(&rest.Events[i]) {
-			return actors.Page{Events: all.events, Next: next}, f
+	if came == 0 && pushed == nil && p.from != actors.Start() {
+		// Not even the event of the place came: it is beyond the end, unless a scavenge has removed it.
+		if bound, f = lastPosition(ctx, n); f != nil {
+			return page, f
 		}
-		next = rest.Events[i].Position - 1
 	}
-	return actors.Page{Events: all.events, Next: rest.Next, End: rest.End}, f
+	if came == 0 && p.from.Position > bound {
+		return page, &failure{code: codes.InvalidArgument, message: fmt.Sprintf("the store ends at position %d", bound)}
+	}
+	if page.End && page.Next.Position <= bound && bound > 0 {
+		page.Next = actors.After(bound) // all of it was looked at
+	}
+	return page, nil
 }
 
-// attempt is one Read on the wire from a place of the log.
-func (p allPlan) attempt(ctx context.Context, n *node, place events.Position, pushed *streams.ReadReq_Options_FilterOptions) (actors.Page, *failure) {
-	page := actors.Page{Next: p.from}
+// backward reads what is before a place. The event of a place behind one is asked for by itself: a read backward leaves it out.
+func (p allPlan) backward(ctx context.Context, n *node) (actors.Page, *failure) {
+	if p.from.Before || p.from == actors.End() {
+		page, _, f := p.attempt(ctx, n, pushedFilter(p.filter, false))
+		return page, f
+	}
+	itself := allPlan{from: actors.Before(p.from.Position), filter: actors.Filter{System: true}, limit: one()}
+	first, f := itself.read(ctx, n)
+	if f != nil {
+		return actors.Page{}, f
+	}
+	p.from.Before = true
+	all := gatherer{limit: p.limit}
+	for i := range first.Events {
+		if e := &first.Events[i]; e.Position == p.from.Position && p.filter.Chooses(e.Stream, e.Kind) {
+			all.add(e)
+		}
+	}
+	rest, _, f := p.attempt(ctx, n, pushedFilter(p.filter, false))
+	if f != nil || len(all.events) == 0 {
+		return rest, f
+	}
+	next := p.from
+	for i := range rest.Events {
+		if !all.add(&rest.Events[i]) {
+			return actors.Page{Events: all.events, Next: next}, nil
+		}
+		next = actors.Before(rest.Events[i].Position)
+	}
+	return actors.Page{Events: all.events, Next: rest.Next, End: rest.End}, nil
+}
+
+// attempt is one Read on the wire. came is how many events there were, chosen or not.
+func (p allPlan) attempt(ctx context.Context, n *node, pushed *streams.ReadReq_Options_FilterOptions) (page actors.Page, came int, f *failure) {
+	page = actors.Page{Next: p.from}
 	gather := gatherer{limit: p.limit}
 	count := p.limit.Events + 2 // one to know whether there are more, and one that ended the page before
-	came, cut := 0, false
-	f := read(ctx, n, p.request(place, count, pushed), func(a *answer) (more bool) {
+	cut := false
+	f = read(ctx, n, p.request(count, pushed), func(a *answer) (more bool) {
 		if !a.hasEvent {
 			return true
 		}
 		came++
 		e := &a.event
-		if p.outside(e.Position) {
+		if p.direction == actors.Forward && !p.from.Before && e.Position <= p.from.Position {
 			return true
 		}
 		if p.filter.Chooses(e.Stream, e.Kind) && !gather.add(e) {
 			cut = true
 			return false
 		}
-		if page.Next = e.Position + 1; p.direction == actors.Backward {
-			page.Next = e.Position - 1
-		}
+		page.Next = actors.Place{Position: e.Position, Before: p.direction == actors.Backward}
 		return true
 	})
 	page.Events, page.End = gather.events, !cut && came < count
-	return page, f
+	return page, came, f
 }
 
-// outside reports an event on the wrong side of where the page begins.
-func (p allPlan) outside(at events.Position) bool {
-	if p.direction == actors.Backward {
-		return at > p.from
-	}
-	return at < p.from
-}
-
-// finish moves the next page beyond all that this one looked at.
-func (p allPlan) finish(page actors.Page, bound events.Position) actors.Page {
-	if page.End && p.direction == actors.Forward && page.Next <= bound {
-		page.Next = bound + 1
-	}
-	return page
-}
-
-func (p allPlan) request(place events.Position, count int, pushed *streams.ReadReq_Options_FilterOptions) *streams.ReadReq {
+func (p allPlan) request(count int, pushed *streams.ReadReq_Options_FilterOptions) *streams.ReadReq {
+	at := uint64(p.from.Position)
 	all := &streams.ReadReq_Options_AllOptions{AllOption: &streams.ReadReq_Options_AllOptions_Position{
-		Position: &streams.ReadReq_Options_Position{CommitPosition: uint64(place), PreparePosition: uint64(place)},
+		Position: &streams.ReadReq_Options_Position{CommitPosition: at, PreparePosition: at},
 	}}
-	switch place {
-	case 0:
+	switch p.from {
+	case actors.Start():
 		all.AllOption = &streams.ReadReq_Options_AllOptions_Start{Start: &shared.Empty{}}
-	case math.MaxUint64:
+	case actors.End():
 		all.AllOption = &streams.ReadReq_Options_AllOptions_End{End: &shared.Empty{}}
 	}
 	options := readOptions(p.direction, count)
@@ -186,9 +197,9 @@ func (p allPlan) request(place events.Position, count int, pushed *streams.ReadR
 
 // lastPosition is where the store ends; 0 when it is empty.
 func lastPosition(ctx context.Context, n *node) (events.Position, *failure) {
-	last := allPlan{from: math.MaxUint64, direction: actors.Backward, filter: actors.Filter{System: true}, limit: one()}
+	last := allPlan{from: actors.End(), direction: actors.Backward}
 	position := events.Position(0)
-	f := read(ctx, n, last.request(math.MaxUint64, 1, nil), func(a *answer) (more bool) {
+	f := read(ctx, n, last.request(1, nil), func(a *answer) (more bool) {
 		if a.hasEvent {
 			position = a.event.Position
 		}

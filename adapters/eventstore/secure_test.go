@@ -52,7 +52,7 @@ func TestLogin(t *testing.T) {
 				defer journal.Close()
 				_, err = journal.Append(t.Context(), events.Stream(row.name), actors.ExpectAny, happened("x", 1))
 				says(t, "append", err, row.append)
-				_, err = journal.ReadAll(t.Context(), 0, actors.Forward, actors.Filter{}, actors.Limit{})
+				_, err = journal.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
 				says(t, "read everything", err, row.system)
 				subscription, err := journal.Subscribe(t.Context(), actors.From{})
 				says(t, "subscribe", err, "")

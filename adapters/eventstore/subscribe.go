@@ -112,6 +112,12 @@ func (s *subscription) feed(ctx context.Context, f *follower) {
 			s.queue.fail(fmt.Errorf("subscription to %s: panic: %v", f.what(), p))
 		}
 	}()
+	if err := s.journal.given(ctx, f.from); err != nil {
+		if ctx.Err() == nil {
+			s.queue.fail(fmt.Errorf("subscription to %s: %w", f.what(), err))
+		}
+		return
+	}
 	a := s.journal.attempts()
 	for {
 		n, err := s.journal.line.await(ctx)

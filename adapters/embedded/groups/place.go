@@ -32,7 +32,7 @@ func lastPlace(ctx context.Context, store Store, stream events.Stream) (place, e
 		page, err := store.Read(ctx, stream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
 		return place(page.Last), err
 	}
-	page, err := store.ReadAll(ctx, math.MaxUint64, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return nowhere, err
 	}
@@ -55,7 +55,7 @@ func unread(ctx context.Context, store Store, stream events.Stream, after place)
 	var page actors.Page
 	var err error
 	if stream == All {
-		page, err = store.ReadAll(ctx, events.Position(after+1), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+		page, err = store.ReadAll(ctx, actors.After(events.Position(max(after, 0))), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
 	} else {
 		page, err = store.Read(ctx, stream, events.Revision(after+1), actors.Forward, actors.Limit{Events: 1})
 	}

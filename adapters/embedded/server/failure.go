@@ -86,7 +86,7 @@ func storeFailure(err error, stream events.Stream) error {
 		return nil
 	case errors.Is(err, actors.ErrDeleted):
 		return streamDeleted(stream)
-	case errors.Is(err, actors.ErrInvalidAppend):
+	case errors.Is(err, actors.ErrInvalidAppend), errors.Is(err, actors.ErrPlace):
 		return fail(codes.InvalidArgument, err.Error())
 	case errors.Is(err, actors.ErrFull):
 		return fail(codes.ResourceExhausted, err.Error(), trailerException, "disk-full")

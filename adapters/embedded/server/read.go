@@ -18,7 +18,7 @@ import (
 type reading struct {
 	stream    events.Stream // empty: everything
 	revision  events.Revision
-	position  events.Position
+	at        actors.Place
 	nothing   bool // from the end forward, or from the start backward
 	direction actors.Direction
 	count     uint64
@@ -137,10 +137,9 @@ func (r *reading) fromRevision(options *streams.ReadReq_Options_StreamOptions) e
 func (r *reading) fromPosition(options *streams.ReadReq_Options_AllOptions) error {
 	switch option := options.GetAllOption().(type) {
 	case *streams.ReadReq_Options_AllOptions_Position:
-		r.position = events.Position(option.Position.GetCommitPosition())
-		if r.direction == actors.Backward && r.position > 0 && r.position < math.MaxUint64 {
-			r.position-- // the one at the position is not part of a read backwards
-			r.nothing = r.position == 0
+		position := events.Position(option.Position.GetCommitPosition())
+		if r.at = actors.Before(position); r.live {
+			r.at = actors.After(position)
 		}
 	case *streams.ReadReq_Options_AllOptions_Start:
 		r.fromStart()
@@ -153,7 +152,7 @@ func (r *reading) fromPosition(options *streams.ReadReq_Options_AllOptions) erro
 }
 
 func (r *reading) fromStart() {
-	r.revision, r.position = 0, 0
+	r.revision, r.at = 0, actors.Start()
 	if r.live {
 		r.revision = events.NoRevision // a subscription is after its revision
 	}
@@ -161,7 +160,7 @@ func (r *reading) fromStart() {
 }
 
 func (r *reading) fromEnd() {
-	r.revision, r.position = math.MaxInt64, math.MaxUint64
+	r.revision, r.at = math.MaxInt64, actors.End()
 	r.nothing = r.direction == actors.Forward
 }
 
@@ -233,7 +232,10 @@ func (s *streamsService) readAll(send *sender) error {
 		if err := s.mayReadOn(send.call.Context(), allStream); err != nil {
 			return err
 		}
-		page, err := s.store.ReadAll(send.call.Context(), r.position, r.direction, chosen, limit)
+		page, err := s.store.ReadAll(send.call.Context(), r.at, r.direction, chosen, limit)
+		if errors.Is(err, actors.ErrPlace) && r.direction == actors.Forward {
+			return s.beyond(send.call.Context(), r.at.Position, err)
+		}
 		if err != nil {
 			return storeFailure(err, allStream)
 		}
@@ -245,11 +247,20 @@ func (s *streamsService) readAll(send *sender) error {
 				}
 			}
 		}
-		if r.position = page.Next; page.End {
+		if r.at = page.Next; page.End {
 			return nil
 		}
 	}
 	return nil
+}
+
+// beyond answers a read forward from a place that the store refuses: behind the last event there is nothing.
+func (s *streamsService) beyond(ctx context.Context, at events.Position, refused error) error {
+	page, err := s.store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	if err == nil && (len(page.Events) == 0 || page.Events[0].Position < at) {
+		return nil
+	}
+	return storeFailure(errors.Join(err, refused), allStream)
 }
 
 // sender writes the answers of one call.

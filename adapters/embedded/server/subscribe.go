@@ -20,7 +20,8 @@ type feeder struct {
 	from   actors.From // everything up to here was sent, or is not wanted
 	placed bool        // from is a place that was looked at, so a checkpoint may name it
 
-	considered uint64 // events since the last checkpoint
+	considered uint64          // events since the last checkpoint
+	floor      events.Position // nothing up to here is sent: the client has named a place beyond the end
 }
 
 // catchUpPage bounds what a subscription holds in memory.
@@ -79,14 +80,21 @@ func (s *streamsService) feed(ctx context.Context, send *sender) error {
 // begin finds the place that the client named. The end is where the store ends now.
 func (f *feeder) begin(ctx context.Context) error {
 	r, store := f.send.reading, f.send.service.store
-	f.from = actors.From{Stream: r.stream, Revision: r.revision, Position: r.position, Filter: actors.Filter{System: true}}
-	if !r.nothing {
+	f.from = actors.From{Stream: r.stream, Revision: r.revision, Position: r.at.Position, Filter: actors.Filter{System: true}}
+	if !r.nothing && r.stream != "" {
 		return nil
 	}
 	if r.stream == "" {
-		page, err := store.ReadAll(ctx, math.MaxUint64, actors.Backward, f.from.Filter, actors.Limit{Events: 1})
-		if f.from.Position = 0; len(page.Events) > 0 {
-			f.from.Position, f.placed = page.Events[0].Position, true
+		page, err := store.ReadAll(ctx, actors.End(), actors.Backward, f.from.Filter, actors.Limit{Events: 1})
+		end := events.Position(0)
+		if len(page.Events) > 0 {
+			end = page.Events[0].Position
+		}
+		switch {
+		case r.nothing:
+			f.from.Position, f.placed = end, end > 0
+		case f.from.Position > end:
+			f.from.Position, f.floor = end, f.from.Position
 		}
 		return err
 	}
@@ -107,7 +115,7 @@ func (f *feeder) catchUp(ctx context.Context) error {
 			if f.from.Position == math.MaxUint64 {
 				return nil
 			}
-			page, err = store.ReadAll(ctx, f.from.Position+1, actors.Forward, f.from.Filter, catchUpPage())
+			page, err = store.ReadAll(ctx, actors.After(f.from.Position), actors.Forward, f.from.Filter, catchUpPage())
 		} else {
 			if f.from.Revision == math.MaxInt64 {
 				return nil
@@ -150,6 +158,9 @@ func (f *feeder) deliver(e *events.Envelope) error {
 	f.from.Revision = e.Revision
 	if f.from.Stream == "" {
 		f.from.Position, f.placed = e.Position, true
+	}
+	if f.from.Stream == "" && e.Position <= f.floor {
+		return nil
 	}
 	chosen := f.send.reading.filter
 	if f.from.Stream != "" || chosen.chooses(e) {

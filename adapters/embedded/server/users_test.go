@@ -167,7 +167,7 @@ func TestUsersRefusals(t *testing.T) {
 // TestPasswordsAreNotStored looks for them.
 func TestPasswordsAreNotStored(t *testing.T) {
 	a := guarded(t)
-	page, err := a.store.ReadAll(t.Context(), 0, actors.Forward, actors.Filter{System: true}, actors.Limit{})
+	page, err := a.store.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
