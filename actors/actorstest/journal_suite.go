@@ -55,6 +55,7 @@ func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) actor
 		{"everything from every place", journalReadAll},
 		{"places that were not given are refused", journalPlaces},
 		{"everything through a filter", journalReadFiltered},
+		{"random histories, read at random", journalRandom},
 		{"pages bounded by bytes", journalPageBytes},
 		{"subscriptions catch up and go on live", journalSubscribeLive},
 		{"subscriptions from every point", journalSubscribeFrom},

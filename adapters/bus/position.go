@@ -3,8 +3,10 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,11 +15,16 @@ import (
 	"example.com/life/events"
 )
 
-// position is how far a consumer has come: everything up to there is handled.
+// position is how far a consumer has come: everything up to an event is handled. It is the event that counts, not its position, which is
+// another when the store was copied or is reached in another way.
 type position struct {
-	Revision events.Revision `json:"revision,string"` // in the source's stream, if it is one
-	Position events.Position `json:"position,string"` // in the store
+	Stream   events.Stream   `json:"stream,omitempty"` // of the event; empty in what older builds stored
+	Revision events.Revision `json:"revision,string"`
+	Position events.Position `json:"position,string"` // in the store, when this was stored
 }
+
+// spreadLater is by how much positions behind life store serve grew when it began to spread them: older builds stored smaller ones.
+const spreadLater = 128
 
 const checkpointKind = "checkpoint.stored"
 
@@ -44,7 +51,7 @@ func (p *positions) stream() events.Stream { return checkpointPrefix + events.St
 
 // load moves the source to the stored position, if there is one.
 func (p *positions) load(ctx context.Context, source *actors.From) error {
-	p.at = position{source.Revision, source.Position}
+	p.at = position{Revision: source.Revision, Position: source.Position}
 	if p.key == "" {
 		return nil
 	}
@@ -58,14 +65,46 @@ func (p *positions) load(ctx context.Context, source *actors.From) error {
 	if err := json.Unmarshal(page.Events[0].Data, &p.at); err != nil {
 		return fmt.Errorf("read %s: %s holds no position: %w", p.stream(), page.Events[0].Ref(), err)
 	}
-	source.Revision, source.Position = p.at.Revision, p.at.Position
 	p.bounded = true
+	if source.Stream == "" {
+		if p.at.Position, err = p.locate(ctx); err != nil {
+			return fmt.Errorf("go on from %s: %w", p.stream(), err)
+		}
+	}
+	source.Revision, source.Position = p.at.Revision, p.at.Position
 	return nil
+}
+
+// locate says where the event is that was handled last.
+func (p *positions) locate(ctx context.Context) (events.Position, error) {
+	if p.at.Stream != "" {
+		page, err := p.journal.Read(ctx, p.at.Stream, p.at.Revision, actors.Forward, actors.Limit{Events: 1})
+		if err != nil && !errors.Is(err, actors.ErrDeleted) {
+			return 0, err
+		}
+		if len(page.Events) > 0 && page.Events[0].Revision == p.at.Revision {
+			return page.Events[0].Position, nil
+		}
+	}
+	candidates := []events.Position{p.at.Position}
+	if p.at.Stream == "" && p.at.Position <= math.MaxInt64/spreadLater {
+		candidates = append(candidates, spreadLater*p.at.Position)
+	}
+	for _, at := range candidates {
+		page, err := p.journal.ReadAll(ctx, actors.Before(at), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+		if err != nil && !errors.Is(err, actors.ErrPlace) {
+			return 0, err
+		}
+		if len(page.Events) > 0 && page.Events[0].Position == at && page.Events[0].Revision == p.at.Revision {
+			return at, nil
+		}
+	}
+	return 0, fmt.Errorf("the event handled last, %s@%d at position %d, is not in this store: begin anew under another name", p.at.Stream, p.at.Revision, p.at.Position)
 }
 
 // passed notes that an event is handled, and saves when enough are.
 func (p *positions) passed(ctx context.Context, e *events.Envelope) {
-	p.at = position{e.Revision, e.Position}
+	p.at = position{Stream: e.Stream, Revision: e.Revision, Position: e.Position}
 	if p.unsaved++; p.unsaved >= p.every {
 		p.save(ctx)
 	}
