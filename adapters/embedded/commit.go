@@ -40,12 +40,10 @@ type head struct {
 
 func (h head) ended() bool { return h.revision == tombstoneRevision }
 
-// shown is the revision as readers see it.
-func (h head) shown() events.Revision {
-	if h.deleted {
-		return events.NoRevision
-	}
-	return h.revision
+// idKey is an event id in a stream: what is stored twice in one stream is a repetition, in two streams it is not.
+type idKey struct {
+	stream events.Stream
+	id     events.EventID
 }
 
 // idPlace is where an event id was stored lately.
@@ -59,7 +57,7 @@ func newCommitter(s *Store, groups chan<- *group) *committer {
 		store: s, groups: groups, next: s.last() + 1,
 		skipped: uint64(s.last()) - s.stored, described: s.metadata.any.Load(),
 		heads: newRecent[events.Stream, head](keepHeads),
-		ids:   lately{index: newRecent[events.EventID, idPlace](keepIDs)},
+		ids:   lately{index: newRecent[idKey, idPlace](keepIDs)},
 	}
 }
 
@@ -145,7 +143,7 @@ func (c *committer) put(p *piece) {
 		c.store.disk.fail(err)
 	}
 	for i := range p.batch {
-		c.ids.add(p.batch[i].ID, idPlace{p.first + events.Revision(i), p.position + events.Position(i)})
+		c.ids.add(idKey{p.stream, p.batch[i].ID}, idPlace{p.first + events.Revision(i), p.position + events.Position(i)})
 	}
 	c.next = p.end() + 1
 	c.group.pieces = append(c.group.pieces, p)
@@ -169,7 +167,7 @@ func (c *committer) head(stream events.Stream) (head, error) {
 	if found {
 		h = head{revision: last.last(), position: last.end()}
 	}
-	if c.described {
+	if c.described && !h.ended() {
 		// Whoever writes metadata has their stream's head in the cache first: these have been applied, too.
 		m, err := c.store.metadataAt(stream, math.MaxUint64)
 		if err != nil {

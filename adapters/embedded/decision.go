@@ -26,7 +26,7 @@ func (c *committer) decide(r *request) bool {
 		r.decided = answer{err: fmt.Errorf("append to %s: %w", r.stream, err)}
 		return true
 	}
-	conflict := &actors.Conflict{Stream: r.stream, Expected: r.expected, Actual: h.shown()}
+	conflict := &actors.Conflict{Stream: r.stream, Expected: r.expected, Actual: h.revision}
 	at, exact, count := events.Revision(r.expected), r.expected >= actors.ExpectNoStream, len(r.batch)
 	behind := exact && at < h.revision
 	recreates := h.deleted && r.expected == actors.ExpectNoStream // for this writer there is no stream, whatever it holds
@@ -42,11 +42,11 @@ func (c *committer) decide(r *request) bool {
 		r.decided = c.end(r.stream)
 	case count == 0 && behind:
 		r.decided = answer{err: conflict}
-	case count == 0:
-		r.decided = answer{appended: actors.Appended{First: h.shown(), Last: h.shown(), Position: h.position}}
 	case h.deleted && c.group.batch != nil:
 		return false
-	case exact && at == h.revision, !exact && !c.known(r.batch[0].ID):
+	case count == 0:
+		r.decided = c.nothing(r.stream, h)
+	case exact && at == h.revision, !exact && !c.known(r.stream, r.batch[0].ID):
 		c.write(r, h)
 	case c.group.batch != nil:
 		return false
@@ -59,14 +59,11 @@ func (c *committer) decide(r *request) bool {
 }
 
 // standing is where a request's stream ends; missing says that there has to be one, and is none. A stream that was ended for
-// good is an error, and so is its metadata.
+// good is an error. Its metadata are not: they can be written, as in EventStoreDB 24.10, although nobody can read them any more.
 func (c *committer) standing(r *request) (h head, missing bool, err error) {
 	if name, ok := original(r.stream); ok {
-		if h, err = c.head(name); err != nil {
+		if _, err = c.head(name); err != nil { // in the cache before its metadata are written
 			return h, false, err
-		}
-		if h.ended() {
-			return h, false, actors.ErrDeleted
 		}
 	}
 	if h, err = c.head(r.stream); err != nil {
@@ -129,14 +126,14 @@ func (c *committer) decideAny(r *request, h head, conflict error) {
 	}
 }
 
-func (c *committer) known(id events.EventID) bool {
-	_, found := c.ids.get(id)
+func (c *committer) known(stream events.Stream, id events.EventID) bool {
+	_, found := c.ids.get(idKey{stream, id})
 	return found
 }
 
 // lately finds an id among those that this stream got lately.
 func (c *committer) lately(stream events.Stream, id events.EventID) (idPlace, bool, error) {
-	place, found := c.ids.get(id)
+	place, found := c.ids.get(idKey{stream, id})
 	if !found {
 		return place, false, nil
 	}
@@ -148,17 +145,26 @@ func (c *committer) lately(stream events.Stream, id events.EventID) (idPlace, bo
 	return place, same, err
 }
 
+// nothing answers an append of nothing that meets its expectation. A deleted stream comes back, and is empty.
+func (c *committer) nothing(stream events.Stream, h head) answer {
+	a := answer{appended: actors.Appended{First: h.revision, Last: h.revision, Position: c.next - 1}}
+	if h.deleted {
+		var metadata []byte
+		if metadata, a.err = c.metadataText(stream); a.err == nil {
+			a.err = c.revive(stream, h.revision+1, metadata)
+		}
+	}
+	return a
+}
+
 // write puts a request's events into the group, and with them what they mean for the streams they touch. A deleted stream comes
 // back with them: its metadata change in the same group.
 func (c *committer) write(r *request, h head) {
 	var metadata []byte
 	if h.deleted {
-		newest, _, err := c.store.newest(metastream(r.stream), everything)
-		if err != nil {
-			r.decided = answer{err: fmt.Errorf("append to %s: bring it back: %w", r.stream, err)}
+		if metadata, r.decided.err = c.metadataText(r.stream); r.decided.err != nil {
 			return
 		}
-		metadata = newest.Data
 	}
 	r.first, r.position = h.revision+1, c.next
 	c.put(&r.piece)
@@ -166,7 +172,8 @@ func (c *committer) write(r *request, h head) {
 	r.decided = r.appended()
 	if h.deleted {
 		r.decided.err = c.revive(r.stream, r.first, metadata)
-	} else if name, ok := original(r.stream); ok {
-		r.decided.err = c.describe(name, &r.batch[len(r.batch)-1])
+	}
+	if name, ok := original(r.stream); ok {
+		r.decided.err = errors.Join(r.decided.err, c.describe(name, &r.batch[len(r.batch)-1]))
 	}
 }

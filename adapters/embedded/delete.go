@@ -52,24 +52,40 @@ func (c *committer) end(stream events.Stream) answer {
 	if err != nil {
 		return answer{err: fmt.Errorf("end %s: %w", stream, err)}
 	}
+	if c.described {
+		c.noted(stream) // its metadata count for nothing any more
+	}
 	return p.appended()
 }
 
+// metadataText returns what is said about a stream. All of the group has been applied.
+func (c *committer) metadataText(stream events.Stream) ([]byte, error) {
+	newest, _, err := c.store.newest(metastream(stream), everything)
+	if err != nil {
+		return nil, fmt.Errorf("bring %s back: %w", stream, err)
+	}
+	return metadataText(&newest)
+}
+
 // describe notes what a metadata event in the group means for its stream. Whatever is written about a deleted stream brings it
-// back.
+// back; about one that was ended for good it means nothing.
 func (c *committer) describe(stream events.Stream, e *events.Envelope) error {
 	c.noted(stream)
 	h, err := c.head(stream) // in the cache: the event was decided by it
-	if err != nil {
+	if err != nil || h.ended() {
 		return err
 	}
 	deleted := h.deleted
 	h.deleted = parseMetadata(e).Deleted()
 	c.heads.put(stream, h)
-	if deleted {
-		return c.revive(stream, h.revision+1, e.Data)
+	if !deleted {
+		return nil
 	}
-	return nil
+	text, err := metadataText(e)
+	if err != nil {
+		return nil //nolint:nilerr // what was written deletes nothing any more, and nothing can be added to it
+	}
+	return c.revive(stream, h.revision+1, text)
 }
 
 // revive makes a deleted stream begin at a revision, and leaves everything else that its metadata say as it is.

@@ -117,6 +117,9 @@ func (c *committer) decideImport(r *request) answer {
 		if err == nil {
 			c.put(p)
 			c.heads.put(p.stream, head{revision: p.last(), position: p.end(), deleted: h.deleted})
+			if p.first == tombstoneRevision && c.described {
+				c.noted(p.stream)
+			}
 			if name, ok := original(p.stream); ok {
 				err = c.describeImported(name, &p.batch[len(p.batch)-1])
 			}

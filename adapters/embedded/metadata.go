@@ -53,127 +53,167 @@ func metastream(stream events.Stream) events.Stream { return metaPrefix + stream
 // its writer meant could be worse than none.
 func parseMetadata(e *events.Envelope) Metadata {
 	m := Metadata{Revision: e.Revision}
-	if e.Foreign != nil && (e.Foreign.Base64 || e.Foreign.ContentType != "" && e.Foreign.ContentType != "application/json") { // no JSON
-		return m
-	}
-	if m.read(e.Data) != nil {
+	text, err := metadataText(e)
+	if err != nil || m.read(text) != nil {
 		return Metadata{Revision: e.Revision}
 	}
 	return m
 }
 
-var errMetadata = errors.New("the metadata are malformed")
+var (
+	errMetadata = errors.New("the metadata are malformed")
+	byteMark    = []byte("\xef\xbb\xbf") // what some editors put before a text in UTF-8
+)
 
-func (m *Metadata) read(text []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(text, &fields); err != nil {
+// metadataText is what a metadata event has as JSON.
+func metadataText(e *events.Envelope) ([]byte, error) {
+	if e.Foreign != nil && e.Foreign.ContentType != "" && e.Foreign.ContentType != "application/json" {
+		return nil, fmt.Errorf("%w: their type is %s", errMetadata, e.Foreign.ContentType)
+	}
+	return JSON(e)
+}
+
+// JSON returns the data of an event whose writer meant JSON: as they were written, less a byte order mark.
+func JSON(e *events.Envelope) ([]byte, error) {
+	text := []byte(e.Data)
+	if e.Foreign != nil && e.Foreign.Base64 { // a byte order mark is no JSON
+		raw, ok := rawData(e.Data)
+		if !ok {
+			return nil, fmt.Errorf("the data of %s are no base64", e.Ref())
+		}
+		text = raw
+	}
+	return bytes.TrimPrefix(text, byteMark), nil
+}
+
+// members hands over the members of the JSON object that a text begins with, in order. What follows the object counts for nothing, as
+// in EventStoreDB 24.10.
+func members(text []byte, use func(name string, value json.RawMessage) error) error {
+	in := json.NewDecoder(bytes.NewReader(text))
+	if open, err := in.Token(); err != nil || open != json.Delim('{') {
+		return errors.Join(fmt.Errorf("%w: they are no JSON object", errMetadata), err)
+	}
+	for in.More() {
+		token, err := in.Token()
+		if err != nil {
+			return fmt.Errorf("%w: %w", errMetadata, err)
+		}
+		name, ok := token.(string)
+		if !ok {
+			return fmt.Errorf("%w: %v is no name", errMetadata, token)
+		}
+		var value json.RawMessage
+		if err := in.Decode(&value); err != nil {
+			return fmt.Errorf("%w: %s: %w", errMetadata, name, err)
+		}
+		if err := use(name, value); err != nil {
+			return err
+		}
+	}
+	if _, err := in.Token(); err != nil {
 		return fmt.Errorf("%w: %w", errMetadata, err)
 	}
-	if fields == nil {
-		return fmt.Errorf("%w: they are null", errMetadata)
-	}
-	var before int64
-	if flag, given := fields["$tmp"]; given && string(flag) != "true" && string(flag) != "false" {
-		return fmt.Errorf("%w: $tmp is %s", errMetadata, flag) // nobody asks for it, but it must be well formed
-	}
-	err := errors.Join(
-		positive(fields, "$maxCount", &m.MaxCount),
-		positive(fields, "$tb", &before),
-		seconds(fields, "$maxAge", &m.MaxAge),
-		seconds(fields, "$cacheControl", &m.CacheControl),
-	)
-	m.TruncateBefore = events.Revision(before)
-	if acl, given := fields["$acl"]; given {
-		m.ACL = &ACL{}
-		err = errors.Join(err, m.ACL.read(acl))
-	}
-	return err
+	return nil
+}
+
+func (m *Metadata) read(text []byte) error {
+	return members(text, func(name string, value json.RawMessage) (err error) {
+		switch name {
+		case "$maxCount":
+			m.MaxCount, err = positive(name, value)
+		case "$tb":
+			var before int64
+			before, err = positive(name, value)
+			m.TruncateBefore = events.Revision(before)
+		case "$maxAge":
+			m.MaxAge, err = seconds(name, value)
+		case "$cacheControl":
+			m.CacheControl, err = seconds(name, value)
+		case "$tmp": // nobody asks for it, but it must be well formed
+			if flag := string(value); flag != "true" && flag != "false" {
+				err = fmt.Errorf("%w: $tmp is %s", errMetadata, flag)
+			}
+		case "$acl":
+			m.ACL, err = ParseACL(value)
+		}
+		return err
+	})
 }
 
 // positive reads a whole number; one that is not positive counts as not given.
-func positive(fields map[string]json.RawMessage, name string, value *int64) error {
-	text, given := fields[name]
-	if !given {
-		return nil
-	}
+func positive(name string, text json.RawMessage) (int64, error) {
+	n, err := whole(name, text)
+	return max(n, 0), err
+}
+
+func whole(name string, text json.RawMessage) (int64, error) {
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: %s is %s", errMetadata, name, text)
+		return 0, fmt.Errorf("%w: %s is %s", errMetadata, name, text)
 	}
-	*value = max(n, 0)
-	return nil
+	return n, nil
 }
 
-func seconds(fields map[string]json.RawMessage, name string, value *time.Duration) error {
-	var n int64
-	err := positive(fields, name, &n)
-	*value = time.Duration(min(n, math.MaxInt64/int64(time.Second))) * time.Second
-	return err
+// longestAge is what EventStoreDB can hold as a time span: 2^63 units of 100 ns.
+const longestAge = math.MaxInt64 / 10_000_000
+
+func seconds(name string, text json.RawMessage) (time.Duration, error) {
+	n, err := whole(name, text)
+	if err == nil && (n > longestAge || n < -longestAge) {
+		err = fmt.Errorf("%w: %s is %s seconds", errMetadata, name, text)
+	}
+	return time.Duration(min(max(n, 0), math.MaxInt64/int64(time.Second))) * time.Second, err
 }
 
-func (a *ACL) read(text []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(text, &fields); err != nil {
-		return fmt.Errorf("%w: $acl: %w", errMetadata, err)
+// ParseACL reads an access control list. A key that no list has makes it malformed, so that a right that was misspelt is not taken for
+// one that was not given.
+func ParseACL(text []byte) (*ACL, error) {
+	a := &ACL{}
+	lists := map[string]*[]string{"$r": &a.Read, "$w": &a.Write, "$d": &a.Delete, "$mr": &a.MetaRead, "$mw": &a.MetaWrite}
+	err := members(text, func(name string, value json.RawMessage) (err error) {
+		list := lists[name]
+		if list == nil {
+			return fmt.Errorf("%w: $acl has %q", errMetadata, name)
+		}
+		*list, err = roles(name, value)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if fields == nil {
-		return fmt.Errorf("%w: $acl is null", errMetadata)
-	}
-	return errors.Join(
-		roles(fields, "$r", &a.Read), roles(fields, "$w", &a.Write), roles(fields, "$d", &a.Delete),
-		roles(fields, "$mr", &a.MetaRead), roles(fields, "$mw", &a.MetaWrite),
-	)
+	return a, nil
 }
 
 // roles reads one name or a list of them.
-func roles(fields map[string]json.RawMessage, name string, list *[]string) error {
-	text, given := fields[name]
-	if !given {
-		return nil
-	}
-	if text[0] == '"' {
-		*list = []string{""}
-		return json.Unmarshal(text, &(*list)[0])
+func roles(name string, text json.RawMessage) ([]string, error) {
+	var one *string
+	if json.Unmarshal(text, &one) == nil && one != nil {
+		return []string{*one}, nil
 	}
 	var names []*string
 	if err := json.Unmarshal(text, &names); err != nil || names == nil {
-		return fmt.Errorf("%w: $acl: %s is %s", errMetadata, name, text)
+		return nil, fmt.Errorf("%w: $acl: %s is %s", errMetadata, name, text)
 	}
-	*list = make([]string, len(names))
-	for i, name := range names {
-		if name == nil {
-			return fmt.Errorf("%w: $acl: a role is null", errMetadata)
+	list := make([]string, len(names))
+	for i, role := range names {
+		if role == nil {
+			return nil, fmt.Errorf("%w: $acl: a role of %s is null", errMetadata, name)
 		}
-		(*list)[i] = *name
+		list[i] = *role
 	}
-	return nil
+	return list, nil
 }
 
 // truncatedBefore returns metadata with another $tb, and everything else as it was; ok is false when they are no JSON object.
 func truncatedBefore(text []byte, revision events.Revision) (changed []byte, ok bool) {
-	in := json.NewDecoder(bytes.NewReader(text))
-	if open, err := in.Token(); err != nil || open != json.Delim('{') || !json.Valid(text) {
-		return nil, false
-	}
-	changed = append(changed, `{"$tb":`...)
-	changed = strconv.AppendInt(changed, int64(revision), 10)
-	for in.More() {
-		name, err := in.Token()
-		if err != nil {
-			return nil, false
-		}
-		var value json.RawMessage
-		if err := in.Decode(&value); err != nil {
-			return nil, false
-		}
+	changed = strconv.AppendInt([]byte(`{"$tb":`), int64(revision), 10)
+	err := members(text, func(name string, value json.RawMessage) error {
 		if name == "$tb" {
-			continue
+			return nil
 		}
 		quoted, err := json.Marshal(name)
-		if err != nil {
-			return nil, false
-		}
 		changed = append(append(append(append(changed, ','), quoted...), ':'), value...)
-	}
-	return append(changed, '}'), true
+		return err
+	})
+	return append(changed, '}'), err == nil
 }

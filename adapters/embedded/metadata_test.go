@@ -23,15 +23,20 @@ func TestParseMetadata(t *testing.T) {
 			Metadata{Revision: 7, MaxCount: 3, MaxAge: time.Minute, TruncateBefore: 9, CacheControl: 5 * time.Second},
 		},
 		{`{"$tb":9223372036854775807}`, Metadata{Revision: 7, TruncateBefore: math.MaxInt64}},
-		{`{"$maxAge":9223372036854775807}`, Metadata{Revision: 7, MaxAge: 9223372036 * time.Second}},
+		{`{"$maxAge":922337203685}`, Metadata{Revision: 7, MaxAge: 9223372036 * time.Second}}, // the most that EventStoreDB can hold
 		{`{"$maxCount":0,"$maxAge":-1,"$tb":-5}`, none},
 		{`{"$maxcount":3,"$MAXCOUNT":4,"custom":{"a":[1]}}`, none},
 		{`{"$maxCount":3,"$maxCount":4}`, Metadata{Revision: 7, MaxCount: 4}},
 		{
-			`{"$acl":{"$r":"a","$w":["b","c"],"$d":[],"$mr":"","other":1}}`,
+			`{"$acl":{"$r":"a","$w":["b","c"],"$d":[],"$mr":""}, "other":{"$x":1}}`,
 			Metadata{Revision: 7, ACL: &ACL{Read: []string{"a"}, Write: []string{"b", "c"}, Delete: []string{}, MetaRead: []string{""}}},
 		},
 		{`{"$acl":{}}`, Metadata{Revision: 7, ACL: &ACL{}}},
+		{`{"$acl":{"$r":"a"},"$acl":{"$r":["b"],"$r":"c"}}`, Metadata{Revision: 7, ACL: &ACL{Read: []string{"c"}}}},
+		{`{"$maxCount":3}}`, Metadata{Revision: 7, MaxCount: 3}}, // nobody reads on
+		{`{"$maxCount":3} and more`, Metadata{Revision: 7, MaxCount: 3}},
+		{" \n{\"$maxCount\" : 3\t}", Metadata{Revision: 7, MaxCount: 3}},
+		{"\ufeff{\"$maxCount\":3}", Metadata{Revision: 7, MaxCount: 3}},
 		// Malformed in one place: nothing at all is said.
 		{`{"$maxCount":3,"$acl":"$userStreamAcl"}`, none},
 		{`{"$maxCount":3,"$acl":null}`, none},
@@ -44,7 +49,16 @@ func TestParseMetadata(t *testing.T) {
 		{`{"$maxCount":3,"$tb":null}`, none},
 		{`{"$maxCount":3,"$tb":9223372036854775808}`, none},
 		{`{"$maxCount":3,"$tmp":1}`, none},
-		{`{"$maxCount":3}}`, none},
+		{`{"$maxCount":3,"$acl":{"$x":"a"}}`, none},
+		{`{"$maxCount":3,"$acl":{"$r":"a","$W":"b"}}`, none},
+		{`{"$maxCount":3,"$acl":{"$r":"a","own":{}}}`, none},
+		{`{"$maxCount":"3","$maxCount":4}`, none},
+		{`{"$maxCount":3,"$maxAge":922337203686}`, none},
+		{`{"$maxCount":3,"$cacheControl":-922337203686}`, none},
+		{`{"$maxCount":3`, none},
+		{`{"$maxCount":3 "$tb":4}`, none},
+		{"\ufeff\ufeff{\"$maxCount\":3}", none},
+		{"\ufeff", none},
 		{`[{"$maxCount":3}]`, none},
 		{`null`, none},
 		{``, none},
@@ -54,7 +68,11 @@ func TestParseMetadata(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", row.text, got, row.want)
 		}
 	}
-	for _, foreign := range []events.Foreign{{ContentType: octets}, {Base64: true}} {
+	marked := &events.Envelope{Revision: 7, Data: quoteRaw([]byte("\ufeff{\"$maxCount\":3}")), Foreign: &events.Foreign{Base64: true}}
+	if got, want := parseMetadata(marked), (Metadata{Revision: 7, MaxCount: 3}); !reflect.DeepEqual(got, want) {
+		t.Errorf("behind a byte order mark: got %+v", got)
+	}
+	for _, foreign := range []events.Foreign{{ContentType: octets}, {Base64: true}, {ContentType: octets, Base64: true}} {
 		if got := parseMetadata(&events.Envelope{Revision: 7, Data: json.RawMessage(`{"$maxCount":3}`), Foreign: &foreign}); !reflect.DeepEqual(got, none) {
 			t.Errorf("%+v: got %+v", foreign, got)
 		}

@@ -112,7 +112,7 @@ func (s *Store) Metadata(ctx context.Context, stream events.Stream) (Metadata, e
 	return m, err
 }
 
-// metadataAt reads what was said about a stream at a bound.
+// metadataAt reads what was said about a stream at a bound: nothing any more about one that was ended for good.
 func (s *Store) metadataAt(stream events.Stream, bound events.Position) (Metadata, error) {
 	none := Metadata{Revision: events.NoRevision}
 	if _, ok := original(stream); ok {
@@ -122,7 +122,20 @@ func (s *Store) metadataAt(stream events.Stream, bound events.Position) (Metadat
 	if err != nil || !found {
 		return none, err
 	}
+	if ended, err := s.ended(stream, bound); ended || err != nil {
+		return none, err
+	}
 	return parseMetadata(&e), nil
+}
+
+// ended reports whether a stream was ended for good, up to a bound.
+func (s *Store) ended(stream events.Stream, bound events.Position) (ended bool, err error) {
+	v, err := s.streamView(stream, bound)
+	if err != nil {
+		return false, err
+	}
+	newest, found, err := v.last()
+	return found && newest.last() == tombstoneRevision, errors.Join(err, v.close())
 }
 
 // newest returns the last event of a stream, up to a bound.

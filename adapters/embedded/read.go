@@ -65,18 +65,14 @@ func (s *Store) Read(ctx context.Context, stream events.Stream, from events.Revi
 
 // notEnded reports a stream that was ended for good, or whose metadata it holds.
 func (s *Store) notEnded(stream events.Stream, newest entry, found bool, bound events.Position) error {
-	name, described := original(stream)
-	if described {
-		v, err := s.streamView(name, bound)
-		if err != nil {
-			return err
-		}
-		newest, found, err = v.last()
-		if err = errors.Join(err, v.close()); err != nil {
+	ended := found && newest.last() == tombstoneRevision
+	if name, described := original(stream); described && !ended {
+		var err error
+		if ended, err = s.ended(name, bound); err != nil {
 			return err
 		}
 	}
-	if found && newest.last() == tombstoneRevision {
+	if ended {
 		return fmt.Errorf("read %s: %w", stream, actors.ErrDeleted)
 	}
 	return nil

@@ -1,41 +1,42 @@
 package embedded
 
-import "example.com/life/events"
-
 const (
 	keepHeads = 32 << 10 // streams whose heads are kept in memory, in each of two generations
 	keepIDs   = 64 << 10 // events whose ids are, likewise
 )
 
-// lately knows the ids stored lately. Hardly anyone asks: only appends without a revision do. So ids are kept in a list, and put
-// into the index when somebody does.
+// lately knows the ids stored lately, and of one that a stream has twice the first place, as EventStoreDB 24.10 does. Hardly anyone
+// asks: only appends without a revision do. So ids are kept in a list, and put into the index when somebody does.
 type lately struct {
-	index *recent[events.EventID, idPlace]
+	index *recent[idKey, idPlace]
 	fresh []freshID // not in the index yet; the oldest are overwritten
 	next  int
 }
 
 type freshID struct {
-	id    events.EventID
+	key   idKey
 	place idPlace
 }
 
-func (l *lately) add(id events.EventID, place idPlace) {
+func (l *lately) add(key idKey, place idPlace) {
 	if len(l.fresh) < keepIDs {
-		l.fresh = append(l.fresh, freshID{id, place})
+		l.fresh = append(l.fresh, freshID{key, place})
 		return
 	}
-	l.fresh[l.next] = freshID{id, place}
+	l.fresh[l.next] = freshID{key, place}
 	l.next = (l.next + 1) % keepIDs
 }
 
-func (l *lately) get(id events.EventID) (idPlace, bool) {
+func (l *lately) get(key idKey) (idPlace, bool) {
 	for i := range l.fresh {
 		oldest := l.fresh[(l.next+i)%len(l.fresh)]
-		l.index.put(oldest.id, oldest.place)
+		if _, found := l.index.get(oldest.key); !found {
+			l.index.put(oldest.key, oldest.place)
+		}
 	}
+	clear(l.fresh) // they hold on to names
 	l.fresh, l.next = l.fresh[:0], 0
-	return l.index.get(id)
+	return l.index.get(key)
 }
 
 // recent is a map that keeps at least the last limit keys put, and forgets older ones.
