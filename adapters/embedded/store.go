@@ -27,9 +27,10 @@
 //
 // A stream's metadata are the newest event of the stream "$$" and its name. $maxCount, $maxAge and $tb bound what is read of the
 // stream from the moment they are answered; reads of everything know nothing of them. A stream is deleted by metadata that let
-// nothing of it be read ($tb is the greatest revision), and whoever appends to it next brings it back: further metadata, in the
-// same group, make it begin there. A stream ends for good with a last event at the greatest revision, its tombstone. All this is
-// decided by the committer, in line with the appends; decision.go has the whole matrix. Streams whose names begin with "$" are
+// nothing of it be read ($tb is the greatest revision). For expectations it keeps its last revision, and whoever appends to it next, be it
+// nothing, brings it back: further metadata, in the same group, make it begin behind that revision. A stream ends for good with a last event
+// at the greatest revision, its tombstone; its metadata say nothing from then on. All this is decided by the committer, in line with the
+// appends, as EventStoreDB 24.10 does it; decision.go has the whole matrix. Streams whose names begin with "$" are
 // the store's own, and are left out of reads of everything that do not ask for them.
 //
 // # The journal's keys and records

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"unicode/utf16"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -15,8 +16,15 @@ import (
 
 // proposal collects the events of one append.
 type proposal struct {
-	batch []events.Envelope
-	size  int
+	batch  []events.Envelope
+	size   int // in bytes as EventStoreDB counts them
+	stored int // in bytes as the store counts them
+}
+
+// memory is about what the proposal takes, in bytes: small events are much larger here than on the wire.
+func (p *proposal) memory() int {
+	const overhead = 384
+	return p.size + overhead*len(p.batch)
 }
 
 // add checks an event and takes it.
@@ -28,7 +36,7 @@ func (p *proposal) add(event proposed, now events.Micros) error {
 	if _, there := event.GetMetadata()[keyContentType]; !there {
 		return metadataMissing(keyContentType)
 	}
-	if p.size += len(event.GetData()) + len(event.GetCustomMetadata()) + 2*len(kind); p.size > maxAppend {
+	if p.size += len(event.GetData()) + len(event.GetCustomMetadata()) + 2*utf16Length(kind); p.size > maxAppend {
 		return appendTooLarge()
 	}
 	e, err := envelopeOf(event, now)
@@ -36,6 +44,27 @@ func (p *proposal) add(event proposed, now events.Micros) error {
 		return err
 	}
 	p.batch = append(p.batch, e)
+	if p.stored += actors.BatchSize(p.batch[len(p.batch)-1:]); p.stored > actors.MaxAppend {
+		return invalid("more than %d events are too much for one append here: divide it", len(p.batch)-1)
+	}
+	return nil
+}
+
+// utf16Length is how long a text is in UTF-16, of whose units EventStoreDB counts two bytes each.
+func utf16Length(text string) (length int) {
+	for _, r := range text {
+		length += utf16.RuneLen(r)
+	}
+	return length
+}
+
+// conflictOf returns the conflict that an append or a deletion ended with, or nil. That of one who expects a deleted stream to exist is
+// none here: it is answered like a stream that was deleted for good.
+func conflictOf(err error) *actors.Conflict {
+	var conflict *actors.Conflict
+	if errors.As(err, &conflict) && !errors.Is(err, actors.ErrDeleted) {
+		return conflict
+	}
 	return nil
 }
 
@@ -76,8 +105,7 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	appended, err := s.write(call.Context(), toWrite, stream, func(ctx context.Context) (actors.Appended, error) {
 		return s.store.Append(ctx, stream, expected, p.batch)
 	})
-	var conflict *actors.Conflict
-	if errors.As(err, &conflict) {
+	if conflict := conflictOf(err); conflict != nil {
 		return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: wrongExpected(options, conflict)}})
 	}
 	if err != nil {

@@ -300,12 +300,43 @@ func TestWrongExpected(t *testing.T) {
 	}
 }
 
-// TestEmptyAppend checks the expectation and writes nothing.
+// TestEmptyAppend checks the expectation and writes nothing; the position is that of the last event, as clients read one.
 func TestEmptyAppend(t *testing.T) {
-	client := serve(t).raw(t)
-	answer, _, err := propose(t, client, to("empty"))
-	if err != nil || answer.GetSuccess().GetNoStream() == nil || answer.GetSuccess().GetNoPosition() == nil {
-		t.Errorf("answered %v: %v", answer, err)
+	w := serve(t)
+	client := w.raw(t)
+	written := appendTo(t, w.client(t), "there", eventsOf(2)...)
+	for stream, want := range map[string]func(*streams.AppendResp_Success) bool{
+		"empty": func(s *streams.AppendResp_Success) bool { return s.GetNoStream() != nil },
+		"there": func(s *streams.AppendResp_Success) bool { return s.GetNoStream() == nil && s.GetCurrentRevision() == 1 },
+	} {
+		answer, _, err := propose(t, client, to(stream))
+		if at := answer.GetSuccess().GetPosition(); err != nil || !want(answer.GetSuccess()) || at.GetCommitPosition() != written.CommitPosition || at.GetPreparePosition() != written.CommitPosition {
+			t.Errorf("nothing appended to %s was answered %v: %v", stream, answer, err)
+		}
+	}
+	answer := batched(t, batchCall(t, w), &streams.BatchAppendReq{CorrelationId: idOf(uuid.New()), Options: batchTo("empty"), IsFinal: true})
+	if s := answer.GetSuccess(); s.GetNoStream() == nil || s.GetPosition().GetCommitPosition() != written.CommitPosition {
+		t.Errorf("nothing appended in a batch was answered %v", answer)
+	}
+}
+
+// TestTypeSize: a type counts two bytes for each of its units in UTF-16, not in UTF-8.
+func TestTypeSize(t *testing.T) {
+	w := serve(t)
+	client := w.raw(t)
+	for kind, units := range map[string]int{"t": 1, "éé": 2, "日本語": 3, "😀": 2} {
+		for over := range 2 {
+			size := 1<<20 - 2*units + over
+			_, _, err := propose(t, client, to("sized"), proposedEvent(func(m *streams.AppendReq_ProposedMessage) {
+				m.Metadata, m.Data = map[string]string{"type": kind, "content-type": "application/octet-stream"}, make([]byte, size)
+			}))
+			message := &streams.BatchAppendReq{CorrelationId: idOf(uuid.New()), Options: batchTo("sized"), ProposedMessages: batchEvents(1, size), IsFinal: true}
+			message.ProposedMessages[0].Metadata["type"] = kind
+			answer := batched(t, batchCall(t, w), message)
+			if (err == nil) != (over == 0) || (answer.GetSuccess() != nil) != (over == 0) {
+				t.Errorf("a type of %d units and %d bytes: %v; in a batch %v", units, size, err, answer)
+			}
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ const (
 	batchLanes   = 8            // appends of one call that are on their way at once, each to another stream
 	laneLength   = 8            // appends that wait in a lane before the client has to wait
 	maxOpen      = 64           // appends of one call whose last message has not come
-	maxOpenBytes = 8 << 20      // of their events
+	maxOpenBytes = 16 << 20     // of memory that their events take
 	batchTimeout = longestWrite // for an append whose request gives no deadline, or a later one
 )
 
@@ -127,6 +127,12 @@ func (b *batcher) receive() (err error) {
 // take handles one message: it begins an append, adds to one, or ends it.
 func (b *batcher) take(request *streams.BatchAppendReq) error {
 	id, err := readID(request.GetCorrelationId())
+	if err == nil && request.GetCorrelationId().GetValue() == nil {
+		err = errors.New("an append of a batch has to have a correlation id, by which its answer is known")
+	}
+	if err != nil && request.GetOptions() == nil {
+		return invalid("%s", err) // it belongs to no append, so that nobody could tell what an answer is to
+	}
 	if err != nil {
 		return b.refuse(&batchAppend{correlation: request.GetCorrelationId(), options: request.GetOptions()}, invalid("%s", err))
 	}
@@ -173,9 +179,6 @@ func (b *batcher) begin(a *batchAppend) (err error) {
 	if err := b.service.mayWrite(ctx, who, a.stream); err != nil {
 		return err
 	}
-	if a.expected, err = expectedOf(a.options.GetExpectedStreamPosition()); err != nil {
-		return err
-	}
 	timeout := batchTimeout
 	switch deadline := a.options.GetDeadlineOption().(type) {
 	case *streams.BatchAppendReq_Options_Deadline:
@@ -187,16 +190,17 @@ func (b *batcher) begin(a *batchAppend) (err error) {
 		return context.DeadlineExceeded
 	}
 	a.deadline = time.Now().Add(timeout)
-	return nil
+	a.expected, err = expectedOf(a.options.GetExpectedStreamPosition())
+	return err
 }
 
 // keep holds an append of which more is to come, until its deadline.
 func (b *batcher) keep(id uuid.UUID, a *batchAppend) error {
 	b.mu.Lock()
-	full := len(b.open) >= maxOpen || b.bytes+a.proposal.size > maxOpenBytes
+	full := len(b.open) >= maxOpen || len(b.open) > 0 && b.bytes+a.proposal.memory() > maxOpenBytes
 	if !full {
 		b.open[id] = a
-		b.bytes += a.proposal.size
+		b.bytes += a.proposal.memory()
 		a.timer = time.AfterFunc(time.Until(a.deadline), func() {
 			b.try(func() {
 				if b.release(id, a) {
@@ -220,7 +224,7 @@ func (b *batcher) release(id uuid.UUID, a *batchAppend) bool {
 		return false
 	}
 	delete(b.open, id)
-	b.bytes -= a.proposal.size
+	b.bytes -= a.proposal.memory()
 	a.timer.Stop()
 	return true
 }
@@ -262,20 +266,10 @@ func (b *batcher) refuse(a *batchAppend, err error) error {
 	return b.answer(a, &streams.BatchAppendResp{Result: &streams.BatchAppendResp_Error{Error: batchFailure(a, err)}})
 }
 
-// answer sends the answer to an append, and what was asked.
+// answer sends the answer to an append, and says which. What was expected it does not repeat: EventStoreDB 24.10 does not.
 func (b *batcher) answer(a *batchAppend, answer *streams.BatchAppendResp) error {
 	answer.CorrelationId = a.correlation
 	answer.StreamIdentifier = a.options.GetStreamIdentifier()
-	switch expected := a.options.GetExpectedStreamPosition().(type) {
-	case *streams.BatchAppendReq_Options_StreamPosition:
-		answer.ExpectedStreamPosition = &streams.BatchAppendResp_StreamPosition{StreamPosition: expected.StreamPosition}
-	case *streams.BatchAppendReq_Options_NoStream:
-		answer.ExpectedStreamPosition = &streams.BatchAppendResp_NoStream{NoStream: &emptypb.Empty{}}
-	case *streams.BatchAppendReq_Options_Any:
-		answer.ExpectedStreamPosition = &streams.BatchAppendResp_Any{Any: &emptypb.Empty{}}
-	case *streams.BatchAppendReq_Options_StreamExists:
-		answer.ExpectedStreamPosition = &streams.BatchAppendResp_StreamExists{StreamExists: &emptypb.Empty{}}
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.over && b.sent == nil {

@@ -19,10 +19,9 @@ import (
 // batchFailure is how an append of BatchAppend fails: within an answer, with details by whose type clients tell one failure from
 // another, where a call of its own would have trailers.
 func batchFailure(a *batchAppend, err error) *status.Status {
-	var conflict *actors.Conflict
 	var f *failure
-	switch {
-	case errors.As(err, &conflict):
+	switch conflict := conflictOf(err); {
+	case conflict != nil:
 		return detailed(codes.AlreadyExists, "WrongExpectedVersion", batchConflict(a.options, conflict))
 	case errors.Is(err, actors.ErrDeleted):
 		return detailed(codes.NotFound, "StreamDeleted", &shared.StreamDeleted{StreamIdentifier: a.options.GetStreamIdentifier()})

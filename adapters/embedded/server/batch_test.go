@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -68,7 +69,7 @@ func TestBatchAppend(t *testing.T) {
 	w := serve(t)
 	call := batchCall(t, w)
 	answer := batched(t, call, &streams.BatchAppendReq{CorrelationId: idOf(numbered(1)), Options: batchTo("one"), ProposedMessages: batchEvents(2, 10), IsFinal: true})
-	if s := answer.GetSuccess(); s.GetCurrentRevision() != 1 || s.GetPosition().GetCommitPosition() == 0 || string(answer.GetStreamIdentifier().GetStreamName()) != "one" || answer.GetAny() == nil {
+	if s := answer.GetSuccess(); s.GetCurrentRevision() != 1 || s.GetPosition().GetCommitPosition() == 0 || string(answer.GetStreamIdentifier().GetStreamName()) != "one" || answer.GetExpectedStreamPosition() != nil {
 		t.Errorf("answered %v", answer)
 	}
 	answer = batched(t, call,
@@ -178,6 +179,34 @@ func TestBatchRefused(t *testing.T) {
 	}
 	if answer := batched(t, call, with("s", as)); answer.GetSuccess() == nil {
 		t.Errorf("the call does not go on: %v", answer)
+	}
+}
+
+// TestBatchCorrelation: an append without a correlation id is refused, in an answer where it says which stream; the call goes on. A message
+// that says neither belongs to nothing and ends the call, as with EventStoreDB 24.10.
+func TestBatchCorrelation(t *testing.T) {
+	w := serve(t)
+	call := batchCall(t, w)
+	for name, id := range map[string]*shared.UUID{"none": nil, "empty": {}, "no UUID": {Value: &shared.UUID_String_{String_: "x"}}} {
+		answer := batched(t, call, &streams.BatchAppendReq{CorrelationId: id, Options: batchTo("refused"), ProposedMessages: batchEvents(1, 1), IsFinal: true})
+		details := answer.GetError().GetDetails()
+		if answer.GetError().GetCode() != int32(codes.InvalidArgument) || len(details) != 1 || !details[0].MessageIs(&shared.BadRequest{}) ||
+			string(answer.GetStreamIdentifier().GetStreamName()) != "refused" {
+			t.Errorf("%s: answered %v", name, answer)
+		}
+	}
+	zeros := idOf(uuid.Nil)
+	if answer := batched(t, call, &streams.BatchAppendReq{CorrelationId: zeros, Options: batchTo("s"), ProposedMessages: batchEvents(1, 1), IsFinal: true}); answer.GetSuccess() == nil {
+		t.Errorf("an id of zeros is one: answered %v", answer)
+	}
+	if _, err := readStream(t, w.client(t), "refused", esdb.ReadStreamOptions{}, 1); !is(err, esdb.ErrorCodeResourceNotFound) {
+		t.Errorf("what was refused is stored: %v", err)
+	}
+	if err := call.Send(&streams.BatchAppendReq{ProposedMessages: batchEvents(1, 1), IsFinal: true}); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := call.Recv(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a message of no append was answered %v, %v", answer, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
@@ -73,8 +72,7 @@ func (s *streamsService) toDelete(ctx context.Context, id *shared.StreamIdentifi
 }
 
 func deleteFailure(operation string, err error, stream events.Stream) error {
-	var conflict *actors.Conflict
-	if errors.As(err, &conflict) {
+	if conflict := conflictOf(err); conflict != nil {
 		return wrongVersion(operation, conflict)
 	}
 	return storeFailure(err, stream)

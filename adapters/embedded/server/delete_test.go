@@ -1,13 +1,17 @@
 package server_test
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -53,6 +57,189 @@ func TestDelete(t *testing.T) {
 	}
 	if own != 4 || err != nil {
 		t.Errorf("$all has %d of its 4 events: %v", own, err)
+	}
+}
+
+// TestSoftDeletedVersions: a stream that was deleted after revision 2 is at revision 2 for everyone who expects something of it, and is
+// not there for who expects that it exists. Each way to write says so in its own words.
+func TestSoftDeletedVersions(t *testing.T) {
+	w := serve(t)
+	client, raw := w.client(t), w.raw(t)
+	deleted := func(t *testing.T) string {
+		stream := "deleted-" + uuid.NewString()
+		appendTo(t, client, stream, eventsOf(3)...)
+		deleteStream(t, client, stream)
+		return stream
+	}
+	const gone, refused = "deleted", "at 2"
+	for _, row := range []struct {
+		said     string
+		expected any // a uint64, or "any", "none", "exists"
+		append   string
+		remove   string // Delete and Tombstone
+	}{
+		{"any", "any", "4", "done"},
+		{"no stream", "none", "4", "done"},
+		{"exists", "exists", gone, gone},
+		{"revision 2", uint64(2), "4", "done"},
+		{"revision 0", uint64(0), refused, refused},
+		{"revision 7", uint64(7), refused, refused},
+		{"the greatest revision", uint64(math.MaxInt64), refused, refused},
+	} {
+		t.Run(row.said, func(t *testing.T) {
+			if got := appendedTo(t, raw, deleted(t), row.expected); got != row.append {
+				t.Errorf("appending: %s, want %s", got, row.append)
+			}
+			if got := batchedTo(t, w, deleted(t), row.expected); got != row.append {
+				t.Errorf("appending in a batch: %s, want %s", got, row.append)
+			}
+			if got := removed(t, raw, "Delete", deleted(t), row.expected); got != row.remove {
+				t.Errorf("deleting: %s, want %s", got, row.remove)
+			}
+			if got := removed(t, raw, "Tombstone", deleted(t), row.expected); got != row.remove {
+				t.Errorf("ending: %s, want %s", got, row.remove)
+			}
+		})
+	}
+}
+
+// outcome is how a refusal of one who expects something of a stream reads in tests.
+func outcome(err error, trailer metadata.MD) string {
+	switch exception := trailer.Get("exception"); {
+	case err == nil:
+		return "done"
+	case status.Code(err) == codes.FailedPrecondition && slices.Equal(exception, []string{"stream-deleted"}) && len(trailer.Get("stream-name")) == 1:
+		return "deleted"
+	case status.Code(err) == codes.FailedPrecondition && slices.Equal(exception, []string{"wrong-expected-version"}):
+		return "at " + strings.Join(trailer.Get("actual-version"), " ")
+	}
+	return err.Error()
+}
+
+func appendedTo(t *testing.T, client streams.StreamsClient, stream string, expected any) string {
+	t.Helper()
+	options := &streams.AppendReq_Options{StreamIdentifier: named(stream)}
+	switch expected := expected.(type) {
+	case uint64:
+		options.ExpectedStreamRevision = &streams.AppendReq_Options_Revision{Revision: expected}
+	case string:
+		options.ExpectedStreamRevision = map[string]*streams.AppendReq_Options{
+			"any":    {ExpectedStreamRevision: &streams.AppendReq_Options_Any{}},
+			"none":   {ExpectedStreamRevision: &streams.AppendReq_Options_NoStream{}},
+			"exists": {ExpectedStreamRevision: &streams.AppendReq_Options_StreamExists{}},
+		}[expected].GetExpectedStreamRevision()
+	}
+	first := &streams.AppendReq{Content: &streams.AppendReq_Options_{Options: options}}
+	answer, trailer, err := propose(t, client, first, proposedEvent(as), proposedEvent(as))
+	if wrong := answer.GetWrongExpectedVersion(); wrong != nil {
+		if wrong.GetCurrentRevision() != wrong.GetCurrentRevision_20_6_0() {
+			t.Errorf("the old field says otherwise: %v", wrong)
+		}
+		return fmt.Sprint("at ", wrong.GetCurrentRevision())
+	}
+	if err == nil {
+		return fmt.Sprint(answer.GetSuccess().GetCurrentRevision())
+	}
+	return outcome(err, trailer)
+}
+
+func batchedTo(t *testing.T, w world, stream string, expected any) string {
+	t.Helper()
+	options := &streams.BatchAppendReq_Options{StreamIdentifier: named(stream)}
+	switch expected := expected.(type) {
+	case uint64:
+		options.ExpectedStreamPosition = &streams.BatchAppendReq_Options_StreamPosition{StreamPosition: expected}
+	case string:
+		options.ExpectedStreamPosition = map[string]*streams.BatchAppendReq_Options{
+			"any":    {ExpectedStreamPosition: &streams.BatchAppendReq_Options_Any{}},
+			"none":   {ExpectedStreamPosition: &streams.BatchAppendReq_Options_NoStream{}},
+			"exists": {ExpectedStreamPosition: &streams.BatchAppendReq_Options_StreamExists{}},
+		}[expected].GetExpectedStreamPosition()
+	}
+	answer := batched(t, batchCall(t, w), &streams.BatchAppendReq{
+		CorrelationId: idOf(uuid.New()), Options: options, ProposedMessages: batchEvents(2, 1), IsFinal: true,
+	})
+	if answer.GetError() == nil {
+		return fmt.Sprint(answer.GetSuccess().GetCurrentRevision())
+	}
+	details, err := answer.GetError().GetDetails()[0].UnmarshalNew()
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch details := details.(type) {
+	case *shared.StreamDeleted:
+		if code := codes.Code(answer.GetError().GetCode()); code != codes.NotFound || string(details.GetStreamIdentifier().GetStreamName()) != stream { //nolint:gosec // a code
+			t.Errorf("answered %v", answer)
+		}
+		return "deleted"
+	case *shared.WrongExpectedVersion:
+		return fmt.Sprint("at ", details.GetCurrentStreamRevision())
+	}
+	return answer.String()
+}
+
+func removed(t *testing.T, client streams.StreamsClient, how, stream string, expected any) string {
+	t.Helper()
+	var trailer metadata.MD
+	var err error
+	if how == "Delete" {
+		options := &streams.DeleteReq_Options{StreamIdentifier: named(stream)}
+		switch expected {
+		case "any":
+			options.ExpectedStreamRevision = &streams.DeleteReq_Options_Any{}
+		case "none":
+			options.ExpectedStreamRevision = &streams.DeleteReq_Options_NoStream{}
+		case "exists":
+			options.ExpectedStreamRevision = &streams.DeleteReq_Options_StreamExists{}
+		default:
+			options.ExpectedStreamRevision = &streams.DeleteReq_Options_Revision{Revision: expected.(uint64)}
+		}
+		_, err = client.Delete(within(t), &streams.DeleteReq{Options: options}, grpc.Trailer(&trailer))
+		return outcome(err, trailer)
+	}
+	options := &streams.TombstoneReq_Options{StreamIdentifier: named(stream)}
+	switch expected {
+	case "any":
+		options.ExpectedStreamRevision = &streams.TombstoneReq_Options_Any{}
+	case "none":
+		options.ExpectedStreamRevision = &streams.TombstoneReq_Options_NoStream{}
+	case "exists":
+		options.ExpectedStreamRevision = &streams.TombstoneReq_Options_StreamExists{}
+	default:
+		options.ExpectedStreamRevision = &streams.TombstoneReq_Options_Revision{Revision: expected.(uint64)}
+	}
+	_, err = client.Tombstone(within(t), &streams.TombstoneReq{Options: options}, grpc.Trailer(&trailer))
+	return outcome(err, trailer)
+}
+
+// TestMetadataBehindTombstone: they are written, and nobody can read them.
+func TestMetadataBehindTombstone(t *testing.T) {
+	w := serve(t)
+	client := w.client(t)
+	for _, described := range []bool{true, false} {
+		stream, next := fmt.Sprint("ended-", described), uint64(0)
+		appendTo(t, client, stream, eventsOf(1)...)
+		if described {
+			appendTo(t, client, "$$"+stream, event("$metadata", `{"$maxCount":1}`))
+			next = 1
+		}
+		if _, err := client.TombstoneStream(within(t), stream, esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}}); err != nil {
+			t.Fatal(err)
+		}
+		if result := appendTo(t, client, "$$"+stream, event("$metadata", `{"$tb":9223372036854775807}`)); result.NextExpectedVersion != next {
+			t.Errorf("written at revision %d, want %d", result.NextExpectedVersion, next)
+		}
+		if got := batchedTo(t, w, "$$"+stream, "any"); got != fmt.Sprint(next+2) {
+			t.Errorf("written in a batch: %s, want %d", got, next+2)
+		}
+		for _, read := range []string{stream, "$$" + stream} {
+			if _, err := readStream(t, client, read, esdb.ReadStreamOptions{}, 1); !is(err, esdb.ErrorCodeStreamDeleted) {
+				t.Errorf("read %s: %v", read, err)
+			}
+		}
+		if _, err := client.AppendToStream(within(t), stream, esdb.AppendToStreamOptions{}, event("late", `{}`)); !is(err, esdb.ErrorCodeStreamDeleted) {
+			t.Errorf("append to %s: %v", stream, err)
+		}
 	}
 }
 

@@ -212,11 +212,11 @@ func subject(stream events.Stream, what action) (events.Stream, action, bool) {
 
 // roles returns who may do it: what the stream's own list says, or else the defaults.
 func (a *authority) roles(ctx context.Context, what action, stream events.Stream) ([]string, error) {
-	meta, err := a.store.Metadata(ctx, stream)
-	if err != nil && !errors.Is(err, actors.ErrDeleted) { // who reads what was deleted for good is told so, not that it is denied
+	meta, err := a.store.Metadata(ctx, stream) // those of a stream that was ended for good say nothing any more
+	if err != nil {
 		return nil, storeFailure(err, stream)
 	}
-	if roles := rolesFor(meta.ACL, what); err == nil && roles != nil {
+	if roles := rolesFor(meta.ACL, what); roles != nil {
 		return roles, nil
 	}
 	defaults, err := a.defaults(ctx)

@@ -8,6 +8,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
+	"example.com/life/events"
 )
 
 // streamDefaults is what the newest event of $settings says about streams that say nothing themselves.
@@ -29,7 +30,7 @@ func (a *authority) defaults(ctx context.Context) (*streamDefaults, error) {
 		return nil, storeFailure(err, settingsStream)
 	}
 	if err == nil && len(page.Events) == 1 {
-		if err := d.read(page.Events[0].Data); err != nil {
+		if err := d.read(&page.Events[0]); err != nil {
 			a.log.WarnContext(ctx, "the settings of the store are malformed: the defaults apply", "stream", settingsStream, "error", err)
 		}
 	}
@@ -38,46 +39,33 @@ func (a *authority) defaults(ctx context.Context) (*streamDefaults, error) {
 }
 
 // read takes the lists out of an event of $settings; nothing when anything is malformed.
-func (d *streamDefaults) read(data []byte) error {
-	var settings struct {
-		User   *settingsACL `json:"$userStreamAcl"`
-		System *settingsACL `json:"$systemStreamAcl"`
-	}
-	if err := json.Unmarshal(data, &settings); err != nil {
+func (d *streamDefaults) read(e *events.Envelope) error {
+	text, err := embedded.JSON(e)
+	if err != nil {
 		return fmt.Errorf("decode the settings: %w", err)
 	}
-	d.user, d.system = settings.User.acl(), settings.System.acl()
+	var settings struct {
+		User   json.RawMessage `json:"$userStreamAcl"`
+		System json.RawMessage `json:"$systemStreamAcl"`
+	}
+	if err := json.Unmarshal(text, &settings); err != nil {
+		return fmt.Errorf("decode the settings: %w", err)
+	}
+	user, err := defaultACL(settings.User)
+	if err != nil {
+		return fmt.Errorf("decode the settings: $userStreamAcl: %w", err)
+	}
+	system, err := defaultACL(settings.System)
+	if err != nil {
+		return fmt.Errorf("decode the settings: $systemStreamAcl: %w", err)
+	}
+	d.user, d.system = user, system
 	return nil
 }
 
-// settingsACL is an access control list as $settings has it.
-type settingsACL struct {
-	Read      roleList `json:"$r"`
-	Write     roleList `json:"$w"`
-	Delete    roleList `json:"$d"`
-	MetaRead  roleList `json:"$mr"`
-	MetaWrite roleList `json:"$mw"`
-}
-
-func (s *settingsACL) acl() *embedded.ACL {
-	if s == nil {
-		return nil
+func defaultACL(text json.RawMessage) (*embedded.ACL, error) {
+	if text == nil {
+		return nil, nil //nolint:nilnil // it was not given
 	}
-	return &embedded.ACL{Read: s.Read, Write: s.Write, Delete: s.Delete, MetaRead: s.MetaRead, MetaWrite: s.MetaWrite}
-}
-
-// roleList is one role, or a list of them.
-type roleList []string
-
-// UnmarshalJSON implements json.Unmarshaler. A null is a list that was not given.
-func (r *roleList) UnmarshalJSON(text []byte) error {
-	var one string
-	if text[0] == '"' {
-		if err := json.Unmarshal(text, &one); err != nil {
-			return err
-		}
-		*r = roleList{one}
-		return nil
-	}
-	return json.Unmarshal(text, (*[]string)(r))
+	return embedded.ParseACL(text)
 }

@@ -184,6 +184,38 @@ func TestMetadataTakeEffectAtTheNextCall(t *testing.T) {
 	wantCode(t, a.allow(t.Context(), someone, toRead, "s"), codes.OK)
 }
 
+// TestListBehindTombstone: a stream that was ended for good has lost its list, so that those whom it left out are told that it has ended, as
+// with EventStoreDB 24.10. What is written of it later gives no list again.
+func TestListBehindTombstone(t *testing.T) {
+	a := guarded(t)
+	someone := caller{name: "someone"}
+	for _, row := range []struct {
+		stream events.Stream
+		want   codes.Code // by the defaults
+	}{{"s", codes.OK}, {"$s", codes.PermissionDenied}} {
+		list := `{"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`
+		if row.want != codes.OK {
+			list = `{"$acl":{"$r":"$all","$w":"$all","$d":"$all","$mr":"$all","$mw":"$all"}}`
+		}
+		a.put(t, metaPrefix+row.stream, "$metadata", list)
+		for _, what := range []action{toRead, toWrite, toDelete, toReadMeta, toWriteMeta} {
+			if got := status.Code(a.allow(t.Context(), someone, what, row.stream)); got == row.want {
+				t.Errorf("before the end, %d of %s: %s", what, row.stream, got)
+			}
+		}
+		if _, err := a.store.Tombstone(t.Context(), row.stream, actors.ExpectAny); err != nil {
+			t.Fatal(err)
+		}
+		a.wrote(t.Context(), toDelete, row.stream)
+		for range 2 {
+			for _, what := range []action{toRead, toWrite, toDelete, toReadMeta, toWriteMeta} {
+				wantCode(t, a.allow(t.Context(), someone, what, row.stream), row.want)
+			}
+			a.put(t, metaPrefix+row.stream, "$metadata", list)
+		}
+	}
+}
+
 func TestSettings(t *testing.T) {
 	a := guarded(t)
 	someone, ops := caller{name: "someone"}, caller{name: "ops", groups: []string{opsGroup}}
@@ -198,7 +230,17 @@ func TestSettings(t *testing.T) {
 	wantCode(t, a.allow(t.Context(), someone, toRead, "$all"), codes.PermissionDenied)
 	a.put(t, "$$s", "$metadata", `{"$acl":{"$w":"someone"}}`)
 	wantCode(t, a.allow(t.Context(), someone, toWrite, "s"), codes.OK) // the stream's own list goes before
-	for _, malformed := range []string{`[]`, `{"$userStreamAcl":"all"}`, `{"$userStreamAcl":{"$w":7}}`, `null`} {
+	marked := events.Envelope{ID: uuid.New(), Kind: "settings", Version: 1, Time: 1, Foreign: &events.Foreign{Base64: true}}
+	marked.Data = quoteBase64([]byte("\ufeff" + `{"$userStreamAcl":{"$w":"$ops"}}`)) // behind a byte order mark, as some editors write it
+	if _, err := a.store.Append(t.Context(), settingsStream, actors.ExpectAny, []events.Envelope{marked}); err != nil {
+		t.Fatal(err)
+	}
+	a.wrote(t.Context(), toWrite, settingsStream)
+	wantCode(t, a.allow(t.Context(), someone, toWrite, "other"), codes.PermissionDenied)
+	for _, malformed := range []string{
+		`[]`, `{"$userStreamAcl":"all"}`, `{"$userStreamAcl":{"$w":7}}`, `null`, `{"$userStreamAcl":{"$w":"$ops","$x":"a"}}`,
+		`{"$userStreamAcl":{"$w":"$ops"},"$systemStreamAcl":{"$r":null}}`,
+	} {
 		a.put(t, "$settings", "update-default-acl", malformed)
 		wantCode(t, a.allow(t.Context(), someone, toWrite, "other"), codes.OK)
 		wantCode(t, a.allow(t.Context(), someone, toRead, "$all"), codes.PermissionDenied)

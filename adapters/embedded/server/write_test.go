@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -46,4 +48,24 @@ func TestStoreFailures(t *testing.T) {
 			t.Errorf("%v becomes %s, want %s", err, got, want)
 		}
 	}
+}
+
+// TestManySmallEvents: what is small on the wire is not in memory, so a client cannot have the server hold more than the store takes.
+func TestManySmallEvents(t *testing.T) {
+	small := &streams.AppendReq_ProposedMessage{
+		Id:       structured(uuid.New()),
+		Metadata: map[string]string{keyType: "t", keyContentType: contentJSON}, Data: []byte(`1`),
+	}
+	var p proposal
+	for len(p.batch) < maxAppend {
+		err := p.add(small, 1)
+		if err == nil {
+			continue
+		}
+		if status.Code(err) != codes.InvalidArgument || p.size >= maxAppend || len(p.batch) > actors.MaxAppend/128 || p.memory() < 64*p.size {
+			t.Errorf("%d events of %d bytes, about %d in memory: %v", len(p.batch), p.size, p.memory(), err)
+		}
+		return
+	}
+	t.Error("a million events are taken for one append")
 }
