@@ -47,7 +47,7 @@ func TestAnswersToAppend(t *testing.T) {
 		{"a deleted stream without a name", always(fails(codes.FailedPrecondition, "exception", "stream-deleted")), actors.ErrDeleted, "", 1},
 		{"more than the server takes", always(fails(codes.InvalidArgument, "exception", "maximum-append-size-exceeded", "maximum-append-size", "1000")), actors.ErrInvalidAppend, "1000 bytes", 1},
 		{"no right", always(fails(codes.PermissionDenied, "exception", "access-denied")), nil, "denies access", 1},
-		{"wrong credentials", always(fails(codes.Unauthenticated)), nil, "user name and password", 1},
+		{"wrong credentials", always(fails(codes.Unauthenticated)), nil, "wants a user name and password", 1},
 		{"no result", func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) {
 			return &streams.AppendResp{}, nil
 		}, nil, "without a result", 1},

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
+	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -26,6 +30,8 @@ type write struct {
 	ids      []uuid.UUID
 	messages []*streams.AppendReq // the options, then the events
 	unknown  bool                 // an attempt was sent and has no answer: the events may be stored
+	repeat   time.Duration        // how long the next attempt may take, when there was one without an answer
+	stored   *actors.Appended     // what is stored, and only its position is not known yet
 }
 
 // Append implements actors.Journal.
@@ -36,20 +42,43 @@ func (j *Journal) Append(ctx context.Context, stream events.Stream, expected act
 	if err := checkName(stream); err != nil {
 		return actors.Appended{}, err
 	}
-	w := &write{journal: j, stream: stream, expected: expected}
+	w := &write{journal: j, stream: stream, expected: expected, repeat: firstRepeat}
 	if err := w.prepare(batch); err != nil {
 		return actors.Appended{}, err
 	}
 	appended, err := w.run(ctx)
 	var conflict *actors.Conflict
-	if err == nil || errors.As(err, &conflict) {
+	switch {
+	case err == nil || errors.As(err, &conflict):
 		return appended, err
-	}
-	if w.unknown {
-		err = fmt.Errorf("whether it was stored is not known, retry with the same ids: %w", err)
+	case w.unknown:
+		return actors.Appended{}, &OutcomeUnknown{Stream: stream, IDs: w.ids, Err: err}
 	}
 	return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 }
+
+// OutcomeUnknown is the error of an append that was sent and has no answer: its events are stored, or are not. Appending the same ids again, with
+// the same expectation, finds out, and stores them once.
+type OutcomeUnknown struct {
+	Stream events.Stream
+	IDs    []uuid.UUID
+	Err    error // why there is no answer
+}
+
+// Error names the ids to repeat the append with.
+func (o *OutcomeUnknown) Error() string {
+	ids := make([]string, 0, len(o.IDs))
+	for _, id := range o.IDs[:min(len(o.IDs), 3)] {
+		ids = append(ids, id.String())
+	}
+	if more := len(o.IDs) - len(ids); more > 0 {
+		ids = append(ids, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("append to %s: whether it was stored is not known, retry with the same ids (%s): %v", o.Stream, strings.Join(ids, ", "), o.Err)
+}
+
+// Unwrap returns why there is no answer.
+func (o *OutcomeUnknown) Unwrap() error { return o.Err }
 
 // prepare writes the messages and refuses what the server would.
 func (w *write) prepare(batch []events.Envelope) error {
@@ -89,19 +118,24 @@ func (w *write) options() *streams.AppendReq_Options {
 
 // run attempts the append until it has an answer.
 func (w *write) run(ctx context.Context) (actors.Appended, error) {
-	a := w.journal.attempts()
+	a := w.journal.attempts(access{toWrite, w.stream})
 	for {
 		n, err := w.journal.line.borrow(ctx)
 		if err != nil {
 			return actors.Appended{}, err
 		}
-		appended, err := w.attempt(ctx, n)
-		n.release()
+		within, done := n.within(ctx)
+		appended, err := w.attempt(within, n)
+		done()
+		w.journal.line.giveBack(n)
 		var f *failure
 		if !errors.As(err, &f) {
 			return appended, err
 		}
-		if err := a.again(ctx, n, f); err != nil {
+		if err := a.again(ctx, n, n.lostInstead(f)); err != nil {
+			if w.stored != nil {
+				return *w.stored, nil
+			}
 			return actors.Appended{}, err
 		}
 	}
@@ -110,6 +144,9 @@ func (w *write) run(ctx context.Context) (actors.Appended, error) {
 // attempt sends the append on one connection. When it was sent before and the store need not remember it, it is looked for first: what
 // is stored by now is found, and what comes later the server that is asked now remembers.
 func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
+	if w.stored != nil {
+		return w.located(ctx, n, *w.stored)
+	}
 	if w.unknown && w.expected < actors.ExpectNoStream {
 		if found, appended, f := w.find(ctx, n); f != nil || found {
 			return appended, nilable(f)
@@ -126,7 +163,12 @@ func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
 	if err != nil || appended.Position > 0 || len(w.ids) == 0 {
 		return appended, err
 	}
-	// The answer to a retry need not say where the last event stands.
+	return w.located(ctx, n, appended)
+}
+
+// located reads where the last event stands: the answer to a retry need not say it.
+func (w *write) located(ctx context.Context, n *node, appended actors.Appended) (actors.Appended, error) {
+	w.stored = &appended
 	page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: appended.Last, direction: actors.Backward, limit: one()})
 	if f != nil {
 		return actors.Appended{}, f
@@ -137,17 +179,26 @@ func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
 	return appended, nil
 }
 
+// firstRepeat bounds the second attempt of an append; each one after it may take twice as long as the one before. EventStoreDB does not answer a
+// repeated append at all while the first is stored and not yet on most of its nodes.
+const firstRepeat = 500 * time.Millisecond
+
 // send is one Append on the wire.
 func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
-	ctx, cancel := context.WithTimeout(ofLeader(ctx), w.journal.target.deadline)
+	limit := w.journal.target.deadline
+	if w.unknown {
+		limit = w.repeat
+		w.repeat = min(2*limit, w.journal.target.longest)
+	}
+	ctx, cancel := context.WithTimeout(ofLeader(ctx), limit)
 	defer cancel()
-	call, err := streams.NewStreamsClient(n.conn).Append(ctx)
+	call, err := streams.NewStreamsClient(n.calls).Append(ctx)
 	if err != nil {
-		return actors.Appended{}, unsentCall(err)
+		return actors.Appended{}, failed(err, nil)
 	}
 	answer, err := w.exchange(call)
 	if err != nil {
-		f := failed(err, call.Trailer())
+		f := failedAppend(err, call.Trailer())
 		if f.exception == "stream-deleted" && w.expected == actors.ExpectExists {
 			return actors.Appended{}, w.deleted(ctx, n, f)
 		}
@@ -163,7 +214,16 @@ func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
 		return actors.Appended{}, w.conflict(result.WrongExpectedVersion)
 	}
 	w.unknown = true
-	return actors.Appended{}, errors.New("the event store gave an answer without a result")
+	return actors.Appended{}, fmt.Errorf("%w: an answer without a result", ErrProtocol)
+}
+
+// failedAppend reads the error of an append. One that ended without an answer, as in an election, is as if the node were away.
+func failedAppend(err error, trailer metadata.MD) *failure {
+	f := failed(err, trailer)
+	if ended(err) || f.code == codes.Internal && strings.Contains(f.message, "cardinality violation") {
+		f.code, f.message = codes.Aborted, "the event store ended the append without an answer"
+	}
+	return f
 }
 
 // exchange sends the messages and receives the answer. A message that cannot be sent must not be followed by the end of the call:
@@ -189,7 +249,7 @@ func (w *write) success(answer *streams.AppendResp_Success) (actors.Appended, er
 	last := readRevision(answer.GetCurrentRevision())
 	if want := events.Revision(w.expected) + events.Revision(len(w.ids)); w.expected >= 0 && last != want {
 		w.unknown = true
-		return actors.Appended{}, fmt.Errorf("the event store says that the batch ends at revision %d, and it can only be %d", last, want)
+		return actors.Appended{}, fmt.Errorf("%w: it says that the batch ends at revision %d, and it can only be %d", ErrProtocol, last, want)
 	}
 	first := last - events.Revision(max(len(w.ids), 1)-1)
 	return actors.Appended{First: first, Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}, nil

@@ -2,65 +2,112 @@ package eventstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 )
 
-// Attempts after the first of a call that the store answered with something that makes no sense.
-const maxPuzzled = 4
+const (
+	maxPuzzled = 4                     // attempts after the first of a call that the store answered with something that makes no sense
+	leastPause = 10 * time.Millisecond // before a call is attempted a second time; it waits for the store's return without
+	mostPause  = 500 * time.Millisecond
+)
 
-// leastPause is the wait before a call is attempted a second time. It waits for the store's return without.
-const leastPause = 10 * time.Millisecond
+// pause is the wait between attempts: longer each time, up to a bound, and by chance up to half as long, so that many hosts do not
+// come at once.
+type pause struct{ *backoff.ExponentialBackOff }
+
+func newPause(least, most time.Duration) pause {
+	p := pause{backoff.NewExponentialBackOff()}
+	p.InitialInterval, p.MaxInterval, p.Multiplier, p.RandomizationFactor = least, max(least, most), 2, 0.25
+	return p
+}
+
+// wait returns when it is time for the next attempt, or ctx's error.
+func (p pause) wait(ctx context.Context) error {
+	timer := time.NewTimer(p.NextBackOff())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // attempts decides after each attempt whether there is another.
 type attempts struct {
 	line    *line
-	pace    *pause
-	puzzled int
+	to      access
+	pace    pause
+	puzzle  pause // after an answer that makes no sense
+	puzzled int   // how often there was one
 }
 
-func (j *Journal) attempts() *attempts {
-	return &attempts{line: j.line, pace: newPause(leastPause)}
+func (j *Journal) attempts(to access) *attempts {
+	return &attempts{line: j.line, to: to, pace: newPause(leastPause, mostPause), puzzle: newPause(10*leastPause, 4*mostPause)}
 }
 
-// again returns nil when it is time for another attempt, and otherwise what to tell the caller.
+// again returns nil when it is time for another attempt, and otherwise what to tell the caller. Whatever may be the node's fault has
+// the node examined: another one may lead by now.
 func (a *attempts) again(ctx context.Context, n *node, f *failure) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w (the last attempt: %w)", err, f)
 	}
+	pace := a.pace
 	switch f.verdict() {
 	case final:
-		return f.known()
+		return a.told(n, f)
 	case moved:
-		a.line.lose(n, errors.New("another node is the leader"), f.leader())
+		a.line.lose(n, fmt.Errorf("%s does not lead any more", n), f.leader())
 	case absent:
-		if f.gone() {
-			a.line.lose(n, f, "")
-		}
+		n.doubt(ctx)
 	case puzzled:
 		if a.puzzled++; a.puzzled > maxPuzzled {
-			return f.known()
+			return a.told(n, f)
 		}
+		n.doubt(ctx)
+		pace = a.puzzle
 	}
-	if err := a.pace.wait(ctx); err != nil {
+	if err := pace.wait(ctx); err != nil {
 		return fmt.Errorf("%w (the last attempt: %w)", err, f)
 	}
 	return nil
 }
 
+// reset forgets what went wrong, after something went well.
+func (a *attempts) reset() {
+	a.pace.Reset()
+	a.puzzle.Reset()
+	a.puzzled = 0
+}
+
+// told is a final failure in the words of the port.
+func (a *attempts) told(n *node, f *failure) error {
+	switch f.code {
+	case codes.Unauthenticated:
+		return n.target.unauthenticated(n.address, f)
+	case codes.PermissionDenied:
+		return n.target.denied(a.to, f)
+	}
+	return f.known()
+}
+
 // call attempts something that can be repeated until there is an answer or ctx ends.
-func (j *Journal) call(ctx context.Context, attempt func(ctx context.Context, n *node) *failure) error {
-	a := j.attempts()
+func (j *Journal) call(ctx context.Context, to access, attempt func(ctx context.Context, n *node) *failure) error {
+	a := j.attempts(to)
 	for {
 		n, err := j.line.borrow(ctx)
 		if err != nil {
 			return err
 		}
-		f := attempt(ctx, n)
-		n.release()
+		within, done := n.within(ctx)
+		f := n.lostInstead(attempt(within, n))
+		done()
+		j.line.giveBack(n)
 		if f == nil {
 			return nil
 		}

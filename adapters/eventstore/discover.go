@@ -2,9 +2,8 @@ package eventstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,259 +11,310 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
 )
+
+// endpoint is the address of a server, as host:port, and where it is dialled when its name stands for several servers.
+type endpoint struct {
+	address string
+	ip      string // empty: whatever the name stands for
+}
+
+// dialled is the address as gRPC wants it.
+func (e endpoint) dialled() string {
+	if e.ip == "" {
+		return e.address
+	}
+	_, port, _ := net.SplitHostPort(e.address)
+	return "passthrough:///" + net.JoinHostPort(e.ip, port)
+}
+
+// String names it for people.
+func (e endpoint) String() string {
+	if e.ip == "" {
+		return e.address
+	}
+	return e.address + " (" + e.ip + ")"
+}
 
 const (
-	maxReceived = 17 << 20  // bytes of one message: an event of EventStoreDB has at most 16 MiB
-	callWindow  = 1 << 20   // bytes that the store may send ahead on one call
-	feedWindow  = 256 << 10 // the same of a subscription: with its queue, what a slow subscriber has in memory
+	maxMembers = 32                     // of a cluster that are remembered
+	maxHops    = 2                      // from nodes that name another one as the leader
+	voteGrace  = 300 * time.Millisecond // for the other nodes to say who leads, after the first one did
 )
 
-// node is one server: a connection for calls, and others for subscriptions. It is given up at most once, and closed when nobody uses it
-// any more.
-type node struct {
-	address string
-	conn    *grpc.ClientConn
-	lost    chan struct{} // closed when it was given up
+// finder looks for the node to talk to: the one that the connection string names, or the leader of its cluster.
+type finder struct {
+	target *target
 
-	mu    sync.Mutex
-	users int
-	feeds []*feedLine
+	mu      sync.Mutex
+	named   string   // the leader, by a node that is none
+	members []string // of the cluster, as gossip told: those that the connection string does not name
 }
 
-// feedLine is a connection for subscriptions. EventStoreDB answers at most 100 calls at once on a connection, and gRPC lets the next one
-// wait without a word: subscriptions, which never end, would keep appends from being sent.
-type feedLine struct {
-	conn  *grpc.ClientConn
-	users int
-}
-
-// maxFeeds is how many subscriptions share a connection.
-const maxFeeds = 64
-
-// dial makes a connection, which is attempted with the first call.
-func (t *target) dial(address string, window int32) (*grpc.ClientConn, error) {
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(t.transport),
-		// gRPC would repeat a call by itself from what it has buffered, which may be part of a batch: it is to buffer nothing.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceived), grpc.MaxRetryRPCBufferSize(0)),
-		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(4 * window),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: t.probe}),
-		grpc.WithIdleTimeout(0), // an idle connection would look lost
-		grpc.WithDisableServiceConfig(),
+// find is one round. A leader that a node has named is tried first, and goes on being tried when that takes long.
+func (f *finder) find(ctx context.Context) (*node, error) {
+	hint := f.hint("")
+	if hint == "" {
+		return f.through(ctx)
 	}
-	if t.login != nil {
-		options = append(options, grpc.WithPerRPCCredentials(t.login))
-	}
-	if t.idle >= 0 {
-		options = append(options, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: t.idle, Timeout: t.pong, PermitWithoutStream: true}))
-	}
-	return grpc.NewClient(address, options...)
-}
-
-// discover finds a server that answers: the one named, or the leader of a cluster. One that another server has named is tried first.
-func (t *target) discover(ctx context.Context, leader string) (*node, error) {
-	if leader != "" {
-		if n, err := t.reach(ctx, leader); err == nil {
-			return n, nil
+	missed := make(chan struct{})
+	return race(ctx, func(ctx context.Context) (*node, error) {
+		n, err := f.reach(ctx, endpoint{address: hint}, 0)
+		if err != nil {
+			f.hint(hint)
+			close(missed)
 		}
-	}
-	addresses := slices.Clone(t.addresses)
-	rand.Shuffle(len(addresses), func(i, k int) { addresses[i], addresses[k] = addresses[k], addresses[i] })
-	var errs []error
-	for _, address := range addresses {
-		n, err := t.through(ctx, address)
-		if err == nil {
-			return n, nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", address, err))
-	}
-	return nil, joined(errs)
-}
-
-// through reaches the server at an address, or the leader that it names.
-func (t *target) through(ctx context.Context, address string) (*node, error) {
-	if !t.cluster {
-		return t.reach(ctx, address)
-	}
-	leader, err := t.leader(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	return t.reach(ctx, leader)
-}
-
-// leader asks a server who its cluster's leader is.
-func (t *target) leader(ctx context.Context, address string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.probe)
-	defer cancel()
-	conn, err := t.dial(address, callWindow)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close() //nolint:errcheck // it was for one question
-	answer, err := gossip.NewGossipClient(conn).Read(ctx, &shared.Empty{})
-	if err != nil {
-		return "", failed(err, nil)
-	}
-	for _, member := range answer.GetMembers() {
-		if at := member.GetHttpEndPoint(); member.GetIsAlive() && member.GetState() == gossip.MemberInfo_Leader && at.GetAddress() != "" {
-			return at.GetAddress() + ":" + strconv.FormatUint(uint64(at.GetPort()), 10), nil
-		}
-	}
-	return "", fmt.Errorf("of the cluster's %d members none is an alive leader at the moment", len(answer.GetMembers()))
-}
-
-// reach connects to a server and asks what it can do: the first proof that it is there, and that the credentials are right.
-func (t *target) reach(ctx context.Context, address string) (*node, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.probe)
-	defer cancel()
-	conn, err := t.dial(address, callWindow)
-	if err != nil {
-		return nil, err
-	}
-	_, err = serverfeatures.NewServerFeaturesClient(conn).GetSupportedMethods(ctx, &shared.Empty{})
-	switch status.Code(err) {
-	case codes.OK, codes.Unimplemented, codes.NotFound: // servers before 21.10 have no such call
-		return &node{address: address, conn: conn, lost: make(chan struct{})}, nil
-	default:
-		return nil, errors.Join(failed(err, nil), conn.Close())
-	}
-}
-
-// use notes one more user; false when the node was given up.
-func (n *node) use() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.isLost() {
-		return false
-	}
-	n.users++
-	return true
-}
-
-// release ends a use.
-func (n *node) release() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.users--; n.users == 0 && n.isLost() {
-		n.conn.Close() //nolint:errcheck // nothing can be done
-	}
-}
-
-// feed returns a connection for one subscription, which is released after it.
-func (n *node) feed(t *target) (*feedLine, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, f := range n.feeds {
-		if f.users < maxFeeds {
-			f.users++
-			return f, nil
-		}
-	}
-	conn, err := t.dial(n.address, feedWindow)
-	if err != nil {
-		return nil, err
-	}
-	f := &feedLine{conn: conn, users: 1}
-	n.feeds = append(n.feeds, f)
-	return f, nil
-}
-
-// releaseFeed ends a subscription's use of its connection, and the connection with its last one.
-func (n *node) releaseFeed(f *feedLine) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if f.users--; f.users == 0 {
-		n.feeds = slices.DeleteFunc(n.feeds, func(other *feedLine) bool { return other == f })
-		f.conn.Close() //nolint:errcheck // nothing can be done
-	}
-}
-
-// giveUp lets nobody begin to use the node. Calls under way may still be answered; subscriptions end by themselves.
-func (n *node) giveUp() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.isLost() {
-		return
-	}
-	close(n.lost)
-	if n.users == 0 {
-		n.conn.Close() //nolint:errcheck // nothing can be done
-	}
-}
-
-func (n *node) isLost() bool {
-	select {
-	case <-n.lost:
-		return true
-	default:
-		return false
-	}
-}
-
-// watch returns when the connection is lost, the node was given up, or ctx ends.
-func (n *node) watch(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
+		return n, err
+	}, func(ctx context.Context) (*node, error) {
 		select {
-		case <-n.lost:
-			cancel()
+		case <-missed:
+		case <-time.After(voteGrace):
 		case <-ctx.Done():
 		}
-	}()
-	for state := n.conn.GetState(); state == connectivity.Ready; state = n.conn.GetState() {
-		if !n.conn.WaitForStateChange(ctx, state) {
-			return
+		return f.through(ctx)
+	})
+}
+
+// hint is where a node said that the leader is, until that turns out to be wrong.
+func (f *finder) hint(wrong string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if wrong != "" && f.named == wrong {
+		f.named = ""
+	}
+	return f.named
+}
+
+// told notes where a node said that the leader is; empty when none did.
+func (f *finder) told(leader string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.named = leader
+}
+
+// race returns the node that is found first, or else the last way's error.
+func race(ctx context.Context, ways ...func(ctx context.Context) (*node, error)) (*node, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	nodes, errs := make(chan *node, len(ways)), make([]error, len(ways))
+	for i, way := range ways {
+		go func() {
+			n, err := way(ctx)
+			errs[i] = err
+			nodes <- n
+		}()
+	}
+	var first *node
+	for range ways {
+		switch n := <-nodes; {
+		case n == nil:
+		case first == nil:
+			first = n
+			cancel()
+		default:
+			n.giveUp(nil)
 		}
 	}
+	if first != nil {
+		return first, nil
+	}
+	return nil, errs[len(ways)-1]
 }
 
-// pause is the wait between attempts: longer each time, up to a bound, and by chance up to half as long, so that many hosts do not
-// come at once.
-type pause struct {
-	least, most time.Duration
-	next        time.Duration
+// through goes by the connection string.
+func (f *finder) through(ctx context.Context) (*node, error) {
+	if !f.target.cluster {
+		return f.reach(ctx, endpoint{address: f.target.addresses[0]}, maxHops)
+	}
+	leader, witness, err := f.leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n, err := f.reach(ctx, endpoint{address: leader}, maxHops)
+	if err != nil {
+		return nil, f.misnamed(leader, witness, err)
+	}
+	return n, nil
 }
 
-func newPause(least time.Duration) *pause {
-	return &pause{least: least, most: max(least, min(20*least, 5*time.Second)), next: least}
+// reach connects to a server and has it prove that it leads. One that is none may name the leader.
+func (f *finder) reach(ctx context.Context, to endpoint, hops int) (*node, error) {
+	n, err := f.target.connect(to)
+	if err != nil {
+		return nil, &unreachable{to.String(), err}
+	}
+	failure := n.examine(ctx)
+	if failure == nil {
+		return n, nil
+	}
+	defer n.giveUp(failure)
+	leader := failure.leader()
+	if failure.exception != exceptionNotLeader || leader == "" || hops == 0 {
+		return nil, &unreachable{to.String(), f.target.explain(ctx, n.calls, to, failure)}
+	}
+	named, err := f.reach(ctx, endpoint{address: leader}, hops-1)
+	if err != nil {
+		return nil, f.misnamed(leader, to, err)
+	}
+	return named, nil
 }
 
-func (p *pause) reset() { p.next = p.least }
+// vote is a node's answer to the question who leads.
+type vote struct {
+	by     endpoint
+	leader string
+	err    error
+}
 
-// wait returns when it is time for the next attempt, or ctx's error.
-func (p *pause) wait(ctx context.Context) error {
-	timer := time.NewTimer(p.next/2 + rand.N(p.next/2+1))
-	defer timer.Stop()
-	p.next = min(2*p.next, p.most)
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// leader asks all nodes at once who leads, and returns whom most of them name, and one that does: a leader that was cut off from the others
+// goes on naming itself for a while.
+func (f *finder) leader(ctx context.Context) (string, endpoint, error) {
+	asked := f.seeds(ctx)
+	votes := make(chan vote, len(asked))
+	for _, to := range asked {
+		go func() { votes <- f.question(ctx, to) }()
+	}
+	named, witness := map[string]int{}, map[string]endpoint{}
+	var errs []error
+	var grace <-chan time.Time
+	for range asked {
+		select {
+		case v := <-votes:
+			if v.err != nil {
+				errs = append(errs, &unreachable{v.by.String(), v.err})
+				continue
+			}
+			named[v.leader]++
+			witness[v.leader] = v.by
+			if named[v.leader] > len(asked)/2 {
+				return v.leader, v.by, nil
+			}
+			if grace == nil {
+				grace = time.After(voteGrace)
+			}
+			continue
+		case <-grace:
+		}
+		break
+	}
+	leader, most := "", 0
+	for address, count := range named {
+		if count > most {
+			leader, most = address, count
+		}
+	}
+	if most == 0 {
+		return "", endpoint{}, joined(errs)
+	}
+	return leader, witness[leader], nil
+}
+
+// question asks a server who leads its cluster, and who belongs to it.
+func (f *finder) question(ctx context.Context, to endpoint) vote {
+	v := vote{by: to}
+	conn, err := f.target.dial(to, callWindow)
+	if err != nil {
+		v.err = err
+		return v
+	}
+	defer conn.Close() //nolint:errcheck // it was for one question
+	limited, cancel := context.WithTimeout(ctx, f.target.probe)
+	defer cancel()
+	answer, err := gossip.NewGossipClient(conn).Read(limited, &shared.Empty{})
+	if err != nil {
+		v.err = f.target.explain(ctx, conn, to, failed(err, nil))
+		return v
+	}
+	for _, member := range answer.GetMembers() {
+		at := member.GetHttpEndPoint()
+		if !member.GetIsAlive() || at.GetAddress() == "" || at.GetPort() == 0 || at.GetPort() > 65535 {
+			continue
+		}
+		address := net.JoinHostPort(at.GetAddress(), strconv.FormatUint(uint64(at.GetPort()), 10))
+		if member.GetState() == gossip.MemberInfo_Leader && v.leader == "" {
+			v.leader = address
+		}
+		f.remember(address)
+	}
+	if v.leader == "" {
+		v.err = fmt.Errorf("of the cluster's %d members none is an alive leader at the moment", len(answer.GetMembers()))
+	}
+	return v
+}
+
+// remember keeps a member of the cluster as one to ask, too.
+func (f *finder) remember(address string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.target.addresses, address) || slices.Contains(f.members, address) {
+		return
+	}
+	if f.members = append(f.members, address); len(f.members) > maxMembers {
+		f.members = slices.Delete(f.members, 0, 1)
 	}
 }
 
-// joined puts errors into one line.
+// seeds are the nodes to ask: those that the connection string names, the servers behind the only name, and those that gossip told of.
+func (f *finder) seeds(ctx context.Context) []endpoint {
+	var seeds []endpoint
+	for _, address := range f.target.addresses {
+		seeds = append(seeds, endpoint{address: address})
+	}
+	if len(seeds) == 1 {
+		host, _, _ := net.SplitHostPort(seeds[0].address)
+		if ips, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && len(ips) > 1 {
+			seeds = nil
+			for _, ip := range ips[:min(len(ips), maxMembers)] {
+				seeds = append(seeds, endpoint{address: f.target.addresses[0], ip: ip})
+			}
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, address := range f.members {
+		seeds = append(seeds, endpoint{address: address})
+	}
+	return seeds
+}
+
+// misnamed says who named a leader that cannot be reached, and what usually helps when its address is none that the user gave.
+func (f *finder) misnamed(leader string, by endpoint, err error) error {
+	if slices.Contains(f.target.addresses, leader) {
+		return fmt.Errorf("%s names the leader %w", by, err)
+	}
+	return fmt.Errorf("%s names the leader %w (if that address cannot be reached from here, set EVENTSTORE_ADVERTISE_HOST_TO_CLIENT_AS, and "+
+		"EVENTSTORE_ADVERTISE_NODE_PORT_TO_CLIENT_AS, on each node to one that can)", by, err)
+}
+
+// unreachable is why a server cannot be used.
+type unreachable struct {
+	address string
+	err     error
+}
+
+func (u *unreachable) Error() string { return u.address + ": " + u.err.Error() }
+func (u *unreachable) Unwrap() error { return u.err }
+
+// joined puts the errors of several servers into one line. A mistake of most of them is one of the whole; a single server's is not, for the
+// others may be there in a moment.
 func joined(errs []error) error {
 	if len(errs) == 1 {
 		return errs[0]
 	}
+	var mistakes, others []error
 	texts := make([]string, len(errs))
 	for i, err := range errs {
-		texts[i] = err.Error()
+		if texts[i] = err.Error(); Denied(err) {
+			mistakes = append(mistakes, err)
+		} else {
+			others = append(others, err)
+		}
 	}
-	return &several{text: strings.Join(texts, "; "), errs: errs}
+	if len(mistakes) > len(others) {
+		return mistakes[0]
+	}
+	return &several{text: strings.Join(texts, "; "), errs: others}
 }
 
 type several struct {

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,11 @@ type failure struct {
 	message   string
 	exception string // EventStoreDB's name for it, if it gave one
 	trailer   metadata.MD
-	unsent    bool // the store cannot have seen the call
+	answered  error // what the port calls this; nil: by the rest
 }
+
+// exceptionNotLeader is EventStoreDB's name for an answer by another node than the leader.
+const exceptionNotLeader = "not-leader"
 
 // failed reads the error of a call and the trailers that came with it.
 func failed(err error, trailer metadata.MD) *failure {
@@ -38,13 +42,6 @@ func failed(err error, trailer metadata.MD) *failure {
 	return f
 }
 
-// unsentCall is the failure of a call that could not even begin.
-func unsentCall(err error) *failure {
-	f := failed(err, nil)
-	f.unsent = true
-	return f
-}
-
 func (f *failure) trailing(name string) string {
 	if values := f.trailer.Get(name); len(values) > 0 {
 		return values[0]
@@ -52,20 +49,21 @@ func (f *failure) trailing(name string) string {
 	return ""
 }
 
-// Error says what went wrong, and for the kinds that someone can mend, how.
+// Error says what went wrong, without what gRPC puts around it.
 func (f *failure) Error() string {
-	switch {
-	case f.code == codes.Unauthenticated:
-		return "the event store does not accept the user name and password: check both (" + f.message + ")"
-	case f.code == codes.PermissionDenied:
-		return "the event store denies access: check that credentials are given, that the connection is encrypted (they are not sent otherwise), " +
-			"and that the user has this right by the stream's ACL (" + f.message + ")"
-	case strings.Contains(f.message, "authentication handshake failed"):
-		return f.message + " (check tls, tlsCAFile and the certificate's names)"
-	case strings.Contains(f.message, "error reading server preface"):
-		return f.message + " (is this EventStoreDB's port, and is it encrypted? then leave out tls=false)"
+	message := f.message
+	if rest, found := strings.CutPrefix(message, "connection error: desc = "); found {
+		if text, err := strconv.Unquote(rest); err == nil {
+			message = text
+		}
 	}
-	return fmt.Sprintf("%s (%s)", f.message, f.code)
+	for _, around := range []string{"transport: ", "Error while dialing: ", "authentication handshake failed: "} {
+		message = strings.TrimPrefix(message, around)
+	}
+	if message == "" || f.code == codes.Unavailable || f.code == codes.DeadlineExceeded || f.code == codes.Canceled {
+		return cmp.Or(message, f.code.String())
+	}
+	return fmt.Sprintf("%s (%s)", message, f.code)
 }
 
 // verdict is what to do about a failure.
@@ -80,23 +78,25 @@ const (
 
 func (f *failure) verdict() verdict {
 	switch {
-	case f.exception == "not-leader":
+	case f.exception == exceptionNotLeader:
 		return moved
-	case f.exception == "disk-full" || f.code == codes.ResourceExhausted && f.exception != "":
+	case f.answered != nil || f.tooLarge() || f.exception != "" && (f.code == codes.ResourceExhausted || f.code == codes.Internal):
 		return final
 	}
 	switch f.code {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Aborted:
 		return absent
-	case codes.Internal, codes.ResourceExhausted:
+	case codes.Internal, codes.Unknown, codes.ResourceExhausted:
 		return puzzled
 	default:
 		return final
 	}
 }
 
-// gone reports that the connection is of no use: a call that only took too long says nothing about it.
-func (f *failure) gone() bool { return f.code == codes.Unavailable }
+// tooLarge reports a message that is larger than any of EventStoreDB's.
+func (f *failure) tooLarge() bool {
+	return f.code == codes.ResourceExhausted && strings.Contains(f.message, "received message larger than max")
+}
 
 // leader is where the leader is, as host:port; empty when the store did not say.
 func (f *failure) leader() string {
@@ -119,14 +119,13 @@ func (f *failure) known() error {
 	case "maximum-append-event-size-exceeded":
 		return fmt.Errorf("%w: the server takes events of at most %s bytes (its setting MaxAppendEventSize)", actors.ErrInvalidAppend, f.trailing("maximum-append-event-size"))
 	}
-	if f.code == codes.DataLoss {
+	switch {
+	case f.answered != nil:
+		return fmt.Errorf("%w (%w)", f.answered, f)
+	case f.code == codes.DataLoss:
 		return fmt.Errorf("%w: %w", actors.ErrCorrupt, f)
+	case f.tooLarge(), f.code == codes.Internal && strings.Contains(f.message, "unmarshal"):
+		return fmt.Errorf("%w: %w", ErrProtocol, f)
 	}
 	return f
-}
-
-// Denied reports an error that waiting does not cure: someone has to change credentials or rights.
-func Denied(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && (f.code == codes.Unauthenticated || f.code == codes.PermissionDenied)
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
@@ -26,7 +25,7 @@ type fake struct {
 	address  string
 	onAppend func(n int, batch []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) // n: the how manieth it is
 	onRead   func(options *streams.ReadReq_Options, send func(answer *streams.ReadResp)) error
-	onProbe  error
+	onProbe  func() error // the heartbeat: a read that requires the leader
 	members  func() []*gossip.MemberInfo
 
 	appends atomic.Int64
@@ -43,7 +42,6 @@ func (f *fake) start(t *testing.T) *fake {
 	f.address = listener.Addr().String()
 	made := grpc.NewServer(grpc.MaxConcurrentStreams(100)) // as EventStoreDB's
 	streams.RegisterStreamsServer(made, &fakeStreams{fake: f})
-	serverfeatures.RegisterServerFeaturesServer(made, &fakeFeatures{fake: f})
 	gossip.RegisterGossipServer(made, &fakeGossip{fake: f})
 	done := make(chan error, 1)
 	go func() { done <- made.Serve(listener) }()
@@ -99,17 +97,14 @@ func (s *fakeStreams) Append(call streams.Streams_AppendServer) error {
 
 func (s *fakeStreams) Read(request *streams.ReadReq, call streams.Streams_ReadServer) error {
 	s.fake.called(call.Context())
+	if string(request.GetOptions().GetStream().GetStreamIdentifier().GetStreamName()) == "life" {
+		if s.fake.onProbe != nil {
+			return trailing(call, s.fake.onProbe())
+		}
+		return nil
+	}
 	err := s.fake.onRead(request.GetOptions(), func(answer *streams.ReadResp) { _ = call.Send(answer) })
 	return trailing(call, err)
-}
-
-type fakeFeatures struct {
-	serverfeatures.UnimplementedServerFeaturesServer
-	fake *fake
-}
-
-func (s *fakeFeatures) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
-	return &serverfeatures.SupportedMethods{EventStoreServerVersion: "24.10.4-rc1"}, s.fake.onProbe
 }
 
 type fakeGossip struct {
@@ -118,6 +113,9 @@ type fakeGossip struct {
 }
 
 func (s *fakeGossip) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
+	if s.fake.members == nil {
+		return &gossip.ClusterInfo{}, nil
+	}
 	return &gossip.ClusterInfo{Members: s.fake.members()}, nil
 }
 

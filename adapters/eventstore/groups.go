@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -48,26 +49,33 @@ func (j *Journal) Consume(ctx context.Context, group string, source actors.From,
 	if err != nil {
 		return fmt.Errorf("consume as group %q: %w", group, err)
 	}
-	a, turn := j.attempts(), newPause(groupTurn/20)
+	a, turn := j.attempts(access{toJoin, source.Stream}), newPause(groupTurn/20, groupTurn)
 	for {
 		n, err := j.line.await(ctx)
 		if err != nil {
 			return m.ended(ctx, err)
 		}
-		f := m.take(ctx, n, j.target)
+		within, done := n.within(ctx)
+		f := n.lostInstead(m.take(within, ctx, n))
+		done()
 		n.release()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case m.joined:
-			if f.gone() {
-				j.line.lose(n, f, "")
+			if f.verdict() == absent {
+				n.doubt(ctx)
 			}
-			return m.ended(ctx, f.known())
+			return m.ended(ctx, a.told(n, f))
 		case f == nil: // it was created
 		case f.exception == "maximum-subscribers-reached":
 			err = turn.wait(ctx)
 		default:
+			m.complain(ctx, j.config.Log, f)
+			a.to.right = toJoin
+			if m.creating {
+				a.to.right = toCreate
+			}
 			err = a.again(ctx, n, f)
 		}
 		if err != nil {
@@ -83,6 +91,27 @@ type member struct {
 	handle  func(ctx context.Context, e events.Envelope) error
 	joined  bool
 	created bool // by this member: the first event is one that it has had, see create
+
+	creating bool          // the last attempt was to create the group
+	limit    time.Duration // how long the next attempt to create or join it may take
+}
+
+// complain logs an attempt that was not answered: a node that leads since a moment ago drops them without a word.
+func (m *member) complain(ctx context.Context, log *slog.Logger, f *failure) {
+	what := "join"
+	if m.creating {
+		what = "create"
+	}
+	if f.code == codes.DeadlineExceeded {
+		log.WarnContext(ctx, "the event store did not answer; trying again", "call", what+" a consumer group", "group", m.group, "of", m.what(), "cause", f)
+	}
+}
+
+// patience is how long an attempt to join or to create may take. The next one may take longer.
+func (m *member) patience(n *node) time.Duration {
+	limit := max(m.limit, n.target.probe)
+	m.limit = min(2*limit, n.target.longest)
+	return limit
 }
 
 func newMember(group string, source actors.From, handle func(ctx context.Context, e events.Envelope) error) (*member, error) {
@@ -119,17 +148,23 @@ func (m *member) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	what := "everything"
-	if m.source.Stream != "" {
-		what = string(m.source.Stream)
-	}
-	return fmt.Errorf("consume %s as group %q: %w", what, m.group, err)
+	return fmt.Errorf("consume %s as group %q: %w", m.what(), m.group, err)
 }
 
-// take joins the group on one connection and consumes until that ends. A group that is not there is created instead.
-func (m *member) take(ctx context.Context, n *node, t *target) *failure {
-	f := m.join(ctx, n, t)
+func (m *member) what() string {
+	if m.source.Stream != "" {
+		return string(m.source.Stream)
+	}
+	return "everything"
+}
+
+// take joins the group on one connection and consumes until that ends. A group that is not there is created instead. The outcome of what
+// is handled when the caller's context ends is still told.
+func (m *member) take(ctx, callers context.Context, n *node) *failure {
+	m.creating = false
+	f := m.join(ctx, callers, n)
 	if f != nil && !m.joined && f.code == codes.NotFound && f.verdict() == final {
+		m.creating = true
 		return m.create(ctx, n)
 	}
 	return f
@@ -153,8 +188,11 @@ func (m *member) create(ctx context.Context, n *node) *failure {
 	} else {
 		options.StreamOption = &persistent.CreateReq_Options_All{All: m.everything()}
 	}
+	limit := m.patience(n)
+	ctx, cancel := context.WithTimeout(ofLeader(ctx), limit)
+	defer cancel()
 	var trailer metadata.MD
-	_, err := persistent.NewPersistentSubscriptionsClient(n.conn).Create(ofLeader(ctx), &persistent.CreateReq{Options: options}, grpc.Trailer(&trailer))
+	_, err := persistent.NewPersistentSubscriptionsClient(n.calls).Create(ctx, &persistent.CreateReq{Options: options}, grpc.Trailer(&trailer))
 	f := failed(err, trailer)
 	switch {
 	case err == nil:
@@ -162,6 +200,8 @@ func (m *member) create(ctx context.Context, n *node) *failure {
 		return nil
 	case f.code == codes.AlreadyExists:
 		return nil
+	case f.code == codes.DeadlineExceeded:
+		f.message = "no answer within " + limit.String()
 	}
 	return f
 }

@@ -5,38 +5,74 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
 	"example.com/life/actors"
 )
 
-// line is the way to the store. One goroutine keeps it: it finds a node, watches it, and finds another when it is lost. Everyone else
-// borrows the node, or waits for one until their context ends.
+const (
+	heartbeat = 750 * time.Millisecond // between two examinations of the node: with the time for one, a dead one is noticed within 3 s
+	maxRounds = 8                      // of discovery at once
+	mostRound = 500 * time.Millisecond // between the beginnings of two rounds
+	repeated  = 30 * time.Second       // between two lines in the log about a store that is away
+)
+
+// Away says that the store cannot be reached, or has no leader. It is looked for until it is back.
+type Away struct {
+	Store string    // its connection string, without credentials
+	Since time.Time // when it was there last, or the search began
+	Cause error     // why it was not found the last time; nil: nothing has answered yet
+
+	ended error // why the caller does not wait any longer
+}
+
+// Error says since when the store is away, why, and what to look at.
+func (a *Away) Error() string {
+	cause := ""
+	if a.Cause != nil {
+		cause = ": " + a.Cause.Error()
+	}
+	return fmt.Sprintf("the event store %s is away since %s (%s)%s; check that it runs and can be reached from here",
+		a.Store, a.Since.UTC().Format(time.RFC3339), time.Since(a.Since).Round(100*time.Millisecond), cause)
+}
+
+// Unwrap returns the cause, and the error of the caller's context.
+func (a *Away) Unwrap() []error {
+	return slices.DeleteFunc([]error{a.Cause, a.ended}, func(err error) bool { return err == nil })
+}
+
+// line is the way to the store. One goroutine keeps it: it finds a node, examines it from time to time, and finds another when it is lost.
+// Everyone else borrows the node, or waits for one until their context ends.
 type line struct {
 	target *target
+	finder finder
 	log    *slog.Logger
-	most   int // callers that may wait at once
+	most   int           // callers that may wait at once
+	tell   func(a *Away) // that the store is away, and why; nil: that it is back
 
 	mu      sync.Mutex
 	node    *node         // nil while the store is away
 	since   time.Time     // when the present state began
 	cause   error         // why the store is away
-	leader  string        // where a node said that the leader is
 	failed  int           // rounds of discovery since the store was last there
 	waiting int           // callers
 	reached int           // how often a node was found
+	told    bool          // that it is away
 	changed chan struct{} // closed when something above changed
 	closed  bool
 
-	stop context.CancelFunc
-	done chan struct{} // closed when the keeper has ended
+	stop   context.CancelFunc
+	done   chan struct{}  // closed when the keeper has ended
+	rounds sync.WaitGroup // of discovery, under way
 }
 
 func newLine(ctx context.Context, target *target, config Config) *line {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l := &line{
-		target: target, log: config.Log, most: config.MaxWaiting,
+		target: target, finder: finder{target: target}, log: config.Log, most: config.MaxWaiting, tell: config.Away,
 		since: time.Now(), changed: make(chan struct{}), stop: stop, done: make(chan struct{}),
 	}
 	go l.keep(ctx)
@@ -46,70 +82,200 @@ func newLine(ctx context.Context, target *target, config Config) *line {
 // keep runs until ctx ends.
 func (l *line) keep(ctx context.Context) {
 	defer close(l.done)
-	pace := newPause(l.target.interval)
-	for ctx.Err() == nil {
-		n, err := l.find(ctx)
-		if err != nil {
-			l.missed(ctx, err)
-		} else {
-			began := time.Now()
-			l.found(ctx, n)
-			n.watch(ctx)
-			l.lose(n, errors.New("the connection was lost"), "")
-			if time.Since(began) >= pace.most {
-				pace.reset()
-				continue // it was there for a while: it may be back at once
-			}
+	defer l.rounds.Wait()
+	pace := newPause(l.target.interval, min(20*l.target.interval, mostRound))
+	for {
+		n := l.search(ctx, pace)
+		if n == nil {
+			return
 		}
-		if pace.wait(ctx) != nil {
-			break
+		began := time.Now()
+		l.found(ctx, n)
+		l.attend(ctx, n)
+		if time.Since(began) >= mostRound {
+			pace.Reset() // it was there for a while: it may be back at once
+		} else if pace.wait(ctx) != nil {
+			return
 		}
 	}
 }
 
-// find is one round of discovery.
+// search begins one round of discovery after the other until a node is found; nil when ctx ended. It does not wait for the end of a round before it
+// begins the next: a node that does not answer must not keep another from being noticed that leads since a moment ago.
+func (l *line) search(ctx context.Context, pace pause) *node {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	nodes, errs := make(chan *node), make(chan error)
+	lastLine, slow := time.Time{}, time.After(mostRound)
+	miss := func(err error) {
+		if l.missed(err); time.Since(lastLine) >= repeated {
+			lastLine = time.Now()
+			l.report(ctx)
+		}
+	}
+	for under := 0; ; {
+		if under < maxRounds {
+			under++
+			l.rounds.Go(func() { l.round(ctx, nodes, errs) })
+		}
+		next := time.NewTimer(pace.NextBackOff())
+		for waiting := true; waiting; {
+			select {
+			case n := <-nodes:
+				next.Stop()
+				return n
+			case err := <-errs:
+				under--
+				miss(err)
+			case <-slow:
+				if lastLine.IsZero() {
+					miss(nil)
+				}
+			case <-next.C:
+				waiting = false
+			case <-ctx.Done():
+				next.Stop()
+				return nil
+			}
+		}
+	}
+}
+
+// round is one round of discovery.
+func (l *line) round(ctx context.Context, nodes chan<- *node, errs chan<- error) {
+	n, err := l.find(ctx)
+	if err != nil {
+		select {
+		case errs <- err:
+		case <-ctx.Done():
+		}
+		return
+	}
+	select {
+	case nodes <- n:
+	case <-ctx.Done():
+		n.giveUp(ctx.Err())
+	}
+}
+
 func (l *line) find(ctx context.Context) (n *node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("look for the event store: panic: %v", p)
+			l.log.ErrorContext(ctx, "looking for the event store panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	l.mu.Lock()
-	leader := l.leader
-	l.leader = ""
-	l.mu.Unlock()
-	return l.target.discover(ctx, leader)
+	return l.finder.find(ctx)
 }
 
-func (l *line) missed(ctx context.Context, err error) {
+// missed notes that a round has found nothing, or, without an error, that none has ended yet.
+func (l *line) missed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failed++
-	if l.cause = err; l.failed == 1 && ctx.Err() == nil {
-		l.log.WarnContext(ctx, "the event store is away; looking for it until it is back", "store", l.target.name, "cause", err, "waiting", l.waiting)
+	if err != nil {
+		l.failed++
+		l.cause = l.shortened(err)
 	}
 	l.change()
 }
 
+// shortened leaves out the address of the only server there is: it stands in the store's name.
+func (l *line) shortened(err error) error {
+	var at *unreachable
+	if len(l.target.addresses) == 1 && errors.As(err, &at) && err == error(at) && at.address == l.target.addresses[0] {
+		return at.err
+	}
+	return err
+}
+
+// report tells that the store is away.
+func (l *line) report(ctx context.Context) {
+	l.mu.Lock()
+	away, waiting := l.away(nil), l.waiting
+	l.told = true
+	l.mu.Unlock()
+	l.log.WarnContext(ctx, "the event store is away; looking for it until it is back", "store", away.Store, "since", away.Since, "cause", away.Cause, "waiting", waiting)
+	if l.tell != nil {
+		l.tell(away)
+	}
+}
+
 func (l *line) found(ctx context.Context, n *node) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.log.InfoContext(ctx, "the event store is there", "store", l.target.name, "node", n.address,
+	l.log.InfoContext(ctx, "the event store is there", "store", l.target.name, "node", n.String(),
 		"away", time.Since(l.since).Round(time.Millisecond), "waiting", l.waiting, "connections", l.reached+1)
 	l.node, l.since, l.cause, l.failed = n, time.Now(), nil, 0
 	l.reached++
+	told := l.told
+	l.told = false
 	l.change()
+	l.mu.Unlock()
+	if told && l.tell != nil {
+		l.tell(nil)
+	}
+}
+
+// attend examines the node from time to time, and when a call doubts it, until it is lost or ctx ends.
+func (l *line) attend(ctx context.Context, n *node) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.rounds.Go(func() {
+		n.watch(ctx)
+		if ctx.Err() == nil {
+			l.lose(n, fmt.Errorf("the connection to %s was lost", n), "")
+		}
+	})
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.alive.Done():
+			return
+		case <-beat.C:
+		case <-n.doubted:
+		}
+		doubt := n.doubts()
+		l.examine(ctx, n, doubt != nil)
+		if doubt != nil {
+			close(doubt)
+		}
+	}
+}
+
+// examine gives the node up if it does not lead. When a call was not answered, the other nodes of a cluster are asked as well: one that is
+// cut off from them goes on believing that it leads.
+func (l *line) examine(ctx context.Context, n *node, doubted bool) {
+	within, done := n.within(ctx)
+	defer done()
+	switch f := n.examine(within); {
+	case within.Err() != nil:
+		return
+	case f != nil:
+		l.lose(n, l.shortened(&unreachable{n.String(), l.target.explain(within, n.calls, n.endpoint, f)}), f.leader())
+		return
+	}
+	if !doubted || !l.target.cluster {
+		return
+	}
+	leader, by, err := l.finder.leader(within)
+	if err == nil && leader != n.address && within.Err() == nil {
+		l.lose(n, fmt.Errorf("%s names the leader %s, which %s is not any more", by, leader, n), leader)
+	}
 }
 
 // lose gives a node up, because it does not answer or another one is the leader.
 func (l *line) lose(n *node, cause error, leader string) {
 	l.mu.Lock()
 	if l.node == n {
-		l.node, l.since, l.cause, l.leader = nil, time.Now(), cause, leader
+		l.node, l.since, l.cause = nil, time.Now(), cause
+		l.finder.told(leader)
+		l.log.Info("the event store's node is given up", "store", l.target.name, "node", n.String(), "cause", cause)
 		l.change()
 	}
 	l.mu.Unlock()
-	n.giveUp()
+	n.giveUp(cause)
 }
 
 // change wakes whoever waits for the line to change.
@@ -118,13 +284,42 @@ func (l *line) change() {
 	l.changed = make(chan struct{})
 }
 
-// borrow returns a node for a call, which has to be released. While the store is away it waits until ctx ends, unless too many do.
+// borrow returns a node for a call, which has to be given back. While the store is away it waits until ctx ends, unless too many do.
 func (l *line) borrow(ctx context.Context) (*node, error) {
+	for {
+		n, err := l.counted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case n.slots <- struct{}{}:
+			return n, nil
+		default:
+		}
+		select {
+		case n.slots <- struct{}{}:
+			return n, nil
+		case <-n.alive.Done():
+			n.release()
+		case <-ctx.Done():
+			n.release()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (l *line) giveBack(n *node) {
+	<-n.slots
+	n.release()
+}
+
+// counted is await for callers, of whom not too many may wait.
+func (l *line) counted(ctx context.Context) (*node, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.node == nil && !l.closed && ctx.Err() == nil {
 		if l.waiting >= l.most {
-			return nil, fmt.Errorf("%w, and %d callers wait for it already, which is the most allowed (MaxWaiting)", l.away(), l.waiting)
+			return nil, fmt.Errorf("%w, and %d callers wait for it already, which is the most allowed (MaxWaiting)", l.away(nil), l.waiting)
 		}
 		l.waiting++
 		defer func() { l.waiting-- }()
@@ -132,7 +327,8 @@ func (l *line) borrow(ctx context.Context) (*node, error) {
 	return l.lend(ctx)
 }
 
-// await is borrow for those who are there as long as the program wants them: subscriptions and consumers. They are not counted.
+// await is borrow for those who are there as long as the program wants them: subscriptions and consumers. They are not counted. What
+// it returns has to be released.
 func (l *line) await(ctx context.Context) (*node, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,7 +344,7 @@ func (l *line) lend(ctx context.Context) (*node, error) {
 		case l.node != nil && ctx.Err() != nil:
 			return nil, ctx.Err()
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("%w: %w", l.away(), ctx.Err())
+			return nil, l.away(ctx.Err())
 		case l.node != nil && l.node.use():
 			return l.node, nil
 		case Denied(l.cause):
@@ -169,14 +365,9 @@ func (l *line) wait(ctx context.Context) {
 	}
 }
 
-// away says that the store is away, since when, why, and what to look at. The lock is held.
-func (l *line) away() error {
-	cause := ""
-	if l.cause != nil {
-		cause = ": " + l.cause.Error()
-	}
-	return fmt.Errorf("the event store %s is away since %s (%s)%s; check that it runs and can be reached from here",
-		l.target.name, l.since.UTC().Format(time.RFC3339), time.Since(l.since).Round(100*time.Millisecond), cause)
+// away says that the store is away, to a caller that does not wait any longer. The lock is held.
+func (l *line) away(ended error) *Away {
+	return &Away{Store: l.target.name, Since: l.since, Cause: l.cause, ended: ended}
 }
 
 // opened waits until the store was reached for the first time.
@@ -188,9 +379,9 @@ func (l *line) opened(ctx context.Context) error {
 		case Denied(l.cause):
 			return l.cause
 		case l.target.attempts > 0 && l.failed >= l.target.attempts:
-			return fmt.Errorf("%w (gave up after %d attempts, as maxDiscoverAttempts says)", l.away(), l.failed)
+			return fmt.Errorf("%w (gave up after %d attempts, as maxDiscoverAttempts says)", l.away(nil), l.failed)
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: %w", l.away(), ctx.Err())
+			return l.away(ctx.Err())
 		}
 		l.wait(ctx)
 	}
@@ -209,7 +400,7 @@ func (l *line) close() {
 	l.stop()
 	<-l.done
 	if n != nil {
-		n.giveUp()
-		n.conn.Close() //nolint:errcheck // calls under way end with it
+		n.giveUp(actors.ErrClosed)
+		n.calls.Close() //nolint:errcheck // calls under way end with it
 	}
 }

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -26,48 +27,43 @@ type delivery struct {
 	e  events.Envelope
 }
 
-// join consumes until ctx or the membership ends. The call outlives ctx, so that the last outcome can be told.
-func (m *member) join(ctx context.Context, n *node, t *target) *failure {
-	line, err := n.feed(t)
+// join consumes until ctx or the membership ends. The call outlives the caller's context, which ends ctx too, so that the last outcome
+// can be told.
+func (m *member) join(ctx, callers context.Context, n *node) *failure {
+	line, err := n.feed()
 	if err != nil {
-		return unsentCall(err)
+		return failed(err, nil)
 	}
 	defer n.releaseFeed(line)
-	open, cancel := context.WithCancel(ofLeader(context.WithoutCancel(ctx)))
-	defer cancel()
-	detach := context.AfterFunc(ctx, cancel)
-	s, f := m.begin(open, line.conn)
+	open, cancel := context.WithCancelCause(ofLeader(context.WithoutCancel(ctx)))
+	defer cancel(nil)
+	detach := context.AfterFunc(ctx, func() { cancel(nil) })
+	s, f := m.begin(open, cancel, line.ClientConn, m.patience(n))
 	if !detach() || f != nil {
-		return f
+		return cmp.Or(f, failed(ctx.Err(), nil))
 	}
 	m.joined = true
+	defer context.AfterFunc(n.alive, func() { cancel(nil) })() // a connection that is given up may still be there
 	current, end := context.WithCancel(ctx)
 	defer end()
 	go s.receive(open, end)
-	lost := make(chan struct{})
-	defer close(lost)
-	go func() { // a connection that is given up may still be there
-		select {
-		case <-n.lost:
-			cancel()
-		case <-lost:
-		}
-	}()
 	m.consume(current, s)
-	if ctx.Err() != nil {
-		s.leave(cancel)
+	if callers.Err() != nil {
+		s.leave(func() { cancel(nil) })
 	}
-	cancel()
+	cancel(nil)
 	for range s.delivered { // until it is closed
 	}
 	return s.ended
 }
 
 // begin sends who joins what, and waits for the confirmation.
-func (m *member) begin(ctx context.Context, conn *grpc.ClientConn) (*membership, *failure) {
+func (m *member) begin(ctx context.Context, end context.CancelCauseFunc, conn *grpc.ClientConn, limit time.Duration) (*membership, *failure) {
+	watch := watched(limit, end)
+	defer watch.stop()
 	call, err := persistent.NewPersistentSubscriptionsClient(conn).Read(ctx)
 	if err != nil {
-		return nil, unsentCall(err)
+		return nil, failed(err, nil).silentFor(ctx, limit)
 	}
 	options := &persistent.ReadReq_Options{
 		GroupName: m.group, BufferSize: groupInFlight,
@@ -80,7 +76,7 @@ func (m *member) begin(ctx context.Context, conn *grpc.ClientConn) (*membership,
 	call.Send(&persistent.ReadReq{Content: &persistent.ReadReq_Options_{Options: options}}) //nolint:errcheck // Recv says why it could not be sent
 	answer, err := call.Recv()
 	if err != nil {
-		return nil, callFailure(call, err)
+		return nil, callFailure(call, err).silentFor(ctx, limit)
 	}
 	s := &membership{call: call, delivered: make(chan delivery)}
 	if confirmed := answer.GetSubscriptionConfirmation(); confirmed != nil {
@@ -124,7 +120,7 @@ func (s *membership) receive(open context.Context, end context.CancelFunc) {
 
 // consume handles deliveries until ctx ends, which is the caller's or the membership's.
 func (m *member) consume(ctx context.Context, s *membership) {
-	back := newPause(groupSetBack)
+	back := newPause(groupSetBack, 20*groupSetBack)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -139,7 +135,7 @@ func (m *member) consume(ctx context.Context, s *membership) {
 			if err != nil {
 				back.wait(ctx) //nolint:errcheck // whoever fails at once would be asked at once, unless ctx ended
 			} else {
-				back.reset()
+				back.Reset()
 			}
 			s.tell(d.id, err)
 		}

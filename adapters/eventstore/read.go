@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -33,7 +34,7 @@ func (j *Journal) Read(ctx context.Context, stream events.Stream, from events.Re
 		plan.limit = one() // only to learn where the stream ends
 	}
 	var page actors.Page
-	err := j.call(ctx, func(ctx context.Context, n *node) (f *failure) {
+	err := j.call(ctx, access{toRead, stream}, func(ctx context.Context, n *node) (f *failure) {
 		page, f = j.readOnce(ctx, n, plan)
 		return f
 	})
@@ -52,7 +53,7 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 	page := actors.Page{Last: events.NoRevision}
 	gather := gatherer{limit: plan.limit}
 	told := false // the last revision
-	f := read(ctx, n, plan.request(1), func(a *answer) (more bool) {
+	f := read(ctx, n.calls.ClientConn, plan.request(1), n.target.deadline, func(a *answer) (more bool) {
 		switch a.content {
 		case contentEvent:
 			return !a.hasEvent || gather.add(&a.event)
@@ -72,7 +73,7 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 	}
 	// The page was cut, or the server is older than 21.10 and does not say where the stream ends.
 	last := readPlan{stream: plan.stream, revision: -1, direction: actors.Backward, limit: one()}
-	f = read(ctx, n, last.request(0), func(a *answer) (more bool) {
+	f = read(ctx, n.calls.ClientConn, last.request(0), n.target.deadline, func(a *answer) (more bool) {
 		if a.hasEvent {
 			page.Last = a.event.Revision
 		}
@@ -106,14 +107,16 @@ func readOptions(direction actors.Direction, count int) *streams.ReadReq_Options
 	return options
 }
 
-// read is one counted Read on the wire. It ends when the server has no more or take wants none.
-func read(ctx context.Context, n *node, request *streams.ReadReq, take func(a *answer) (more bool)) *failure {
-	ctx, cancel := context.WithCancel(ofLeader(ctx))
-	defer cancel()
-	call, err := startRead(ctx, n.conn, request)
+// read is one counted Read on the wire. It ends when the server has no more or take wants none, or when it says nothing for a while.
+func read(ctx context.Context, conn *grpc.ClientConn, request *streams.ReadReq, silence time.Duration, take func(a *answer) (more bool)) *failure {
+	ctx, cancel := context.WithCancelCause(ofLeader(ctx))
+	defer cancel(nil)
+	call, err := startRead(ctx, conn, request)
 	if err != nil {
-		return unsentCall(err)
+		return failed(err, nil)
 	}
+	watch := watched(silence, cancel)
+	defer watch.stop()
 	var a answer
 	for {
 		err := call.RecvMsg(&a)
@@ -121,8 +124,9 @@ func read(ctx context.Context, n *node, request *streams.ReadReq, take func(a *a
 			return nil
 		}
 		if err != nil {
-			return failed(err, call.Trailer())
+			return failed(err, call.Trailer()).silentFor(ctx, silence)
 		}
+		watch.heard.Add(1)
 		if !take(&a) {
 			return nil
 		}

@@ -27,7 +27,7 @@ func (j *Journal) ReadAll(ctx context.Context, from actors.Place, direction acto
 	}
 	var page actors.Page
 	known := true
-	err := j.call(ctx, func(ctx context.Context, n *node) (f *failure) {
+	err := j.call(ctx, access{right: toRead}, func(ctx context.Context, n *node) (f *failure) {
 		page, f = plan.read(ctx, n)
 		if known = !f.refusesPlace() || from == actors.Start() || from == actors.End(); !known {
 			return nil
@@ -156,7 +156,7 @@ func (p allPlan) attempt(ctx context.Context, n *node, pushed *streams.ReadReq_O
 	gather := gatherer{limit: p.limit}
 	count := p.limit.Events + 2 // one to know whether there are more, and one that ended the page before
 	cut := false
-	f = read(ctx, n, p.request(count, pushed), func(a *answer) (more bool) {
+	f = read(ctx, n.calls.ClientConn, p.request(count, pushed), silence(n, pushed), func(a *answer) (more bool) {
 		if !a.hasEvent {
 			return true
 		}
@@ -199,7 +199,7 @@ func (p allPlan) request(count int, pushed *streams.ReadReq_Options_FilterOption
 func lastPosition(ctx context.Context, n *node) (events.Position, *failure) {
 	last := allPlan{from: actors.End(), direction: actors.Backward}
 	position := events.Position(0)
-	f := read(ctx, n, last.request(1, nil), func(a *answer) (more bool) {
+	f := read(ctx, n.calls.ClientConn, last.request(1, nil), n.target.deadline, func(a *answer) (more bool) {
 		if a.hasEvent {
 			position = a.event.Position
 		}

@@ -118,16 +118,17 @@ func (s *subscription) feed(ctx context.Context, f *follower) {
 		}
 		return
 	}
-	a := s.journal.attempts()
+	a := s.journal.attempts(access{toRead, f.from.Stream})
 	for {
 		n, err := s.journal.line.await(ctx)
 		if err == nil {
 			began := time.Now()
-			failure := f.receive(ctx, n, s.journal.target, &s.queue)
+			within, done := n.within(ctx)
+			failure := n.lostInstead(f.receive(within, n, &s.queue))
+			done()
 			n.release()
-			if time.Since(began) > a.pace.most {
-				a.pace.reset()
-				a.puzzled = 0
+			if time.Since(began) > mostPause {
+				a.reset()
 			}
 			err = a.again(ctx, n, failure)
 		}
@@ -142,15 +143,14 @@ func (s *subscription) feed(ctx context.Context, f *follower) {
 
 // follower is how far a subscription has come.
 type follower struct {
-	from    actors.From // the Revision is that of the last event taken
-	taken   logPosition // of the last event taken
-	resume  logPosition // where to go on: the last event taken, or the last checkpoint when that is farther
-	checked bool        // the position to begin after is one that the store gave
+	from   actors.From // the Revision is that of the last event taken
+	taken  logPosition // of the last event taken
+	resume logPosition // where to go on: the last event taken, or the last checkpoint when that is farther
 }
 
 func newFollower(from actors.From) *follower {
 	begin := logPosition{commit: uint64(from.Position), prepare: uint64(from.Position)}
-	return &follower{from: from, taken: begin, resume: begin, checked: from.Stream != "" || from.Position == 0}
+	return &follower{from: from, taken: begin, resume: begin}
 }
 
 func (f *follower) what() string {
@@ -161,27 +161,20 @@ func (f *follower) what() string {
 }
 
 // receive is one subscription on the wire. It returns why that ended.
-func (f *follower) receive(ctx context.Context, n *node, t *target, q *queue) *failure {
-	line, err := n.feed(t)
+func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
+	line, err := n.feed()
 	if err != nil {
-		return unsentCall(err)
+		return failed(err, nil)
 	}
 	defer n.releaseFeed(line)
-	ctx, cancel := context.WithCancel(ofLeader(ctx))
-	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() { // a connection that is given up may still be there
-		select {
-		case <-n.lost:
-			cancel()
-		case <-stop:
-		}
-	}()
-	call, err := startRead(ctx, line.conn, f.request())
+	ctx, cancel := context.WithCancelCause(ofLeader(ctx))
+	defer cancel(nil)
+	call, err := startRead(ctx, line.ClientConn, f.request())
 	if err != nil {
-		return unsentCall(err)
+		return failed(err, nil)
 	}
+	watch := watched(n.target.deadline, cancel) // until it is confirmed; then there may be nothing to say
+	defer watch.stop()
 	var a answer
 	for {
 		err := call.RecvMsg(&a)
@@ -189,8 +182,9 @@ func (f *follower) receive(ctx context.Context, n *node, t *target, q *queue) *f
 			return &failure{code: codes.Unavailable, message: "the event store ended the subscription"}
 		}
 		if err != nil {
-			return failed(err, call.Trailer())
+			return failed(err, call.Trailer()).silentFor(ctx, n.target.deadline)
 		}
+		watch.stop()
 		if !f.take(ctx, &a, q) {
 			return failed(ctx.Err(), nil)
 		}

@@ -26,9 +26,14 @@ type target struct {
 	attempts  int      // rounds of discovery before Open gives up; 0: until its context ends
 	interval  time.Duration
 	probe     time.Duration // how long one question of a discovery may take
-	deadline  time.Duration // how long one attempt to append may take
+	deadline  time.Duration // how long one attempt to append may take, and how long a read may be without a message
+	longest   time.Duration // how long an attempt may take that is repeated because the one before was cut off
 	idle      time.Duration // before a ping is sent; negative: never
 	pong      time.Duration // how long its answer may take
+	secure    bool
+	caFile    string // that the server's certificate has to be signed by; empty: those of this machine
+	user      string // whose credentials are sent; empty: nobody's
+	userFile  string // of a certificate that says who the user is
 	transport credentials.TransportCredentials
 	login     credentials.PerRPCCredentials // nil: none is sent
 }
@@ -38,7 +43,10 @@ const (
 	schemeCluster = "esdb+discover://"
 
 	standardPort     = "2113"
-	standardDeadline = 10 * time.Second
+	standardDeadline = 5 * time.Second // EventStoreDB itself gives up an append after 2 s
+	standardLongest  = time.Minute
+	standardProbe    = 2 * time.Second
+	standardPong     = 2 * time.Second
 )
 
 var errConnection = errors.New("invalid connection string")
@@ -62,20 +70,26 @@ func parseTarget(config Config) (*target, []string, error) {
 	}
 	t := &target{
 		name: text.scheme + strings.Join(text.hosts, ","), addresses: text.hosts, cluster: text.scheme == schemeCluster || len(text.hosts) > 1,
-		interval: time.Duration(parsed.DiscoveryInterval) * time.Millisecond, probe: time.Duration(parsed.GossipTimeout) * time.Second,
-		deadline: standardDeadline, idle: parsed.KeepAliveInterval, pong: parsed.KeepAliveTimeout,
+		interval: time.Duration(parsed.DiscoveryInterval) * time.Millisecond, probe: standardProbe,
+		deadline: standardDeadline, longest: standardLongest, idle: parsed.KeepAliveInterval, pong: standardPong, caFile: text.get("tlscafile"), userFile: text.get("usercertfile"),
+	}
+	if text.has("gossiptimeout") {
+		t.probe = time.Duration(parsed.GossipTimeout) * time.Second
+	}
+	if text.has("keepalivetimeout") {
+		t.pong = parsed.KeepAliveTimeout
 	}
 	if parsed.DefaultDeadline != nil {
-		t.deadline = *parsed.DefaultDeadline
+		t.deadline, t.longest = *parsed.DefaultDeadline, *parsed.DefaultDeadline
 	}
 	if text.has("maxdiscoverattempts") {
 		t.attempts = parsed.MaxDiscoverAttempts
 	}
-	return t, t.secure(text, parsed), t.secureError(parsed)
+	return t, t.protect(text, parsed), t.protectError(parsed)
 }
 
-// secure sets the credentials and tells what about the string is not as its author may think.
-func (t *target) secure(text connection, parsed *esdb.Configuration) (warnings []string) {
+// protect sets the credentials and tells what about the string is not as its author may think.
+func (t *target) protect(text connectionString, parsed *esdb.Configuration) (warnings []string) {
 	if parsed.NodePreference != esdb.NodePreferenceLeader {
 		warnings = append(warnings, "nodePreference="+strings.ToLower(parsed.NodePreference.String())+
 			" is not followed: another node than the leader answers with what was true a moment ago, and appends are decided on that")
@@ -90,14 +104,15 @@ func (t *target) secure(text connection, parsed *esdb.Configuration) (warnings [
 	if parsed.SkipCertificateVerification {
 		warnings = append(warnings, "the server's certificate is not verified (tlsVerifyCert=false): anyone in between can read and change everything")
 	}
+	t.secure = true
 	if text.user != "" {
-		t.login = newLogin(text.user, text.password)
+		t.user, t.login = text.user, newLogin(text.user, text.password)
 	}
 	return warnings
 }
 
-// secureError makes the transport, which fails when a certificate cannot be read.
-func (t *target) secureError(parsed *esdb.Configuration) error {
+// protectError makes the transport, which fails when a certificate cannot be read.
+func (t *target) protectError(parsed *esdb.Configuration) error {
 	if err := parsed.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", errConnection, err)
 	}
@@ -119,25 +134,28 @@ func (t *target) secureError(parsed *esdb.Configuration) error {
 	return nil
 }
 
-// connection is a connection string taken apart.
-type connection struct {
+// connectionString is a connection string taken apart.
+type connectionString struct {
 	scheme         string
 	user, password string
 	hosts          []string // host:port
 	settings       url.Values
 }
 
-func (c *connection) has(setting string) bool {
+func (c *connectionString) has(setting string) bool { return c.get(setting) != "" }
+
+// get returns a setting, whose name is given in small letters.
+func (c *connectionString) get(setting string) string {
 	for name := range c.settings {
-		if strings.EqualFold(name, setting) {
-			return true
+		if strings.ToLower(name) == setting {
+			return c.settings.Get(name)
 		}
 	}
-	return false
+	return ""
 }
 
 // splitConnection takes a connection string apart. Its errors never repeat the part that holds the credentials.
-func splitConnection(text string) (c connection, err error) {
+func splitConnection(text string) (c connectionString, err error) {
 	rest, found := strings.CutPrefix(text, schemeNode)
 	if c.scheme = schemeNode; !found {
 		c.scheme = schemeCluster
@@ -162,7 +180,7 @@ func splitConnection(text string) (c connection, err error) {
 	return c, c.query(query)
 }
 
-func (c *connection) login(text string) error {
+func (c *connectionString) login(text string) error {
 	user, password, _ := strings.Cut(text, ":")
 	var errs [2]error
 	c.user, errs[0] = url.PathUnescape(user)
@@ -196,7 +214,7 @@ func checkAddress(text string) (string, error) {
 }
 
 // query reads the settings, and keeps those that the official parser knows.
-func (c *connection) query(text string) error {
+func (c *connectionString) query(text string) error {
 	given, err := url.ParseQuery(text)
 	if err != nil {
 		return fmt.Errorf("%w: the settings after the ? are not name=value joined by &, with special characters escaped", errConnection)

@@ -23,11 +23,11 @@ func (j *Journal) Tombstone(ctx context.Context, stream events.Stream) error {
 	request := &streams.TombstoneReq{Options: &streams.TombstoneReq_Options{
 		StreamIdentifier: identifier(stream), ExpectedStreamRevision: &streams.TombstoneReq_Options_Any{Any: &shared.Empty{}},
 	}}
-	err := j.call(ctx, func(ctx context.Context, n *node) *failure {
+	err := j.call(ctx, access{toDelete, stream}, func(ctx context.Context, n *node) *failure {
 		ctx, cancel := context.WithTimeout(ofLeader(ctx), j.target.deadline)
 		defer cancel()
 		var trailer metadata.MD
-		if _, err := streams.NewStreamsClient(n.conn).Tombstone(ctx, request, grpc.Trailer(&trailer)); err != nil {
+		if _, err := streams.NewStreamsClient(n.calls).Tombstone(ctx, request, grpc.Trailer(&trailer)); err != nil {
 			return failed(err, trailer)
 		}
 		return nil
