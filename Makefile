@@ -9,7 +9,7 @@ SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test test-node test-recorded soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate changelog clean
+.PHONY: help build test test-node test-recorded soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,12 @@ demo-esdb: build ## the same, with events behind life store serve, and a copy of
 
 generate: ## docs/events.md, missing goldens and sentences, from events/
 	go test -p 1 ./events ./docs -run 'TestGoldens|TestSentences|TestEventsDoc' -rewrite
+
+protocol: ## the Go of adapters/embedded/server/protocol/*.proto; needs protoc (Debian: protobuf-compiler)
+	GOBIN=$(CURDIR)/bin/tools go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.10
+	GOBIN=$(CURDIR)/bin/tools go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	protoc --plugin=bin/tools/protoc-gen-go --plugin=bin/tools/protoc-gen-go-grpc \
+		--go_out=. --go_opt=module=example.com/life --go-grpc_out=. --go-grpc_opt=module=example.com/life adapters/embedded/server/protocol/*.proto
 
 changelog: ## VERSION=1.2.0: move changes/unreleased into CHANGELOG.md; without it, show what would be moved
 	./changes/collect.sh $(if $(filter command,$(origin VERSION)),$(VERSION))

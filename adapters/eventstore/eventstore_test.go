@@ -116,7 +116,7 @@ func secure(t testing.TB) secured {
 		t.Fatal(err)
 	}
 	kept := store(t)
-	users := server.UsersConfig{AdminPassword: secret, Rounds: 1000}
+	users := server.UsersConfig{AdminPassword: secret, Memory: 64}
 	return secured{kept: kept, certificates: dir, serving: serve(t, server.Config{Store: kept, Listen: "127.0.0.1:0", TLS: certificate, Users: users})}
 }
 

@@ -53,3 +53,11 @@ func callerOf(ctx context.Context) caller {
 	who, _ := ctx.Value(callerKey{}).(caller) //nolint:errcheck // without one: anonymous
 	return who
 }
+
+// loggedIn refuses anonymous callers.
+func loggedIn(ctx context.Context) error {
+	if who := callerOf(ctx); who.name == "" && !who.system {
+		return accessDenied()
+	}
+	return nil
+}

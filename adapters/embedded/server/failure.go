@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -24,10 +25,21 @@ type failure struct {
 // fail makes a failure; trailer is names and values in turn.
 func fail(code codes.Code, message string, trailer ...string) *failure {
 	f := &failure{code: code, message: message}
+	for i := range trailer {
+		trailer[i] = strings.Map(printable, trailer[i])
+	}
 	if len(trailer) > 0 {
 		f.trailer = metadata.Pairs(trailer...)
 	}
 	return f
+}
+
+// printable replaces what HTTP/2 forbids in a header: clients would report only that. Names may hold it.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return '?'
+	}
+	return r
 }
 
 // Error says what the client is told.

@@ -26,7 +26,7 @@ type UsersConfig struct {
 	AdminPassword string // of the user admin, in $admins, whom a store gets when a server first opens it; not used after that
 	OpsPassword   string // of the user ops, in $ops, likewise; empty: no such user is made
 	Anonymous     bool   // callers without credentials have the role "$all", as if they had logged in
-	Rounds        int    // of PBKDF2 for the hashes of these passwords; default 600,000
+	Memory        int    // KiB that the hash of a new password takes; default 19 MiB
 }
 
 // authority is the guard that knows users and access control lists.
@@ -67,17 +67,17 @@ func newAuthority(ctx context.Context, config Config) (*authority, error) {
 		// There are no users, and yet there is a list of them: clients wait for it to know that a server is ready.
 		return a, a.users.enlist(ctx, adminUser)
 	}
-	if rounds := config.Users.Rounds; rounds != 0 {
-		if rounds < minRounds || rounds > maxRounds {
-			return nil, fmt.Errorf("make the protocol server: %d rounds for passwords: choose %d to %d", rounds, minRounds, maxRounds)
+	if memory := config.Users.Memory; memory != 0 {
+		if memory < minMemory || memory > maxMemory {
+			return nil, fmt.Errorf("make the protocol server: %d KiB for the hashes of passwords: choose %d to %d", memory, minMemory, maxMemory)
 		}
-		a.users.rounds = rounds
+		a.users.memory = memory
 	}
-	if err := a.ensure(ctx, User{Name: adminUser, FullName: "Administrator", Groups: []string{adminsGroup}}, config.Users.AdminPassword); err != nil {
+	if err := a.ensure(ctx, User{Name: adminUser, FullName: "Event Store Administrator", Groups: []string{adminsGroup}}, config.Users.AdminPassword); err != nil {
 		return nil, err
 	}
 	if config.Users.OpsPassword != "" {
-		if err := a.ensure(ctx, User{Name: opsUser, FullName: "Operations", Groups: []string{opsGroup}}, config.Users.OpsPassword); err != nil {
+		if err := a.ensure(ctx, User{Name: opsUser, FullName: "Event Store Operations", Groups: []string{opsGroup}}, config.Users.OpsPassword); err != nil {
 			return nil, err
 		}
 	}

@@ -39,7 +39,7 @@ func secure(t testing.TB) secured {
 	}
 	w := serve(t, func(c *server.Config) {
 		c.Insecure, c.TLS = false, config
-		c.Users = server.UsersConfig{AdminPassword: "password", OpsPassword: "password", Rounds: 1000}
+		c.Users = server.UsersConfig{AdminPassword: "password", OpsPassword: "password", Memory: 64}
 		if err := server.NewUsers(c.Store).Add(t.Context(), server.User{Name: "someone"}, "password"); err != nil {
 			t.Fatal(err)
 		}

@@ -17,12 +17,12 @@ import (
 	"example.com/life/events"
 )
 
-const quick = 1_000 // rounds of passwords in tests
+const quick = minMemory // of the hashes of passwords in tests
 
 // guarded is a guard over a store of its own, with the users admin and ops, whose passwords are "password".
 func guarded(t testing.TB) *authority {
 	t.Helper()
-	a, err := newAuthority(t.Context(), newGuardConfig(t, UsersConfig{AdminPassword: "password", OpsPassword: "password", Rounds: quick}))
+	a, err := newAuthority(t.Context(), newGuardConfig(t, UsersConfig{AdminPassword: "password", OpsPassword: "password", Memory: quick}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestInsecure(t *testing.T) {
 	if _, err := newAuthority(t.Context(), config); err == nil {
 		t.Error("a store without users is served")
 	}
-	config.Users = UsersConfig{AdminPassword: "password", Rounds: quick}
+	config.Users = UsersConfig{AdminPassword: "password", Memory: quick}
 	if _, err := newAuthority(t.Context(), config); err != nil {
 		t.Error(err)
 	}

@@ -52,14 +52,6 @@ func (s *persistentService) operate(ctx context.Context) (by string, err error) 
 	return who.name, s.guard.operator(who)
 }
 
-// known checks that somebody is logged in.
-func (s *persistentService) known(ctx context.Context) error {
-	if who := callerOf(ctx); who.name == "" && !who.system {
-		return accessDenied()
-	}
-	return nil
-}
-
 // Create implements persistent.PersistentSubscriptionsServer.
 func (s *persistentService) Create(ctx context.Context, request *persistent.CreateReq) (*persistent.CreateResp, error) {
 	by, err := s.operate(ctx)
@@ -111,7 +103,7 @@ func (s *persistentService) Delete(ctx context.Context, request *persistent.Dele
 
 // ReplayParked implements persistent.PersistentSubscriptionsServer.
 func (s *persistentService) ReplayParked(ctx context.Context, request *persistent.ReplayParkedReq) (*persistent.ReplayParkedResp, error) {
-	if err := s.known(ctx); err != nil {
+	if err := loggedIn(ctx); err != nil {
 		return nil, err
 	}
 	options := request.GetOptions()

@@ -12,7 +12,7 @@ import (
 
 // GetInfo implements persistent.PersistentSubscriptionsServer.
 func (s *persistentService) GetInfo(ctx context.Context, request *persistent.GetInfoReq) (*persistent.GetInfoResp, error) {
-	if err := s.known(ctx); err != nil {
+	if err := loggedIn(ctx); err != nil {
 		return nil, err
 	}
 	options := request.GetOptions()
@@ -29,7 +29,7 @@ func (s *persistentService) GetInfo(ctx context.Context, request *persistent.Get
 
 // List implements persistent.PersistentSubscriptionsServer.
 func (s *persistentService) List(ctx context.Context, request *persistent.ListReq) (*persistent.ListResp, error) {
-	if err := s.known(ctx); err != nil {
+	if err := loggedIn(ctx); err != nil {
 		return nil, err
 	}
 	var stream events.Stream // empty: all groups

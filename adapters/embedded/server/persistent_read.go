@@ -21,7 +21,7 @@ func (s *persistentService) Read(call persistent.PersistentSubscriptions_ReadSer
 	if err != nil {
 		return err
 	}
-	if err := s.known(call.Context()); err != nil { // after the first message: a client whose call ends before it has sent reports only that
+	if err := loggedIn(call.Context()); err != nil { // after the first message: a client whose call ends before it has sent reports only that
 		return err
 	}
 	options := request.GetOptions()

@@ -95,6 +95,9 @@ func TestFeatures(t *testing.T) {
 	if diff := cmp.Diff(have, map[string][]string{ // what EventStoreDB 24.10 answers
 		"event_store.client.gossip.gossip":         {"read"},
 		"event_store.client.monitoring.monitoring": {"stats"},
+		"event_store.client.operations.operations": {
+			"mergeindexes", "resignnode", "restartpersistentsubscriptions", "setnodepriority", "shutdown", "startscavenge", "stopscavenge",
+		},
 		"event_store.client.persistent_subscriptions.persistentsubscriptions": {
 			"create (stream all)", "delete (stream all)", "getinfo (stream all)", "list (stream all)", "read (stream all)",
 			"replayparked (stream all)", "restartsubsystem (stream all)", "update (stream all)",
@@ -102,6 +105,9 @@ func TestFeatures(t *testing.T) {
 		"event_store.client.redaction.redaction":            {"geteventpositions", "switchchunks"},
 		"event_store.client.server_features.serverfeatures": {"getsupportedmethods"},
 		"event_store.client.streams.streams":                {"append", "batchappend (deadline_duration)", "delete", "read (position events)", "tombstone"},
+		"event_store.client.users.users": {
+			"changepassword", "create", "delete", "details", "disable", "enable", "resetpassword", "update",
+		},
 	}); diff != "" {
 		t.Error(diff)
 	}

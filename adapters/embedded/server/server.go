@@ -59,6 +59,8 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/groups"
+	"example.com/life/adapters/embedded/server/protocol/operations"
+	"example.com/life/adapters/embedded/server/protocol/users"
 	_ "example.com/life/adapters/registration" // the client's messages and protoactor's register a file of the same name
 	"example.com/life/events"
 )
@@ -106,6 +108,7 @@ type Server struct {
 	grpc    *grpc.Server
 	groups  *groups.Groups
 	health  *http.Server
+	asked   chan struct{} // closed when a client asks for the server to shut down
 	closing chan struct{} // closed when Close begins
 	once    sync.Once
 }
@@ -117,7 +120,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, health: newHealth(config.Log), closing: make(chan struct{})}
+	s := &Server{config: config, health: newHealth(config.Log), asked: make(chan struct{}), closing: make(chan struct{})}
 	if s.port, err = listen(config); err != nil {
 		return nil, err
 	}
@@ -136,7 +139,7 @@ func New(config Config) (*Server, error) {
 }
 
 // register makes the gRPC server and its services.
-func (s *Server) register(g guard) error {
+func (s *Server) register(g *authority) error {
 	each := interceptor{guard: g, strangers: newStrangers(), log: s.config.Log}
 	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(each.stream),
@@ -164,6 +167,8 @@ func (s *Server) register(g guard) error {
 	persistent.RegisterPersistentSubscriptionsServer(services, &persistentService{groups: s.groups, guard: g})
 	serverfeatures.RegisterServerFeaturesServer(open, featuresService{services: s.grpc.GetServiceInfo})
 	gossip.RegisterGossipServer(open, members)
+	users.RegisterUsersServer(services, &usersService{authority: g})
+	operations.RegisterOperationsServer(services, &operationsService{groups: s.groups, guard: g, log: s.config.Log, shutdown: sync.OnceFunc(func() { close(s.asked) })})
 	for _, service := range refusedServices() {
 		services.refuse(service)
 	}
@@ -173,7 +178,8 @@ func (s *Server) register(g guard) error {
 // Addr is where the server listens, as host:port.
 func (s *Server) Addr() string { return s.port.Addr().String() }
 
-// Serve answers calls until ctx ends or Close is called, and returns nil then; another error says why it cannot go on.
+// Serve answers calls until ctx ends, Close is called or a client that may do so asks for it, and returns nil then; another error says
+// why it cannot go on.
 func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.Close(context.WithoutCancel(ctx)) })
 	defer stop()
@@ -183,7 +189,13 @@ func (s *Server) Serve(ctx context.Context) error {
 	serving.Go(s.port.run)
 	serving.Go(func() { failed <- s.grpc.Serve(s.port.grpc) })
 	serving.Go(func() { failed <- s.health.Serve(s.port.http) })
-	err := <-failed
+	var err error
+	select {
+	case err = <-failed:
+	case <-s.asked:
+		s.Close(ctx)
+		return nil
+	}
 	select {
 	case <-s.closing:
 		return nil

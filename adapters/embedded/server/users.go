@@ -8,6 +8,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -22,11 +23,12 @@ import (
 //	$user-<name>   the user's present state is its newest event, of type $User; deleting the stream removes the user
 //	$users         one event of type $User for each name ever used, holding the name: the list
 //
-// A password is stored as a salted PBKDF2 hash with the number of its rounds. A server that is running sees at once what is changed
-// through it; changes made here are for a store that no server has open.
+// A password is stored as a salted hash with what it cost. A server that is running changes users through its own Users, whose service it
+// offers to clients; the command line's are for a store that no server has open.
 type Users struct {
 	store  *embedded.Store
-	rounds int
+	memory int        // KiB that the hash of a new password takes
+	admins sync.Mutex // held while something is done that may leave no administrator
 }
 
 // User is who may log in. It belongs to the groups; "$admins" may do everything, "$ops" may manage consumer groups.
@@ -35,6 +37,8 @@ type User struct {
 	FullName string   `json:"full_name,omitempty"`
 	Groups   []string `json:"groups"`
 	Disabled bool     `json:"disabled"` // may not log in
+
+	changed events.Micros // when it became so
 }
 
 // The users that a new store gets, and the groups that the server knows.
@@ -54,8 +58,13 @@ const (
 	maxUserGroups = 64
 )
 
-// ErrNoUser says that nobody has that name.
-var ErrNoUser = errors.New("there is no such user")
+// Why something cannot be done to a user.
+var (
+	ErrNoUser      = errors.New("there is no such user")
+	ErrUserExists  = errors.New("there is a user of that name already; change the password, or choose another name")
+	ErrInvalidUser = errors.New("no user can be like that")
+	ErrLastAdmin   = errors.New("it is the last user of " + adminsGroup + " who can log in: add another one first")
+)
 
 // userRecord is a user as stored. Fields are added, never renamed.
 type userRecord struct {
@@ -67,7 +76,7 @@ type userRecord struct {
 }
 
 // NewUsers returns the users of a store.
-func NewUsers(store *embedded.Store) *Users { return &Users{store: store, rounds: defaultRounds} }
+func NewUsers(store *embedded.Store) *Users { return &Users{store: store, memory: defaultMemory} }
 
 // List returns all users in the order in which their names were first used.
 func (u *Users) List(ctx context.Context) ([]User, error) {
@@ -77,16 +86,24 @@ func (u *Users) List(ctx context.Context) ([]User, error) {
 	}
 	var list []User
 	for _, name := range names {
-		record, _, err := u.load(ctx, name)
+		user, err := u.get(ctx, name)
 		if errors.Is(err, ErrNoUser) {
 			continue // removed, or never finished being added
 		}
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, User{Name: record.Name, FullName: record.FullName, Groups: record.Groups, Disabled: record.Disabled})
+		list = append(list, user)
 	}
 	return list, nil
+}
+
+func (u *Users) get(ctx context.Context, name string) (User, error) {
+	record, at, err := u.load(ctx, name)
+	if err != nil {
+		return User{}, err
+	}
+	return User{Name: record.Name, FullName: record.FullName, Groups: record.Groups, Disabled: record.Disabled, changed: at.time}, nil
 }
 
 // Add makes a user with a password. The name of a user who was removed may be used again.
@@ -94,7 +111,7 @@ func (u *Users) Add(ctx context.Context, user User, password string) error {
 	if err := user.check(); err != nil {
 		return err
 	}
-	hashed, err := newSecret(password, u.rounds)
+	hashed, err := newSecret(password, u.memory)
 	if err != nil {
 		return fmt.Errorf("add user %s: %w", user.Name, err)
 	}
@@ -105,43 +122,61 @@ func (u *Users) Add(ctx context.Context, user User, password string) error {
 	record := userRecord{Name: user.Name, FullName: user.FullName, Groups: user.Groups, Disabled: user.Disabled, secret: hashed}
 	err = u.save(ctx, &record, actors.ExpectNoStream)
 	if conflict := new(actors.Conflict); errors.As(err, &conflict) {
-		return fmt.Errorf("add user %s: there is a user of that name already; change the password, or choose another name", user.Name)
+		return fmt.Errorf("add user %s: %w", user.Name, ErrUserExists)
 	}
 	return err
 }
 
 // SetPassword gives a user a new password. The old one is worth nothing from then on.
 func (u *Users) SetPassword(ctx context.Context, name, password string) error {
-	hashed, err := newSecret(password, u.rounds)
-	if err != nil {
-		return fmt.Errorf("change the password of %s: %w", name, err)
+	return u.change(ctx, name, func(r *userRecord) (err error) {
+		r.secret, err = newSecret(password, u.memory)
+		return err
+	})
+}
+
+// Update gives a user another full name and other groups. The last administrator who can log in has to stay one.
+func (u *Users) Update(ctx context.Context, user User) error {
+	if err := user.check(); err != nil {
+		return err
 	}
-	return u.change(ctx, name, func(r *userRecord) { r.secret = hashed })
+	u.admins.Lock()
+	defer u.admins.Unlock()
+	if !slices.Contains(user.Groups, adminsGroup) {
+		if err := u.keepAdministrator(ctx, user.Name); err != nil {
+			return err
+		}
+	}
+	return u.change(ctx, user.Name, func(r *userRecord) error { r.FullName, r.Groups = user.FullName, user.Groups; return nil })
 }
 
 // Disable keeps a user from logging in. The last administrator who can is refused.
 func (u *Users) Disable(ctx context.Context, name string) error {
+	u.admins.Lock()
+	defer u.admins.Unlock()
 	if err := u.keepAdministrator(ctx, name); err != nil {
 		return err
 	}
-	return u.change(ctx, name, func(r *userRecord) { r.Disabled = true })
+	return u.change(ctx, name, func(r *userRecord) error { r.Disabled = true; return nil })
 }
 
 // Enable lets a user log in again.
 func (u *Users) Enable(ctx context.Context, name string) error {
-	return u.change(ctx, name, func(r *userRecord) { r.Disabled = false })
+	return u.change(ctx, name, func(r *userRecord) error { r.Disabled = false; return nil })
 }
 
 // Remove deletes a user. The last administrator who can log in is refused.
 func (u *Users) Remove(ctx context.Context, name string) error {
+	u.admins.Lock()
+	defer u.admins.Unlock()
 	if err := u.keepAdministrator(ctx, name); err != nil {
 		return err
 	}
-	_, revision, err := u.load(ctx, name)
+	_, at, err := u.load(ctx, name)
 	if err != nil {
 		return err
 	}
-	if _, err := u.store.Delete(ctx, userStream(name), actors.ExpectRevision(revision)); err != nil {
+	if _, err := u.store.Delete(ctx, userStream(name), actors.ExpectRevision(at.revision)); err != nil {
 		return fmt.Errorf("remove user %s: %w", name, err)
 	}
 	return nil
@@ -150,14 +185,14 @@ func (u *Users) Remove(ctx context.Context, name string) error {
 // check refuses what could be mistaken for something else: in a Basic header, as a group, in a file's name.
 func (user *User) check() error {
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$`).MatchString(user.Name) {
-		return fmt.Errorf("add user %q: a name is up to 64 letters, digits and . _ @ + -, and begins with a letter or a digit", user.Name)
+		return fmt.Errorf("%w: user %q: a name is up to 64 letters, digits and . _ @ + -, and begins with a letter or a digit", ErrInvalidUser, user.Name)
 	}
 	if len(user.Groups) > maxUserGroups {
-		return fmt.Errorf("add user %s: %d groups are given, at most %d are allowed", user.Name, len(user.Groups), maxUserGroups)
+		return fmt.Errorf("%w: user %s: %d groups are given, at most %d are allowed", ErrInvalidUser, user.Name, len(user.Groups), maxUserGroups)
 	}
 	for _, group := range user.Groups {
 		if !regexp.MustCompile(`^[A-Za-z0-9$][A-Za-z0-9._@+-]{0,63}$`).MatchString(group) || group == everyone {
-			return fmt.Errorf("add user %s: %q is no group: %s, %s, or up to 64 letters, digits and . _ @ + -", user.Name, group, adminsGroup, opsGroup)
+			return fmt.Errorf("%w: user %s: %q is no group: %s, %s, or up to 64 letters, digits and . _ @ + -", ErrInvalidUser, user.Name, group, adminsGroup, opsGroup)
 		}
 	}
 	return nil
@@ -173,28 +208,34 @@ func (u *Users) keepAdministrator(ctx context.Context, name string) error {
 	others := slices.ContainsFunc(list, func(user User) bool { return user.Name != name && able(user) })
 	is := slices.ContainsFunc(list, func(user User) bool { return user.Name == name && able(user) })
 	if is && !others {
-		return fmt.Errorf("%s is the last user of %s who can log in: add another one first", name, adminsGroup)
+		return fmt.Errorf("user %s: %w", name, ErrLastAdmin)
 	}
 	return nil
 }
 
 func userStream(name string) events.Stream { return events.Stream(userPrefix + name) }
 
-// load returns a user and the revision of the event that says so.
-func (u *Users) load(ctx context.Context, name string) (userRecord, events.Revision, error) {
+// userVersion is the event that says what a user is like.
+type userVersion struct {
+	revision events.Revision
+	time     events.Micros
+}
+
+// load returns a user as it is now.
+func (u *Users) load(ctx context.Context, name string) (userRecord, userVersion, error) {
 	page, err := u.store.Read(ctx, userStream(name), revisionsEnd, actors.Backward, actors.Limit{Events: 1})
 	if errors.Is(err, actors.ErrDeleted) || errors.Is(err, actors.ErrInvalidAppend) || err == nil && len(page.Events) == 0 {
-		return userRecord{}, events.NoRevision, fmt.Errorf("%w: %q", ErrNoUser, name)
+		return userRecord{}, userVersion{}, fmt.Errorf("%w: %q", ErrNoUser, name)
 	}
 	if err != nil {
-		return userRecord{}, events.NoRevision, fmt.Errorf("read user %s: %w", name, err)
+		return userRecord{}, userVersion{}, fmt.Errorf("read user %s: %w", name, err)
 	}
 	record, err := decodeUser(&page.Events[0])
 	if err != nil || record.Name != name {
-		return userRecord{}, events.NoRevision, fmt.Errorf("%w: the newest event of %s is no user of that name; append one that is, or remove the stream",
+		return userRecord{}, userVersion{}, fmt.Errorf("%w: the newest event of %s is no user of that name; append one that is, or remove the stream",
 			ErrNoUser, userStream(name))
 	}
-	return record, page.Events[0].Revision, nil
+	return record, userVersion{revision: page.Events[0].Revision, time: page.Events[0].Time}, nil
 }
 
 // decodeUser reads an event of a user's stream. Its secret may be one that nothing matches: another server made it.
@@ -210,13 +251,15 @@ func decodeUser(e *events.Envelope) (userRecord, error) {
 }
 
 // change stores a user's next state, unless someone else changed it meanwhile.
-func (u *Users) change(ctx context.Context, name string, edit func(*userRecord)) error {
-	record, revision, err := u.load(ctx, name)
+func (u *Users) change(ctx context.Context, name string, edit func(*userRecord) error) error {
+	record, at, err := u.load(ctx, name)
 	if err != nil {
 		return err
 	}
-	edit(&record)
-	return u.save(ctx, &record, actors.ExpectRevision(revision))
+	if err := edit(&record); err != nil {
+		return fmt.Errorf("change user %s: %w", name, err)
+	}
+	return u.save(ctx, &record, actors.ExpectRevision(at.revision))
 }
 
 func (u *Users) save(ctx context.Context, record *userRecord, expected actors.Expected) error {

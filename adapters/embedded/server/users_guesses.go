@@ -38,6 +38,13 @@ func (g *guesses) allow(address string) bool {
 	return true
 }
 
+// spent reports whether an address has no guess left.
+func (g *guesses) spent(address string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.from[address].Add(guessRecovery).Sub(time.Now()) > maxGuesses*guessRecovery
+}
+
 // forgive takes a guess back: it was none.
 func (g *guesses) forgive(address string) {
 	g.mu.Lock()

@@ -11,28 +11,31 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 )
 
 // Bounds of what is remembered about logins, and of the work they make.
 const (
-	maxHeader  = 4096 // bytes of an Authorization header
-	maxKnown   = 4096 // credentials that were right
-	maxRefused = 1024 // credentials that were wrong
-	maxWaiting = 64   // logins that wait until another one was hashed
+	maxHeader    = 4096 // bytes of an Authorization header
+	maxKnown     = 4096 // credentials that were right
+	maxRefused   = 1024 // credentials that were wrong
+	maxWaiting   = 256  // logins that wait until another one was hashed
+	rememberTime = time.Hour
 )
 
-// logins checks names and passwords. Hashing is slow on purpose, so it is done once for credentials that are right or wrong, as long
-// as their user stays the same; by half of the processors at most; and not for addresses that keep guessing. None of that holds up
-// credentials that were right before.
+// logins checks names and passwords. Hashing is slow on purpose, so it is done once in a while for credentials that are right or wrong, as
+// long as their user stays the same; by half of the processors at most, but two at once; and not for addresses that keep guessing. None of
+// that holds up credentials that were right before.
 type logins struct {
 	users    *Users
 	key      []byte        // of the digests under which credentials are remembered: no password is kept in memory
 	slots    chan struct{} // holds a token for each hash under way
 	waiting  atomic.Int64  // for a slot
 	guesses  guesses
-	stranger secret // what the password of nobody is compared with, so that it takes as long
+	stranger secret                     // what the password of nobody is compared with, so that it takes as long
+	matches  func(*secret, string) bool // hashes
 
 	changes atomic.Uint64 // of users: what was remembered before has to be looked at again
 
@@ -51,15 +54,16 @@ type login struct {
 	name    string
 	secret  secret // zero: there was no such user
 	changes uint64 // of users, when it was looked at
+	until   time.Time
 }
 
 func newLogins(users *Users) *logins {
 	l := &logins{
-		users: users, key: make([]byte, sha256.Size), slots: make(chan struct{}, max(1, runtime.NumCPU()/2)),
+		users: users, key: make([]byte, sha256.Size), slots: make(chan struct{}, max(2, runtime.NumCPU()/2)), matches: (*secret).matches,
 		known: map[loginID]login{}, refused: map[loginID]login{}, checking: map[loginID]chan struct{}{},
 	}
 	rand.Read(l.key) // it never fails: it ends the process instead
-	l.stranger = secret{Algorithm: pbkdf2Name, Rounds: users.rounds, Salt: make([]byte, saltBytes), Hash: make([]byte, hashBytes)}
+	l.stranger = secret{Algorithm: argon2Name, Rounds: defaultRounds, Memory: users.memory, Salt: make([]byte, saltBytes), Hash: make([]byte, hashBytes)}
 	rand.Read(l.stranger.Hash)
 	return l
 }
@@ -141,6 +145,10 @@ func (l *logins) remembered(ctx context.Context, id loginID) (who caller, found 
 	if !right && !found {
 		return caller{}, false, nil
 	}
+	if time.Now().After(entry.until) {
+		l.forget(id)
+		return caller{}, false, nil
+	}
 	if entry.changes != now {
 		record, err := l.load(ctx, entry.name)
 		if err != nil {
@@ -197,27 +205,17 @@ func (l *logins) release(id loginID, done chan struct{}) {
 
 // verify hashes the password and remembers what came out.
 func (l *logins) verify(ctx context.Context, id loginID, name, password, address string) (caller, error) {
-	if !l.guesses.allow(address) {
-		return caller{}, fail(codes.ResourceExhausted, "too many wrong passwords came from this address: wait a few seconds")
-	}
-	entry := login{name: name, changes: l.changes.Load()} // counted before the user is read: a change in between is seen
+	entry := login{name: name, changes: l.changes.Load(), until: time.Now().Add(rememberTime)} // counted before the user is read: a change in between is seen
 	record, err := l.load(ctx, name)
 	if err != nil {
 		return caller{}, err
 	}
 	entry.secret = record.secret
-	against := &record.secret
-	if record.Name == "" {
-		against = &l.stranger
-	}
-	right, err := l.hash(ctx, against, password)
+	right, err := l.compare(ctx, &record, password, address)
 	if err != nil {
-		l.guesses.forgive(address)
 		return caller{}, err
 	}
-	right = right && record.Name != ""
 	if right {
-		l.guesses.forgive(address)
 		entry.who = record.caller()
 	}
 	l.remember(id, entry, right)
@@ -227,19 +225,43 @@ func (l *logins) verify(ctx context.Context, id loginID, name, password, address
 	return entry.who, nil
 }
 
-// hash compares a password when there is a slot for it.
-func (l *logins) hash(ctx context.Context, s *secret, password string) (bool, error) {
+// compare hashes a password and compares it with a user's, who need not exist. Wrong ones count as guesses of the address. They are counted
+// one by one, as they are hashed: many clients of an address that log in at once are no guessing.
+func (l *logins) compare(ctx context.Context, record *userRecord, password, address string) (right bool, err error) {
+	guessing := fail(codes.ResourceExhausted, "too many wrong passwords came from this address: wait a few seconds")
+	if l.guesses.spent(address) {
+		return false, guessing
+	}
+	release, err := l.slot(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	if !l.guesses.allow(address) {
+		return false, guessing
+	}
+	if record.Name == "" {
+		l.matches(&l.stranger, password)
+		return false, nil
+	}
+	if right = l.matches(&record.secret, password); right {
+		l.guesses.forgive(address)
+	}
+	return right, nil
+}
+
+// slot waits until something may be hashed.
+func (l *logins) slot(ctx context.Context) (release func(), err error) {
 	defer l.waiting.Add(-1)
 	if l.waiting.Add(1) > maxWaiting {
-		return false, fail(codes.ResourceExhausted, "too many logins wait to be checked: try again in a few seconds")
+		return nil, fail(codes.ResourceExhausted, "too many logins wait to be checked: try again in a few seconds")
 	}
 	select {
 	case l.slots <- struct{}{}:
-		defer func() { <-l.slots }()
+		return func() { <-l.slots }, nil
 	case <-ctx.Done():
-		return false, storeFailure(ctx.Err(), usersStream)
+		return nil, storeFailure(ctx.Err(), usersStream)
 	}
-	return s.matches(password), nil
 }
 
 // remember keeps what came out. When there is no room anything else goes: it costs one more hash.

@@ -3,12 +3,15 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +23,7 @@ import (
 )
 
 func TestFirstStart(t *testing.T) {
-	config := newGuardConfig(t, UsersConfig{Rounds: quick})
+	config := newGuardConfig(t, UsersConfig{Memory: quick})
 	_, err := newAuthority(t.Context(), config)
 	if err == nil || !strings.Contains(err.Error(), "--admin-password-file") {
 		t.Errorf("a store without users is served, or nobody is told what to do: %v", err)
@@ -35,7 +38,10 @@ func TestFirstStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := a.users.List(t.Context())
-	if want := "[{admin Administrator [$admins] false} {ops Operations [$ops] false}]"; err != nil || fmt.Sprint(list) != want {
+	for i := range list {
+		list[i].changed = 0
+	}
+	if want := "[{admin Event Store Administrator [$admins] false 0} {ops Event Store Operations [$ops] false 0}]"; err != nil || fmt.Sprint(list) != want {
 		t.Errorf("the users are %v, %v; want %s", list, err, want)
 	}
 	if err := a.users.Remove(t.Context(), "ops"); err != nil {
@@ -209,6 +215,114 @@ func TestOneHashForMany(t *testing.T) {
 	}
 }
 
+// counted is a guard that counts what is hashed.
+func counted(t testing.TB) (a *authority, hashed *atomic.Int64) {
+	t.Helper()
+	a, hashed = guarded(t), new(atomic.Int64)
+	a.logins.matches = func(s *secret, password string) bool {
+		hashed.Add(1)
+		return s.matches(password)
+	}
+	return a, hashed
+}
+
+// TestManyLogInAtOnce has more users than guesses are allowed log in from one address, several times each: they are hashed once each, and
+// none of them passes for guessing.
+func TestManyLogInAtOnce(t *testing.T) {
+	const users, clients = 2 * maxGuesses, 3
+	a, hashed := counted(t)
+	for i := range users {
+		a.add(t, fmt.Sprint("user", i))
+	}
+	var calls sync.WaitGroup
+	for i := range users * clients {
+		calls.Go(func() {
+			name := fmt.Sprint("user", i%users)
+			if who, err := a.authenticate(calling(t, basic(name, "password"))); err != nil || who.name != name {
+				t.Errorf("it is %+v's: %v", who, err)
+			}
+		})
+	}
+	calls.Wait()
+	if n := hashed.Load(); n != users {
+		t.Errorf("%d passwords were hashed for %d users", n, users)
+	}
+}
+
+// TestWrongPasswordsCost: each wrong password is hashed like a right one, also that of nobody, and no more of them than an address may guess.
+func TestWrongPasswordsCost(t *testing.T) {
+	a, hashed := counted(t)
+	for i := range maxGuesses {
+		name := []string{"admin", "nobody"}[i%2]
+		for range 3 { // repeated, it is remembered
+			_, err := a.authenticate(calling(t, basic(name, fmt.Sprint("guess ", i))))
+			wantCode(t, err, codes.Unauthenticated)
+		}
+		if n := hashed.Load(); n != int64(i+1) {
+			t.Fatalf("%d passwords were hashed after %d wrong ones", n, i+1)
+		}
+	}
+	for i := range 5 * maxGuesses {
+		_, err := a.authenticate(calling(t, basic("admin", fmt.Sprint("more ", i))))
+		if f := new(failure); err == nil || errors.As(err, &f) && f.code != codes.ResourceExhausted && f.code != codes.Unauthenticated {
+			t.Fatal(err)
+		}
+	}
+	if n := hashed.Load(); n > 3*maxGuesses { // some recover meanwhile
+		t.Errorf("%d passwords were hashed", n)
+	}
+}
+
+// TestCredentialsAreRememberedForAWhile, and forgotten when their user changes, whoever else does.
+func TestCredentialsAreRememberedForAWhile(t *testing.T) {
+	a, hashed := counted(t)
+	a.add(t, "someone")
+	is := func(name, password string, want codes.Code, after int64) {
+		t.Helper()
+		for range 3 {
+			_, err := a.authenticate(calling(t, basic(name, password)))
+			wantCode(t, err, want)
+		}
+		if n := hashed.Load(); n != after {
+			t.Errorf("%d passwords were hashed, want %d", n, after)
+		}
+	}
+	is("admin", "password", codes.OK, 1)
+	is("someone", "password", codes.OK, 2)
+	if err := a.users.SetPassword(t.Context(), "someone", "new password"); err != nil {
+		t.Fatal(err)
+	}
+	a.wrote(t.Context(), toWrite, "$user-someone")
+	is("admin", "password", codes.OK, 2)
+	is("someone", "password", codes.Unauthenticated, 3)
+	is("someone", "new password", codes.OK, 4)
+	for id, entry := range a.logins.known {
+		if left := time.Until(entry.until); left <= 0 || left > rememberTime {
+			t.Errorf("credentials are remembered for %s", left)
+		}
+		entry.until = time.Now().Add(-time.Second)
+		a.logins.known[id] = entry
+	}
+	is("admin", "password", codes.OK, 5)
+}
+
+// TestOlderHashes: users of stores that older builds wrote log in as before.
+func TestOlderHashes(t *testing.T) {
+	a := guarded(t)
+	old := secret{Algorithm: pbkdf2Name, Rounds: 1000, Salt: []byte("0123456789abcdef")}
+	var err error
+	if old.Hash, err = pbkdf2.Key(sha256.New, "password", old.Salt, old.Rounds, hashBytes); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.users.save(t.Context(), &userRecord{Name: "veteran", secret: old}, actors.ExpectNoStream); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.authenticate(calling(t, basic("veteran", "password")))
+	wantCode(t, err, codes.OK)
+	_, err = a.authenticate(calling(t, basic("veteran", "passwort")))
+	wantCode(t, err, codes.Unauthenticated)
+}
+
 // TestCancelledCheck ends the call that hashes for others: they are not refused for it.
 func TestCancelledCheck(t *testing.T) {
 	a := guarded(t)
@@ -242,7 +356,9 @@ func TestGuessing(t *testing.T) {
 		var g guesses
 		guess := func(address string) (allowed int) {
 			for range 100 {
-				if g.allow(address) {
+				if spent := g.spent(address); g.allow(address) == spent {
+					t.Errorf("%s had a guess left: %t", address, !spent)
+				} else if !spent {
 					allowed++
 				}
 			}
@@ -326,7 +442,7 @@ func FuzzBasic(f *testing.F) {
 }
 
 func FuzzUser(f *testing.F) {
-	hashed, err := newSecret("password", 1)
+	hashed, err := newSecret("password", quick)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -337,6 +453,7 @@ func FuzzUser(f *testing.F) {
 	f.Add(string(userKind), good)
 	f.Add("other", good)
 	f.Add(string(userKind), []byte(`{"loginName":"admin","fullName":"Event Store Administrator","salt":"c2FsdA==","hash":"aGFzaA==","disabled":false,"groups":["$admins"]}`))
+	f.Add(string(userKind), []byte(`{"loginName":"a","groups":null,"rounds":99999999999,"memory":99999999999,"algorithm":"argon2id"}`))
 	f.Add(string(userKind), []byte(`{"loginName":"a","groups":null,"rounds":99999999999,"algorithm":"pbkdf2-sha256"}`))
 	f.Add(string(userKind), []byte(`null`))
 	f.Fuzz(func(t *testing.T, kind string, data []byte) {
@@ -344,7 +461,7 @@ func FuzzUser(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if record.Rounds <= quick && record.matches("a password nobody has") {
+		if record.Rounds <= defaultRounds && record.Memory <= 2*quick && record.matches("a password nobody has") {
 			t.Errorf("%s lets anyone in", data)
 		}
 		stored, err := json.Marshal(&record)
