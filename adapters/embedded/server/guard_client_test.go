@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -147,6 +148,29 @@ func TestUserCertificates(t *testing.T) {
 	}
 	_, err = readStream(t, s.as(t, "", of("nobody")), "orders", esdb.ReadStreamOptions{}, 10)
 	wantStatus(t, err, codes.Unauthenticated)
+}
+
+// TestStrangeCertificates: a certificate of another issuer counts for nothing, and does not keep a user with a password out.
+func TestStrangeCertificates(t *testing.T) {
+	s := secure(t)
+	elsewhere, _ := certificates(t)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(elsewhere, "user-someone.crt"), filepath.Join(elsewhere, "user-someone.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := trusting(t, s.certificates)
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil } // whatever the server asks for
+	conn := s.world.dial(t, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	remove := func(ctx context.Context) error {
+		_, err := streams.NewStreamsClient(conn).Delete(ctx, &streams.DeleteReq{Options: &streams.DeleteReq_Options{
+			StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("orders")}, ExpectedStreamRevision: &streams.DeleteReq_Options_Any{Any: &shared.Empty{}},
+		}})
+		return err
+	}
+	appendTo(t, s.as(t, "admin:password@", ""), "orders", eventsOf(1)...)
+	wantStatus(t, remove(within(t)), codes.PermissionDenied)
+	wantStatus(t, remove(login(within(t), "someone", "wrong")), codes.Unauthenticated)
+	wantStatus(t, remove(login(within(t), "someone", "password")), codes.OK)
 }
 
 // TestSubscriptionsEndWithTheRight takes the right to read from a subscriber.

@@ -24,7 +24,7 @@ const (
 // keeps its own transport and whoever only wants to know whether the server lives needs no gRPC.
 type port struct {
 	net.Listener
-	tls        *tls.Config // nil: plain text
+	tls        *TLS // nil: plain text
 	log        *slog.Logger
 	grpc, http *handed
 	slots      chan struct{} // one is taken by each open connection
@@ -111,11 +111,11 @@ func (p *port) route(c *connection) error {
 		return err
 	}
 	if p.tls != nil {
-		secure := tls.Server(c.Conn, p.tls)
-		if err := secure.HandshakeContext(context.Background()); err != nil { // ends by the deadline
+		secure, state, err := p.tls.handshake(context.Background(), c.Conn)
+		if err != nil {
 			return fmt.Errorf("handshake: %w", err)
 		}
-		c.Conn = secure
+		c.Conn, c.tls = secure, &state
 	}
 	first := make([]byte, len(preface))
 	if _, err := io.ReadFull(c.Conn, first); err != nil {
@@ -153,6 +153,7 @@ func drop(c net.Conn) {
 // connection is one whose first bytes were looked at; they are read again.
 type connection struct {
 	net.Conn
+	tls   *tls.ConnectionState // nil: plain text
 	first []byte
 	slots chan struct{}
 	once  sync.Once
@@ -220,16 +221,11 @@ type shaken struct{}
 // ServerHandshake implements credentials.TransportCredentials.
 func (shaken) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, ok := conn.(*connection)
-	if !ok {
-		return nil, nil, errors.New("the connection did not come through the port")
-	}
-	secure, ok := c.Conn.(*tls.Conn)
-	if !ok {
-		return nil, nil, errors.New("the connection is not secure")
+	if !ok || c.tls == nil {
+		return nil, nil, errors.New("the connection did not come through the port, or is not secure")
 	}
 	return conn, credentials.TLSInfo{
-		State:          secure.ConnectionState(),
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		State: *c.tls, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}, nil
 }
 

@@ -41,7 +41,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,7 +68,7 @@ import (
 type Config struct {
 	Store    *embedded.Store      // required; it stays its owner's, who closes it after the server
 	Listen   string               // host:port, or :0 for any port; required
-	TLS      *tls.Config          // nil: plain text
+	TLS      *TLS                 // nil: plain text
 	Insecure bool                 // no users: everyone may do everything
 	Users    UsersConfig          // who may log in, when the server is not insecure
 	Members  []string             // host:port of the nodes that gossip names, this one first; default: this one alone

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -20,30 +21,56 @@ type TLSFiles struct {
 	Log         *slog.Logger
 }
 
-// LoadTLS reads the files and returns a configuration for Config.TLS that reads them again when they change, so that a certificate is
-// renewed by replacing its files. Files that cannot be used, or are half written, change nothing: what was read before stays.
-func LoadTLS(files TLSFiles) (*tls.Config, error) {
+// TLS is the certificate of a server, and how it knows those of users. It reads its files again when they change, so that a certificate is
+// renewed by replacing them. Files that cannot be used, or are half written, change nothing: what was read before stays.
+type TLS struct {
+	files TLSFiles
+	base  *tls.Config // asks for what was read last at each handshake
+
+	mu     sync.Mutex
+	config *tls.Config // what was read last
+	read   [3]stamp    // of the files that were read last, whether or not they could be used
+}
+
+// LoadTLS reads the files.
+func LoadTLS(files TLSFiles) (*TLS, error) {
 	if files.Log == nil {
 		files.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &reloaded{files: files}
+	t := &TLS{files: files}
 	var err error
-	if r.config, err = files.load(); err != nil {
+	if t.config, err = files.load(); err != nil {
 		return nil, err
 	}
-	r.read = files.stamps()
-	base := r.config.Clone()
-	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return r.current(hello.Context()), nil }
-	return base, nil
+	t.read = files.stamps()
+	t.base = t.config.Clone()
+	t.base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return t.current(hello.Context()), nil }
+	return t, nil
 }
 
-// reloaded is what was read last.
-type reloaded struct {
-	files TLSFiles
-
-	mu     sync.Mutex
-	config *tls.Config
-	read   [3]stamp // of the files that were read last, whether or not they could be used
+// handshake makes a connection secure, within the connection's deadline. A user's certificate that no known issuer has signed, or that is
+// not valid any more, is none: its user may have a password too.
+func (t *TLS) handshake(ctx context.Context, conn net.Conn) (*tls.Conn, tls.ConnectionState, error) {
+	secure := tls.Server(conn, t.base)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, tls.ConnectionState{}, err
+	}
+	state := secure.ConnectionState()
+	if len(state.PeerCertificates) == 0 {
+		return secure, state, nil
+	}
+	options := x509.VerifyOptions{Roots: t.current(ctx).ClientCAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if options.Roots == nil {
+		return secure, state, nil
+	}
+	for _, issuer := range state.PeerCertificates[1:] {
+		options.Intermediates.AddCert(issuer)
+	}
+	var err error
+	if state.VerifiedChains, err = state.PeerCertificates[0].Verify(options); err != nil {
+		t.files.Log.InfoContext(ctx, "a user's certificate counts for nothing: only a password does", "from", conn.RemoteAddr().String(), "error", err)
+	}
+	return secure, state, nil
 }
 
 // stamp is how a file looks from outside.
@@ -53,21 +80,21 @@ type stamp struct {
 }
 
 // current looks at the files at each handshake, which costs little beside it.
-func (r *reloaded) current(ctx context.Context) *tls.Config {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.files.stamps()
-	if now == r.read {
-		return r.config
+func (t *TLS) current(ctx context.Context) *tls.Config {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.files.stamps()
+	if now == t.read {
+		return t.config
 	}
-	r.read = now
-	config, err := r.files.load()
+	t.read = now
+	config, err := t.files.load()
 	if err != nil {
-		r.files.Log.ErrorContext(ctx, "the certificate changed and cannot be used: the old one is used on", "error", err)
-		return r.config
+		t.files.Log.ErrorContext(ctx, "the certificate changed and cannot be used: the old one is used on", "error", err)
+		return t.config
 	}
-	r.files.Log.InfoContext(ctx, "the certificate was read again", "certificate", r.files.Certificate)
-	r.config = config
+	t.files.Log.InfoContext(ctx, "the certificate was read again", "certificate", t.files.Certificate)
+	t.config = config
 	return config
 }
 
@@ -99,6 +126,6 @@ func (f *TLSFiles) load() (*tls.Config, error) {
 	if !config.ClientCAs.AppendCertsFromPEM(text) {
 		return nil, errors.New("read the issuers of users' certificates: " + f.ClientCA + " holds no certificate in PEM")
 	}
-	config.ClientAuth = tls.VerifyClientCertIfGiven // who has none logs in with a password
+	config.ClientAuth = tls.RequestClientCert // verified after the handshake: who has none that is good logs in with a password
 	return config, nil
 }

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -31,6 +33,8 @@ const (
 	developmentCert = "server.crt"
 	developmentKey  = "server.key"
 )
+
+const userKeyBits = 2048
 
 // Write makes an issuer, and with it a certificate for the server and one for each user. The issuer's key is thrown away: nobody, who
 // reads the directory included, can make others that those who trust the issuer trust too. It overwrites nothing.
@@ -62,14 +66,22 @@ func (c DevelopmentCertificates) Write() error {
 			server.DNSNames = append(server.DNSNames, host)
 		}
 	}
-	if err := issuer.write(server, filepath.Join(c.Dir, developmentCert), filepath.Join(c.Dir, developmentKey)); err != nil {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make the server's key: %w", err)
+	}
+	if err := issuer.write(server, key, filepath.Join(c.Dir, developmentCert), filepath.Join(c.Dir, developmentKey)); err != nil {
 		return err
 	}
 	for _, name := range c.Users {
 		user := c.template(name)
 		user.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 		path := filepath.Join(c.Dir, "user-"+name)
-		if err := issuer.write(user, path+".crt", path+".key"); err != nil {
+		key, err := rsa.GenerateKey(rand.Reader, userKeyBits) // EventStoreDB's client for .NET reads no other
+		if err != nil {
+			return fmt.Errorf("make the key of %s: %w", name, err)
+		}
+		if err := issuer.write(user, key, path+".crt", path+".key"); err != nil {
 			return err
 		}
 	}
@@ -114,17 +126,13 @@ func (c DevelopmentCertificates) template(name string) *x509.Certificate {
 	}
 }
 
-// write makes a key and its certificate. The certificate is last: files that are there are a pair.
-func (i *developmentIssuer) write(template *x509.Certificate, certPath, keyPath string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("make the key of %s: %w", template.Subject.CommonName, err)
-	}
+// write writes a key and makes its certificate. The certificate is last: files that are there are a pair.
+func (i *developmentIssuer) write(template *x509.Certificate, key crypto.Signer, certPath, keyPath string) error {
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fmt.Errorf("make the key of %s: %w", template.Subject.CommonName, err)
+		return fmt.Errorf("write the key of %s: %w", template.Subject.CommonName, err)
 	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, i.certificate, &key.PublicKey, i.key)
+	raw, err := x509.CreateCertificate(rand.Reader, template, i.certificate, key.Public(), i.key)
 	if err != nil {
 		return fmt.Errorf("make the certificate of %s: %w", template.Subject.CommonName, err)
 	}
