@@ -149,17 +149,9 @@ func (r *restarting) watch(ctx context.Context) {
 // TestForwardVerb forwards a turn to a broker in this process, twice: the second time there is nothing new.
 func TestForwardVerb(t *testing.T) {
 	tour(t)
-	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	broker.Start()
-	t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
-	if !broker.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the broker does not start")
-	}
+	url := startBroker(t)
 	history := decodeLines[events.Envelope](t, must(t, "history", "demo", "--json"))
-	connection, err := nats.Connect(broker.ClientURL())
+	connection, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,10 +160,11 @@ func TestForwardVerb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := forwardUntil(t, broker.ClientURL(), func() bool {
+	forwarding := []string{"example", "--to", url + "/life", "--streams", "agent-"}
+	first := forwardUntil(t, func() bool {
 		info, err := js.StreamInfo("life")
 		return err == nil && info.State.Msgs == uint64(len(history))
-	})
+	}, forwarding...)
 	if !strings.Contains(first, fmt.Sprintf("%d events forwarded in", len(history))) {
 		t.Errorf("the first run says:\n%s", first)
 	}
@@ -186,7 +179,7 @@ func TestForwardVerb(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	if again := forwardUntil(t, broker.ClientURL(), func() bool { return time.Since(began) > time.Second }); !strings.Contains(again, "0 events forwarded in") {
+	if again := forwardUntil(t, func() bool { return time.Since(began) > time.Second }, forwarding...); !strings.Contains(again, "0 events forwarded in") {
 		t.Errorf("the second run says:\n%s", again)
 	}
 	if status, _, errs := life(t, "forward", "x", "--to", "nats://127.0.0.1:1/life"); status != exitError || !strings.Contains(errs, "connect to nats://127.0.0.1:1") {
@@ -194,8 +187,23 @@ func TestForwardVerb(t *testing.T) {
 	}
 }
 
+// startBroker starts a broker in this process and returns its URL.
+func startBroker(t *testing.T) string {
+	t.Helper()
+	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker.Start()
+	t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
+	if !broker.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the broker does not start")
+	}
+	return broker.ClientURL()
+}
+
 // forwardUntil runs life forward until a condition holds, interrupts it, and returns what it says.
-func forwardUntil(t *testing.T, url string, done func() bool) string {
+func forwardUntil(t *testing.T, done func() bool, args ...string) string {
 	t.Helper()
 	binary, err := exec.LookPath("life")
 	if err != nil {
@@ -207,7 +215,7 @@ func forwardUntil(t *testing.T, url string, done func() bool) string {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	cmd := exec.Command(binary, "forward", "example", "--to", url+"/life", "--streams", "agent-")
+	cmd := exec.Command(binary, append([]string{"forward"}, args...)...)
 	cmd.Stderr = file
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
