@@ -8,14 +8,14 @@ import (
 
 // consumer is a member of a group as the machine sees it.
 type consumer struct {
-	from, name, user string
-	buffer           int        // how many messages it may hold
-	held             int        // how many it holds
-	queue            []*message // held, and not yet taken by its transport
-	weight           int        // bytes of what it holds
-	congested        bool       // its transport took nothing for so long that messages were taken back; it gets none until it does
-	wake             chan struct{}
-	counts           counts
+	name, user string
+	buffer     int        // how many messages it may hold
+	held       int        // how many it holds
+	queue      []*message // held, and not yet taken by its transport
+	weight     int        // bytes of what it holds
+	congested  bool       // its transport took nothing for so long that messages were taken back; it gets none until it does
+	wake       chan struct{}
+	counts     counts
 }
 
 // maxWeight is after how many bytes a consumer gets nothing more until it answers.
@@ -41,7 +41,7 @@ func (c *consumer) unqueue(m *message) {
 
 // counts is what was done, for those who look.
 type counts struct {
-	items     int64           // answered with success or given up
+	items     int64           // delivered, again too
 	seen      int64           // items when somebody last looked
 	since     events.Micros   // when it began
 	latencies []events.Micros // of the newest answers, oldest first from next
@@ -52,7 +52,6 @@ type counts struct {
 const latencyWindow = 1000
 
 func (c *counts) answered(latency events.Micros) {
-	c.items++
 	if len(c.latencies) < latencyWindow {
 		c.latencies = append(c.latencies, latency)
 		return

@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ type Config struct {
 	Now      func() events.Micros // default actors.Now
 	Tick     time.Duration        // how often message timeouts are looked for, and the watchdog looks; default 1 s
 	Patience time.Duration        // how long a group may owe progress; default 10 s
+	Spread   int64                // how many times smaller than the store's the positions are that builds before stored; default 1
 }
 
 func (c Config) completed() (Config, error) {
@@ -81,6 +83,7 @@ func (c Config) completed() (Config, error) {
 	if c.Patience <= 0 {
 		c.Patience = 10 * time.Second
 	}
+	c.Spread = max(c.Spread, 1)
 	return c, nil
 }
 
@@ -95,6 +98,7 @@ type Groups struct {
 
 	mu      sync.RWMutex
 	runners map[Key]*runner
+	broken  []brokenEntry // groups that do not run
 	closed  bool
 }
 
@@ -104,27 +108,25 @@ func Open(ctx context.Context, config Config) (*Groups, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Groups{config: config, runners: map[Key]*runner{}, stored: settingsLog{store: config.Store, now: config.Now}}
-	if err := g.load(ctx); err != nil {
-		return nil, err
+	g := &Groups{config: config, runners: map[Key]*runner{}}
+	g.stored.config = &g.config
+	entries, err := g.stored.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load consumer groups: %w", err)
 	}
+	g.runners, g.broken = g.start(ctx, entries), g.stored.broken
 	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.watch.Go(func() { g.watchdog(ctx) })
 	return g, nil
 }
 
-// load starts all that is stored. Admin is held, or nobody else is there yet.
-func (g *Groups) load(ctx context.Context) error {
-	entries, err := g.stored.load(ctx)
-	if err != nil {
-		return fmt.Errorf("load consumer groups: %w", err)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// start runs groups.
+func (g *Groups) start(ctx context.Context, entries []entry) map[Key]*runner {
+	running := map[Key]*runner{}
 	for i := range entries {
-		g.runners[entries[i].key] = startRunner(ctx, &g.config, entries[i])
+		running[entries[i].key] = startRunner(ctx, &g.config, entries[i])
 	}
-	return nil
+	return running
 }
 
 // Close drops all consumers, stores how far each group is and ends. Members get actors.ErrClosed.
@@ -140,23 +142,28 @@ func (g *Groups) Close() {
 	g.mu.Unlock()
 	g.stop()
 	g.watch.Wait()
-	g.end(actors.ErrClosed)
+	g.replace(actors.ErrClosed, func() map[Key]*runner { return map[Key]*runner{} })
 }
 
-// end stops all runners, at once, for a reason that their consumers get; nil: they were dropped.
-func (g *Groups) end(reason error) {
-	g.mu.Lock()
-	running := g.runners
-	g.runners = map[Key]*runner{}
-	g.mu.Unlock()
+// replace ends all runners, at once, for a reason that their consumers get, and has others in their place. Admin is held.
+func (g *Groups) replace(reason error, by func() map[Key]*runner) {
+	g.mu.RLock()
+	ended := slices.Collect(maps.Values(g.runners))
+	g.mu.RUnlock()
 	var all sync.WaitGroup
-	for _, r := range running {
+	for _, r := range ended {
 		all.Go(func() { r.close(cmp.Or(reason, error(&Refusal{Kind: Dropped, Key: r.key}))) })
 	}
 	all.Wait()
+	g.mu.Lock()
+	g.runners, g.broken = by(), g.stored.broken
+	g.mu.Unlock()
+	for _, r := range ended {
+		close(r.replaced)
+	}
 }
 
-// Restart ends all groups and loads them again. Their consumers are dropped.
+// Restart ends all groups and loads them again. Their consumers are dropped. When they cannot be loaded, nothing is ended.
 func (g *Groups) Restart(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
@@ -164,8 +171,12 @@ func (g *Groups) Restart(ctx context.Context) error {
 	if err := g.open(); err != nil {
 		return err
 	}
-	g.end(nil)
-	return g.load(ctx)
+	entries, err := g.stored.load(ctx)
+	if err != nil {
+		return fmt.Errorf("restart consumer groups: %w", err)
+	}
+	g.replace(nil, func() map[Key]*runner { return g.start(ctx, entries) })
+	return nil
 }
 
 func (g *Groups) open() error {
@@ -183,11 +194,32 @@ func (g *Groups) find(key Key) (*runner, error) {
 	if g.closed {
 		return nil, actors.ErrClosed
 	}
-	r := g.runners[key]
-	if r == nil {
-		return nil, &Refusal{Kind: Missing, Key: key}
+	if r := g.runners[key]; r != nil {
+		return r, nil
 	}
-	return r, nil
+	if b := brokenOf(g.broken, key); b != nil {
+		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("its settings cannot be read, update or delete it: %w", b.err)}
+	}
+	return nil, &Refusal{Kind: Missing, Key: key}
+}
+
+// with does something with a group. One that is being changed is neither gone nor as it was: then it waits for what comes after that.
+func (g *Groups) with(ctx context.Context, key Key, do func(r *runner) error) error {
+	for {
+		r, err := g.find(key)
+		if err != nil {
+			return err
+		}
+		var refusal *Refusal
+		if err = do(r); !errors.As(err, &refusal) || refusal.Kind != Dropped {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.replaced:
+		}
+	}
 }
 
 // Create makes a group. The errors are *Refusal (Exists, Failed) and those of the store.
@@ -195,17 +227,18 @@ func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by stri
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
-	if _, err := g.find(key); err == nil {
-		return &Refusal{Kind: Exists, Key: key}
-	} else if errors.Is(err, actors.ErrClosed) {
+	if err := g.open(); err != nil {
 		return err
-	}
-	if g.sharesStreams(key) {
-		return &Refusal{Kind: Exists, Key: key}
 	}
 	added, err := g.entry(ctx, key, settings)
 	if err != nil {
 		return err
+	}
+	if g.exists(key) {
+		return &Refusal{Kind: Exists, Key: key}
+	}
+	if err := settings.validate(key); err != nil {
+		return &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	// A group of this name that was deleted may have left notes, if the process ended in the middle.
 	if err := g.forget(ctx, key); err != nil {
@@ -214,16 +247,15 @@ func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by stri
 	return g.put(ctx, added, by)
 }
 
-// sharesStreams reports a group of another stream and name whose notes would have the same streams: "a::b" and "c" read as "a" and "b::c".
-func (g *Groups) sharesStreams(key Key) bool {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	for other := range g.runners {
+// exists reports a group of that name, or one of another stream and name whose notes would have the same streams: "a::b" and "c" read as
+// "a" and "b::c". One that cannot be read is there too. Admin is held.
+func (g *Groups) exists(key Key) bool {
+	for other := range g.stored.all {
 		if other.String() == key.String() {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(g.stored.broken, func(b brokenEntry) bool { return b.key.Group != "" && b.key.String() == key.String() })
 }
 
 // Update changes a group's settings, all but its filter. Its consumers are dropped; its checkpoint stays. The errors are *Refusal (Missing,
@@ -232,14 +264,20 @@ func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by stri
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
-	r, err := g.find(key)
+	if err := g.open(); err != nil {
+		return err
+	}
+	filter, err := g.stored.filter(key)
 	if err != nil {
 		return err
 	}
-	settings.Filter = r.entry.settings.Filter
+	settings.Filter = filter
 	changed, err := g.entry(ctx, key, settings)
 	if err != nil {
 		return err
+	}
+	if err := settings.validate(key); err != nil {
+		return &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	return g.put(ctx, changed, by)
 }
@@ -249,35 +287,34 @@ func (g *Groups) Delete(ctx context.Context, key Key, by string) error {
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
 	defer g.admin.Unlock()
-	r, err := g.find(key)
-	if err != nil {
+	if err := g.open(); err != nil {
 		return err
+	}
+	if _, there := g.stored.all[key]; !there && brokenOf(g.stored.broken, key) == nil {
+		return &Refusal{Kind: Missing, Key: key}
 	}
 	if err := g.stored.remove(ctx, key, by); err != nil {
 		return err
 	}
-	g.mu.Lock()
-	delete(g.runners, key)
-	g.mu.Unlock()
-	r.close(&Refusal{Kind: Dropped, Key: key})
+	g.change(key, nil)
 	return g.forget(ctx, key)
 }
 
-// entry completes and checks what a group is to be.
+// entry completes what a group is to be, and checks what is checked even of one that exists.
 func (g *Groups) entry(ctx context.Context, key Key, settings Settings) (entry, error) {
 	made := entry{key: key, settings: settings}
-	if err := settings.validate(key); err != nil {
+	if err := settings.Strategy.validate(); err != nil {
 		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	if err := actors.CheckStream(key.parkedStream()); err != nil {
 		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	var err error
-	if made.end, err = lastPlace(ctx, g.config.Store, key.Stream); err != nil {
+	if made.end, err = lastPlace(ctx, g.config.Store, key.Stream); err != nil && !errors.Is(err, actors.ErrDeleted) {
 		return made, fmt.Errorf("find the end of %s: %w", key.Stream, err)
 	}
-	if key.Stream == All && settings.Start > 0 && place(settings.Start) > made.end {
-		return made, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("it cannot start from position %d: the last one is %d", settings.Start, made.end)}
+	if start := settings.Start; key.Stream == All && start.At > 0 && place(start.At) > made.end {
+		return made, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("it cannot start from position %d: the last one is %d", start.At, made.end)}
 	}
 	return made, nil
 }
@@ -287,17 +324,30 @@ func (g *Groups) put(ctx context.Context, changed entry, by string) error {
 	if err := g.stored.put(ctx, changed, by); err != nil {
 		return err
 	}
-	g.mu.Lock()
-	old := g.runners[changed.key]
-	delete(g.runners, changed.key)
-	g.mu.Unlock()
+	g.change(changed.key, func() *runner { return startRunner(ctx, &g.config, changed) })
+	return nil
+}
+
+// change ends what runs of a group, which stores how far it is for another to go on from, and has that in its place, if there is one.
+// Admin is held.
+func (g *Groups) change(key Key, start func() *runner) {
+	g.mu.RLock()
+	old := g.runners[key]
+	g.mu.RUnlock()
 	if old != nil {
-		old.close(&Refusal{Kind: Dropped, Key: changed.key}) // stores how far it is, for the new one to go on from
+		old.close(&Refusal{Kind: Dropped, Key: key})
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.runners[changed.key] = startRunner(ctx, &g.config, changed)
-	return nil
+	if start != nil {
+		g.runners[key] = start()
+	} else {
+		delete(g.runners, key)
+	}
+	g.broken = g.stored.broken
+	g.mu.Unlock()
+	if old != nil {
+		close(old.replaced)
+	}
 }
 
 // forget removes a group's streams. Those that are not there need not be.
@@ -316,7 +366,6 @@ func (g *Groups) forget(ctx context.Context, key Key) error {
 
 // Consumer is who joins a group.
 type Consumer struct {
-	From   string // its address, for those who look
 	Name   string // what it calls itself
 	User   string
 	Buffer int // how many messages it may hold; at least 1
@@ -325,27 +374,27 @@ type Consumer struct {
 // maxBuffer is the most messages that a consumer is given before it answers, whatever it asks for.
 const maxBuffer = 5000
 
-// Join adds a consumer to a group, until it closes the Member. The errors are *Refusal (Missing, Full, Failed) and actors.ErrClosed.
-func (g *Groups) Join(key Key, who Consumer) (*Member, error) {
-	r, err := g.find(key)
-	if err != nil {
-		return nil, err
-	}
-	if who.Buffer <= 0 {
-		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("a consumer's buffer size is %d, it must be positive", who.Buffer)}
-	}
-	who.Buffer = min(who.Buffer, maxBuffer)
-	return r.join(who)
+// Join adds a consumer to a group, until it closes the Member. While the group is being changed it waits. The errors are *Refusal (Missing,
+// Full, Failed), actors.ErrClosed and ctx's.
+func (g *Groups) Join(ctx context.Context, key Key, who Consumer) (member *Member, err error) {
+	err = g.with(ctx, key, func(r *runner) (err error) {
+		if who.Buffer <= 0 {
+			return &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("a consumer's buffer size is %d, it must be positive", who.Buffer)}
+		}
+		who.Buffer = min(who.Buffer, maxBuffer)
+		member, err = r.join(who)
+		return err
+	})
+	return member, err
 }
 
-// ReplayParked has parked messages delivered again, those before stopAt in the parked stream; a negative stopAt: all that are there now.
-// While an earlier replay still reads, nothing is added to it. The error is a *Refusal (Missing) or the store's.
+// ReplayParked has parked messages delivered again, those before stopAt in the parked stream that are there now. While an earlier replay
+// still reads, nothing is added to it. The error is a *Refusal (Failed: stopAt is negative; Missing), ctx's or the store's.
 func (g *Groups) ReplayParked(ctx context.Context, key Key, stopAt events.Revision) error {
-	r, err := g.find(key)
-	if err != nil {
-		return err
+	if stopAt < 0 {
+		return &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("parked messages cannot be replayed up to %d", stopAt)}
 	}
-	return r.replay(ctx, stopAt)
+	return g.with(ctx, key, func(r *runner) error { return r.replay(ctx, stopAt) })
 }
 
 // Report says how a group is. The error is a *Refusal (Missing) or the store's.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -25,16 +27,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // faulty is a store with faults.
 type faulty struct {
-	*embedded.Store
+	spreadStore
 	appends atomic.Pointer[fault]
 	hangs   atomic.Int32 // subscriptions whose Next waits for ever
+	reads   atomic.Int32 // reads that fail
+	from    atomic.Int64 // where the last subscription to everything began
+}
+
+var errRead = errors.New("the disk cannot be read")
+
+func (f *faulty) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+	if f.reads.Add(-1) >= 0 {
+		return actors.Page{}, errRead
+	}
+	return f.spreadStore.Read(ctx, stream, from, direction, limit)
 }
 
 // fault is what happens to an append; do carries it out.
 type fault func(stream events.Stream, do func() (actors.Appended, error)) (actors.Appended, error)
 
 func (f *faulty) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
-	do := func() (actors.Appended, error) { return f.Store.Append(ctx, stream, expected, batch) }
+	do := func() (actors.Appended, error) { return f.spreadStore.Append(ctx, stream, expected, batch) }
 	if happens := f.appends.Load(); happens != nil {
 		return (*happens)(stream, do)
 	}
@@ -47,7 +60,10 @@ func (f *faulty) Subscribe(ctx context.Context, from actors.From) (actors.Subscr
 	if f.hangs.Add(-1) >= 0 {
 		return hanging{}, nil
 	}
-	return f.Store.Subscribe(ctx, from)
+	if from.Stream == "" {
+		f.from.Store(int64(from.Position))
+	}
+	return f.spreadStore.Subscribe(ctx, from)
 }
 
 type hanging struct{}
@@ -91,7 +107,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, store: &faulty{Store: store}, log: &text{}}
+	w := &world{t: t, store: &faulty{spreadStore: spreadStore{store}}, log: &text{}}
 	w.open()
 	t.Cleanup(func() {
 		w.groups.Close()
@@ -105,7 +121,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() {
 	w.t.Helper()
 	var err error
-	config := Config{Store: w.store, Log: slog.New(slog.NewTextHandler(w.log, nil)), Tick: 5 * time.Millisecond, Patience: 100 * time.Millisecond}
+	config := Config{Store: w.store, Log: slog.New(slog.NewTextHandler(w.log, nil)), Tick: 5 * time.Millisecond, Patience: 100 * time.Millisecond, Spread: spread}
 	if w.groups, err = Open(w.t.Context(), config); err != nil {
 		w.t.Fatal(err)
 	}
@@ -127,7 +143,7 @@ func (w *world) create(key Key, settings Settings) {
 
 func (w *world) join(key Key, buffer int) *Member {
 	w.t.Helper()
-	m, err := w.groups.Join(key, Consumer{From: "here", Buffer: buffer})
+	m, err := w.groups.Join(w.t.Context(), key, Consumer{Buffer: buffer})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -141,9 +157,16 @@ func (w *world) append(stream events.Stream, count int) {
 	for i := range batch {
 		batch[i] = note("test", []byte(`{}`), nil, actors.Now())
 	}
-	if _, err := w.store.Store.Append(w.t.Context(), stream, actors.ExpectAny, batch); err != nil {
+	w.write(stream, batch...)
+}
+
+func (w *world) write(stream events.Stream, batch ...events.Envelope) events.Position {
+	w.t.Helper()
+	appended, err := w.store.spreadStore.Append(w.t.Context(), stream, actors.ExpectAny, batch)
+	if err != nil {
 		w.t.Fatal(err)
 	}
+	return appended.Position
 }
 
 func (w *world) within() context.Context {
@@ -345,7 +368,7 @@ func TestCrash(t *testing.T) {
 	w.expect(m, 0, 3, 4, 5) // what was parked is not delivered, and not parked again
 	w.until(key, "all is done", func(r Report) bool { return r.LastCheckpoint == "5" && r.Parked == 2 && r.Undone == 0 })
 
-	if err := w.groups.ReplayParked(t.Context(), key, -1); err != nil {
+	if err := w.groups.ReplayParked(t.Context(), key, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
 	w.expect(m, 1)
@@ -356,7 +379,7 @@ func TestCrash(t *testing.T) {
 	if targets := w.parked(key); !slices.Contains(targets, "2@s") {
 		t.Errorf("parked are %v: event 2 is lost", targets)
 	}
-	if err := w.groups.ReplayParked(t.Context(), key, -1); err != nil {
+	if err := w.groups.ReplayParked(t.Context(), key, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
 	m = w.join(key, 10)
@@ -368,27 +391,79 @@ func TestCrash(t *testing.T) {
 	w.until(key, "nothing is parked", func(r Report) bool { return r.Parked == 0 && r.Undone == 0 && len(w.parked(key)) == 0 })
 }
 
-// Two events with the same id: both are delivered, one after the other.
+// TestTwins delivers events whose id is outstanding, as EventStoreDB does: one answer of the id is for all of them, and they alone are not
+// delivered again.
 func TestTwins(t *testing.T) {
-	w := newWorld(t)
-	key := Key{All, "g"}
-	settings := testSettings()
-	settings.Filter = &Filter{Prefixes: []string{"twins-"}}
-	w.create(key, settings)
-	twin := note("test", []byte(`{}`), nil, actors.Now())
-	for _, stream := range []events.Stream{"twins-a", "twins-b"} {
-		if _, err := w.store.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{twin}); err != nil {
-			t.Fatal(err)
-		}
+	streams := []events.Stream{"twins-a", "twins-b", "twins-c"}
+	for name, answer := range map[string]func(m *Member, id events.EventID){
+		"acknowledged": func(m *Member, id events.EventID) { m.Ack(id) },
+		"skipped":      func(m *Member, id events.EventID) { m.Nack(Skip, "", id) },
+		"stopped":      func(m *Member, id events.EventID) { m.Nack(Stop, "", id) },
+		"parked":       func(m *Member, id events.EventID) { m.Nack(Park, "", id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			key := Key{All, "g"}
+			settings := testSettings()
+			settings.Filter = &Filter{Prefixes: []string{"twins-"}}
+			w.create(key, settings)
+			one, other := w.join(key, 2), w.join(key, 2)
+			twin := note("test", []byte(`{}`), nil, actors.Now())
+			var last place
+			for _, stream := range streams {
+				appended, err := w.store.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{twin})
+				if err != nil {
+					t.Fatal(err)
+				}
+				last = place(appended.Position)
+			}
+			for i, m := range []*Member{one, other, one} { // in turn
+				if d := w.next(m); d.Event.Stream != streams[i] {
+					t.Fatalf("delivered is an event of %s, want %s", d.Event.Stream, streams[i])
+				}
+			}
+			w.until(key, "one id is outstanding, held by two", func(r Report) bool {
+				return r.Outstanding == 1 && r.InFlight == 2 && r.Consumers[0].Free == 0 && r.Consumers[0].InFlight == 1 && r.Items == 3
+			})
+			one.Nack(Retry, "once more", twin.ID)
+			again, _ := w.first(one, other)
+			if again.Event.Stream != streams[0] || again.Retries != 1 {
+				t.Fatalf("delivered again is an event of %s, for the %d. time", again.Event.Stream, again.Retries+1)
+			}
+			answer(one, twin.ID)
+			answer(other, twin.ID) // one of them holds it
+			w.until(key, "all of them are done", func(r Report) bool {
+				return r.Undone == 0 && r.Outstanding == 0 && r.Consumers[0].Free == 2 && r.Consumers[1].Free == 2 && r.LastCheckpoint == key.format(last)
+			})
+		})
 	}
-	m := w.join(key, 10)
-	for _, stream := range []events.Stream{"twins-a", "twins-b"} {
-		d := w.next(m)
-		if d.Event.Stream != stream {
-			t.Fatalf("delivered is an event of %s, want %s", d.Event.Stream, stream)
-		}
-		m.Ack(d.id())
+}
+
+// first takes the next event of whichever consumer has one.
+func (w *world) first(members ...*Member) (Delivery, *Member) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.within())
+	defer cancel()
+	type taken struct {
+		delivery Delivery
+		by       *Member
 	}
+	all := make(chan taken, len(members))
+	var waiting sync.WaitGroup
+	for _, m := range members {
+		waiting.Go(func() {
+			if d, err := m.Next(ctx); err == nil {
+				all <- taken{d, m}
+			}
+			cancel()
+		})
+	}
+	waiting.Wait()
+	if len(all) != 1 {
+		w.t.Fatalf("%d consumers have an event, want 1", len(all))
+	}
+	first := <-all
+	return first.delivery, first.by
 }
 
 func TestPinnedByCorrelation(t *testing.T) {
@@ -452,15 +527,12 @@ func TestRefusals(t *testing.T) {
 	key := Key{"s", "g"}
 	refused := func(err error, kind Kind) {
 		t.Helper()
-		var refusal *Refusal
-		if !errors.As(err, &refusal) || refusal.Kind != kind || refusal.Error() == "" {
-			t.Errorf("the answer is %v, want a refusal of kind %d", err, kind)
-		}
+		wantRefusal(t, err, kind)
 	}
 	for _, change := range []func(*Settings){
-		func(s *Settings) { s.Strategy = "Whoever" }, func(s *Settings) { s.ReadBatch = 20 }, func(s *Settings) { s.ReadBatch = 0 },
-		func(s *Settings) { s.MaxCheckpoint = 0 }, func(s *Settings) { s.Start = -2 }, func(s *Settings) { s.MessageTimeout = -1 },
-		func(s *Settings) { s.MaxRetries = -1 }, func(s *Settings) { s.Filter = &Filter{Prefixes: []string{"a"}} },
+		func(s *Settings) { s.Strategy = "Whoever" }, func(s *Settings) { s.ReadBatch = 20 }, func(s *Settings) { s.ReadBatch = -1 },
+		func(s *Settings) { s.LiveBuffer = -1 }, func(s *Settings) { s.Start.At = -2 }, func(s *Settings) { s.MessageTimeout = -1 },
+		func(s *Settings) { s.MaxConsumers = -1 }, func(s *Settings) { s.Filter = &Filter{Prefixes: []string{"a"}} },
 	} {
 		settings := testSettings()
 		change(&settings)
@@ -475,10 +547,10 @@ func TestRefusals(t *testing.T) {
 	settings.MaxConsumers = 1
 	w.create(key, settings)
 	refused(w.groups.Create(t.Context(), key, settings, "test"), Exists)
-	_, err := w.groups.Join(key, Consumer{})
+	_, err := w.groups.Join(t.Context(), key, Consumer{})
 	refused(err, Failed)
 	m := w.join(key, 1)
-	_, err = w.groups.Join(key, Consumer{Buffer: 1})
+	_, err = w.groups.Join(t.Context(), key, Consumer{Buffer: 1})
 	refused(err, Full)
 	if err := w.groups.Update(t.Context(), key, settings, "test"); err != nil {
 		t.Fatal(err)
@@ -501,19 +573,23 @@ func FuzzStored(f *testing.F) {
 	f.Add([]byte(`5@stream@with@ats`))
 	f.Add([]byte(`C:18446744073709551615/P:-1`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if all, err := parseConfig(data); err == nil {
-			for key, e := range all {
-				read := newStoredEntry(e)
-				if again := read.read(); again.key != key || again.settings.Strategy != e.settings.Strategy || again.end != e.end {
-					t.Errorf("%+v is read back as %+v", e, again)
+		stored := settingsLog{}
+		for _, spread := range []int64{1, 128} {
+			if stored.parse(data, spread) != nil {
+				break
+			}
+			for key, e := range stored.all {
+				raw := newStoredEntry(e)
+				if again, err := raw.read(1); err != nil || !reflect.DeepEqual(again, e) || again.key != key {
+					t.Errorf("%+v is read back as %+v: %v", e, again, err)
 				}
 			}
 		}
-		if at, ok := parkedFrom(data); ok && at < nowhere {
-			t.Errorf("a parked message was at %d", at)
-		}
 		if at, ok := parsePlace(string(data)); ok && at < nowhere {
 			t.Errorf("a place is %d", at)
+		}
+		if from, ok := parseStart(string(data)); ok && (from.At < -1 || from.Prepare > from.At) {
+			t.Errorf("a start is %+v", from)
 		}
 		link := &events.Envelope{ID: uuid.New(), Data: newLink(string(data)), Foreign: &events.Foreign{Base64: true}}
 		if !bytes.Equal(dataOf(link), data) {

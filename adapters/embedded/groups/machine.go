@@ -19,12 +19,12 @@ type machine struct {
 	consumers []*consumer
 	now       events.Micros // as last told
 
-	read   place      // everything up to here was read
-	buffer []*message // read and not yet handed out, in order
-	bytes  int        // in buffer
-	retry  []*message // to be handed out before the buffer, in order
-	held   map[events.EventID]*message
-	source line // all from the source that are not done
+	read   place                       // everything up to here was read
+	buffer []*message                  // read and not yet handed out, in order
+	bytes  int                         // in buffer
+	retry  []*message                  // to be handed out before the buffer, in order
+	held   map[events.EventID]*message // outstanding, by the id that answers it
+	source line                        // all from the source that are not done
 
 	replays  line            // all that were replayed and are not done
 	replayed events.Revision // every parked message before this was handed in for replay
@@ -39,7 +39,6 @@ type machine struct {
 	passed   int // since saved: events that the filter did not choose
 
 	moves    uint64 // grows with every step forward; the watchdog looks at it
-	twins    uint64 // messages that waited because one with the same id was held
 	counts   counts
 	timeouts uint64
 }
@@ -47,7 +46,8 @@ type machine struct {
 const (
 	maxBuffered = 16 << 20 // bytes read ahead
 	maxParking  = 16 << 10 // messages that wait to be parked
-	scanStep    = 10_000   // events passed over, after which a checkpoint is worth while
+	scanStep    = 10_000   // events passed over, after which a checkpoint is worth while: so many are read again at most
+	scanPause   = events.Second
 )
 
 func newMachine(settings Settings, now events.Micros) *machine {
@@ -117,7 +117,17 @@ func (m *machine) leave(c *consumer) {
 	}
 	m.consumers = without(m.consumers, c)
 	m.chooser.left(c)
-	c.queue = nil
+	for _, unseen := range m.takeBack(func(twin *message) bool { return twin.holder == c }) {
+		m.free(unseen)
+		m.again(unseen)
+	}
+	for _, first := range m.held {
+		for _, twin := range first.twins {
+			if twin.holder == c {
+				m.free(twin)
+			}
+		}
+	}
 	for _, held := range m.heldBy(func(held *message) bool { return held.holder == c }) {
 		if held.taken {
 			held.retries++
@@ -155,6 +165,8 @@ func (m *machine) pop(c *consumer, now events.Micros) *message {
 	c.queue = c.queue[1:]
 	next.taken, next.taker = true, c
 	next.deadline = m.deadline()
+	m.counts.items++
+	c.counts.items++
 	return next
 }
 
@@ -178,9 +190,10 @@ func (m *machine) ack(c *consumer, now events.Micros, ids []events.EventID) {
 	m.deal()
 }
 
-// answerable reports that a consumer holds a message and has seen it, now or before it was delivered to it again. One that waits in
-// its queue with the id of another is not what it answers.
-func (m *message) answerable(c *consumer) bool { return m.holder == c && m.taker == c }
+// answerable reports that a consumer holds a message and has seen it, now or before it was delivered to it again; or one with the same id.
+func (m *message) answerable(c *consumer) bool {
+	return m.holder == c && m.taker == c || slices.ContainsFunc(m.twins, func(twin *message) bool { return twin.holder == c && twin.taken })
+}
 
 // Action is what is to become of a message that its consumer could not process.
 type Action int
@@ -191,7 +204,7 @@ const (
 	Park                  // put it aside, until somebody has it replayed
 	Retry                 // deliver it again; after MaxRetries, Park
 	Skip                  // it is done with
-	Stop                  // nothing: it is delivered again when its time is up
+	Stop                  // the same: what the consumer does besides is its own affair
 )
 
 // nack notes that a consumer could not process messages.
@@ -199,16 +212,16 @@ func (m *machine) nack(c *consumer, now events.Micros, action Action, reason str
 	m.now = max(m.now, now)
 	for _, id := range ids {
 		held := m.held[id]
-		if held == nil || !held.answerable(c) || action == Stop {
+		if held == nil || !held.answerable(c) {
 			continue
 		}
 		m.release(held)
 		switch action {
-		case Skip:
+		case Skip, Stop:
 			m.finish(held)
 		case Park:
 			m.park(held, "parked by its consumer: "+reason)
-		case Unknown, Retry, Stop:
+		case Unknown, Retry:
 			m.fail(held, "failed too often, the last time with: "+reason)
 		default:
 			m.fail(held, "failed too often, the last time with: "+reason)
@@ -220,17 +233,19 @@ func (m *machine) nack(c *consumer, now events.Micros, action Action, reason str
 // tick notes the time: messages whose holders did not answer are delivered again.
 func (m *machine) tick(now events.Micros) {
 	m.now = max(m.now, now)
-	for _, late := range m.heldBy(func(held *message) bool { return held.deadline <= m.now }) {
+	late := func(held *message) bool { return held.deadline <= m.now }
+	for _, unseen := range m.takeBack(late) {
 		m.timeouts++
-		taken, holder := late.taken, late.holder
-		m.release(late)
-		if taken {
-			m.fail(late, "was not answered in time too often")
+		m.congest(unseen)
+	}
+	for _, held := range m.heldBy(late) {
+		m.timeouts++
+		if !held.taken {
+			m.congest(held)
 			continue
 		}
-		holder.congested = true // it never got there, so this is no failure of the message
-		holder.signal()
-		m.again(late)
+		m.release(held)
+		m.fail(held, "was not answered in time too often")
 	}
 	for _, d := range m.deferred {
 		m.again(d)
@@ -239,20 +254,90 @@ func (m *machine) tick(now events.Micros) {
 	m.deal()
 }
 
-// release takes a message from its holder.
+// congest takes from a consumer a message that never got to it in time. That is no failure of the message: it is delivered again.
+func (m *machine) congest(unseen *message) {
+	unseen.holder.congested = true
+	unseen.holder.signal()
+	if m.held[unseen.id] == unseen {
+		m.release(unseen)
+	} else {
+		m.free(unseen)
+	}
+	m.again(unseen)
+}
+
+// release takes an outstanding message from its holder, and with it its twins that were seen: they are not tracked by themselves. Of
+// those that still wait in a queue the first is outstanding from now on.
 func (m *machine) release(held *message) {
+	m.free(held)
+	delete(m.held, held.id)
+	var unseen []*message
+	held.twins = slices.DeleteFunc(held.twins, func(twin *message) bool {
+		if twin.holder != nil && !twin.taken {
+			unseen = append(unseen, twin)
+			return true
+		}
+		m.free(twin)
+		twin.event, twin.link = nil, nil // nobody asks for it any more
+		return false
+	})
+	if len(unseen) > 0 {
+		unseen[0].twins = append(unseen[0].twins, unseen[1:]...)
+		m.held[held.id] = unseen[0]
+	}
+	m.moves++
+}
+
+// free gives up the room that a message takes with its holder, if it has one.
+func (m *machine) free(held *message) {
+	if held.holder == nil {
+		return
+	}
 	if !held.taken {
 		held.holder.unqueue(held)
 	}
 	held.holder.held--
 	held.holder.weight -= held.size()
 	held.holder, held.taken = nil, false
-	delete(m.held, held.id)
-	m.moves++
 }
 
-// finish is the end of a message.
+// takeBack makes the twins that match and were not seen yet messages of their own again.
+func (m *machine) takeBack(match func(twin *message) bool) []*message {
+	var unseen []*message
+	for _, first := range m.held {
+		first.twins = slices.DeleteFunc(first.twins, func(twin *message) bool {
+			if twin.holder == nil || twin.taken || !match(twin) {
+				return false
+			}
+			unseen = append(unseen, twin)
+			return true
+		})
+	}
+	slices.SortFunc(unseen, compareMessages)
+	return unseen
+}
+
+// inFlight counts what consumers hold: ids, as answers name no more.
+func (m *machine) inFlight() map[*consumer]int {
+	counts := map[*consumer]int{}
+	for _, first := range m.held {
+		counts[first.holder]++
+		for i, twin := range first.twins {
+			others := func(other *message) bool { return other.holder == twin.holder }
+			if twin.holder != nil && twin.holder != first.holder && !slices.ContainsFunc(first.twins[:i], others) {
+				counts[twin.holder]++
+			}
+		}
+	}
+	return counts
+}
+
+// finish is the end of a message, and of its twins.
 func (m *machine) finish(done *message) {
+	for _, twin := range done.twins {
+		m.finish(twin)
+	}
+	done.twins = nil
 	if done.replay != events.NoRevision {
 		m.replays.remove(done)
 		return
@@ -284,7 +369,7 @@ func (m *machine) dealFrom(list []*message, dealt func(*message)) []*message {
 	kept, i := 0, 0
 	for ; i < len(list) && m.hasRoom(); i++ {
 		next := list[i]
-		chosen := m.choose(next)
+		chosen := m.chooser.choose(next)
 		if chosen == nil {
 			list[kept] = next
 			kept++
@@ -300,22 +385,20 @@ func (m *machine) dealFrom(list []*message, dealt func(*message)) []*message {
 
 func (m *machine) hasRoom() bool { return slices.ContainsFunc(m.consumers, (*consumer).hasRoom) }
 
-// choose returns who gets a message now. One whose id equals that of a held one waits until that is answered: answers name only ids.
-func (m *machine) choose(next *message) *consumer {
-	if m.held[next.id] != nil {
-		m.twins++
-		return nil
-	}
-	return m.chooser.choose(next)
-}
-
+// push hands a message to a consumer. One whose id is outstanding is delivered too, but answers name only ids: what answers the id
+// answers both, and it alone is not delivered again.
 func (m *machine) push(c *consumer, next *message) {
 	next.holder, next.pushed, next.deadline = c, m.now, m.deadline()
 	c.held++
 	c.queue = append(c.queue, next)
 	c.weight += next.size()
 	c.signal()
-	m.held[next.id] = next
+	if first := m.held[next.id]; first != nil {
+		first.twins = append(append(first.twins, next), next.twins...)
+		next.twins = nil
+	} else {
+		m.held[next.id] = next
+	}
 	m.chooser.chosen(c)
 	m.moves++
 }

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func newHistory(t *rapid.T) *history {
 		parked: map[events.Revision]place{}, taken: map[*consumer]map[events.EventID]held{}, twins: rapid.Bool().Draw(t, "twins"),
 	}
 	h.settings = Settings{
-		Start: Start(h.first), MessageTimeout: time.Duration(rapid.IntRange(0, 5).Draw(t, "timeout")) * time.Second,
+		Start: Start{At: int64(h.first)}, MessageTimeout: time.Duration(rapid.IntRange(0, 5).Draw(t, "timeout")) * time.Second,
 		MaxRetries: rapid.IntRange(0, 3).Draw(t, "retries"), HistoryBuffer: rapid.IntRange(2, 8).Draw(t, "history"), ReadBatch: 1,
 		CheckpointAfter: time.Second, MinCheckpoint: rapid.IntRange(0, 3).Draw(t, "min"), MaxCheckpoint: rapid.IntRange(3, 6).Draw(t, "max"),
 		Strategy: rapid.SampledFrom([]Strategy{RoundRobin, DispatchToSingle, Pinned, PinnedByCorrelation}).Draw(t, "strategy"),
@@ -55,7 +56,7 @@ func newHistory(t *rapid.T) *history {
 // restart makes the machine anew from what is stored.
 func (h *history) restart() {
 	h.machine = newMachine(h.settings, h.now)
-	after := h.settings.Start.after(nowhere)
+	after := h.first - 1
 	if h.saved != nowhere {
 		after = h.saved
 	}
@@ -99,7 +100,7 @@ func (h *history) append(t *rapid.T) {
 			Revision: events.Revision(len(h.source)), Correlation: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "correlation"),
 		}
 		if h.twins && len(h.source) > 0 && rapid.IntRange(0, 4).Draw(t, "twin") == 0 {
-			e.ID = h.source[len(h.source)-1].ID
+			e.ID = h.source[len(h.source)-rapid.IntRange(1, min(4, len(h.source))).Draw(t, "of")].ID
 		}
 		h.source = append(h.source, e)
 	}
@@ -181,15 +182,24 @@ func (h *history) answered(c *consumer, ids []events.EventID, fate string) {
 		_, took := h.taken[c][id]
 		delete(h.taken[c], id)
 		answered := h.machine.held[id]
-		if !took || answered == nil || answered.holder != c || answered.taker != c || fate == "" {
+		if !took || answered == nil || !answered.answerable(c) || fate == "" {
 			continue
 		}
-		if answered.replay != events.NoRevision {
-			h.fates[h.parkedPlace(answered.replay)] = fate
-			continue
+		h.fate(answered, fate)
+		for _, twin := range answered.twins {
+			if twin.holder == nil || twin.taken {
+				h.fate(twin, fate)
+			}
 		}
-		h.fates[answered.at] = fate
 	}
+}
+
+func (h *history) fate(of *message, fate string) {
+	if of.replay != events.NoRevision {
+		h.fates[h.parkedPlace(of.replay)] = fate
+		return
+	}
+	h.fates[of.at] = fate
 }
 
 func (h *history) parkedPlace(revision events.Revision) place {
@@ -211,7 +221,7 @@ func (h *history) nack(t *rapid.T) {
 		action := Action(rapid.IntRange(0, 5).Draw(t, "action"))
 		ids := h.some(t, c)
 		fate := ""
-		if action == Skip {
+		if action == Skip || action == Stop {
 			fate = "skipped"
 		}
 		h.answered(c, ids, fate)
@@ -236,6 +246,9 @@ func (h *history) writeParks(count int) {
 		link := note(linkKind, newLink(p.target), nil, h.now)
 		link.Foreign.Base64, link.Revision = true, events.Revision(len(h.links))
 		h.links = append(h.links, &link)
+		for _, twin := range p.twins {
+			h.fate(twin, "parked with another")
+		}
 		if p.replay != events.NoRevision {
 			delete(h.parked, p.replay)
 			h.parked[link.Revision] = nowhere
@@ -308,8 +321,22 @@ func (h *history) check(t *rapid.T) {
 			t.Fatalf("a consumer of %d holds %d and has %d in its queue", c.buffer, c.held, len(c.queue))
 		}
 	}
-	if total != len(m.held) {
-		t.Fatalf("consumers hold %d, the machine says %d", total, len(m.held))
+	twins, holding := 0, len(m.held)
+	for _, list := range [][]*message{slices.Collect(maps.Values(m.held)), m.buffer, m.retry, m.parking, m.deferred} {
+		for _, first := range list {
+			twins += len(first.twins)
+			for _, twin := range first.twins {
+				if twin.holder != nil {
+					holding++
+				}
+				if twin.id != first.id || len(twin.twins) > 0 {
+					t.Fatalf("a twin has another id, or twins of its own")
+				}
+			}
+		}
+	}
+	if total != holding {
+		t.Fatalf("consumers hold %d, the machine says %d", total, holding)
 	}
 	if m.stalled(1 << 40) {
 		t.Fatalf("a message waits though somebody has room: %d to retry, %d buffered", len(m.retry), len(m.buffer))
@@ -325,7 +352,7 @@ func (h *history) check(t *rapid.T) {
 			t.Fatalf("the checkpoint is %d, but nothing became of event %d", m.checkpoint(), at)
 		}
 	}
-	waiting := len(m.buffer) + len(m.retry) + len(m.held) + len(m.parking) + len(m.deferred)
+	waiting := len(m.buffer) + len(m.retry) + len(m.held) + len(m.parking) + len(m.deferred) + twins
 	if undone := m.source.length + m.replays.length; undone > waiting {
 		t.Fatalf("%d messages are not done, but only %d wait for something", undone, waiting)
 	}
@@ -362,7 +389,7 @@ func (h *history) drain(t *rapid.T) {
 			t.Fatalf("nothing became of event %d", at)
 		}
 	}
-	if last := max(place(len(h.source))-1, h.settings.Start.after(nowhere)); h.machine.checkpoint() != last {
+	if last := max(place(len(h.source))-1, h.first-1); h.machine.checkpoint() != last {
 		t.Fatalf("everything is done up to %d, the checkpoint is %d", last, h.machine.checkpoint())
 	}
 }

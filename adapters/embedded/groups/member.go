@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"cmp"
 	"context"
 
 	"example.com/life/events"
@@ -19,15 +20,15 @@ type Delivery struct {
 	Retries int              // how often it failed before
 }
 
-// Next waits for the next event. The error is ctx's; a *Refusal (Dropped) when the group was changed, deleted or restarted; or
-// actors.ErrClosed.
+// Next waits for the next event. The error is ctx's; a *Refusal (Dropped) when the group was changed, deleted or restarted, or its stream is
+// deleted for good; or actors.ErrClosed.
 func (m *Member) Next(ctx context.Context) (Delivery, error) {
 	for {
 		var delivery Delivery
 		var over error
 		now := m.runner.config.Now()
 		m.runner.do(func(group *machine) {
-			if over = m.runner.over; over != nil {
+			if over = cmp.Or(m.runner.over, m.runner.lost); over != nil {
 				return
 			}
 			if next := group.pop(m.consumer, now); next != nil {

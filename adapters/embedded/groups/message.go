@@ -25,12 +25,15 @@ type message struct {
 	retries int             // how often it failed
 	reason  string          // why it is parked
 	target  string          // what its link in the parked stream points at, once it is parked
+	number  events.Revision // in its own stream, once it is parked
 
 	holder   *consumer // nil while nobody has it
 	taken    bool      // the holder's transport has it too
 	taker    *consumer // whose transport had it last: an answer can come from nobody else
 	pushed   events.Micros
 	deadline events.Micros // when its holder is given up on
+
+	twins []*message // delivered while this one, with the same id, was outstanding: done when it is
 
 	older, newer *message // among those that are not done
 }

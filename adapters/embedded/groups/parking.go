@@ -12,7 +12,7 @@ func (m *machine) park(failed *message, reason string) {
 		m.deferred = append(m.deferred, failed)
 		return
 	}
-	failed.reason, failed.target = reason, target(failed)
+	failed.reason, failed.target, failed.number = reason, target(failed), failed.original().Revision
 	failed.event, failed.link = nil, nil // so that what waits for a disk that is full is small
 	m.parking = append(m.parking, failed)
 	if failed.replay == events.NoRevision {
@@ -77,14 +77,16 @@ func (m *machine) due(final bool) bool {
 	if m.checkpoint() <= m.saved {
 		return false
 	}
-	elapsed := m.now-m.savedAt >= events.Micros(m.settings.CheckpointAfter.Microseconds())
+	elapsed := m.now - m.savedAt
 	switch {
-	case m.finished > 0 && final, m.finished > 0 && m.finished >= m.settings.MaxCheckpoint:
+	case final:
+		return m.finished > 0 || m.passed > 0
+	case m.passed >= scanStep && elapsed >= scanPause: // whatever the settings are: they are about what is delivered
 		return true
-	case elapsed:
-		return m.finished > 0 && m.finished >= m.settings.MinCheckpoint || m.passed >= scanStep
+	case m.finished > 0 && m.finished >= m.settings.MaxCheckpoint:
+		return true
 	}
-	return false
+	return m.finished > 0 && m.finished >= m.settings.MinCheckpoint && elapsed >= events.Micros(m.settings.CheckpointAfter.Microseconds())
 }
 
 // wasSaved notes that a checkpoint was written, when so much was done as is given.
@@ -106,13 +108,16 @@ func (m *machine) reset() {
 	var replays []*message
 	for replay := m.replays.oldest; replay != nil; replay = replay.newer {
 		if !slices.Contains(m.parking, replay) {
-			replay.holder, replay.taken = nil, false
+			replay.holder, replay.taken, replay.twins = nil, false, nil
 			replays = append(replays, replay)
 		}
 	}
 	for _, c := range m.consumers {
 		c.held, c.weight, c.queue, c.congested = 0, 0, nil, false
 		c.signal()
+	}
+	for _, parking := range m.parking {
+		parking.twins = nil // they are read again
 	}
 	for m.source.oldest != nil {
 		m.source.remove(m.source.oldest)
@@ -127,7 +132,7 @@ func (m *machine) reset() {
 // is held long after its time. It never is, unless there is a mistake here.
 func (m *machine) stalled(patience events.Micros) bool {
 	for _, waiting := range [][]*message{m.retry, m.buffer} {
-		if m.hasRoom() && slices.ContainsFunc(waiting, func(w *message) bool { return m.held[w.id] == nil && m.chooser.choose(w) != nil }) {
+		if m.hasRoom() && slices.ContainsFunc(waiting, func(w *message) bool { return m.chooser.choose(w) != nil }) {
 			return true
 		}
 	}

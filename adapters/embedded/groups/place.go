@@ -2,6 +2,7 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -13,17 +14,41 @@ import (
 
 // format writes a place as EventStoreDB's tools read it: a revision as a number, a position as C:<number>/P:<number>.
 func (k Key) format(at place) string {
+	return k.formatStart(Start{At: int64(at), Prepare: int64(at)})
+}
+
+func (k Key) formatStart(from Start) string {
 	if k.Stream == All {
-		return fmt.Sprintf("C:%d/P:%d", at, at)
+		return fmt.Sprintf("C:%d/P:%d", from.At, from.Prepare)
 	}
-	return strconv.FormatInt(int64(at), 10)
+	return strconv.FormatInt(from.At, 10)
+}
+
+// parseStart reads either form.
+func parseStart(text string) (from Start, ok bool) {
+	commit, prepare, isPosition := strings.Cut(strings.TrimPrefix(text, "C:"), "/P:")
+	var err error
+	if from.At, err = strconv.ParseInt(commit, 10, 64); err != nil || from.At < int64(nowhere) {
+		return Start{}, false
+	}
+	if isPosition {
+		from.Prepare, err = strconv.ParseInt(prepare, 10, 64)
+	}
+	return from, err == nil && from.Prepare >= int64(nowhere) && from.Prepare <= from.At
 }
 
 // parsePlace reads either form.
 func parsePlace(text string) (place, bool) {
-	text, _, _ = strings.Cut(strings.TrimPrefix(text, "C:"), "/P:")
-	n, err := strconv.ParseInt(text, 10, 64)
-	return place(n), err == nil && n >= int64(nowhere)
+	from, ok := parseStart(text)
+	return place(from.At), ok
+}
+
+// scaled multiplies a position by how far apart positions are; nowhere stays. It says whether there is such a position.
+func (p place) scaled(spread int64) (place, bool) {
+	if p <= 0 {
+		return p, true
+	}
+	return p * place(spread), int64(p) <= math.MaxInt64/spread
 }
 
 // lastPlace returns where a source ends; nowhere when it is empty.
@@ -47,10 +72,10 @@ func placeIn(stream events.Stream, e *events.Envelope) place {
 	return place(e.Revision)
 }
 
-// unread reports that a source has an event after a place.
-func unread(ctx context.Context, store Store, stream events.Stream, after place) (bool, error) {
+// behind returns the first event of a source after a place; nil when there is none.
+func behind(ctx context.Context, store Store, stream events.Stream, after place) (*events.Envelope, error) {
 	if after == math.MaxInt64 {
-		return false, nil
+		return nil, nil //nolint:nilnil // there is none
 	}
 	var page actors.Page
 	var err error
@@ -59,7 +84,39 @@ func unread(ctx context.Context, store Store, stream events.Stream, after place)
 	} else {
 		page, err = store.Read(ctx, stream, events.Revision(after+1), actors.Forward, actors.Limit{Events: 1})
 	}
-	return len(page.Events) > 0, err
+	if err != nil || len(page.Events) == 0 {
+		return nil, err
+	}
+	return &page.Events[0], nil
+}
+
+// before returns where the last event before a position of All stands. There need not be an event at the position, and then it is looked for
+// from the end of the store.
+func before(ctx context.Context, store Store, position int64) (place, error) {
+	if position <= 0 {
+		return nowhere, nil
+	}
+	limit := actors.Limit{Events: 1}
+	from := actors.Before(events.Position(position))
+	for {
+		page, err := store.ReadAll(ctx, from, actors.Backward, actors.Filter{System: true}, limit)
+		if errors.Is(err, actors.ErrPlace) && from != actors.End() {
+			from, limit = actors.End(), actors.Limit{Events: 4096}
+			continue
+		}
+		if err != nil {
+			return nowhere, err
+		}
+		for i := range page.Events {
+			if at := placeIn(All, &page.Events[i]); at < place(position) {
+				return at, nil
+			}
+		}
+		if page.End {
+			return nowhere, nil
+		}
+		from = page.Next
+	}
 }
 
 // subscribe follows a source after a place.

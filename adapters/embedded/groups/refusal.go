@@ -10,7 +10,7 @@ const (
 	Exists  Kind = iota // a group of that name is there
 	Missing             // there is no such group
 	Full                // the group has as many consumers as it may
-	Dropped             // the group was changed, deleted or restarted: join again
+	Dropped             // the group was changed, deleted or restarted: join again; or its stream is deleted for good
 	Failed              // the settings or the request make no sense, or the store failed
 )
 

@@ -21,11 +21,12 @@ type Report struct {
 	LastCheckpoint string // empty: none
 	LastKnown      string // of the source; empty: it is empty
 	Consumers      []ConsumerReport
-	Rate           int   // messages answered per second since the group was started
-	Items, Recent  int64 // answered, since then and since the last report
+	Rate           int   // messages delivered per second since the group was started
+	Items, Recent  int64 // delivered, since then and since the last report
 	Buffered       int   // read and waiting
 	Retrying       int   // waiting to be delivered again
-	InFlight       int   // held by consumers
+	InFlight       int   // held by consumers, all told
+	Outstanding    int   // ids that wait for an answer
 	Undone         int   // read and not done
 	Parked         int64 // in the parked stream and not being replayed
 	Parking        int   // to be written there
@@ -36,12 +37,12 @@ type Report struct {
 
 // ConsumerReport is how a consumer is.
 type ConsumerReport struct {
-	From, Name, User string
-	Rate             int
-	Items, Recent    int64
-	Free             int // how many more messages it may hold
-	InFlight         int
-	Latencies        []events.Micros // of the newest answers, in rising order; only with ExtraStatistics
+	Name, User    string
+	Rate          int
+	Items, Recent int64
+	Free          int // how many more messages it may hold
+	InFlight      int
+	Latencies     []events.Micros // of the newest answers, in rising order; only with ExtraStatistics
 }
 
 func (r *runner) report(ctx context.Context) (Report, error) {
@@ -58,9 +59,9 @@ func (r *runner) report(ctx context.Context) (Report, error) {
 	m := r.machine
 	m.now = max(m.now, r.config.Now())
 	report := Report{
-		Key: r.key, Settings: r.entry.settings, StartFrom: r.key.format(place(r.entry.settings.Start)), Status: r.status(max(last, m.read)),
+		Key: r.key, Settings: r.entry.settings, StartFrom: r.key.formatStart(r.entry.settings.Start), Status: r.status(max(last, m.read)),
 		Rate: m.counts.rate(m.now), Items: m.counts.items, Recent: m.counts.recent(),
-		Buffered: len(m.buffer), Retrying: len(m.retry), InFlight: len(m.held), Undone: m.source.length + m.replays.length,
+		Buffered: len(m.buffer), Retrying: len(m.retry), Outstanding: len(m.held), Undone: m.source.length + m.replays.length,
 		Parking: len(m.parking), Stalls: r.stall.count, Timeouts: m.timeouts, Troubles: slices.Sorted(maps.Values(r.troubles)),
 	}
 	if m.saved != nowhere {
@@ -72,16 +73,18 @@ func (r *runner) report(ctx context.Context) (Report, error) {
 	if len(parked.Events) > 0 {
 		report.Parked = int64(max(parked.Last+1-max(parked.Events[0].Revision, m.replayed), 0))
 	}
+	inFlight := m.inFlight()
 	for _, c := range m.consumers {
-		report.Consumers = append(report.Consumers, c.report(r.entry.settings.ExtraStatistics, m.now))
+		report.InFlight += inFlight[c]
+		report.Consumers = append(report.Consumers, c.report(r.entry.settings.ExtraStatistics, inFlight[c], m.now))
 	}
 	return report, nil
 }
 
-func (c *consumer) report(latencies bool, now events.Micros) ConsumerReport {
+func (c *consumer) report(latencies bool, inFlight int, now events.Micros) ConsumerReport {
 	report := ConsumerReport{
-		From: c.from, Name: c.name, User: c.user, Rate: c.counts.rate(now), Items: c.counts.items, Recent: c.counts.recent(),
-		Free: max(c.buffer-c.held, 0), InFlight: c.held,
+		Name: c.name, User: c.user, Rate: c.counts.rate(now), Items: c.counts.items, Recent: c.counts.recent(),
+		Free: max(c.buffer-c.held, 0), InFlight: inFlight,
 	}
 	if latencies {
 		report.Latencies = slices.Sorted(slices.Values(c.counts.latencies))
@@ -89,7 +92,7 @@ func (c *consumer) report(latencies bool, now events.Micros) ConsumerReport {
 	return report
 }
 
-// recent is what was answered since it was last asked.
+// recent is what was delivered since it was last asked.
 func (c *counts) recent() int64 {
 	recent := c.items - c.seen
 	c.seen = c.items

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type runner struct {
 	workers  sync.WaitGroup
 	room     chan struct{} // has a token when the machine wants more events
 	work     chan struct{} // has a token when there is something to write or to replay
+	replaced chan struct{} // closed when the group was changed and what comes after this runner is there
 	beat     atomic.Int64  // when the clock last got hold of the machine, in Micros
 	watching watching      // the watchdog's own
 
@@ -34,6 +36,8 @@ type runner struct {
 	replayUntil events.Revision // parked messages before this are read for replay
 	truncated   events.Revision // $tb of the parked stream, as it was last written
 	ended       bool            // nothing more comes: the stream was deleted for good
+	tombstone   bool            // consumers are given the event that says so
+	lost        error           // what consumers get when that event cannot be read any more
 	over        error           // what consumers get, once the group has ended
 	troubles    map[string]string
 	stall       stall
@@ -48,7 +52,7 @@ func startRunner(ctx context.Context, config *Config, e entry) *runner {
 	now := config.Now()
 	r := &runner{
 		key: e.key, entry: e, config: config, chooses: chooses, machine: newMachine(e.settings, now),
-		room: make(chan struct{}, 1), work: make(chan struct{}, 1), troubles: map[string]string{},
+		room: make(chan struct{}, 1), work: make(chan struct{}, 1), replaced: make(chan struct{}), troubles: map[string]string{},
 	}
 	r.beat.Store(int64(now))
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -122,7 +126,7 @@ func (r *runner) close(reason error) {
 
 // join adds a consumer.
 func (r *runner) join(who Consumer) (*Member, error) {
-	c := &consumer{from: who.From, name: who.Name, user: who.User, buffer: who.Buffer, wake: make(chan struct{}, 1)}
+	c := &consumer{name: who.Name, user: who.User, buffer: who.Buffer, wake: make(chan struct{}, 1)}
 	limit := r.entry.settings.MaxConsumers
 	var refused error
 	r.do(func(m *machine) {
@@ -151,14 +155,26 @@ func (r *runner) feed(ctx context.Context) {
 		case errors.Is(err, errRefed):
 			continue
 		case errors.Is(err, actors.ErrDeleted):
-			r.mu.Lock()
-			r.ended = true
-			r.mu.Unlock()
+			r.end()
 			return
 		}
 		r.trouble("read", err)
 		pause.wait(ctx)
 	}
+}
+
+// end notes that nothing more comes. Consumers who saw the end stay, for what is left to answer and to replay; those of a group that finds
+// its stream deleted are dropped, now and when they join.
+func (r *runner) end() {
+	r.do(func(m *machine) {
+		if r.ended = true; r.tombstone {
+			return
+		}
+		r.lost = &Refusal{Kind: Dropped, Key: r.key}
+		for _, c := range m.consumers {
+			c.signal()
+		}
+	})
 }
 
 var errRefed = errors.New("reading begins again")
@@ -174,7 +190,7 @@ func (r *runner) follow(ctx context.Context, pause *backoff) error {
 	r.mu.Unlock()
 	source, err := subscribe(ctx, r.config.Store, r.key.Stream, after)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", r.key.Stream, err)
+		return r.unreadable(err, after)
 	}
 	defer source.Close()
 	for {
@@ -189,13 +205,22 @@ func (r *runner) follow(ctx context.Context, pause *backoff) error {
 			return errRefed
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", r.key.Stream, err)
+			return r.unreadable(err, after)
 		}
 		if pause.failures > 0 {
 			pause.failures = 0
 			r.trouble("read", nil)
 		}
 	}
+}
+
+// unreadable says what failed and, where only an operator can help, what to do.
+func (r *runner) unreadable(err error, after place) error {
+	if errors.Is(err, actors.ErrPlace) {
+		return fmt.Errorf("read %s behind %s, where the group has come to in another store: delete %s and update the group, which then begins anew: %w",
+			r.key.Stream, r.key.format(after), r.key.checkpointStream(), err)
+	}
+	return fmt.Errorf("read %s: %w", r.key.Stream, err)
 }
 
 func (r *runner) waitForRoom(ctx context.Context) error {
@@ -219,23 +244,48 @@ func (r *runner) hand(ctx context.Context, epoch int, e *events.Envelope) error 
 	at := placeIn(r.key.Stream, e)
 	chosen := r.key.Stream != All || r.chooses(e)
 	event, link := e, (*events.Envelope)(nil)
-	if chosen && r.entry.settings.ResolveLinks && e.Kind == linkKind {
-		target, err := resolve(ctx, r.config.Store, e)
-		if err != nil {
+	if chosen {
+		var err error
+		if event, link, err = r.resolved(ctx, e); err != nil {
 			return err
 		}
-		event, link = target, e
 	}
 	r.do(func(m *machine) {
 		switch {
 		case epoch != r.epoch:
 		case chosen:
+			r.tombstone = r.tombstone || r.key.Stream != All && at == math.MaxInt64
 			m.take(at, event, link)
 		default:
 			m.pass(at, isNote(e.Stream))
 		}
 	})
 	return nil
+}
+
+// resolved returns what is delivered for an event of the source: the event, or what it leads to and the link itself.
+func (r *runner) resolved(ctx context.Context, e *events.Envelope) (event, link *events.Envelope, err error) {
+	if !r.entry.settings.ResolveLinks || e.Kind != linkKind {
+		return e, nil, nil
+	}
+	event, err = resolve(ctx, r.config.Store, e)
+	return event, e, err
+}
+
+// begin returns the place after which the group begins that has no checkpoint.
+func (r *runner) begin(ctx context.Context) (place, error) {
+	start := r.entry.settings.Start
+	switch {
+	case start == FromEnd:
+		return r.entry.end, nil
+	case r.key.Stream != All:
+		return place(min(start.At, math.MaxInt64-1)) - 1, nil
+	}
+	at, err := before(ctx, r.config.Store, start.At)
+	if err != nil {
+		return at, fmt.Errorf("find position %s: %w", r.key.formatStart(start), err)
+	}
+	return at, nil
 }
 
 // begins notes what is stored about the group.
@@ -265,16 +315,14 @@ func (r *runner) replay(ctx context.Context, stopAt events.Revision) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.key.parkedStream(), err)
 	}
-	until := page.Last + 1
-	if stopAt >= 0 {
-		until = min(until, stopAt)
-	}
+	until := min(page.Last+1, stopAt)
+	var over error
 	r.do(func(*machine) {
-		if !r.wantsMoreReplays() {
+		if over = r.over; over == nil && !r.wantsMoreReplays() {
 			r.replayUntil = until
 		}
 	})
-	return nil
+	return over
 }
 
 func (r *runner) wantsMoreReplays() bool { return r.machine.replayed < r.replayUntil }

@@ -2,7 +2,6 @@ package groups
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,9 +30,9 @@ func (k Key) parkedStream() events.Stream {
 	return events.Stream("$persistentsubscription-" + k.String() + "-parked")
 }
 
-// isNote reports that a stream holds notes of a group.
+// isNote reports that a stream holds notes of a group, or their metadata.
 func isNote(stream events.Stream) bool {
-	return strings.HasPrefix(string(stream), "$persistentsubscription-")
+	return strings.HasPrefix(strings.TrimPrefix(string(stream), "$$"), "$persistentsubscription-")
 }
 
 // hidden reports that a stream's events are never given to groups of All: they would be given their own notes, for ever.
@@ -42,11 +41,15 @@ func hidden(stream events.Stream) bool {
 	return its && (strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
 }
 
-// Start is where a group without a checkpoint begins: with the event of that revision, or position in All. 0 is the beginning.
-type Start int64
+// Start is where a group without a checkpoint begins: with the first event that is not before a revision or, in All, a position. The zero
+// value is the beginning.
+type Start struct {
+	At      int64 // a revision, or a commit position
+	Prepare int64 // of a position: kept as it was given, and reported
+}
 
 // FromEnd begins with what is appended after the group was made.
-const FromEnd Start = -1
+var FromEnd = Start{At: -1, Prepare: -1} //nolint:gochecknoglobals // never written to
 
 // Filter chooses events of All: those whose stream's name, or type, begins with a prefix or matches an expression. It looks at links
 // themselves.
@@ -62,38 +65,33 @@ type Settings struct {
 	ResolveLinks    bool
 	ExtraStatistics bool // latencies are reported
 	MessageTimeout  time.Duration
-	MaxRetries      int           // times a message may be delivered again before it is parked
+	MaxRetries      int           // times a message may be delivered again before it is parked; negative: as 0
 	LiveBuffer      int           // kept and reported; everything is read from the store, so there is no such buffer
 	HistoryBuffer   int           // messages read ahead
 	ReadBatch       int           // kept and reported; must be less than HistoryBuffer
-	CheckpointAfter time.Duration // between checkpoints, at least
-	MinCheckpoint   int           // messages done before a checkpoint is written, at least
-	MaxCheckpoint   int           // messages done after which one is written at once
+	CheckpointAfter time.Duration // between checkpoints, at least; negative: as 0
+	MinCheckpoint   int           // messages done before a checkpoint is written, at least; 0 and less: as 1
+	MaxCheckpoint   int           // messages done after which one is written at once; 0 and less: as 1
 	MaxConsumers    int           // 0: any number
 	Strategy        Strategy
 	Filter          *Filter // of All; nil: everything
 }
 
 func (s *Settings) validate(key Key) error {
-	strategies := []Strategy{RoundRobin, DispatchToSingle, Pinned, PinnedByCorrelation}
+	if err := s.Strategy.validate(); err != nil {
+		return err
+	}
 	switch {
 	case key.Group == "":
 		return fmt.Errorf("the group's name is empty")
-	case !slices.Contains(strategies, s.Strategy):
-		return fmt.Errorf("consumer strategy %q does not exist; there are %v", s.Strategy, strategies)
-	case s.Start < FromEnd:
-		return fmt.Errorf("it cannot start from %d", s.Start)
-	case s.MaxRetries < 0 || s.LiveBuffer < 0 || s.MinCheckpoint < 0 || s.MaxConsumers < 0:
-		return fmt.Errorf("max retries %d, live buffer %d, min checkpoint count %d and max subscribers %d must not be negative",
-			s.MaxRetries, s.LiveBuffer, s.MinCheckpoint, s.MaxConsumers)
-	case s.MessageTimeout < 0 || s.CheckpointAfter < 0:
-		return fmt.Errorf("message timeout %s and checkpoint after %s must not be negative", s.MessageTimeout, s.CheckpointAfter)
-	case s.ReadBatch <= 0:
-		return fmt.Errorf("read batch size %d must be positive", s.ReadBatch)
+	case s.Start.At < FromEnd.At || s.Start.Prepare > s.Start.At:
+		return fmt.Errorf("it cannot start from %s", key.formatStart(s.Start))
+	case s.LiveBuffer < 0 || s.ReadBatch < 0 || s.MaxConsumers < 0:
+		return fmt.Errorf("live buffer size %d, read batch size %d and max subscribers %d must not be negative", s.LiveBuffer, s.ReadBatch, s.MaxConsumers)
+	case s.MessageTimeout < 0:
+		return fmt.Errorf("message timeout %s must not be negative", s.MessageTimeout)
 	case s.HistoryBuffer <= s.ReadBatch:
 		return fmt.Errorf("read batch size %d must be less than history buffer size %d", s.ReadBatch, s.HistoryBuffer)
-	case s.MaxCheckpoint <= 0 || s.MaxCheckpoint < s.MinCheckpoint:
-		return fmt.Errorf("max checkpoint count %d must be positive and not less than min checkpoint count %d", s.MaxCheckpoint, s.MinCheckpoint)
 	case s.Filter != nil && key.Stream != All:
 		return fmt.Errorf("only groups of %s have a filter", All)
 	}
@@ -133,12 +131,4 @@ func (f *Filter) compile() (func(e *events.Envelope) bool, error) {
 		}
 		return !hidden(e.Stream) && matches(text)
 	}, nil
-}
-
-// after is the place after which a group begins that has no checkpoint; the end is where the source ended when the group was made.
-func (s Start) after(end place) place {
-	if s == FromEnd {
-		return end
-	}
-	return place(min(int64(s), math.MaxInt64-1)) - 1
 }

@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"fmt"
 	"hash/fnv"
 	"slices"
 )
@@ -22,6 +23,13 @@ type chooser interface {
 	chosen(c *consumer)          // it was given the message
 	joined(c *consumer)
 	left(c *consumer)
+}
+
+func (s Strategy) validate() error {
+	if known := []Strategy{RoundRobin, DispatchToSingle, Pinned, PinnedByCorrelation}; !slices.Contains(known, s) {
+		return fmt.Errorf("consumer strategy %q does not exist; there are %v", s, known)
+	}
+	return nil
 }
 
 func (s Strategy) chooser() chooser {

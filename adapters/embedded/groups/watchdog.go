@@ -61,15 +61,17 @@ func (r *runner) watch(ctx context.Context) {
 	if !r.mu.TryLock() {
 		return // it is busy, so it moves; if it hangs, the clock will tell
 	}
+	if r.over != nil { // it is being changed
+		r.mu.Unlock()
+		return
+	}
 	moves, owes := r.machine.moves, r.machine.stalled(patience)
 	look := r.begun && !r.ended && r.machine.wants() && r.machine.hasRoom()
 	read := r.machine.read
 	r.mu.Unlock()
 	if moves == w.moves && !owes && look {
-		var err error
-		if owes, err = unread(ctx, r.config.Store, r.key.Stream, read); err != nil {
-			owes = false // the feeder meets the same error and reports it
-		}
+		next, err := behind(ctx, r.config.Store, r.key.Stream, read)
+		owes = next != nil && err == nil // the feeder meets the same error and reports it
 	}
 	switch {
 	case moves != w.moves || !owes:

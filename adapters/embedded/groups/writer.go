@@ -51,47 +51,40 @@ func (w *writer) begin(ctx context.Context) bool {
 
 func (w *writer) load(ctx context.Context) (known, error) {
 	r := w.runner
-	k := known{after: r.entry.settings.Start.after(r.entry.end), saved: nowhere}
+	k := known{saved: nowhere}
 	page, err := w.read(ctx, r.key.checkpointStream(), math.MaxInt64, actors.Backward, 1)
 	if err != nil {
 		return k, err
 	}
 	w.limited = page.Last != events.NoRevision
-	if len(page.Events) > 0 {
-		var text string
-		at, ok := nowhere, json.Unmarshal(page.Events[0].Data, &text) == nil
-		if ok {
-			at, ok = parsePlace(text)
+	switch {
+	case len(page.Events) > 0:
+		if k.saved, err = r.checkpointIn(&page.Events[0]); err != nil {
+			return k, err
 		}
-		if !ok {
-			return k, fmt.Errorf("%w: checkpoint %s is %.100s", actors.ErrCorrupt, page.Events[0].Ref(), page.Events[0].Data)
+		k.after = k.saved
+	default:
+		if k.after, err = r.begin(ctx); err != nil {
+			return k, err
 		}
-		k.after, k.saved = at, at
 	}
 	return k, w.loadParked(ctx, &k)
 }
 
-func (w *writer) loadParked(ctx context.Context, k *known) error {
-	stream := w.runner.key.parkedStream()
-	first, err := w.read(ctx, stream, 0, actors.Forward, 1)
-	if err != nil {
-		return err
+// checkpointIn reads a checkpoint.
+func (r *runner) checkpointIn(e *events.Envelope) (place, error) {
+	var text string
+	at, ok := nowhere, json.Unmarshal(e.Data, &text) == nil
+	if ok {
+		at, ok = parsePlace(text)
 	}
-	w.parked = first.Last
-	k.firstParked = first.Last + 1
-	if len(first.Events) > 0 {
-		k.firstParked = first.Events[0].Revision
+	if ok && r.key.Stream == All {
+		at, ok = at.scaled(r.config.spread(e))
 	}
-	last, err := w.read(ctx, stream, math.MaxInt64, actors.Backward, lookBack)
-	if err != nil {
-		return err
+	if !ok {
+		return at, fmt.Errorf("%w: checkpoint %s is %.100s", actors.ErrCorrupt, e.Ref(), e.Data)
 	}
-	for i := range last.Events {
-		if at, ok := parkedFrom(last.Events[i].Metadata()); ok && at > k.after {
-			k.parked = append(k.parked, at)
-		}
-	}
-	return nil
+	return at, nil
 }
 
 func (w *writer) read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit int) (actors.Page, error) {

@@ -16,27 +16,110 @@ import (
 const (
 	parkBatch   = 256 // links in one append
 	replayBatch = 64
-	lookBack    = 4096 // parked messages that are looked at for those after the checkpoint
+	parkedPage  = 1024 // links that are read at once
 )
 
-// parkedMetadata stands beside a link in the parked stream.
+// parkedMetadata stands beside a link in the parked stream, as EventStoreDB writes it. Where the message was in what the group reads stands
+// in the link's causation, as <stream>@<place>, which nobody is shown.
 type parkedMetadata struct {
-	Added    time.Time `json:"added"`
-	Reason   string    `json:"reason"`
-	Revision *int64    `json:"subscriptionEventNumber,omitempty"`
-	Position string    `json:"subscriptionPosition,omitempty"` // in groups of $all
+	Added  time.Time       `json:"added"`
+	Reason string          `json:"reason"`
+	Number events.Revision `json:"subscriptionEventNumber,omitempty"` // of the message in its own stream; of a link, in the link's
 }
 
-// parkedFrom reads where in the source a parked message was; a replayed one was parked before, and was nowhere.
-func parkedFrom(metadata []byte) (place, bool) {
-	var read parkedMetadata
-	if json.Unmarshal(metadata, &read) != nil {
-		return nowhere, false
+// oldParkedMetadata is what builds before this one wrote.
+type oldParkedMetadata struct {
+	Revision *int64 `json:"subscriptionEventNumber"` // in the group's stream
+	Position string `json:"subscriptionPosition"`    // in groups of $all
+}
+
+// loadParked finds out where the parked stream stands, and which messages after the checkpoint are in it. Such a message was read before it
+// was parked, so no link before the first event after the checkpoint is one of theirs.
+func (w *writer) loadParked(ctx context.Context, k *known) error {
+	r, stream := w.runner, w.runner.key.parkedStream()
+	first, err := w.read(ctx, stream, 0, actors.Forward, 1)
+	if err != nil {
+		return err
 	}
-	if read.Revision != nil {
-		return place(*read.Revision), *read.Revision >= 0
+	w.parked = first.Last
+	k.firstParked = first.Last + 1
+	if len(first.Events) == 0 {
+		return nil
 	}
-	return parsePlace(read.Position)
+	k.firstParked = first.Events[0].Revision
+	next, err := behind(ctx, r.config.Store, r.key.Stream, k.after)
+	if errors.Is(err, actors.ErrDeleted) || err == nil && next == nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", r.key.Stream, err)
+	}
+	for from := events.Revision(math.MaxInt64); from >= k.firstParked; {
+		page, err := w.read(ctx, stream, from, actors.Backward, parkedPage)
+		if err != nil {
+			return err
+		}
+		for i := range page.Events {
+			if page.Events[i].Position < next.Position {
+				return nil
+			}
+			at, err := w.parkedFrom(ctx, &page.Events[i])
+			if err != nil {
+				return err
+			}
+			if at > k.after {
+				k.parked = append(k.parked, at)
+			}
+			from = page.Events[i].Revision - 1
+		}
+		if page.End || len(page.Events) == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// parkedFrom returns where in the source a parked message was; nowhere when it was replayed, as it was parked before, and when that is not
+// known: then it may be delivered again.
+func (w *writer) parkedFrom(ctx context.Context, link *events.Envelope) (place, error) {
+	key := w.runner.key
+	if stream, at, err := link.Causation.Split(); link.Version >= noteVersion && err == nil {
+		if stream != key.Stream {
+			return nowhere, nil
+		}
+		return place(at), nil
+	}
+	var old oldParkedMetadata
+	if json.Unmarshal(link.Metadata(), &old) != nil {
+		return nowhere, nil //nolint:nilerr // somebody else's: it is no message of the source
+	}
+	if key.Stream == All {
+		if at, ok := parsePlace(old.Position); ok {
+			if at, ok = at.scaled(w.runner.config.spread(link)); ok {
+				return at, nil
+			}
+		}
+		return nowhere, nil
+	}
+	if old.Revision == nil || *old.Revision < 0 {
+		return nowhere, nil
+	}
+	return w.confirmed(ctx, events.Revision(*old.Revision), link)
+}
+
+// confirmed returns the place of an event of the group's stream if it is what a parked link leads to. EventStoreDB numbers what was
+// replayed and parked again by its place in the parked stream instead.
+func (w *writer) confirmed(ctx context.Context, revision events.Revision, link *events.Envelope) (place, error) {
+	r := w.runner
+	page, err := w.read(ctx, r.key.Stream, revision, actors.Forward, 1)
+	if err != nil || len(page.Events) == 0 || page.Events[0].Revision != revision {
+		return nowhere, err
+	}
+	event, original, err := r.resolved(ctx, &page.Events[0])
+	if err != nil || target(&message{event: event, link: original}) != string(dataOf(link)) {
+		return nowhere, err
+	}
+	return place(revision), nil
 }
 
 // park writes links to messages that are to be parked. When an answer was lost, the same links are written again at the same place, and
@@ -81,34 +164,35 @@ func (w *writer) gather() error {
 // foundParked is asked when the parked stream is not where it was left: somebody else wrote to it or deleted it, perhaps after a write of
 // ours whose answer was lost. It returns the stream's end if our links are there, and otherwise the conflict, to try again from there.
 func (w *writer) foundParked(ctx context.Context, conflict *actors.Conflict) (events.Revision, error) {
-	page, err := w.read(ctx, w.runner.key.parkedStream(), w.parked+1, actors.Forward, lookBack)
-	if err != nil {
-		return 0, err
+	last := w.batch[len(w.batch)-1].ID
+	for from := w.parked + 1; ; {
+		page, err := w.read(ctx, w.runner.key.parkedStream(), from, actors.Forward, parkedPage)
+		if err != nil {
+			return 0, err
+		}
+		if slices.ContainsFunc(page.Events, func(e events.Envelope) bool { return e.ID == last }) {
+			return page.Last, nil
+		}
+		if page.End || len(page.Events) == 0 {
+			w.parked = conflict.Actual
+			return 0, conflict
+		}
+		from = page.Events[len(page.Events)-1].Revision + 1
 	}
-	if slices.ContainsFunc(page.Events, func(e events.Envelope) bool { return e.ID == w.batch[0].ID }) {
-		return page.Last, nil
-	}
-	w.parked = conflict.Actual
-	return 0, conflict
 }
 
 // link makes the event that parks a message.
 func (w *writer) link(p *message) (events.Envelope, error) {
-	now := w.runner.config.Now()
-	about := parkedMetadata{Added: time.UnixMicro(int64(now)).UTC(), Reason: p.reason}
-	switch {
-	case p.at == nowhere:
-	case w.runner.key.Stream == All:
-		about.Position = w.runner.key.format(p.at)
-	default:
-		about.Revision = (*int64)(&p.at)
-	}
-	metadata, err := json.Marshal(about)
+	now, key := w.runner.config.Now(), w.runner.key
+	metadata, err := json.Marshal(parkedMetadata{Added: time.UnixMicro(int64(now)).UTC(), Reason: p.reason, Number: p.number})
 	if err != nil {
 		return events.Envelope{}, fmt.Errorf("park a message: %w", err)
 	}
 	link := note(linkKind, newLink(p.target), metadata, now)
 	link.Foreign.ContentType, link.Foreign.Base64 = "application/octet-stream", true
+	if link.Causation = events.NewRef(key.Stream, events.Revision(p.at)); p.at == nowhere {
+		link.Causation = events.NewRef(key.parkedStream(), p.replay)
+	}
 	return link, nil
 }
 
@@ -154,7 +238,7 @@ func (w *writer) truncate(ctx context.Context, final bool) (bool, error) {
 	}
 	now, err := w.truncatedBefore(ctx)
 	if err == nil && now < keep { // somebody may have given up more, or all
-		err = w.setMetadata(ctx, r.key.parkedStream(), fmt.Sprintf(`{"$tb":%d}`, keep))
+		err = w.setMetadata(ctx, r.key.parkedStream(), fmt.Sprintf(`{"$tb":%d,"$acl":%s}`, keep, forAdmins))
 	}
 	if err != nil {
 		return false, err
@@ -164,6 +248,9 @@ func (w *writer) truncate(ctx context.Context, final bool) (bool, error) {
 	r.mu.Unlock()
 	return true, nil
 }
+
+// forAdmins is the access list of a parked stream from its first replay on.
+const forAdmins = `{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}`
 
 // truncatedBefore reads $tb of the parked stream.
 func (w *writer) truncatedBefore(ctx context.Context) (events.Revision, error) {

@@ -91,9 +91,11 @@ func (s *persistentService) Delete(ctx context.Context, request *persistent.Dele
 		return nil, err
 	}
 	options := request.GetOptions()
-	key, err := keyOf(options, options.GetAll() != nil)
-	if err != nil {
-		return nil, err
+	key := groups.Key{Stream: groups.All, Group: options.GetGroupName()}
+	if options.GetAll() == nil {
+		if key.Stream, err = sourceName(options.GetStreamIdentifier()); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.groups.Delete(ctx, key, by); err != nil {
 		return nil, groupFailure(err, key.Stream)
@@ -101,9 +103,9 @@ func (s *persistentService) Delete(ctx context.Context, request *persistent.Dele
 	return &persistent.DeleteResp{}, nil
 }
 
-// ReplayParked implements persistent.PersistentSubscriptionsServer.
+// ReplayParked implements persistent.PersistentSubscriptionsServer. The right to read the stream is not asked for, nor enough.
 func (s *persistentService) ReplayParked(ctx context.Context, request *persistent.ReplayParkedReq) (*persistent.ReplayParkedResp, error) {
-	if err := loggedIn(ctx); err != nil {
+	if _, err := s.operate(ctx); err != nil {
 		return nil, err
 	}
 	options := request.GetOptions()
@@ -111,14 +113,13 @@ func (s *persistentService) ReplayParked(ctx context.Context, request *persisten
 	if err != nil {
 		return nil, err
 	}
-	if err := s.guard.allow(ctx, callerOf(ctx), toRead, key.Stream); err != nil {
-		return nil, err
-	}
-	stopAt := events.Revision(-1)
-	if limit, given := options.GetStopAtOption().(*persistent.ReplayParkedReq_Options_StopAt); given {
-		if stopAt = events.Revision(limit.StopAt); stopAt < 0 {
-			return nil, invalid("parked messages cannot be replayed up to %d", stopAt)
-		}
+	stopAt := events.Revision(math.MaxInt64)
+	switch limit := options.GetStopAtOption().(type) {
+	case *persistent.ReplayParkedReq_Options_NoLimit:
+	case *persistent.ReplayParkedReq_Options_StopAt:
+		stopAt = events.Revision(limit.StopAt)
+	default:
+		return nil, fail(unknownCode, "The request says neither up to which parked message to replay nor that there is no limit.")
 	}
 	if err := s.groups.ReplayParked(ctx, key, stopAt); err != nil {
 		return nil, groupFailure(err, key.Stream)
@@ -188,19 +189,11 @@ func settingsOf(wire settingsWire) groups.Settings {
 	}
 }
 
-// length is a length of time, given in units of 100 ns or in milliseconds.
+// length is a length of time, given in units of 100 ns or in milliseconds; whole milliseconds count.
 func length(ticks int64, milliseconds int32) time.Duration {
-	const tick = 100 * time.Nanosecond
+	const perMillisecond = 10_000
 	if ticks != 0 {
-		return time.Duration(max(min(ticks, math.MaxInt64/int64(tick)), -1)) * tick
+		return time.Duration(max(min(ticks/perMillisecond, math.MaxInt32), math.MinInt32)) * time.Millisecond
 	}
 	return time.Duration(milliseconds) * time.Millisecond
-}
-
-// startAt is a revision or position to start from; the largest stands for the end.
-func startAt(wire uint64) groups.Start {
-	if wire == math.MaxUint64 {
-		return groups.FromEnd
-	}
-	return groups.Start(min(wire, math.MaxInt64))
 }

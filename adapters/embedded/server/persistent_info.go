@@ -73,7 +73,7 @@ func infoOf(report *groups.Report) *persistent.SubscriptionInfo {
 		CheckPointAfterMilliseconds: small(int(settings.CheckpointAfter.Milliseconds())),
 		MinCheckPointCount:          small(settings.MinCheckpoint), MaxCheckPointCount: small(settings.MaxCheckpoint),
 		ReadBufferCount: small(report.Buffered), RetryBufferCount: small(report.Retrying),
-		TotalInFlightMessages: small(report.InFlight), OutstandingMessagesCount: small(report.InFlight),
+		TotalInFlightMessages: small(report.InFlight), OutstandingMessagesCount: small(report.Outstanding),
 		NamedConsumerStrategy: string(settings.Strategy), MaxSubscriberCount: small(settings.MaxConsumers), ParkedMessageCount: report.Parked,
 	}
 	for i := range report.Consumers {
@@ -84,13 +84,13 @@ func infoOf(report *groups.Report) *persistent.SubscriptionInfo {
 
 func connectionOf(c *groups.ConsumerReport) *persistent.SubscriptionInfo_ConnectionInfo {
 	return &persistent.SubscriptionInfo_ConnectionInfo{
-		From: c.From, Username: c.User, ConnectionName: c.Name, AverageItemsPerSecond: small(c.Rate), TotalItems: c.Items,
+		Username: c.User, ConnectionName: c.Name, AverageItemsPerSecond: small(c.Rate), TotalItems: c.Items,
 		CountSinceLastMeasurement: c.Recent, AvailableSlots: small(c.Free), InFlightMessages: small(c.InFlight),
 		ObservedMeasurements: measurements(c.Latencies),
 	}
 }
 
-func small(n int) int32 { return int32(min(n, math.MaxInt32)) }
+func small(n int) int32 { return int32(max(min(n, math.MaxInt32), math.MinInt32)) }
 
 // measurements sums up latencies, which are in rising order, in milliseconds and under the names that EventStoreDB's tools know.
 func measurements(latencies []events.Micros) []*persistent.SubscriptionInfo_Measurement {
@@ -101,24 +101,28 @@ func measurements(latencies []events.Micros) []*persistent.SubscriptionInfo_Meas
 	for _, latency := range latencies {
 		sum += latency
 	}
-	at := func(percent int) events.Micros { return latencies[min(len(latencies)*percent/100, len(latencies)-1)] }
+	at := func(permille int) events.Micros {
+		return latencies[min(len(latencies)*permille/1000, len(latencies)-1)]
+	}
 	var list []*persistent.SubscriptionInfo_Measurement
 	for _, m := range []struct {
 		key   string
 		value events.Micros
 	}{
 		{"Mean", sum / events.Micros(len(latencies))},
-		{"Median", at(50)},
+		{"Median", at(500)},
 		{"Fastest", at(0)},
-		{"Quintile 1", at(20)},
-		{"Quintile 2", at(40)},
-		{"Quintile 3", at(60)},
-		{"Quintile 4", at(80)},
-		{"Quintile 5", at(100)},
-		{"90%", at(90)},
-		{"95%", at(95)},
-		{"99%", at(99)},
-		{"Highest", at(100)},
+		{"Quintile 1", at(200)},
+		{"Quintile 2", at(400)},
+		{"Quintile 3", at(600)},
+		{"Quintile 4", at(800)},
+		{"Quintile 5", at(1000)},
+		{"90%", at(900)},
+		{"95%", at(950)},
+		{"99%", at(990)},
+		{"99.5%", at(995)},
+		{"99.9%", at(999)},
+		{"Highest", at(1000)},
 	} {
 		list = append(list, &persistent.SubscriptionInfo_Measurement{Key: m.key, Value: int64(m.value / events.Millisecond)})
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
-	"github.com/google/uuid"
 	"google.golang.org/grpc/metadata"
 
 	"example.com/life/adapters/embedded/groups"
@@ -18,6 +17,9 @@ import (
 // confirmation comes first, and after it events alone: the Go client panics on anything else.
 func (s *persistentService) Read(call persistent.PersistentSubscriptions_ReadServer) error {
 	request, err := call.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -37,7 +39,10 @@ func (s *persistentService) Read(call persistent.PersistentSubscriptions_ReadSer
 		return err
 	}
 	defer stop()
-	member, err := s.groups.Join(key, consumerOf(ctx, int(options.GetBufferSize())))
+	if options.GetUuidOption() == nil {
+		return fail(unknownCode, "The request does not say in which form ids are to be.")
+	}
+	member, err := s.groups.Join(ctx, key, consumerOf(ctx, int(options.GetBufferSize())))
 	if err != nil {
 		return groupFailure(err, key.Stream)
 	}
@@ -49,9 +54,13 @@ func (s *persistentService) Read(call persistent.PersistentSubscriptions_ReadSer
 	return s.consume(ctx, call, member, ids, key)
 }
 
-// consumerOf says where a consumer is, and what it calls itself.
+// consumerOf says who a consumer is, and what it calls itself.
 func consumerOf(ctx context.Context, buffer int) groups.Consumer {
-	who := groups.Consumer{From: addressOf(ctx), User: callerOf(ctx).name, Buffer: buffer}
+	caller := callerOf(ctx)
+	who := groups.Consumer{Name: "<unknown>", User: caller.name, Buffer: buffer}
+	if caller.system {
+		who.User = "system"
+	}
 	if name := metadata.ValueFromIncomingContext(ctx, "connection-name"); len(name) > 0 {
 		who.Name = name[0]
 	}
@@ -62,7 +71,7 @@ func consumerOf(ctx context.Context, buffer int) groups.Consumer {
 // has Recv return when the handler has.
 func (s *persistentService) consume(ctx context.Context, call persistent.PersistentSubscriptions_ReadServer, member *groups.Member, ids idForm, key groups.Key) error {
 	confirmation := &persistent.ReadResp{Content: &persistent.ReadResp_SubscriptionConfirmation_{
-		SubscriptionConfirmation: &persistent.ReadResp_SubscriptionConfirmation{SubscriptionId: key.String() + "::" + uuid.NewString()},
+		SubscriptionConfirmation: &persistent.ReadResp_SubscriptionConfirmation{SubscriptionId: key.String()},
 	}}
 	if err := call.Send(confirmation); err != nil {
 		return err

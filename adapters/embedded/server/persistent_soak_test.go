@@ -49,7 +49,7 @@ type soakGroup struct {
 
 	mu        sync.Mutex
 	written   map[uuid.UUID]bool
-	done      map[uuid.UUID]bool // acknowledged or skipped: said so, at least
+	done      map[uuid.UUID]bool // acknowledged, skipped or stopped at: said so, at least
 	delivered int
 	again     int
 	answers   map[string]int
@@ -185,6 +185,7 @@ func (g *soakGroup) receive(ctx context.Context, member *esdb.PersistentSubscrip
 		g.finished(e)
 		err = member.Nack("no", esdb.NackActionSkip, e.Event)
 	case dice < 95:
+		g.finished(e)
 		answer, err = "stop", member.Nack("stop", esdb.NackActionStop, e.Event)
 	case dice < 110:
 		answer = "silence"
