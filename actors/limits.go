@@ -13,7 +13,8 @@ import (
 // MaxAppend is the most one batch may hold, in bytes as BatchSize counts them.
 const MaxAppend = 16 << 20
 
-// maxStreamName is the longest name of a stream, in bytes.
+// maxStreamName is the longest name of a stream, in bytes. The "$$" before the name of a stream that holds another's metadata does not
+// count, so that every stream can have some.
 const maxStreamName = 1024
 
 // The bounds of a page, see Limit.
@@ -47,13 +48,13 @@ func CheckAppend(stream events.Stream, expected Expected, batch []events.Envelop
 	return nil
 }
 
-// CheckStream reports a name that no stream can have: empty, longer than 1024 bytes, or with a NUL byte.
+// CheckStream reports a name that no stream can have: empty, longer than 1024 bytes less a "$$" before it, or with a NUL byte.
 func CheckStream(stream events.Stream) error {
-	switch {
+	switch name := strings.TrimPrefix(string(stream), "$$"); {
 	case stream == "":
 		return fmt.Errorf("%w: the stream's name is empty", ErrInvalidAppend)
-	case len(stream) > maxStreamName:
-		return fmt.Errorf("%w: the stream's name has %d bytes, at most %d are allowed", ErrInvalidAppend, len(stream), maxStreamName)
+	case len(name) > maxStreamName:
+		return fmt.Errorf("%w: the stream's name has %d bytes, at most %d are allowed", ErrInvalidAppend, len(name), maxStreamName)
 	case strings.IndexByte(string(stream), 0) >= 0:
 		return fmt.Errorf("%w: the stream's name %q has a NUL byte", ErrInvalidAppend, string(stream))
 	}

@@ -202,6 +202,8 @@ func journalMalformed(t *testing.T, journal actors.Journal) {
 		{"no name", "", actors.ExpectAny, batch("x", 1), "name is empty"},
 		{"NUL in the name", "bad-\x00", actors.ExpectAny, batch("x", 1), "NUL"},
 		{"long name", events.Stream(strings.Repeat("x", 1025)), actors.ExpectAny, batch("x", 1), "1025 bytes"},
+		{"long name behind $$", events.Stream("$$" + strings.Repeat("x", 1025)), actors.ExpectAny, batch("x", 1), "1025 bytes"},
+		{"long name that begins with $", events.Stream("$" + strings.Repeat("x", 1024)), actors.ExpectAny, batch("x", 1), "1025 bytes"},
 		{"unknown expectation", "bad-expect", -3, batch("x", 1), "expectation -3"},
 		{"event without id", "bad-id", actors.ExpectAny, noID, "event 1"},
 		{"event without kind", "bad-kind", actors.ExpectAny, noKind, "event 1"},

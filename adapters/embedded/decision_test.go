@@ -280,6 +280,31 @@ func TestDeletedStreams(t *testing.T) {
 	mustCheck(t, store, 100)
 }
 
+// The longest name has its metadata as well as any: it can be bounded, deleted, brought back and ended.
+func TestLongestName(t *testing.T) {
+	store := open(t, embedded.Config{Dir: t.TempDir()})
+	longest := events.Stream(strings.Repeat("ñ", 512))
+	if _, err := play(t, store, longest, "0em1 1e0"); err != nil {
+		t.Fatal(err)
+	}
+	describe(t, store, longest, `{"$maxCount":1}`)
+	if got := revisions(t, store, longest) + " " + revisions(t, store, "$$"+longest); got != "1 of 1 0 of 0" {
+		t.Errorf("bounded: %s", got)
+	}
+	for _, step := range []string{"delany", "2e1", "endany"} {
+		take(t, store, longest, step)
+	}
+	if got := revisions(t, store, longest); got != "ended" {
+		t.Errorf("ended: %s", got)
+	}
+	for _, name := range []events.Stream{longest + "x", "$$" + longest + "x"} {
+		if _, err := play(t, store, name, "0any"); !errors.Is(err, actors.ErrInvalidAppend) {
+			t.Errorf("a name of %d bytes: %v", len(name), err)
+		}
+	}
+	mustCheck(t, store, 7)
+}
+
 // steps splits at spaces outside batches.
 func steps(sequence string) (all []string) {
 	inside := false

@@ -243,6 +243,26 @@ func TestMetadataBehindTombstone(t *testing.T) {
 	}
 }
 
+// TestLongestName: every stream that can be has metadata, also over the wire.
+func TestLongestName(t *testing.T) {
+	client := serve(t).client(t)
+	longest := strings.Repeat("n", 1024)
+	appendTo(t, client, longest, eventsOf(3)...)
+	meta := esdb.StreamMetadata{}
+	meta.SetMaxCount(1)
+	if _, err := client.SetStreamMetadata(within(t), longest, esdb.AppendToStreamOptions{}, meta); err != nil {
+		t.Fatal(err)
+	}
+	read, err := readStream(t, client, longest, esdb.ReadStreamOptions{}, 10)
+	if got, metaErr := client.GetStreamMetadata(within(t), longest, esdb.ReadStreamOptions{}); metaErr != nil || *got.MaxCount() != 1 || err != nil || revisions(read) != "2" {
+		t.Errorf("read %s, %v; the metadata are %+v, %v", revisions(read), err, got, metaErr)
+	}
+	deleteStream(t, client, longest)
+	if got, err := readStream(t, client, "$$"+longest, esdb.ReadStreamOptions{}, 1); err != nil || string(got[0].Event.Data) != `{"$tb":9223372036854775807}` {
+		t.Errorf("the metadata of the deleted stream: %v", err)
+	}
+}
+
 // TestTombstone ends a stream, there or not, for good.
 func TestTombstone(t *testing.T) {
 	client := serve(t).client(t)

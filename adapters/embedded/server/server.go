@@ -29,7 +29,7 @@
 //   - An expression, a name or an option that makes no sense is InvalidArgument, where EventStoreDB often says Unknown.
 //   - A full disk is ResourceExhausted with the exception disk-full; reads go on.
 //   - There is no scavenge: what metadata hide of a stream, $all goes on to show.
-//   - Names of streams are UTF-8, without NUL, of at most 1024 bytes.
+//   - Names of streams are UTF-8, without NUL, of at most 1024 bytes; the "$$" of a metadata stream does not count.
 //   - The greatest append is 1 MiB, EventStoreDB's default, and cannot be configured.
 //
 // # To add a service
