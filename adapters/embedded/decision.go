@@ -8,11 +8,8 @@ import (
 	"example.com/life/events"
 )
 
-// deletedStream is the conflict of one who expects a stream that was deleted: it exists, but not for readers.
-type deletedStream struct{ *actors.Conflict }
-
-// Unwrap gives both what a conflict means here: a stream that is not as expected, and one that was deleted.
-func (d *deletedStream) Unwrap() []error { return []error{d.Conflict, actors.ErrDeleted} }
+// ErrSoftDeleted is wrapped, beside the conflict, by the refusal of one who expects that a stream exists which was deleted.
+var ErrSoftDeleted = errors.New("the stream was deleted; what is appended next begins it again")
 
 // decide settles one request: what it will be told, and what goes into the group's batch. False means that it must wait for
 // the group to be applied, because it has to look at what the group may hold.
@@ -32,7 +29,8 @@ func (c *committer) decide(r *request) bool {
 	recreates := h.deleted && r.expected == actors.ExpectNoStream // for this writer there is no stream, whatever it holds
 	switch {
 	case r.expected == actors.ExpectExists && h.deleted:
-		r.decided = answer{err: &deletedStream{conflict}}
+		conflict.Actual = events.NoRevision // it keeps its revision only for those who name one
+		r.decided = answer{err: fmt.Errorf("%w: %w", conflict, ErrSoftDeleted)}
 	case missing, exact && at > h.revision,
 		behind && !recreates && (count == 0 || events.Revision(count) > h.revision-at):
 		r.decided = answer{err: conflict}

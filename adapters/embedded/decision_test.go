@@ -348,7 +348,10 @@ func take(t *testing.T, store *embedded.Store, stream events.Stream, step string
 	}
 	conflict := &actors.Conflict{}
 	switch {
-	case errors.As(err, &conflict) && errors.Is(err, actors.ErrDeleted):
+	case errors.As(err, &conflict) && errors.Is(err, embedded.ErrSoftDeleted):
+		if conflict.Actual != events.NoRevision || errors.Is(err, actors.ErrDeleted) {
+			t.Errorf("%s: %v", step, err)
+		}
 		return "deleted"
 	case errors.As(err, &conflict):
 		return fmt.Sprint("conflict", conflict.Actual)

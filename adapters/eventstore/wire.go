@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
@@ -99,9 +100,13 @@ func propose(e *events.Envelope) (*streams.AppendReq_ProposedMessage, error) {
 	}, nil
 }
 
-// proposedSize is what EventStoreDB counts towards its MaxAppendSize.
+// proposedSize is what EventStoreDB counts towards its MaxAppendSize: the type with two bytes for each unit of UTF-16.
 func proposedSize(p *streams.AppendReq_ProposedMessage) int {
-	return len(p.GetData()) + len(p.GetCustomMetadata()) + 2*len(p.GetMetadata()[keyType])
+	size := len(p.GetData()) + len(p.GetCustomMetadata())
+	for _, r := range p.GetMetadata()[keyType] {
+		size += 2 * utf16.RuneLen(r)
+	}
+	return size
 }
 
 // recorded is a stored event as its messages hold it; its bytes are theirs.

@@ -11,6 +11,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
 
@@ -62,7 +63,7 @@ func utf16Length(text string) (length int) {
 // none here: it is answered like a stream that was deleted for good.
 func conflictOf(err error) *actors.Conflict {
 	var conflict *actors.Conflict
-	if errors.As(err, &conflict) && !errors.Is(err, actors.ErrDeleted) {
+	if errors.As(err, &conflict) && !errors.Is(err, embedded.ErrSoftDeleted) {
 		return conflict
 	}
 	return nil

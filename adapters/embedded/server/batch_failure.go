@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
 
@@ -23,7 +24,7 @@ func batchFailure(a *batchAppend, err error) *status.Status {
 	switch conflict := conflictOf(err); {
 	case conflict != nil:
 		return detailed(codes.AlreadyExists, "WrongExpectedVersion", batchConflict(a.options, conflict))
-	case errors.Is(err, actors.ErrDeleted):
+	case errors.Is(err, actors.ErrDeleted), errors.Is(err, embedded.ErrSoftDeleted):
 		return detailed(codes.NotFound, "StreamDeleted", &shared.StreamDeleted{StreamIdentifier: a.options.GetStreamIdentifier()})
 	case errors.Is(err, context.DeadlineExceeded):
 		return detailed(codes.DeadlineExceeded, "Timeout", &shared.Timeout{})

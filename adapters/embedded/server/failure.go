@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
 
@@ -96,7 +97,7 @@ func storeFailure(err error, stream events.Stream) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, actors.ErrDeleted):
+	case errors.Is(err, actors.ErrDeleted), errors.Is(err, embedded.ErrSoftDeleted):
 		return streamDeleted(stream)
 	case errors.Is(err, actors.ErrInvalidAppend), errors.Is(err, actors.ErrPlace):
 		return fail(codes.InvalidArgument, err.Error())

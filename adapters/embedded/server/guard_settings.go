@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,28 +45,18 @@ func (d *streamDefaults) read(e *events.Envelope) error {
 	if err != nil {
 		return fmt.Errorf("decode the settings: %w", err)
 	}
-	var settings struct {
-		User   json.RawMessage `json:"$userStreamAcl"`
-		System json.RawMessage `json:"$systemStreamAcl"`
-	}
-	if err := json.Unmarshal(text, &settings); err != nil {
+	var settings map[string]json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&settings); err != nil {
 		return fmt.Errorf("decode the settings: %w", err)
 	}
-	user, err := defaultACL(settings.User)
-	if err != nil {
-		return fmt.Errorf("decode the settings: $userStreamAcl: %w", err)
+	var read streamDefaults
+	for name, list := range map[string]**embedded.ACL{"$userStreamAcl": &read.user, "$systemStreamAcl": &read.system} {
+		if text, given := settings[name]; given {
+			if *list, err = embedded.ParseACL(text); err != nil {
+				return fmt.Errorf("decode the settings: %s: %w", name, err)
+			}
+		}
 	}
-	system, err := defaultACL(settings.System)
-	if err != nil {
-		return fmt.Errorf("decode the settings: $systemStreamAcl: %w", err)
-	}
-	d.user, d.system = user, system
+	d.user, d.system = read.user, read.system
 	return nil
-}
-
-func defaultACL(text json.RawMessage) (*embedded.ACL, error) {
-	if text == nil {
-		return nil, nil //nolint:nilnil // it was not given
-	}
-	return embedded.ParseACL(text)
 }

@@ -247,6 +247,23 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// FuzzSettings: whatever the bytes, malformed settings say nothing at all.
+func FuzzSettings(f *testing.F) {
+	f.Add([]byte(`{"$userStreamAcl":{"$r":["$all"],"$w":"$ops"},"$systemStreamAcl":{"$r":"$ops"}}`), false)
+	f.Add([]byte("\xef\xbb\xbf{\"$userStreamAcl\":{\"$d\":[]}} and more"), true)
+	f.Add([]byte(`{"$userStreamAcl":null}`), false)
+	f.Fuzz(func(t *testing.T, text []byte, encoded bool) {
+		e := events.Envelope{Data: text, Foreign: &events.Foreign{}}
+		if encoded {
+			e.Data, e.Foreign.Base64 = quoteBase64(text), true
+		}
+		var d streamDefaults
+		if err := d.read(&e); err != nil && (d.user != nil || d.system != nil) {
+			t.Fatalf("%q: %v, and yet %+v", text, err, d)
+		}
+	})
+}
+
 // TestHold has rights end while they are in use: by the stream's list, by the store's settings, and with the user.
 func TestHold(t *testing.T) {
 	a := guarded(t)
