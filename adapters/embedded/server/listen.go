@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,7 +28,8 @@ type port struct {
 	tls        *TLS // nil: plain text
 	log        *slog.Logger
 	grpc, http *handed
-	slots      chan struct{} // one is taken by each open connection
+	places     *places
+	firstCall  time.Duration // that a client's first request is waited for, to see whose it is; after that the connection is gRPC's
 
 	mu      sync.Mutex
 	opening map[net.Conn]struct{} // nobody's yet; nil when the port is closed
@@ -42,7 +44,7 @@ func listen(config Config) (*port, error) {
 	return &port{
 		Listener: listener, tls: config.TLS, log: config.Log,
 		grpc: newHanded(listener.Addr()), http: newHanded(listener.Addr()),
-		slots: make(chan struct{}, maxConnections), opening: map[net.Conn]struct{}{},
+		places: newPlaces(), firstCall: firstCall, opening: map[net.Conn]struct{}{},
 	}, nil
 }
 
@@ -58,14 +60,13 @@ func (p *port) run() {
 			p.pause()
 			continue
 		}
-		select {
-		case p.slots <- struct{}{}:
-		default:
-			p.log.Warn("a connection is refused: there are too many", "from", conn.RemoteAddr().String(), "most", maxConnections)
+		left, tooMany := p.places.take(conn.RemoteAddr())
+		if left == nil {
+			p.log.Warn("a connection is refused: there are too many "+tooMany, "from", conn.RemoteAddr().String())
 			drop(conn)
 			continue
 		}
-		c := &connection{Conn: conn, slots: p.slots}
+		c := &connection{Conn: conn, left: left}
 		if !p.enter(c) {
 			drop(c)
 			return
@@ -121,12 +122,12 @@ func (p *port) route(c *connection) error {
 	if _, err := io.ReadFull(c.Conn, first); err != nil {
 		return fmt.Errorf("read the first bytes: %w", err)
 	}
+	c.reader = io.MultiReader(bytes.NewReader(first), c.Conn)
+	if string(first) == preface {
+		return p.routeHTTP2(c)
+	}
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return err
-	}
-	c.first = first
-	if string(first) == preface {
-		return p.grpc.hand(c)
 	}
 	return p.http.hand(c)
 }
@@ -153,25 +154,17 @@ func drop(c net.Conn) {
 // connection is one whose first bytes were looked at; they are read again.
 type connection struct {
 	net.Conn
-	tls   *tls.ConnectionState // nil: plain text
-	first []byte
-	slots chan struct{}
-	once  sync.Once
+	tls    *tls.ConnectionState // nil: plain text
+	reader io.Reader            // of what was looked at, and what comes after it
+	left   func()               // leaves the connection's place
 }
 
 // Read implements net.Conn.
-func (c *connection) Read(into []byte) (int, error) {
-	if len(c.first) > 0 {
-		n := copy(into, c.first)
-		c.first = c.first[n:]
-		return n, nil
-	}
-	return c.Conn.Read(into)
-}
+func (c *connection) Read(into []byte) (int, error) { return c.reader.Read(into) }
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.once.Do(func() { <-c.slots })
+	c.left()
 	return c.Conn.Close()
 }
 

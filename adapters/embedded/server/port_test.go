@@ -56,6 +56,48 @@ func TestOnePort(t *testing.T) {
 	}
 }
 
+// TestHealthOverHTTP2: containers of tests ask so, with TLS and without, on the port where gRPC is spoken.
+func TestHealthOverHTTP2(t *testing.T) {
+	s, plain := secure(t), serve(t)
+	for name, c := range map[string]struct {
+		world
+		protocol, scheme string
+		set              func(*http.Protocols)
+	}{
+		"HTTP/2 with TLS":    {s.world, "HTTP/2.0", "https", func(p *http.Protocols) { p.SetHTTP2(true) }},
+		"HTTP/1.1 with TLS":  {s.world, "HTTP/1.1", "https", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		"HTTP/2 in the open": {plain, "HTTP/2.0", "http", func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transport := &http.Transport{TLSClientConfig: trusting(t, s.certificates), Protocols: new(http.Protocols)}
+			defer transport.CloseIdleConnections()
+			c.set(transport.Protocols)
+			ask := func(method, path string, want int) {
+				t.Helper()
+				request, err := http.NewRequestWithContext(within(t), method, c.scheme+"://"+c.server.Addr()+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := transport.RoundTrip(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer answer.Body.Close()
+				if answer.StatusCode != want || answer.Proto != c.protocol {
+					t.Errorf("%s %s was answered %s in %s, want %d", method, path, answer.Status, answer.Proto, want)
+				}
+			}
+			for range 3 {
+				ask(http.MethodGet, "/health/live", http.StatusNoContent)
+				ask(http.MethodGet, "/streams/s", http.StatusNotFound)
+				ask(http.MethodPost, "/health/live", http.StatusMethodNotAllowed)
+			}
+		})
+	}
+	appendTo(t, plain.client(t), "s", eventsOf(1)...)
+	appendTo(t, s.as(t, "admin:password@", ""), "s", eventsOf(1)...)
+}
+
 // TestNonsense connects with what is neither, or nothing: it harms nobody and does not hold up closing.
 func TestNonsense(t *testing.T) {
 	w := serve(t)

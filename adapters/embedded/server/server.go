@@ -11,11 +11,14 @@
 //
 //	Streams                  Append, BatchAppend, Read (counted and subscriptions, of a stream and of $all), Delete, Tombstone
 //	PersistentSubscriptions  all of it, on streams and on $all
-//	ServerFeatures, Gossip   the methods above and no others; a list of nodes that the configuration gives
-//	HTTP/1                   GET /health/live: 204
+//	ServerFeatures, Gossip   the methods that are registered; a list of nodes that the configuration gives
+//	Users                    all of it, over the users of the store
+//	Operations               RestartPersistentSubscriptions and Shutdown; the rest means nothing on one embedded node, and says so
+//	Monitoring, Redaction    are listed, and say why they are refused
+//	HTTP/1, HTTP/2           GET /health/live: 204
 //
-// All on one port, which tells gRPC from HTTP/1 by a connection's first bytes, with TLS or without. Anything else (projections, users,
-// operations, monitoring) is Unimplemented, by name. Users, access control lists and certificates are the guard's: see authority.
+// All on one port, which tells gRPC from HTTP by how a connection begins, with TLS or without. Anything else, such as projections,
+// is Unimplemented, by name. Users, access control lists and certificates are the guard's: see authority.
 //
 // A call goes through the interceptor, which asks the guard who calls and contains panics; then through one file for each kind of
 // call, which takes the request apart, asks the guard, and asks the store. What the store refuses becomes a status with the trailers
@@ -34,8 +37,7 @@
 //
 // # To add a service
 //
-// One struct in a file of its own that embeds the generated Unimplemented server, registered in register, its methods listed in
-// features.go. Before anything is read or written, ask the guard; for what goes on for a while, hold. Every goroutine that a call starts
+// One struct in a file of its own that embeds the generated Unimplemented server, registered in register. Before anything is read or written, ask the guard; for what goes on for a while, hold. Every goroutine that a call starts
 // runs in contained.
 package server
 
@@ -81,7 +83,9 @@ const (
 	maxHeaders     = 64 << 10 // bytes of a call's headers
 	maxCalls       = 1024     // at once on one connection
 	maxConnections = 1024
-	patience       = 5 * time.Second // with calls that are under way when the server closes
+	maxFromAddress = maxConnections / 2 // connections from one address
+	maxIdle        = 10 * time.Minute   // of a connection without calls
+	patience       = 5 * time.Second    // with calls that are under way when the server closes
 )
 
 func (c Config) completed() (Config, error) {
@@ -151,7 +155,7 @@ func (s *Server) register(g *authority) error {
 		grpc.ConnectionTimeout(handshakeTime),
 		// Clients ping every ten seconds, also without a call.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: maxIdle}),
 	}
 	if s.config.TLS != nil {
 		options = append(options, grpc.Creds(shaken{}))
