@@ -46,8 +46,9 @@ type machine struct {
 const (
 	maxBuffered = 16 << 20 // bytes read ahead
 	maxParking  = 16 << 10 // messages that wait to be parked
-	scanStep    = 10_000   // events passed over, after which a checkpoint is worth while: so many are read again at most
+	scanStep    = 10_000   // events passed over, after which a checkpoint is worth while
 	scanPause   = events.Second
+	passPause   = 5 * events.Second // between checkpoints that only move past what the filter did not choose, at least
 )
 
 func newMachine(settings Settings, now events.Micros) *machine {

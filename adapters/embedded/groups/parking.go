@@ -77,16 +77,16 @@ func (m *machine) due(final bool) bool {
 	if m.checkpoint() <= m.saved {
 		return false
 	}
-	elapsed := m.now - m.savedAt
+	elapsed, after := m.now-m.savedAt, events.Micros(m.settings.CheckpointAfter.Microseconds())
 	switch {
 	case final:
 		return m.finished > 0 || m.passed > 0
-	case m.passed >= scanStep && elapsed >= scanPause: // whatever the settings are: they are about what is delivered
+	case m.finished > 0 && (m.finished >= m.settings.MaxCheckpoint || m.finished >= m.settings.MinCheckpoint && elapsed >= after):
 		return true
-	case m.finished > 0 && m.finished >= m.settings.MaxCheckpoint:
+	case m.passed > 0 && m.finished+m.passed >= m.settings.MinCheckpoint && elapsed >= max(after, passPause):
 		return true
 	}
-	return m.finished > 0 && m.finished >= m.settings.MinCheckpoint && elapsed >= events.Micros(m.settings.CheckpointAfter.Microseconds())
+	return m.passed >= scanStep && elapsed >= scanPause // whatever the settings are: they are about what is delivered
 }
 
 // wasSaved notes that a checkpoint was written, when so much was done as is given.

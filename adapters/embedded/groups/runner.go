@@ -171,6 +171,7 @@ func (r *runner) end() {
 			return
 		}
 		r.lost = &Refusal{Kind: Dropped, Key: r.key}
+		r.config.Log.Warn("a consumer group has nothing to read: its stream was deleted for good; consumers are dropped", r.name())
 		for _, c := range m.consumers {
 			c.signal()
 		}
