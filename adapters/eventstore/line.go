@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	heartbeat = 750 * time.Millisecond // between two examinations of the node: with the time for one, a dead one is noticed within 3 s
-	maxRounds = 8                      // of discovery at once
-	mostRound = 500 * time.Millisecond // between the beginnings of two rounds
-	repeated  = 30 * time.Second       // between two lines in the log about a store that is away
+	heartbeat  = 500 * time.Millisecond // between two examinations of the node: with the time for one, a dead one is noticed within 3 s
+	lateAnswer = 300 * time.Millisecond // after which the other nodes are asked who leads
+	maxRounds  = 8                      // of discovery at once
+	mostRound  = 500 * time.Millisecond // between the beginnings of two rounds
+	repeated   = 30 * time.Second       // between two lines in the log about a store that is away
 )
 
 // Away says that the store cannot be reached, or has no leader. It is looked for until it is back.
@@ -244,25 +245,47 @@ func (l *line) attend(ctx context.Context, n *node) {
 	}
 }
 
-// examine gives the node up if it does not lead. When a call was not answered, the other nodes of a cluster are asked as well: one that is
-// cut off from them goes on believing that it leads.
+// examine gives the node up if it does not lead. While its answer takes long, and when a call was not answered, the other nodes of a cluster are
+// asked who does: they know of a new leader long before the old one can be taken for dead, and a node that is cut off from them goes on
+// believing that it leads.
 func (l *line) examine(ctx context.Context, n *node, doubted bool) {
 	within, done := n.within(ctx)
 	defer done()
-	switch f := n.examine(within); {
-	case within.Err() != nil:
-		return
-	case f != nil:
-		l.lose(n, l.shortened(&unreachable{n.String(), l.target.explain(within, n.calls, n.endpoint, f)}), f.leader())
-		return
+	answer := make(chan *failure, 1)
+	l.rounds.Go(func() { answer <- n.examine(within) })
+	late := time.NewTicker(lateAnswer)
+	defer late.Stop()
+	for {
+		select {
+		case f := <-answer:
+			switch {
+			case within.Err() != nil:
+			case f != nil:
+				l.lose(n, l.shortened(&unreachable{n.String(), l.target.explain(within, n.calls, n.endpoint, f)}), f.leader())
+			case doubted:
+				l.replace(within, n)
+			}
+			return
+		case <-late.C:
+			doubted = false
+			if l.replace(within, n) {
+				return
+			}
+		}
 	}
-	if !doubted || !l.target.cluster {
-		return
+}
+
+// replace gives the node up if most nodes of its cluster name another leader.
+func (l *line) replace(ctx context.Context, n *node) bool {
+	if !l.target.cluster {
+		return false
 	}
-	leader, by, err := l.finder.leader(within)
-	if err == nil && leader != n.address && within.Err() == nil {
-		l.lose(n, fmt.Errorf("%s names the leader %s, which %s is not any more", by, leader, n), leader)
+	leader, by, err := l.finder.leader(ctx)
+	if err != nil || leader == n.address || ctx.Err() != nil {
+		return false
 	}
+	l.lose(n, fmt.Errorf("%s names the leader %s, which %s is not any more", by, leader, n), leader)
+	return true
 }
 
 // lose gives a node up, because it does not answer or another one is the leader.

@@ -174,17 +174,21 @@ func (n *node) examine(ctx context.Context) *failure {
 	ctx, cancel := context.WithTimeout(ctx, n.target.probe)
 	defer cancel()
 	n.mu.Lock()
-	connections := []*connection{n.calls}
-	for _, f := range n.feeds {
-		connections = append(connections, f.connection)
+	feeds := slices.Clone(n.feeds)
+	for _, f := range feeds {
+		f.users++ // so that it is not closed meanwhile
 	}
 	n.mu.Unlock()
-	answers := make(chan *failure, len(connections))
-	for _, conn := range connections {
-		go func() { answers <- n.ask(ctx, conn) }()
+	answers := make(chan *failure, len(feeds)+1)
+	go func() { answers <- n.ask(ctx, n.calls) }()
+	for _, f := range feeds {
+		go func() {
+			defer n.releaseFeed(f)
+			answers <- n.ask(ctx, f.connection)
+		}()
 	}
 	var first *failure
-	for range connections {
+	for range len(feeds) + 1 {
 		if f := <-answers; f != nil && first == nil {
 			first = f
 			cancel() // what the others say does not matter any more

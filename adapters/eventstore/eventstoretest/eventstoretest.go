@@ -112,7 +112,7 @@ func Start(t testing.TB, config Config) *Cluster {
 	}
 	c.mu.Lock()
 	c.elect()
-	c.subsystem = true
+	c.startGroups()
 	c.mu.Unlock()
 	c.wait.Go(c.ticks)
 	return c
