@@ -16,7 +16,7 @@ import (
 //
 //nolint:gochecknoglobals // constant
 var agentFold = fold[sagas.Agent]{
-	name:   "agent/4",
+	name:   "agent/5",
 	zero:   sagas.NewAgent,
 	turn:   func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
 	origin: forkOrigin,

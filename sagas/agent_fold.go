@@ -17,9 +17,7 @@ func (a Agent) Apply(fact Fact) Agent {
 func (a *Agent) apply(fact Fact) {
 	a.Revision = fact.Revision
 	a.Accepted = accept(a.Accepted, fact)
-	if a.applyFork(fact) || a.Fork.Following() {
-		a.Fork.follow(fact.Command)
-	}
+	a.applyFork(fact)
 	switch e := fact.Event.(type) {
 	case events.AgentCreated:
 		a.ID, a.Config = e.Agent, e.Config
@@ -90,12 +88,10 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
 	case events.ModelReplied:
 		a.applyReply(e)
-		a.Fork.count()
 	case events.ModelFailed:
 		t.Model, t.RetryAt = "", e.RetryAt
 		t.Failed++
 		t.ErrorStreak++
-		a.Fork.count()
 	case events.TurnPaused:
 		t.Paused = e.Reason
 	case events.TurnResumed:
@@ -122,12 +118,10 @@ func (a *Agent) applyCall(fact Fact) {
 	case events.ToolLost:
 		t.update(e.Call, func(c *Call) { c.Lost = true }) // what comes of it counts: told or denied it is a failure
 		a.noteFiles(events.ToolReturned{Call: e.Call}, "")
-		a.Fork.count()
 	case events.ToolReturned:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
 		a.noteFiles(e, events.Ref(a.outstanding(fact).ID))
-		a.Fork.count()
 	case events.ToolRefused:
 		t.update(e.Call, func(c *Call) {
 			c.Stage, c.Text, c.Failed = CallAnswered, events.Text{Inline: "refused: " + e.Reason}, true

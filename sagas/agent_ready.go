@@ -37,7 +37,7 @@ func (a Agent) Ready() []Request {
 			})
 		}
 	}
-	if at := t.wake(); at != 0 && !a.Fork.OnTape() { // on the tape time is the parent's
+	if at := a.wake(); at != 0 {
 		ready = append(ready, Wake{At: at})
 	}
 	return ready

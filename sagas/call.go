@@ -151,7 +151,7 @@ func (d *decision) approve(c Approve) error {
 	if call == nil || call.Stage != CallWaiting {
 		return refuse(RefusedState, "call %s of %s does not wait for approval", c.Call, d.agent.ID)
 	}
-	if call.Expires <= d.at && !d.agent.Fork.OnTape() {
+	if d.agent.over(call.Expires, d.at) {
 		return refuse(RefusedState, "the time to approve call %s of %s is over: it counts as denied", c.Call, d.agent.ID)
 	}
 	if c.Digest != "" && c.Digest != call.Digest {

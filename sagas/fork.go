@@ -76,7 +76,12 @@ func (l *Lineage) follow(id events.CommandID) {
 }
 
 // count notes an answer of a model or a tool.
-func (l *Lineage) count() {
+func (l *Lineage) count(event events.Event) {
+	switch event.(type) {
+	case events.ModelReplied, events.ModelFailed, events.ToolReturned, events.ToolLost:
+	default:
+		return
+	}
 	switch {
 	case l.OnTape():
 		l.Taped++
@@ -304,7 +309,10 @@ func (d *decision) finished() {
 }
 
 // applyFork folds the beginning of a fork on its parent's fold, and what became of its following the parent.
-func (a *Agent) applyFork(fact Fact) bool {
+func (a *Agent) applyFork(fact Fact) {
+	if a.Fork.count(fact.Event); a.Fork.Following() {
+		a.Fork.follow(fact.Command)
+	}
 	switch e := fact.Event.(type) {
 	case events.AgentForked:
 		a.forked(e, fact)
@@ -316,10 +324,7 @@ func (a *Agent) applyFork(fact Fact) bool {
 	case events.ForkFinished:
 		a.untape()
 		a.Fork.Finished = true
-	default:
-		return false
 	}
-	return true
 }
 
 // forked makes the parent's fold the fork's. The conversation, waiting messages and counters go on; whatever is between the parent
@@ -344,9 +349,9 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 	if t.RetryAt != 0 {
 		t.RetryAt = fact.Time
 	}
-	t.Requested, t.Free = 0, t.Cost
-	if !a.Fork.OnTape() {
-		t.Held = 0
+	t.Requested, t.Free = 0, 0
+	if !a.Fork.OnTape() { // else it is settled as in the parent, by nobody
+		t.Held, t.Free = 0, t.Cost
 	}
 	if e.Time > 0 { // the turn's time stood still since
 		passed := fact.Time - e.Time

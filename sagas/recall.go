@@ -73,16 +73,10 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	case events.TurnResumed:
 		return Approve{Meta: meta, By: e.By}, nil
 	case events.ApprovalExpired:
-		if a.Fork.OnTape() {
-			return Elapse{Meta: meta, Call: e.Call}, nil
-		}
-		return Woke{Meta: meta}, nil
+		return a.elapsed(meta, e.Call), nil
 	case events.TurnEnded:
-		if e.Reason == events.ReasonTime && a.Fork.OnTape() {
-			return Elapse{Meta: meta}, nil
-		}
 		if e.Reason == events.ReasonTime {
-			return Woke{Meta: meta}, nil
+			return a.elapsed(meta, ""), nil
 		}
 		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
 	case events.BudgetRequested: // of a fork, before it asks again
@@ -105,7 +99,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
 func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) Unreplied {
 	c := Unreplied{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
-	if !a.Fork.OnTape() && e.RetryAt != 0 && e.RetryAt != meta.At+retryDelay(a.Turn.Failed+1, e.Request, 0) {
+	if e.RetryAt != 0 && e.RetryAt != a.after(meta.At, retryDelay(a.Turn.Failed+1, e.Request, 0)) {
 		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread
 	}

@@ -147,11 +147,7 @@ func (d *decision) close(outcome events.Outcome, reason events.Reason, detail st
 		Rounds: t.Round, ToolCalls: t.ToolCalls, Usage: t.Usage, Cost: t.Cost, Unpriced: t.Unpriced,
 	})
 	if t.Held > 0 || t.Budget != "" {
-		spent := t.Cost - t.Free
-		if d.agent.Fork.OnTape() {
-			spent = t.Cost // as in the parent: no wallet is told
-		}
-		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: spent})
+		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost - t.Free})
 	}
 }
 
@@ -248,10 +244,7 @@ func (d *decision) unreplied(c Unreplied) error {
 	}
 	retryAt := events.Micros(0)
 	if c.Class.Retryable() && t.Failed+1 < maxFailures {
-		retryAt = d.at + retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted))
-		if d.agent.Fork.OnTape() {
-			retryAt = d.at // the parent has waited
-		}
+		retryAt = d.agent.after(d.at, retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted)))
 	}
 	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt})
 	if retryAt == 0 {
@@ -272,15 +265,17 @@ func (d *decision) recovered() error {
 
 // woke does what is due, the first of: an expired approval, the turn's time limit, another attempt at the model.
 func (d *decision) woke() error {
-	t := &d.agent.Turn
-	if t.ID == "" {
-		return ErrStale
-	}
-	if !d.agent.Fork.OnTape() && d.limited() { // else see elapse
-		return nil
-	}
-	if t.RetryAt != 0 && t.RetryAt <= d.at && t.Budget == "" && t.Paused == "" {
-		d.askAgain()
+	for due := range d.agent.due {
+		switch {
+		case due.at > d.at:
+			continue
+		case due.call != nil:
+			d.expire(due.call)
+		case due.retry:
+			d.askAgain()
+		default:
+			d.end(events.Stopped, events.ReasonTime, "")
+		}
 		return nil
 	}
 	return ErrStale
@@ -297,20 +292,6 @@ func (d *decision) askAgain() {
 	default:
 		d.ask(t.Round, t.Attempt+1)
 	}
-}
-
-// limited meets the limit of time that is due, if there is one.
-func (d *decision) limited() bool {
-	t := &d.agent.Turn
-	if i := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallWaiting && c.Expires <= d.at }); i >= 0 {
-		d.expire(&t.Calls[i])
-		return true
-	}
-	if deadline := t.deadline(); deadline != 0 && deadline <= d.at {
-		d.end(events.Stopped, events.ReasonTime, "")
-		return true
-	}
-	return false
 }
 
 // expire refuses a call that nobody answered.
@@ -362,23 +343,4 @@ func (t *Turn) deadline() events.Micros {
 		return 0
 	}
 	return t.Started + t.Waited + t.Limits.Time
-}
-
-// wake is the next time at which something is due; 0 when nothing is.
-func (t *Turn) wake() events.Micros {
-	next := t.deadline()
-	earlier := func(at events.Micros) {
-		if at != 0 && (next == 0 || at < next) {
-			next = at
-		}
-	}
-	if t.Budget == "" && t.Paused == "" { // else a fork waits for its reservation first
-		earlier(t.RetryAt)
-	}
-	for i := range t.Calls {
-		if t.Calls[i].Stage == CallWaiting {
-			earlier(t.Calls[i].Expires)
-		}
-	}
-	return next
 }
