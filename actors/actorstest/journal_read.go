@@ -164,8 +164,10 @@ func journalPlaces(t *testing.T, journal actors.Journal) {
 	}
 	end := all[len(all)-1].Position
 	refused := []events.Position{end + 1, end + 2, 2 * end, 1 << 62, math.MaxInt64, 1 << 63, math.MaxUint64 - 1}
+	sparse := end/1000 + 1 // where there are more numbers between events than there is time for
 	for position := events.Position(1); position < end; position++ {
-		if !there[position] {
+		beside := there[position-1] || there[position+1]
+		if !there[position] && (beside || position%sparse == 0) {
 			refused = append(refused, position)
 		}
 	}

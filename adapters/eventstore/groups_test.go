@@ -68,8 +68,9 @@ func local(t *testing.T) *eventstore.Journal {
 }
 
 // A group goes on where its last member stopped, and what was not done with comes again before what follows.
-func TestGroupGoesOn(t *testing.T) {
-	journal := local(t)
+func TestGroupGoesOn(t *testing.T) { testGroupGoesOn(t, local(t)) }
+
+func testGroupGoesOn(t *testing.T, journal *eventstore.Journal) {
 	appended(t, journal, "orders", 6)
 	source := actors.From{Stream: "orders", Revision: 0}
 
@@ -96,8 +97,9 @@ func TestGroupGoesOn(t *testing.T) {
 }
 
 // Everything that a filter chooses, after a position; groups of the same name with other filters are others.
-func TestGroupOfEverything(t *testing.T) {
-	journal := local(t)
+func TestGroupOfEverything(t *testing.T) { testGroupOfEverything(t, local(t)) }
+
+func testGroupOfEverything(t *testing.T, journal *eventstore.Journal) {
 	after := appended(t, journal, "left-a", 2).Position
 	appended(t, journal, "right-a", 2)
 	appended(t, journal, "left-b", 3)
@@ -116,9 +118,12 @@ func TestGroupOfEverything(t *testing.T) {
 
 // A member waits while another has the group, and takes it over from one whose connection is lost; every event is handled, in order.
 func TestGroupIsTakenOver(t *testing.T) {
+	testGroupIsTakenOver(t, serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true}).Addr())
+}
+
+func testGroupIsTakenOver(t *testing.T, address string) {
 	const total = 60
-	served := serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true})
-	between := newProxy(t, served.Addr())
+	between := newProxy(t, address)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var mu sync.Mutex
@@ -145,7 +150,7 @@ func TestGroupIsTakenOver(t *testing.T) {
 			}
 		})
 	}
-	writer := connect(t, eventstore.Config{Connection: plain(served.Addr())})
+	writer := connect(t, eventstore.Config{Connection: plain(address)})
 	for range total / 5 {
 		appended(t, writer, "many", 5)
 	}

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
@@ -24,6 +25,9 @@ func (j *Journal) ReadAll(ctx context.Context, from actors.Place, direction acto
 			return actors.Page{}, fmt.Errorf("read everything: %w", err)
 		}
 		return actors.Page{Next: from, End: true}, nil
+	}
+	if from.Position > math.MaxInt64 && from != actors.End() { // no log has such a place: servers of EventStoreDB do not even refuse it by name
+		return actors.Page{}, fmt.Errorf("read everything from %s: %w", from, actors.ErrPlace)
 	}
 	var page actors.Page
 	known := true
