@@ -293,6 +293,7 @@ func (n *Node) write(ctx context.Context, w *write, expected int64) (result, Los
 		c.mu.Unlock()
 		return result{}, Lost{}, err
 	}
+	c.count(w)
 	lost := c.lost()
 	if lost.Outcome == Answered || lost.Stored {
 		c.take(w, expected)

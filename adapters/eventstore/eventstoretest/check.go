@@ -2,7 +2,7 @@ package eventstoretest
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -49,15 +49,40 @@ func (c *Cluster) Check(acknowledged []Acknowledged) error {
 	return nil
 }
 
-// Events are the ids of a stream's events, in order; those of all streams but the server's own when it has no name.
-func (c *Cluster) Events(stream string) []uuid.UUID {
+// Events are the ids of the events of all streams whose names begin so, in the store's order.
+func (c *Cluster) Events(prefix string) []uuid.UUID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ids []uuid.UUID
 	for _, r := range c.log.records {
-		if r.inAll() && (r.stream == stream || stream == "" && !slices.Contains([]byte{'$'}, r.stream[0])) {
+		if r.inAll() && strings.HasPrefix(r.stream, prefix) {
 			ids = append(ids, r.id)
 		}
 	}
 	return ids
+}
+
+// Counts is what clients have asked for.
+type Counts struct {
+	Repeated int // appends that begin with an event that came before
+	Joined   int // consumers that were confirmed
+	Elected  int // leaders
+}
+
+// Counts returns what was counted since the cluster began.
+func (c *Cluster) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	counts.Elected = c.elected
+	return counts
+}
+
+// count notes an append. The lock is held.
+func (c *Cluster) count(w *write) {
+	id := eventID{w.stream, w.records[0].id}
+	if c.came[id] {
+		c.counts.Repeated++
+	}
+	c.came[id] = true
 }

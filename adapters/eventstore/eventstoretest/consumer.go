@@ -31,6 +31,7 @@ func (s *groupsService) Read(call persistent.PersistentSubscriptions_ReadServer)
 	case g.settings.GetMaxSubscriberCount() > 0 && len(g.running.members) >= int(g.settings.GetMaxSubscriberCount()):
 		err = groupFailing(ctx, codes.FailedPrecondition, "maximum-subscribers-reached", stream, options.GetGroupName())
 	default:
+		c.counts.Joined++
 		g.running.members = append(g.running.members, m)
 		g.push(c)
 	}

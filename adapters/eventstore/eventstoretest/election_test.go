@@ -102,13 +102,13 @@ func TestLostAnswers(t *testing.T) {
 		eventstoretest.Unknown: codes.Unknown, eventstoretest.Reset: codes.Unavailable,
 	} {
 		for _, stored := range []bool{true, false} {
-			before := len(c.Events(""))
+			before := len(c.Events("s"))
 			c.Lose(eventstoretest.Lost{Outcome: outcome, Stored: stored})
 			_, _, err := client.send(within(t, 300*time.Millisecond), "s", -2, uuid.New())
 			if status.Code(err) != want {
 				t.Errorf("outcome %d, stored %t: %v, want %v", outcome, stored, err, want)
 			}
-			if after := len(c.Events("")); (after == before+1) != stored {
+			if after := len(c.Events("s")); (after == before+1) != stored {
 				t.Errorf("outcome %d, stored %t: %d events became %d", outcome, stored, before, after)
 			}
 		}

@@ -79,6 +79,8 @@ type Cluster struct {
 	election
 	faults
 	groups map[string]*group // by stream::group
+	came   map[eventID]bool
+	counts Counts
 	ended  bool
 
 	stop chan struct{} // ends the ticks
@@ -94,7 +96,7 @@ func Start(t testing.TB, config Config) *Cluster {
 	}
 	c := &Cluster{
 		t: t, config: config, random: rand.New(rand.NewPCG(config.Seed, 10)), changed: make(chan struct{}),
-		groups: map[string]*group{}, stop: make(chan struct{}),
+		groups: map[string]*group{}, came: map[eventID]bool{}, stop: make(chan struct{}),
 	}
 	c.log.begin(c.random)
 	for i := range config.Nodes {
