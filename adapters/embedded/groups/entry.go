@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -134,8 +135,8 @@ func brokenOf(broken []brokenEntry, key Key) *brokenEntry {
 	return &broken[i]
 }
 
-// filter returns the filter of a group that exists: no update gives it another.
-func (l *settingsLog) filter(key Key) (*Filter, error) {
+// filterOf returns the filter of a group that exists: no update gives it another.
+func (l *settingsLog) filterOf(key Key) (*Filter, error) {
 	if e, there := l.all[key]; there {
 		return e.settings.Filter, nil
 	}
@@ -148,7 +149,7 @@ func (l *settingsLog) filter(key Key) (*Filter, error) {
 	}
 	err := json.Unmarshal(b.raw, &stored)
 	if err == nil {
-		_, err = stored.Filter.compile()
+		_, err = readyFilter(stored.Filter, filter.Stored)
 	}
 	if err != nil {
 		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("its filter cannot be read, delete it and make it anew: %w", err)}

@@ -57,6 +57,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -247,7 +248,11 @@ func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by stri
 	if g.exists(key) {
 		return &Refusal{Kind: Exists, Key: key}
 	}
-	if err := settings.validate(key); err != nil {
+	err = settings.validate(key)
+	if err == nil {
+		_, err = readyFilter(settings.Filter, filter.New)
+	}
+	if err != nil {
 		return &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	// A group of this name that was deleted may have left notes, if the process ended in the middle.
@@ -277,11 +282,10 @@ func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by stri
 	if err := g.open(); err != nil {
 		return err
 	}
-	filter, err := g.stored.filter(key)
-	if err != nil {
+	var err error
+	if settings.Filter, err = g.stored.filterOf(key); err != nil {
 		return err
 	}
-	settings.Filter = filter
 	changed, err := g.entry(ctx, key, settings)
 	if err != nil {
 		return err

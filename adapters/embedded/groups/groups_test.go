@@ -20,6 +20,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -538,7 +539,7 @@ func TestRefusals(t *testing.T) {
 		change(&settings)
 		refused(w.groups.Create(t.Context(), key, settings, "test"), Failed)
 	}
-	for _, filter := range []*Filter{{}, {Expression: "("}, {Expression: strings.Repeat("a", maxExpression+1)}} {
+	for _, filter := range []*Filter{{}, {Expression: "("}, {Expression: strings.Repeat("a", filter.MaxExpression+1)}} {
 		settings := testSettings()
 		settings.Filter = filter
 		refused(w.groups.Create(t.Context(), Key{All, "g"}, settings, "test"), Failed)

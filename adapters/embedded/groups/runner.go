@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
 // runner runs one group. Its mutex guards the machine and is held for moments only, never while the store is asked.
 type runner struct {
-	key     Key
-	entry   entry
-	config  *Config
-	chooses func(e *events.Envelope) bool // of All
+	key    Key
+	entry  entry
+	config *Config
+	filter *filter.Filter // of All
 
 	stop     context.CancelFunc
 	workers  sync.WaitGroup
@@ -45,13 +46,13 @@ type runner struct {
 
 // startRunner has a group run. It needs nothing of the store to start: what cannot be read now is tried again.
 func startRunner(ctx context.Context, config *Config, e entry) *runner {
-	chooses, err := e.settings.Filter.compile()
-	if err != nil { // it was validated: no event is chosen rather than the wrong ones
-		chooses = func(*events.Envelope) bool { return false }
+	chosen, err := readyFilter(e.settings.Filter, filter.Stored)
+	if err != nil { // it was checked: no event is chosen rather than the wrong ones
+		chosen = &filter.Filter{}
 	}
 	now := config.Now()
 	r := &runner{
-		key: e.key, entry: e, config: config, chooses: chooses, machine: newMachine(e.settings, now),
+		key: e.key, entry: e, config: config, filter: chosen, machine: newMachine(e.settings, now),
 		room: make(chan struct{}, 1), work: make(chan struct{}, 1), replaced: make(chan struct{}), troubles: map[string]string{},
 	}
 	r.beat.Store(int64(now))
@@ -243,7 +244,13 @@ func (r *runner) waitForRoom(ctx context.Context) error {
 // hand gives the machine an event, unless reading began again in the meantime.
 func (r *runner) hand(ctx context.Context, epoch int, e *events.Envelope) error {
 	at := placeIn(r.key.Stream, e)
-	chosen := r.key.Stream != All || r.chooses(e)
+	chosen := r.key.Stream != All
+	if !chosen {
+		var err error
+		if chosen, err = r.filter.Chooses(e); err != nil {
+			return err
+		}
+	}
 	event, link := e, (*events.Envelope)(nil)
 	if chosen {
 		var err error

@@ -2,11 +2,10 @@ package groups
 
 import (
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
+	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -35,12 +34,6 @@ func isNote(stream events.Stream) bool {
 	return strings.HasPrefix(strings.TrimPrefix(string(stream), "$$"), "$persistentsubscription-")
 }
 
-// hidden reports that a stream's events are never given to groups of All: they would be given their own notes, for ever.
-func hidden(stream events.Stream) bool {
-	name, its := strings.CutPrefix(string(stream), "$persistentsubscription-$all::")
-	return its && (strings.HasSuffix(name, "-checkpoint") || strings.HasSuffix(name, "-parked"))
-}
-
 // Start is where a group without a checkpoint begins: with the first event that is not before a revision or, in All, a position. The zero
 // value is the beginning.
 type Start struct {
@@ -51,13 +44,8 @@ type Start struct {
 // FromEnd begins with what is appended after the group was made.
 var FromEnd = Start{At: -1, Prepare: -1} //nolint:gochecknoglobals // never written to
 
-// Filter chooses events of All: those whose stream's name, or type, begins with a prefix or matches an expression. It looks at links
-// themselves.
-type Filter struct {
-	ByKind     bool     `json:"by_kind,omitempty"`
-	Prefixes   []string `json:"prefixes,omitempty"`
-	Expression string   `json:"expression,omitempty"` // RE2; in place of prefixes
-}
+// Filter chooses events of All.
+type Filter = filter.Rule
 
 // Settings are how a group works. The names of the protocol are historyBufferSize, readBatchSize and so on.
 type Settings struct {
@@ -95,40 +83,17 @@ func (s *Settings) validate(key Key) error {
 	case s.Filter != nil && key.Stream != All:
 		return fmt.Errorf("only groups of %s have a filter", All)
 	}
-	_, err := s.Filter.compile()
+	_, err := readyFilter(s.Filter, filter.Stored)
 	return err
 }
 
-const (
-	maxExpression = 4 << 10
-	maxPrefixes   = 1024
-)
-
-// compile returns what decides whether a group of All gets an event.
-func (f *Filter) compile() (func(e *events.Envelope) bool, error) {
-	if f == nil {
-		return func(e *events.Envelope) bool { return !hidden(e.Stream) }, nil
+// readyFilter makes a filter ready, be it one that is asked for (filter.New) or one that was accepted once (filter.Stored).
+func readyFilter(rule *Filter, ready func(Filter) (*filter.Filter, error)) (*filter.Filter, error) {
+	if rule == nil {
+		return nil, nil //nolint:nilnil // nil chooses everything
 	}
-	matches := func(text string) bool {
-		return slices.ContainsFunc(f.Prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
-	}
-	switch {
-	case len(f.Expression) > maxExpression || len(f.Prefixes) > maxPrefixes:
-		return nil, fmt.Errorf("the filter is too large: an expression has at most %d bytes, and there are at most %d prefixes", maxExpression, maxPrefixes)
-	case f.Expression != "":
-		expression, err := regexp.Compile(f.Expression)
-		if err != nil {
-			return nil, fmt.Errorf("the filter's expression: %w", err)
-		}
-		matches = expression.MatchString
-	case len(f.Prefixes) == 0:
+	if rule.Expression == "" && len(rule.Prefixes) == 0 {
 		return nil, fmt.Errorf("the filter has neither an expression nor prefixes")
 	}
-	return func(e *events.Envelope) bool {
-		text := string(e.Stream)
-		if f.ByKind {
-			text = string(e.Kind)
-		}
-		return !hidden(e.Stream) && matches(text)
-	}, nil
+	return ready(*rule)
 }
