@@ -76,27 +76,6 @@ func (s *Store) visible(stream events.Stream) (bound events.Position, m Metadata
 	return bound, m, nil
 }
 
-// left returns what a stream's metadata leave to be read of batches at its end. What was handed in stays as it is: others have it too.
-func (s *Store) left(batches [][]events.Envelope, m Metadata) [][]events.Envelope {
-	newest := batches[len(batches)-1]
-	p := pager{from: m.TruncateBefore, to: newest[len(newest)-1].Revision}
-	if m.MaxCount > 0 {
-		p.from = max(p.from, p.to-events.Revision(m.MaxCount)+1)
-	}
-	if m.MaxAge > 0 {
-		p.since = s.since(m.MaxAge)
-	}
-	var left [][]events.Envelope
-	for _, batch := range batches {
-		for i := range batch {
-			if p.chooses(&batch[i]) {
-				left = append(left, batch[i:i+1])
-			}
-		}
-	}
-	return left
-}
-
 // Metadata returns what is said about a stream now; its Revision is NoRevision when nothing is. It belongs to the store and must
 // not be changed.
 func (s *Store) Metadata(ctx context.Context, stream events.Stream) (Metadata, error) {

@@ -14,7 +14,7 @@ import (
 
 // subscription reads on from where it stands. A live one to a stream is handed what is appended; what it was not handed, because it
 // is slow or still catching up, it reads. Either way it goes on at the revision after the last, so there is no hand-over to
-// get wrong.
+// get wrong. What a stream's metadata hide is left out of what is read, and only there.
 type subscription struct {
 	store  *Store
 	from   actors.From         // the next page is after this
@@ -31,15 +31,35 @@ type tail struct {
 	mu     sync.Mutex
 	pages  [][]events.Envelope
 	count  int           // events in pages
+	bytes  int           // of them
 	missed bool          // something was not kept: it must be read
 	wake   chan struct{} // has a token when there is something new
 }
 
-// subscriptionPage bounds what a subscription holds in memory.
+// subscriptionPage bounds what a subscription holds in memory of what it reads.
 var subscriptionPage = actors.Limit{Events: 256, Bytes: 256 << 10} //nolint:gochecknoglobals // never written to
+
+// What a subscription keeps of what it is handed; it shares that with the other subscriptions to the stream.
+const (
+	tailEvents = 256
+	tailBytes  = 4 << 20
+)
+
+// Follower is a subscription that says when it has caught up. To a stream, what is appended from then on is delivered even if metadata
+// hide it at once: only reading leaves out what is hidden.
+type Follower interface {
+	actors.Subscription
+	// Poll is Next, but does not wait: found is false when everything that is stored was delivered.
+	Poll(ctx context.Context) (e events.Envelope, found bool, err error)
+}
 
 // Subscribe implements actors.Journal.
 func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+	return s.Follow(ctx, from)
+}
+
+// Follow is Subscribe.
+func (s *Store) Follow(ctx context.Context, from actors.From) (Follower, error) {
 	if from.Stream != "" {
 		if err := actors.CheckStream(from.Stream); err != nil {
 			return nil, err
@@ -60,17 +80,13 @@ func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscri
 
 // Next implements actors.Subscription.
 func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
-	for len(u.pages) == 0 {
-		if err := u.ended(ctx); err != nil {
-			return events.Envelope{}, err
+	for {
+		var news <-chan struct{}
+		if len(u.pages) == 0 {
+			news = u.news() // asked for before anything is read: what becomes visible in between is news
 		}
-		// Asked for before the page is read: what becomes visible in between is news.
-		news := u.news()
-		if err := u.read(ctx); err != nil {
-			return events.Envelope{}, err
-		}
-		if len(u.pages) > 0 || u.more {
-			continue
+		if e, found, err := u.Poll(ctx); found || err != nil {
+			return e, err
 		}
 		select {
 		case <-news:
@@ -79,15 +95,30 @@ func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
 		case <-u.store.closing:
 		}
 	}
-	if err := u.ended(ctx); err != nil {
-		return events.Envelope{}, err
+}
+
+// Poll implements Follower.
+func (u *subscription) Poll(ctx context.Context) (next events.Envelope, found bool, err error) {
+	for first := true; len(u.pages) == 0; first = false {
+		if err := u.ended(ctx); err != nil {
+			return next, false, err
+		}
+		if !first && !u.more {
+			return next, false, nil
+		}
+		if err := u.read(ctx); err != nil {
+			return next, false, err
+		}
 	}
-	next := u.pages[0][0]
+	if err := u.ended(ctx); err != nil {
+		return next, false, err
+	}
+	next = u.pages[0][0]
 	if u.pages[0] = u.pages[0][1:]; len(u.pages[0]) == 0 {
 		u.pages[0] = nil
 		u.pages = u.pages[1:]
 	}
-	return next, nil
+	return next, true, nil
 }
 
 func (u *subscription) news() <-chan struct{} {
@@ -121,7 +152,8 @@ func (u *subscription) read(ctx context.Context) error {
 	}
 	if !u.more {
 		if handed, missed := u.tail.take(u.from.Revision); !missed {
-			return u.hand(handed)
+			u.hand(handed)
+			return nil
 		}
 	}
 	page, err := u.store.Read(ctx, u.from.Stream, u.from.Revision+1, actors.Forward, subscriptionPage)
@@ -135,25 +167,20 @@ func (u *subscription) read(ctx context.Context) error {
 	if len(page.Events) > 0 {
 		u.moved(page.Events)
 	}
+	if page.End {
+		u.from.Revision = max(u.from.Revision, page.Last) // what is hidden was looked at too
+	}
 	return nil
 }
 
-// hand delivers what was handed over, as far as the stream's metadata still leave it to be read.
-func (u *subscription) hand(handed [][]events.Envelope) error {
+// hand delivers what was handed over, as it is. A stream's last event is followed by the news that it has ended, which reading brings.
+func (u *subscription) hand(handed [][]events.Envelope) {
 	if len(handed) == 0 {
-		return nil
-	}
-	newest := handed[len(handed)-1]
-	if u.store.metadata.any.Load() {
-		_, m, err := u.store.visible(u.from.Stream)
-		if err != nil {
-			return err
-		}
-		handed = u.store.left(handed, m)
+		return
 	}
 	u.pages = handed
-	u.moved(newest)
-	return nil
+	u.moved(handed[len(handed)-1])
+	u.more = u.from.Revision == tombstoneRevision
 }
 
 // end delivers the event that ended the stream, if that happened while the subscription was there to see it.
@@ -187,14 +214,27 @@ func (u *subscription) take(page actors.Page) {
 func (u *subscription) moved(page []events.Envelope) { u.from.Revision = page[len(page)-1].Revision }
 
 // offer hands over what was appended, or notes that it was missed.
-func (t *tail) offer(batch []events.Envelope) {
+func (t *tail) offer(p *piece) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.count += len(batch); t.missed || t.count > subscriptionPage.Events {
+	t.count, t.bytes = t.count+len(p.batch), t.bytes+len(p.body)
+	if t.missed || t.count > tailEvents || t.bytes > tailBytes {
 		t.missed, t.pages = true, nil
 	} else {
-		t.pages = append(t.pages, batch)
+		t.pages = append(t.pages, p.batch)
 	}
+	t.signal()
+}
+
+// miss has the subscription read.
+func (t *tail) miss() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.missed, t.pages = true, nil
+	t.signal()
+}
+
+func (t *tail) signal() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
@@ -206,7 +246,7 @@ func (t *tail) take(after events.Revision) (handed [][]events.Envelope, missed b
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	handed, missed = t.pages, t.missed
-	t.pages, t.count, t.missed = nil, 0, false
+	t.pages, t.count, t.bytes, t.missed = nil, 0, 0, false
 	for len(handed) > 0 && handed[0][0].Revision <= after { // read before it was handed over
 		if rest := handed[0][1:]; len(rest) > 0 {
 			handed[0] = rest
@@ -214,7 +254,7 @@ func (t *tail) take(after events.Revision) (handed [][]events.Envelope, missed b
 			handed = handed[1:]
 		}
 	}
-	if missed || len(handed) > 0 && handed[0][0].Revision != after+1 {
+	if missed {
 		return nil, true
 	}
 	return handed, false
@@ -253,11 +293,11 @@ func (n *news) publish(pieces []*piece) {
 			p.place()
 		}
 		for _, u := range watchers {
-			u.tail.offer(p.batch)
+			u.tail.offer(p)
 		}
 		if p.first == tombstoneRevision { // its metadata end with it
 			for _, u := range n.streams[metastream(p.stream)] {
-				u.tail.offer(p.batch)
+				u.tail.miss()
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -150,7 +151,7 @@ func TestSubscriptionsToTruncatedStreams(t *testing.T) {
 	if e := mustNext(t, meta); e.Revision != 0 {
 		t.Fatalf("got %s", e.Ref())
 	}
-	// What is delivered late is what may still be read then.
+	// What is delivered live is what was appended, hidden or not.
 	mustPlay(t, store, "s", "4any 5any 6any 7any")
 	if e := mustNext(t, u); e.Revision < 4 {
 		t.Fatalf("got %s", e.Ref())
@@ -207,6 +208,96 @@ func TestSubscriptionsToStreamsThatEnd(t *testing.T) {
 		if e, err := late.Next(t.Context()); !errors.Is(err, actors.ErrDeleted) {
 			t.Errorf("a late subscription to %s got %s, %v", stream, e.Ref(), err)
 		}
+	}
+}
+
+func mustFollow(t *testing.T, store *embedded.Store, from actors.From) embedded.Follower {
+	t.Helper()
+	u, err := store.Follow(t.Context(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = u.Close() }) //nolint:errcheck // it never fails
+	return u
+}
+
+// drained polls until nothing more is stored, and returns the revisions.
+func drained(t *testing.T, u embedded.Follower) (revisions []events.Revision) {
+	t.Helper()
+	for {
+		e, found, err := u.Poll(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			return revisions
+		}
+		revisions = append(revisions, e.Revision)
+	}
+}
+
+// A subscription that has caught up is given every event that is appended, also what metadata hide at once (recorded rule 8 of
+// EventStoreDB 24.10). What it reads, because it catches up or has fallen behind, is what may be read.
+func TestHiddenEventsAreDeliveredLive(t *testing.T) {
+	for name, metadata := range map[string]string{"$maxCount": `{"$maxCount":1}`, "$tb": `{"$tb":100}`, "$maxAge": `{"$maxAge":1,"$maxCount":1}`} {
+		t.Run(name, func(t *testing.T) {
+			store := open(t, embedded.Config{Dir: t.TempDir()})
+			mustPlay(t, store, "s", "0any 1any 2any")
+			describe(t, store, "s", metadata)
+			u := mustFollow(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
+			before := drained(t, u)
+			if name == "$maxCount" && !slices.Equal(before, []events.Revision{2}) || name == "$tb" && len(before) > 0 {
+				t.Fatalf("caught up with %v", before)
+			}
+			mustPlay(t, store, "s", "S3any 4any 5anyE 6any")
+			if got := drained(t, u); !slices.Equal(got, []events.Revision{3, 4, 5, 6}) {
+				t.Fatalf("live came %v", got)
+			}
+			// Deleted and begun anew: nothing is left out in between either.
+			if _, err := store.Delete(t.Context(), "s", actors.ExpectAny); err != nil {
+				t.Fatal(err)
+			}
+			again := mustFollow(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
+			if got := drained(t, again); len(got) > 0 {
+				t.Fatalf("of a deleted stream came %v", got)
+			}
+			describe(t, store, "s", metadata)
+			mustPlay(t, store, "s", "S7any 8anyE")
+			for _, u := range []embedded.Follower{u, again} {
+				if got := drained(t, u); !slices.Equal(got, []events.Revision{7, 8}) {
+					t.Fatalf("after the deletion came %v", got)
+				}
+			}
+			if name != "$maxCount" {
+				return
+			}
+			for i := range 300 {
+				mustPlay(t, store, "s", fmt.Sprintf("%dany", 9+i))
+			}
+			if got := drained(t, u); !slices.Equal(got, []events.Revision{308}) {
+				t.Fatalf("from behind came %v", got)
+			}
+		})
+	}
+}
+
+// What was appended before the end comes before it, also when both are news at once.
+func TestTheEndComesLast(t *testing.T) {
+	store := open(t, embedded.Config{Dir: t.TempDir()})
+	mustPlay(t, store, "s", "0any")
+	u := mustFollow(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
+	drained(t, u)
+	mustPlay(t, store, "s", "1any 2any")
+	if _, err := store.Tombstone(t.Context(), "s", actors.ExpectAny); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []events.Revision{1, 2, 1<<63 - 1} {
+		if e := mustNext(t, u); e.Revision != want {
+			t.Fatalf("got %s, want revision %d", e.Ref(), want)
+		}
+	}
+	if e, err := u.Next(t.Context()); !errors.Is(err, actors.ErrDeleted) {
+		t.Fatalf("got %s, %v", e.Ref(), err)
 	}
 }
 
