@@ -18,7 +18,10 @@ import (
 // greatest is the most that every journal over EventStoreDB takes at once, as actors.BatchSize counts.
 const greatest = 1<<20 - 4096
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The clock of expressions goes on for a second after the last match.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/dlclark/regexp2/v2.runClock"))
+}
 
 // store is an embedded store, to be served.
 func store(t testing.TB) *embedded.Store {

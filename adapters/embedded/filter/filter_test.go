@@ -217,7 +217,7 @@ func FuzzExpression(f *testing.F) {
 }
 
 func BenchmarkExpression(b *testing.B) {
-	for name, expression := range map[string]string{"prefix": `^order-`, "search": `order-\d+$`, "lookahead": `^(?!\$)`} {
+	for name, expression := range map[string]string{"prefix": `^order-`, "search": `-\d+$`, "lookahead": `^(?!\$)`} {
 		b.Run(name, func(b *testing.B) {
 			f, err := New(Rule{Expression: expression})
 			if err != nil {

@@ -24,7 +24,10 @@ import (
 	"example.com/life/events"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The clock of expressions goes on for a second after the last match.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/dlclark/regexp2/v2.runClock"))
+}
 
 // faulty is a store with faults.
 type faulty struct {

@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -62,6 +63,11 @@ func invalid(format string, values ...any) *failure {
 	return fail(codes.InvalidArgument, fmt.Sprintf(format, values...))
 }
 
+// unexpected refuses what EventStoreDB does not expect either, with its code.
+func unexpected(format string, values ...any) *failure {
+	return fail(unknownCode, fmt.Sprintf(format, values...))
+}
+
 func accessDenied() *failure {
 	return fail(codes.PermissionDenied, "Access Denied", trailerException, "access-denied")
 }
@@ -103,6 +109,8 @@ func storeFailure(err error, stream events.Stream) error {
 		return fail(codes.InvalidArgument, err.Error())
 	case errors.Is(err, actors.ErrFull):
 		return fail(codes.ResourceExhausted, err.Error(), trailerException, "disk-full")
+	case errors.Is(err, filter.ErrExpensive):
+		return fail(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, actors.ErrCorrupt):
 		return fail(codes.DataLoss, err.Error())
 	case errors.Is(err, actors.ErrClosed):

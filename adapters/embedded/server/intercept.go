@@ -48,7 +48,8 @@ func (i interceptor) finish(ctx context.Context, method string, err error) error
 		i.log.ErrorContext(ctx, "a call panicked", "method", method, "panic", fmt.Sprint(p.value), "stack", string(p.stack))
 		return fail(codes.Internal, "internal error; the server's log says more")
 	}
-	if err != nil && status.Code(err) == codes.Unknown {
+	var expected *failure
+	if err != nil && status.Code(err) == codes.Unknown && !errors.As(err, &expected) {
 		i.log.WarnContext(ctx, "a call failed", "method", method, "error", err)
 	}
 	return err

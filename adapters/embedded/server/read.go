@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
@@ -18,14 +16,14 @@ import (
 type reading struct {
 	stream    events.Stream // empty: everything
 	revision  events.Revision
-	at        actors.Place
-	nothing   bool // from the end forward, or from the start backward
+	fromEnd   bool  // of a stream, instead of a revision
+	at        point // of everything
 	direction actors.Direction
 	count     uint64
 	live      bool // a subscription
 	resolve   bool
 	ids       idForm
-	filter    *filter // nil: everything
+	selection *selection // nil: everything
 	compat    uint32
 }
 
@@ -40,6 +38,9 @@ func (s *streamsService) Read(request *streams.ReadReq, call streams.Streams_Rea
 		return s.subscribe(&send)
 	}
 	if err := s.guard.allow(call.Context(), callerOf(call.Context()), toRead, r.readable()); err != nil {
+		return err
+	}
+	if err := r.selection.ready(); err != nil {
 		return err
 	}
 	if r.stream != "" {
@@ -61,9 +62,6 @@ func parseRead(options *streams.ReadReq_Options) (reading, error) {
 		resolve: options.GetResolveLinks(),
 		compat:  options.GetControlOption().GetCompatibility(),
 	}
-	if _, isString := options.GetUuidOption().GetContent().(*streams.ReadReq_Options_UUIDOption_String_); isString {
-		r.ids = stringID
-	}
 	switch options.GetReadDirection() {
 	case streams.ReadReq_Options_Forwards:
 		r.direction = actors.Forward
@@ -74,33 +72,46 @@ func parseRead(options *streams.ReadReq_Options) (reading, error) {
 	}
 	switch count := options.GetCountOption().(type) {
 	case *streams.ReadReq_Options_Count:
-		r.count = count.Count
+		if r.count = count.Count; r.count == 0 {
+			return r, invalid("the number of events to read must be positive")
+		}
 	case *streams.ReadReq_Options_Subscription:
-		r.live = true
+		if r.live = true; r.direction == actors.Backward {
+			return r, invalid("a subscription cannot go backwards")
+		}
 	default:
 		return r, invalid("the request says neither how many events to read nor that it subscribes")
 	}
-	if r.count == 0 && !r.live {
-		return r, invalid("the number of events to read must be positive")
-	}
-	if r.live && r.direction == actors.Backward {
-		return r, invalid("a subscription cannot go backwards")
-	}
-	if err := r.place(options); err != nil {
+	if err := r.source(options); err != nil {
 		return r, err
 	}
-	if r.live && r.filter != nil && r.filter.multiplier == 0 {
-		return r, invalid("the filter's checkpoint interval must be positive")
+	switch options.GetUuidOption().GetContent().(type) {
+	case *streams.ReadReq_Options_UUIDOption_Structured:
+	case *streams.ReadReq_Options_UUIDOption_String_:
+		r.ids = stringID
+	default:
+		return r, invalid("the request does not say how ids are to be written")
 	}
 	return r, nil
 }
 
-// place reads where to begin, and of what.
-func (r *reading) place(options *streams.ReadReq_Options) (err error) {
-	chosen := options.GetFilter()
+// source reads of what to read, from where, and what to choose.
+func (r *reading) source(options *streams.ReadReq_Options) (err error) {
+	switch option := options.GetFilterOption().(type) {
+	case *streams.ReadReq_Options_NoFilter:
+	case *streams.ReadReq_Options_Filter:
+		if r.selection, err = newSelection(option.Filter); err != nil {
+			return err
+		}
+		if r.live && r.selection.multiplier == 0 {
+			return invalid("the filter's checkpoint interval must be positive")
+		}
+	default:
+		return invalid("the request says neither a filter nor that there is none")
+	}
 	switch option := options.GetStreamOption().(type) {
 	case *streams.ReadReq_Options_Stream:
-		if chosen != nil {
+		if r.selection != nil {
 			return invalid("only $all can be filtered")
 		}
 		if r.stream, err = streamName(option.Stream.GetStreamIdentifier()); err != nil {
@@ -108,11 +119,6 @@ func (r *reading) place(options *streams.ReadReq_Options) (err error) {
 		}
 		return r.fromRevision(option.Stream)
 	case *streams.ReadReq_Options_All:
-		if chosen != nil {
-			if r.filter, err = newFilter(chosen); err != nil {
-				return err
-			}
-		}
 		return r.fromPosition(option.All)
 	}
 	return invalid("the request says neither a stream nor $all")
@@ -121,47 +127,37 @@ func (r *reading) place(options *streams.ReadReq_Options) (err error) {
 func (r *reading) fromRevision(options *streams.ReadReq_Options_StreamOptions) error {
 	switch option := options.GetRevisionOption().(type) {
 	case *streams.ReadReq_Options_StreamOptions_Revision:
-		if r.revision = events.Revision(min(option.Revision, math.MaxInt64)); option.Revision == math.MaxUint64 {
-			r.fromEnd()
+		if r.fromEnd = option.Revision == math.MaxUint64; !r.fromEnd && option.Revision > math.MaxInt64 {
+			return unexpected("'%d' is not a valid revision", option.Revision)
 		}
+		r.revision = events.Revision(min(option.Revision, math.MaxInt64))
 	case *streams.ReadReq_Options_StreamOptions_Start:
-		r.fromStart()
+		if r.live {
+			r.revision = events.NoRevision // a subscription is after its revision
+		}
 	case *streams.ReadReq_Options_StreamOptions_End:
-		r.fromEnd()
+		r.revision, r.fromEnd = math.MaxInt64, true
 	default:
 		return invalid("the request does not say from which revision to read")
 	}
+	if r.fromEnd && !r.live && r.direction == actors.Forward {
+		return unexpected("a stream cannot be read forwards from its end")
+	}
 	return nil
 }
 
-func (r *reading) fromPosition(options *streams.ReadReq_Options_AllOptions) error {
+func (r *reading) fromPosition(options *streams.ReadReq_Options_AllOptions) (err error) {
 	switch option := options.GetAllOption().(type) {
 	case *streams.ReadReq_Options_AllOptions_Position:
-		position := events.Position(option.Position.GetCommitPosition())
-		if r.at = actors.Before(position); r.live {
-			r.at = actors.After(position)
-		}
+		r.at, err = newPoint(option.Position.GetCommitPosition(), option.Position.GetPreparePosition())
 	case *streams.ReadReq_Options_AllOptions_Start:
-		r.fromStart()
+		r.at = startPoint
 	case *streams.ReadReq_Options_AllOptions_End:
-		r.fromEnd()
+		r.at = endPoint
 	default:
-		return invalid("the request does not say from which position to read")
+		err = invalid("the request does not say from which position to read")
 	}
-	return nil
-}
-
-func (r *reading) fromStart() {
-	r.revision, r.at = 0, actors.Start()
-	if r.live {
-		r.revision = events.NoRevision // a subscription is after its revision
-	}
-	r.nothing = r.direction == actors.Backward && r.stream == ""
-}
-
-func (r *reading) fromEnd() {
-	r.revision, r.at = math.MaxInt64, actors.End()
-	r.nothing = r.direction == actors.Forward
+	return err
 }
 
 // mayReadOn asks the guard between pages, for the caller as it is by now: a read may be as long as the store, and as slow as its client.
@@ -189,8 +185,8 @@ func (s *streamsService) readStream(send *sender) error {
 		if page.Last == events.NoRevision {
 			return send.notFound()
 		}
-		if first && r.compat > 0 && r.direction == actors.Forward && len(page.Events) == 0 && r.revision <= page.Last {
-			if err := send.content(&streams.ReadResp_FirstStreamPosition{FirstStreamPosition: uint64(page.Last + 1)}); err != nil {
+		if first && r.compat > 0 && r.direction == actors.Forward {
+			if err := s.sendFirst(send, &page); err != nil {
 				return err
 			}
 		}
@@ -217,50 +213,90 @@ func (s *streamsService) readStream(send *sender) error {
 	return send.content(&streams.ReadResp_LastStreamPosition{LastStreamPosition: uint64(page.Last)})
 }
 
-// readAll answers a counted read of everything.
-func (s *streamsService) readAll(send *sender) error {
-	r := send.reading
-	if r.nothing {
+// readerPage is how many revisions EventStoreDB's reader takes at once.
+const readerPage = 32
+
+// sendFirst says where the stream begins, or where it ends, to a reader who asked for a part of it in which there is nothing. EventStoreDB
+// does so for each of its pages that is empty, until one is not.
+func (s *streamsService) sendFirst(send *sender, page *actors.Page) error {
+	from := uint64(send.reading.revision)
+	below := from + min(send.reading.count, readerPage) // the first page is below it
+	tell := func(first uint64) error {
+		from = first
+		return send.content(&streams.ReadResp_FirstStreamPosition{FirstStreamPosition: first})
+	}
+	if len(page.Events) > 0 {
+		if first := uint64(page.Events[0].Revision); first >= below {
+			return tell(first)
+		}
 		return nil
 	}
-	chosen := r.filter.pushed()
-	for sent := uint64(0); sent < r.count; {
-		limit := actors.Limit{Events: pageSize}
-		if r.filter == nil {
-			limit.Events = int(min(r.count-sent, pageSize))
-		}
-		if err := s.mayReadOn(send.call.Context(), allStream); err != nil {
+	meta, err := s.store.Metadata(send.call.Context(), send.reading.stream)
+	if err != nil {
+		return storeFailure(err, send.reading.stream)
+	}
+	if before := uint64(meta.TruncateBefore); before >= below {
+		if err := tell(before); err != nil {
 			return err
 		}
-		page, err := s.store.ReadAll(send.call.Context(), r.at, r.direction, chosen, limit)
+	}
+	if end := uint64(page.Last + 1); end != from {
+		return tell(end)
+	}
+	return nil
+}
+
+// readAll answers a counted read of everything.
+func (s *streamsService) readAll(send *sender) error {
+	r, ctx := send.reading, send.call.Context()
+	if r.direction == actors.Forward && r.at == endPoint || r.direction == actors.Backward && r.at.commit == 0 {
+		return nil
+	}
+	from, chosen := r.at.before(), r.selection.filter()
+	for sent := uint64(0); sent < r.count; {
+		limit := actors.Limit{Events: pageSize}
+		if r.selection == nil {
+			limit.Events = int(min(r.count-sent, pageSize))
+		}
+		if err := s.mayReadOn(ctx, allStream); err != nil {
+			return err
+		}
+		page, err := s.store.ReadAll(ctx, from, r.direction, chosen.Pushed(), limit)
 		if errors.Is(err, actors.ErrPlace) && r.direction == actors.Forward {
-			return s.beyond(send.call.Context(), r.at.Position, err)
+			if end, endErr := s.end(ctx); endErr == nil && end.less(r.at) {
+				return nil
+			}
+		}
+		if errors.Is(err, actors.ErrPlace) {
+			return r.misplaced(err)
 		}
 		if err != nil {
 			return storeFailure(err, allStream)
 		}
 		for i := range page.Events {
-			if sent < r.count && r.filter.chooses(&page.Events[i]) {
+			wanted, err := chosen.Chooses(&page.Events[i])
+			if err == nil && wanted && sent < r.count {
 				sent++
-				if err := send.event(&page.Events[i]); err != nil {
-					return err
-				}
+				err = send.event(&page.Events[i])
+			}
+			if err != nil {
+				return storeFailure(err, allStream)
 			}
 		}
-		if r.at = page.Next; page.End {
+		if from = page.Next; page.End {
 			return nil
 		}
 	}
 	return nil
 }
 
-// beyond answers a read forward from a place that the store refuses: behind the last event there is nothing.
-func (s *streamsService) beyond(ctx context.Context, at events.Position, refused error) error {
-	page, err := s.store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
-	if err == nil && (len(page.Events) == 0 || page.Events[0].Position < at) {
-		return nil
+// misplaced refuses a place of everything where nothing stands, in the words by which clients of EventStoreDB tell that.
+func (r *reading) misplaced(err error) error {
+	result := "ReadAllResult"
+	if r.selection != nil {
+		result = "FilteredReadAllResult"
 	}
-	return storeFailure(errors.Join(err, refused), allStream)
+	return unexpected("Unexpected %s: InvalidPosition: 'C:%d/P:%d' is not a valid position: %s", result, r.at.commit, r.at.prepare, err)
 }
 
 // sender writes the answers of one call.
@@ -314,44 +350,23 @@ func (s *sender) event(e *events.Envelope) error {
 	if !s.reading.resolve || e.Kind != linkKind {
 		return s.call.SendMsg(encodeRead(event, nil, e.Position))
 	}
+	to, err := parseLink(e)
+	if err != nil {
+		return err
+	}
+	if !to.isLink {
+		return s.call.SendMsg(encodeRead(event, nil, e.Position))
+	}
 	link := event
-	target, found, err := s.service.resolve(s.call.Context(), e)
+	target, found, err := s.service.resolve(s.call.Context(), to)
 	if err != nil {
 		return err
 	}
 	if !found {
 		return s.call.SendMsg(encodeRead(nil, link, e.Position))
 	}
-	if event, err = s.reading.ids.record(&target, e.Position); err != nil {
+	if event, err = s.reading.ids.record(&target, target.Position); err != nil {
 		return storeFailure(err, target.Stream)
 	}
 	return s.call.SendMsg(encodeRead(event, link, e.Position))
-}
-
-// linkKind is the type of events that point at another: their data are "<revision>@<stream>".
-const linkKind = "$>"
-
-// resolve finds what a link points at. It is not found when it was deleted, was never there, or may not be read by the caller.
-func (s *streamsService) resolve(ctx context.Context, link *events.Envelope) (target events.Envelope, found bool, err error) {
-	data, _, err := dataOf(link)
-	if err != nil {
-		return target, false, storeFailure(err, link.Stream)
-	}
-	number, name, _ := strings.Cut(string(data), "@")
-	revision, err := strconv.ParseInt(number, 10, 64)
-	stream := events.Stream(name)
-	if err != nil || revision < 0 || actors.CheckStream(stream) != nil || s.guard.allow(ctx, callerOf(ctx), toRead, stream) != nil {
-		return target, false, nil //nolint:nilerr // a link that leads nowhere is delivered as it is
-	}
-	page, err := s.store.Read(ctx, stream, events.Revision(revision), actors.Forward, actors.Limit{Events: 1})
-	if errors.Is(err, actors.ErrDeleted) {
-		return target, false, nil
-	}
-	if err != nil {
-		return target, false, storeFailure(err, stream)
-	}
-	if len(page.Events) == 0 || page.Events[0].Revision != events.Revision(revision) {
-		return target, false, nil
-	}
-	return page.Events[0], true, nil
 }

@@ -26,8 +26,7 @@
 //
 // # Where it differs from EventStoreDB 24.10
 //
-//   - Regular expressions of filters are RE2: no look-arounds, no back-references, and none that would explode.
-//   - Positions count events. Any position may be read from, also one that names no event.
+//   - A filter's expression that takes more than 100 ms on one event ends its call with ResourceExhausted.
 //   - A subscription says once that it caught up, not again each time that it was slow.
 //   - An expression, a name or an option that makes no sense is InvalidArgument, where EventStoreDB often says Unknown.
 //   - A full disk is ResourceExhausted with the exception disk-full; reads go on.

@@ -18,7 +18,8 @@ import (
 
 // The client drops a connection that failed without closing it; what is left of it does nothing and is no server's.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"),
+		goleak.IgnoreAnyFunction("github.com/dlclark/regexp2/v2.runClock")) // goes on for a second after the last expression
 }
 
 // world is a server over a store of its own.

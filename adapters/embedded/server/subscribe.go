@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -10,22 +11,19 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
 
 // feeder is one subscription: confirmation, then what is stored, then caught up, then what is appended. It holds the page that it
 // sends and nothing else: a client that is slow is waited for, and what it has not taken stays in the store.
 type feeder struct {
-	send   *sender
-	from   actors.From // everything up to here was sent, or is not wanted
-	placed bool        // from is a place that was looked at, so a checkpoint may name it
-
-	considered uint64          // events since the last checkpoint
-	floor      events.Position // nothing up to here is sent: the client has named a place beyond the end
+	send        *sender
+	feed        embedded.Follower
+	floor       events.Position // of everything: nothing up to here is sent, the client has named a place beyond the end
+	refused     error           // the place is none; the client is told so after the confirmation
+	checkpoints *checkpoints    // nil: without a filter there are none
 }
-
-// catchUpPage bounds what a subscription holds in memory.
-func catchUpPage() actors.Limit { return actors.Limit{Events: 256, Bytes: 256 << 10} }
 
 // subscribe answers a subscription until it ends, which is always with an error.
 func (s *streamsService) subscribe(send *sender) error {
@@ -55,21 +53,23 @@ func (s *streamsService) subscribe(send *sender) error {
 }
 
 func (s *streamsService) feed(ctx context.Context, send *sender) error {
+	if err := send.reading.selection.ready(); err != nil {
+		return err
+	}
 	f := &feeder{send: send}
 	if err := f.begin(ctx); err != nil {
 		return err
 	}
+	if f.feed != nil {
+		defer f.feed.Close()
+	}
 	id := uuid.New().String()
-	if err := send.content(&streams.ReadResp_Confirmation{Confirmation: &streams.ReadResp_SubscriptionConfirmation{SubscriptionId: id}}); err != nil {
+	err := send.content(&streams.ReadResp_Confirmation{Confirmation: &streams.ReadResp_SubscriptionConfirmation{SubscriptionId: id}})
+	if err = cmp.Or(err, f.refused); err != nil {
 		return err
 	}
 	if err := f.catchUp(ctx); err != nil {
 		return err
-	}
-	if f.placed {
-		if err := f.checkpoint(); err != nil {
-			return err
-		}
 	}
 	if err := send.content(&streams.ReadResp_CaughtUp_{CaughtUp: &streams.ReadResp_CaughtUp{}}); err != nil {
 		return err
@@ -77,112 +77,124 @@ func (s *streamsService) feed(ctx context.Context, send *sender) error {
 	return f.live(ctx)
 }
 
-// begin finds the place that the client named. The end is where the store ends now.
-func (f *feeder) begin(ctx context.Context) error {
+// begin finds the place that the client named, and follows the store from there. The end is where the store ends now.
+func (f *feeder) begin(ctx context.Context) (err error) {
 	r, store := f.send.reading, f.send.service.store
-	f.from = actors.From{Stream: r.stream, Revision: r.revision, Position: r.at.Position, Filter: actors.Filter{System: true}}
-	if !r.nothing && r.stream != "" {
-		return nil
-	}
+	from := actors.From{Stream: r.stream, Revision: r.revision, Filter: actors.Filter{System: true}}
 	if r.stream == "" {
-		page, err := store.ReadAll(ctx, actors.End(), actors.Backward, f.from.Filter, actors.Limit{Events: 1})
-		end := events.Position(0)
-		if len(page.Events) > 0 {
-			end = page.Events[0].Position
+		from.Position, err = f.position(ctx)
+	} else {
+		var page actors.Page
+		page, err = store.Read(ctx, r.stream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1}) // of what has ended for good nothing is confirmed
+		if r.fromEnd {
+			from.Revision = page.Last
 		}
-		switch {
-		case r.nothing:
-			f.from.Position, f.placed = end, end > 0
-		case f.from.Position > end:
-			f.from.Position, f.floor = end, f.from.Position
-		}
+	}
+	if err != nil || f.refused != nil {
 		return err
 	}
-	page, err := store.Read(ctx, r.stream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
-	if f.from.Revision = page.Last; errors.Is(err, actors.ErrDeleted) {
-		return nil // catching up says so, after the confirmation
-	}
+	f.feed, err = store.Follow(ctx, from)
 	return err
+}
+
+// position finds the event after which everything is sent.
+func (f *feeder) position(ctx context.Context) (events.Position, error) {
+	r, service := f.send.reading, f.send.service
+	end, err := service.end(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if r.selection != nil {
+		f.checkpoints = &checkpoints{window: uint64(r.selection.window), interval: r.selection.interval()}
+	}
+	last := events.Position(end.commit)
+	switch {
+	case r.at == endPoint:
+		return last, nil
+	case !r.at.less(end):
+		f.floor = events.Position(r.at.commit)
+		return last, nil
+	case r.at == startPoint:
+		return 0, nil
+	}
+	// What stands before the point tells whether it is one, too.
+	page, err := service.store.ReadAll(ctx, r.at.before(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	if errors.Is(err, actors.ErrPlace) {
+		f.refused = invalid("Trying to read from an invalid position.")
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if f.checkpoints != nil {
+		f.checkpoints.beginAt(r.at)
+	}
+	if r.at.prepare == r.at.commit {
+		return events.Position(r.at.commit), nil
+	}
+	if len(page.Events) == 0 {
+		return 0, nil
+	}
+	return page.Events[0].Position, nil
 }
 
 // catchUp sends what is stored.
 func (f *feeder) catchUp(ctx context.Context) error {
-	store := f.send.service.store
-	for end := false; !end; {
-		var page actors.Page
-		var err error
-		if f.from.Stream == "" {
-			if f.from.Position == math.MaxUint64 {
-				return nil
-			}
-			page, err = store.ReadAll(ctx, actors.After(f.from.Position), actors.Forward, f.from.Filter, catchUpPage())
-		} else {
-			if f.from.Revision == math.MaxInt64 {
-				return nil
-			}
-			page, err = store.Read(ctx, f.from.Stream, f.from.Revision+1, actors.Forward, catchUpPage())
-		}
+	if err := f.checkpoint(f.checkpoints.turn(false)); err != nil { // the event at the given place may be a page by itself
+		return err
+	}
+	for {
+		e, found, err := f.feed.Poll(ctx)
 		if err != nil {
 			return err
 		}
-		for i := range page.Events {
-			if err := f.deliver(&page.Events[i]); err != nil {
-				return err
-			}
+		if !found {
+			return f.checkpoint(f.checkpoints.turn(true))
 		}
-		end = page.End || f.from.Stream != "" && len(page.Events) == 0
+		sent, err := f.deliver(&e)
+		if err != nil {
+			return err
+		}
+		f.checkpoints.look(e.Position, sent)
+		if err := f.checkpoint(f.checkpoints.turn(false)); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // live sends what is appended, and reads on from the store what was appended in between.
 func (f *feeder) live(ctx context.Context) error {
-	feed, err := f.send.service.store.Subscribe(ctx, f.from)
-	if err != nil {
-		return err
-	}
-	defer feed.Close()
 	for {
-		e, err := feed.Next(ctx)
+		e, err := f.feed.Next(ctx)
 		if err != nil {
 			return err
 		}
-		if err := f.deliver(&e); err != nil {
+		if f.send.reading.stream == "" && e.Position <= f.floor {
+			continue
+		}
+		if _, err := f.deliver(&e); err != nil {
+			return err
+		}
+		if err := f.checkpoint(f.checkpoints.live(e.Position)); err != nil {
 			return err
 		}
 	}
 }
 
-// deliver sends an event if it is chosen, and a checkpoint when so many were looked at.
-func (f *feeder) deliver(e *events.Envelope) error {
-	f.from.Revision = e.Revision
-	if f.from.Stream == "" {
-		f.from.Position, f.placed = e.Position, true
-	}
-	if f.from.Stream == "" && e.Position <= f.floor {
-		return nil
-	}
-	chosen := f.send.reading.filter
-	if f.from.Stream != "" || chosen.chooses(e) {
-		if err := f.send.event(e); err != nil {
-			return err
+// deliver sends an event if it is chosen.
+func (f *feeder) deliver(e *events.Envelope) (sent bool, err error) {
+	if f.send.reading.stream == "" {
+		if sent, err = f.send.reading.selection.filter().Chooses(e); err != nil || !sent {
+			return false, err
 		}
 	}
-	if chosen == nil {
-		return nil
-	}
-	if f.considered++; f.considered >= chosen.interval() {
-		return f.checkpoint()
-	}
-	return nil
+	return true, f.send.event(e)
 }
 
 // checkpoint tells the client of a filtered subscription how far everything was looked at, so that it can go on from there.
-func (f *feeder) checkpoint() error {
-	if f.send.reading.filter == nil {
+func (f *feeder) checkpoint(at point, due bool) error {
+	if !due {
 		return nil
 	}
-	f.considered = 0
-	at := uint64(f.from.Position)
-	return f.send.content(&streams.ReadResp_Checkpoint_{Checkpoint: &streams.ReadResp_Checkpoint{CommitPosition: at, PreparePosition: at}})
+	return f.send.content(at.checkpoint())
 }

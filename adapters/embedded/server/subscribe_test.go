@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,7 +46,7 @@ func listen(t testing.TB, client streams.StreamsClient, request *streams.ReadReq
 	return l
 }
 
-// next describes a message: "confirmed", "caught up", "stream@revision", "checkpoint N" or "error CODE".
+// next describes a message: "confirmed", "caught up", "stream@revision", "checkpoint COMMIT/PREPARE" or "error CODE".
 func (l *listener) next(t testing.TB) string {
 	t.Helper()
 	answer, err := l.call.Recv()
@@ -60,7 +62,7 @@ func (l *listener) next(t testing.TB) string {
 	case *streams.ReadResp_CaughtUp_:
 		return "caught up"
 	case *streams.ReadResp_Checkpoint_:
-		return fmt.Sprintf("checkpoint %d", content.Checkpoint.GetCommitPosition())
+		return fmt.Sprintf("checkpoint %d/%d", content.Checkpoint.GetCommitPosition(), content.Checkpoint.GetPreparePosition())
 	case *streams.ReadResp_Event:
 		e := content.Event.GetEvent()
 		if e == nil {
@@ -138,9 +140,21 @@ func TestSubscribeDeleted(t *testing.T) {
 		l.expect(t, "s@9223372036854775807", "error FailedPrecondition")
 		wantTrailers(t, l.call.Trailer(), map[string]string{"exception": "stream-deleted", "stream-name": "s"})
 	}
-	ended := listen(t, raw, streamFrom("s", live(asIs)))
-	ended.expect(t, "error FailedPrecondition")
-	wantTrailers(t, ended.call.Trailer(), map[string]string{"exception": "stream-deleted", "stream-name": "s"})
+	// Of what has ended nothing is confirmed (recorded rule 7), wherever the subscription begins, nor of its metadata.
+	for _, stream := range []string{"s", "$$s"} {
+		for _, from := range []uint64{0, 1, math.MaxInt64, math.MaxUint64} {
+			call, err := raw.Read(within(t), streamFrom(stream, live(func(o *streams.ReadReq_Options) {
+				o.GetStream().RevisionOption = &streams.ReadReq_Options_StreamOptions_Revision{Revision: from}
+			})))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := call.Recv(); status.Code(err) != codes.FailedPrecondition {
+				t.Errorf("%s from %d: %v, %v", stream, from, got, err)
+			}
+			wantTrailers(t, call.Trailer(), map[string]string{"exception": "stream-deleted", "stream-name": stream})
+		}
+	}
 }
 
 // TestSubscribeResolved delivers what links lead to.
@@ -187,39 +201,142 @@ func TestSubscribeAll(t *testing.T) {
 	}
 }
 
-// TestCheckpoints counts what is looked at: a checkpoint after each interval, and one when everything was looked at.
-func TestCheckpoints(t *testing.T) {
-	w := serve(t)
-	client := w.client(t)
-	first := appendTo(t, client, "before", eventsOf(1)...).CommitPosition
-	for i := range 10 {
-		appendTo(t, client, []string{"yes", "no"}[i%2], eventsOf(1)...)
-	}
-	filter := prefixes("yes")
-	filter.Filter.Window = &streams.ReadReq_Options_FilterOptions_Max{Max: 2}
-	filter.Filter.CheckpointIntervalMultiplier = 2
-	l := listen(t, w.raw(t), allFrom(live(func(o *streams.ReadReq_Options) {
-		o.FilterOption = filter
-		o.GetAll().AllOption = &streams.ReadReq_Options_AllOptions_Position{Position: &streams.ReadReq_Options_Position{CommitPosition: first, PreparePosition: first}}
-	})))
-	check := func(after uint64) string { return fmt.Sprintf("checkpoint %d", first+after) }
-	l.expect(t, "yes@0", "yes@1", check(4), "yes@2", "yes@3", check(8), "yes@4", check(10), "caught up")
-	appendTo(t, client, "no", eventsOf(3)...)
-	appendTo(t, client, "yes", eventsOf(1)...)
-	l.expect(t, "yes@5", check(14))
+// everyWindow makes a filter say how often it wants checkpoints.
+func everyWindow(filter *streams.ReadReq_Options_Filter, window, multiplier uint32) *streams.ReadReq_Options_Filter {
+	filter.Filter.Window = &streams.ReadReq_Options_FilterOptions_Max{Max: window}
+	filter.Filter.CheckpointIntervalMultiplier = multiplier
+	return filter
 }
 
-// TestCheckpointAtEnd: whoever begins at the end is told where that is.
-func TestCheckpointAtEnd(t *testing.T) {
+// TestCheckpoints: as recorded from EventStoreDB 24.10, what is looked at is counted from the event at the given place on, in pages while
+// catching up, and one by one after that. A page of nothing that is chosen is named by its beginning.
+func TestCheckpoints(t *testing.T) {
+	for _, test := range []struct {
+		name               string
+		window, multiplier uint32
+		want               []string // with @N for the position of the Nth event
+	}{
+		{"each event", 1, 1, []string{
+			"checkpoint @0/@0", "checkpoint @1/0", "checkpoint @2/0", "checkpoint @3/0", "checkpoint @4/0", "checkpoint @5/0", "checkpoint @6/0", "checkpoint @7/0",
+			"checkpoint @8/0", "checkpoint @9/0", "checkpoint @10/0", "yes@1", "checkpoint @11/@11", "yes@2", "checkpoint @12/@12", "yes@3", "checkpoint @13/@13", "caught up",
+			"checkpoint @14/@14", "checkpoint @15/@15", "checkpoint @16/@16", "yes@4", "checkpoint @17/@17",
+		}},
+		{"two pages of two", 2, 2, []string{
+			"checkpoint @2/0", "checkpoint @6/0", "yes@1", "checkpoint @11/@11", "yes@2", "yes@3", "checkpoint @13/@13", "caught up", "checkpoint @15/@15", "yes@4",
+		}},
+		{"none but at the end", 32, 1, []string{"yes@1", "yes@2", "yes@3", "checkpoint @13/@13", "caught up", "yes@4"}},
+		{"after the catching up", 16, 1, []string{"yes@1", "yes@2", "yes@3", "checkpoint @13/@13", "caught up", "checkpoint @15/@15", "yes@4"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := serve(t)
+			client := w.client(t)
+			var at []uint64
+			add := func(stream string, n int) {
+				for range n {
+					at = append(at, appendTo(t, client, stream, eventsOf(1)...).CommitPosition)
+				}
+			}
+			add("yes", 1)
+			add("no", 10)
+			add("yes", 3)
+			l := listen(t, w.raw(t), allFrom(live(func(o *streams.ReadReq_Options) {
+				o.FilterOption, o.GetAll().AllOption = everyWindow(prefixes("yes"), test.window, test.multiplier), positioned(at[0], at[0])
+			})))
+			for i, want := range test.want {
+				if i > 0 && test.want[i-1] == "caught up" {
+					add("no", 3)
+					add("yes", 1)
+				}
+				want = regexp.MustCompile(`@(\d+)(/|$)`).ReplaceAllStringFunc(want, func(name string) string {
+					number, end := strings.CutSuffix(name[1:], "/")
+					n, err := strconv.Atoi(number)
+					if err != nil || !strings.HasPrefix(want, "checkpoint") {
+						return name
+					}
+					return fmt.Sprint(at[n]) + map[bool]string{true: "/"}[end]
+				})
+				l.expect(t, want)
+			}
+		})
+	}
+}
+
+// TestNoCheckpointWithoutCatchingUp: where nothing is looked at before, there is none before the live ones (recorded rule 13).
+func TestNoCheckpointWithoutCatchingUp(t *testing.T) {
 	w := serve(t)
-	last := appendTo(t, w.client(t), "s", eventsOf(1)...).CommitPosition
-	filter := prefixes("nothing")
-	filter.Filter.CheckpointIntervalMultiplier = 1
-	l := listen(t, w.raw(t), allFrom(live(func(o *streams.ReadReq_Options) {
-		o.FilterOption = filter
+	client := w.client(t)
+	last := appendTo(t, client, "s", eventsOf(1)...).CommitPosition
+	var all []*listener
+	for _, from := range []*streams.ReadReq_Options_AllOptions_Position{positioned(math.MaxUint64, math.MaxUint64), positioned(last, last), positioned(last+7, 0)} {
+		all = append(all, listen(t, w.raw(t), allFrom(live(func(o *streams.ReadReq_Options) {
+			o.FilterOption, o.GetAll().AllOption = everyWindow(prefixes("s"), 2, 1), from
+		}))))
+	}
+	all = append(all, listen(t, w.raw(t), allFrom(live(func(o *streams.ReadReq_Options) {
+		o.FilterOption = everyWindow(prefixes("s"), 2, 1)
 		o.GetAll().AllOption = &streams.ReadReq_Options_AllOptions_End{End: &shared.Empty{}}
-	})))
-	l.expect(t, fmt.Sprintf("checkpoint %d", last), "caught up")
+	}))))
+	for _, l := range all {
+		l.expect(t, "caught up")
+	}
+	appendTo(t, client, "s", eventsOf(20)...)
+	for i, l := range all {
+		if i == 2 {
+			continue // how many are beyond its place is for another test
+		}
+		l.expect(t, "s@1", "s@2")
+		if got := l.next(t); !strings.HasPrefix(got, "checkpoint ") {
+			t.Errorf("%d: received %s", i, got)
+		}
+	}
+}
+
+// TestNothingChosen: when nothing was chosen of what was looked at, the checkpoint at the end of catching up says how far that was.
+func TestNothingChosen(t *testing.T) {
+	w := serve(t)
+	last := appendTo(t, w.client(t), "s", eventsOf(3)...).CommitPosition
+	l := listen(t, w.raw(t), allFrom(live(func(o *streams.ReadReq_Options) { o.FilterOption = everyWindow(prefixes("nothing"), 100, 1) })))
+	l.expect(t, fmt.Sprintf("checkpoint %d/%d", last, last), "caught up")
+}
+
+// TestLiveEventsAreNotHidden: a live subscription is sent what is appended, also what metadata hide at once (recorded rule 8).
+func TestLiveEventsAreNotHidden(t *testing.T) {
+	for _, metadata := range []string{`{"$maxCount":1}`, `{"$tb":100}`} {
+		w := serve(t)
+		client, raw := w.client(t), w.raw(t)
+		appendTo(t, client, "s", eventsOf(3)...)
+		appendTo(t, client, "$$s", event("$metadata", metadata))
+		start, end := listen(t, raw, streamFrom("s", live(asIs))), listen(t, raw, streamFrom("s", live(func(o *streams.ReadReq_Options) {
+			o.GetStream().RevisionOption = &streams.ReadReq_Options_StreamOptions_End{End: &shared.Empty{}}
+		})))
+		if metadata == `{"$maxCount":1}` {
+			start.expect(t, "s@2")
+		}
+		for _, l := range []*listener{start, end} {
+			l.expect(t, "caught up")
+		}
+		appendTo(t, client, "s", eventsOf(4)...)
+		for _, l := range []*listener{start, end} {
+			l.expect(t, "s@3", "s@4", "s@5", "s@6")
+		}
+	}
+}
+
+// TestExpensiveExpression: one that backtracks without end ends its call, and says why.
+func TestExpensiveExpression(t *testing.T) {
+	w := serve(t)
+	appendTo(t, w.client(t), strings.Repeat("a", 40)+"!", eventsOf(1)...)
+	by := filtered(&streams.ReadReq_Options_FilterOptions{CheckpointIntervalMultiplier: 1, Filter: &streams.ReadReq_Options_FilterOptions_StreamIdentifier{
+		StreamIdentifier: &streams.ReadReq_Options_FilterOptions_Expression{Regex: "^(a+)+$"},
+	}})
+	for _, request := range []*streams.ReadReq{
+		allFrom(func(o *streams.ReadReq_Options) { o.FilterOption = by }),
+		allFrom(live(func(o *streams.ReadReq_Options) { o.FilterOption = by })),
+	} {
+		if _, err := answers(t, w.raw(t), request); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "100ms") {
+			t.Errorf("the call ended with %v", err)
+		}
+	}
 }
 
 // TestSubscribeWhileAppending subscribes to a stream and to everything in the midst of appends: nothing is missing and nothing comes twice,
