@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf16"
@@ -126,8 +127,8 @@ func (n *Node) interrupt() {
 func (c *Cluster) store(w *write) {
 	for _, r := range w.records {
 		c.log.add(r)
-		if !r.hidden {
-			c.known[eventID{r.stream, r.id}] = r
+		if !r.hidden && c.known[r.id] == nil {
+			c.known[r.id] = r
 		}
 	}
 	for _, n := range c.nodes {
@@ -225,23 +226,27 @@ func (c *Cluster) repeated(w *write, current, behind []*record) result {
 	return c.there(behind[len(w.records)-1])
 }
 
-// remembered looks for an append without a revision among what this leader has stored.
+// remembered looks for an append without a revision among what this leader has written. It knows ids by the first place that they had.
 func (c *Cluster) remembered(w *write, current []*record) (result, bool) {
-	found := map[uuid.UUID]*record{}
+	written := map[uuid.UUID]*record{}
 	for _, r := range current {
-		if c.known[eventID{w.stream, r.id}] == r || r.end == 0 {
-			found[r.id] = r
+		if r.end == 0 { // not replicated yet
+			written[r.id] = r
 		}
 	}
-	if found[w.records[0].id] == nil {
-		return result{}, false
-	}
-	for _, r := range w.records {
-		if found[r.id] == nil {
+	var last *record
+	for i, r := range w.records {
+		if last = c.known[r.id]; last == nil || last.stream != w.stream {
+			last = written[r.id]
+		}
+		if last == nil && i == 0 {
+			return result{}, false
+		}
+		if last == nil {
 			return result{conflict: true, last: int64(len(current)) - 1}, true
 		}
 	}
-	return c.there(found[w.records[len(w.records)-1].id]), true
+	return c.there(last), true
 }
 
 // there answers a repetition. What a majority does not have is not said to be stored.
@@ -261,7 +266,7 @@ type streamsService struct {
 // Append implements streams.StreamsServer.
 func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	ctx := call.Context()
-	w, expected, err := receive(ctx, call)
+	w, expected, err := s.node.receive(ctx, call)
 	if err != nil {
 		return err
 	}
@@ -342,7 +347,7 @@ func (n *Node) outcome(ctx context.Context, w *write, lost Lost) (result, Lost, 
 }
 
 // receive reads an append.
-func receive(ctx context.Context, call streams.Streams_AppendServer) (*write, int64, error) {
+func (n *Node) receive(ctx context.Context, call streams.Streams_AppendServer) (*write, int64, error) {
 	w, expected, size := &write{}, expectAny, 0
 	for i := 0; ; i++ {
 		request, err := call.Recv()
@@ -358,18 +363,26 @@ func receive(ctx context.Context, call streams.Streams_AppendServer) (*write, in
 			return nil, 0, failing(ctx, codes.Unknown, thrown)
 		case i == 0:
 			w.stream, expected = string(options.GetStreamIdentifier().GetStreamName()), expectation(options)
+			if options.GetExpectedStreamRevision() == nil {
+				return nil, 0, failing(ctx, codes.InvalidArgument, "The expected revision is missing")
+			}
+			if revision := options.GetRevision(); w.stream == "" || revision > math.MaxInt64 && revision != math.MaxUint64 {
+				return nil, 0, failing(ctx, codes.Unknown, thrown)
+			}
 			continue
 		}
 		r, err := proposed(ctx, w.stream, event)
 		if err != nil {
 			return nil, 0, err
 		}
-		size += len(r.data) + len(r.metadata) + 2*len(utf16.Encode([]rune(r.kind)))
+		if size += len(r.data); !n.cluster.config.Profile.DataOnly {
+			size += len(r.metadata) + 2*len(utf16.Encode([]rune(r.kind)))
+		}
 		w.records = append(w.records, r)
 	}
 	switch {
-	case w.stream == "":
-		return nil, 0, failing(ctx, codes.InvalidArgument, "The stream has no name")
+	case w.stream == "": // not even options came
+		return nil, 0, failing(ctx, codes.Unknown, thrown)
 	case size > maxAppend:
 		return nil, 0, failing(ctx, codes.InvalidArgument, "Maximum Append Size of "+strconv.Itoa(maxAppend)+" Exceeded.",
 			"exception", "maximum-append-size-exceeded", "maximum-append-size", strconv.Itoa(maxAppend))

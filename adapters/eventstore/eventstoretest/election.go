@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // election is who leads. Real nodes agree on it with each other; here the cluster knows how they are and decides for them.
@@ -12,7 +14,7 @@ type election struct {
 	passed    *Node               // resigned, so another is to lead
 	elected   int                 // leaders so far
 	subsystem bool                // the leader's groups have started
-	known     map[eventID]*record // what this leader has stored: it remembers the ids of no other
+	known     map[uuid.UUID]*record // what this leader has stored: it remembers the ids of no other
 
 	due   string // what happens next by itself
 	timer *time.Timer
@@ -95,13 +97,15 @@ func (c *Cluster) settle() {
 	}
 }
 
-// join brings a node that the others hear up to date, and takes from it what it had written as the leader of a term that is over.
+// join brings a node that the others hear up to date. One that has written what another leader's term made void ends itself to cut it off, and is
+// started again by whatever watches over it.
 func (n *Node) join() {
 	c := n.cluster
 	n.has = len(c.log.records)
 	if len(n.tail) > 0 && (n.term != c.elected || c.leader != nil && c.leader != n) {
 		n.interrupt()
 		n.tail = nil
+		c.wait.Go(n.restart)
 	}
 }
 
@@ -138,7 +142,7 @@ func (c *Cluster) elect() {
 			best = n
 		}
 	}
-	c.leader, c.passed, c.known = best, nil, map[eventID]*record{}
+	c.leader, c.passed, c.known = best, nil, map[uuid.UUID]*record{}
 	tail := best.tail
 	best.tail = nil
 	c.elected++

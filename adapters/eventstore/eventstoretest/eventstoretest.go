@@ -43,6 +43,7 @@ type Config struct {
 	Subsystem time.Duration // from leading until joins to groups are answered; default 30 ms (real: about that)
 	Replicate time.Duration // from writing an event until a majority has it; default 0: at once
 	Commit    time.Duration // how long an append waits for a majority; default 500 ms (real: 2 s)
+	Restart   time.Duration // until a node that has ended itself is started again; default 100 ms
 	Tick      time.Duration // between two looks at what groups have to do by time; default 50 ms (real: 1 s)
 }
 
@@ -62,6 +63,7 @@ func (c Config) completed() Config {
 	standard(&c.Notice, 400*time.Millisecond)
 	standard(&c.Subsystem, 30*time.Millisecond)
 	standard(&c.Commit, 500*time.Millisecond)
+	standard(&c.Restart, 100*time.Millisecond)
 	standard(&c.Tick, 50*time.Millisecond)
 	return c
 }
@@ -126,10 +128,10 @@ func (c *Cluster) close() {
 	c.cancel()
 	c.mu.Unlock()
 	close(c.stop)
+	c.wait.Wait()
 	for _, n := range c.nodes {
 		n.end()
 	}
-	c.wait.Wait()
 }
 
 // Node returns one of the nodes, counted from 0.

@@ -49,10 +49,13 @@ func (f *filter) chooses(r *record) bool {
 	if f.kinds {
 		name = r.kind
 	}
+	if f.regex != nil { // prefixes beside it count for nothing
+		return f.regex.MatchString(name)
+	}
 	for _, prefix := range f.prefixes {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
-	return f.regex != nil && f.regex.MatchString(name)
+	return false
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
@@ -129,6 +130,18 @@ func (n *Node) Kill() {
 func (n *Node) Restart() {
 	if err := n.start(); err != nil {
 		n.cluster.t.Errorf("restart %s: %v", n, err)
+	}
+}
+
+// restart ends the node and starts it again.
+func (n *Node) restart() {
+	n.Kill()
+	timer := time.NewTimer(n.cluster.config.Restart)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		n.Restart()
+	case <-n.cluster.stop:
 	}
 }
 

@@ -16,7 +16,9 @@ type Profile struct {
 
 	// Of streams.
 	LastPosition bool // a read ends with the stream's last revision
-	EarlyFailure bool // a subscription to a stream that was tombstoned fails before it is confirmed, from the end too
+	EarlyFailure bool // a subscription from the end of a stream that was tombstoned fails, as others do, and does not wait for ever
+	Waits        bool // a subscription to a stream that is not there has caught up when it is there, not at once
+	DataOnly     bool // what an append may hold counts data, not metadata and types
 
 	// Of the protocol.
 	Features  bool       // there is a call that tells the server's version and methods
@@ -38,11 +40,11 @@ const (
 // The versions. 24.10.4 stands for all from 24.2 on.
 var (
 	// V21_6 lacks calls and messages that later versions have. It was not run: this is what the protocol's history says.
-	V21_6 = Profile{Version: "21.6.0", InvalidPlace: "Error", Checkpoints: PageBegin, Nonsense: codes.Unknown}
+	V21_6 = Profile{Version: "21.6.0", InvalidPlace: "Error", Checkpoints: PageBegin, Waits: true, DataOnly: true, Nonsense: codes.Unknown}
 
 	V23_10 = Profile{
 		Version: "23.10.6", InvalidPlace: "Error", Checkpoints: PageBegin,
-		LastPosition: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown,
+		LastPosition: true, Waits: true, DataOnly: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown,
 	}
 	V24_10_4 = Profile{
 		Version: "24.10.4", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: PageBegin, AtTheEnd: true, Endless: true,

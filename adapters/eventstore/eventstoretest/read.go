@@ -39,6 +39,7 @@ type reading struct {
 	from     place
 	start    bool // everything, from the beginning: in subscriptions that is before place 0
 	backward bool
+	live     bool
 	count    uint64
 	filter   *filter
 	text     bool // ids are written as texts
@@ -60,12 +61,11 @@ func (s *streamsService) Read(request *streams.ReadReq, call streams.Streams_Rea
 	if err != nil {
 		return err
 	}
-	_, live := options.GetCountOption().(*streams.ReadReq_Options_Subscription)
 	send := func(r *record) error { return call.Send(r.read(q.text)) }
 	switch {
-	case live && q.stream != "":
+	case q.live && q.stream != "":
 		return s.node.followStream(call, q, stream)
-	case live:
+	case q.live:
 		return s.node.followAll(call, q, seen)
 	case q.stream != "":
 		return s.node.readStream(call, q, stream, send)
@@ -83,66 +83,63 @@ func (n *Node) sees(stream string) (view, []*record) {
 // understand refuses what makes no sense.
 func (n *Node) understand(ctx context.Context, options *streams.ReadReq_Options) (reading, error) {
 	q := reading{count: options.GetCount(), backward: options.GetReadDirection() == streams.ReadReq_Options_Backwards}
-	nonsense := failing(ctx, n.cluster.config.Profile.Nonsense, thrown)
 	_, q.text = options.GetUuidOption().GetContent().(*streams.ReadReq_Options_UUIDOption_String_)
+	_, q.live = options.GetCountOption().(*streams.ReadReq_Options_Subscription)
 	q.told = options.GetControlOption().GetCompatibility() >= 1
-	_, counted := options.GetCountOption().(*streams.ReadReq_Options_Count)
-	if counted && q.count == 0 || options.GetCountOption() == nil {
-		return q, nonsense
+	ofStream, ofAll := options.GetStream(), options.GetAll()
+	switch {
+	case options.GetUuidOption().GetContent() == nil, options.GetReadDirection() > streams.ReadReq_Options_Backwards, options.GetCountOption() == nil,
+		options.GetFilterOption() == nil, options.GetFilter() != nil && ofAll == nil, q.live && q.backward, ofStream == nil && ofAll == nil:
+		return q, failing(ctx, codes.InvalidArgument, "The combination of options is invalid.")
+	case !q.live && q.count == 0, ofStream != nil && !q.ofStream(ofStream), ofAll != nil && !q.ofAll(ofAll):
+		return q, n.nonsense(ctx)
+	case options.GetFilter() == nil:
+		return q, nil
+	case options.GetFilter().GetWindow() == nil, options.GetFilter().GetFilter() == nil:
+		return q, failing(ctx, codes.InvalidArgument, "The filter is invalid.")
 	}
-	if options.GetUuidOption().GetContent() == nil {
-		return q, failing(ctx, codes.InvalidArgument, "uuid_option is missing")
-	}
-	switch of := options.GetStreamOption().(type) {
-	case *streams.ReadReq_Options_Stream:
-		q.stream = string(of.Stream.GetStreamIdentifier().GetStreamName())
-		switch from := of.Stream.GetRevisionOption().(type) {
-		case *streams.ReadReq_Options_StreamOptions_Revision:
-			q.revision = from.Revision
-		case *streams.ReadReq_Options_StreamOptions_End:
-			q.revision = end
-		case *streams.ReadReq_Options_StreamOptions_Start:
-			q.start = true
-		}
-		if q.stream == "" || counted && !q.backward && q.revision == end || q.revision > math.MaxInt64 && q.revision != end {
-			return q, nonsense
-		}
-	case *streams.ReadReq_Options_All:
-		return n.understandAll(ctx, q, of.All, options)
-	default:
-		return q, nonsense
+	var err error
+	if q.filter, err = readFilter(options.GetFilter()); err != nil || q.live && q.filter.interval == 0 {
+		return q, n.nonsense(ctx)
 	}
 	return q, nil
 }
 
-func (n *Node) understandAll(ctx context.Context, q reading, of *streams.ReadReq_Options_AllOptions, options *streams.ReadReq_Options) (reading, error) {
-	nonsense := failing(ctx, n.cluster.config.Profile.Nonsense, thrown)
+// nonsense is how the version refuses what no client asks.
+func (n *Node) nonsense(ctx context.Context) error {
+	return failing(ctx, n.cluster.config.Profile.Nonsense, thrown)
+}
+
+// ofStream reads where a read of a stream begins; false when that makes no sense.
+func (q *reading) ofStream(of *streams.ReadReq_Options_StreamOptions) bool {
+	q.stream = string(of.GetStreamIdentifier().GetStreamName())
+	switch from := of.GetRevisionOption().(type) {
+	case *streams.ReadReq_Options_StreamOptions_Revision:
+		q.revision = from.Revision
+	case *streams.ReadReq_Options_StreamOptions_End:
+		q.revision = end
+	case *streams.ReadReq_Options_StreamOptions_Start:
+		q.start = true
+	default:
+		return false
+	}
+	forwardsFromEnd := !q.live && !q.backward && q.revision == end
+	return q.stream != "" && !forwardsFromEnd && (q.revision <= math.MaxInt64 || q.revision == end)
+}
+
+// ofAll reads where a read of everything begins; false when that makes no sense.
+func (q *reading) ofAll(of *streams.ReadReq_Options_AllOptions) bool {
 	switch from := of.GetAllOption().(type) {
 	case *streams.ReadReq_Options_AllOptions_Position:
 		q.from = place{from.Position.GetCommitPosition(), from.Position.GetPreparePosition()}
 	case *streams.ReadReq_Options_AllOptions_End:
 		q.from = place{end, end}
-	default:
+	case *streams.ReadReq_Options_AllOptions_Start:
 		q.start = true
+	default:
+		return false
 	}
-	if q.from.nonsense() {
-		return q, nonsense
-	}
-	switch chosen := options.GetFilterOption().(type) {
-	case *streams.ReadReq_Options_NoFilter:
-		return q, nil
-	case *streams.ReadReq_Options_Filter:
-		var err error
-		q.filter, err = readFilter(chosen.Filter)
-		if err != nil || q.filter.interval == 0 {
-			return q, nonsense
-		}
-		if chosen.Filter.GetWindow() == nil {
-			return q, failing(ctx, codes.InvalidArgument, "The filter has no window")
-		}
-		return q, nil
-	}
-	return q, failing(ctx, codes.InvalidArgument, "The combination of filter options is invalid.")
+	return !q.from.nonsense()
 }
 
 func readFilter(f *streams.ReadReq_Options_FilterOptions) (*filter, error) {

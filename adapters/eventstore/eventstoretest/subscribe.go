@@ -42,8 +42,10 @@ func (n *Node) more(ctx context.Context, than int) (view, error) {
 
 // followStream answers a subscription to a stream: what is behind the revision, then what comes.
 func (n *Node) followStream(call streams.Streams_ReadServer, q reading, stream []*record) error {
-	if n.cluster.config.Profile.EarlyFailure && ended(stream) {
-		return streamDeleted(call.Context(), q.stream)
+	ctx, profile := call.Context(), n.cluster.config.Profile
+	fromEnd := q.revision == end && !q.start
+	if ended(stream) && (profile.EarlyFailure || !fromEnd) {
+		return streamDeleted(ctx, q.stream)
 	}
 	if err := confirm(call); err != nil {
 		return err
@@ -52,12 +54,16 @@ func (n *Node) followStream(call streams.Streams_ReadServer, q reading, stream [
 	switch {
 	case q.start:
 		after = noRevision
-	case q.revision == end:
-		after = int64(len(stream)) - 1
+	case fromEnd && len(stream) > 0:
+		after = stream[len(stream)-1].revision
+	case fromEnd:
+		after = noRevision
 	}
-	seen := 0
-	for first := true; ; first = false {
-		for _, r := range stream {
+	waits := profile.Waits && len(stream) == 0 // it has nothing to catch up with yet
+	caughtUp := false
+	for seen := 0; ; {
+		sent := 0
+		for _, r := range stream[min(int(max(after+1, 0)), len(stream)):] {
 			if r.revision <= after {
 				continue
 			}
@@ -65,16 +71,18 @@ func (n *Node) followStream(call streams.Streams_ReadServer, q reading, stream [
 				return err
 			}
 			after = r.revision
+			sent++
 		}
-		if ended(stream) {
-			return streamDeleted(call.Context(), q.stream)
+		if sent > 0 && after == tombstone {
+			return streamDeleted(ctx, q.stream)
 		}
-		if first {
+		if waits = waits && sent == 0; !waits && (!caughtUp || sent > behind) {
+			caughtUp = true
 			if err := n.caughtUp(call); err != nil {
 				return err
 			}
 		}
-		records, err := n.more(call.Context(), seen)
+		records, err := n.more(ctx, seen)
 		if err != nil {
 			return err
 		}
@@ -82,7 +90,6 @@ func (n *Node) followStream(call streams.Streams_ReadServer, q reading, stream [
 		n.cluster.mu.Lock()
 		stream = records.stream(n.cluster.log.streams[q.stream])
 		n.cluster.mu.Unlock()
-		stream = stream[min(int(max(after+1, 0)), len(stream)):]
 	}
 }
 
