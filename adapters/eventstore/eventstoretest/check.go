@@ -49,13 +49,13 @@ func (c *Cluster) Check(acknowledged []Acknowledged) error {
 	return nil
 }
 
-// Events are the ids of the events of all streams whose names begin so, in the store's order.
+// Events are the ids of the events of all streams whose names begin so, in the store's order; without the server's own, whose names begin with $.
 func (c *Cluster) Events(prefix string) []uuid.UUID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var ids []uuid.UUID
 	for _, r := range c.log.records {
-		if r.inAll() && strings.HasPrefix(r.stream, prefix) {
+		if !r.hidden && strings.HasPrefix(r.stream, prefix) && !strings.HasPrefix(r.stream, "$") {
 			ids = append(ids, r.id)
 		}
 	}
