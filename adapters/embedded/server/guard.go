@@ -82,23 +82,28 @@ func newAuthority(ctx context.Context, config Config) (*authority, error) {
 		}
 	}
 	a.logins = newLogins(a.users)
-	return a, nil
+	return a, a.users.report(ctx, a.log)
 }
 
 // ensure makes a user of a new store, unless there is or was one: who was removed stays removed.
 func (a *authority) ensure(ctx context.Context, user User, password string) error {
-	if _, _, err := a.users.load(ctx, user.Name); !errors.Is(err, ErrNoUser) {
+	_, _, err := a.users.load(ctx, user.Name)
+	switch {
+	case err == nil:
+		return a.users.enlist(ctx, user.Name) // who was imported need not be on the list
+	case !errors.Is(err, ErrNoUser):
 		return err
-	}
-	meta, err := a.store.Metadata(ctx, userStream(user.Name))
-	ended := errors.Is(err, actors.ErrDeleted)
-	if err != nil && !ended {
-		return fmt.Errorf("look for user %s: %w", user.Name, err)
-	}
-	if ended || meta.Deleted() {
+	case errors.Is(err, actors.ErrDeleted): // removed for good
 		return nil
 	}
-	if password == "" {
+	broken := errors.Is(err, errNotUser)
+	meta, err := a.store.Metadata(ctx, userStream(user.Name))
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for user %s: %w", user.Name, err)
+	case meta.Deleted(), broken && password == "": // of the latter the report tells
+		return nil
+	case password == "":
 		return fmt.Errorf("the store has no user %s yet, and nobody could log in: write a first password for it into a file that only you can "+
 			"read and name that with --%s-password-file; or serve with --insecure, where everyone may do everything", user.Name, user.Name)
 	}

@@ -24,7 +24,8 @@ import (
 //	$users         one event of type $User for each name ever used, holding the name: the list
 //
 // A password is stored as a salted hash with what it cost. A server that is running changes users through its own Users, whose service it
-// offers to clients; the command line's are for a store that no server has open.
+// offers to clients; the command line's are for a store that no server has open. Users that an EventStoreDB wrote, in a history that was
+// imported, are users here too (users_imported.go).
 type Users struct {
 	store  *embedded.Store
 	memory int        // KiB that the hash of a new password takes
@@ -64,6 +65,8 @@ var (
 	ErrUserExists  = errors.New("there is a user of that name already; change the password, or choose another name")
 	ErrInvalidUser = errors.New("no user can be like that")
 	ErrLastAdmin   = errors.New("it is the last user of " + adminsGroup + " who can log in: add another one first")
+
+	errNotUser = errors.New("the newest event of the stream is no user; add the user again")
 )
 
 // userRecord is a user as stored. Fields are added, never renamed.
@@ -120,7 +123,11 @@ func (u *Users) Add(ctx context.Context, user User, password string) error {
 		return fmt.Errorf("add user %s: %w", user.Name, err)
 	}
 	record := userRecord{Name: user.Name, FullName: user.FullName, Groups: user.Groups, Disabled: user.Disabled, secret: hashed}
-	err = u.save(ctx, &record, actors.ExpectNoStream)
+	expected := actors.ExpectNoStream
+	if _, at, err := u.load(ctx, user.Name); errors.Is(err, errNotUser) {
+		expected = actors.ExpectRevision(at.revision) // what is there says nothing of anybody
+	}
+	err = u.save(ctx, &record, expected)
 	if conflict := new(actors.Conflict); errors.As(err, &conflict) {
 		return fmt.Errorf("add user %s: %w", user.Name, ErrUserExists)
 	}
@@ -224,24 +231,35 @@ type userVersion struct {
 // load returns a user as it is now.
 func (u *Users) load(ctx context.Context, name string) (userRecord, userVersion, error) {
 	page, err := u.store.Read(ctx, userStream(name), revisionsEnd, actors.Backward, actors.Limit{Events: 1})
-	if errors.Is(err, actors.ErrDeleted) || errors.Is(err, actors.ErrInvalidAppend) || err == nil && len(page.Events) == 0 {
-		return userRecord{}, userVersion{}, fmt.Errorf("%w: %q", ErrNoUser, name)
+	if errors.Is(err, actors.ErrDeleted) || errors.Is(err, actors.ErrInvalidAppend) {
+		return userRecord{}, userVersion{}, fmt.Errorf("%w: %q: %w", ErrNoUser, name, err)
 	}
 	if err != nil {
 		return userRecord{}, userVersion{}, fmt.Errorf("read user %s: %w", name, err)
 	}
-	record, err := decodeUser(&page.Events[0])
-	if err != nil || record.Name != name {
-		return userRecord{}, userVersion{}, fmt.Errorf("%w: the newest event of %s is no user of that name; append one that is, or remove the stream",
-			ErrNoUser, userStream(name))
+	if len(page.Events) == 0 {
+		return userRecord{}, userVersion{}, fmt.Errorf("%w: %q", ErrNoUser, name)
 	}
-	return record, userVersion{revision: page.Events[0].Revision, time: page.Events[0].Time}, nil
+	e := &page.Events[0]
+	at := userVersion{revision: e.Revision, time: e.Time}
+	record, err := decodeUser(e)
+	if err == nil && record.Name != name {
+		err = fmt.Errorf("event %s is about user %q", e.Ref(), record.Name)
+	}
+	if err != nil {
+		return userRecord{}, at, fmt.Errorf("%w: %q: %w: %w", ErrNoUser, name, errNotUser, err)
+	}
+	return record, at, nil
 }
 
 // decodeUser reads an event of a user's stream. Its secret may be one that nothing matches: another server made it.
 func decodeUser(e *events.Envelope) (userRecord, error) {
 	var record userRecord
-	if e.Kind != userKind {
+	switch e.Kind {
+	case userKind:
+	case userCreatedKind, userUpdatedKind:
+		return decodeImported(e)
+	default:
 		return userRecord{}, fmt.Errorf("event %s is a %s and no %s", e.Ref(), e.Kind, userKind)
 	}
 	if err := json.Unmarshal(e.Data, &record); err != nil {
@@ -294,8 +312,7 @@ func (u *Users) names(ctx context.Context) ([]string, error) {
 			return nil, fmt.Errorf("read the list of users: %w", err)
 		}
 		for i := range page.Events {
-			var name string
-			if e := &page.Events[i]; json.Unmarshal(e.Data, &name) == nil && !seen[name] { // what is no name lists nobody
+			if name := listed(&page.Events[i]); name != "" && !seen[name] {
 				seen[name] = true
 				names = append(names, name)
 			}
@@ -305,6 +322,19 @@ func (u *Users) names(ctx context.Context) ([]string, error) {
 		}
 		next = page.Events[len(page.Events)-1].Revision + 1
 	}
+}
+
+// listed is the name that an event of the list adds to it: a JSON string, or the bare name, as EventStoreDB writes it. What is no name lists
+// nobody.
+func listed(e *events.Envelope) (name string) {
+	data, contentType, err := dataOf(e)
+	if err == nil && contentType != contentJSON {
+		return string(data)
+	}
+	if err != nil || json.Unmarshal(data, &name) != nil {
+		return ""
+	}
+	return name
 }
 
 // enlist puts a name on the list, once.

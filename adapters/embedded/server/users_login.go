@@ -240,8 +240,10 @@ func (l *logins) compare(ctx context.Context, record *userRecord, password, addr
 	if !l.guesses.allow(address) {
 		return false, guessing
 	}
+	if record.Name == "" || record.cheap() {
+		l.matches(&l.stranger, password) // so that nobody learns by the time who is a user, and of what kind
+	}
 	if record.Name == "" {
-		l.matches(&l.stranger, password)
 		return false, nil
 	}
 	if right = l.matches(&record.secret, password); right {

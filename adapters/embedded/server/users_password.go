@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // nothing else compares with what EventStoreDB stored
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -59,6 +60,7 @@ func newSecret(password string, memory int) (secret, error) {
 // check says why nothing can be compared with the secret.
 func (s *secret) check() error {
 	malformed := errors.New("the stored password is malformed: give the user a new one")
+	size := hashBytes
 	switch s.Algorithm {
 	case argon2Name:
 		if s.Rounds < 1 || s.Rounds > maxArgon2Rounds || s.Memory < minMemory || s.Memory > maxMemory {
@@ -68,14 +70,22 @@ func (s *secret) check() error {
 		if s.Rounds < 1 || s.Rounds > maxPBKDF2Rounds {
 			return malformed
 		}
+	case importedName:
+		if s.Rounds != importedRounds {
+			return malformed
+		}
+		size = importedHash
 	default:
 		return fmt.Errorf("the password is stored as %q, which this server does not know: give the user a new one", s.Algorithm)
 	}
-	if len(s.Salt) < 8 || len(s.Salt) > 1024 || len(s.Hash) != hashBytes {
+	if len(s.Salt) < 8 || len(s.Salt) > 1024 || len(s.Hash) != size {
 		return malformed
 	}
 	return nil
 }
+
+// cheap reports that to compare with the secret takes next to no time.
+func (s *secret) cheap() bool { return s.Algorithm == importedName || s.check() != nil }
 
 // matches compares in constant time, whatever the password is.
 func (s *secret) matches(password string) bool {
@@ -90,7 +100,11 @@ func (s *secret) derive(password string) ([]byte, error) {
 	if s.Algorithm == argon2Name {
 		return argon2.IDKey([]byte(password), s.Salt, uint32(s.Rounds), uint32(s.Memory), 1, hashBytes), nil //nolint:gosec // both are checked
 	}
-	derived, err := pbkdf2.Key(sha256.New, password, s.Salt, s.Rounds, hashBytes)
+	function, size := sha256.New, hashBytes
+	if s.Algorithm == importedName {
+		function, size = sha1.New, importedHash
+	}
+	derived, err := pbkdf2.Key(function, password, s.Salt, s.Rounds, size)
 	if err != nil {
 		return nil, fmt.Errorf("hash the password: %w", err)
 	}

@@ -456,6 +456,9 @@ func FuzzUser(f *testing.F) {
 	f.Add(string(userKind), []byte(`{"loginName":"a","groups":null,"rounds":99999999999,"memory":99999999999,"algorithm":"argon2id"}`))
 	f.Add(string(userKind), []byte(`{"loginName":"a","groups":null,"rounds":99999999999,"algorithm":"pbkdf2-sha256"}`))
 	f.Add(string(userKind), []byte(`null`))
+	f.Add(string(userCreatedKind), []byte(`{"loginName":"admin","salt":"AAECAwQFBgcICQoLDA0ODw==","hash":"ESjecbuhkU3H6HH3/Q/sDBotvTI=","groups":["$admins"]}`))
+	f.Add(string(userUpdatedKind), []byte("\xef\xbb\xbf{\"loginName\":\"a\",\"salt\":\"\",\"hash\":\"v2$\"}"))
+	f.Add(string(userKind), []byte(`{"loginName":"a","groups":null,"rounds":99999999999,"algorithm":"pbkdf2-sha1","salt":"AAECAwQFBgcICQoLDA0ODw==","hash":"aGFzaA=="}`))
 	f.Fuzz(func(t *testing.T, kind string, data []byte) {
 		record, err := decodeUser(&events.Envelope{Stream: "$user-admin", Kind: events.Kind(kind), Data: data})
 		if err != nil {
