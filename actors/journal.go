@@ -158,11 +158,12 @@ var (
 	ErrPlace   = errors.New("no event of the store is at this position")
 )
 
-// Conflict says that a stream is not as an append expected: someone else wrote to it.
+// Conflict says that a stream is not as an append expected: someone else wrote to it. A stream that was deleted and may begin again reads as
+// one that does not exist, but goes on at its last revision: that is the one to expect, or ExpectNoStream.
 type Conflict struct {
 	Stream   events.Stream
 	Expected Expected
-	Actual   events.Revision // NoRevision when the stream does not exist
+	Actual   events.Revision // NoRevision when the stream does not exist, or was deleted and is expected to exist
 }
 
 // Error names the stream and both revisions.

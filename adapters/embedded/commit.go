@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -40,9 +41,10 @@ type head struct {
 
 func (h head) ended() bool { return h.revision == tombstoneRevision }
 
-// idKey is an event id in a stream: what is stored twice in one stream is a repetition, in two streams it is not.
+// idKey is an event id in a stream: what is stored twice in one stream is a repetition, in two streams it is not. Of the stream there is
+// a hash, because names are long; what is found by it is compared.
 type idKey struct {
-	stream events.Stream
+	stream uint64
 	id     events.EventID
 }
 
@@ -57,7 +59,7 @@ func newCommitter(s *Store, groups chan<- *group) *committer {
 		store: s, groups: groups, next: s.last() + 1,
 		skipped: uint64(s.last()) - s.stored, described: s.metadata.any.Load(),
 		heads: newRecent[events.Stream, head](keepHeads),
-		ids:   lately{index: newRecent[idKey, idPlace](keepIDs)},
+		ids:   lately{seed: maphash.MakeSeed(), index: newRecent[idKey, idPlace](keepIDs)},
 	}
 }
 
@@ -142,8 +144,9 @@ func (c *committer) put(p *piece) {
 	if err != nil { // only a batch that was misused answers with an error
 		c.store.disk.fail(err)
 	}
+	stream := c.ids.hash(p.stream)
 	for i := range p.batch {
-		c.ids.add(idKey{p.stream, p.batch[i].ID}, idPlace{p.first + events.Revision(i), p.position + events.Position(i)})
+		c.ids.add(idKey{stream, p.batch[i].ID}, idPlace{p.first + events.Revision(i), p.position + events.Position(i)})
 	}
 	c.next = p.end() + 1
 	c.group.pieces = append(c.group.pieces, p)

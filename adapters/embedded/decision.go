@@ -125,13 +125,13 @@ func (c *committer) decideAny(r *request, h head, conflict error) {
 }
 
 func (c *committer) known(stream events.Stream, id events.EventID) bool {
-	_, found := c.ids.get(idKey{stream, id})
+	_, found := c.ids.get(idKey{c.ids.hash(stream), id})
 	return found
 }
 
 // lately finds an id among those that this stream got lately.
 func (c *committer) lately(stream events.Stream, id events.EventID) (idPlace, bool, error) {
-	place, found := c.ids.get(idKey{stream, id})
+	place, found := c.ids.get(idKey{c.ids.hash(stream), id})
 	if !found {
 		return place, false, nil
 	}

@@ -1,5 +1,11 @@
 package embedded
 
+import (
+	"hash/maphash"
+
+	"example.com/life/events"
+)
+
 const (
 	keepHeads = 32 << 10 // streams whose heads are kept in memory, in each of two generations
 	keepIDs   = 64 << 10 // events whose ids are, likewise
@@ -8,6 +14,7 @@ const (
 // lately knows the ids stored lately, and of one that a stream has twice the first place, as EventStoreDB 24.10 does. Hardly anyone
 // asks: only appends without a revision do. So ids are kept in a list, and put into the index when somebody does.
 type lately struct {
+	seed  maphash.Seed
 	index *recent[idKey, idPlace]
 	fresh []freshID // not in the index yet; the oldest are overwritten
 	next  int
@@ -17,6 +24,8 @@ type freshID struct {
 	key   idKey
 	place idPlace
 }
+
+func (l *lately) hash(stream events.Stream) uint64 { return maphash.String(l.seed, string(stream)) }
 
 func (l *lately) add(key idKey, place idPlace) {
 	if len(l.fresh) < keepIDs {
@@ -34,7 +43,6 @@ func (l *lately) get(key idKey) (idPlace, bool) {
 			l.index.put(oldest.key, oldest.place)
 		}
 	}
-	clear(l.fresh) // they hold on to names
 	l.fresh, l.next = l.fresh[:0], 0
 	return l.index.get(key)
 }
