@@ -52,7 +52,15 @@ func (c codec) Unmarshal(message mem.BufferSlice, into any) error {
 		d.bytes += message.Len()
 		return nil
 	}
-	return c.CodecV2.Unmarshal(message, into)
+	if message.Len() < smallMessage {
+		return c.CodecV2.Unmarshal(message, into)
+	}
+	whole := message.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer whole.Free()
+	if err := checkParts(whole.ReadOnlyData(), into); err != nil {
+		return err
+	}
+	return c.CodecV2.Unmarshal(mem.BufferSlice{whole}, into)
 }
 
 // discarded counts messages that nobody looks at.
