@@ -22,8 +22,8 @@ func storeUsersCommand(a *app) *cobra.Command {
 		storeUserCommand(a, "enable", "Let a user log in again", (*server.Users).Enable),
 		storeUserCommand(a, "remove", "Remove a user", (*server.Users).Remove),
 	)
-	cmd.Long = "Look after who may log in to life store serve. The store of the data directory must not be in use: a server that runs sees only\n" +
-		"what is changed through it. Users are stored as events, in streams of the store's own."
+	cmd.Long = "Look after who may log in to life store serve. The store of the data directory must not be in use: users of a server that runs are\n" +
+		"changed through it, by the Users service of EventStoreDB's clients. Users are stored as events, in streams of the store's own."
 	return cmd
 }
 
