@@ -27,10 +27,10 @@ func (p *port) routeHTTP2(c *connection) error {
 	if err := c.SetReadDeadline(time.Now().Add(p.firstCall)); err != nil {
 		return err
 	}
-	read, ordinary, err := firstRequest(c)
-	if err != nil {
-		return err
+	if err := http2.NewFramer(c, nil).WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxCalls}); err != nil {
+		return fmt.Errorf("send the first settings: %w", err)
 	}
+	read, ordinary := firstRequest(c)
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
@@ -44,28 +44,26 @@ func (p *port) routeHTTP2(c *connection) error {
 
 // firstRequest reads up to the first request, and says whether it is ordinary: none of gRPC's. What is wrong is not, and nor is what takes
 // too long: gRPC knows how to answer.
-func firstRequest(c *connection) (read []byte, ordinary bool, err error) {
+func firstRequest(from io.Reader) (read []byte, ordinary bool) {
 	var recorded bytes.Buffer
-	framer := http2.NewFramer(c.Conn, io.TeeReader(c, &recorded))
-	if err := framer.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxCalls}); err != nil {
-		return nil, false, fmt.Errorf("send the first settings: %w", err)
+	from = io.TeeReader(from, &recorded)
+	begin := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(from, begin); err != nil || string(begin) != http2.ClientPreface {
+		return recorded.Bytes(), false
 	}
+	framer := http2.NewFramer(nil, from)
 	framer.ReadMetaHeaders = hpack.NewDecoder(hpackTable, nil)
 	framer.MaxHeaderListSize = maxHeaders
-	begin := make([]byte, len(http2.ClientPreface))
-	if _, err := io.ReadFull(io.TeeReader(c, &recorded), begin); err != nil || string(begin) != http2.ClientPreface {
-		return recorded.Bytes(), false, nil
-	}
 	for recorded.Len() < maxFirst {
 		frame, err := framer.ReadFrame()
 		if err != nil {
 			break
 		}
 		if request, ok := frame.(*http2.MetaHeadersFrame); ok {
-			return recorded.Bytes(), !isGRPC(request), nil
+			return recorded.Bytes(), !isGRPC(request)
 		}
 	}
-	return recorded.Bytes(), false, nil
+	return recorded.Bytes(), false
 }
 
 func isGRPC(request *http2.MetaHeadersFrame) bool {

@@ -21,7 +21,7 @@ func TestStrangersAreBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		wantCode(t, places.within(strangerTime, func() error { t.Error("read without a place"); return nil }), codes.ResourceExhausted)
-		time.Sleep(strangerTime) // of the bubble
+		<-time.After(strangerTime) // of the bubble
 		synctest.Wait()
 		if waited := time.Since(begun); waited != strangerTime {
 			t.Errorf("strangers were waited for for %s", waited)

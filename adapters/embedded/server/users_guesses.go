@@ -42,7 +42,7 @@ func (g *guesses) allow(address string) bool {
 func (g *guesses) spent(address string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.from[address].Add(guessRecovery).Sub(time.Now()) > maxGuesses*guessRecovery
+	return time.Until(g.from[address].Add(guessRecovery)) > maxGuesses*guessRecovery
 }
 
 // forgive takes a guess back: it was none.
