@@ -94,7 +94,7 @@ func Open(ctx context.Context, config Config) (*Journal, error) {
 	j := &Journal{config: config, target: target, feeds: map[*subscription]struct{}{}}
 	j.line = newLine(ctx, target, config)
 	if err := j.line.opened(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the event store: %w", err), j.Close())
+		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }

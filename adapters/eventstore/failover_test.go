@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -266,4 +267,6 @@ func consumed(ctx context.Context, t *testing.T, journal *eventstore.Journal, un
 }
 
 // logTo shows what a journal logs when its test fails.
-func logTo(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+func logTo(t *testing.T) *slog.Logger { return textLog(t.Output()) }
+
+func textLog(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }

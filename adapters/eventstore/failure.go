@@ -1,11 +1,11 @@
 package eventstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -49,21 +49,30 @@ func (f *failure) trailing(name string) string {
 	return ""
 }
 
-// Error says what went wrong, without what gRPC puts around it.
-func (f *failure) Error() string {
+// around is what gRPC and the network put around a cause, which says no more than who talks to whom.
+var around = regexp.MustCompile(`^(?:transport: |Error while dialing: |authentication handshake failed: |error reading server preface: )+|(?:dial|read|write) tcp \S+ (?:connect|read|write): `)
+
+// plain is the message without what is around the cause.
+func (f *failure) plain() string {
 	message := f.message
 	if rest, found := strings.CutPrefix(message, "connection error: desc = "); found {
 		if text, err := strconv.Unquote(rest); err == nil {
 			message = text
 		}
 	}
-	for _, around := range []string{"transport: ", "Error while dialing: ", "authentication handshake failed: "} {
-		message = strings.TrimPrefix(message, around)
+	return around.ReplaceAllString(message, "")
+}
+
+// Error says what went wrong.
+func (f *failure) Error() string {
+	switch message := f.plain(); {
+	case message == "":
+		return f.code.String()
+	case f.code == codes.Unavailable || f.code == codes.DeadlineExceeded || f.code == codes.Canceled:
+		return message
+	default:
+		return fmt.Sprintf("%s (%s)", message, f.code)
 	}
-	if message == "" || f.code == codes.Unavailable || f.code == codes.DeadlineExceeded || f.code == codes.Canceled {
-		return cmp.Or(message, f.code.String())
-	}
-	return fmt.Sprintf("%s (%s)", message, f.code)
 }
 
 // verdict is what to do about a failure.

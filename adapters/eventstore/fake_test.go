@@ -27,6 +27,7 @@ type fake struct {
 	onRead   func(options *streams.ReadReq_Options, send func(answer *streams.ReadResp)) error
 	onProbe  func() error // the heartbeat: a read that requires the leader
 	members  func() []*gossip.MemberInfo
+	other    bool // it has none of EventStoreDB's services
 
 	appends atomic.Int64
 	anyNode atomic.Int64 // calls that did not ask for the leader
@@ -41,8 +42,10 @@ func (f *fake) start(t *testing.T) *fake {
 	}
 	f.address = listener.Addr().String()
 	made := grpc.NewServer(grpc.MaxConcurrentStreams(100)) // as EventStoreDB's
-	streams.RegisterStreamsServer(made, &fakeStreams{fake: f})
-	gossip.RegisterGossipServer(made, &fakeGossip{fake: f})
+	if !f.other {
+		streams.RegisterStreamsServer(made, &fakeStreams{fake: f})
+		gossip.RegisterGossipServer(made, &fakeGossip{fake: f})
+	}
 	done := make(chan error, 1)
 	go func() { done <- made.Serve(listener) }()
 	t.Cleanup(func() {

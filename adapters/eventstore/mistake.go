@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +65,9 @@ func (h *handshakes) failure() error {
 	return h.last
 }
 
+// brokenOff are the words about connections that were made and ended at once.
+var brokenOff = regexp.MustCompile(`server preface|broken pipe|connection reset|EOF`)
+
 // diagnosis is how long may be tried to find out why a server cannot be reached.
 const diagnosis = time.Second
 
@@ -91,14 +95,18 @@ func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *
 	if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil && to.ip == "" && strings.Contains(f.message, "resolver") {
 		return fmt.Errorf("the name %s cannot be resolved%w", host, silent{err})
 	}
-	if broken := strings.Contains(f.message, "server preface") || strings.Contains(f.message, "transport: "); broken && !t.secure && encrypted(ctx, to) {
+	broken := brokenOff.MatchString(f.message)
+	if broken && !t.secure && encrypted(ctx, to) {
 		return &Mistake{
 			Problem: "the server at " + to.address + " wants encrypted connections, and tls=false asks for one that is not",
 			Remedy:  "leave out tls=false", Err: f,
 		}
 	}
-	if strings.Contains(f.message, "server preface: http2") {
-		return fmt.Errorf("%w (%s)", ErrProtocol, f.message)
+	switch {
+	case strings.Contains(f.message, "server preface: http2"):
+		return fmt.Errorf("%w (%s)", ErrProtocol, f.plain())
+	case broken:
+		return fmt.Errorf("the server ended the connection before it said anything (%w)", f)
 	}
 	return f
 }
@@ -134,7 +142,7 @@ func (t *target) explainTLS(ctx context.Context, to endpoint, err error) error {
 	if errors.As(err, &record) {
 		return fmt.Errorf("%w (%w)", ErrProtocol, err)
 	}
-	return fmt.Errorf("the connection ended while it was made secure (%w)", err)
+	return fmt.Errorf("the connection ended while it was made secure (%s)%w", around.ReplaceAllString(err.Error(), ""), silent{err})
 }
 
 func trimTLS(err error) string {

@@ -66,6 +66,9 @@ func parseTarget(config Config) (*target, []string, error) {
 	}
 	parsed, err := esdb.ParseConnectionString(text.scheme + strings.Join(text.hosts, ",") + "?" + text.settings.Encode())
 	if err != nil {
+		if file := text.get("tlscafile"); file != "" && strings.Contains(err.Error(), "certificate") {
+			err = fmt.Errorf("tlsCAFile=%s: %w", file, err)
+		}
 		return nil, nil, fmt.Errorf("%w: %w", errConnection, err)
 	}
 	t := &target{
