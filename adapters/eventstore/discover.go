@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -175,39 +176,61 @@ func (f *finder) leader(ctx context.Context) (string, endpoint, error) {
 	for _, to := range asked {
 		go func() { votes <- f.question(ctx, to) }()
 	}
-	named, witness := map[string]int{}, map[string]endpoint{}
-	var errs []error
+	var b ballot
 	var grace <-chan time.Time
-	for range asked {
+	for len(b.votes) < len(asked) {
 		select {
 		case v := <-votes:
-			if v.err != nil {
-				errs = append(errs, &unreachable{v.by.String(), v.err})
-				continue
-			}
-			named[v.leader]++
-			witness[v.leader] = v.by
-			if named[v.leader] > len(asked)/2 {
-				return v.leader, v.by, nil
-			}
-			if grace == nil {
-				grace = time.After(voteGrace)
-			}
-			continue
+			b.votes = append(b.votes, v)
 		case <-grace:
+			for _, to := range asked {
+				b.miss(to)
+			}
 		}
-		break
-	}
-	leader, most := "", 0
-	for address, count := range named {
-		if count > most {
-			leader, most = address, count
+		leader, by, count := b.most()
+		if count > len(asked)/2 || count > 0 && len(b.votes) == len(asked) {
+			return leader, by, nil
+		}
+		if grace == nil && (count > 0 || len(b.votes) > len(asked)/2) {
+			grace = time.After(voteGrace)
 		}
 	}
-	if most == 0 {
-		return "", endpoint{}, joined(errs)
+	return "", endpoint{}, b.failure()
+}
+
+// ballot is what the nodes have answered.
+type ballot struct{ votes []vote }
+
+// miss notes that a node has not answered, if it has not.
+func (b *ballot) miss(to endpoint) {
+	if !slices.ContainsFunc(b.votes, func(v vote) bool { return v.by == to }) {
+		b.votes = append(b.votes, vote{by: to, err: errNoVote})
 	}
-	return leader, witness[leader], nil
+}
+
+var errNoVote = errors.New("no answer")
+
+// most is the leader that is named most often, by whom, and how often.
+func (b *ballot) most() (leader string, by endpoint, most int) {
+	count := map[string]int{}
+	for _, v := range b.votes {
+		if v.err != nil {
+			continue
+		}
+		if count[v.leader]++; count[v.leader] > most {
+			leader, by, most = v.leader, v.by, count[v.leader]
+		}
+	}
+	return leader, by, most
+}
+
+// failure is why no leader is known.
+func (b *ballot) failure() error {
+	var errs []error
+	for _, v := range b.votes {
+		errs = append(errs, &unreachable{v.by.String(), v.err})
+	}
+	return joined(errs)
 }
 
 // question asks a server who leads its cluster, and who belongs to it.

@@ -3,6 +3,9 @@ package eventstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
+	"example.com/life/events"
 )
 
 // locked is a buffer that several goroutines write to.
@@ -97,3 +101,35 @@ func TestJoinEndsWithItsNode(t *testing.T) {
 		t.Errorf("handled %v, want one event", got)
 	}
 }
+
+// consumed is what a group has handled when it comes to an event, each event once.
+func consumed(ctx context.Context, t *testing.T, journal *eventstore.Journal, until uuid.UUID) <-chan []uuid.UUID {
+	t.Helper()
+	result := make(chan []uuid.UUID, 1)
+	go func() {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var handled []uuid.UUID
+		known := map[uuid.UUID]bool{}
+		for ctx.Err() == nil { // a lost membership is joined again
+			err := journal.Consume(ctx, "all", actors.From{Filter: actors.Filter{Kinds: []string{"test."}}}, func(_ context.Context, e events.Envelope) error {
+				if !known[e.ID] {
+					known[e.ID] = true
+					handled = append(handled, e.ID)
+				}
+				if e.ID == until {
+					cancel()
+				}
+				return nil
+			})
+			if ctx.Err() == nil && err == nil || errors.Is(err, actors.ErrClosed) {
+				t.Errorf("consuming ended: %v", err)
+				break
+			}
+		}
+		result <- handled
+	}()
+	return result
+}
+
+func textLog(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
