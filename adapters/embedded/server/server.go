@@ -26,6 +26,7 @@
 //
 // # Where it differs from EventStoreDB 24.10
 //
+//   - Positions are the store's own, which count events, times 128: none of them is next to another, and what lies between is refused.
 //   - A filter's expression that takes more than 100 ms on one event ends its call with ResourceExhausted.
 //   - A subscription says once that it caught up, not again each time that it was slow.
 //   - An expression, a name or an option that makes no sense is InvalidArgument, where EventStoreDB often says Unknown.
@@ -126,14 +127,18 @@ func New(config Config) (*Server, error) {
 	if s.port, err = listen(config); err != nil {
 		return nil, err
 	}
+	store, err := newWireStore(context.Background(), config.Store)
+	if err != nil {
+		return nil, errors.Join(err, s.port.Close())
+	}
 	g, err := newAuthority(context.Background(), config)
 	if err != nil {
 		return nil, errors.Join(err, s.port.Close())
 	}
-	if s.groups, err = groups.Open(context.Background(), groups.Config{Store: config.Store, Log: config.Log, Now: config.Now}); err != nil {
+	if s.groups, err = groups.Open(context.Background(), groups.Config{Store: store, Log: config.Log, Now: config.Now, Spread: spread}); err != nil {
 		return nil, errors.Join(err, s.port.Close())
 	}
-	if err := s.register(g); err != nil {
+	if err := s.register(g, store); err != nil {
 		s.groups.Close()
 		return nil, errors.Join(err, s.port.Close())
 	}
@@ -141,7 +146,7 @@ func New(config Config) (*Server, error) {
 }
 
 // register makes the gRPC server and its services.
-func (s *Server) register(g *authority) error {
+func (s *Server) register(g *authority, store wireStore) error {
 	each := interceptor{guard: g, strangers: newStrangers(), log: s.config.Log}
 	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(each.stream),
@@ -165,7 +170,7 @@ func (s *Server) register(g *authority) error {
 		return err
 	}
 	services, open := registrar{Server: s.grpc}, registrar{Server: s.grpc, open: true}
-	streams.RegisterStreamsServer(services, &streamsService{store: s.config.Store, guard: g, now: s.config.Now, longest: longestWrite, closing: s.closing})
+	streams.RegisterStreamsServer(services, &streamsService{store: store, guard: g, now: s.config.Now, longest: longestWrite, closing: s.closing})
 	persistent.RegisterPersistentSubscriptionsServer(services, &persistentService{groups: s.groups, guard: g})
 	serverfeatures.RegisterServerFeaturesServer(open, featuresService{services: s.grpc.GetServiceInfo})
 	gossip.RegisterGossipServer(open, members)

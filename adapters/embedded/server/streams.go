@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"example.com/life/actors"
-	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
 
@@ -21,7 +20,7 @@ const unknownCode = codes.Unknown
 // streamsService is the protocol's service for streams.
 type streamsService struct {
 	streams.UnimplementedStreamsServer
-	store   *embedded.Store
+	store   wireStore
 	guard   guard
 	now     func() events.Micros
 	longest time.Duration   // that a write is waited for, when the caller would wait longer

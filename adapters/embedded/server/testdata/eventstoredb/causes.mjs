@@ -38,7 +38,7 @@ export const rules = [
   // links
   ['link-malformed', (n, at) => /^link\/to (no number|no at sign|nothing)$/.test(n)],
   ['link-odd-number', (n, at, A) => /^link\/to (a negative number|a number with spaces)$/.test(n) && /event\.event$/.test(at)],
-  ['link-acl', (n, at) => n === 'acl/a link to what may not be read' && /event\.event$/.test(at)],
+  ['link-acl', nameIs('acl/a link to what may not be read')], // without the event, the link's position is the only one
   ['resolved-positions', (n, at) => /^(link\/|read\/ids|all\/links|subscribe\/resolved links|acl\/a link|group\/parked stream)/.test(n) && /(commit|prepare)Position$/.test(at)],
   // $all
   ['all-position', nameIs(/^all\/(for|back)wards from (commit|prepare|between|beyond)/, 'subscribe/all from prepare after commit')],

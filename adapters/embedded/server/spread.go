@@ -1,0 +1,131 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+// spread is how far apart the positions of neighbouring events are on the wire. EventStoreDB's are byte offsets of its log, and it refuses
+// what lies between two events. The store counts events one by one, so that a client that adds 1 to a position would find the next event
+// here, and fail there.
+const spread = 128
+
+// wireStore is the store as the protocol and the groups see it, with positions that are spread. Nothing else of this package knows positions
+// of the store's own.
+type wireStore struct{ store *embedded.Store }
+
+// newWireStore checks that there is room for the store's positions.
+func newWireStore(ctx context.Context, store *embedded.Store) (wireStore, error) {
+	stats, err := store.Stats(ctx)
+	if err == nil && stats.Last > math.MaxInt64/spread/2 { // the other half is for what is appended
+		err = fmt.Errorf("its last position is %d, and positions beyond %d cannot be served: export it, and import it into a new store", stats.Last, math.MaxInt64/spread/2)
+	}
+	if err != nil {
+		return wireStore{}, fmt.Errorf("serve the store: %w", err)
+	}
+	return wireStore{store}, nil
+}
+
+func wide(position events.Position) events.Position { return position * spread }
+
+// narrow is the store's own position; ErrPlace when there can be no such event.
+func narrow(position events.Position) (events.Position, error) {
+	if position%spread != 0 {
+		return 0, fmt.Errorf("%w: %d", actors.ErrPlace, position)
+	}
+	return position / spread, nil
+}
+
+func wideAppended(own actors.Appended, err error) (actors.Appended, error) {
+	own.Position = wide(own.Position)
+	return own, err
+}
+
+// widePage spreads a page, which belongs to who reads it.
+func widePage(own actors.Page, err error) (actors.Page, error) {
+	for i := range own.Events {
+		own.Events[i].Position = wide(own.Events[i].Position)
+	}
+	if own.Next != actors.End() {
+		own.Next.Position = wide(own.Next.Position)
+	}
+	return own, err
+}
+
+// Append implements actors.Journal.
+func (s wireStore) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+	return wideAppended(s.store.Append(ctx, stream, expected, batch))
+}
+
+// Delete implements groups.Store.
+func (s wireStore) Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+	return wideAppended(s.store.Delete(ctx, stream, expected))
+}
+
+// Tombstone is embedded.Store's.
+func (s wireStore) Tombstone(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+	return wideAppended(s.store.Tombstone(ctx, stream, expected))
+}
+
+// Metadata is embedded.Store's.
+func (s wireStore) Metadata(ctx context.Context, stream events.Stream) (embedded.Metadata, error) {
+	return s.store.Metadata(ctx, stream)
+}
+
+// Read implements actors.Journal.
+func (s wireStore) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+	return widePage(s.store.Read(ctx, stream, from, direction, limit))
+}
+
+// ReadAll implements actors.Journal.
+func (s wireStore) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
+	if from != actors.End() {
+		own, err := narrow(from.Position)
+		if err != nil {
+			return actors.Page{}, err
+		}
+		from.Position = own
+	}
+	return widePage(s.store.ReadAll(ctx, from, direction, filter, limit))
+}
+
+// Subscribe implements actors.Journal.
+func (s wireStore) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+	return s.Follow(ctx, from)
+}
+
+// Follow is embedded.Store's.
+func (s wireStore) Follow(ctx context.Context, from actors.From) (embedded.Follower, error) {
+	own, err := narrow(from.Position)
+	if err != nil {
+		return nil, err
+	}
+	from.Position = own
+	follower, err := s.store.Follow(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return wireFollower{follower}, nil
+}
+
+// wireFollower is a subscription of a wireStore.
+type wireFollower struct{ embedded.Follower }
+
+// Next implements actors.Subscription.
+func (f wireFollower) Next(ctx context.Context) (events.Envelope, error) {
+	e, err := f.Follower.Next(ctx)
+	e.Position = wide(e.Position)
+	return e, err
+}
+
+// Poll implements embedded.Follower.
+func (f wireFollower) Poll(ctx context.Context) (events.Envelope, bool, error) {
+	e, found, err := f.Follower.Poll(ctx)
+	e.Position = wide(e.Position)
+	return e, found, err
+}

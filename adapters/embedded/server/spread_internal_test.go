@@ -1,0 +1,119 @@
+package server
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/embedded"
+	"example.com/life/events"
+)
+
+func newWide(t *testing.T) wireStore {
+	t.Helper()
+	own, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	store, err := newWireStore(t.Context(), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// TestWireStore: a store whose positions are spread is a journal like others.
+func TestWireStore(t *testing.T) {
+	actorstest.TestJournal(t, func(t *testing.T) actors.Journal { return newWide(t) })
+}
+
+// TestWirePositions: each position is the store's own times 128, wherever it is handed out.
+func TestWirePositions(t *testing.T) {
+	store := newWide(t)
+	ctx := t.Context()
+	batch := func(n int) []events.Envelope {
+		made := make([]events.Envelope, n)
+		for i := range made {
+			made[i] = events.Envelope{ID: events.EventID{byte(n), byte(i), 1}, Kind: "happened", Version: 1, Data: []byte(`{}`)}
+		}
+		return made
+	}
+	follower, err := store.Follow(ctx, actors.From{Filter: actors.Filter{System: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer follower.Close()
+	one, err := store.Append(ctx, "s", actors.ExpectAny, batch(3))
+	if err != nil || one.Position != 3*spread {
+		t.Fatalf("appended %+v: %v", one, err)
+	}
+	deleted, err := store.Delete(ctx, "s", actors.ExpectAny)
+	if err != nil || deleted.Position != 4*spread {
+		t.Fatalf("deleted %+v: %v", deleted, err)
+	}
+	ended, err := store.Tombstone(ctx, "s", actors.ExpectAny)
+	if err != nil || ended.Position != 5*spread {
+		t.Fatalf("ended %+v: %v", ended, err)
+	}
+	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{})
+	if err != nil || len(page.Events) != 5 {
+		t.Fatalf("read %d events: %v", len(page.Events), err)
+	}
+	for i := range page.Events {
+		want := events.Position(i+1) * spread
+		if read := &page.Events[4-i]; read.Position != want {
+			t.Errorf("%s is at %d, want %d", read.Ref(), read.Position, want)
+		}
+		if e, found, err := follower.Poll(ctx); !found || err != nil || e.Position != want {
+			t.Errorf("%s came at %d, want %d: %v", e.Ref(), e.Position, want, err)
+		}
+	}
+	own, err := store.store.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{})
+	if err != nil || own.Events[4].Position != 5 {
+		t.Errorf("in process the last event is %+v: %v", own.Events, err)
+	}
+}
+
+// FuzzLink: whatever a link's data are, it is an event like others or says where it leads.
+func FuzzLink(f *testing.F) {
+	for _, data := range []string{"1@s", "-1@s", " 7 @$$a@b", "@", "9223372036854775808@s", ""} {
+		f.Add([]byte(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		to, err := parseLink(&events.Envelope{Data: quoteBase64(data), Foreign: &events.Foreign{Base64: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !to.isLink {
+			return
+		}
+		number, name, _ := strings.Cut(string(data), "@")
+		if n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64); err != nil || n != int64(to.revision) || n < -1 || name != string(to.stream) {
+			t.Errorf("%q leads to %+v", data, to)
+		}
+	})
+}
+
+// TestNoRoom: a store whose positions would not fit when they are spread is refused at once.
+func TestNoRoom(t *testing.T) {
+	own, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	e := events.Envelope{ID: events.EventID{1}, Stream: "s", Position: math.MaxInt64 / spread, Kind: "happened", Version: 1, Data: []byte(`{}`)}
+	if err := own.Import(t.Context(), []events.Envelope{e}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Config{Store: own, Listen: "127.0.0.1:0", Insecure: true}); err == nil || !strings.Contains(err.Error(), "position") {
+		t.Errorf("it is served: %v", err)
+	}
+}
