@@ -35,6 +35,7 @@ type faulty struct {
 	appends atomic.Pointer[fault]
 	hangs   atomic.Int32 // subscriptions whose Next waits for ever
 	reads   atomic.Int32 // reads that fail
+	broken  atomic.Bool  // subscriptions fail
 	from    atomic.Int64 // where the last subscription to everything began
 }
 
@@ -61,6 +62,9 @@ func (f *faulty) Append(ctx context.Context, stream events.Stream, expected acto
 func (f *faulty) fail(appends fault) { f.appends.Store(&appends) }
 
 func (f *faulty) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+	if f.broken.Load() {
+		return nil, errRead
+	}
 	if f.hangs.Add(-1) >= 0 {
 		return hanging{}, nil
 	}
@@ -638,5 +642,29 @@ func TestWeight(t *testing.T) {
 	m.leave(slow)
 	if slow.weight != 0 || slow.held != 0 {
 		t.Errorf("it left and holds %d messages of %d bytes", slow.held, slow.weight)
+	}
+}
+
+// A group whose feeder fails again and again says so. It is not read again for that: its consumers would get again what they hold.
+func TestWatchdogKnowsTrouble(t *testing.T) {
+	w := newWorld(t)
+	key := Key{"s", "g"}
+	w.create(key, testSettings())
+	w.append("s", 1)
+	m := w.join(key, 10)
+	held := w.next(m)
+	w.store.broken.Store(true)
+	w.groups.Close()
+	w.open()
+	m = w.join(key, 10)
+	w.until(key, "it is in trouble", func(r Report) bool { return strings.Contains(r.Status, errRead.Error()) })
+	began := time.Now()
+	w.until(key, "some time has passed", func(Report) bool { return time.Since(began) > 400*time.Millisecond })
+	w.store.broken.Store(false)
+	if d := w.next(m); d.id() != held.id() {
+		t.Errorf("delivered is %+v", d)
+	}
+	if r := w.until(key, "it is out of trouble", func(r Report) bool { return r.Status == "Live" }); r.Stalls != 0 {
+		t.Errorf("it is said to have stalled %d times", r.Stalls)
 	}
 }

@@ -34,6 +34,7 @@ type runner struct {
 	begun       bool // what is stored about the group was read
 	epoch       int  // of the feeder: what an earlier one read is dropped
 	refeed      context.CancelFunc
+	failed      events.Micros // when the feeder last did
 	replayUntil events.Revision // parked messages before this are read for replay
 	truncated   events.Revision // $tb of the parked stream, as it was last written
 	ended       bool            // nothing more comes: the stream was deleted for good
@@ -159,6 +160,9 @@ func (r *runner) feed(ctx context.Context) {
 			r.end()
 			return
 		}
+		r.mu.Lock()
+		r.failed = r.config.Now()
+		r.mu.Unlock()
 		r.trouble("read", err)
 		pause.wait(ctx)
 	}

@@ -66,7 +66,8 @@ func (r *runner) watch(ctx context.Context) {
 		return
 	}
 	moves, owes := r.machine.moves, r.machine.stalled(patience)
-	look := r.begun && !r.ended && r.machine.wants() && r.machine.hasRoom()
+	failing := r.failed != 0 && now-r.failed < 2*events.Micros(lastPause.Microseconds()) // it tries again, and says so: reading again is no help
+	look := r.begun && !r.ended && !failing && r.machine.wants() && r.machine.hasRoom()
 	read := r.machine.read
 	r.mu.Unlock()
 	if moves == w.moves && !owes && look {
