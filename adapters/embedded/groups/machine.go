@@ -318,21 +318,6 @@ func (m *machine) takeBack(match func(twin *message) bool) []*message {
 	return unseen
 }
 
-// inFlight counts what consumers hold: ids, as answers name no more.
-func (m *machine) inFlight() map[*consumer]int {
-	counts := map[*consumer]int{}
-	for _, first := range m.held {
-		counts[first.holder]++
-		for i, twin := range first.twins {
-			others := func(other *message) bool { return other.holder == twin.holder }
-			if twin.holder != nil && twin.holder != first.holder && !slices.ContainsFunc(first.twins[:i], others) {
-				counts[twin.holder]++
-			}
-		}
-	}
-	return counts
-}
-
 // finish is the end of a message, and of its twins.
 func (m *machine) finish(done *message) {
 	for _, twin := range done.twins {

@@ -81,6 +81,21 @@ func (r *runner) report(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
+// inFlight counts what consumers hold: ids, as answers name no more.
+func (m *machine) inFlight() map[*consumer]int {
+	counts := map[*consumer]int{}
+	for _, first := range m.held {
+		counts[first.holder]++
+		for i, twin := range first.twins {
+			others := func(other *message) bool { return other.holder == twin.holder }
+			if twin.holder != nil && twin.holder != first.holder && !slices.ContainsFunc(first.twins[:i], others) {
+				counts[twin.holder]++
+			}
+		}
+	}
+	return counts
+}
+
 func (c *consumer) report(latencies bool, inFlight int, now events.Micros) ConsumerReport {
 	report := ConsumerReport{
 		Name: c.name, User: c.user, Rate: c.counts.rate(now), Items: c.counts.items, Recent: c.counts.recent(),

@@ -34,7 +34,7 @@ type runner struct {
 	begun       bool // what is stored about the group was read
 	epoch       int  // of the feeder: what an earlier one read is dropped
 	refeed      context.CancelFunc
-	failed      events.Micros // when the feeder last did
+	failed      events.Micros   // when the feeder last did
 	replayUntil events.Revision // parked messages before this are read for replay
 	truncated   events.Revision // $tb of the parked stream, as it was last written
 	ended       bool            // nothing more comes: the stream was deleted for good
