@@ -2,8 +2,10 @@ package events
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,6 +16,21 @@ type Foreign struct {
 	Metadata    []byte `json:"metadata,omitempty"`     // beside the data, exactly as it was written
 	ContentType string `json:"content_type,omitempty"` // empty: application/json
 	Base64      bool   `json:"base64,omitempty"`       // the data are no JSON: Data is a JSON string with their base64
+}
+
+// Bytes returns the data as their writer gave them: those of another program that are no JSON are kept as base64.
+func (e *Envelope) Bytes() ([]byte, error) {
+	if e.Foreign == nil || !e.Foreign.Base64 {
+		return e.Data, nil
+	}
+	if len(e.Data) < 2 {
+		return nil, fmt.Errorf("the data of event %s are no base64", e.Ref())
+	}
+	data, err := base64.StdEncoding.AppendDecode(nil, e.Data[1:len(e.Data)-1])
+	if err != nil {
+		return nil, fmt.Errorf("the data of event %s: %w", e.Ref(), err)
+	}
+	return data, nil
 }
 
 // Metadata is the part of an envelope that stands beside the data in a store that keeps an event as id, type, data and metadata,

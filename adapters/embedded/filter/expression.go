@@ -69,7 +69,10 @@ type older struct{ *regexp.Regexp }
 
 func compileRE2(text string) (older, error) {
 	compiled, err := regexp.Compile(text)
-	return older{compiled}, err
+	if err != nil {
+		return older{}, fmt.Errorf("the filter's expression: %w", err)
+	}
+	return older{compiled}, nil
 }
 
 func (x older) matches(text string) (bool, error) { return x.MatchString(text), nil }

@@ -23,6 +23,7 @@ type Rule struct {
 	ByKind     bool     `json:"by_kind,omitempty"`
 	Prefixes   []string `json:"prefixes,omitempty"`
 	Expression string   `json:"expression,omitempty"` // .NET's; in place of prefixes
+	RE2        bool     `json:"re2,omitempty"`        // the expression is RE2's instead: of groups that builds made that took those
 }
 
 // Filter is a rule made ready. It is safe for concurrent use. The nil Filter chooses everything but what is hidden.
@@ -43,22 +44,12 @@ func New(rule Rule) (*Filter, error) {
 	if err != nil || f.prefixes != nil || rule.Expression == "" {
 		return f, err
 	}
-	f.expression, err = compile(rule.Expression)
+	if rule.RE2 {
+		f.expression, err = compileRE2(rule.Expression)
+	} else {
+		f.expression, err = compile(rule.Expression)
+	}
 	return f, err
-}
-
-// Stored is New for a rule that an earlier build accepted and stored. Those took RE2's expressions: one that .NET does not know keeps the
-// meaning that it had.
-func Stored(rule Rule) (*Filter, error) {
-	f, err := New(rule)
-	if err == nil || rule.Expression == "" {
-		return f, err
-	}
-	older, olderErr := compileRE2(rule.Expression)
-	if olderErr != nil {
-		return nil, err
-	}
-	return &Filter{byKind: rule.ByKind, expression: older}, nil
 }
 
 // newFilter is a filter without its expression, unless that is a plain prefix.

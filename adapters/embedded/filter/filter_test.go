@@ -160,20 +160,27 @@ func TestExpensive(t *testing.T) {
 	}
 }
 
-// TestStored: what an earlier build took and .NET does not know keeps its meaning; what both know is .NET's from now on.
-func TestStored(t *testing.T) {
-	for expression, text := range map[string]string{`^(?P<n>a)b`: "abc", `\pL`: "x", `^\Q$a\E`: "$a", `^\d$`: "٧"} {
-		f, err := Stored(Rule{Expression: expression})
+// TestRE2: what an earlier build took keeps its meaning, also where .NET knows another.
+func TestRE2(t *testing.T) {
+	for expression, texts := range map[string][2]string{
+		`^(?P<n>a)b`: {"abc", "ab"}, `\pL`: {"x", "ä"}, `^\Q$a\E`: {"$a", "$ab"}, `^[[:alpha:]]$`: {"a", "z"}, `^plain`: {"plain", "plainer"},
+	} {
+		f, err := New(Rule{Expression: expression, RE2: true})
 		if err != nil {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
-		if yes, err := f.Chooses(&events.Envelope{Stream: events.Stream(text)}); !yes || err != nil {
-			t.Errorf("%s does not choose %q: %v", expression, text, err)
+		for _, text := range texts {
+			if yes, err := f.Chooses(&events.Envelope{Stream: events.Stream(text)}); !yes || err != nil {
+				t.Errorf("%s does not choose %q: %v", expression, text, err)
+			}
+		}
+		if yes, err := f.Chooses(&events.Envelope{Stream: "٧"}); yes || err != nil {
+			t.Errorf("%s chooses a digit: %v", expression, err)
 		}
 	}
-	if _, err := Stored(Rule{Expression: "("}); err == nil {
-		t.Error("what nobody knows is accepted")
+	if _, err := New(Rule{Expression: `^(?!a)`, RE2: true}); err == nil {
+		t.Error("what RE2 does not know is accepted")
 	}
 }
 

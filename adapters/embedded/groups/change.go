@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"example.com/life/actors"
-	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -29,11 +28,7 @@ func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by stri
 	if g.exists(key) {
 		return &Refusal{Kind: Exists, Key: key}
 	}
-	err = settings.validate(key)
-	if err == nil {
-		_, err = readyFilter(settings.Filter, filter.New)
-	}
-	if err != nil {
+	if err := settings.validate(key); err != nil {
 		return &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	// A group of this name that was deleted may have left notes, if the process ended in the middle.

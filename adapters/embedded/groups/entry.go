@@ -15,7 +15,6 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
-	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
 
@@ -101,7 +100,7 @@ func (l *settingsLog) newest(ctx context.Context, written []events.Envelope) eve
 	from := events.NoRevision
 	for i := range written {
 		e := &written[i]
-		err := l.parse(e.Data, l.config.spread(e))
+		err := l.parse(e.Data, isOld(e))
 		if err == nil {
 			l.complain(ctx, e)
 			return events.NoRevision
@@ -149,7 +148,7 @@ func (l *settingsLog) filterOf(key Key) (*Filter, error) {
 	}
 	err := json.Unmarshal(b.raw, &stored)
 	if err == nil {
-		_, err = readyFilter(stored.Filter, filter.Stored)
+		_, err = readyFilter(stored.Filter)
 	}
 	if err != nil {
 		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("its filter cannot be read, delete it and make it anew: %w", err)}
@@ -157,15 +156,15 @@ func (l *settingsLog) filterOf(key Key) (*Filter, error) {
 	return stored.Filter, nil
 }
 
-// parse reads all settings. Positions in them are that many times smaller than the store's.
-func (l *settingsLog) parse(data []byte, spread int64) error {
+// parse reads all settings, be they of this build or of older ones.
+func (l *settingsLog) parse(data []byte, old bool) error {
 	var stored storedConfig
 	if err := json.Unmarshal(data, &stored); err != nil {
 		return err
 	}
 	l.all, l.broken = map[Key]entry{}, nil
 	for _, raw := range stored.Entries {
-		read, err := parseEntry(raw, spread)
+		read, err := l.parseEntry(raw, old)
 		if err == nil {
 			l.all[read.key] = read
 			continue
@@ -176,10 +175,17 @@ func (l *settingsLog) parse(data []byte, spread int64) error {
 }
 
 // parseEntry reads a group. When it cannot, it may still know which one it is.
-func parseEntry(raw json.RawMessage, spread int64) (entry, error) {
+func (l *settingsLog) parseEntry(raw json.RawMessage, old bool) (entry, error) {
 	var stored storedEntry
 	if err := json.Unmarshal(raw, &stored); err != nil {
 		return entry{key: keyIn(raw)}, err
+	}
+	spread := int64(1)
+	if old {
+		spread = l.config.Spread
+		if stored.Filter != nil {
+			stored.Filter.RE2 = true
+		}
 	}
 	read, err := stored.read(spread)
 	if err == nil {
@@ -294,17 +300,19 @@ func (l *settingsLog) write(ctx context.Context, next map[Key]entry, broken []br
 	return nil
 }
 
-// noteVersion is the version of groups' own events from which on the positions in them are the store's. Those in older ones are
-// smaller, by Config.Spread. A copy of them in another store, made through the protocol, which carries no version, is read as old: there the
-// store's positions became its directory's own.
+// noteVersion is the version of groups' own events from which on the positions in them are the store's, and expressions are .NET's. Positions
+// in older ones are smaller, by Config.Spread, and expressions are RE2's. A copy of them in another store, made through the protocol, which
+// carries no version, is read as old: there the store's positions became its directory's own.
 const noteVersion = 2
+
+func isOld(note *events.Envelope) bool { return note.Version < noteVersion }
 
 // spread is how many times smaller than the store's the positions in a note are.
 func (c *Config) spread(note *events.Envelope) int64 {
-	if note.Version >= noteVersion {
-		return 1
+	if isOld(note) {
+		return c.Spread
 	}
-	return c.Spread
+	return 1
 }
 
 // note makes an event of a group's own.

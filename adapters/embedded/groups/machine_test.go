@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
 
@@ -203,9 +204,11 @@ func (h *history) fate(of *message, fate string) {
 }
 
 func (h *history) parkedPlace(revision events.Revision) place {
-	link := h.links[revision]
-	target, _, _ := parseLink(link)
-	return place(target)
+	to, isLink, err := link.Parse(h.links[revision])
+	if !isLink || err != nil {
+		h.t.Fatalf("parked message %d is no link: %v", revision, err)
+	}
+	return place(to.Revision)
 }
 
 func (h *history) ack(t *rapid.T) {
@@ -243,24 +246,24 @@ func (h *history) writePark(t *rapid.T) {
 
 func (h *history) writeParks(count int) {
 	for _, p := range h.machine.parking[:count] {
-		link := note(linkKind, newLink(p.target), nil, h.now)
-		link.Foreign.Base64, link.Revision = true, events.Revision(len(h.links))
-		h.links = append(h.links, &link)
+		made := note(link.Kind, link.Data(p.leads), nil, h.now)
+		made.Foreign.Base64, made.Revision = true, events.Revision(len(h.links))
+		h.links = append(h.links, &made)
 		for _, twin := range p.twins {
 			h.fate(twin, "parked with another")
 		}
 		if p.replay != events.NoRevision {
 			delete(h.parked, p.replay)
-			h.parked[link.Revision] = nowhere
+			h.parked[made.Revision] = nowhere
 			h.fates[h.parkedPlace(p.replay)] = "parked"
 			continue
 		}
 		for revision, at := range h.parked {
 			if at == p.at {
-				h.t.Fatalf("event %d is parked twice: %d and %d", p.at, revision, link.Revision)
+				h.t.Fatalf("event %d is parked twice: %d and %d", p.at, revision, made.Revision)
 			}
 		}
-		h.parked[link.Revision] = p.at
+		h.parked[made.Revision] = p.at
 		h.fates[p.at] = "parked"
 	}
 	h.machine.wasParked(count)
@@ -287,8 +290,8 @@ func (h *history) replay(*rapid.T) {
 
 func (h *history) replaySome() {
 	for h.machine.wantsReplays() && h.machine.replayed < h.until {
-		link := h.links[h.machine.replayed]
-		h.machine.takeParked(link.Revision, h.source[h.parkedPlace(link.Revision)], link)
+		parked := h.links[h.machine.replayed]
+		h.machine.takeParked(parked.Revision, h.source[h.parkedPlace(parked.Revision)], parked)
 	}
 	for revision := range h.parked {
 		if revision < h.machine.keptFrom() {

@@ -2,6 +2,7 @@ package groups
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"example.com/life/events"
@@ -24,7 +25,7 @@ type message struct {
 	replay  events.Revision // in the parked stream, when it was replayed; NoRevision otherwise
 	retries int             // how often it failed
 	reason  string          // why it is parked
-	target  string          // what its link in the parked stream points at, once it is parked
+	leads   string          // where its link in the parked stream does, once it is parked
 	number  events.Revision // in its own stream, once it is parked
 
 	holder   *consumer // nil while nobody has it
@@ -54,6 +55,18 @@ func (m *message) size() int {
 		}
 	}
 	return size
+}
+
+// target is what a link to a message says: what the event is that was delivered, or, of a link that leads nowhere, where it was to lead.
+func (m *message) target() string {
+	if m.event != nil {
+		return fmt.Sprintf("%d@%s", m.event.Revision, m.event.Stream)
+	}
+	data, err := m.link.Bytes()
+	if err != nil {
+		return "" // it was read as a link, so this does not happen; as one to nothing it would be shown
+	}
+	return string(data)
 }
 
 // compareMessages orders messages as they are delivered again: as in the source, and after those what was replayed.

@@ -12,7 +12,7 @@ func (m *machine) park(failed *message, reason string) {
 		m.deferred = append(m.deferred, failed)
 		return
 	}
-	failed.reason, failed.target, failed.number = reason, target(failed), failed.original().Revision
+	failed.reason, failed.leads, failed.number = reason, failed.target(), failed.original().Revision
 	failed.event, failed.link = nil, nil // so that what waits for a disk that is full is small
 	m.parking = append(m.parking, failed)
 	if failed.replay == events.NoRevision {
@@ -45,7 +45,8 @@ func (m *machine) linked(parking *message) bool {
 
 // takeParked accepts a parked message, to be delivered again after all others that are.
 func (m *machine) takeParked(replay events.Revision, event, link *events.Envelope) {
-	again := &message{event: event, link: link, id: link.ID, at: nowhere, replay: replay}
+	again := &message{event: event, link: link, at: nowhere, replay: replay}
+	again.id = again.original().ID
 	m.replayed = replay + 1
 	m.replays.push(again)
 	m.again(again)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
 
@@ -117,6 +118,18 @@ func before(ctx context.Context, store Store, position int64) (place, error) {
 		}
 		from = page.Next
 	}
+}
+
+// resolve returns an event, or, of a link, what it leads to, which may be nothing, and the link itself.
+func resolve(ctx context.Context, store Store, e *events.Envelope) (event, itself *events.Envelope, err error) {
+	to, isLink, err := link.Parse(e)
+	if err != nil || !isLink {
+		return e, nil, err
+	}
+	if event, err = to.Find(ctx, store); err != nil {
+		return nil, nil, fmt.Errorf("resolve link %s: %w", e.Ref(), err)
+	}
+	return event, e, nil
 }
 
 // subscribe follows a source after a place.

@@ -47,7 +47,7 @@ type runner struct {
 
 // startRunner has a group run. It needs nothing of the store to start: what cannot be read now is tried again.
 func startRunner(ctx context.Context, config *Config, e entry) *runner {
-	chosen, err := readyFilter(e.settings.Filter, filter.Stored)
+	chosen, err := readyFilter(e.settings.Filter)
 	if err != nil { // it was checked: no event is chosen rather than the wrong ones
 		chosen = &filter.Filter{}
 	}
@@ -255,10 +255,10 @@ func (r *runner) hand(ctx context.Context, epoch int, e *events.Envelope) error 
 			return err
 		}
 	}
-	event, link := e, (*events.Envelope)(nil)
+	event, itself := e, (*events.Envelope)(nil)
 	if chosen {
 		var err error
-		if event, link, err = r.resolved(ctx, e); err != nil {
+		if event, itself, err = r.resolved(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -267,7 +267,7 @@ func (r *runner) hand(ctx context.Context, epoch int, e *events.Envelope) error 
 		case epoch != r.epoch:
 		case chosen:
 			r.tombstone = r.tombstone || r.key.Stream != All && at == math.MaxInt64
-			m.take(at, event, link)
+			m.take(at, event, itself)
 		default:
 			m.pass(at, isNote(e.Stream))
 		}
@@ -275,13 +275,12 @@ func (r *runner) hand(ctx context.Context, epoch int, e *events.Envelope) error 
 	return nil
 }
 
-// resolved returns what is delivered for an event of the source: the event, or what it leads to and the link itself.
-func (r *runner) resolved(ctx context.Context, e *events.Envelope) (event, link *events.Envelope, err error) {
-	if !r.entry.settings.ResolveLinks || e.Kind != linkKind {
+// resolved returns what is delivered for an event of the source.
+func (r *runner) resolved(ctx context.Context, e *events.Envelope) (event, itself *events.Envelope, err error) {
+	if !r.entry.settings.ResolveLinks {
 		return e, nil, nil
 	}
-	event, err = resolve(ctx, r.config.Store, e)
-	return event, e, err
+	return resolve(ctx, r.config.Store, e)
 }
 
 // begin returns the place after which the group begins that has no checkpoint.

@@ -83,17 +83,17 @@ func (s *Settings) validate(key Key) error {
 	case s.Filter != nil && key.Stream != All:
 		return fmt.Errorf("only groups of %s have a filter", All)
 	}
-	_, err := readyFilter(s.Filter, filter.Stored)
+	_, err := readyFilter(s.Filter)
 	return err
 }
 
-// readyFilter makes a filter ready, be it one that is asked for (filter.New) or one that was accepted once (filter.Stored).
-func readyFilter(rule *Filter, ready func(Filter) (*filter.Filter, error)) (*filter.Filter, error) {
+// readyFilter makes a filter ready.
+func readyFilter(rule *Filter) (*filter.Filter, error) {
 	if rule == nil {
 		return nil, nil //nolint:nilnil // nil chooses everything
 	}
 	if rule.Expression == "" && len(rule.Prefixes) == 0 {
 		return nil, fmt.Errorf("the filter has neither an expression nor prefixes")
 	}
-	return ready(*rule)
+	return filter.New(*rule)
 }

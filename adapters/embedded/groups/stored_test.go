@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
 
@@ -24,7 +25,7 @@ func old(kind events.Kind, data, metadata string) events.Envelope {
 }
 
 func oldLink(target, metadata string) events.Envelope {
-	e := old(linkKind, string(newLink(target)), metadata)
+	e := old(link.Kind, string(link.Data(target)), metadata)
 	e.Foreign.ContentType, e.Foreign.Base64 = "application/octet-stream", true
 	return e
 }
@@ -277,7 +278,7 @@ func TestParkedFrom(t *testing.T) {
 	w := newWorld(t)
 	w.append("s", 5)
 	stream, all := Key{"s", "g"}, Key{All, "g"}
-	link := func(target, metadata string, causation events.Ref) events.Envelope {
+	parked := func(target, metadata string, causation events.Ref) events.Envelope {
 		e := oldLink(target, metadata)
 		if causation != "" {
 			e.Version, e.Causation = noteVersion, causation
@@ -289,20 +290,20 @@ func TestParkedFrom(t *testing.T) {
 		link events.Envelope
 		want place
 	}{
-		"of a stream":              {stream, link("3@s", `{"subscriptionEventNumber":3}`, "s@3"), 3},
-		"first of a stream":        {stream, link("0@s", `{}`, "s@0"), 0},
-		"replayed":                 {stream, link("3@s", `{"subscriptionEventNumber":3}`, "$persistentsubscription-s::g-parked@3"), nowhere},
-		"of everything":            {all, link("3@s", `{"subscriptionEventNumber":3}`, "$all@640"), 640},
-		"old, of a stream":         {stream, link("3@s", `{"subscriptionEventNumber":3}`, ""), 3},
-		"old, of another event":    {stream, link("2@s", `{"subscriptionEventNumber":3}`, ""), nowhere},
-		"old, of no event":         {stream, link("9@s", `{"subscriptionEventNumber":9}`, ""), nowhere},
-		"old, without a number":    {stream, link("0@s", `{}`, ""), nowhere},
-		"old, negative":            {stream, link("0@s", `{"subscriptionEventNumber":-1}`, ""), nowhere},
-		"old, of everything":       {all, link("3@s", `{"subscriptionPosition":"C:5/P:5"}`, ""), 5 * spread},
-		"old, beyond everything":   {all, link("3@s", `{"subscriptionPosition":"C:9223372036854775807/P:0"}`, ""), nowhere},
-		"EventStoreDB's, of all":   {all, link("3@s", `{"subscriptionEventNumber":3}`, ""), nowhere},
-		"no metadata":              {stream, link("3@s", ``, ""), nowhere},
-		"metadata that are no map": {stream, link("3@s", `[]`, ""), nowhere},
+		"of a stream":              {stream, parked("3@s", `{"subscriptionEventNumber":3}`, "s@3"), 3},
+		"first of a stream":        {stream, parked("0@s", `{}`, "s@0"), 0},
+		"replayed":                 {stream, parked("3@s", `{"subscriptionEventNumber":3}`, "$persistentsubscription-s::g-parked@3"), nowhere},
+		"of everything":            {all, parked("3@s", `{"subscriptionEventNumber":3}`, "$all@640"), 640},
+		"old, of a stream":         {stream, parked("3@s", `{"subscriptionEventNumber":3}`, ""), 3},
+		"old, of another event":    {stream, parked("2@s", `{"subscriptionEventNumber":3}`, ""), nowhere},
+		"old, of no event":         {stream, parked("9@s", `{"subscriptionEventNumber":9}`, ""), nowhere},
+		"old, without a number":    {stream, parked("0@s", `{}`, ""), nowhere},
+		"old, negative":            {stream, parked("0@s", `{"subscriptionEventNumber":-1}`, ""), nowhere},
+		"old, of everything":       {all, parked("3@s", `{"subscriptionPosition":"C:5/P:5"}`, ""), 5 * spread},
+		"old, beyond everything":   {all, parked("3@s", `{"subscriptionPosition":"C:9223372036854775807/P:0"}`, ""), nowhere},
+		"EventStoreDB's, of all":   {all, parked("3@s", `{"subscriptionEventNumber":3}`, ""), nowhere},
+		"no metadata":              {stream, parked("3@s", ``, ""), nowhere},
+		"metadata that are no map": {stream, parked("3@s", `[]`, ""), nowhere},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &runner{key: test.key, config: &w.groups.config}
@@ -315,8 +316,8 @@ func TestParkedFrom(t *testing.T) {
 	// With links resolved, the number is the link's and the target what it leads to.
 	w.write("links", oldLink("1@s", ""), oldLink("4@s", ""))
 	r := &runner{key: Key{"links", "g"}, config: &w.groups.config, entry: entry{settings: Settings{ResolveLinks: true}}}
-	parked := link("4@s", `{"subscriptionEventNumber":1}`, "")
-	if at, err := (&writer{runner: r}).parkedFrom(t.Context(), &parked); err != nil || at != 1 {
+	last := parked("4@s", `{"subscriptionEventNumber":1}`, "")
+	if at, err := (&writer{runner: r}).parkedFrom(t.Context(), &last); err != nil || at != 1 {
 		t.Errorf("it was at %d, %v, want 1", at, err)
 	}
 }

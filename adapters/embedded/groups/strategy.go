@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+
+	"example.com/life/adapters/embedded/link"
 )
 
 // Strategy is how a group chooses the consumer of an event. The values are the protocol's.
@@ -153,9 +155,9 @@ func (p *pinned) poorest() (poorest *consumer) {
 
 // sourceStream is the stream an event is from; of a link, the one that it points at.
 func sourceStream(m *message) string {
-	if m.event == nil || m.event.Kind == linkKind {
-		if _, stream, ok := parseLink(m.original()); ok {
-			return string(stream)
+	if m.event == nil || m.event.Kind == link.Kind {
+		if to, isLink, err := link.Parse(m.original()); isLink && err == nil {
+			return string(to.Stream)
 		}
 	}
 	if m.event == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
 
@@ -81,21 +82,21 @@ func (w *writer) loadParked(ctx context.Context, k *known) error {
 
 // parkedFrom returns where in the source a parked message was; nowhere when it was replayed, as it was parked before, and when that is not
 // known: then it may be delivered again.
-func (w *writer) parkedFrom(ctx context.Context, link *events.Envelope) (place, error) {
+func (w *writer) parkedFrom(ctx context.Context, parked *events.Envelope) (place, error) {
 	key := w.runner.key
-	if stream, at, err := link.Causation.Split(); link.Version >= noteVersion && err == nil {
+	if stream, at, err := parked.Causation.Split(); !isOld(parked) && err == nil {
 		if stream != key.Stream {
 			return nowhere, nil
 		}
 		return place(at), nil
 	}
 	var old oldParkedMetadata
-	if json.Unmarshal(link.Metadata(), &old) != nil {
+	if json.Unmarshal(parked.Metadata(), &old) != nil {
 		return nowhere, nil //nolint:nilerr // somebody else's: it is no message of the source
 	}
 	if key.Stream == All {
 		if at, ok := parsePlace(old.Position); ok {
-			if at, ok = at.scaled(w.runner.config.spread(link)); ok {
+			if at, ok = at.scaled(w.runner.config.spread(parked)); ok {
 				return at, nil
 			}
 		}
@@ -104,20 +105,23 @@ func (w *writer) parkedFrom(ctx context.Context, link *events.Envelope) (place, 
 	if old.Revision == nil || *old.Revision < 0 {
 		return nowhere, nil
 	}
-	return w.confirmed(ctx, events.Revision(*old.Revision), link)
+	return w.confirmed(ctx, events.Revision(*old.Revision), parked)
 }
 
 // confirmed returns the place of an event of the group's stream if it is what a parked link leads to. EventStoreDB numbers what was
 // replayed and parked again by its place in the parked stream instead.
-func (w *writer) confirmed(ctx context.Context, revision events.Revision, link *events.Envelope) (place, error) {
+func (w *writer) confirmed(ctx context.Context, revision events.Revision, parked *events.Envelope) (place, error) {
 	r := w.runner
 	page, err := w.read(ctx, r.key.Stream, revision, actors.Forward, 1)
 	if err != nil || len(page.Events) == 0 || page.Events[0].Revision != revision {
 		return nowhere, err
 	}
-	event, original, err := r.resolved(ctx, &page.Events[0])
-	if err != nil || target(&message{event: event, link: original}) != string(dataOf(link)) {
+	event, itself, err := r.resolved(ctx, &page.Events[0])
+	if err != nil {
 		return nowhere, err
+	}
+	if data, err := parked.Bytes(); err != nil || (&message{event: event, link: itself}).target() != string(data) {
+		return nowhere, nil //nolint:nilerr // it leads elsewhere
 	}
 	return place(revision), nil
 }
@@ -152,11 +156,11 @@ func (w *writer) gather() error {
 	defer w.runner.mu.Unlock()
 	parking := w.runner.machine.parking
 	for _, p := range parking[:min(len(parking), parkBatch)] {
-		link, err := w.link(p)
+		made, err := w.link(p)
 		if err != nil {
 			return err
 		}
-		w.batch = append(w.batch, link)
+		w.batch = append(w.batch, made)
 	}
 	return nil
 }
@@ -188,12 +192,12 @@ func (w *writer) link(p *message) (events.Envelope, error) {
 	if err != nil {
 		return events.Envelope{}, fmt.Errorf("park a message: %w", err)
 	}
-	link := note(linkKind, newLink(p.target), metadata, now)
-	link.Foreign.ContentType, link.Foreign.Base64 = "application/octet-stream", true
-	if link.Causation = events.NewRef(key.Stream, events.Revision(p.at)); p.at == nowhere {
-		link.Causation = events.NewRef(key.parkedStream(), p.replay)
+	made := note(link.Kind, link.Data(p.leads), metadata, now)
+	made.Foreign.ContentType, made.Foreign.Base64 = "application/octet-stream", true
+	if made.Causation = events.NewRef(key.Stream, events.Revision(p.at)); p.at == nowhere {
+		made.Causation = events.NewRef(key.parkedStream(), p.replay)
 	}
-	return link, nil
+	return made, nil
 }
 
 // replay reads parked messages that are to be delivered again.
@@ -211,15 +215,15 @@ func (w *writer) replay(ctx context.Context) (bool, error) {
 	}
 	all := page.End
 	for i := range page.Events {
-		link := &page.Events[i]
-		if all = all || link.Revision+1 >= until; link.Revision >= until {
+		parked := &page.Events[i]
+		if all = all || parked.Revision+1 >= until; parked.Revision >= until {
 			break
 		}
-		event, err := resolve(ctx, r.config.Store, link)
+		event, itself, err := resolve(ctx, r.config.Store, parked)
 		if err != nil {
 			return false, fmt.Errorf("replay parked messages: %w", err)
 		}
-		r.do(func(m *machine) { m.takeParked(link.Revision, event, link) })
+		r.do(func(m *machine) { m.takeParked(parked.Revision, event, itself) })
 	}
 	if all {
 		r.do(func(m *machine) { m.replayed = max(m.replayed, r.replayUntil) })

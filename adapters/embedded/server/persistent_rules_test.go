@@ -552,3 +552,52 @@ func TestPersistentReadSaysTooLittle(t *testing.T) {
 		t.Errorf("a call without a request ends with %v (%s)", err, status.Code(err))
 	}
 }
+
+// link-malformed, for consumers: what is no link is an event, whatever its type says.
+func TestPersistentLinksThatAreNone(t *testing.T) {
+	w := serve(t)
+	client, official := w.groups(t), w.client(t)
+	appendTo(t, official, "s", eventsOf(2)...)
+	for _, request := range []*persistent.CreateReq{ofStream("s-links", "g"), ofAll("g", 0, 0)} {
+		request.Options.Settings.ResolveLinks = true
+		if _, err := client.Create(within(t), request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var batch []esdb.EventData
+	for _, data := range []string{"1@s", "x@s", "nowhere", "9@s", "0@missing"} {
+		batch = append(batch, esdb.EventData{EventID: uuid.New(), EventType: "$>", ContentType: esdb.ContentTypeBinary, Data: []byte(data)})
+	}
+	appendTo(t, official, "s-links", batch...)
+	for _, source := range []string{"s-links", "$all"} {
+		member := joined(t, client, source, "g")
+		if source == "$all" { // it has the stream s too
+			member.next()
+			member.next()
+		}
+		for i, want := range []string{"both", "event", "event", "link", "link"} {
+			e := member.next()
+			got := "both"
+			if e.Link == nil {
+				got = "event"
+			} else if e.Event == nil {
+				got = "link"
+			}
+			if got != want {
+				t.Errorf("%q of %s is delivered as %s, want %s", batch[i].Data, source, got, want)
+			}
+			id := e.Link.GetId()
+			if id == nil {
+				id = e.Event.GetId()
+			}
+			member.nack(persistent.ReadReq_Nack_Park, id)
+		}
+		eventuallyParked(t, client, source, int64(len(batch)))
+		parked := readAllOf(t, official, "$persistentsubscription-"+source+"::g-parked")
+		for i, want := range []string{"1@s", "1@s-links", "2@s-links", "9@s", "0@missing"} {
+			if string(parked[i].Event.Data) != want {
+				t.Errorf("%q is parked as %q, want %q", batch[i].Data, parked[i].Event.Data, want)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
 
@@ -347,26 +348,35 @@ func (s *sender) event(e *events.Envelope) error {
 	if err != nil {
 		return storeFailure(err, e.Stream)
 	}
-	if !s.reading.resolve || e.Kind != linkKind {
+	if !s.reading.resolve {
 		return s.call.SendMsg(encodeRead(event, nil, e.Position))
 	}
-	to, err := parseLink(e)
+	to, isLink, err := link.Parse(e)
+	if err != nil {
+		return storeFailure(err, e.Stream)
+	}
+	if !isLink {
+		return s.call.SendMsg(encodeRead(event, nil, e.Position))
+	}
+	itself := event
+	target, err := s.service.resolve(s.call.Context(), to)
 	if err != nil {
 		return err
 	}
-	if !to.isLink {
-		return s.call.SendMsg(encodeRead(event, nil, e.Position))
+	if target == nil {
+		return s.call.SendMsg(encodeRead(nil, itself, e.Position))
 	}
-	link := event
-	target, found, err := s.service.resolve(s.call.Context(), to)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return s.call.SendMsg(encodeRead(nil, link, e.Position))
-	}
-	if event, err = s.reading.ids.record(&target, target.Position); err != nil {
+	if event, err = s.reading.ids.record(target, target.Position); err != nil {
 		return storeFailure(err, target.Stream)
 	}
-	return s.call.SendMsg(encodeRead(event, link, e.Position))
+	return s.call.SendMsg(encodeRead(event, itself, e.Position))
+}
+
+// resolve finds what a link points at; nil when it was deleted, was never there, or may not be read by the caller.
+func (s *streamsService) resolve(ctx context.Context, to link.Pointer) (*events.Envelope, error) {
+	if actors.CheckStream(to.Stream) != nil || s.guard.allow(ctx, callerOf(ctx), toRead, to.Stream) != nil {
+		return nil, nil //nolint:nilnil // as if it were not there
+	}
+	target, err := to.Find(ctx, s.store)
+	return target, storeFailure(err, to.Stream)
 }

@@ -130,21 +130,12 @@ func quoteBase64(data []byte) []byte {
 
 // dataOf returns the bytes of an event as its writer gave them, and their type.
 func dataOf(e *events.Envelope) (data []byte, contentType string, err error) {
-	if e.Foreign == nil {
-		return e.Data, contentJSON, nil
-	}
 	contentType = contentJSON
-	if e.Foreign.ContentType != "" {
+	if e.Foreign != nil && e.Foreign.ContentType != "" {
 		contentType = e.Foreign.ContentType
 	}
-	if !e.Foreign.Base64 {
-		return e.Data, contentType, nil
-	}
-	if len(e.Data) < 2 {
-		return nil, "", fmt.Errorf("%w: the data of event %s are no base64", actors.ErrCorrupt, e.Ref())
-	}
-	if data, err = base64.StdEncoding.AppendDecode(nil, e.Data[1:len(e.Data)-1]); err != nil {
-		return nil, "", fmt.Errorf("%w: the data of event %s: %w", actors.ErrCorrupt, e.Ref(), err)
+	if data, err = e.Bytes(); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", actors.ErrCorrupt, err)
 	}
 	return data, contentType, nil
 }
