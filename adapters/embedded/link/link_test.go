@@ -2,13 +2,15 @@ package link
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"example.com/life/actors"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
-
-	"github.com/google/uuid"
 )
 
 func linkTo(data string) *events.Envelope {
@@ -68,15 +70,23 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// FuzzParse: whatever a link's data are, it is an event like others or says where it leads.
 func FuzzParse(f *testing.F) {
-	f.Add("5@stream@with@ats")
+	for _, data := range []string{"1@s", "-1@s", " 7 @$$a@b", "@", "9223372036854775808@s", ""} {
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data string) {
 		e := linkTo(data)
 		if written, err := e.Bytes(); err != nil || string(written) != data {
 			t.Errorf("a link to %q says %q, %v", data, written, err)
 		}
-		if to, isLink, err := Parse(e); err != nil || isLink && to.Revision < events.NoRevision {
-			t.Errorf("a link to %q leads to %+v, %v", data, to, err)
+		to, isLink, err := Parse(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number, name, _ := strings.Cut(data, "@")
+		if n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64); isLink && (err != nil || n != int64(to.Revision) || n < -1 || name != string(to.Stream)) {
+			t.Errorf("%q leads to %+v", data, to)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"math"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -80,26 +79,6 @@ func TestWirePositions(t *testing.T) {
 	if err != nil || own.Events[4].Position != 5 {
 		t.Errorf("in process the last event is %+v: %v", own.Events, err)
 	}
-}
-
-// FuzzLink: whatever a link's data are, it is an event like others or says where it leads.
-func FuzzLink(f *testing.F) {
-	for _, data := range []string{"1@s", "-1@s", " 7 @$$a@b", "@", "9223372036854775808@s", ""} {
-		f.Add([]byte(data))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		to, err := parseLink(&events.Envelope{Data: quoteBase64(data), Foreign: &events.Foreign{Base64: true}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !to.isLink {
-			return
-		}
-		number, name, _ := strings.Cut(string(data), "@")
-		if n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64); err != nil || n != int64(to.revision) || n < -1 || name != string(to.stream) {
-			t.Errorf("%q leads to %+v", data, to)
-		}
-	})
 }
 
 // TestNoRoom: a store whose positions would not fit when they are spread is refused at once.
