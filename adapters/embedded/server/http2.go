@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	firstCall     = time.Second
+	firstCall     = 3 * time.Second
 	maxFirst      = 128 << 10 // bytes that are read to find the first request
 	frameHeader   = 9         // bytes
+	maxFrame      = 16 << 10  // bytes, as long as no settings say otherwise, and gRPC's do not
 	hpackTable    = 4096      // bytes, HTTP/2's default
 	grpcMediaType = "application/grpc"
 )
@@ -54,6 +55,7 @@ func firstRequest(from io.Reader) (read []byte, ordinary bool) {
 	framer := http2.NewFramer(nil, from)
 	framer.ReadMetaHeaders = hpack.NewDecoder(hpackTable, nil)
 	framer.MaxHeaderListSize = maxHeaders
+	framer.SetMaxReadFrameSize(maxFrame)
 	for recorded.Len() < maxFirst {
 		frame, err := framer.ReadFrame()
 		if err != nil {

@@ -91,6 +91,12 @@ func TestFirstRequest(t *testing.T) {
 		"grpc+proto": {func(f *http2.Framer) error { return headers(t, f, 1, isRequest("/s.S/M", "application/grpc+proto")...) }, false},
 		"nothing":    {func(*http2.Framer) error { return nil }, false},
 		"data first": {func(f *http2.Framer) error { return f.WriteData(1, true, []byte("x")) }, false},
+		"a large frame": {func(f *http2.Framer) error {
+			if err := f.WriteRawFrame(http2.FrameSettings, 0, 0, make([]byte, 6*maxFrame)); err != nil {
+				return err
+			}
+			return headers(t, f, 1, isRequest("/health/live", "")...)
+		}, false},
 		"no end of it": {func(f *http2.Framer) error {
 			for range maxFirst / 8 {
 				if err := f.WritePing(false, [8]byte{}); err != nil {
@@ -106,6 +112,9 @@ func TestFirstRequest(t *testing.T) {
 			read, ordinary := firstRequest(conn)
 			if ordinary != c.ordinary {
 				t.Errorf("ordinary: %t", ordinary)
+			}
+			if len(read) > maxFirst+maxFrame {
+				t.Errorf("%d bytes were read", len(read))
 			}
 			rest, err := io.ReadAll(conn)
 			if got := append(read, rest...); err != nil || !bytes.Equal(got, all) {
@@ -157,7 +166,7 @@ func FuzzFirstRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, all []byte) {
 		conn := bytes.NewReader(all)
 		read, _ := firstRequest(conn)
-		if len(read) > maxFirst+maxHeaders+1<<20 {
+		if len(read) > maxFirst+4*maxHeaders {
 			t.Errorf("%d bytes were read", len(read))
 		}
 		rest, err := io.ReadAll(conn)
