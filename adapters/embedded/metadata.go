@@ -60,10 +60,10 @@ func parseMetadata(e *events.Envelope) Metadata {
 	return m
 }
 
-var (
-	errMetadata = errors.New("the metadata are malformed")
-	byteMark    = []byte("\xef\xbb\xbf") // what some editors put before a text in UTF-8
-)
+var errMetadata = errors.New("the metadata are malformed")
+
+// byteMark is what some editors put before a text in UTF-8.
+const byteMark = "\xef\xbb\xbf"
 
 // metadataText is what a metadata event has as JSON.
 func metadataText(e *events.Envelope) ([]byte, error) {
@@ -83,7 +83,7 @@ func JSON(e *events.Envelope) ([]byte, error) {
 		}
 		text = raw
 	}
-	return bytes.TrimPrefix(text, byteMark), nil
+	return bytes.TrimPrefix(text, []byte(byteMark)), nil
 }
 
 // members hands over the members of the JSON object that a text begins with, in order. What follows the object counts for nothing, as

@@ -87,11 +87,11 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"\u0024tb":5," ":"\ud800"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m := parseMetadata(&events.Envelope{Data: text})
-		marked := events.Envelope{Data: quoteRaw(append([]byte("\ufeff"), bytes.TrimPrefix(text, byteMark)...)), Foreign: &events.Foreign{Base64: true}}
+		marked := events.Envelope{Data: quoteRaw(append([]byte("\ufeff"), bytes.TrimPrefix(text, []byte(byteMark))...)), Foreign: &events.Foreign{Base64: true}}
 		if got := parseMetadata(&marked); !reflect.DeepEqual(got, m) {
 			t.Fatalf("behind a byte order mark %q says %+v, not %+v", text, got, m)
 		}
-		text = bytes.TrimPrefix(text, byteMark)
+		text = bytes.TrimPrefix(text, []byte(byteMark))
 		if m.MaxCount < 0 || m.MaxAge < 0 || m.TruncateBefore < 0 || m.CacheControl < 0 {
 			t.Fatalf("%+v", m)
 		}
