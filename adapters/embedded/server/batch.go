@@ -22,6 +22,7 @@ const (
 	laneLength   = 8            // appends that wait in a lane before the client has to wait
 	maxOpen      = 64           // appends of one call whose last message has not come
 	maxOpenBytes = 16 << 20     // of memory that their events take
+	maxLaneBytes = 32 << 20     // of memory that the events in all lanes take, unless one append alone takes more
 	batchTimeout = longestWrite // for an append whose request gives no deadline, or a later one
 )
 
@@ -40,8 +41,11 @@ type batcher struct {
 	mu    sync.Mutex // of what follows, and of sending
 	open  map[uuid.UUID]*batchAppend
 	bytes int  // of the open ones' events
+	laned int  // bytes of the events in lanes
 	over  bool // nothing may be sent any more
 	sent  error
+
+	left sync.Cond // something left the lanes
 }
 
 // batchAppend is one append of a call.
@@ -58,6 +62,7 @@ type batchAppend struct {
 // BatchAppend implements streams.StreamsServer.
 func (s *streamsService) BatchAppend(call streams.Streams_BatchAppendServer) error {
 	b := &batcher{service: s, call: call, seed: maphash.MakeSeed(), broken: make(chan error, 1), open: map[uuid.UUID]*batchAppend{}}
+	b.left.L = &b.mu
 	received := make(chan error, 1)
 	go func() { received <- contained(b.receive) }() // ends at the latest when the call does, which is when this method returns
 	select {
@@ -238,15 +243,34 @@ func (b *batcher) hand(a *batchAppend) error {
 		b.workers.Go(func() {
 			for a := range lane {
 				b.try(func() { b.append(a) })
+				b.leave(a.proposal.memory())
 			}
 		})
 	}
+	b.enter(a.proposal.memory())
 	select {
 	case b.lanes[number] <- a:
 		return nil
 	case <-b.call.Context().Done():
 		return b.call.Context().Err()
 	}
+}
+
+// enter waits until there is room in the lanes. Appends end, at their deadline at the latest.
+func (b *batcher) enter(bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.laned > 0 && b.laned+bytes > maxLaneBytes {
+		b.left.Wait()
+	}
+	b.laned += bytes
+}
+
+func (b *batcher) leave(bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.laned -= bytes
+	b.left.Signal() // the receiver alone waits
 }
 
 // append does it and answers. It is made when it can be begun in time; then it is waited for until the deadline.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -30,6 +31,29 @@ func TestHangingWrite(t *testing.T) {
 	if _, err := s.write(ctx, toWrite, "s", hang); status.Code(storeFailure(err, "s")) != codes.Canceled {
 		t.Errorf("a write that was given up: %v", err)
 	}
+}
+
+// TestLanesAreBounded: who sends appends faster than they can be made waits, whatever they take; one alone never does.
+func TestLanesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &batcher{}
+		b.left.L = &b.mu
+		const half = maxLaneBytes/2 + 1
+		entered := make(chan int, 4)
+		go func() {
+			for _, bytes := range []int{2 * maxLaneBytes, half, half - 2, half} {
+				b.enter(bytes)
+				entered <- bytes
+			}
+		}()
+		for i, want := range []int{1, 3, 4} {
+			synctest.Wait()
+			if len(entered) != want {
+				t.Fatalf("%d are in, want %d", len(entered), want)
+			}
+			b.leave([]int{2 * maxLaneBytes, half, half}[i])
+		}
+	})
 }
 
 // TestStoreFailures: each kind of refusal has its own status.
