@@ -56,7 +56,7 @@ type Store interface {
 // Find reads the event that is pointed at; nil when it was deleted or never was there.
 func (p Pointer) Find(ctx context.Context, store Store) (*events.Envelope, error) {
 	if actors.CheckStream(p.Stream) != nil {
-		return nil, nil //nolint:nilnil // it cannot be there
+		return nil, nil //nolint:nilnil,nilerr // it cannot be there
 	}
 	from, direction := p.Revision, actors.Forward
 	if from == events.NoRevision {
