@@ -62,7 +62,7 @@ func (p *port) run() {
 		}
 		left, tooMany := p.places.take(conn.RemoteAddr())
 		if left == nil {
-			p.log.Warn("a connection is refused", "there are too many", tooMany, "from", conn.RemoteAddr().String())
+			p.log.Warn("a connection is refused: there are too many", "of", tooMany, "from", conn.RemoteAddr().String())
 			drop(conn)
 			continue
 		}
