@@ -445,7 +445,8 @@ func TestTwins(t *testing.T) {
 			answer(one, twin.ID)
 			answer(other, twin.ID) // one of them holds it
 			w.until(key, "all of them are done", func(r Report) bool {
-				return r.Undone == 0 && r.Outstanding == 0 && r.Consumers[0].Free == 2 && r.Consumers[1].Free == 2 && r.LastCheckpoint == key.format(last)
+				saved, _ := parsePlace(r.LastCheckpoint) // it may have moved past notes of the group too
+				return r.Undone == 0 && r.Outstanding == 0 && r.Consumers[0].Free == 2 && r.Consumers[1].Free == 2 && saved >= last
 			})
 		})
 	}
