@@ -48,7 +48,7 @@ func benchLookCommand(a *app) *cobra.Command {
 			if f.looks < 1 {
 				return usage("--looks is %d: it is a positive number", f.looks)
 			}
-			if err := openable(a.config.place()); err != nil {
+			if err := openable(a.place()); err != nil {
 				return err
 			}
 			return a.with(cmd.Context(), func(host reached) error {

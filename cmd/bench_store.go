@@ -76,7 +76,7 @@ func benchStoreCommand(a *app) *cobra.Command {
 // benchStores measures the store of the setting, or the embedded one in process and through the protocol.
 func (a *app) benchStores(ctx context.Context, f *benchStoreFlags) error {
 	measures := []func(context.Context, *benchStoreFlags, *meter) (storeMeasured, error){a.benchEmbedded, a.benchProtocol}
-	if at := a.config.place(); !at.embedded() {
+	if at := a.place(); !at.embedded() {
 		measures = measures[:0:0]
 		measures = append(measures, a.benchAddress)
 	}
@@ -192,7 +192,7 @@ func (a *app) benchAddress(ctx context.Context, f *benchStoreFlags, shown *meter
 	if f.events > 0 || f.dir != "" {
 		return storeMeasured{}, usage("--events and --dir are for stores that the benchmark makes itself")
 	}
-	at := a.config.place()
+	at := a.place()
 	m, err := a.benchConnected(ctx, at, f, shown)
 	m.Store = at.String()
 	return m, err

@@ -59,7 +59,7 @@ func benchTurnsCommand(a *app) *cobra.Command {
 			if f.turns < 0 || f.duration <= 0 || f.warmUp < 0 || len(f.concurrency) == 0 || slices.Min(f.concurrency) < 1 || slices.Max(f.concurrency) > 10_000 {
 				return usage("--concurrency is from 1 to 10000, and --turns and --duration are positive")
 			}
-			if !a.config.place().embedded() && f.dir != "" {
+			if !a.place().embedded() && f.dir != "" {
 				return usage("--dir is for stores that the benchmark makes itself")
 			}
 			for i, concurrency := range f.concurrency {
@@ -100,7 +100,7 @@ func (a *app) printTurns(m turnsMeasured, first, asJSON bool) error {
 }
 
 func (a *app) measureTurns(ctx context.Context, concurrency int, f *turnsFlags) (m turnsMeasured, err error) {
-	at := a.config.place()
+	at := a.place()
 	if at.data, err = benchDir(f.dir); err != nil {
 		return m, err
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +21,7 @@ import (
 
 // examineStore looks at the store that the settings name, and at the data directory.
 func (a *app) examineStore(ctx context.Context) []finding {
-	at := a.config.place()
+	at := a.place()
 	if at.embedded() {
 		return []finding{a.examineData()}
 	}
@@ -81,37 +83,53 @@ func (a *app) examineBeside() finding {
 	return finding{Check: check, OK: true, Detail: data + " can be used, for blobs: hosts on other machines with the same store need the same ones"}
 }
 
+// doctorTime is what life doctor gives EventStoreDB to answer, and then to be read and written to.
+const doctorTime = 5 * time.Second
+
 // examineAddress asks the EventStoreDB what verbs need of it. It writes nothing.
 func (a *app) examineAddress(ctx context.Context, at place) finding {
 	const check = "store"
-	store, err := at.connect(ctx, a.log)
+	at.patience, at.say = doctorTime, nil
+	store, err := at.connect(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
-		if eventstore.Denied(err) {
-			return wrong(check, err.Error(), "correct the user and the password: --store-credentials-file names a file with user:password")
-		}
-		return wrong(check, err.Error(), "start it, or correct the setting store; its address is such as esdb://127.0.0.1:2113, with ?tls=false for one without encryption")
+		return storeTrouble(check, "", err)
 	}
-	closed := func(f finding) finding {
-		if err := store.Close(); err != nil {
-			return wrong(check, err.Error(), "")
-		}
-		return f
-	}
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	ctx, cancel := context.WithTimeout(ctx, doctorTime)
 	defer cancel()
+	found := examineOpen(ctx, check, at, store)
+	if err := store.Close(); err != nil {
+		return wrong(check, err.Error(), "")
+	}
+	return found
+}
+
+func examineOpen(ctx context.Context, check string, at place, store actors.Journal) finding {
 	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{}, actors.Limit{Events: 1})
 	if err != nil {
-		return closed(wrong(check, fmt.Sprintf("%s cannot be read: %v", at, err), "give credentials of a user who may read everything (--store-credentials-file)"))
+		return storeTrouble(check, fmt.Sprintf("%s cannot be read: ", at), err)
 	}
 	// An empty append only checks that this user may append.
 	if _, err := store.Append(ctx, events.AgentStream("doctor"), actors.ExpectAny, nil); err != nil {
-		return closed(wrong(check, fmt.Sprintf("%s cannot be written to: %v", at, err), "give credentials of a user who may write (--store-credentials-file)"))
+		return storeTrouble(check, fmt.Sprintf("%s cannot be written to: ", at), err)
 	}
 	detail := fmt.Sprintf("%s answers, can be read and written to", at)
 	if len(page.Events) > 0 {
 		detail += ", newest event of " + clock(page.Events[0].Time)
 	}
-	return closed(finding{Check: check, OK: true, Detail: detail})
+	return finding{Check: check, OK: true, Detail: detail}
+}
+
+// storeTrouble is an error of an EventStoreDB, with what helps against its kind.
+func storeTrouble(check, what string, err error) finding {
+	var mistake *eventstore.Mistake
+	var away *eventstore.Away
+	switch {
+	case errors.As(err, &mistake):
+		return wrong(check, what+mistake.Problem, mistake.Remedy+" (the settings store and store_credentials_file)")
+	case errors.As(err, &away):
+		return wrong(check, what+away.Problem(), away.Remedy()+" (the setting store)")
+	}
+	return wrong(check, what+err.Error(), "correct the setting store; an address is such as esdb://127.0.0.1:2113, with ?tls=false for one without encryption")
 }
 
 // examineAddressSecret is about files with passwords that others can read.

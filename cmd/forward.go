@@ -44,7 +44,8 @@ func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progr
 	if to == "" {
 		return usage("say where to, with --to nats://HOST:PORT/PREFIX")
 	}
-	at := a.config.place()
+	at := a.place()
+	at.patience = forever
 	journal, err := afterKilled(ctx, func() (journal, error) { return at.open(ctx, a.log) })
 	if err != nil {
 		var held *embedded.Held

@@ -63,10 +63,10 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, idle := a.config.place(), restingIdle
+	at, idle := a.place(), restingIdle
 	if !resting {
-		at.patience = time.Minute // a host may be started together with its store
-		idle = 0                  // as long as hosts do
+		at.patience = forever // a host may be started before its store
+		idle = 0              // as long as hosts do
 	}
 	return openHost(ctx, at, actors.Config{
 		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,

@@ -30,7 +30,8 @@ type place struct {
 	data        string        // the data directory; its store is used when there is no address
 	address     string        // of EventStoreDB, as it was given; it may hold a password, so print String instead
 	credentials string        // file with user:password; empty: what the address says
-	patience    time.Duration // with an EventStoreDB that is away; 0: connectTime
+	patience    time.Duration // with an EventStoreDB that is away; 0: connectTime, negative: without end
+	say         io.Writer     // hears that it is away
 	record      record        // of workspaces, in the data directory
 }
 
@@ -43,6 +44,13 @@ type journal interface {
 // isAddress tells the address of an EventStoreDB from everything else.
 func isAddress(text string) bool {
 	return strings.HasPrefix(text, schemeDirect) || strings.HasPrefix(text, schemeDiscover)
+}
+
+// place is the one that the settings name, for a verb that opens it.
+func (a *app) place() place {
+	p := a.config.place()
+	p.say = a.errs
+	return p
 }
 
 // place is the one that the settings name.
@@ -91,9 +99,13 @@ func (p place) open(ctx context.Context, log *slog.Logger) (journal, error) {
 	return store, nil
 }
 
-// connect opens the EventStoreDB at the address. One that is away is waited for, but not for long.
-func (p place) connect(ctx context.Context, log *slog.Logger) (*eventstore.Journal, error) {
+// connect opens the EventStoreDB at the address. One that is away is waited for, as long as the place's patience lasts.
+func (p place) connect(ctx context.Context, log *slog.Logger) (*watched, error) {
+	l := &lookout{to: p.say, store: p.String(), limit: max(cmp.Or(p.patience, connectTime), 0)}
 	config := eventstore.Config{Connection: p.address, Log: log}
+	if p.say != nil {
+		config.Away = l.told
+	}
 	if p.credentials != "" {
 		text, err := readSecret("the store's credentials", p.credentials)
 		if err != nil {
@@ -104,13 +116,18 @@ func (p place) connect(ctx context.Context, log *slog.Logger) (*eventstore.Journ
 			return nil, fmt.Errorf("read the store's credentials: %s holds something else than one line user:password", p.credentials)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.patience, connectTime))
-	defer cancel()
+	if l.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.limit)
+		defer cancel()
+	}
 	opened, err := eventstore.Open(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n  the setting store says %s: --store or LIFE_STORE names another one", err, p)
+		l.end()
+		return nil, fmt.Errorf("%w\n  --store or LIFE_STORE says where the store is, --store-credentials-file who asks", err)
 	}
-	return opened, nil
+	l.opened()
+	return &watched{opened, l}, nil
 }
 
 // checkAddress refuses an address whose credentials contradict others, or that everyone on this machine can read.

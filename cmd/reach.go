@@ -84,11 +84,13 @@ type reached struct {
 
 // Times that a verb gives others.
 const (
-	healthTime  = 2 * time.Second // life serve, to say that it is there
-	startTime   = time.Second     // a process that holds the directory, to say where it can be reached
-	closeTime   = time.Minute     // calls that cannot be repeated, to finish
-	leaveTime   = time.Second     // the same, when a person wants to leave
-	connectTime = 5 * time.Second // EventStoreDB, to answer
+	healthTime  = 2 * time.Second  // life serve, to say that it is there
+	startTime   = time.Second      // a process that holds the directory, to say where it can be reached
+	closeTime   = time.Minute      // calls that cannot be repeated, to finish
+	leaveTime   = time.Second      // the same, when a person wants to leave
+	connectTime = 20 * time.Second // EventStoreDB, to answer: it may be starting, or choosing a leader
+	sayAfter    = time.Second      // EventStoreDB, before it is said that it is looked for
+	forever     = -1               // patience without end
 )
 
 // with reaches a host, uses it and lets it go.

@@ -23,7 +23,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 		Example: "  life store check\n  life store check --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := openable(a.config.place()); err != nil {
+			if err := openable(a.place()); err != nil {
 				return err // nothing is not sound
 			}
 			return a.with(cmd.Context(), func(host reached) error {
@@ -63,7 +63,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 
 // damaged names what to restore.
 func (a *app) damaged() string {
-	if at := a.config.place(); !at.embedded() {
+	if at := a.place(); !at.embedded() {
 		return "the store at " + at.String()
 	}
 	return "the data directory"

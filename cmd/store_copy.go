@@ -60,9 +60,9 @@ func storeCopyCommand(a *app) *cobra.Command {
 
 // placeOf reads a store's name on the command line.
 func (a *app) placeOf(text, credentials string) (place, error) {
-	p := place{data: text}
+	p := place{data: text, say: a.errs}
 	if isAddress(text) {
-		p = place{address: text, credentials: credentials}
+		p = place{address: text, credentials: credentials, say: a.errs}
 		if credentials == "" {
 			p.credentials = a.config.get("store-credentials-file")
 		}

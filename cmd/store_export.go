@@ -54,7 +54,7 @@ func parsePosition(flag, text string) (events.Position, error) {
 
 // export writes the store to a file, which is complete or not there, or to standard output.
 func (a *app) export(ctx context.Context, file string, from events.Position, progress bool) (err error) {
-	source, err := a.openSource(ctx, a.config.place())
+	source, err := a.openSource(ctx, a.place())
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func verifyCommand(a *app) *cobra.Command {
 				}
 				agents = append(agents, agent)
 			}
-			if err := openable(a.config.place()); err != nil {
+			if err := openable(a.place()); err != nil {
 				return err // nothing is not sound
 			}
 			return a.with(cmd.Context(), func(host reached) error {

@@ -261,7 +261,7 @@ func (f *finder) question(ctx context.Context, to endpoint) vote {
 		f.remember(address)
 	}
 	if v.leader == "" {
-		v.err = fmt.Errorf("of the cluster's %d members none is an alive leader at the moment", len(answer.GetMembers()))
+		v.err = fmt.Errorf("of the cluster's %d members none is an alive leader at the moment%w", len(answer.GetMembers()), silent{errNoLeader})
 	}
 	return v
 }
@@ -307,7 +307,7 @@ func (f *finder) misnamed(leader string, by endpoint, err error) error {
 		return fmt.Errorf("%s names the leader %w", by, err)
 	}
 	return fmt.Errorf("%s names the leader %w (if that address cannot be reached from here, set EVENTSTORE_ADVERTISE_HOST_TO_CLIENT_AS, and "+
-		"EVENTSTORE_ADVERTISE_NODE_PORT_TO_CLIENT_AS, on each node to one that can)", by, err)
+		"EVENTSTORE_ADVERTISE_NODE_PORT_TO_CLIENT_AS, on each node to one that can)%w", by, err, silent{errMisnamed})
 }
 
 // unreachable is why a server cannot be used.

@@ -45,7 +45,7 @@ type Config struct {
 	Password   string       // belongs to Username
 	MaxAppend  int          // bytes of one append; default 1 MiB. It must not be above the server's own MaxAppendSize
 	MaxWaiting int          // callers that wait at once while the store is away; default 1024
-	Away       func(*Away)  // is told when the store is found to be away, by Open too, and while it stays away; nil when it is back. It must not block
+	Away       func(*Away)  // is told, instead of the log, that the store is away, by Open too, and from time to time while it stays away; nil when it is back. It must not block
 	Log        *slog.Logger // default: nowhere
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -31,13 +32,36 @@ type Away struct {
 }
 
 // Error says since when the store is away, why, and what to look at.
-func (a *Away) Error() string {
+func (a *Away) Error() string { return a.Problem() + "; " + a.Remedy() }
+
+// Problem says since when the store is away, and why.
+func (a *Away) Problem() string {
 	cause := ""
 	if a.Cause != nil {
 		cause = ": " + a.Cause.Error()
 	}
-	return fmt.Sprintf("the event store %s is away since %s (%s)%s; check that it runs and can be reached from here",
+	return fmt.Sprintf("the event store %s is away since %s (%s)%s",
 		a.Store, a.Since.UTC().Format(time.RFC3339), time.Since(a.Since).Round(100*time.Millisecond), cause)
+}
+
+// Remedy says what to look at.
+func (a *Away) Remedy() string {
+	var unresolved *net.DNSError
+	switch {
+	case errors.Is(a.Cause, errMisnamed):
+		return "have its nodes advertise addresses that can be reached from here"
+	case errors.Is(a.Cause, errNoLeader):
+		return "wait until it has elected a leader, for which most of its nodes have to run and to reach each other"
+	case errors.As(a.Cause, &unresolved):
+		return "correct the host, or this machine's name resolution"
+	case errors.Is(a.Cause, ErrProtocol):
+		return "correct the host and the port"
+	case errors.Is(a.Cause, errRefused):
+		return "start it, or correct the host and the port"
+	case errors.Is(a.Cause, errDeaf):
+		return "check that its machine runs, and that no firewall is in between"
+	}
+	return "check that it runs and can be reached from here"
 }
 
 // Unwrap returns the cause, and the error of the caller's context.
@@ -195,10 +219,11 @@ func (l *line) report(ctx context.Context) {
 	away, waiting := l.away(nil), l.waiting
 	l.told = true
 	l.mu.Unlock()
-	l.log.WarnContext(ctx, "the event store is away; looking for it until it is back", "store", away.Store, "since", away.Since, "cause", away.Cause, "waiting", waiting)
 	if l.tell != nil {
 		l.tell(away)
+		return
 	}
+	l.log.WarnContext(ctx, "the event store is away; looking for it until it is back", "store", away.Store, "since", away.Since, "cause", away.Cause, "waiting", waiting)
 }
 
 func (l *line) found(ctx context.Context, n *node) {

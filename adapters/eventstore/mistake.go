@@ -42,6 +42,14 @@ func Denied(err error) bool {
 // ErrProtocol matches the errors about servers that answer, and not as EventStoreDB does.
 var ErrProtocol = errors.New("the server does not answer as EventStoreDB does")
 
+// Why a store is away, for [Away.Remedy]. They stand behind words of their own.
+var (
+	errRefused  = errors.New("nothing listens there")
+	errDeaf     = errors.New("nothing was answered")
+	errNoLeader = errors.New("there is no leader")
+	errMisnamed = errors.New("the leader's address, which a node gave, is of no use here")
+)
+
 // handshakes makes connections secure, and remembers why the last one could not be.
 type handshakes struct {
 	credentials.TransportCredentials
@@ -85,7 +93,7 @@ func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *
 			Remedy:  "correct the host and the port", Err: fmt.Errorf("%w: %w", ErrProtocol, f),
 		}
 	case f.code == codes.DeadlineExceeded:
-		return fmt.Errorf("no answer within %s%w", t.probe, silent{f})
+		return fmt.Errorf("no answer within %s%w%w", t.probe, silent{f}, silent{errDeaf})
 	case f.code != codes.Unavailable:
 		return f
 	}
@@ -108,8 +116,17 @@ func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *
 	case broken:
 		return fmt.Errorf("the server ended the connection before it said anything (%w)", f)
 	}
+	switch {
+	case strings.Contains(f.message, "connection refused"):
+		return fmt.Errorf("%w%w", f, silent{errRefused})
+	case f.message == notReady:
+		return fmt.Errorf("%w%w", f, silent{errNoLeader})
+	}
 	return f
 }
+
+// notReady is what a node says that neither leads nor knows who does.
+const notReady = "Server Is Not Ready"
 
 // silent is an error that is there for errors.Is and errors.As, and says nothing.
 type silent struct{ error }
@@ -187,7 +204,7 @@ func (t *target) unauthenticated(address string, f *failure) *Mistake {
 	if t.user == "" {
 		return &Mistake{"the server at " + address + " wants a user name and password", "give them, on an encrypted connection (without tls=false)", f}
 	}
-	return &Mistake{fmt.Sprintf("the server at %s does not accept the user name and password (of %q)", address, t.user), "correct them", f}
+	return &Mistake{fmt.Sprintf("the server at %s does not accept the user name and password (of %q)", address, t.user), "correct one of them", f}
 }
 
 // access is what a call wants to do; for everything without a stream.
