@@ -74,7 +74,7 @@ func (q *notesQuestion) ask(query string, given map[string]string) (actors.Ask, 
 	}
 	var err error
 	if q.at != "" {
-		ask.At, err = parsePosition("at", q.at)
+		ask.At, err = parsePosition("--at", q.at, 1)
 	}
 	return ask, err
 }

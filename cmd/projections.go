@@ -49,11 +49,11 @@ func projectionsQueryCommand(a *app) *cobra.Command {
 				return err
 			}
 			for text, position := range map[*string]*events.Position{&at: &q.At, &least: &q.Min} {
-				name := map[*string]string{&at: "at", &least: "min"}[text]
+				name := map[*string]string{&at: "--at", &least: "--min"}[text]
 				if *text == "" {
 					continue
 				}
-				if *position, err = parsePosition(name, *text); err != nil {
+				if *position, err = parsePosition(name, *text, 1); err != nil {
 					return err
 				}
 			}

@@ -98,7 +98,7 @@ func projectionsSkipCommand(a *app) *cobra.Command {
 		Example: "  life projections skip balance 4711 --reason \"imported with an amount that is no number\"",
 		Args:    takes(2, 2, "the name of a projection and a position"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			position, err := parsePosition("POSITION", args[1])
+			position, err := parsePosition("POSITION", args[1], 1)
 			if err != nil {
 				return err
 			}
@@ -190,9 +190,10 @@ func projectionsStepCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			position := events.Position(0)
 			if from != "" {
-				if position, err = parsePosition("from", from); err != nil {
+				if position, err = parsePosition("--from", from, 0); err != nil {
 					return err
 				}
+				position = max(position, 1)
 			}
 			if count < 1 || count > actors.MostSteps {
 				return usage("--count is %d, want 1 to %d", count, actors.MostSteps)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,7 +29,7 @@ func storeExportCommand(a *app) *cobra.Command {
 		Example: "  life store export backup.jsonl\n  life store export | zstd > backup.jsonl.zst\n  life store export --store esdb://127.0.0.1:2113?tls=false --from 120 since.jsonl",
 		Args:    takes(0, 1, "at most one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			first, err := parsePosition("from", from)
+			first, err := parsePosition("--from", from, 0)
 			if err != nil {
 				return err
 			}
@@ -44,12 +45,13 @@ func storeExportCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func parsePosition(flag, text string) (events.Position, error) {
+// parsePosition reads a position that is at least as great as one.
+func parsePosition(flag, text string, least events.Position) (events.Position, error) {
 	position, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, usage("--%s is %q: a position is a number from 1", flag, text)
+	if err != nil || events.Position(position) < least {
+		return 0, usage("%s is %q: a position is a number from %d to %d", flag, text, least, uint64(math.MaxUint64))
 	}
-	return events.Position(max(position, 1)), nil
+	return events.Position(position), nil
 }
 
 // export writes the store to a file, which is complete or not there, or to standard output.
@@ -131,29 +133,48 @@ func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from eve
 
 // everything hands over each event of a store from a position on, its own streams included.
 func everything(ctx context.Context, source actors.Journal, from events.Position, each func(*events.Envelope) error) error {
-	next := actors.Start()
-	if from > 1 {
-		next = actors.Before(from)
-	}
-	for {
-		page, err := source.ReadAll(ctx, next, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 4096, Bytes: 4 << 20})
-		if errors.Is(err, actors.ErrPlace) && next == actors.Before(from) { // no event is there: it is looked for
-			next = actors.Start()
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the store from %s: %w", next, err)
+	next, err := placeBefore(ctx, source, from)
+	for err == nil {
+		var page actors.Page
+		if page, err = source.ReadAll(ctx, next, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 4096, Bytes: 4 << 20}); err != nil {
+			break
 		}
 		for i := range page.Events {
-			if page.Events[i].Position < from {
-				continue
-			}
 			if err := each(&page.Events[i]); err != nil {
 				return err
 			}
 		}
 		if page.End {
 			return nil
+		}
+		next = page.Next
+	}
+	return fmt.Errorf("read the store: %w", err)
+}
+
+// placeBefore is the place in front of the first event at or behind a position, at which no event need be. Then it is looked for from the
+// end: who names a position wants what came lately.
+func placeBefore(ctx context.Context, source actors.Journal, position events.Position) (actors.Place, error) {
+	if position <= 1 {
+		return actors.Start(), nil
+	}
+	exact := actors.Before(position)
+	_, err := source.ReadAll(ctx, exact, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	if !errors.Is(err, actors.ErrPlace) {
+		return exact, err
+	}
+	for next := actors.End(); ; {
+		page, err := source.ReadAll(ctx, next, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 512})
+		if err != nil {
+			return next, err
+		}
+		for i := range page.Events {
+			if e := &page.Events[i]; e.Position < position {
+				return actors.After(e.Position), nil
+			}
+		}
+		if page.End {
+			return actors.Start(), nil
 		}
 		next = page.Next
 	}

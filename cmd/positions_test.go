@@ -1,0 +1,214 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"example.com/life/events"
+)
+
+// TestPositionsNamed: wherever a person names a position, every number has a meaning, whether an event is there or not, over a store whose
+// positions follow one another, one with gaps, and one behind the protocol.
+func TestPositionsNamed(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	t.Setenv("LIFE_STORE", inData)
+	t.Setenv("LIFE_USER", "ada")
+	dense, gaps := filepath.Join(dir, "dense"), filepath.Join(dir, "gaps")
+	t.Setenv("LIFE_DATA", dense)
+	must(t, "sample", filepath.Join(dir, "ws"))
+	must(t, "run", "--agent", "demo", "--workspace", filepath.Join(dir, "ws"), "--model", "scripted/tour", "Take the tour")
+	must(t, "wallet", "credit", "main", "5")
+	spread(t, dense, gaps)
+	served, err := startStoreServerHere(filepath.Join(dir, "served"), anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = served.kill() })
+	must(t, "store", "copy", dense, served.address)
+	for name, store := range map[string][2]string{"dense": {inData, dense}, "gaps": {inData, gaps}, "served": {served.address, filepath.Join(dir, "host")}} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("LIFE_STORE", store[0])
+			t.Setenv("LIFE_DATA", store[1])
+			p := named{t: t}
+			p.read()
+			for _, n := range p.edges() {
+				p.export(n)
+				p.query(n)
+				p.step(n)
+			}
+			p.refused()
+		})
+	}
+}
+
+// spread copies a store with a gap before each event.
+func spread(t *testing.T, from, to string) {
+	t.Helper()
+	source := openStore(t, from)
+	target := openStore(t, to)
+	err := everything(t.Context(), source, 1, func(e *events.Envelope) error {
+		moved := *e
+		moved.Position = 10*e.Position + 3
+		return target.Import(t.Context(), []events.Envelope{moved})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// named is a store whose positions are named by people.
+type named struct {
+	t       *testing.T
+	all     []events.Envelope
+	answers map[events.Position]string // of the projection balance, as of the positions of events
+}
+
+func (p *named) read() {
+	p.t.Helper()
+	for _, e := range decodeLines[events.Envelope](p.t, must(p.t, "store", "export")) {
+		if e.Stream != "" {
+			p.all = append(p.all, e)
+		}
+	}
+	p.answers = map[events.Position]string{}
+	if now, last := p.asked(), p.asOf(&p.all[len(p.all)-1]); now != last {
+		p.t.Errorf("now balance answers %s, as of the last event %s", now, last)
+	}
+}
+
+// asOf is the projection's answer as of an event.
+func (p *named) asOf(e *events.Envelope) string {
+	p.t.Helper()
+	if _, known := p.answers[e.Position]; !known {
+		p.answers[e.Position] = p.asked("--at", fmt.Sprint(e.Position))
+	}
+	return p.answers[e.Position]
+}
+
+// asked is what the projection answers, without the position up to which.
+func (p *named) asked(flags ...string) string {
+	p.t.Helper()
+	var answer struct {
+		Events string
+		Answer json.RawMessage
+	}
+	said := must(p.t, append([]string{"projections", "query", "balance", "--json"}, flags...)...)
+	if err := json.Unmarshal([]byte(said), &answer); err != nil {
+		p.t.Fatal(err)
+	}
+	return answer.Events + " events: " + string(answer.Answer)
+}
+
+// edges are numbers at and around the positions that there are, and at the ends of what a number can be.
+func (p *named) edges() []events.Position {
+	first, middle, last := p.all[0].Position, p.all[len(p.all)/2].Position, p.all[len(p.all)-1].Position
+	edges := []events.Position{
+		0, 1, first - 1, first, first + 1, middle - 1, middle, middle + 1, last - 1, last, last + 1, 1 << 62, math.MaxInt64, 1 << 63, math.MaxUint64 - 1, math.MaxUint64,
+	}
+	slices.Sort(edges)
+	return slices.Compact(edges)
+}
+
+// export writes what is at a position and behind it.
+func (p *named) export(from events.Position) {
+	p.t.Helper()
+	var want, got []events.EventID
+	for i := range p.all {
+		if p.all[i].Position >= from {
+			want = append(want, p.all[i].ID)
+		}
+	}
+	for _, e := range decodeLines[events.Envelope](p.t, must(p.t, "store", "export", "--from", fmt.Sprint(from))) {
+		if e.Stream != "" {
+			got = append(got, e.ID)
+		}
+	}
+	if !slices.Equal(got, want) {
+		p.t.Errorf("export --from %d writes %d events, want the last %d of %d", from, len(got), len(want), len(p.all))
+	}
+}
+
+// query answers as of the last event up to a position.
+func (p *named) query(at events.Position) {
+	p.t.Helper()
+	if at == 0 {
+		return // refused
+	}
+	want := `0 events: {"wallets":[]}`
+	for i := range slices.Backward(p.all) {
+		if p.all[i].Position <= at {
+			want = p.asOf(&p.all[i])
+			break
+		}
+	}
+	if got := p.asked("--at", fmt.Sprint(at)); got != want {
+		p.t.Errorf("query --at %d answers %s, want %s", at, got, want)
+	}
+	last := p.all[len(p.all)-1].Position
+	status, out, errs := life(p.t, "projections", "query", "balance", "--json", "--min", fmt.Sprint(at))
+	if reached := at <= last; reached && status != exitDone || !reached && (status != exitError || !strings.Contains(errs, "projection balance ")) {
+		p.t.Errorf("query --min %d, where the last event is at %d: status %d\n%s%s", at, last, status, out, errs)
+	}
+}
+
+// step shows the first event that the projection folds from a position on.
+func (p *named) step(from events.Position) {
+	p.t.Helper()
+	var stepped struct{ Steps []struct{ Position string } }
+	if err := json.Unmarshal([]byte(must(p.t, "projections", "step", "balance", "--json", "--from", fmt.Sprint(from))), &stepped); err != nil {
+		p.t.Fatal(err)
+	}
+	want := ""
+	for i := range p.all {
+		if strings.HasPrefix(string(p.all[i].Stream), "wallet-") && p.all[i].Position >= from {
+			want = fmt.Sprint(p.all[i].Position)
+			break
+		}
+	}
+	if got := slices.Concat(stepped.Steps); want == "" && len(got) > 0 || want != "" && (len(got) != 1 || got[0].Position != want) {
+		p.t.Errorf("step --from %d shows %v, want position %q", from, got, want)
+	}
+}
+
+// refused are numbers that are no positions.
+func (p *named) refused() {
+	p.t.Helper()
+	for _, call := range [][]string{
+		{"store", "export", "--from", "18446744073709551616"},
+		{"store", "export", "--from", "-1"},
+		{"projections", "query", "balance", "--at", "0"},
+		{"projections", "query", "balance", "--at", "18446744073709551616"},
+		{"projections", "query", "balance", "--min", "0"},
+		{"projections", "query", "balance", "--min", "99999999999999999999999999"},
+		{"projections", "step", "balance", "--from", "1e3"},
+		{"projections", "skip", "balance", "0", "--reason", "x"},
+		{"knowledge", "search", "x", "--at", "0"},
+	} {
+		if status, _, errs := life(p.t, call...); status != exitUsage || !strings.Contains(errs, "a position is a number from") {
+			p.t.Errorf("life %s: status %d, %s", strings.Join(call, " "), status, errs)
+		}
+	}
+	beyond := strconv.FormatUint(uint64(p.all[len(p.all)-1].Position)+1, 10)
+	for _, n := range []string{beyond, "4611686018427387904", "9223372036854775808", "18446744073709551615"} {
+		if status, _, errs := life(p.t, "projections", "skip", "balance", n, "--reason", "x"); status != exitError || !strings.Contains(errs, "there is no event at position "+n) {
+			p.t.Errorf("skip %s: status %d, %s", n, status, errs)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(os.Getenv("LIFE_DATA"), storeName)); os.Getenv("LIFE_STORE") != inData && err == nil {
+		p.t.Error("a store was made in the data directory of a host that has its events elsewhere")
+	}
+}
