@@ -86,7 +86,8 @@ type suffering struct {
 	t         *testing.T
 	cluster   *eventstoretest.Cluster
 	timing    eventstoretest.Config
-	journal   *eventstore.Journal
+	journal   *eventstore.Journal // of the host that reads, and of half of the writers
+	other     *eventstore.Journal // of another host
 	log       *logged
 	leader    *eventstoretest.Node
 	followers []*eventstoretest.Node
@@ -111,7 +112,7 @@ type outcome struct {
 const sufferers = 4 // writers
 
 // TestClusterFaults lets each fault befall a cluster while Life writes, reads, subscribes and consumes, and prints what it cost. Nothing may be
-// lost, doubled or stuck. LIFE_FAULT_RUNS is how many runs there are of all faults together.
+// lost, doubled or stuck. LIFE_FAULT_RUNS is how many runs there are of all faults together; LIFE_FAULT_REAL lets the cluster take as long as real ones.
 func TestClusterFaults(t *testing.T) {
 	t.Parallel()
 	faults := clusterFaults()
@@ -180,19 +181,33 @@ func faultTable(faults []clusterFault, outcomes [][]outcome) string {
 	return b.String()
 }
 
+// pace is a cluster's version and how quick it is, by chance; as quick as real ones with LIFE_FAULT_REAL.
+func pace(seed uint64) eventstoretest.Config {
+	random := rand.New(rand.NewPCG(seed, 20))
+	between := func(least, most time.Duration) time.Duration { return least + time.Duration(random.Int64N(int64(most-least))) }
+	profiles := eventstoretest.Profiles()
+	config := eventstoretest.Config{
+		Nodes: 3, Profile: profiles[random.IntN(len(profiles))], Seed: seed, Replicate: between(100*time.Microsecond, 3*time.Millisecond),
+		Election: between(50*time.Millisecond, 400*time.Millisecond), Notice: between(200*time.Millisecond, 800*time.Millisecond),
+		Subsystem: between(time.Millisecond, 700*time.Millisecond), Commit: 500 * time.Millisecond,
+	}
+	if os.Getenv("LIFE_FAULT_REAL") != "" {
+		config.Election, config.Notice = between(400*time.Millisecond, 4*time.Second), between(7*time.Second, 9*time.Second)
+		config.Subsystem, config.Commit, config.Tick = 30*time.Millisecond, 2*time.Second, time.Second
+	}
+	return config
+}
+
 // suffer is one run.
 func suffer(t *testing.T, fault clusterFault, seed uint64) outcome {
-	profiles := eventstoretest.Profiles()
-	timing := eventstoretest.Config{
-		Nodes: 3, Profile: profiles[seed%uint64(len(profiles))], Seed: seed, Replicate: time.Millisecond,
-		Election: 200 * time.Millisecond, Notice: 400 * time.Millisecond, Commit: 500 * time.Millisecond,
-	}
+	timing := pace(seed)
 	cluster := eventstoretest.Start(t, timing)
 	noted := &logged{}
 	s := &suffering{
 		t: t, cluster: cluster, timing: timing, leader: cluster.Leader(), followers: cluster.Followers(), log: noted,
 		stop: make(chan struct{}), heard: make(chan struct{}),
 		journal: connect(t, eventstore.Config{Connection: cluster.Connection(), Log: slog.New(noted)}),
+		other:   connect(t, eventstore.Config{Connection: cluster.Connection()}),
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
@@ -201,6 +216,9 @@ func suffer(t *testing.T, fault clusterFault, seed uint64) outcome {
 	var writing, reading sync.WaitGroup
 	feed, handled := &arrivals{}, &arrivals{}
 	reading.Go(func() { s.subscribe(following, feed) })
+	for cluster.Counts().Followed == 0 && ctx.Err() == nil { // it begins where nothing matches yet
+		s.pause(time.Millisecond)
+	}
 	reading.Go(func() { s.consume(following, handled) })
 	reading.Go(func() { s.read(following) })
 	for w := range sufferers {
@@ -263,7 +281,10 @@ func (s *suffering) misname() {
 // write appends until enough is written. Each append has to be acknowledged in the end, where it can only be.
 func (s *suffering) write(ctx context.Context, number int, random *rand.Rand) {
 	stream := events.Stream(fmt.Sprintf("w-%d", number))
-	last := events.NoRevision
+	journal, last := s.journal, events.NoRevision
+	if number >= sufferers/2 {
+		journal = s.other
+	}
 	for round := 0; ; round++ {
 		select {
 		case <-s.stop:
@@ -278,7 +299,7 @@ func (s *suffering) write(ctx context.Context, number int, random *rand.Rand) {
 			expected = actors.ExpectAny
 		}
 		batch := happened(fmt.Sprint(round), 1+random.IntN(3))
-		appended, err := s.journal.Append(ctx, stream, expected, batch)
+		appended, err := journal.Append(ctx, stream, expected, batch)
 		if err != nil {
 			s.t.Errorf("writer %d, round %d, expecting %s: %v", number, round, expected, err)
 			return

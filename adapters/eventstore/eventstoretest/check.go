@@ -66,6 +66,7 @@ func (c *Cluster) Events(prefix string) []uuid.UUID {
 type Counts struct {
 	Repeated int // appends that begin with an event that came before
 	Joined   int // consumers that were confirmed
+	Followed int // subscriptions that had caught up
 	Elected  int // leaders
 }
 

@@ -18,6 +18,9 @@ func confirm(call streams.Streams_ReadServer) error {
 }
 
 func (n *Node) caughtUp(call streams.Streams_ReadServer) error {
+	n.cluster.mu.Lock()
+	n.cluster.counts.Followed++
+	n.cluster.mu.Unlock()
 	if !n.cluster.config.Profile.CaughtUp {
 		return nil
 	}
