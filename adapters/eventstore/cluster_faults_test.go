@@ -60,6 +60,16 @@ func clusterFaults() []clusterFault {
 			s.pause(s.timing.Notice + s.timing.Election)
 			s.followers[0].Thaw()
 		}, leader((*eventstoretest.Node).Thaw), true},
+		{"leader frozen, then killed", func(s *suffering) {
+			s.leader.Freeze()
+			s.leader.Kill()
+		}, leader((*eventstoretest.Node).Restart), true},
+		{"leader killed while a follower is frozen", func(s *suffering) {
+			s.followers[0].Freeze()
+			s.leader.Kill()
+			s.pause(s.timing.Notice)
+			s.followers[0].Thaw()
+		}, leader((*eventstoretest.Node).Restart), true},
 		{"follower killed", followers(1, (*eventstoretest.Node).Kill), followers(1, (*eventstoretest.Node).Restart), false},
 		{"follower frozen", followers(1, (*eventstoretest.Node).Freeze), followers(1, (*eventstoretest.Node).Thaw), false},
 		{"no quorum, and back", func(s *suffering) {
@@ -75,9 +85,14 @@ func clusterFaults() []clusterFault {
 			followers(2, (*eventstoretest.Node).Restart)(s)
 		}, func(*suffering) {}, false},
 		{"leader's name does not resolve", (*suffering).misname, func(*suffering) {}, true},
-		{"answers lost", func(s *suffering) {
-			s.cluster.LoseByChance(eventstoretest.Faults{Ended: 0.1, Unknown: 0.1, Reset: 0.05, Silent: 0.005})
-		}, func(s *suffering) { s.cluster.LoseByChance(eventstoretest.Faults{}) }, false},
+		{"answers lost", (*suffering).loseAnswers, (*suffering).loseNone, false},
+		{"leader killed and answers lost", func(s *suffering) {
+			s.loseAnswers()
+			s.leader.Kill()
+		}, func(s *suffering) {
+			s.leader.Restart()
+			s.loseNone()
+		}, true},
 	}
 }
 
@@ -109,7 +124,13 @@ type outcome struct {
 	joined   int           // times that the consumer joined
 }
 
-const sufferers = 4 // writers
+const (
+	sufferers = 4 // writers
+
+	// soon is how long an append may take to be acknowledged once the cluster has a leader. A dead node is noticed within 3 s, and the next append is
+	// acknowledged within 1 s; tests run beside others.
+	soon = 10 * time.Second
+)
 
 // TestClusterFaults lets each fault befall a cluster while Life writes, reads, subscribes and consumes, and prints what it cost. Nothing may be
 // lost, doubled or stuck. LIFE_FAULT_RUNS is how many runs there are of all faults together; LIFE_FAULT_REAL lets the cluster take as long as real ones.
@@ -184,7 +205,9 @@ func faultTable(faults []clusterFault, outcomes [][]outcome) string {
 // pace is a cluster's version and how quick it is, by chance; as quick as real ones with LIFE_FAULT_REAL.
 func pace(seed uint64) eventstoretest.Config {
 	random := rand.New(rand.NewPCG(seed, 20))
-	between := func(least, most time.Duration) time.Duration { return least + time.Duration(random.Int64N(int64(most-least))) }
+	between := func(least, most time.Duration) time.Duration {
+		return least + time.Duration(random.Int64N(int64(most-least)))
+	}
 	profiles := eventstoretest.Profiles()
 	config := eventstoretest.Config{
 		Nodes: 3, Profile: profiles[random.IntN(len(profiles))], Seed: seed, Replicate: between(100*time.Microsecond, 3*time.Millisecond),
@@ -225,20 +248,7 @@ func suffer(t *testing.T, fault clusterFault, seed uint64) outcome {
 		writing.Go(func() { s.write(ctx, w, rand.New(rand.NewPCG(seed, uint64(w)))) })
 	}
 	s.await(ctx, time.Time{}, 5*sufferers)
-	began := time.Now()
-	fault.begin(s)
-	var o outcome
-	if not := s.leader; fault.elect {
-		s.elected(ctx, not)
-	} else {
-		s.elected(ctx, nil)
-	}
-	led := time.Now()
-	o.election = led.Sub(began)
-	o.late = s.await(ctx, led, 1).Sub(led)
-	s.await(ctx, led, 5*sufferers)
-	fault.end(s)
-	s.await(ctx, time.Now(), 5*sufferers)
+	o := s.befall(ctx, fault)
 	close(s.stop)
 	writing.Wait()
 	stored := s.stored()
@@ -247,9 +257,27 @@ func suffer(t *testing.T, fault clusterFault, seed uint64) outcome {
 	unfollow()
 	reading.Wait()
 	s.check(feed, handled, stored)
-	o.silence = s.silence(began)
 	counts := cluster.Counts()
 	o.found, o.repeated, o.joined = int(noted.found.Load()), counts.Repeated, counts.Joined
+	return o
+}
+
+// befall lets a fault begin, waits until everyone has gone on, and lets it end.
+func (s *suffering) befall(ctx context.Context, fault clusterFault) (o outcome) {
+	began, not := time.Now(), s.leader
+	if fault.begin(s); !fault.elect {
+		not = nil
+	}
+	s.elected(ctx, not)
+	led := time.Now()
+	o.election = led.Sub(began)
+	if o.late = s.await(ctx, led, 1).Sub(led); o.late > soon {
+		s.t.Errorf("the next append was acknowledged %s after there was a leader", o.late)
+	}
+	s.await(ctx, led, 5*sufferers)
+	fault.end(s)
+	s.await(ctx, time.Now(), 5*sufferers)
+	o.silence = s.silence(began)
 	return o
 }
 
@@ -277,6 +305,12 @@ func (s *suffering) misname() {
 		n.Advertise("127.0.0.1", n.Port())
 	}
 }
+
+func (s *suffering) loseAnswers() {
+	s.cluster.LoseByChance(eventstoretest.Faults{Ended: 0.1, Unknown: 0.1, Reset: 0.05, Silent: 0.005})
+}
+
+func (s *suffering) loseNone() { s.cluster.LoseByChance(eventstoretest.Faults{}) }
 
 // write appends until enough is written. Each append has to be acknowledged in the end, where it can only be.
 func (s *suffering) write(ctx context.Context, number int, random *rand.Rand) {

@@ -11,9 +11,9 @@ import (
 // election is who leads. Real nodes agree on it with each other; here the cluster knows how they are and decides for them.
 type election struct {
 	leader    *Node
-	passed    *Node               // resigned, so another is to lead
-	elected   int                 // leaders so far
-	subsystem bool                // the leader's groups have started
+	passed    *Node                 // resigned, so another is to lead
+	elected   int                   // leaders so far
+	subsystem bool                  // the leader's groups have started
 	known     map[uuid.UUID]*record // what this leader has stored: it remembers the ids of no other
 
 	due   string // what happens next by itself
