@@ -303,14 +303,15 @@ func checkFeeds(t *testing.T, kept actors.Journal, feeds map[string]*feed, want 
 		t.Fatalf("the store has %d events, want %d", len(page.Events), want)
 	}
 	for name, f := range feeds {
-		i := 0
+		i, last := 0, events.Position(0) // of the store's own positions the wire knows nothing: they only have to rise
 		for _, e := range page.Events {
 			if f.from.Stream != "" && e.Stream != f.from.Stream {
 				continue
 			}
-			if i >= len(f.got) || f.got[i].ID != e.ID || f.got[i].Position != e.Position {
+			if i >= len(f.got) || f.got[i].ID != e.ID || f.got[i].Position <= last {
 				t.Fatalf("%s: event %d of %d is not %s", name, i, len(f.got), e.Ref())
 			}
+			last = f.got[i].Position
 			i++
 		}
 		if i != len(f.got) {
