@@ -41,8 +41,11 @@ func (p logPosition) compare(other logPosition) int {
 	return cmp.Or(cmp.Compare(p.commit, other.commit), cmp.Compare(p.prepare, other.prepare))
 }
 
-// maxNames bounds the strings that a call remembers.
-const maxNames = 1024
+// The strings that a call remembers, and how long each may be.
+const (
+	maxNames = 1024
+	maxName  = 1024
+)
 
 // answers is gRPC's codec for protocol buffers, which also decodes into *answer.
 type answers struct{ encoding.CodecV2 }
@@ -67,22 +70,27 @@ func (c answers) Unmarshal(data mem.BufferSlice, into any) error {
 // decode reads a message; it keeps nothing of its bytes.
 func (a *answer) decode(message []byte) error {
 	a.content, a.hasEvent, a.at, a.number = 0, false, logPosition{}, 0
-	return fields(message, func(number int, value uint64, inner []byte) error {
-		switch a.content = number; number {
+	return fields(message, func(number int, value uint64) {
+		if number == contentLastRevision {
+			a.content, a.number = number, value
+		}
+	}, func(number int, inner []byte) error {
+		switch number {
 		case contentEvent:
+			a.content = number
 			return a.decodeEvent(inner)
 		case contentCheckpoint:
-			return fields(inner, func(number int, value uint64, _ []byte) error {
+			a.content = number
+			return fields(inner, func(number int, value uint64) {
 				switch number {
 				case 1:
 					a.at.commit = value
 				case 2:
 					a.at.prepare = value
 				}
-				return nil
-			})
-		case contentLastRevision:
-			a.number = value
+			}, nil)
+		case contentNotFound:
+			a.content = number
 		}
 		return nil
 	})
@@ -90,7 +98,7 @@ func (a *answer) decode(message []byte) error {
 
 // decodeEvent reads an event of a stream. Links are not followed, so there is none beside it.
 func (a *answer) decodeEvent(message []byte) error {
-	return fields(message, func(number int, _ uint64, inner []byte) error {
+	return fields(message, nil, func(number int, inner []byte) error {
 		if number != 1 {
 			return nil
 		}
@@ -104,23 +112,26 @@ func (a *answer) decodeEvent(message []byte) error {
 }
 
 func (a *answer) decodeRecorded(r *recorded, message []byte) error {
-	return fields(message, func(number int, value uint64, inner []byte) error {
+	return fields(message, func(number int, value uint64) {
 		switch number {
-		case 1:
-			return decodeID(r, inner)
-		case 2:
-			return fields(inner, func(number int, _ uint64, name []byte) error {
-				if number == 3 {
-					r.stream = a.name(name)
-				}
-				return nil
-			})
 		case 3:
 			r.revision = value
 		case 4:
 			r.prepare = value
 		case 5:
 			r.position = value
+		}
+	}, func(number int, inner []byte) error {
+		switch number {
+		case 1:
+			return decodeID(r, inner)
+		case 2:
+			return fields(inner, nil, func(number int, name []byte) error {
+				if number == 3 {
+					r.stream = a.name(name)
+				}
+				return nil
+			})
 		case 6:
 			return a.decodeProperty(r, inner)
 		case 7:
@@ -134,26 +145,25 @@ func (a *answer) decodeRecorded(r *recorded, message []byte) error {
 
 // decodeID reads an id in the form that is asked for, two numbers.
 func decodeID(r *recorded, message []byte) error {
-	return fields(message, func(number int, _ uint64, inner []byte) error {
+	return fields(message, nil, func(number int, inner []byte) error {
 		if number != 1 {
 			return nil
 		}
-		return fields(inner, func(number int, value uint64, _ []byte) error {
+		return fields(inner, func(number int, value uint64) {
 			switch number {
 			case 1:
 				putID(&r.id, 0, value)
 			case 2:
 				putID(&r.id, 1, value)
 			}
-			return nil
-		})
+		}, nil)
 	})
 }
 
 // decodeProperty reads an entry of what stands beside the event.
 func (a *answer) decodeProperty(r *recorded, message []byte) error {
 	var key, value []byte
-	err := fields(message, func(number int, _ uint64, inner []byte) error {
+	err := fields(message, nil, func(number int, inner []byte) error {
 		switch number {
 		case 1:
 			key = inner
@@ -182,27 +192,34 @@ func (a *answer) name(text []byte) string {
 	if a.names == nil {
 		a.names = map[string]string{}
 	}
-	if len(a.names) < maxNames {
+	if len(a.names) < maxNames && len(text) <= maxName {
 		a.names[name] = name
 	}
 	return name
 }
 
-// fields gives each field of a message with its number, or its bytes; those of other types are passed over.
-func fields(message []byte, each func(number int, value uint64, inner []byte) error) error {
+// fields gives each field of a message with its number: those that are numbers, and those that are bytes. Others, and those that nobody
+// wants, are passed over.
+func fields(message []byte, varint func(number int, value uint64), inner func(number int, inner []byte) error) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
 		if n < 0 {
 			return fmt.Errorf("decode a message of the event store: %w", protowire.ParseError(n))
 		}
 		message = message[n:]
-		var value uint64
-		var inner []byte
-		switch kind {
-		case protowire.VarintType:
-			value, n = protowire.ConsumeVarint(message)
-		case protowire.BytesType:
-			inner, n = protowire.ConsumeBytes(message)
+		switch {
+		case kind == protowire.VarintType && varint != nil:
+			var value uint64
+			if value, n = protowire.ConsumeVarint(message); n >= 0 {
+				varint(int(number), value)
+			}
+		case kind == protowire.BytesType && inner != nil:
+			var bytes []byte
+			if bytes, n = protowire.ConsumeBytes(message); n >= 0 {
+				if err := inner(int(number), bytes); err != nil {
+					return err
+				}
+			}
 		default:
 			n = protowire.ConsumeFieldValue(number, kind, message)
 		}
@@ -210,11 +227,6 @@ func fields(message []byte, each func(number int, value uint64, inner []byte) er
 			return fmt.Errorf("decode a message of the event store: %w", protowire.ParseError(n))
 		}
 		message = message[n:]
-		if kind == protowire.VarintType || kind == protowire.BytesType {
-			if err := each(int(number), value, inner); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

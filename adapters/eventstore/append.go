@@ -30,7 +30,7 @@ type write struct {
 	ids      []uuid.UUID
 	messages []*streams.AppendReq // the options, then the events
 	unknown  bool                 // an attempt was sent and has no answer: the events may be stored
-	repeat   time.Duration        // how long the next attempt may take, when there was one without an answer
+	repeat   patience             // with the next attempt, when there was one without an answer
 	stored   *actors.Appended     // what is stored, and only its position is not known yet
 }
 
@@ -42,7 +42,7 @@ func (j *Journal) Append(ctx context.Context, stream events.Stream, expected act
 	if err := checkName(stream); err != nil {
 		return actors.Appended{}, err
 	}
-	w := &write{journal: j, stream: stream, expected: expected, repeat: firstRepeat}
+	w := &write{journal: j, stream: stream, expected: expected, repeat: patience{firstRepeat, j.target.longest}}
 	if err := w.prepare(batch); err != nil {
 		return actors.Appended{}, err
 	}
@@ -187,8 +187,7 @@ const firstRepeat = 500 * time.Millisecond
 func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
 	limit := w.journal.target.deadline
 	if w.unknown {
-		limit = w.repeat
-		w.repeat = min(2*limit, w.journal.target.longest)
+		limit = w.repeat.limit()
 	}
 	ctx, cancel := context.WithTimeout(ofLeader(ctx), limit)
 	defer cancel()

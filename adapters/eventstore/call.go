@@ -38,6 +38,15 @@ func (p pause) wait(ctx context.Context) error {
 	}
 }
 
+// patience is how long an attempt may take. The next one may take twice as long: a slow store must not have all of them cut off.
+type patience struct{ next, most time.Duration }
+
+func (p *patience) limit() time.Duration {
+	limit := p.next
+	p.next = min(2*limit, p.most)
+	return limit
+}
+
 // attempts decides after each attempt whether there is another.
 type attempts struct {
 	line    *line

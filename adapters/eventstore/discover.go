@@ -24,7 +24,7 @@ type endpoint struct {
 // dialled is the address as gRPC wants it.
 func (e endpoint) dialled() string {
 	if e.ip == "" {
-		return e.address
+		return "dns:///" + e.address
 	}
 	_, port, _ := net.SplitHostPort(e.address)
 	return "passthrough:///" + net.JoinHostPort(e.ip, port)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -31,7 +32,7 @@ const exceptionNotLeader = "not-leader"
 // failed reads the error of a call and the trailers that came with it.
 func failed(err error, trailer metadata.MD) *failure {
 	s := status.Convert(err)
-	f := &failure{code: s.Code(), message: s.Message(), trailer: trailer}
+	f := &failure{code: s.Code(), message: printable(s.Message()), trailer: trailer}
 	switch { // errors of contexts come without a status when the call was never sent
 	case errors.Is(err, context.DeadlineExceeded):
 		f.code = codes.DeadlineExceeded
@@ -44,9 +45,25 @@ func failed(err error, trailer metadata.MD) *failure {
 
 func (f *failure) trailing(name string) string {
 	if values := f.trailer.Get(name); len(values) > 0 {
-		return values[0]
+		return printable(values[0])
 	}
 	return ""
+}
+
+// maxText is how many bytes of a server's message are shown.
+const maxText = 2 << 10
+
+// printable is a text of a server as it may be shown: not too long, and nothing that a terminal obeys.
+func printable(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 // around is what gRPC and the network put around a cause, which says no more than who talks to whom.

@@ -49,6 +49,7 @@ func (j *Journal) Consume(ctx context.Context, group string, source actors.From,
 	if err != nil {
 		return fmt.Errorf("consume as group %q: %w", group, err)
 	}
+	m.patience = patience{j.target.probe, j.target.longest}
 	a, turn := j.attempts(access{toJoin, source.Stream}), newPause(groupTurn/20, groupTurn)
 	for {
 		n, err := j.line.await(ctx)
@@ -92,8 +93,8 @@ type member struct {
 	joined  bool
 	created bool // by this member: the first event is one that it has had, see create
 
-	creating bool          // the last attempt was to create the group
-	limit    time.Duration // how long the next attempt to create or join it may take
+	creating bool     // the last attempt was to create the group
+	patience patience // with the next attempt to create or join it
 }
 
 // complain logs an attempt that was not answered: a node that leads since a moment ago drops them without a word.
@@ -105,13 +106,6 @@ func (m *member) complain(ctx context.Context, log *slog.Logger, f *failure) {
 	if f.code == codes.DeadlineExceeded {
 		log.WarnContext(ctx, "the event store did not answer; trying again", "call", what+" a consumer group", "group", m.group, "of", m.what(), "cause", f)
 	}
-}
-
-// patience is how long an attempt to join or to create may take. The next one may take longer.
-func (m *member) patience(n *node) time.Duration {
-	limit := max(m.limit, n.target.probe)
-	m.limit = min(2*limit, n.target.longest)
-	return limit
 }
 
 func newMember(group string, source actors.From, handle func(ctx context.Context, e events.Envelope) error) (*member, error) {
@@ -188,7 +182,7 @@ func (m *member) create(ctx context.Context, n *node) *failure {
 	} else {
 		options.StreamOption = &persistent.CreateReq_Options_All{All: m.everything()}
 	}
-	limit := m.patience(n)
+	limit := m.patience.limit()
 	ctx, cancel := context.WithTimeout(ofLeader(ctx), limit)
 	defer cancel()
 	var trailer metadata.MD

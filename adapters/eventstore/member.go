@@ -38,7 +38,7 @@ func (m *member) join(ctx, callers context.Context, n *node) *failure {
 	open, cancel := context.WithCancelCause(ofLeader(context.WithoutCancel(ctx)))
 	defer cancel(nil)
 	detach := context.AfterFunc(ctx, func() { cancel(nil) })
-	s, f := m.begin(open, cancel, line.ClientConn, m.patience(n))
+	s, f := m.begin(open, cancel, line.ClientConn, m.patience.limit())
 	if !detach() || f != nil {
 		return cmp.Or(f, failed(ctx.Err(), nil))
 	}

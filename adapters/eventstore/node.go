@@ -18,6 +18,7 @@ import (
 
 const (
 	maxReceived = 17 << 20  // bytes of one message: an event of EventStoreDB has at most 16 MiB
+	maxHeaders  = 256 << 10 // bytes of the headers of an answer, and of its trailers
 	callWindow  = 1 << 20   // bytes that the store may send ahead on one call
 	feedWindow  = 256 << 10 // the same of a subscription: with its queue, what a slow subscriber has in memory
 
@@ -65,7 +66,7 @@ func (t *target) dial(to endpoint, window int32) (*connection, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(made.handshakes),
 		// gRPC would repeat a call by itself from what it has buffered, which may be part of a batch: it is to buffer nothing.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceived), grpc.MaxRetryRPCBufferSize(0)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceived), grpc.MaxRetryRPCBufferSize(0)), grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(4 * window),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: t.probe}),
 		grpc.WithIdleTimeout(0), // an idle connection would look lost
@@ -200,7 +201,7 @@ func (n *node) examine(ctx context.Context) *failure {
 // ask is the examination of one connection. A leader may also refuse to answer: the user may not read, somebody ended the stream.
 func (n *node) ask(ctx context.Context, conn *connection) *failure {
 	question := readPlan{stream: probeStream, revision: -1, direction: actors.Backward, limit: one()}
-	f := read(ctx, conn.ClientConn, question.request(0), n.target.deadline, func(*answer) (more bool) { return true })
+	f := read(ctx, conn.ClientConn, question.request(0), n.target.silence, func(*answer) (more bool) { return true })
 	if f == nil || f.code == codes.PermissionDenied || f.exception == "stream-deleted" {
 		return nil
 	}

@@ -53,7 +53,7 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 	page := actors.Page{Last: events.NoRevision}
 	gather := gatherer{limit: plan.limit}
 	told := false // the last revision
-	f := read(ctx, n.calls.ClientConn, plan.request(1), n.target.deadline, func(a *answer) (more bool) {
+	f := read(ctx, n.calls.ClientConn, plan.request(1), n.target.silence, func(a *answer) (more bool) {
 		switch a.content {
 		case contentEvent:
 			return !a.hasEvent || gather.add(&a.event)
@@ -73,7 +73,7 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 	}
 	// The page was cut, or the server is older than 21.10 and does not say where the stream ends.
 	last := readPlan{stream: plan.stream, revision: -1, direction: actors.Backward, limit: one()}
-	f = read(ctx, n.calls.ClientConn, last.request(0), n.target.deadline, func(a *answer) (more bool) {
+	f = read(ctx, n.calls.ClientConn, last.request(0), n.target.silence, func(a *answer) (more bool) {
 		if a.hasEvent {
 			page.Last = a.event.Revision
 		}
@@ -155,11 +155,24 @@ type gatherer struct {
 
 // add takes an event; false when there is no room for it.
 func (g *gatherer) add(e *events.Envelope) bool {
-	if n := len(g.events); n >= g.limit.Events || n > 0 && g.bytes+len(e.Data) > g.limit.Bytes {
+	size := weight(e)
+	if n := len(g.events); n >= g.limit.Events || n > 0 && g.bytes+size > g.limit.Bytes {
 		g.full = true
 		return false
 	}
-	g.bytes += len(e.Data)
+	g.bytes += size
 	g.events = append(g.events, *e)
 	return true
+}
+
+// usual is how much may stand beside an event's data without being counted.
+const usual = 1 << 10
+
+// weight is how much an event counts towards the bytes of a page or a queue: its data, and what is beside it if that is more than usual.
+func weight(e *events.Envelope) int {
+	beside := len(e.Stream) + len(e.Kind) + len(e.Actor) + len(e.Command) + len(e.Correlation) + len(e.Causation) + len(e.Traceparent)
+	if e.Foreign != nil {
+		beside += len(e.Foreign.Metadata) + len(e.Foreign.ContentType)
+	}
+	return len(e.Data) + max(0, beside-usual)
 }

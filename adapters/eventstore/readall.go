@@ -203,7 +203,7 @@ func (p allPlan) request(count int, pushed *streams.ReadReq_Options_FilterOption
 func lastPosition(ctx context.Context, n *node) (events.Position, *failure) {
 	last := allPlan{from: actors.End(), direction: actors.Backward}
 	position := events.Position(0)
-	f := read(ctx, n.calls.ClientConn, last.request(1, nil), n.target.deadline, func(a *answer) (more bool) {
+	f := read(ctx, n.calls.ClientConn, last.request(1, nil), n.target.silence, func(a *answer) (more bool) {
 		if a.hasEvent {
 			position = a.event.Position
 		}

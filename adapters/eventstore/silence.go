@@ -65,5 +65,5 @@ func silence(n *node, pushed *streams.ReadReq_Options_FilterOptions) time.Durati
 	if pushed != nil {
 		return filteredSilence
 	}
-	return n.target.deadline
+	return n.target.silence
 }

@@ -45,7 +45,7 @@ func (j *Journal) Subscribe(ctx context.Context, from actors.From) (actors.Subsc
 		cancel()
 		return nil, fmt.Errorf("subscribe: %w", actors.ErrClosed)
 	}
-	go s.feed(ctx, newFollower(from))
+	go s.feed(ctx, newFollower(from, j.target))
 	return s, nil
 }
 
@@ -146,11 +146,13 @@ type follower struct {
 	from   actors.From // the Revision is that of the last event taken
 	taken  logPosition // of the last event taken
 	resume logPosition // where to go on: the last event taken, or the last checkpoint when that is farther
+
+	patience patience // until the next subscription on the wire is confirmed
 }
 
-func newFollower(from actors.From) *follower {
+func newFollower(from actors.From, t *target) *follower {
 	begin := logPosition{commit: uint64(from.Position), prepare: uint64(from.Position)}
-	return &follower{from: from, taken: begin, resume: begin}
+	return &follower{from: from, taken: begin, resume: begin, patience: patience{t.deadline, t.longest}}
 }
 
 func (f *follower) what() string {
@@ -173,8 +175,10 @@ func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
 	if err != nil {
 		return failed(err, nil)
 	}
-	watch := watched(n.target.deadline, cancel) // until it is confirmed; then there may be nothing to say
+	limit := f.patience.limit()
+	watch := watched(limit, cancel) // until it is confirmed; then there may be nothing to say
 	defer watch.stop()
+	confirmed := false
 	var a answer
 	for {
 		err := call.RecvMsg(&a)
@@ -182,9 +186,12 @@ func (f *follower) receive(ctx context.Context, n *node, q *queue) *failure {
 			return &failure{code: codes.Unavailable, message: "the event store ended the subscription"}
 		}
 		if err != nil {
-			return failed(err, call.Trailer()).silentFor(ctx, n.target.deadline)
+			return failed(err, call.Trailer()).silentFor(ctx, limit)
 		}
-		watch.stop()
+		if !confirmed {
+			confirmed = watch.stop()
+			f.patience.next = limit
+		}
 		if !f.take(ctx, &a, q) {
 			return failed(ctx.Err(), nil)
 		}
@@ -282,11 +289,12 @@ func (q *queue) put(ctx context.Context, e *events.Envelope) bool {
 func (q *queue) offer(e *events.Envelope) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if n := len(q.held); n >= queueEvents || n > 0 && q.bytes+len(e.Data) > queueBytes {
+	size := weight(e)
+	if n := len(q.held); n >= queueEvents || n > 0 && q.bytes+size > queueBytes {
 		return false
 	}
 	q.held = append(q.held, *e)
-	q.bytes += len(e.Data)
+	q.bytes += size
 	signal(q.news)
 	return true
 }

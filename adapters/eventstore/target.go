@@ -26,7 +26,8 @@ type target struct {
 	attempts  int      // rounds of discovery before Open gives up; 0: until its context ends
 	interval  time.Duration
 	probe     time.Duration // how long one question of a discovery may take
-	deadline  time.Duration // how long one attempt to append may take, and how long a read may be without a message
+	deadline  time.Duration // how long one attempt to append may take
+	silence   time.Duration // how long a read may be without a message
 	longest   time.Duration // how long an attempt may take that is repeated because the one before was cut off
 	idle      time.Duration // before a ping is sent; negative: never
 	pong      time.Duration // how long its answer may take
@@ -45,6 +46,7 @@ const (
 	standardPort     = "2113"
 	standardDeadline = 5 * time.Second // EventStoreDB itself gives up an append after 2 s
 	standardLongest  = time.Minute
+	standardSilence  = 30 * time.Second
 	standardProbe    = 2 * time.Second
 	standardPong     = 2 * time.Second
 )
@@ -74,7 +76,7 @@ func parseTarget(config Config) (*target, []string, error) {
 	t := &target{
 		name: text.scheme + strings.Join(text.hosts, ","), addresses: text.hosts, cluster: text.scheme == schemeCluster || len(text.hosts) > 1,
 		interval: time.Duration(parsed.DiscoveryInterval) * time.Millisecond, probe: standardProbe,
-		deadline: standardDeadline, longest: standardLongest, idle: parsed.KeepAliveInterval, pong: standardPong, caFile: text.get("tlscafile"), userFile: text.get("usercertfile"),
+		deadline: standardDeadline, silence: standardSilence, longest: standardLongest, idle: parsed.KeepAliveInterval, pong: standardPong, caFile: text.get("tlscafile"), userFile: text.get("usercertfile"),
 	}
 	if text.has("gossiptimeout") {
 		t.probe = time.Duration(parsed.GossipTimeout) * time.Second
@@ -83,7 +85,7 @@ func parseTarget(config Config) (*target, []string, error) {
 		t.pong = parsed.KeepAliveTimeout
 	}
 	if parsed.DefaultDeadline != nil {
-		t.deadline, t.longest = *parsed.DefaultDeadline, *parsed.DefaultDeadline
+		t.deadline, t.silence, t.longest = *parsed.DefaultDeadline, *parsed.DefaultDeadline, *parsed.DefaultDeadline
 	}
 	if text.has("maxdiscoverattempts") {
 		t.attempts = parsed.MaxDiscoverAttempts

@@ -110,13 +110,43 @@ func FuzzAnswer(f *testing.F) {
 		if proto.Unmarshal(message, &m) != nil || err != nil {
 			return
 		}
-		if position, there := m.GetContent().(*streams.ReadResp_LastStreamPosition); there && a.content == contentLastRevision && a.number != position.LastStreamPosition {
-			t.Fatalf("the last revision is %d, want %d", a.number, position.LastStreamPosition)
-		}
 		if a.hasEvent && !json.Valid(a.event.Data) {
 			t.Fatalf("the data are no JSON: %q", a.event.Data)
 		}
+		canonical, err := proto.Marshal(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.decode(canonical); err != nil {
+			t.Fatalf("%v: %v", &m, err)
+		}
+		compareAnswer(t, &a, &m)
 	})
+}
+
+// compareAnswer compares what was decoded here with what the generated code makes of a message.
+func compareAnswer(t *testing.T, a *answer, m *streams.ReadResp) {
+	t.Helper()
+	switch content := m.GetContent().(type) {
+	case *streams.ReadResp_LastStreamPosition:
+		if a.content != contentLastRevision || a.number != content.LastStreamPosition {
+			t.Fatalf("the last revision is %d, want %d", a.number, content.LastStreamPosition)
+		}
+	case *streams.ReadResp_Checkpoint_:
+		want := logPosition{commit: content.Checkpoint.GetCommitPosition(), prepare: content.Checkpoint.GetPreparePosition()}
+		if a.content != contentCheckpoint || a.at != want {
+			t.Fatalf("the checkpoint is %v, want %v", a.at, want)
+		}
+	case *streams.ReadResp_Event:
+		r := content.Event.GetEvent()
+		if a.hasEvent != (r != nil) {
+			t.Fatalf("there is an event: %t, want %t", a.hasEvent, r != nil)
+		}
+		want := logPosition{commit: r.GetCommitPosition(), prepare: r.GetPreparePosition()}
+		if r != nil && (a.at != want || string(a.event.Stream) != string(r.GetStreamIdentifier().GetStreamName()) || uint64(a.event.Position) != want.commit) {
+			t.Fatalf("the event is %+v at %v, want %v", a.event, a.at, r)
+		}
+	}
 }
 
 // FuzzConnection holds that no connection string does more than give a clear error, which never shows the password.
