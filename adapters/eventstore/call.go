@@ -96,10 +96,10 @@ func (a *attempts) reset() {
 
 // told is a final failure in the words of the port.
 func (a *attempts) told(n *node, f *failure) error {
-	switch f.code {
-	case codes.Unauthenticated:
+	if f.code == codes.Unauthenticated {
 		return n.target.unauthenticated(n.address, f)
-	case codes.PermissionDenied:
+	}
+	if f.code == codes.PermissionDenied {
 		return n.target.denied(a.to, f)
 	}
 	return f.known()

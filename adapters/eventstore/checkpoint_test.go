@@ -31,32 +31,38 @@ func TestCheckpoints(t *testing.T) {
 		resumed [][2]uint64 // where each begins; 0, 0 for the start
 	}{
 		{
-			"nothing matched yet", [][]*streams.ReadResp{{checkpoint(end, end), recordedAt("s", 0, 100, nil)}, {recordedAt("s", 1, 200, nil)}},
+			"nothing matched yet",
+			[][]*streams.ReadResp{{checkpoint(end, end), recordedAt("s", 0, 100, nil)}, {recordedAt("s", 1, 200, nil)}},
 			[]events.Position{100, 200},
 			[][2]uint64{{0, 0}, {100, 100}},
 		},
 		{
-			"nothing matched, and the connection is lost", [][]*streams.ReadResp{{checkpoint(end, end)}, {recordedAt("s", 0, 100, nil)}},
+			"nothing matched, and the connection is lost",
+			[][]*streams.ReadResp{{checkpoint(end, end)}, {recordedAt("s", 0, 100, nil)}},
 			[]events.Position{100},
 			[][2]uint64{{0, 0}, {0, 0}},
 		},
 		{
-			"the next event is at the checkpoint", [][]*streams.ReadResp{{checkpoint(3733, 0), recordedAt("s", 0, 3733, nil)}, {recordedAt("s", 1, 4000, nil)}},
+			"the next event is at the checkpoint",
+			[][]*streams.ReadResp{{checkpoint(3733, 0), recordedAt("s", 0, 3733, nil)}, {recordedAt("s", 1, 4000, nil)}},
 			[]events.Position{3733, 4000},
 			[][2]uint64{{0, 0}, {3733, 3733}},
 		},
 		{
-			"it comes after a reconnection", [][]*streams.ReadResp{{recordedAt("s", 0, 50, nil), checkpoint(3733, 0)}, {recordedAt("s", 1, 3733, nil)}},
+			"it comes after a reconnection",
+			[][]*streams.ReadResp{{recordedAt("s", 0, 50, nil), checkpoint(3733, 0)}, {recordedAt("s", 1, 3733, nil)}},
 			[]events.Position{50, 3733},
 			[][2]uint64{{0, 0}, {3733, 0}},
 		},
 		{
-			"what was had comes again", [][]*streams.ReadResp{{recordedAt("s", 0, 50, nil)}, {recordedAt("s", 0, 50, nil), checkpoint(40, 40), recordedAt("s", 1, 60, nil)}},
+			"what was had comes again",
+			[][]*streams.ReadResp{{recordedAt("s", 0, 50, nil)}, {recordedAt("s", 0, 50, nil), checkpoint(40, 40), recordedAt("s", 1, 60, nil)}},
 			[]events.Position{50, 60},
 			[][2]uint64{{0, 0}, {50, 50}},
 		},
 		{
-			"numbers that are no place", [][]*streams.ReadResp{{recordedAt("s", 0, 50, nil), checkpoint(end, 0), checkpoint(1<<63, 1<<63), checkpoint(60, 61)}, {recordedAt("s", 1, 60, nil)}},
+			"numbers that are no place",
+			[][]*streams.ReadResp{{recordedAt("s", 0, 50, nil), checkpoint(end, 0), checkpoint(1<<63, 1<<63), checkpoint(60, 61)}, {recordedAt("s", 1, 60, nil)}},
 			[]events.Position{50, 60},
 			[][2]uint64{{0, 0}, {50, 50}},
 		},

@@ -26,8 +26,24 @@ func (e endpoint) dialled() string {
 	if e.ip == "" {
 		return "dns:///" + e.address
 	}
-	_, port, _ := net.SplitHostPort(e.address)
-	return "passthrough:///" + net.JoinHostPort(e.ip, port)
+	return "passthrough:///" + e.numeric()
+}
+
+// numeric is the address with the number of the server in place of the name, if there is one.
+func (e endpoint) numeric() string {
+	_, port := split(e.address)
+	if e.ip == "" {
+		return e.address
+	}
+	return net.JoinHostPort(e.ip, port)
+}
+
+func split(address string) (host, port string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address, ""
+	}
+	return host, port
 }
 
 // String names it for people.
@@ -285,7 +301,7 @@ func (f *finder) seeds(ctx context.Context) []endpoint {
 		seeds = append(seeds, endpoint{address: address})
 	}
 	if len(seeds) == 1 {
-		host, _, _ := net.SplitHostPort(seeds[0].address)
+		host, _ := split(seeds[0].address)
 		if ips, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && len(ips) > 1 {
 			seeds = nil
 			for _, ip := range ips[:min(len(ips), maxMembers)] {

@@ -5,10 +5,11 @@
 // callers beyond their contexts, and ends the process at an event that lacks a field (docs/adr/0008). What stands in its place:
 //
 //	target.go     a connection string, checked, and what it means for a connection
-//	discover.go   finding the node to talk to: the one named, or a cluster's leader
-//	line.go       one connection, replaced when it is lost; callers wait for it until their contexts end
-//	call.go       attempts one after another until there is an answer
-//	failure.go    what an answer that is an error means
+//	discover.go   who leads: all addresses are asked at once
+//	node.go       one server and its connections; heartbeats
+//	line.go, search.go   the node, replaced when it is lost; callers wait for it until their contexts end
+//	call.go, silence.go  attempts one after another until there is an answer
+//	failure.go, mistake.go  what an answer that is an error means, and what to change
 //	append.go, read.go, readall.go, subscribe.go   the port
 //	wire.go, answer.go   envelopes as EventStoreDB's events, and back
 //	groups.go, member.go consumer groups, which are EventStoreDB's persistent subscriptions

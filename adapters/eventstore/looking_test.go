@@ -31,7 +31,7 @@ func TestNodeWithoutLeader(t *testing.T) {
 		other.Kill()
 	}
 	for c.Leader() != nil {
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	told, tell := looks()
 	var log locked

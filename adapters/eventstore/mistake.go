@@ -83,7 +83,7 @@ const diagnosis = time.Second
 func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *failure) error {
 	ctx, cancel := context.WithTimeout(ctx, diagnosis)
 	defer cancel()
-	host, _, _ := net.SplitHostPort(to.address)
+	host, _ := split(to.address)
 	switch {
 	case f.code == codes.Unauthenticated:
 		return t.unauthenticated(to.address, f)
@@ -169,13 +169,8 @@ func trimTLS(err error) string {
 
 // encrypted reports a server that speaks TLS.
 func encrypted(ctx context.Context, to endpoint) bool {
-	address := to.address
-	if to.ip != "" {
-		_, port, _ := net.SplitHostPort(to.address)
-		address = net.JoinHostPort(to.ip, port)
-	}
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}} //nolint:gosec // nothing is sent on it
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+	conn, err := dialer.DialContext(ctx, "tcp", to.numeric())
 	if err != nil {
 		return false
 	}
@@ -225,10 +220,10 @@ const (
 
 // list is the entry of an access list that gives the right.
 func (r right) list() string {
-	switch r {
-	case toWrite:
+	if r == toWrite {
 		return "$w"
-	case toDelete:
+	}
+	if r == toDelete {
 		return "$d"
 	}
 	return "$r"

@@ -38,7 +38,7 @@ type node struct {
 	target  *target
 	calls   *connection
 	slots   chan struct{}   // has a token for each call under way
-	alive   context.Context // ends when the node is given up; its cause says why
+	alive   context.Context //nolint:containedctx // it is the node's life: it ends when the node is given up, and its cause says why
 	end     context.CancelCauseFunc
 	doubted chan struct{} // has a token when a call wants the node to be examined
 

@@ -128,7 +128,7 @@ func TestManyCalls(t *testing.T) {
 		<-arrived
 	}
 	for before := probes.Load(); probes.Load() < before+3; {
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	close(end)
 	for range many {
