@@ -135,7 +135,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.port.Close())
 	}
-	if s.groups, err = groups.Open(context.Background(), groups.Config{Store: store, Log: config.Log, Now: config.Now, Spread: spread}); err != nil {
+	if s.groups, err = groups.Open(context.Background(), groups.Config{Store: store, Log: config.Log, Now: config.Now, Spread: int64(store.factor)}); err != nil {
 		return nil, errors.Join(err, s.port.Close())
 	}
 	if err := s.register(g, store); err != nil {

@@ -17,59 +17,72 @@ const spread = 128
 
 // wireStore is the store as the protocol and the groups see it, with positions that are spread. Nothing else of this package knows positions
 // of the store's own.
-type wireStore struct{ store *embedded.Store }
+type wireStore struct {
+	store  *embedded.Store
+	factor events.Position // of positions on the wire
+}
 
-// newWireStore checks that there is room for the store's positions.
+// newWireStore finds by how much to spread the store's positions. A store that did not begin at position 1 was imported from a server that
+// spreads its own: they stay as its clients know them.
 func newWireStore(ctx context.Context, store *embedded.Store) (wireStore, error) {
+	s := wireStore{store, spread}
+	first, err := store.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	if err != nil {
+		return s, fmt.Errorf("serve the store: %w", err)
+	}
+	if len(first.Events) > 0 && first.Events[0].Position != 1 {
+		s.factor = 1
+	}
 	stats, err := store.Stats(ctx)
-	if err == nil && stats.Last > math.MaxInt64/spread/2 { // the other half is for what is appended
-		err = fmt.Errorf("its last position is %d, and positions beyond %d cannot be served: export it, and import it into a new store", stats.Last, math.MaxInt64/spread/2)
+	most := math.MaxInt64 / s.factor / 2 // the other half is for what is appended
+	if err == nil && stats.Last > most {
+		err = fmt.Errorf("its last position is %d, and positions beyond %d cannot be served", stats.Last, most)
 	}
 	if err != nil {
-		return wireStore{}, fmt.Errorf("serve the store: %w", err)
+		return s, fmt.Errorf("serve the store: %w", err)
 	}
-	return wireStore{store}, nil
+	return s, nil
 }
 
-func wide(position events.Position) events.Position { return position * spread }
+func (s wireStore) wide(position events.Position) events.Position { return position * s.factor }
 
 // narrow is the store's own position; ErrPlace when there can be no such event.
-func narrow(position events.Position) (events.Position, error) {
-	if position%spread != 0 {
+func (s wireStore) narrow(position events.Position) (events.Position, error) {
+	if position%s.factor != 0 {
 		return 0, fmt.Errorf("%w: %d", actors.ErrPlace, position)
 	}
-	return position / spread, nil
+	return position / s.factor, nil
 }
 
-func wideAppended(own actors.Appended, err error) (actors.Appended, error) {
-	own.Position = wide(own.Position)
+func (s wireStore) wideAppended(own actors.Appended, err error) (actors.Appended, error) {
+	own.Position = s.wide(own.Position)
 	return own, err
 }
 
 // widePage spreads a page, which belongs to who reads it.
-func widePage(own actors.Page, err error) (actors.Page, error) {
+func (s wireStore) widePage(own actors.Page, err error) (actors.Page, error) {
 	for i := range own.Events {
-		own.Events[i].Position = wide(own.Events[i].Position)
+		own.Events[i].Position = s.wide(own.Events[i].Position)
 	}
 	if own.Next != actors.End() {
-		own.Next.Position = wide(own.Next.Position)
+		own.Next.Position = s.wide(own.Next.Position)
 	}
 	return own, err
 }
 
 // Append implements actors.Journal.
 func (s wireStore) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
-	return wideAppended(s.store.Append(ctx, stream, expected, batch))
+	return s.wideAppended(s.store.Append(ctx, stream, expected, batch))
 }
 
 // Delete implements groups.Store.
 func (s wireStore) Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
-	return wideAppended(s.store.Delete(ctx, stream, expected))
+	return s.wideAppended(s.store.Delete(ctx, stream, expected))
 }
 
 // Tombstone is embedded.Store's.
 func (s wireStore) Tombstone(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
-	return wideAppended(s.store.Tombstone(ctx, stream, expected))
+	return s.wideAppended(s.store.Tombstone(ctx, stream, expected))
 }
 
 // Metadata is embedded.Store's.
@@ -79,19 +92,19 @@ func (s wireStore) Metadata(ctx context.Context, stream events.Stream) (embedded
 
 // Read implements actors.Journal.
 func (s wireStore) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
-	return widePage(s.store.Read(ctx, stream, from, direction, limit))
+	return s.widePage(s.store.Read(ctx, stream, from, direction, limit))
 }
 
 // ReadAll implements actors.Journal.
 func (s wireStore) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
 	if from != actors.End() {
-		own, err := narrow(from.Position)
+		own, err := s.narrow(from.Position)
 		if err != nil {
 			return actors.Page{}, err
 		}
 		from.Position = own
 	}
-	return widePage(s.store.ReadAll(ctx, from, direction, filter, limit))
+	return s.widePage(s.store.ReadAll(ctx, from, direction, filter, limit))
 }
 
 // Subscribe implements actors.Journal.
@@ -101,7 +114,7 @@ func (s wireStore) Subscribe(ctx context.Context, from actors.From) (actors.Subs
 
 // Follow is embedded.Store's.
 func (s wireStore) Follow(ctx context.Context, from actors.From) (embedded.Follower, error) {
-	own, err := narrow(from.Position)
+	own, err := s.narrow(from.Position)
 	if err != nil {
 		return nil, err
 	}
@@ -110,22 +123,25 @@ func (s wireStore) Follow(ctx context.Context, from actors.From) (embedded.Follo
 	if err != nil {
 		return nil, err
 	}
-	return wireFollower{follower}, nil
+	return wireFollower{follower, s}, nil
 }
 
 // wireFollower is a subscription of a wireStore.
-type wireFollower struct{ embedded.Follower }
+type wireFollower struct {
+	embedded.Follower
+	of wireStore
+}
 
 // Next implements actors.Subscription.
 func (f wireFollower) Next(ctx context.Context) (events.Envelope, error) {
 	e, err := f.Follower.Next(ctx)
-	e.Position = wide(e.Position)
+	e.Position = f.of.wide(e.Position)
 	return e, err
 }
 
 // Poll implements embedded.Follower.
 func (f wireFollower) Poll(ctx context.Context) (events.Envelope, bool, error) {
 	e, found, err := f.Follower.Poll(ctx)
-	e.Position = wide(e.Position)
+	e.Position = f.of.wide(e.Position)
 	return e, found, err
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -88,11 +89,43 @@ func TestNoRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	e := events.Envelope{ID: events.EventID{1}, Stream: "s", Position: math.MaxInt64 / spread, Kind: "happened", Version: 1, Data: []byte(`{}`)}
-	if err := own.Import(t.Context(), []events.Envelope{e}); err != nil {
+	first := events.Envelope{ID: events.EventID{1}, Stream: "s", Position: 1, Kind: "happened", Version: 1, Data: []byte(`{}`)}
+	far := first
+	far.ID, far.Revision, far.Position = events.EventID{2}, 1, math.MaxInt64/spread
+	if err := own.Import(t.Context(), []events.Envelope{first, far}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(Config{Store: own, Listen: "127.0.0.1:0", Insecure: true}); err == nil || !strings.Contains(err.Error(), "position") {
 		t.Errorf("it is served: %v", err)
+	}
+}
+
+// TestImportedPositions: what came from a server that spreads its positions keeps them, so that places its clients stored go on to be
+// good, and no export and import makes positions grow.
+func TestImportedPositions(t *testing.T) {
+	own, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	imported := make([]events.Envelope, 3)
+	for i, position := range []events.Position{167, 1788, 3386} {
+		imported[i] = events.Envelope{
+			ID: events.EventID{byte(i + 1)}, Stream: "s", Revision: events.Revision(i), Position: position, Kind: "happened", Version: 1, Data: []byte(`{}`),
+		}
+	}
+	if err := own.Import(t.Context(), imported); err != nil {
+		t.Fatal(err)
+	}
+	store, err := newWireStore(t.Context(), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := store.ReadAll(t.Context(), actors.After(1788), actors.Forward, actors.Filter{}, actors.Limit{})
+	if err != nil || len(page.Events) != 1 || page.Events[0].Position != 3386 {
+		t.Errorf("after an imported position: %+v, %v", page, err)
+	}
+	if page, err := store.ReadAll(t.Context(), actors.After(1789), actors.Forward, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
+		t.Errorf("from between two imported events: %+v, %v", page, err)
 	}
 }

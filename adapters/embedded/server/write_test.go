@@ -18,7 +18,7 @@ import (
 // TestHangingWrite: a write that the disk holds is given up with a status that says to try again; one that the caller gave up is not.
 func TestHangingWrite(t *testing.T) {
 	a := guarded(t)
-	s := &streamsService{store: wireStore{a.store}, guard: a, longest: time.Millisecond}
+	s := &streamsService{store: wireStore{a.store, spread}, guard: a, longest: time.Millisecond}
 	hang := func(ctx context.Context) (actors.Appended, error) {
 		<-ctx.Done()
 		return actors.Appended{}, ctx.Err()
