@@ -29,7 +29,7 @@ func TestMistakes(t *testing.T) {
 		{"a CA that is not known", "esdb://" + encrypted.Addr(), "of a CA that this machine does not know", "tlsCAFile="},
 		{"another CA", "esdb://" + encrypted.Addr() + "?tlsCAFile=" + otherCA, "no CA in " + otherCA, "tlsCAFile"},
 		{"another name", "esdb://localhost:" + port + "?tlsCAFile=" + ca, "has a certificate for other names", "use one of them in the connection string"},
-		{"a wrong password", "esdb://admin:wrong@" + encrypted.Addr() + "?tlsCAFile=" + ca, `does not accept the user name and password (of "admin")`, "correct them"},
+		{"a wrong password", "esdb://admin:wrong@" + encrypted.Addr() + "?tlsCAFile=" + ca, `does not accept the user name and password (of "admin")`, "correct"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
