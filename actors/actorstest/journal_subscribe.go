@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -156,6 +157,22 @@ func journalSubscribeSlow(t *testing.T, journal actors.Journal) {
 	}
 	got = append(got, take(t, subscription, 40*50)...)
 	sameEvents(t, "a slow subscriber's feed", got, wholeStream(t, journal, "slow-a"))
+}
+
+// A store may keep metadata of a stream in "$$" and its name, which let only the newest events be read; what a subscription is there to see
+// appended, it delivers.
+func journalSubscribeHidden(t *testing.T, journal actors.Journal) {
+	mustAppend(t, journal, "hidden-a", actors.ExpectNoStream, batch("before", 2))
+	mustAppend(t, journal, "$$hidden-a", actors.ExpectAny, []events.Envelope{event("$metadata", `{"$maxCount":1}`)})
+	subscription := subscribe(t, journal, actors.From{Stream: "hidden-a", Revision: 1})
+	for i, n := range []int{1, 3, 2} { // one at first, so that it has caught up
+		mustAppend(t, journal, "hidden-a", actors.ExpectAny, batch(fmt.Sprint(i), n))
+		for _, e := range take(t, subscription, n) {
+			if want := fmt.Sprintf(`"batch":"%d"`, i); !strings.Contains(string(e.Data), want) {
+				t.Fatalf("batch %d: delivered is %s, %s", i, e.Ref(), e.Data)
+			}
+		}
+	}
 }
 
 func journalSubscribeContext(t *testing.T, journal actors.Journal) {

@@ -61,6 +61,7 @@ func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) actor
 		{"subscriptions from every point", journalSubscribeFrom},
 		{"subscriptions under concurrent writers", journalSubscribeRace},
 		{"a slow subscriber misses nothing", journalSubscribeSlow},
+		{"what is appended is delivered though metadata hide it", journalSubscribeHidden},
 		{"waiting for an event ends with its context", journalSubscribeContext},
 		{"waiting for an event ends with Close", journalSubscribeClose},
 	}

@@ -274,9 +274,9 @@ func (s *streamsService) readAll(send *sender) error {
 		if err != nil {
 			return storeFailure(err, allStream)
 		}
-		for i := range page.Events {
+		for i := 0; i < len(page.Events) && sent < r.count; i++ {
 			wanted, err := chosen.Chooses(&page.Events[i])
-			if err == nil && wanted && sent < r.count {
+			if err == nil && wanted {
 				sent++
 				err = send.event(&page.Events[i])
 			}
