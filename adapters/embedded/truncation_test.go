@@ -217,7 +217,7 @@ func mustFollow(t *testing.T, store *embedded.Store, from actors.From) embedded.
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = u.Close() }) //nolint:errcheck // it never fails
+	t.Cleanup(func() { _ = u.Close() })
 	return u
 }
 

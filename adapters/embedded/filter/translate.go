@@ -104,11 +104,11 @@ func (t *translation) next() error {
 // repetition is the length of {n}, {n,} or {n,m}; 0 when what comes is none of them, and so stands for itself.
 func (t *translation) repetition() int {
 	i := 1
-	digits := func() (any bool) {
+	digits := func() (some bool) {
 		for ; '0' <= t.at(i) && t.at(i) <= '9'; i++ {
-			any = true
+			some = true
 		}
-		return any
+		return some
 	}
 	if !digits() {
 		return 0

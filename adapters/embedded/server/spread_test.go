@@ -91,7 +91,7 @@ func TestReadsFromEverywhere(t *testing.T) {
 			stream := fmt.Sprintf("s-%d", rapid.IntRange(0, 5).Draw(r, "stream"))
 			switch rapid.IntRange(0, 9).Draw(r, "what") {
 			case 0:
-				_, _ = client.DeleteStream(within(t), stream, esdb.DeleteStreamOptions{ExpectedRevision: esdb.Any{}}) //nolint:errcheck // it need not be there
+				_, _ = client.DeleteStream(within(t), stream, esdb.DeleteStreamOptions{ExpectedRevision: esdb.Any{}}) // it need not be there
 			case 1:
 				appendTo(t, client, "$$"+stream, event("$metadata", `{"$maxCount":2}`))
 			default:
