@@ -110,7 +110,7 @@ func measureStore(ctx context.Context, store actors.Journal, f *benchStoreFlags,
 	if m.StreamPage, err = measureStreams(ctx, store, streams, f.duration); err != nil {
 		return m, err
 	}
-	if m.AllPage, err = measureAll(ctx, store, start+1, f.duration); err != nil {
+	if m.AllPage, err = measureAll(ctx, store, start, f.duration); err != nil {
 		return m, err
 	}
 	shown.show("live delivery")
