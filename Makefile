@@ -9,7 +9,7 @@ SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help build test test-node test-recorded soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
+.PHONY: help build test test-node test-recorded test-faults soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test-node: ## EventStoreDB's client for Node against life store serve; needs nod
 
 test-recorded: ## what was recorded from EventStoreDB 24.10, played to life store serve; needs node, npm and a registry
 	go test -tags node -count 1 -timeout 10m ./cmd -run TestRecordedAnswers -v
+
+test-faults: ## a table of what each fault of a cluster of event stores costs, from 208 runs; LIFE_FAULT_REAL=1 takes as long as real clusters
+	LIFE_FAULT_RUNS=208 go test -count 1 -timeout 30m -run TestClusterFaults -v ./adapters/eventstore
 
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'

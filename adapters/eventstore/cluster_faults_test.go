@@ -127,9 +127,9 @@ type outcome struct {
 const (
 	sufferers = 4 // writers
 
-	// soon is how long an append may take to be acknowledged once the cluster has a leader. A dead node is noticed within 3 s, and the next append is
-	// acknowledged within 1 s; tests run beside others.
-	soon = 10 * time.Second
+	// soon is how long an append may take to be acknowledged once the cluster has a leader. Life promises 1 s, or 3 s from the fault when that is
+	// later; this much more is for machines that do too much at once. What it really took is in the table.
+	soon = 30 * time.Second
 )
 
 // TestClusterFaults lets each fault befall a cluster while Life writes, reads, subscribes and consumes, and prints what it cost. Nothing may be

@@ -30,8 +30,8 @@ func TestNodeWithoutLeader(t *testing.T) {
 	for _, other := range killed {
 		other.Kill()
 	}
-	for c.Leader() != nil {
-		<-time.After(10 * time.Millisecond)
+	if err := c.AwaitNone(ctx); err != nil {
+		t.Fatal(err)
 	}
 	told, tell := looks()
 	var log locked

@@ -172,9 +172,9 @@ type following struct {
 	call streams.Streams_ReadClient
 }
 
-func (c *client) follow(r *streams.ReadReq) *following {
+func (c *client) follow(ctx context.Context, r *streams.ReadReq) *following {
 	c.t.Helper()
-	call, err := c.Read(within(c.t, time.Minute), r)
+	call, err := c.Read(ctx, r)
 	if err != nil {
 		c.t.Fatal(err)
 	}

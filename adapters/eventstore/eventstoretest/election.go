@@ -185,15 +185,31 @@ func (c *Cluster) Resign() {
 
 // AwaitLeader returns the node that leads, which may have to be elected first. With a node given, another than that one.
 func (c *Cluster) AwaitLeader(ctx context.Context, not *Node) (*Node, error) {
+	leader, err := c.awaitLeading(ctx, func(n *Node) bool { return n != nil && n != not })
+	if err != nil {
+		return nil, fmt.Errorf("nobody leads, or nobody else: %w", err)
+	}
+	return leader, nil
+}
+
+// AwaitNone returns when no node leads.
+func (c *Cluster) AwaitNone(ctx context.Context) error {
+	if _, err := c.awaitLeading(ctx, func(n *Node) bool { return n == nil }); err != nil {
+		return fmt.Errorf("somebody leads: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) awaitLeading(ctx context.Context, suits func(n *Node) bool) (*Node, error) {
 	for {
 		c.mu.Lock()
 		leader, changed := c.leader, c.changed
 		c.mu.Unlock()
-		if leader != nil && leader != not {
+		if suits(leader) {
 			return leader, nil
 		}
 		if err := await(ctx, changed); err != nil {
-			return nil, fmt.Errorf("nobody leads, or nobody else: %w", err)
+			return nil, err
 		}
 	}
 }

@@ -13,7 +13,9 @@
 //	node.go            one server: killed, restarted, frozen, cut off
 //	network.go         its connections
 //	stranger.go        what else can listen at an address
-//	append.go          appends, and how their answers get lost
+//	append.go          appends as they are asked for and answered
+//	write.go           what the leader does with them, and what a majority has
+//	lost.go            how answers to them get lost
 //	read.go, subscribe.go, filter.go   reading
 //	groups.go, consumer.go             persistent subscriptions
 //	about.go           features and gossip
@@ -57,7 +59,7 @@ func (c Config) completed() Config {
 		c.Nodes = 1
 	}
 	if c.Profile.Version == "" {
-		c.Profile = V24_10_5
+		c.Profile = Version24Mended()
 	}
 	standard(&c.Election, 200*time.Millisecond)
 	standard(&c.Notice, 400*time.Millisecond)

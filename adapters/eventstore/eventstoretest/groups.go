@@ -2,6 +2,7 @@ package eventstoretest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -287,9 +288,6 @@ func (s *groupsService) Create(ctx context.Context, request *persistent.CreateRe
 	c, options := s.node.cluster, request.GetOptions()
 	defer c.mu.Unlock()
 	stream := options.GetStream().GetStreamIdentifier()
-	if options.GetAll() == nil && stream == nil {
-		stream = options.GetStreamIdentifier()
-	}
 	g := &group{name: options.GetGroupName(), stream: string(stream.GetStreamName()), settings: options.GetSettings()}
 	g.key = groupKey(g.stream, g.name)
 	if c.groups[g.key] != nil {
@@ -302,7 +300,7 @@ func (s *groupsService) Create(ctx context.Context, request *persistent.CreateRe
 		err = g.beginStream(c, options.GetStream())
 	}
 	if g.settings.GetReadBatchSize() >= g.settings.GetHistoryBufferSize() {
-		err = fmt.Errorf("Read batch size may not be greater than or equal to history buffer size")
+		err = errors.New("the read batch size may not be greater than or equal to the history buffer size")
 	}
 	if err != nil {
 		return nil, groupFailing(ctx, codes.Internal, "persistent-subscription-failed", g.stream, options.GetGroupName(), "reason", err.Error())

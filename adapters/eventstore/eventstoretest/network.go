@@ -38,7 +38,11 @@ func (p *port) bind() error {
 	if err != nil {
 		return err
 	}
-	p.number = name.(*syscall.SockaddrInet4).Port
+	at, ok := name.(*syscall.SockaddrInet4)
+	if !ok {
+		return fmt.Errorf("a socket of the loopback has the name %v", name)
+	}
+	p.number = at.Port
 	return nil
 }
 

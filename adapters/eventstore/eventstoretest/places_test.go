@@ -6,13 +6,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/life/adapters/eventstore/eventstoretest"
 )
 
 // Everything is read from places where a record begins. What is written here was recorded from servers.
 func TestPlaces(t *testing.T) {
-	for _, profile := range []eventstoretest.Profile{eventstoretest.V23_10, eventstoretest.V24_10_4} {
+	for _, profile := range []eventstoretest.Profile{eventstoretest.Version23(), eventstoretest.Version24()} {
 		cluster := eventstoretest.Start(t, eventstoretest.Config{Profile: profile, Seed: 3})
 		c := dial(t, cluster.Node(0))
 		a, b, last := c.put("a", 1), c.put("b", 1), c.put("a", 1)
@@ -29,16 +30,30 @@ func TestPlaces(t *testing.T) {
 			backward        bool
 			want            []string
 		}{
-			{0, 0, false, event(a, b, last)}, {0, 0, true, event()},
-			{a, a, false, event(a, b, last)}, {a, a, true, event()},
-			{b, b, false, event(b, last)}, {b, 0, false, event(b, last)}, {b, b, true, event(a)},
-			{last, last, false, event(last)}, {last, last, true, event(b, a)},
-			{b + 1, b + 1, false, refused}, {b + 1, b + 1, true, refused},
-			{last + 1, last + 1, false, event()}, {last + 1, last + 1, true, refused},
-			{1 << 40, 1 << 40, false, event()}, {1 << 40, 1 << 40, true, refused}, {math.MaxInt64, math.MaxInt64, false, event()},
-			{1 << 63, 1 << 63, false, nonsense}, {1 << 63, 1 << 63, true, nonsense}, {b, b + 1, false, nonsense}, {b, b + 1, true, nonsense},
-			{math.MaxUint64, math.MaxUint64, false, event()}, {math.MaxUint64, math.MaxUint64, true, event(last, b, a)},
-			{math.MaxUint64, 0, false, nonsense}, {math.MaxUint64, 0, true, nonsense},
+			{0, 0, false, event(a, b, last)},
+			{0, 0, true, event()},
+			{a, a, false, event(a, b, last)},
+			{a, a, true, event()},
+			{b, b, false, event(b, last)},
+			{b, 0, false, event(b, last)},
+			{b, b, true, event(a)},
+			{last, last, false, event(last)},
+			{last, last, true, event(b, a)},
+			{b + 1, b + 1, false, refused},
+			{b + 1, b + 1, true, refused},
+			{last + 1, last + 1, false, event()},
+			{last + 1, last + 1, true, refused},
+			{1 << 40, 1 << 40, false, event()},
+			{1 << 40, 1 << 40, true, refused},
+			{math.MaxInt64, math.MaxInt64, false, event()},
+			{1 << 63, 1 << 63, false, nonsense},
+			{1 << 63, 1 << 63, true, nonsense},
+			{b, b + 1, false, nonsense},
+			{b, b + 1, true, nonsense},
+			{math.MaxUint64, math.MaxUint64, false, event()},
+			{math.MaxUint64, math.MaxUint64, true, event(last, b, a)},
+			{math.MaxUint64, 0, false, nonsense},
+			{math.MaxUint64, 0, true, nonsense},
 		} {
 			if got := c.all(request(place(row.commit, row.prepare), 10, row.backward, "", 0), 100); !slices.Equal(got, row.want) {
 				t.Errorf("%s: from %d/%d, backward %t: %q, want %q", profile.Version, row.commit, row.prepare, row.backward, got, row.want)
@@ -82,18 +97,18 @@ func TestCheckpoints(t *testing.T) {
 		window  uint32
 		want    func(others []uint64, next uint64) []string
 	}{
-		{eventstoretest.V24_10_4, 3, 32, func([]uint64, uint64) []string {
+		{eventstoretest.Version24(), 3, 32, func([]uint64, uint64) []string {
 			return []string{fmt.Sprintf("checkpoint %d/%d", most, most), "caught up"}
 		}},
-		{eventstoretest.V24_10_5, 3, 32, func([]uint64, uint64) []string { return []string{"caught up"} }},
-		{eventstoretest.V23_10, 3, 32, func([]uint64, uint64) []string { return []string{"caught up"} }},
-		{eventstoretest.V24_10_4, 6, 2, func(others []uint64, _ uint64) []string {
+		{eventstoretest.Version24Mended(), 3, 32, func([]uint64, uint64) []string { return []string{"caught up"} }},
+		{eventstoretest.Version23(), 3, 32, func([]uint64, uint64) []string { return []string{"caught up"} }},
+		{eventstoretest.Version24(), 6, 2, func(others []uint64, _ uint64) []string {
 			return []string{"checkpoint 0/0", fmt.Sprintf("checkpoint %d/0", others[2]), fmt.Sprintf("checkpoint %d/0", others[4]), "caught up"}
 		}},
-		{eventstoretest.V25_0_0, 6, 2, func(others []uint64, next uint64) []string {
+		{eventstoretest.Version25(), 6, 2, func(others []uint64, next uint64) []string {
 			return []string{fmt.Sprintf("checkpoint %d/0", others[2]), fmt.Sprintf("checkpoint %d/0", others[4]), fmt.Sprintf("checkpoint %d/0", next), "caught up"}
 		}},
-		{eventstoretest.V24_10_5, 6, 2, func(others []uint64, _ uint64) []string {
+		{eventstoretest.Version24Mended(), 6, 2, func(others []uint64, _ uint64) []string {
 			return []string{
 				fmt.Sprintf("checkpoint %d/%d", others[1], others[1]), fmt.Sprintf("checkpoint %d/%d", others[3], others[3]),
 				fmt.Sprintf("checkpoint %d/%d", others[5], others[5]), "caught up",
@@ -106,7 +121,7 @@ func TestCheckpoints(t *testing.T) {
 		for i := range others {
 			others[i] = c.put("other", 1)
 		}
-		feed := c.follow(request(start(), 0, false, "mine", row.window))
+		feed := c.follow(within(t, time.Minute), request(start(), 0, false, "mine", row.window))
 		caught := feed.until("caught up")
 		next := c.put("mine", 1)
 		want := append([]string{"confirmation"}, row.want(others, next)...)

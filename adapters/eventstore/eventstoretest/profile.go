@@ -37,28 +37,42 @@ const (
 	LastLooked                    // the last event that was looked at
 )
 
-// The versions. 24.10.4 stands for all from 24.2 on.
-var (
-	// V21_6 lacks calls and messages that later versions have. It was not run: this is what the protocol's history says.
-	V21_6 = Profile{Version: "21.6.0", InvalidPlace: "Error", Checkpoints: PageBegin, Waits: true, DataOnly: true, Nonsense: codes.Unknown}
+// Version21 lacks calls and messages that later versions have. It was not run: this is what the protocol's history says.
+func Version21() Profile {
+	return Profile{Version: "21.6.0", InvalidPlace: "Error", Checkpoints: PageBegin, Waits: true, DataOnly: true, Nonsense: codes.Unknown}
+}
 
-	V23_10 = Profile{
+// Version23 is 23.10.6.
+func Version23() Profile {
+	return Profile{
 		Version: "23.10.6", InvalidPlace: "Error", Checkpoints: PageBegin,
 		LastPosition: true, Waits: true, DataOnly: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown,
 	}
-	V24_10_4 = Profile{
+}
+
+// Version24 is 24.10.4, and stands for all from 24.2 on.
+func Version24() Profile {
+	return Profile{
 		Version: "24.10.4", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: PageBegin, AtTheEnd: true, Endless: true,
 		LastPosition: true, EarlyFailure: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown, Elections: true,
 	}
-	V24_10_5 = Profile{
-		Version: "24.10.5", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: LastLooked, AtTheEnd: true,
-		LastPosition: true, EarlyFailure: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown, Elections: true,
-	}
-	V25_0_0 = Profile{
-		Version: "25.0.0", InvalidPlace: "InvalidPosition", LateRefusal: true, Checkpoints: PageEnd, AtTheEnd: true,
-		LastPosition: true, EarlyFailure: true, Features: true, CaughtUp: true, Nonsense: codes.Unknown, Elections: true,
-	}
-)
+}
+
+// Version24Mended is 24.10.5.
+func Version24Mended() Profile {
+	p := Version24()
+	p.Version, p.Checkpoints, p.Endless = "24.10.5", LastLooked, false
+	return p
+}
+
+// Version25 is 25.0.0.
+func Version25() Profile {
+	p := Version24Mended()
+	p.Version, p.Checkpoints = "25.0.0", PageEnd
+	return p
+}
 
 // Profiles are all versions, oldest first.
-func Profiles() []Profile { return []Profile{V21_6, V23_10, V24_10_4, V24_10_5, V25_0_0} }
+func Profiles() []Profile {
+	return []Profile{Version21(), Version23(), Version24(), Version24Mended(), Version25()}
+}

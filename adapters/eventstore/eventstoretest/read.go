@@ -161,7 +161,8 @@ func (n *Node) readStream(call streams.Streams_ReadServer, q reading, stream []*
 			StreamNotFound: &streams.ReadResp_StreamNotFound{StreamIdentifier: identifier(q.stream)},
 		}})
 	}
-	chosen, last := stream, uint64(len(stream)-1)
+	last := uint64(len(stream) - 1)
+	var chosen []*record
 	if q.backward {
 		chosen = slices.Clone(stream[:min(q.revision, last)+1])
 		slices.Reverse(chosen)
