@@ -9,7 +9,7 @@ import (
 	"example.com/life/adapters/eventstore/eventstoretest"
 )
 
-// TestEveryVersion runs the conformance suite, the projector's and the groups' tests over a double of each version.
+// TestEveryVersion runs the conformance suite and the groups' tests over a double of each version, and the projector's suite where it matters.
 func TestEveryVersion(t *testing.T) {
 	t.Parallel()
 	for _, profile := range eventstoretest.Profiles() {
@@ -22,9 +22,11 @@ func TestEveryVersion(t *testing.T) {
 		t.Run(profile.Version, func(t *testing.T) {
 			t.Parallel()
 			actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal { return open(t) })
-			t.Run("projections", func(t *testing.T) {
-				actorstest.TestProjector(t, 1, func(t *testing.T) (actors.Journal, actors.Snapshots) { return open(t), actorstest.NewMemory() })
-			})
+			if profile.Endless || profile.Checkpoints == eventstoretest.PageEnd { // the checkpoints that are no places reached
+				t.Run("projections", func(t *testing.T) {
+					actorstest.TestProjector(t, 1, func(t *testing.T) (actors.Journal, actors.Snapshots) { return open(t), actorstest.NewMemory() })
+				})
+			}
 			t.Run("a group goes on", func(t *testing.T) { testGroupGoesOn(t, open(t)) })
 			t.Run("a group of everything", func(t *testing.T) { testGroupOfEverything(t, open(t)) })
 			t.Run("a group is taken over", func(t *testing.T) { testGroupIsTakenOver(t, start(t).Leader().Address()) })
