@@ -162,7 +162,7 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 func (p *projector) recognise(ctx context.Context, snapshot *Snapshot) (head stateHead, state []byte, at events.Position, err error) {
 	line, state, _ := bytes.Cut(snapshot.State, []byte("\n"))
 	if json.Unmarshal(line, &head) != nil || head.Last.Stream == "" {
-		return head, nil, 0, nil
+		return head, nil, 0, nil //nolint:nilerr // a state that cannot be read is dropped
 	}
 	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, Forward, Limit{Events: 1})
 	if err != nil && !errors.Is(err, ErrDeleted) {

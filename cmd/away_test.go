@@ -146,18 +146,18 @@ func TestLookout(t *testing.T) {
 			said.Reset()
 		}
 		l.told(away())
-		time.Sleep(sayAfter - time.Millisecond)
+		<-time.After(sayAfter - time.Millisecond) // of the bubble
 		l.told(nil)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute) // of the bubble
 		expect("after a moment", "")
 		l.told(away())
-		time.Sleep(sayAfter)
+		<-time.After(sayAfter) // of the bubble
 		expect("after a second", "life: looking for the event store s, for 20s at most: refused\n")
 		l.told(nil)
 		expect("back", "life: the event store s is there\n")
 		l.opened()
 		l.told(away())
-		time.Sleep(sayAfter)
+		<-time.After(sayAfter) // of the bubble
 		expect("away again", "life: looking for the event store s: refused\n")
 		l.told(away())
 		expect("still away", "life: looking for the event store s: refused\n")
@@ -165,7 +165,7 @@ func TestLookout(t *testing.T) {
 		said.Reset()
 		l.told(away())
 		l.end()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute) // of the bubble
 		expect("closed", "")
 	})
 }

@@ -200,7 +200,7 @@ func refuses(t *testing.T, journal actors.Journal, from actors.From) {
 		ctx, cancel := contextWithin(t, time.Minute)
 		defer cancel()
 		_, err = subscription.Next(ctx)
-		defer subscription.Close() //nolint:errcheck // it has ended
+		defer subscription.Close()
 	}
 	if !errors.Is(err, actors.ErrPlace) {
 		t.Fatalf("subscribe after position %d: %v; want %v", from.Position, err, actors.ErrPlace)

@@ -146,12 +146,11 @@ func (w *walk) beginBackward(all records, rec *record, from actors.Place) bool {
 // unknown is why no record holds the event of a place, though later ones exist: there never was one, or it is gone. The record
 // before the place is given, if there is one.
 func unknown(all records, before *record, found bool, from actors.Place) error {
-	end, valid := events.Position(0), false
+	next, end := all.First, events.Position(0)
 	if found {
-		end, valid = before.last(), all.Next()
-	} else {
-		valid = all.First()
+		next, end = all.Next, before.last()
 	}
+	valid := next()
 	if !valid {
 		return errors.Join(all.failure(), damaged(fmt.Sprintf("the record at position %d", from.Position), fmt.Errorf("%w: it is missing", errRecord)))
 	}

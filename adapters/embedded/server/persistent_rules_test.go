@@ -206,7 +206,7 @@ func TestPersistentHarmlessSettings(t *testing.T) {
 func TestPersistentRefusesWhatCannotBe(t *testing.T) {
 	w := serve(t)
 	client := w.groups(t)
-	last := uint64(appendTo(t, w.client(t), "s", eventsOf(2)...).CommitPosition)
+	last := appendTo(t, w.client(t), "s", eventsOf(2)...).CommitPosition
 	from := func(revision uint64) *persistent.CreateReq {
 		request := ofStream("s", "g")
 		request.Options.GetStream().RevisionOption = &persistent.CreateReq_StreamOptions_Revision{Revision: revision}
@@ -419,8 +419,10 @@ func TestPersistentParkedDetails(t *testing.T) {
 					t.Errorf("parked link %d has the metadata %s, want %s at the end", i, text, want[i])
 				}
 			}
-			replay := &persistent.ReplayParkedReq{Options: &persistent.ReplayParkedReq_Options{GroupName: "g",
-				StreamOption: &persistent.ReplayParkedReq_Options_StreamIdentifier{StreamIdentifier: identified(source)}, StopAtOption: &persistent.ReplayParkedReq_Options_NoLimit{}}}
+			replay := &persistent.ReplayParkedReq{Options: &persistent.ReplayParkedReq_Options{
+				GroupName:    "g",
+				StreamOption: &persistent.ReplayParkedReq_Options_StreamIdentifier{StreamIdentifier: identified(source)}, StopAtOption: &persistent.ReplayParkedReq_Options_NoLimit{},
+			}}
 			if _, err := client.ReplayParked(within(t), replay); err != nil {
 				t.Fatal(err)
 			}
