@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -269,16 +270,14 @@ func (a *agent) command(command sagas.Command, causation events.Ref) {
 func (a *agent) meta(what string) sagas.Meta {
 	return sagas.Meta{
 		ID: events.CommandID(sagas.InternalPrefix + what + "@" + strconv.FormatInt(int64(a.tip.revision), 10)),
-		At: now(),
+		At: storage.Now(),
 	}
 }
 
 // meta identifies the answer to a request.
 func meta(request events.RequestID) sagas.Meta {
-	return sagas.Meta{ID: events.CommandID(sagas.InternalPrefix + string(request)), At: now()}
+	return sagas.Meta{ID: events.CommandID(sagas.InternalPrefix + string(request)), At: storage.Now()}
 }
-
-func now() events.Micros { return events.Micros(time.Now().UnixMicro()) }
 
 // setClock sets the one timer to the earliest time at which something is due.
 func (a *agent) setClock(ready []sagas.Request) {
@@ -296,7 +295,7 @@ func (a *agent) setClock(ready []sagas.Request) {
 		a.waker.Stop() // a time was set before, so there is a timer
 		return
 	}
-	wait := time.Duration(at-now()) * time.Microsecond
+	wait := time.Duration(at-storage.Now()) * time.Microsecond
 	if a.waker == nil {
 		a.waker = time.AfterFunc(wait, func() { a.send(woke{}) })
 		return
@@ -306,5 +305,5 @@ func (a *agent) setClock(ready []sagas.Request) {
 
 // closed reports whether an error says that the host is closing.
 func closed(err error) bool {
-	return errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled)
+	return errors.Is(err, storage.ErrClosed) || errors.Is(err, context.Canceled)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -41,7 +42,7 @@ func (t *tracer) add(e *events.Envelope) {
 }
 
 func (t *tracer) seeker(ctx context.Context, stream events.Stream) (seeker, error) {
-	end, err := t.host.journal.Read(ctx, stream, latest, Backward, Limit{Events: 1})
+	end, err := t.host.journal.Read(ctx, stream, latest, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return seeker{}, fmt.Errorf("read the end of %s: %w", stream, err)
 	}

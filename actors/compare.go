@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -152,7 +153,7 @@ func (c *comparing) begin(ctx context.Context, order CompareOrder) (Comparison, 
 func (h *Host) betweenTurns(ctx context.Context, line descent, segment int, at events.Revision) (int, events.Revision, error) {
 	for ; segment >= 0; segment-- {
 		for from := at; from >= 0; {
-			page, err := h.journal.Read(ctx, events.AgentStream(line[segment].agent), from, Backward, Limit{})
+			page, err := h.journal.Read(ctx, events.AgentStream(line[segment].agent), from, storage.Backward, storage.Limit{})
 			if err != nil {
 				return 0, 0, fmt.Errorf("read the history of %s: %w", line[segment].agent, err)
 			}

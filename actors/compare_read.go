@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -186,7 +187,7 @@ func (h *Host) textOf(ctx context.Context, what projections.Aspect, side *projec
 	if err != nil {
 		return "", false, err
 	}
-	page, err := h.journal.Read(ctx, stream, revision, Forward, Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return "", false, errors.Join(fmt.Errorf("read event %s", side.Text.Event), err)
 	}

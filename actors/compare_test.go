@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -19,7 +20,7 @@ import (
 // telling writes agents' histories.
 type telling struct {
 	t       *testing.T
-	journal actors.Journal
+	journal storage.Journal
 	count   map[events.Stream]int
 	turns   map[string]int
 }
@@ -27,7 +28,7 @@ type telling struct {
 func (w *telling) add(agent string, kind events.Kind, data string) string {
 	stream := events.AgentStream(events.AgentID(agent))
 	e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Time: events.Micros(w.count[stream]) * events.Millisecond, Data: []byte(data)}
-	if _, err := w.journal.Append(w.t.Context(), stream, actors.ExpectAny, []events.Envelope{e}); err != nil {
+	if _, err := w.journal.Append(w.t.Context(), stream, storage.ExpectAny, []events.Envelope{e}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.count[stream]++
@@ -84,7 +85,7 @@ func tellTo(t *testing.T) (*actors.Host, *telling) {
 	return host, newTelling(t, journal)
 }
 
-func newTelling(t *testing.T, journal actors.Journal) *telling {
+func newTelling(t *testing.T, journal storage.Journal) *telling {
 	return &telling{t: t, journal: journal, count: map[events.Stream]int{}, turns: map[string]int{}}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -26,9 +27,6 @@ type Receipt struct {
 	Duplicate bool             `json:"duplicate,omitempty"` // it was accepted before, or nothing of it is new; nothing happened
 }
 
-// Now is the time as commands carry it.
-func Now() events.Micros { return now() }
-
 // fencedRetries is how often a command is sent again, with the same id, after another writer took over its stream.
 const fencedRetries = 3
 
@@ -45,7 +43,7 @@ func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Comma
 // do is Do for an instruction that says more than a command.
 func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction) (Receipt, error) {
 	if h.closing.Load() {
-		return Receipt{}, ErrClosed
+		return Receipt{}, storage.ErrClosed
 	}
 	if err := checkID(order.command.Metadata().ID); err != nil {
 		return Receipt{}, err
@@ -80,7 +78,7 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 		case <-ctx.Done():
 			return Receipt{}, fmt.Errorf("wait for %s to decide: %w", stream, ctx.Err())
 		case <-h.running.Done():
-			return Receipt{}, ErrClosed
+			return Receipt{}, storage.ErrClosed
 		}
 	}
 }
@@ -137,7 +135,7 @@ func (h *Host) known(ctx context.Context, stream events.Stream, id events.Comman
 	if category, _ := stream.Split(); category == events.KnowledgeCategory {
 		most = sagas.MaxNotes
 	}
-	page, err := h.journal.Read(ctx, stream, revision, Forward, Limit{Events: most})
+	page, err := h.journal.Read(ctx, stream, revision, storage.Forward, storage.Limit{Events: most})
 	if err != nil {
 		return Receipt{}, fmt.Errorf("read what command %s caused: %w", id, err)
 	}
@@ -348,7 +346,7 @@ func (h *Host) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeost
 }
 
 // History returns a page of a stream as it is stored.
-func (h *Host) History(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, limit Limit) (Page, error) {
+func (h *Host) History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	return h.journal.Read(ctx, stream, from, direction, limit)
 }
 

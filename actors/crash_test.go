@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -60,7 +61,7 @@ func crashAt(t *testing.T, n int, after bool) {
 	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
 	}
 	memory.Fail(nil)
-	memory.FailAfter(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+	memory.FailAfter(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := first.Close(ctx); err != nil {
@@ -168,7 +169,7 @@ func TestLooking(t *testing.T) {
 	do(t, host, "demo", say("c1", "go"))
 	seen := until(t, feed, func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
 	before, ran := asked.Load(), runs.Load()
-	page, err := host.History(t.Context(), events.AgentStream("demo"), 0, actors.Forward, actors.Limit{})
+	page, err := host.History(t.Context(), events.AgentStream("demo"), 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func dieAt(memory *actorstest.Memory, n int, after bool) (dead chan struct{}) {
 				return errors.New("the answer was lost")
 			}
 		}
-		return actors.ErrClosed
+		return storage.ErrClosed
 	}
 	if after {
 		memory.FailAfter(die)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -27,7 +28,7 @@ func (h *Host) descent(ctx context.Context, agent events.AgentID) (descent, erro
 	}
 	line := descent{{agent, latest}}
 	for len(line) < mostAncestors {
-		page, err := h.journal.Read(ctx, events.AgentStream(line[0].agent), 0, Forward, Limit{Events: 1})
+		page, err := h.journal.Read(ctx, events.AgentStream(line[0].agent), 0, storage.Forward, storage.Limit{Events: 1})
 		if err != nil {
 			return nil, fmt.Errorf("read the first event of %s: %w", line[0].agent, err)
 		}
@@ -75,7 +76,7 @@ func (d descent) after(segment int, revision events.Revision) (rest descent, fro
 func (h *Host) each(ctx context.Context, d descent, from events.Revision, use func(*events.Envelope) (more bool, err error)) (through events.Revision, err error) {
 	through = events.NoRevision
 	for i := 0; i < len(d); {
-		page, err := h.journal.Read(ctx, events.AgentStream(d[i].agent), from, Forward, Limit{Events: maxPageEvents, Bytes: 4 << 20})
+		page, err := h.journal.Read(ctx, events.AgentStream(d[i].agent), from, storage.Forward, storage.Limit{Events: storage.MaxPageEvents, Bytes: 4 << 20})
 		if err != nil {
 			return through, fmt.Errorf("read the history of %s: %w", d[i].agent, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -72,8 +73,8 @@ func (h *Host) Difference(ctx context.Context, agent events.AgentID, from, to ev
 func (h *Host) lastChanges(ctx context.Context, d *Difference, changes []sagas.Change, progress func(int64)) ([]*sagas.Fact, error) {
 	s := seeker{journal: h.journal, agent: d.Agent, stream: events.AgentStream(d.Agent)}
 	last, looked := sagas.NewLastChanges(changes), int64(0)
-	end, length := d.To.Revision, events.Revision(snapshotEvery/4)
-	for more := len(changes) > 0; more && end > d.From.Revision; length = min(2*length, 64*snapshotEvery) {
+	end, length := d.To.Revision, events.Revision(storage.SnapshotEvery/4)
+	for more := len(changes) > 0; more && end > d.From.Revision; length = min(2*length, 64*storage.SnapshotEvery) {
 		begin := max(d.From.Revision, end-length)
 		saga, _, err := foldStream(ctx, h, agentFold, s.stream, begin)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -69,7 +70,7 @@ type answered struct {
 
 const (
 	companyWait = 20 * time.Millisecond // how long a decision may wait for company
-	batchEnough = MaxAppend / 4         // bytes after which a batch takes in no further decision
+	batchEnough = storage.MaxAppend / 4 // bytes after which a batch takes in no further decision
 )
 
 // load brings the saga to the end of its stream: from a snapshot, if there is a sound one, and the events after it.
@@ -78,7 +79,7 @@ func (e *entity[S]) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.saga, e.tip, e.stored, e.saved, e.every = saga, at, at, at.revision, snapshotEvery
+	e.saga, e.tip, e.stored, e.saved, e.every = saga, at, at, at.revision, storage.SnapshotEvery
 	return nil
 }
 
@@ -96,7 +97,7 @@ func (e *entity[S]) decide() {
 	batch, answers := e.carry, e.riders
 	ride, waiting := true, len(e.carry) > 0
 	var rest []*instruction // for the next append
-	size := BatchSize(batch)
+	size := storage.BatchSize(batch)
 	for i, in := range queue {
 		if size > batchEnough {
 			rest, ride = queue[i:], false
@@ -123,7 +124,7 @@ func (e *entity[S]) decide() {
 			continue
 		}
 		answers = append(answers, answered{in.done, result})
-		size += BatchSize(batch[before:])
+		size += storage.BatchSize(batch[before:])
 		ride = ride && rides(in.command, decided)
 	}
 	e.queue, e.carry, e.riders = rest, nil, nil
@@ -197,7 +198,7 @@ func eventID(base uuid.UUID, i int) events.EventID {
 // fly stores a batch, beside the actor. The same event ids are sent again until the outcome is known or the time is up.
 func (e *entity[S]) fly(batch []events.Envelope, answers []answered) {
 	e.flight = &flight{answers: answers, after: e.tip}
-	expected := ExpectRevision(e.stored.revision)
+	expected := storage.ExpectRevision(e.stored.revision)
 	e.host.run(func() {
 		appended, err := e.host.append(e.stream, expected, batch)
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
@@ -223,11 +224,11 @@ func (e *entity[S]) land(m landed) error {
 
 // reason is what whoever waits is told of an append's error.
 func (e *entity[S]) reason(err error) error {
-	var conflict *Conflict
+	var conflict *storage.Conflict
 	switch {
 	case errors.As(err, &conflict):
 		return &Fenced{Stream: e.stream}
-	case errors.Is(err, ErrClosed), errors.Is(err, ErrFull):
+	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrFull):
 		return err
 	}
 	return &Unavailable{Stream: e.stream, Reason: err.Error()}
@@ -265,10 +266,10 @@ func (e *entity[S]) snapshot() {
 		return
 	}
 	e.saved = e.stored.revision
-	e.every = events.Revision(SnapshotSpacing(len(state)))
-	snapshot := Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
+	e.every = events.Revision(storage.SnapshotSpacing(len(state)))
+	snapshot := storage.Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
 	e.host.run(func() {
-		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, ErrClosed) {
+		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, storage.ErrClosed) {
 			e.host.log.Warn("save snapshot", "stream", e.stream, "error", err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -37,7 +38,7 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 	if err := agent.Validate(); err != nil {
 		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	subscription, err := h.journal.Subscribe(ctx, From{Stream: events.AgentStream(agent), Revision: after})
+	subscription, err := h.journal.Subscribe(ctx, storage.From{Stream: events.AgentStream(agent), Revision: after})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 	if !h.feeds.add(f) {
 		cancel()
 		_ = subscription.Close()
-		return nil, ErrClosed
+		return nil, storage.ErrClosed
 	}
 	go f.pump(running)
 	return f, nil
@@ -64,7 +65,7 @@ const deltaBuffer = 256
 type feed struct {
 	feeds        *feeds
 	agent        events.AgentID
-	subscription Subscription
+	subscription storage.Subscription
 	cancel       context.CancelFunc
 	events       chan events.Envelope
 	deltas       chan Delta
@@ -80,14 +81,14 @@ func (f *feed) pump(ctx context.Context) {
 		envelope, err := f.subscription.Next(ctx)
 		if err != nil {
 			if f.err = err; ctx.Err() != nil { // Close, or the host's
-				f.err = ErrClosed
+				f.err = storage.ErrClosed
 			}
 			return
 		}
 		select {
 		case f.events <- envelope:
 		case <-ctx.Done():
-			f.err = ErrClosed
+			f.err = storage.ErrClosed
 			return
 		}
 	}

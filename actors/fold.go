@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -20,9 +21,9 @@ func foldStream[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stream
 	if err != nil {
 		return saga, at, err
 	}
-	saved, every := at.revision, events.Revision(snapshotEvery)
+	saved, every := at.revision, events.Revision(storage.SnapshotEvery)
 	for at.revision < until {
-		page, err := h.journal.Read(ctx, stream, at.revision+1, Forward, Limit{Events: int(min(until-at.revision, defaultPageEvents))})
+		page, err := h.journal.Read(ctx, stream, at.revision+1, storage.Forward, storage.Limit{Events: int(min(until-at.revision, storage.DefaultPageEvents))})
 		if err != nil {
 			return saga, at, fmt.Errorf("read %s from revision %d: %w", stream, at.revision+1, err)
 		}
@@ -62,11 +63,11 @@ func leaveSnapshot[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], str
 		h.log.Error("encode snapshot", "stream", stream, "error", err)
 		return latest
 	}
-	snapshot := Snapshot{Revision: at.revision, Digest: at.digest, State: state}
-	if err := h.snapshots.Save(ctx, f.name, stream, snapshot); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+	snapshot := storage.Snapshot{Revision: at.revision, Digest: at.digest, State: state}
+	if err := h.snapshots.Save(ctx, f.name, stream, snapshot); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrClosed) {
 		h.log.Warn("save snapshot", "stream", stream, "error", err)
 	}
-	return events.Revision(SnapshotSpacing(len(state)))
+	return events.Revision(storage.SnapshotSpacing(len(state)))
 }
 
 // fromSnapshot returns the state of the newest snapshot that is no later than until and fits the history it claims to be of; or
@@ -84,7 +85,7 @@ func fromSnapshot[S sagas.Saga[S]](ctx context.Context, h *Host, f fold[S], stre
 		if err != nil || !found {
 			return f.zero(), start, ctx.Err()
 		}
-		page, err := h.journal.Read(ctx, stream, snapshot.Revision, Forward, Limit{Events: 1})
+		page, err := h.journal.Read(ctx, stream, snapshot.Revision, storage.Forward, storage.Limit{Events: 1})
 		if err != nil {
 			return f.zero(), start, fmt.Errorf("read %s at revision %d: %w", stream, snapshot.Revision, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -20,7 +21,7 @@ type tallied struct {
 	events atomic.Int64
 }
 
-func (c *tallied) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+func (c *tallied) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	page, err := c.Memory.Read(ctx, stream, from, direction, limit)
 	c.events.Add(int64(len(page.Events)))
 	return page, err
@@ -46,7 +47,7 @@ func configuredOften(t *testing.T, memory *actorstest.Memory, name string, count
 			ID: uuid.New(), Kind: event.Kind(), Version: version, Time: events.Micros(i), Command: events.CommandID(fmt.Sprintf("c%d", i)), Digest: digest, Data: data,
 		})
 		if len(batch) == cap(batch) || i == count-1 {
-			if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectAny, batch); err != nil {
+			if _, err := memory.Append(t.Context(), "agent-demo", storage.ExpectAny, batch); err != nil {
 				t.Fatal(err)
 			}
 			batch = make([]events.Envelope, 0, 500)
@@ -54,7 +55,7 @@ func configuredOften(t *testing.T, memory *actorstest.Memory, name string, count
 	}
 }
 
-func restingHost(t *testing.T, journal actors.Journal, snapshots actors.Snapshots) *actors.Host {
+func restingHost(t *testing.T, journal storage.Journal, snapshots storage.Snapshots) *actors.Host {
 	t.Helper()
 	return start(t, actors.Config{Journal: journal, Snapshots: snapshots, Models: oneModel{actorstest.FakeModel(twoRounds)}, Resting: true})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -30,7 +31,7 @@ type (
 	// recordingRead is a page of the parent's recording.
 	recordingRead struct {
 		parent *sagas.Agent // the fold before it, at first
-		page   Page
+		page   storage.Page
 		err    error
 	}
 	// heard is an answer of homeostasis, or of those who know, to a fork on tape.
@@ -70,7 +71,7 @@ func (a *agent) pump() {
 		for i, in := range f.held {
 			held[i] = in.command
 		}
-		move := a.saga.Follow(sagas.Followed{Parent: &f.parent, Step: f.step, Held: held, At: now()})
+		move := a.saga.Follow(sagas.Followed{Parent: &f.parent, Step: f.step, Held: held, At: storage.Now()})
 		switch move.Kind {
 		case sagas.MoveWait:
 			return
@@ -109,7 +110,7 @@ func (a *agent) move(move sagas.Move, causation events.Ref) {
 		if step == nil || a.dead {
 			return
 		}
-		if skip := sagas.Skipped(step, o.err, now()); skip != nil && move.Kind == sagas.MoveDecide {
+		if skip := sagas.Skipped(step, o.err, storage.Now()); skip != nil && move.Kind == sagas.MoveDecide {
 			a.move(sagas.Move{Kind: sagas.MoveHear, Command: skip, Over: true}, causation)
 			return
 		}
@@ -186,7 +187,7 @@ func (a *agent) readRecording() {
 			read.parent, read.err, next = &parent, err, end.revision+1
 		}
 		if read.err == nil && next <= fork.Until {
-			read.page, read.err = host.journal.Read(host.running, stream, next, Forward, Limit{})
+			read.page, read.err = host.journal.Read(host.running, stream, next, storage.Forward, storage.Limit{})
 		}
 		send(read)
 	})
@@ -239,7 +240,7 @@ func (a *agent) tryLater(what string, err error) {
 
 // unreadable leaves a recording that this build cannot read.
 func (a *agent) unreadable(err error) {
-	a.leaveTape(sagas.Move{Kind: sagas.MoveLeave, Command: a.saga.Unreadable(a.follow.parent.Revision, err, now())})
+	a.leaveTape(sagas.Move{Kind: sagas.MoveLeave, Command: a.saga.Unreadable(a.follow.parent.Revision, err, storage.Now())})
 }
 
 // leaveTape makes the move with which the tape answers nothing more. Before it, the files of the fork's own workspace are made what the calls that

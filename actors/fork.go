@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -92,7 +93,7 @@ func (h *Host) forkedBefore(ctx context.Context, order *ForkOrder) (Forked, bool
 	if err != nil {
 		return Forked{}, false, err
 	}
-	page, err := h.journal.Read(ctx, events.AgentStream(order.Name), 0, Forward, Limit{Events: 1})
+	page, err := h.journal.Read(ctx, events.AgentStream(order.Name), 0, storage.Forward, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return Forked{}, false, fmt.Errorf("read the beginning of agent %s: %w", order.Name, err)
 	}
@@ -125,7 +126,7 @@ func (f *forking) findPoint(ctx context.Context) error {
 
 func (f *forking) foldAt(ctx context.Context, at events.Revision) error {
 	stream := events.AgentStream(f.order.Parent)
-	page, err := f.host.journal.Read(ctx, stream, at, Forward, Limit{Events: maxDecision})
+	page, err := f.host.journal.Read(ctx, stream, at, storage.Forward, storage.Limit{Events: maxDecision})
 	if err != nil || len(page.Events) == 0 {
 		return fmt.Errorf("read agent %s at revision %d: %w", f.order.Parent, at, err)
 	}
@@ -187,7 +188,7 @@ func (f *forking) configure(ctx context.Context) error {
 	if err := sagas.ValidateConfig(*set.config); err != nil {
 		return err // before anything is made
 	}
-	f.command.Meta = sagas.Meta{ID: f.order.ID, At: now()}
+	f.command.Meta = sagas.Meta{ID: f.order.ID, At: storage.Now()}
 	f.command.Agent, f.command.Parent, f.command.Tape, f.command.Config = f.order.Name, f.order.Parent, f.order.Tape, *set.config
 	return nil
 }
@@ -236,7 +237,7 @@ func (f *forking) prepare(ctx context.Context) error {
 // ownTenant refuses a tenant that somebody has rules for already.
 func (f *forking) ownTenant(ctx context.Context) error {
 	stream := events.HomeostasisStream(f.command.Config.Tenant)
-	page, err := f.host.journal.Read(ctx, stream, 0, Forward, Limit{Events: 1})
+	page, err := f.host.journal.Read(ctx, stream, 0, storage.Forward, storage.Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", stream, err)
 	}
@@ -248,7 +249,7 @@ func (f *forking) ownTenant(ctx context.Context) error {
 
 // partMeta identifies one command of several that an order leads to.
 func (f *forking) partMeta(part string) sagas.Meta {
-	return sagas.Meta{ID: events.CommandID("fork-" + part + "-" + events.HashBytes([]byte(f.order.ID))[:32]), At: now()}
+	return sagas.Meta{ID: events.CommandID("fork-" + part + "-" + events.HashBytes([]byte(f.order.ID))[:32]), At: storage.Now()}
 }
 
 // credit is what the fork's own wallet opens with: what the parent's had available where it is forked, what is set aside for the turn

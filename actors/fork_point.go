@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -52,9 +53,9 @@ func (f *forking) editable(ctx context.Context) (events.Revision, error) {
 		}
 		return found != events.NoRevision, nil
 	}
-	from, direction := f.command.At, Backward
+	from, direction := f.command.At, storage.Backward
 	if turn == "" {
-		from, direction = f.command.At+1, Forward
+		from, direction = f.command.At+1, storage.Forward
 	}
 	if err := f.host.scan(ctx, events.AgentStream(f.order.Parent), from, direction, look); err != nil {
 		return found, err
@@ -78,7 +79,7 @@ func (f *forking) findInputs(ctx context.Context) error {
 		return nil
 	}
 	left := f.order.Turns
-	return f.host.scan(ctx, events.AgentStream(f.order.Parent), f.command.At+1, Forward, func(e *events.Envelope) (bool, error) {
+	return f.host.scan(ctx, events.AgentStream(f.order.Parent), f.command.At+1, storage.Forward, func(e *events.Envelope) (bool, error) {
 		if e.Kind == (events.TurnEnded{}).Kind() {
 			left--
 		}
@@ -90,9 +91,9 @@ func (f *forking) findInputs(ctx context.Context) error {
 }
 
 // scan reads a stream event by event until it has seen enough.
-func (h *Host) scan(ctx context.Context, stream events.Stream, from events.Revision, direction Direction, enough func(*events.Envelope) (bool, error)) error {
+func (h *Host) scan(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, enough func(*events.Envelope) (bool, error)) error {
 	for from >= 0 {
-		page, err := h.journal.Read(ctx, stream, from, direction, Limit{})
+		page, err := h.journal.Read(ctx, stream, from, direction, storage.Limit{})
 		if err != nil {
 			return fmt.Errorf("read %s from revision %d: %w", stream, from, err)
 		}
@@ -105,7 +106,7 @@ func (h *Host) scan(ctx context.Context, stream events.Stream, from events.Revis
 			return nil
 		}
 		from = page.Events[len(page.Events)-1].Revision + 1
-		if direction == Backward {
+		if direction == storage.Backward {
 			from -= 2
 		}
 	}
@@ -115,7 +116,7 @@ func (h *Host) scan(ctx context.Context, stream events.Stream, from events.Revis
 // walletAt folds a wallet as of a time; before it was opened, as it was opened.
 func (h *Host) walletAt(ctx context.Context, id events.WalletID, at events.Micros) (sagas.Wallet, error) {
 	stream := events.WalletStream(id)
-	page, err := h.journal.Read(ctx, stream, latest, Backward, Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, latest, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return sagas.Wallet{}, fmt.Errorf("read %s: %w", stream, err)
 	}
@@ -126,7 +127,7 @@ func (h *Host) walletAt(ctx context.Context, id events.WalletID, at events.Micro
 		if revision == 0 || err != nil {
 			return false
 		}
-		page, err = h.journal.Read(ctx, stream, events.Revision(revision), Forward, Limit{Events: 1})
+		page, err = h.journal.Read(ctx, stream, events.Revision(revision), storage.Forward, storage.Limit{Events: 1})
 		return err == nil && len(page.Events) == 1 && page.Events[0].Time > at
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -114,7 +115,7 @@ func followed(t *testing.T, host *actors.Host) actors.AgentState {
 func told(t *testing.T, host *actors.Host, agent events.AgentID, from events.Revision) []string {
 	t.Helper()
 	lines := []string{}
-	page, err := host.History(t.Context(), events.AgentStream(agent), from, actors.Forward, actors.Limit{Events: 4096})
+	page, err := host.History(t.Context(), events.AgentStream(agent), from, storage.Forward, storage.Limit{Events: 4096})
 	if err != nil || !page.End {
 		t.Fatalf("read history: %v", err)
 	}
@@ -144,7 +145,7 @@ func told(t *testing.T, host *actors.Host, agent events.AgentID, from events.Rev
 func TestForkOnTape(t *testing.T) {
 	w := newForkWorld(t)
 	host := start(t, w.config)
-	page, err := host.History(t.Context(), "agent-demo", 0, actors.Forward, actors.Limit{})
+	page, err := host.History(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func forkCrashAt(t *testing.T, n int, after bool) {
 	case <-time.After(300 * time.Millisecond):
 	}
 	w.memory.Fail(nil)
-	w.memory.FailAfter(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+	w.memory.FailAfter(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
 	w.close(t, first)
 	w.memory.FailAfter(nil)
 

@@ -35,7 +35,11 @@ func (h *Host) Groups(ctx context.Context, agent events.AgentID, order GroupOrde
 		order.Last = end.Revision
 	}
 	order.First = max(order.First, 0)
-	limit := bounded(order.Limit, standardGroups, mostGroups)
+	limit := order.Limit
+	if limit <= 0 {
+		limit = standardGroups
+	}
+	limit = min(limit, mostGroups)
 	s := seeker{journal: h.journal, agent: agent, stream: events.AgentStream(agent), last: order.Last}
 	begin := order.First
 	if !order.Forward {

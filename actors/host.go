@@ -1,8 +1,8 @@
 // Package actors is what lives: agents, wallets and homeostasis as supervised actors, the pools in front of models and tools, and
-// the ports through which they reach the world (journal.go, model.go).
+// the ports through which they reach the world (model.go; those of stores are in package storage).
 //
 // An actor here is a thin shell around a saga: receive, Decide, append with the expected revision, Apply, send what is Ready.
-// protoactor gives mailboxes and supervision and nothing more: history is ours, through [Journal], and what makes an agent
+// protoactor gives mailboxes and supervision and nothing more: history is ours, through [storage.Journal], and what makes an agent
 // single is the expected revision of every append, not where it runs.
 //
 // Who talks to whom: a [Host] hands commands to a registry (registry.go), which brings the entity to life (life.go, entity.go)
@@ -25,6 +25,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -34,15 +35,15 @@ import (
 type Config struct {
 	Name      string // of this host, in events and logs; default "local"
 	Build     string // version of the program, for reports
-	Journal   Journal
-	Snapshots Snapshots // nil: histories are always read from the beginning
-	Blobs     Blobs
+	Journal   storage.Journal
+	Snapshots storage.Snapshots // nil: histories are always read from the beginning
+	Blobs     storage.Blobs
 	Models    Models
 	Prices    Prices // nil: no model has a price
 	Tools     []Tool
-	Files     Workspaces   // nil: the files of workspaces are not recorded, and forks have none
-	Forks     string       // directory for the workspaces of forks; empty: a fork is given one, or has none
-	Log       *slog.Logger // nil: nothing is logged
+	Files     storage.Workspaces // nil: the files of workspaces are not recorded, and forks have none
+	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
+	Log       *slog.Logger       // nil: nothing is logged
 	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
 	Where     func(expression string) (EventFilter, error)
 	Deadlines Deadlines
@@ -79,13 +80,13 @@ const (
 type Host struct {
 	name       string
 	build      string
-	journal    Journal
-	snapshots  Snapshots
-	blobs      Blobs
+	journal    storage.Journal
+	snapshots  storage.Snapshots
+	blobs      storage.Blobs
 	models     Models
 	prices     Prices
 	toolbox    map[string]Tool
-	workspaces Workspaces
+	workspaces storage.Workspaces
 	forks      string
 	log        *slog.Logger
 	where      func(expression string) (EventFilter, error)
@@ -282,7 +283,7 @@ func (h *Host) run(task func()) {
 }
 
 // append stores a batch, trying the same events again until the outcome is known or the deadline passes.
-func (h *Host) append(stream events.Stream, expected Expected, batch []events.Envelope) (Appended, error) {
+func (h *Host) append(stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	ctx := h.appending.context(h.running, h.deadlines.Append)
 	wait := 5 * time.Millisecond
 	for {
@@ -290,13 +291,13 @@ func (h *Host) append(stream events.Stream, expected Expected, batch []events.En
 		if err == nil && len(batch) > 0 {
 			h.note(appended.Position)
 		}
-		var conflict *Conflict
-		if err == nil || errors.As(err, &conflict) || errors.Is(err, ErrClosed) || errors.Is(err, ErrInvalidAppend) {
+		var conflict *storage.Conflict
+		if err == nil || errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend) {
 			return appended, err
 		}
 		select {
 		case <-ctx.Done():
-			return Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
+			return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
 		case <-time.After(wait):
 			wait = min(2*wait, time.Second)
 		}
@@ -318,7 +319,7 @@ const circuitCommand = sagas.InternalPrefix + "circuit"
 
 // appendRaw stores one event that no saga decided, at the end of a stream as it is now; unless the stream ends with its like.
 func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events.Event) error {
-	page, err := h.journal.Read(ctx, stream, latest, Backward, Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, latest, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return err
 	}
@@ -332,8 +333,8 @@ func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events
 	if err != nil {
 		return err
 	}
-	_, err = h.append(stream, ExpectRevision(page.Events[0].Revision), []events.Envelope{{
-		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: now(), Actor: h.name,
+	_, err = h.append(stream, storage.ExpectRevision(page.Events[0].Revision), []events.Envelope{{
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: storage.Now(), Actor: h.name,
 		Command: circuitCommand, Correlation: circuitCommand,
 		Digest: page.Events[0].Digest.Next(event.Kind(), data), Data: data,
 	}})

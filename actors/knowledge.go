@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -141,7 +142,7 @@ func (h *Host) noteAt(ctx context.Context, ref events.Ref) (events.NoteWritten, 
 	if err != nil {
 		return events.NoteWritten{}, err
 	}
-	page, err := h.journal.Read(ctx, stream, revision, Forward, Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 	if err != nil {
 		return events.NoteWritten{}, fmt.Errorf("read note %s: %w", ref, err)
 	}
@@ -162,7 +163,7 @@ func (h *Host) noteAt(ctx context.Context, ref events.Ref) (events.NoteWritten, 
 // Keep implements [Knowledge].
 func (k *callKnowledge) Keep(ctx context.Context, change NoteChange) (Receipt, error) {
 	command := sagas.KeepNotes{
-		Meta:   sagas.Meta{ID: events.CommandID("note:" + string(k.ask.ID)), At: now()},
+		Meta:   sagas.Meta{ID: events.CommandID("note:" + string(k.ask.ID)), At: storage.Now()},
 		Author: events.NoteAuthor{Agent: k.agent, Turn: k.ask.Turn, Call: k.ask.Call},
 	}
 	if change.FromCall != "" {
@@ -188,7 +189,7 @@ func (k *callKnowledge) Keep(ctx context.Context, change NoteChange) (Receipt, e
 func (k *callKnowledge) returned(ctx context.Context, call events.CallID) (events.Ref, string, error) {
 	stream := events.AgentStream(k.agent)
 	for from := events.Revision(1 << 62); from >= 0; {
-		page, err := k.host.journal.Read(ctx, stream, from, Backward, Limit{Events: 64})
+		page, err := k.host.journal.Read(ctx, stream, from, storage.Backward, storage.Limit{Events: 64})
 		if err != nil {
 			return "", "", fmt.Errorf("read what call %s returned: %w", call, err)
 		}
@@ -297,7 +298,7 @@ func belowTitle(title, text string) string {
 // searchFor asks what fits the messages of a turn. Notes that it is to be near to and that are no longer there are no reason not to.
 func (h *Host) searchFor(ctx context.Context, r *sagas.AskKnowledge) (found projections.FoundNotes, at events.Position, err error) {
 	query := projections.Query{Name: "search", Parameters: map[string]string{
-		"text": r.Text, "limit": strconv.Itoa(r.Notes), "tenant": string(r.Tenant), "valid": strconv.FormatInt(int64(now()), 10),
+		"text": r.Text, "limit": strconv.Itoa(r.Notes), "tenant": string(r.Tenant), "valid": strconv.FormatInt(int64(storage.Now()), 10),
 	}}
 	if strings.TrimSpace(r.Text) == "" {
 		return found, 0, nil

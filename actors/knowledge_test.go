@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -97,7 +98,7 @@ func TestTurnsBeginWithWhatIsKnown(t *testing.T) {
 	if len(messages) != 2 || messages[1].Role != sagas.RoleContext || !strings.Contains(messages[1].Text.Inline, "1650 degrees") || strings.Contains(messages[1].Text.Inline, "Soup") {
 		t.Errorf("the model was shown %+v", messages)
 	}
-	page, err := host.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 3, actors.Forward, actors.Limit{})
+	page, err := host.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 3, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatalf("the agent wrote %d notes, %v", len(page.Events), err)
 	}
@@ -148,7 +149,7 @@ func TestLargeNote(t *testing.T) {
 	host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{actorstest.FakeModel(twoRounds)}})
 	text := strings.Repeat("ä line with many words\n", 3000) + "[[end]]"
 	keep(t, host, "k1", events.Note{ID: "large", Title: "Large", Text: events.Text{Inline: text}})
-	page, err := host.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 0, actors.Forward, actors.Limit{})
+	page, err := host.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 0, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func crashWithNotes(t *testing.T, n int, after bool) {
 			}
 		}
 	}
-	page, err := second.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 3, actors.Forward, actors.Limit{})
+	page, err := second.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 3, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) > 1 || len(page.Events) < written || answers != 1 {
 		t.Errorf("%d notes were written, %d said to be, %d answers recorded: %v", len(page.Events), written, answers, err)
 	}
@@ -226,7 +227,7 @@ func die(t *testing.T, memory *actorstest.Memory, host *actors.Host, n int, afte
 	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
 	}
 	memory.Fail(nil)
-	memory.FailAfter(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+	memory.FailAfter(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := host.Close(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -173,14 +174,14 @@ func (l *life[S]) depart() {
 // fence stops the entity after an append that was refused or whose outcome is unknown: what it decided is not history, and the
 // next activation reads what is. Nothing is sent, nothing is guessed.
 func (l *life[S]) fence(err error) {
-	var conflict *Conflict
+	var conflict *storage.Conflict
 	if errors.As(err, &conflict) {
 		resume := l.conduct.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
 		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
 		l.die(nil, resume)
 		return
 	}
-	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, storage.ErrClosed) && !errors.Is(err, context.Canceled) {
 		l.host.log.Error("store decision", "stream", l.stream, "error", err)
 	}
 	l.die(&failure{reason: err.Error()}, true) // it may be stored, and have work outstanding

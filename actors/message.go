@@ -6,6 +6,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -32,7 +33,7 @@ type (
 	wakeUp struct{}
 	// landed tells an entity how its append went.
 	landed struct {
-		appended Appended
+		appended storage.Appended
 		err      error
 	}
 	// flush tells an entity to store decisions that wait for company.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -118,7 +119,7 @@ func (p *projector) follow() {
 func (p *projector) again(ctx context.Context, what string, do func(context.Context) error) {
 	for wait := readAgainFirst; ; wait = min(2*wait, readAgainMost) {
 		err := do(ctx)
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, storage.ErrClosed) {
 			return
 		}
 		p.host.log.Warn("the projector tries again", "what", what, "error", err)
@@ -134,7 +135,7 @@ func (p *projector) begin(ctx context.Context) error {
 	if err := p.reconcile(ctx); err != nil {
 		return err
 	}
-	page, err := p.host.journal.ReadAll(ctx, End(), Backward, Filter{}, Limit{Events: 1})
+	page, err := p.host.journal.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("find the end of history: %w", err)
 	}
@@ -365,7 +366,7 @@ func (p *projector) watch() <-chan struct{} {
 func (p *projector) close() {
 	least := int64(1)
 	if p.host.resting {
-		least = snapshotEvery
+		least = storage.SnapshotEvery
 	}
 	p.mu.Lock()
 	var all []*reading

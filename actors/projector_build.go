@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -244,14 +245,14 @@ func (p *projector) built(ctx context.Context, greens []*reading, progress func(
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the rebuild, which goes on: %w", ctx.Err())
 		case <-p.host.running.Done():
-			return ErrClosed
+			return storage.ErrClosed
 		}
 	}
 }
 
 // head is the position of the latest event.
 func (p *projector) head(ctx context.Context) (events.Position, error) {
-	page, err := p.host.journal.ReadAll(ctx, End(), Backward, Filter{}, Limit{Events: 1})
+	page, err := p.host.journal.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 0, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -189,11 +190,11 @@ func (p *projector) locate(ctx context.Context, recorded []sagas.SkippedProjecti
 	var located []sagas.SkippedProjection
 	for _, s := range recorded {
 		stream, revision, err := s.Event.Split()
-		var page Page
+		var page storage.Page
 		if err == nil {
-			page, err = p.host.journal.Read(ctx, stream, revision, Forward, Limit{Events: 1})
+			page, err = p.host.journal.Read(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 		}
-		if err != nil && !errors.Is(err, ErrDeleted) {
+		if err != nil && !errors.Is(err, storage.ErrDeleted) {
 			return nil, fmt.Errorf("find event %s, which projection %s skips: %w", s.Event, s.Name, err)
 		}
 		if len(page.Events) == 0 || page.Events[0].Revision != revision {
@@ -272,7 +273,7 @@ func (p *projector) forget(ctx context.Context, r *reading, from events.Position
 		return
 	}
 	err := p.host.snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(from))
-	if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, storage.ErrClosed) && ctx.Err() == nil {
 		p.host.log.Warn("drop the stored states of a projection", "projection", r.spec.Name, "error", err)
 	}
 }
@@ -323,8 +324,8 @@ func (h *Host) completeSkip(ctx context.Context, c sagas.SkipEvent) (sagas.Comma
 	if c.Position == 0 {
 		return c, nil // the catalogue refuses it
 	}
-	page, err := h.journal.ReadAll(ctx, Before(c.Position), Forward, Filter{}, Limit{Events: 1})
-	if err != nil && !errors.Is(err, ErrPlace) {
+	page, err := h.journal.ReadAll(ctx, storage.Before(c.Position), storage.Forward, storage.Filter{}, storage.Limit{Events: 1})
+	if err != nil && !errors.Is(err, storage.ErrPlace) {
 		return nil, fmt.Errorf("read the event at position %d: %w", c.Position, err)
 	}
 	if len(page.Events) == 0 || page.Events[0].Position != c.Position {

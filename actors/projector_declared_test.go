@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -59,16 +60,16 @@ func TestVersionRaised(t *testing.T) {
 
 // slowStart is a journal whose reads of wallets from the beginning wait.
 type slowStart struct {
-	actors.Journal
+	storage.Journal
 	open chan struct{}
 }
 
-func (s *slowStart) ReadAll(ctx context.Context, from actors.Place, d actors.Direction, f actors.Filter, l actors.Limit) (actors.Page, error) {
-	if d == actors.Forward && from == actors.Start() && slices.Contains(f.Kinds, "wallet.") {
+func (s *slowStart) ReadAll(ctx context.Context, from storage.Place, d storage.Direction, f storage.Filter, l storage.Limit) (storage.Page, error) {
+	if d == storage.Forward && from == storage.Start() && slices.Contains(f.Kinds, "wallet.") {
 		select {
 		case <-s.open:
 		case <-ctx.Done():
-			return actors.Page{}, ctx.Err()
+			return storage.Page{}, ctx.Err()
 		}
 	}
 	return s.Journal.ReadAll(ctx, from, d, f, l)
@@ -175,11 +176,11 @@ func TestRestsUntilAsked(t *testing.T) {
 }
 
 type savesCounted struct {
-	actors.Snapshots
+	storage.Snapshots
 	count atomic.Int64
 }
 
-func (s *savesCounted) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+func (s *savesCounted) Save(ctx context.Context, fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	s.count.Add(1)
 	return s.Snapshots.Save(ctx, fold, stream, snapshot)
 }

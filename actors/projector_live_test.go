@@ -15,25 +15,26 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
 // keeping starts a host that keeps projections, with the declared ones of tests.
-func keeping(t *testing.T, journal actors.Journal, snapshots actors.Snapshots, more ...projections.Spec) *actors.Host {
+func keeping(t *testing.T, journal storage.Journal, snapshots storage.Snapshots, more ...projections.Spec) *actors.Host {
 	t.Helper()
 	return start(t, actors.Config{Journal: journal, Snapshots: snapshots, Models: noModels{}, Projections: more, Declare: actorstest.Declare})
 }
 
 // put stores events of one decision.
-func put(t *testing.T, journal actors.Journal, stream events.Stream, command events.CommandID, kind events.Kind, data ...string) events.Position {
+func put(t *testing.T, journal storage.Journal, stream events.Stream, command events.CommandID, kind events.Kind, data ...string) events.Position {
 	t.Helper()
 	batch := make([]events.Envelope, len(data))
 	for i := range data {
 		batch[i] = events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Command: command, Data: []byte(data[i])}
 	}
-	appended, err := journal.Append(t.Context(), stream, actors.ExpectAny, batch)
+	appended, err := journal.Append(t.Context(), stream, storage.ExpectAny, batch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,22 +205,22 @@ func TestPoison(t *testing.T) {
 
 // gate is a journal whose reads of everything wait, from a position on, until it is opened.
 type gate struct {
-	actors.Journal
+	storage.Journal
 	from events.Position
 	open chan struct{}
 	read atomic.Int64 // events, forward
 }
 
-func (g *gate) ReadAll(ctx context.Context, from actors.Place, d actors.Direction, f actors.Filter, l actors.Limit) (actors.Page, error) {
-	if d == actors.Forward && from.Position >= g.from && g.from > 0 {
+func (g *gate) ReadAll(ctx context.Context, from storage.Place, d storage.Direction, f storage.Filter, l storage.Limit) (storage.Page, error) {
+	if d == storage.Forward && from.Position >= g.from && g.from > 0 {
 		select {
 		case <-g.open:
 		case <-ctx.Done():
-			return actors.Page{}, ctx.Err()
+			return storage.Page{}, ctx.Err()
 		}
 	}
 	page, err := g.Journal.ReadAll(ctx, from, d, f, l)
-	if d == actors.Forward {
+	if d == storage.Forward {
 		g.read.Add(int64(len(page.Events)))
 	}
 	return page, err

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 )
@@ -28,7 +29,7 @@ func (c *chunk) decode() {
 
 // pass reads history from a place on, chunk by chunk. While one is used, the next is read.
 type pass struct {
-	journal Journal
+	journal storage.Journal
 	after   events.Position // an event's, or 0
 	until   events.Position // 0: to the end as it is when it is reached
 	kinds   []string        // beginnings of kinds; none: all
@@ -41,7 +42,7 @@ type chunkRead struct {
 }
 
 // passLimit bounds a page of a pass.
-var passLimit = Limit{Events: maxPageEvents, Bytes: 4 << 20} //nolint:gochecknoglobals // never written to
+var passLimit = storage.Limit{Events: storage.MaxPageEvents, Bytes: 4 << 20} //nolint:gochecknoglobals // never written to
 
 // run hands chunks over until use wants no more, or history ends.
 func (p *pass) run(ctx context.Context, use func(*chunk) (more bool, err error)) error {
@@ -70,7 +71,7 @@ func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
 	cut := cutter{read: p.after, place: p.after}
 	after := p.after
 	for end := false; !end; {
-		page, err := p.journal.ReadAll(ctx, After(cut.read), Forward, Filter{Kinds: p.kinds}, passLimit)
+		page, err := p.journal.ReadAll(ctx, storage.After(cut.read), storage.Forward, storage.Filter{Kinds: p.kinds}, passLimit)
 		read := chunkRead{err: err}
 		if err == nil {
 			page.End = page.End || p.until > 0 && page.Next.Position >= p.until
@@ -119,7 +120,7 @@ type cutter struct {
 	place events.Position // of the latest event in a chunk, or where the pass began
 }
 
-func (c *cutter) chunk(after events.Position, page *Page) chunk {
+func (c *cutter) chunk(after events.Position, page *storage.Page) chunk {
 	c.read = page.Next.Position
 	all := page.Events
 	if len(c.rest) > 0 {

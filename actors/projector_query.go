@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -119,7 +120,7 @@ func (p *projector) await(ctx context.Context, of *projection, least events.Posi
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for projection %s: %w", of.name, ctx.Err())
 		case <-p.host.running.Done():
-			return nil, ErrClosed
+			return nil, storage.ErrClosed
 		}
 	}
 }
@@ -196,7 +197,7 @@ var errWaited = errors.New("waited long enough")
 
 // news waits until something is stored after a position.
 func (p *projector) news(ctx context.Context, after events.Position) error {
-	subscription, err := p.host.journal.Subscribe(ctx, From{Position: after})
+	subscription, err := p.host.journal.Subscribe(ctx, storage.From{Position: after})
 	if err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (p *projector) refresh(ctx context.Context, of *projection, progress func(i
 func (r *reading) worth() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.folded >= snapshotEvery
+	return r.folded >= storage.SnapshotEvery
 }
 
 // readOne feeds one reading, and tells how many events it folded.

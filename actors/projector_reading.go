@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 )
@@ -64,7 +65,7 @@ func (s *Stopped) String() string {
 
 func newReading(spec *projections.Spec, source string, generation int, skipped *skips) *reading {
 	return &reading{
-		spec: spec, source: source, generation: generation, skips: skipped, fold: spec.New(), wanted: map[events.Kind]bool{}, begun: now(),
+		spec: spec, source: source, generation: generation, skips: skipped, fold: spec.New(), wanted: map[events.Kind]bool{}, begun: storage.Now(),
 	}
 }
 

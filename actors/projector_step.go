@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -63,7 +64,7 @@ func (p *projector) stepsFrom(ctx context.Context, r *reading) (events.Position,
 	if stopped := r.halted(); stopped != nil {
 		return stopped.Position, nil
 	}
-	page, err := p.host.journal.ReadAll(ctx, After(r.begins()), Backward, Filter{Kinds: r.spec.Kinds}, Limit{Events: 1})
+	page, err := p.host.journal.ReadAll(ctx, storage.After(r.begins()), storage.Backward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 1, err
 	}
@@ -80,8 +81,8 @@ func (p *projector) step(ctx context.Context, r *reading, count int) ([]Step, er
 	if err != nil {
 		return nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
 	}
-	for next := After(r.place); ; {
-		page, err := p.host.journal.ReadAll(ctx, next, Forward, Filter{Kinds: r.spec.Kinds}, Limit{Events: count - len(steps)})
+	for next := storage.After(r.place); ; {
+		page, err := p.host.journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: count - len(steps)})
 		if err != nil {
 			return nil, fmt.Errorf("read events for projection %s: %w", r.spec.Name, err)
 		}

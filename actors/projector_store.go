@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -69,7 +70,7 @@ func (r *reading) due() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.stored
-	spacing := SnapshotSpacing(s.bytes)
+	spacing := storage.SnapshotSpacing(s.bytes)
 	return !r.dropped && !r.frozen && (r.folded-s.folded >= spacing || r.read-s.read >= passedPart*spacing)
 }
 
@@ -94,13 +95,13 @@ func (p *projector) save(ctx context.Context, r *reading, least int64) {
 	r.mu.Lock()
 	r.stored = before // cut off by the host's end it is tried again there
 	r.mu.Unlock()
-	if !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+	if !errors.Is(err, storage.ErrClosed) && ctx.Err() == nil {
 		p.host.log.Warn("store the state of a projection", "projection", r.spec.Name, "error", err)
 	}
 }
 
 // snapshot encodes the state, and takes it for stored; before is what was stored until now.
-func (r *reading) snapshot(least int64) (snapshot Snapshot, before stored, changed bool, err error) {
+func (r *reading) snapshot(least int64) (snapshot storage.Snapshot, before stored, changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before = r.stored
@@ -122,7 +123,7 @@ func (r *reading) snapshot(least int64) (snapshot Snapshot, before stored, chang
 	}
 	r.stored = stored{at: r.at, folded: r.folded, read: r.read, bytes: len(state), large: len(state) > mostState}
 	whole := append(append(make([]byte, 0, len(head)+1+len(state)), head...), '\n')
-	return Snapshot{
+	return storage.Snapshot{
 		Revision: events.Revision(r.at), Digest: r.last.Digest, Events: max(1, r.folded/landmarkPart), State: append(whole, state...),
 	}, before, !r.stored.large, nil
 }
@@ -159,13 +160,13 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 
 // recognise finds in history the event by which a stored state is marked; at is 0 when it is not there. The store says at which position it
 // is now: states outlive positions, which change when a store is copied or reached in another way.
-func (p *projector) recognise(ctx context.Context, snapshot *Snapshot) (head stateHead, state []byte, at events.Position, err error) {
+func (p *projector) recognise(ctx context.Context, snapshot *storage.Snapshot) (head stateHead, state []byte, at events.Position, err error) {
 	line, state, _ := bytes.Cut(snapshot.State, []byte("\n"))
 	if json.Unmarshal(line, &head) != nil || head.Last.Stream == "" {
 		return head, nil, 0, nil //nolint:nilerr // a state that cannot be read is dropped
 	}
-	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, Forward, Limit{Events: 1})
-	if err != nil && !errors.Is(err, ErrDeleted) {
+	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, storage.Forward, storage.Limit{Events: 1})
+	if err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return head, nil, 0, fmt.Errorf("read %s at revision %d: %w", head.Last.Stream, head.Last.Revision, err)
 	}
 	if len(page.Events) == 0 || markOf(&page.Events[0]) != head.Last {
@@ -216,9 +217,9 @@ func (p *projector) noteCurrent(ctx context.Context, r *reading) {
 		err = p.host.snapshots.Drop(ctx, currentOf(r.spec.Name), projectedStream, 0)
 	}
 	if err == nil {
-		err = p.host.snapshots.Save(ctx, currentOf(r.spec.Name), projectedStream, Snapshot{Revision: events.Revision(r.position()), Events: 1, State: state})
+		err = p.host.snapshots.Save(ctx, currentOf(r.spec.Name), projectedStream, storage.Snapshot{Revision: events.Revision(r.position()), Events: 1, State: state})
 	}
-	if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, storage.ErrClosed) && ctx.Err() == nil {
 		p.host.log.Warn("note which state of a projection is current", "projection", r.spec.Name, "error", err)
 	}
 }

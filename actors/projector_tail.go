@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -14,7 +15,7 @@ func (p *projector) followTail(ctx context.Context) error {
 	p.tail.mu.Lock()
 	after := p.tail.at
 	p.tail.mu.Unlock()
-	subscription, err := p.host.journal.Subscribe(ctx, From{Position: after})
+	subscription, err := p.host.journal.Subscribe(ctx, storage.From{Position: after})
 	if err != nil {
 		return err
 	}
@@ -22,7 +23,7 @@ func (p *projector) followTail(ctx context.Context) error {
 }
 
 // take folds what a subscription delivers, in batches that hold whole decisions.
-func (p *projector) take(ctx context.Context, subscription Subscription, after events.Position) error {
+func (p *projector) take(ctx context.Context, subscription storage.Subscription, after events.Position) error {
 	feed := feeder{projector: p}
 	company := time.NewTimer(tailCompany)
 	defer company.Stop()
@@ -62,10 +63,10 @@ func (p *projector) take(ctx context.Context, subscription Subscription, after e
 }
 
 // gather adds what is there now.
-func gather(ctx context.Context, subscription Subscription, batch []events.Envelope) ([]events.Envelope, error) {
+func gather(ctx context.Context, subscription storage.Subscription, batch []events.Envelope) ([]events.Envelope, error) {
 	now, cancel := context.WithTimeout(ctx, tailQuiet)
 	defer cancel()
-	for len(batch) < maxPageEvents {
+	for len(batch) < storage.MaxPageEvents {
 		event, err := subscription.Next(now)
 		if err != nil && now.Err() != nil && ctx.Err() == nil {
 			break // nothing more at the moment, or enough of it
@@ -86,8 +87,8 @@ func (p *projector) whole(ctx context.Context, batch []events.Envelope) (int, er
 		return n, nil
 	}
 	last := &batch[len(batch)-1]
-	page, err := p.host.journal.Read(ctx, last.Stream, last.Revision+1, Forward, Limit{Events: 1})
-	if errors.Is(err, ErrDeleted) {
+	page, err := p.host.journal.Read(ctx, last.Stream, last.Revision+1, storage.Forward, storage.Limit{Events: 1})
+	if errors.Is(err, storage.ErrDeleted) {
 		return len(batch), nil
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -35,7 +36,7 @@ func projectingHost(t *testing.T) (*actors.Host, func(stream events.Stream, kind
 	return host, func(stream events.Stream, kind events.Kind, data string) events.Position {
 		t.Helper()
 		e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Data: []byte(data)}
-		appended, err := journal.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{e})
+		appended, err := journal.Append(t.Context(), stream, storage.ExpectAny, []events.Envelope{e})
 		if err != nil {
 			t.Fatal(err)
 		}

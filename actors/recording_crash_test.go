@@ -8,6 +8,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -44,7 +45,7 @@ func recordingCrash(t *testing.T, n int, after bool) {
 	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
 	}
 	memory.Fail(nil)
-	memory.FailAfter(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+	memory.FailAfter(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := first.Close(ctx); err != nil {
@@ -79,7 +80,7 @@ func recordingCrash(t *testing.T, n int, after bool) {
 // lost counts the calls of which history knows only that they began.
 func lost(t *testing.T, host *actors.Host) int {
 	t.Helper()
-	page, err := host.History(t.Context(), events.AgentStream("demo"), 0, actors.Forward, actors.Limit{})
+	page, err := host.History(t.Context(), events.AgentStream("demo"), 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -108,7 +109,7 @@ func holds(t *testing.T, host *actors.Host, at events.Revision, source actors.Tr
 // revisionOf finds the first event of a kind at or after a revision.
 func revisionOf(t *testing.T, host *actors.Host, kind events.Kind, from events.Revision) events.Revision {
 	t.Helper()
-	page, err := host.History(t.Context(), events.AgentStream("demo"), from, actors.Forward, actors.Limit{})
+	page, err := host.History(t.Context(), events.AgentStream("demo"), from, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +256,7 @@ func TestCutOff(t *testing.T) {
 }
 
 // unable is a store of workspaces that fails.
-type unable struct{ actors.Workspaces }
+type unable struct{ storage.Workspaces }
 
 func (unable) Capture(context.Context, string) (events.Tree, error) {
 	return events.Tree{}, errors.New("the disk is on fire")

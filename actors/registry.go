@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -78,7 +79,7 @@ func (r *registry) Receive(c actor.Context) {
 func (r *registry) deliver(c actor.Context, m deliver) {
 	if r.host.closing.Load() {
 		if in, ok := m.message.(*instruction); ok && in.done != nil {
-			in.done(outcome{err: ErrClosed})
+			in.done(outcome{err: storage.ErrClosed})
 		}
 		return
 	}

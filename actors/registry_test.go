@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -19,7 +20,7 @@ import (
 // meddle has another writer add an event to the demo agent's stream.
 func meddle(t *testing.T, memory *actorstest.Memory) {
 	t.Helper()
-	page, err := memory.Read(t.Context(), "agent-demo", 1<<62, actors.Backward, actors.Limit{Events: 1})
+	page, err := memory.Read(t.Context(), "agent-demo", 1<<62, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func meddle(t *testing.T, memory *actorstest.Memory) {
 	last := page.Events[0]
 	id := last.ID
 	id[0] ^= 0xff
-	if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectAny, []events.Envelope{{
+	if _, err := memory.Append(t.Context(), "agent-demo", storage.ExpectAny, []events.Envelope{{
 		ID: id, Kind: event.Kind(), Version: version, Command: events.CommandID(fmt.Sprintf("meddle%d", last.Revision)),
 		Digest: last.Digest.Next(event.Kind(), data), Data: data,
 	}}); err != nil {
@@ -167,7 +168,7 @@ func TestStoreFailuresOpenNoCircuit(t *testing.T) {
 		memory := actorstest.NewMemory()
 		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
 		do(t, host, "demo", create("demo"))
-		memory.Fail(func(events.Stream, []events.Envelope) error { return actors.ErrClosed })
+		memory.Fail(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
 		for range 6 {
 			if _, err := host.Do(t.Context(), "agent-demo", say("c1", "hello"), actors.Origin{}); err == nil {
 				t.Fatal("stored nowhere")
@@ -189,7 +190,7 @@ func TestQuarantinedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
 		data := json.RawMessage(`{"agent":7}`)
-		if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectNoStream, []events.Envelope{{
+		if _, err := memory.Append(t.Context(), "agent-demo", storage.ExpectNoStream, []events.Envelope{{
 			ID: events.EventID{1}, Kind: "agent.created", Version: 1, Digest: events.Digest{}.Next("agent.created", data), Data: data,
 		}}); err != nil {
 			t.Fatal(err)
@@ -216,7 +217,7 @@ type countedReads struct {
 	reads  *atomic.Int64
 }
 
-func (c countedReads) Read(ctx context.Context, stream events.Stream, from events.Revision, d actors.Direction, l actors.Limit) (actors.Page, error) {
+func (c countedReads) Read(ctx context.Context, stream events.Stream, from events.Revision, d storage.Direction, l storage.Limit) (storage.Page, error) {
 	if stream == c.stream {
 		c.reads.Add(1)
 	}

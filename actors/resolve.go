@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -26,7 +27,7 @@ func (h *Host) Resolve(ctx context.Context, agent events.AgentID, m events.Momen
 		return Stretch{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	s := seeker{journal: h.journal, agent: agent, stream: events.AgentStream(agent)}
-	end, err := s.journal.Read(ctx, s.stream, latest, Backward, Limit{Events: 1})
+	end, err := s.journal.Read(ctx, s.stream, latest, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return Stretch{}, fmt.Errorf("read the end of %s: %w", s.stream, err)
 	}
@@ -57,7 +58,7 @@ func (h *Host) Resolve(ctx context.Context, agent events.AgentID, m events.Momen
 
 // seeker looks for places in one agent's history.
 type seeker struct {
-	journal Journal
+	journal storage.Journal
 	agent   events.AgentID
 	stream  events.Stream
 	last    events.Revision
@@ -68,7 +69,7 @@ func (s *seeker) missing(format string, args ...any) error {
 }
 
 func (s *seeker) event(ctx context.Context, revision events.Revision) (events.Envelope, error) {
-	page, err := s.journal.Read(ctx, s.stream, revision, Forward, Limit{Events: 1})
+	page, err := s.journal.Read(ctx, s.stream, revision, storage.Forward, storage.Limit{Events: 1})
 	switch {
 	case err != nil:
 		return events.Envelope{}, fmt.Errorf("read %s at revision %d: %w", s.stream, revision, err)
@@ -101,8 +102,8 @@ func (s *seeker) first(ctx context.Context, wanted int64, number func(*events.En
 func (s *seeker) numbered(
 	ctx context.Context, low, from events.Revision, number func(*events.Envelope) (int64, bool),
 ) (events.Revision, int64, error) {
-	for size := 1; from >= low; size = min(4*size, maxPageEvents) {
-		page, err := s.journal.Read(ctx, s.stream, from, Backward, Limit{Events: min(size, int(from-low)+1)})
+	for size := 1; from >= low; size = min(4*size, storage.MaxPageEvents) {
+		page, err := s.journal.Read(ctx, s.stream, from, storage.Backward, storage.Limit{Events: min(size, int(from-low)+1)})
 		if err != nil {
 			return 0, 0, fmt.Errorf("read %s back from revision %d: %w", s.stream, from, err)
 		}
@@ -246,7 +247,7 @@ func (s *seeker) round(ctx context.Context, m events.Moment, first, last events.
 // each reads the events from one revision to another, until more is false.
 func (s *seeker) each(ctx context.Context, from, to events.Revision, use func(*events.Envelope) (more bool, err error)) error {
 	for from <= to {
-		page, err := s.journal.Read(ctx, s.stream, from, Forward, Limit{Events: int(min(to-from+1, defaultPageEvents))})
+		page, err := s.journal.Read(ctx, s.stream, from, storage.Forward, storage.Limit{Events: int(min(to-from+1, storage.DefaultPageEvents))})
 		if err != nil {
 			return fmt.Errorf("read %s from revision %d: %w", s.stream, from, err)
 		}

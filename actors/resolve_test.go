@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 	"example.com/life/sagas/world"
@@ -28,7 +29,7 @@ func seeded(t *testing.T, memory *actorstest.Memory, c world.Config) map[events.
 		if len(batch) == 0 {
 			return streams
 		}
-		if _, err := memory.Append(t.Context(), batch[0].Stream, actors.ExpectAny, batch); err != nil {
+		if _, err := memory.Append(t.Context(), batch[0].Stream, storage.ExpectAny, batch); err != nil {
 			t.Fatal(err)
 		}
 		if agent, is := batch[0].Stream.Agent(); is {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -50,7 +51,7 @@ func (h *Host) Search(ctx context.Context, agent events.AgentID, order Search) (
 	}
 	s.begin(end.Revision)
 	for s.more() {
-		page, err := h.journal.Read(ctx, events.AgentStream(agent), s.at, s.direction, Limit{Events: s.ask()})
+		page, err := h.journal.Read(ctx, events.AgentStream(agent), s.at, s.direction, storage.Limit{Events: s.ask()})
 		if err != nil {
 			return s.found, fmt.Errorf("read %s from revision %d: %w", events.AgentStream(agent), s.at, err)
 		}
@@ -73,7 +74,7 @@ func (h *Host) Search(ctx context.Context, agent events.AgentID, order Search) (
 type searching struct {
 	order     Search
 	wanted    []EventFilter
-	direction Direction
+	direction storage.Direction
 	at        events.Revision // to look at next
 	size      int             // bytes found
 	found     Found
@@ -84,9 +85,9 @@ func (s *searching) begin(end events.Revision) {
 		s.order.Last = end
 	}
 	s.order.First = max(s.order.First, 0)
-	s.order.Limit = bounded(s.order.Limit, defaultPageEvents, maxPageEvents)
+	s.order.Limit = storage.Limit{Events: s.order.Limit}.Bounded().Events
 	if s.at = s.order.First; s.order.Reverse {
-		s.at, s.direction = s.order.Last, Backward
+		s.at, s.direction = s.order.Last, storage.Backward
 	}
 }
 
@@ -95,7 +96,7 @@ func (s *searching) more() bool {
 	if s.at < s.order.First || s.at > s.order.Last {
 		return false
 	}
-	if s.found.Looked >= mostLooked || len(s.found.Events) >= s.order.Limit || s.size >= defaultPageBytes {
+	if s.found.Looked >= mostLooked || len(s.found.Events) >= s.order.Limit || s.size >= storage.DefaultPageBytes {
 		s.found.Next = s.at
 		return false
 	}
@@ -107,7 +108,7 @@ func (s *searching) ask() int {
 	if len(s.wanted) == 0 {
 		return s.order.Limit - len(s.found.Events)
 	}
-	return defaultPageEvents
+	return storage.DefaultPageEvents
 }
 
 func (s *searching) look(e *events.Envelope) error {

@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -150,7 +151,7 @@ func TestCircuit(t *testing.T) {
 		memory := actorstest.NewMemory()
 		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
 		data := json.RawMessage(`{"agent":7}`)
-		if _, err := memory.Append(t.Context(), "agent-demo", actors.ExpectNoStream, []events.Envelope{{
+		if _, err := memory.Append(t.Context(), "agent-demo", storage.ExpectNoStream, []events.Envelope{{
 			ID: events.EventID{1}, Kind: "agent.created", Version: 1, Digest: events.Digest{}.Next("agent.created", data), Data: data,
 		}}); err != nil {
 			t.Fatal(err)
@@ -164,7 +165,7 @@ func TestCircuit(t *testing.T) {
 			<-time.After(time.Second) // in the bubble
 		}
 		synctest.Wait()
-		page, err := host.History(t.Context(), "agent-demo", 0, actors.Forward, actors.Limit{})
+		page, err := host.History(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{})
 		if err != nil || len(page.Events) != 2 || page.Events[1].Kind != "agent.quarantined" {
 			t.Fatalf("%v, history %+v", err, page.Events)
 		}
@@ -271,7 +272,7 @@ func TestCloseWaits(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first.Do(t.Context(), "agent-demo", say("c2", "late"), actors.Origin{}); !errors.Is(err, actors.ErrClosed) {
+	if _, err := first.Do(t.Context(), "agent-demo", say("c2", "late"), actors.Origin{}); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("a command to a closed host: %v", err)
 	}
 	second := start(t, config)

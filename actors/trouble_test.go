@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -29,7 +30,7 @@ func verified(t *testing.T, host *actors.Host) {
 // stored counts the events of a kind in a stream.
 func stored(t *testing.T, host *actors.Host, stream events.Stream, kind events.Kind) int {
 	t.Helper()
-	page, err := host.History(t.Context(), stream, 0, actors.Forward, actors.Limit{Events: 4096})
+	page, err := host.History(t.Context(), stream, 0, storage.Forward, storage.Limit{Events: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestRefusedTwice(t *testing.T) {
 		memory.Fail(func(_ events.Stream, batch []events.Envelope) error {
 			for i := range batch {
 				if batch[i].Kind == "budget.refused" && !failed.Swap(true) {
-					return actors.ErrClosed
+					return storage.ErrClosed
 				}
 			}
 			return nil
@@ -199,7 +200,7 @@ func TestRefusalNotFromHistory(t *testing.T) {
 				<-gate
 				return nil
 			}
-			return actors.ErrClosed
+			return storage.ErrClosed
 		})
 		results := make(chan error, 2)
 		for i, command := range []sagas.Command{say("c1", "one"), sagas.Retire{Meta: meta("c2")}, say("c3", "two")} {
@@ -225,8 +226,8 @@ func TestRefusalNotFromHistory(t *testing.T) {
 // unreadable is a cache of snapshots that is out of order.
 type unreadable struct{ *actorstest.Memory }
 
-func (unreadable) Load(context.Context, string, events.Stream, events.Revision) (actors.Snapshot, bool, error) {
-	return actors.Snapshot{}, false, errors.New("out of order")
+func (unreadable) Load(context.Context, string, events.Stream, events.Revision) (storage.Snapshot, bool, error) {
+	return storage.Snapshot{}, false, errors.New("out of order")
 }
 
 // TestSnapshotsOutOfOrder runs a turn without a single snapshot that can be read: they are a cache.
@@ -247,7 +248,7 @@ func TestManyLargeCommands(t *testing.T) {
 		gate := make(chan struct{})
 		memory.Fail(func(events.Stream, []events.Envelope) error { <-gate; return nil })
 		large := strings.Repeat("x", events.InlineLimit)
-		for i := range actors.MaxAppend/events.InlineLimit + 10 {
+		for i := range storage.MaxAppend/events.InlineLimit + 10 {
 			send := say(fmt.Sprintf("c%d", i), large)
 			send.Verb = events.Interrupt
 			go func() {
@@ -268,7 +269,7 @@ type countedSaves struct {
 	saves *atomic.Int64
 }
 
-func (c countedSaves) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+func (c countedSaves) Save(ctx context.Context, fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	c.saves.Add(1)
 	return c.Memory.Save(ctx, fold, stream, snapshot)
 }

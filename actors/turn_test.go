@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -77,7 +78,7 @@ func do(t *testing.T, host *actors.Host, agent events.AgentID, command sagas.Com
 	return receipt
 }
 
-func meta(id string) sagas.Meta { return sagas.Meta{ID: events.CommandID(id), At: actors.Now()} }
+func meta(id string) sagas.Meta { return sagas.Meta{ID: events.CommandID(id), At: storage.Now()} }
 
 func create(agent events.AgentID, tools ...string) sagas.Create {
 	c := sagas.Create{Meta: meta("create"), Agent: agent, Config: events.AgentConfig{Model: "fake/two"}}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -97,7 +98,7 @@ func (v *verifier) stream(stream events.Stream) error {
 	w := v.newWorker()
 	defer w.close()
 	for from := events.Revision(0); ; {
-		page, err := v.host.journal.Read(v.ctx, stream, from, Forward, verifyPage())
+		page, err := v.host.journal.Read(v.ctx, stream, from, storage.Forward, verifyPage())
 		if err != nil {
 			return err
 		}
@@ -117,7 +118,7 @@ func (v *verifier) stream(stream events.Stream) error {
 	}
 }
 
-func verifyPage() Limit { return Limit{Events: maxPageEvents, Bytes: 4 << 20} }
+func verifyPage() storage.Limit { return storage.Limit{Events: storage.MaxPageEvents, Bytes: 4 << 20} }
 
 // finish puts together what all workers found.
 func (v *verifier) finish() VerifyReport {

@@ -9,14 +9,15 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // blobReader reads blobs whole, each once.
 type blobReader struct {
-	blobs Blobs
-	trees treeReader // nil: of the files of workspaces, only the lists are read
-	kept  Workspaces // nil: they are not recorded here
+	blobs storage.Blobs
+	trees treeReader         // nil: of the files of workspaces, only the lists are read
+	kept  storage.Workspaces // nil: they are not recorded here
 	read  atomic.Int64
 
 	mu   sync.Mutex
@@ -87,7 +88,7 @@ func (b *blobReader) check(ctx context.Context, ref events.BlobRef) (fresh bool,
 	return true, problem
 }
 
-func readBlob(ctx context.Context, blobs Blobs, ref events.BlobRef) error {
+func readBlob(ctx context.Context, blobs storage.Blobs, ref events.BlobRef) error {
 	content, err := blobs.Open(ctx, ref)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("it is missing")

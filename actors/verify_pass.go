@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -73,7 +74,7 @@ func (v *verifier) everything() error {
 }
 
 func (v *verifier) lastPosition() (events.Position, error) {
-	page, err := v.host.journal.ReadAll(v.ctx, End(), Backward, Filter{}, Limit{Events: 1})
+	page, err := v.host.journal.ReadAll(v.ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 0, err
 	}
@@ -109,8 +110,8 @@ func (v *verifier) pass(mine portion, last events.Position) (left []portion, err
 		}
 	}()
 	read := int64(0) // events of history, whosever they are
-	for place := Start(); ; {
-		page, err := v.host.journal.ReadAll(v.ctx, place, Forward, Filter{}, verifyPage())
+	for place := storage.Start(); ; {
+		page, err := v.host.journal.ReadAll(v.ctx, place, storage.Forward, storage.Filter{}, verifyPage())
 		if err != nil {
 			return nil, err
 		}

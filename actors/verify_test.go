@@ -9,6 +9,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -30,7 +31,7 @@ func TestVerifyOthersEvents(t *testing.T) {
 	write := func(stream events.Stream) {
 		e := events.Envelope{ID: uuid.New(), Kind: "order.placed", Data: []byte(`{}`)}
 		e.SetMetadata([]byte(`{"by":"another program"}`))
-		if _, err := journal.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{e}); err != nil {
+		if _, err := journal.Append(t.Context(), stream, storage.ExpectAny, []events.Envelope{e}); err != nil {
 			t.Fatal(err)
 		}
 	}

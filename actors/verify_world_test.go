@@ -11,13 +11,14 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas/world"
 )
 
 // ledger is a journal to read from, which holds whatever a test puts into it.
 type ledger struct {
-	actors.Journal
+	storage.Journal
 	all []events.Envelope
 }
 
@@ -37,21 +38,21 @@ func worldly(t testing.TB, c world.Config) *ledger {
 	}
 }
 
-func (l *ledger) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, _ actors.Filter, limit actors.Limit) (actors.Page, error) {
-	if direction == actors.Backward {
-		return actors.Page{Events: l.all[len(l.all)-1:]}, ctx.Err()
+func (l *ledger) ReadAll(ctx context.Context, from storage.Place, direction storage.Direction, _ storage.Filter, limit storage.Limit) (storage.Page, error) {
+	if direction == storage.Backward {
+		return storage.Page{Events: l.all[len(l.all)-1:]}, ctx.Err()
 	}
 	begin, _ := slices.BinarySearchFunc(l.all, from.Position+1, func(e events.Envelope, p events.Position) int { return cmp.Compare(e.Position, p) })
 	end := min(begin+min(limit.Events, 100), len(l.all))
-	page := actors.Page{Events: slices.Clone(l.all[begin:end]), Next: from, End: end == len(l.all)}
+	page := storage.Page{Events: slices.Clone(l.all[begin:end]), Next: from, End: end == len(l.all)}
 	if begin < end {
-		page.Next = actors.After(l.all[end-1].Position)
+		page.Next = storage.After(l.all[end-1].Position)
 	}
 	return page, ctx.Err()
 }
 
-func (l *ledger) Read(ctx context.Context, stream events.Stream, from events.Revision, _ actors.Direction, limit actors.Limit) (actors.Page, error) {
-	page := actors.Page{Last: events.NoRevision, End: true}
+func (l *ledger) Read(ctx context.Context, stream events.Stream, from events.Revision, _ storage.Direction, limit storage.Limit) (storage.Page, error) {
+	page := storage.Page{Last: events.NoRevision, End: true}
 	for i := range l.all {
 		if l.all[i].Stream != stream {
 			continue
@@ -104,7 +105,7 @@ func (l *ledger) append(stream events.Stream, command events.CommandID, event ev
 }
 
 // verifying is a host that only looks.
-func verifying(t testing.TB, journal actors.Journal, blobs actors.Blobs) *actors.Host {
+func verifying(t testing.TB, journal storage.Journal, blobs storage.Blobs) *actors.Host {
 	t.Helper()
 	host, err := actors.New(t.Context(), actors.Config{Build: "test", Journal: journal, Blobs: blobs, Models: noModels{}, Resting: true})
 	if err != nil {
@@ -121,7 +122,7 @@ func verifying(t testing.TB, journal actors.Journal, blobs actors.Blobs) *actors
 }
 
 // feedless lets a host run on a ledger: nobody is told of anything.
-func (l *ledger) Subscribe(context.Context, actors.From) (actors.Subscription, error) {
+func (l *ledger) Subscribe(context.Context, storage.From) (storage.Subscription, error) {
 	return silent{}, nil
 }
 

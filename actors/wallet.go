@@ -3,6 +3,7 @@ package actors
 import (
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -42,7 +43,7 @@ func openDefault(w *life[sagas.Wallet]) {
 		return
 	}
 	w.instruct(&instruction{
-		command: sagas.OpenWallet{Meta: sagas.Meta{ID: sagas.InternalPrefix + "open", At: now()}, Wallet: id, Credit: w.host.credit},
+		command: sagas.OpenWallet{Meta: sagas.Meta{ID: sagas.InternalPrefix + "open", At: storage.Now()}, Wallet: id, Credit: w.host.credit},
 		origin:  w.host.origin,
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -127,7 +128,7 @@ func unreplied(request events.RequestID, err error, deadline time.Duration) saga
 		c.Class, c.Detail, c.RetryAfter = failed.Class, failed.Detail, micros(failed.RetryAfter)
 	case errors.Is(err, context.DeadlineExceeded):
 		c.Class, c.Detail = events.ErrorTimeout, "no reply within "+deadline.String()
-	case errors.Is(err, ErrFull):
+	case errors.Is(err, storage.ErrFull):
 		c.Class = events.ErrorOverloaded
 	}
 	return c
@@ -202,18 +203,18 @@ func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
 		return false, err
 	}
 	claim := []events.Envelope{{
-		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: now(), Actor: h.name, Command: meta(r.ID).ID,
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: storage.Now(), Actor: h.name, Command: meta(r.ID).ID,
 		Correlation: string(r.Turn), Causation: events.Ref(r.ID), Digest: events.Digest{}.Next(event.Kind(), data), Data: data,
 	}}
 	for {
-		_, err = h.append(events.EffectStream(r.ID), ExpectNoStream, claim)
-		var conflict *Conflict
+		_, err = h.append(events.EffectStream(r.ID), storage.ExpectNoStream, claim)
+		var conflict *storage.Conflict
 		switch {
 		case err == nil:
 			return true, nil
 		case errors.As(err, &conflict):
 			return false, nil
-		case errors.Is(err, ErrClosed), errors.Is(err, ErrInvalidAppend), ctx.Err() != nil:
+		case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrInvalidAppend), ctx.Err() != nil:
 			return false, err
 		}
 		h.log.Error("claim effect", "request", r.ID, "error", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -35,20 +36,20 @@ type WorkspaceState struct {
 // RestoredWorkspace says what RestoreWorkspace made, and from what.
 type RestoredWorkspace struct {
 	WorkspaceState
-	Dir      string   `json:"dir"`
-	Restored Restored `json:"restored"`
+	Dir      string           `json:"dir"`
+	Restored storage.Restored `json:"restored"`
 }
 
 // ListedWorkspace is a workspace as of a revision, with its files by path; none when they were not recorded.
 type ListedWorkspace struct {
 	WorkspaceState
-	Files []File `json:"files"`
+	Files []storage.File `json:"files"`
 }
 
 // ListWorkspace lists the files of an agent's workspace as of a revision, as Workspace finds it.
 func (h *Host) ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (ListedWorkspace, error) {
 	state, err := h.Workspace(ctx, agent, at)
-	listed := ListedWorkspace{WorkspaceState: state, Files: []File{}}
+	listed := ListedWorkspace{WorkspaceState: state, Files: []storage.File{}}
 	if err == nil && state.Tree.Manifest != nil {
 		listed.Files, err = h.workspaces.List(ctx, state.Tree)
 	}
@@ -66,11 +67,11 @@ func (h *Host) OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at e
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(listed.Files, func(f File) bool { return f.Path == path })
+	i := slices.IndexFunc(listed.Files, func(f storage.File) bool { return f.Path == path })
 	switch {
 	case i < 0:
 		return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the workspace of %s has no file %q as of revision %d", agent, clipped(path), listed.Revision)}
-	case listed.Files[i].Kind != RegularFile:
+	case listed.Files[i].Kind != storage.RegularFile:
 		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no regular file but: %s", clipped(path), listed.Files[i].Kind)}
 	}
 	file, err := h.blobs.Open(ctx, events.BlobRef{Hash: listed.Files[i].Hash, Size: listed.Files[i].Size})
@@ -197,7 +198,7 @@ func (h *Host) nextRecord(ctx context.Context, agent *sagas.Agent, after events.
 	stream := events.AgentStream(agent.ID)
 	next, moved := nextRecord{begun: agent.Turn.ID != ""}, false
 	for from := after + 1; ; {
-		page, err := h.journal.Read(ctx, stream, from, Forward, Limit{Events: maxPageEvents})
+		page, err := h.journal.Read(ctx, stream, from, storage.Forward, storage.Limit{Events: storage.MaxPageEvents})
 		if err != nil {
 			return next, fmt.Errorf("look for what was recorded after %s@%d: %w", stream, after, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 	"example.com/life/events"
@@ -102,7 +103,7 @@ func (r *rig) agent(ctx context.Context, id events.AgentID) error {
 // turns sends messages to an agent, each when the turn before has ended, until more says no. It hands each turn's time to took.
 func (r *rig) turns(ctx context.Context, id events.AgentID, more func() bool, took func(time.Duration)) error {
 	stream, ended := events.AgentStream(id), events.TurnEnded{}.Kind()
-	page, err := r.History(ctx, stream, 1<<62, actors.Backward, actors.Limit{Events: 1})
+	page, err := r.History(ctx, stream, 1<<62, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return err
 	}

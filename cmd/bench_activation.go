@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -73,7 +74,7 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 		if err := r.turns(ctx, longAgent, more, func(time.Duration) {}); err != nil {
 			return m, err
 		}
-		page, err := r.History(ctx, stream, 1<<62, actors.Backward, actors.Limit{Events: 1})
+		page, err := r.History(ctx, stream, 1<<62, storage.Backward, storage.Limit{Events: 1})
 		if err != nil {
 			return m, errors.Join(err, ctx.Err())
 		}
@@ -93,7 +94,7 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 }
 
 // activate has the agent come to life in a new host, some times, and returns the median time in milliseconds.
-func (r *rig) activate(ctx context.Context, snapshots actors.Snapshots) (float64, error) {
+func (r *rig) activate(ctx context.Context, snapshots storage.Snapshots) (float64, error) {
 	var times []time.Duration
 	for range 5 {
 		if err := r.Host.Close(context.WithoutCancel(ctx)); err != nil {
@@ -122,10 +123,10 @@ func (r *rig) activate(ctx context.Context, snapshots actors.Snapshots) (float64
 // forgetful keeps no snapshots.
 type forgetful struct{}
 
-func (forgetful) Load(context.Context, string, events.Stream, events.Revision) (actors.Snapshot, bool, error) {
-	return actors.Snapshot{}, false, nil
+func (forgetful) Load(context.Context, string, events.Stream, events.Revision) (storage.Snapshot, bool, error) {
+	return storage.Snapshot{}, false, nil
 }
 
-func (forgetful) Save(context.Context, string, events.Stream, actors.Snapshot) error { return nil }
+func (forgetful) Save(context.Context, string, events.Stream, storage.Snapshot) error { return nil }
 
 func (forgetful) Drop(context.Context, string, events.Stream, events.Revision) error { return nil }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -234,7 +235,7 @@ func (b *notesBench) fold(ctx context.Context, meter *meter) error {
 	}
 	before, fold, folded, busy := heap(), spec.New(), 0, time.Duration(0)
 	for from := events.Revision(0); ; {
-		page, err := b.History(ctx, b.stream, from, actors.Forward, actors.Limit{Events: 1024})
+		page, err := b.History(ctx, b.stream, from, storage.Forward, storage.Limit{Events: 1024})
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -45,21 +45,21 @@ func (w *benchWriter) batch(count int) []events.Envelope {
 		data := json.RawMessage(fmt.Sprintf(`{"number":"%010d","text":"%.223s"}`, w.last, w.text))
 		w.digest = w.digest.Next(benchKind, data)
 		batch[i] = events.Envelope{
-			ID: uuid.New(), Kind: benchKind, Version: 1, Time: actors.Now(), Actor: "bench", Command: events.CommandID(w.stream) + "-1",
+			ID: uuid.New(), Kind: benchKind, Version: 1, Time: storage.Now(), Actor: "bench", Command: events.CommandID(w.stream) + "-1",
 			Correlation: "bench/1", Causation: events.NewRef(w.stream, 0), Digest: w.digest, Data: data,
 		}
 	}
 	return batch
 }
 
-func (w *benchWriter) append(ctx context.Context, to actors.Journal, count int) error {
-	expected := actors.ExpectRevision(w.last)
+func (w *benchWriter) append(ctx context.Context, to storage.Journal, count int) error {
+	expected := storage.ExpectRevision(w.last)
 	_, err := to.Append(ctx, w.stream, expected, w.batch(count))
 	return err
 }
 
 // seedStore fills a store, as fast as it goes.
-func seedStore(ctx context.Context, to actors.Journal, count int64, shown *meter) error {
+func seedStore(ctx context.Context, to storage.Journal, count int64, shown *meter) error {
 	const size, writers = 100, 64
 	var next atomic.Int64
 	return atOnce(writers, func(int) error {
@@ -89,7 +89,7 @@ func atOnce(n int, do func(i int) error) error {
 }
 
 // measureStore measures everything that can be measured from outside.
-func measureStore(ctx context.Context, store actors.Journal, f *benchStoreFlags, shown *meter) (m storeMeasured, err error) {
+func measureStore(ctx context.Context, store storage.Journal, f *benchStoreFlags, shown *meter) (m storeMeasured, err error) {
 	var streams []*benchWriter
 	start, err := lastPosition(ctx, store)
 	if err != nil {
@@ -118,7 +118,7 @@ func measureStore(ctx context.Context, store actors.Journal, f *benchStoreFlags,
 	return m, err
 }
 
-func measureAppends(ctx context.Context, store actors.Journal, writers int, during time.Duration) (m appendsMeasured, written []*benchWriter, err error) {
+func measureAppends(ctx context.Context, store storage.Journal, writers int, during time.Duration) (m appendsMeasured, written []*benchWriter, err error) {
 	times := make([][]time.Duration, writers)
 	for range writers {
 		written = append(written, newBenchWriter())
@@ -144,13 +144,13 @@ func measureAppends(ctx context.Context, store actors.Journal, writers int, duri
 	return appendsMeasured{Writers: writers, PerSec: float64(len(all)) / took, P50: quantile(all, 0.5), P99: quantile(all, 0.99)}, written, nil
 }
 
-func measureReads(ctx context.Context, store actors.Journal, streams []*benchWriter, during time.Duration) (perSec float64, err error) {
+func measureReads(ctx context.Context, store storage.Journal, streams []*benchWriter, during time.Duration) (perSec float64, err error) {
 	var count atomic.Int64
 	begun := time.Now()
 	err = atOnce(benchReaders, func(int) error {
 		for time.Since(begun) < during {
-			of := streams[rand.IntN(len(streams))]                                                                                           //nolint:gosec // which one does not matter
-			page, err := store.Read(ctx, of.stream, events.Revision(rand.Int64N(int64(of.last)+1)), actors.Forward, actors.Limit{Events: 1}) //nolint:gosec // nor which event
+			of := streams[rand.IntN(len(streams))]                                                                                             //nolint:gosec // which one does not matter
+			page, err := store.Read(ctx, of.stream, events.Revision(rand.Int64N(int64(of.last)+1)), storage.Forward, storage.Limit{Events: 1}) //nolint:gosec // nor which event
 			if err != nil {
 				return err
 			}
@@ -162,15 +162,15 @@ func measureReads(ctx context.Context, store actors.Journal, streams []*benchWri
 }
 
 // pages is how pages are read when many events are wanted.
-func pages() actors.Limit { return actors.Limit{Events: 4096, Bytes: 4 << 20} }
+func pages() storage.Limit { return storage.Limit{Events: 4096, Bytes: 4 << 20} }
 
 // measureStreams reads the streams from their beginnings, the longest ones first, whose events lie far apart in the store.
-func measureStreams(ctx context.Context, store actors.Journal, streams []*benchWriter, during time.Duration) (perSec float64, err error) {
+func measureStreams(ctx context.Context, store storage.Journal, streams []*benchWriter, during time.Duration) (perSec float64, err error) {
 	longest := slices.SortedFunc(slices.Values(streams), func(a, b *benchWriter) int { return int(b.last - a.last) })
 	count, begun := 0, time.Now()
 	for i := 0; time.Since(begun) < during; i = (i + 1) % len(longest) {
 		for next := events.Revision(0); next <= longest[i].last && time.Since(begun) < during; {
-			page, err := store.Read(ctx, longest[i].stream, next, actors.Forward, pages())
+			page, err := store.Read(ctx, longest[i].stream, next, storage.Forward, pages())
 			if err != nil {
 				return 0, err
 			}
@@ -180,30 +180,30 @@ func measureStreams(ctx context.Context, store actors.Journal, streams []*benchW
 	return float64(count) / time.Since(begun).Seconds(), nil
 }
 
-func measureAll(ctx context.Context, store actors.Journal, from events.Position, during time.Duration) (perSec float64, err error) {
+func measureAll(ctx context.Context, store storage.Journal, from events.Position, during time.Duration) (perSec float64, err error) {
 	count, begun := 0, time.Now()
-	for next := actors.After(from); time.Since(begun) < during; {
-		page, err := store.ReadAll(ctx, next, actors.Forward, actors.Filter{}, pages())
+	for next := storage.After(from); time.Since(begun) < during; {
+		page, err := store.ReadAll(ctx, next, storage.Forward, storage.Filter{}, pages())
 		if err != nil {
 			return 0, err
 		}
 		count, next = count+len(page.Events), page.Next
 		if page.End {
-			next = actors.After(from)
+			next = storage.After(from)
 		}
 	}
 	return float64(count) / time.Since(begun).Seconds(), nil
 }
 
 // measureLive appends now and then, and takes the time until a subscriber to everything has each event.
-func measureLive(ctx context.Context, store actors.Journal, during time.Duration) (p50, p99 float64, err error) {
+func measureLive(ctx context.Context, store storage.Journal, during time.Duration) (p50, p99 float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	end, err := lastPosition(ctx, store)
 	if err != nil {
 		return 0, 0, err
 	}
-	feed, err := store.Subscribe(ctx, actors.From{Position: end, Filter: actors.Filter{Kinds: []string{string(benchKind)}}})
+	feed, err := store.Subscribe(ctx, storage.From{Position: end, Filter: storage.Filter{Kinds: []string{string(benchKind)}}})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -246,7 +246,7 @@ func measureLive(ctx context.Context, store actors.Journal, during time.Duration
 }
 
 // nextOf waits for the next event of a stream; somebody else may use the store too.
-func nextOf(ctx context.Context, feed actors.Subscription, stream events.Stream) error {
+func nextOf(ctx context.Context, feed storage.Subscription, stream events.Stream) error {
 	for {
 		e, err := feed.Next(ctx)
 		if err != nil {

@@ -9,13 +9,14 @@ import (
 	"sync"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/bus"
 	"example.com/life/events"
 )
 
 // commandBus is the bus over a journal, as the API serves it and as verbs use it on stores in this process.
-type commandBus struct{ journal actors.Journal }
+type commandBus struct{ journal storage.Journal }
 
 var _ api.Bus = commandBus{}
 

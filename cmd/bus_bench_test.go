@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
@@ -44,7 +45,7 @@ func BenchmarkBus(b *testing.B) {
 	b.Run("protocol", func(b *testing.B) { benchBus(b, journal, journal) })
 }
 
-func benchBus(b *testing.B, journal actors.Journal, groups bus.Groups) {
+func benchBus(b *testing.B, journal storage.Journal, groups bus.Groups) {
 	publisher, err := bus.NewPublisher(bus.PublisherConfig{Journal: journal})
 	if err != nil {
 		b.Fatal(err)

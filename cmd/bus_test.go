@@ -21,7 +21,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
@@ -38,13 +38,13 @@ func publish(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	e := events.Envelope{ID: uuid.New(), Kind: events.Kind(args[0]), Data: json.RawMessage(args[1])}
 	e.SetMetadata([]byte(`{"actor":"shop"}`))
-	_, err = journal.Append(context.Background(), "command-local", actors.ExpectAny, []events.Envelope{e})
+	_, err = journal.Append(context.Background(), "command-local", storage.ExpectAny, []events.Envelope{e})
 	ts.Check(err)
 	ts.Check(journal.Close())
 }
 
 // suite runs Watermill's universal suite over a journal and its groups.
-func suite(t *testing.T, journal actors.Journal, groups bus.Groups, features tests.Features) {
+func suite(t *testing.T, journal storage.Journal, groups bus.Groups, features tests.Features) {
 	t.Helper()
 	group := func(t *testing.T, name string) (message.Publisher, message.Subscriber) {
 		publisher, err := bus.NewPublisher(bus.PublisherConfig{Journal: journal})

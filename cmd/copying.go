@@ -13,7 +13,7 @@ import (
 
 	"github.com/zeebo/blake3"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -131,14 +131,14 @@ func (c *copying) finish(ctx context.Context) error {
 		if c.source.ended[events.Stream(strings.TrimPrefix(string(name), metastream))] {
 			continue
 		}
-		page, err := c.to.Read(ctx, name, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
+		page, err := c.to.Read(ctx, name, math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
 		if err != nil {
 			return fmt.Errorf("read the metadata %s: %w", name, err)
 		}
 		if len(page.Events) > 0 && string(page.Events[0].Data) == string(e.Data) {
 			continue
 		}
-		if _, err := c.to.Append(ctx, name, actors.ExpectAny, []events.Envelope{e}); err != nil {
+		if _, err := c.to.Append(ctx, name, storage.ExpectAny, []events.Envelope{e}); err != nil {
 			return fmt.Errorf("set the metadata %s: %w", name, err)
 		}
 	}
@@ -214,21 +214,21 @@ func (c *contents) add(e *events.Envelope, into sink) bool {
 func (c *contents) compare(there *contents) error {
 	for _, name := range slices.Sorted(maps.Keys(c.streams)) {
 		if there.streams[name] != c.streams[name] {
-			return fmt.Errorf("%w: the copy of %s differs from its source", actors.ErrCorrupt, name)
+			return fmt.Errorf("%w: the copy of %s differs from its source", storage.ErrCorrupt, name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.metadata)) {
 		of := events.Stream(strings.TrimPrefix(string(name), metastream))
 		got := there.metadata[name]
 		if want := c.metadata[name]; !c.ended[of] && string(got.Data) != string(want.Data) {
-			return fmt.Errorf("%w: the copy of the metadata %s differs from its source", actors.ErrCorrupt, name)
+			return fmt.Errorf("%w: the copy of the metadata %s differs from its source", storage.ErrCorrupt, name)
 		}
 	}
 	if !maps.Equal(c.ended, there.ended) {
-		return fmt.Errorf("%w: %d streams are deleted for good, in the copy %d", actors.ErrCorrupt, len(c.ended), len(there.ended))
+		return fmt.Errorf("%w: %d streams are deleted for good, in the copy %d", storage.ErrCorrupt, len(c.ended), len(there.ended))
 	}
 	if c.count != there.count || c.total != there.total {
-		return fmt.Errorf("%w: the copy has %d events with digest %s, its source %d with %s", actors.ErrCorrupt, there.count, there.total, c.count, c.total)
+		return fmt.Errorf("%w: the copy has %d events with digest %s, its source %d with %s", storage.ErrCorrupt, there.count, there.total, c.count, c.total)
 	}
 	return nil
 }
@@ -257,8 +257,8 @@ func chained(before, next events.Digest) events.Digest {
 
 // cursor hands out the events of a store one by one.
 type cursor struct {
-	journal actors.Journal
-	page    actors.Page
+	journal storage.Journal
+	page    storage.Page
 	taken   int
 }
 
@@ -268,7 +268,7 @@ func (c *cursor) next(ctx context.Context) (*events.Envelope, error) {
 		if c.page.End {
 			return nil, nil //nolint:nilnil // the end is no error
 		}
-		page, err := c.journal.ReadAll(ctx, c.page.Next, actors.Forward, actors.Filter{System: true}, actors.Limit{})
+		page, err := c.journal.ReadAll(ctx, c.page.Next, storage.Forward, storage.Filter{System: true}, storage.Limit{})
 		if err != nil {
 			return nil, fmt.Errorf("read the target: %w", err)
 		}
@@ -279,8 +279,8 @@ func (c *cursor) next(ctx context.Context) (*events.Envelope, error) {
 }
 
 // lastPosition is that of the newest event, the store's own included; 0 when there is none.
-func lastPosition(ctx context.Context, of actors.Journal) (events.Position, error) {
-	page, err := of.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+func lastPosition(ctx context.Context, of storage.Journal) (events.Position, error) {
+	page, err := of.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
 	if err != nil {
 		return 0, fmt.Errorf("find the end of the store: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
@@ -38,10 +38,10 @@ func TestCopyKeepsWhatIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := events.Envelope{ID: uuid.New(), Kind: "k", Version: 1, Time: 1, Data: []byte(`1`), Foreign: &events.Foreign{}}
-	if _, err := from.Append(t.Context(), "gone", actors.ExpectNoStream, []events.Envelope{gone}); err != nil {
+	if _, err := from.Append(t.Context(), "gone", storage.ExpectNoStream, []events.Envelope{gone}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := from.Delete(t.Context(), "gone", actors.ExpectAny); err != nil {
+	if _, err := from.Delete(t.Context(), "gone", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	server, err := startStoreServerHere(t.TempDir(), anyPort)
@@ -65,14 +65,14 @@ func TestCopyKeepsWhatIsSaid(t *testing.T) {
 					t.Errorf("copied: %+v", report)
 				}
 			}
-			page, err := to.Read(t.Context(), "gone", 0, actors.Forward, actors.Limit{})
+			page, err := to.Read(t.Context(), "gone", 0, storage.Forward, storage.Limit{})
 			if err != nil || len(page.Events) > 0 || page.Last != events.NoRevision {
 				t.Errorf("the deleted stream: %+v, %v", page, err)
 			}
-			if _, err := to.Read(t.Context(), "orders-2", 0, actors.Forward, actors.Limit{}); !errors.Is(err, actors.ErrDeleted) {
+			if _, err := to.Read(t.Context(), "orders-2", 0, storage.Forward, storage.Limit{}); !errors.Is(err, storage.ErrDeleted) {
 				t.Errorf("the stream that was deleted for good: %v", err)
 			}
-			page, err = to.Read(t.Context(), "$$orders-1", math.MaxInt64, actors.Backward, actors.Limit{})
+			page, err = to.Read(t.Context(), "$$orders-1", math.MaxInt64, storage.Backward, storage.Limit{})
 			if err != nil || len(page.Events) != 1 || string(page.Events[0].Data) != `{"$maxCount":5}` {
 				t.Errorf("the metadata: %+v, %v", page, err)
 			}
@@ -105,7 +105,7 @@ func TestCopyNamesADifference(t *testing.T) {
 	} {
 		changed := change(append([]events.Envelope(nil), all...))
 		err := of(all).compare(of(changed))
-		if (err == nil) != (name == "nothing") || err != nil && !errors.Is(err, actors.ErrCorrupt) {
+		if (err == nil) != (name == "nothing") || err != nil && !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
@@ -103,13 +103,13 @@ func (a *app) examineAddress(ctx context.Context, at place) finding {
 	return found
 }
 
-func examineOpen(ctx context.Context, check string, at place, store actors.Journal) finding {
-	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{}, actors.Limit{Events: 1})
+func examineOpen(ctx context.Context, check string, at place, store storage.Journal) finding {
+	page, err := store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil {
 		return storeTrouble(check, fmt.Sprintf("%s cannot be read: ", at), err)
 	}
 	// An empty append only checks that this user may append.
-	if _, err := store.Append(ctx, events.AgentStream("doctor"), actors.ExpectAny, nil); err != nil {
+	if _, err := store.Append(ctx, events.AgentStream("doctor"), storage.ExpectAny, nil); err != nil {
 		return storeTrouble(check, fmt.Sprintf("%s cannot be written to: ", at), err)
 	}
 	detail := fmt.Sprintf("%s answers, can be read and written to", at)

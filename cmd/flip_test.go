@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
@@ -182,8 +183,8 @@ func (f *flipped) find(t *testing.T, files map[string][]byte) string {
 func (f *flipped) compare(t *testing.T, store *embedded.Store, host *actors.Host) {
 	t.Helper()
 	var all []events.Envelope
-	for from := actors.Start(); ; {
-		page, err := store.ReadAll(t.Context(), from, actors.Forward, actors.Filter{System: true}, actors.Limit{})
+	for from := storage.Start(); ; {
+		page, err := store.ReadAll(t.Context(), from, storage.Forward, storage.Filter{System: true}, storage.Limit{})
 		if err != nil {
 			t.Fatal(err)
 		}

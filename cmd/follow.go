@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -206,7 +207,7 @@ func (f *follower) onSilence(ctx context.Context) {
 func (f *follower) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	_, err := f.host.History(ctx, events.AgentStream(f.agent), 0, actors.Forward, actors.Limit{Events: 1})
+	_, err := f.host.History(ctx, events.AgentStream(f.agent), 0, storage.Forward, storage.Limit{Events: 1})
 	return err
 }
 
@@ -271,7 +272,7 @@ func (f *follower) findWallet(ctx context.Context) error {
 	if f.blocked.Turn.Paused != events.ReasonReservation {
 		return nil
 	}
-	page, err := f.host.History(ctx, events.WalletStream(f.blocked.Turn.Config.Wallet), 0, actors.Forward, actors.Limit{Events: 1})
+	page, err := f.host.History(ctx, events.WalletStream(f.blocked.Turn.Config.Wallet), 0, storage.Forward, storage.Limit{Events: 1})
 	f.unopened = err == nil && page.Last == events.NoRevision
 	return err
 }
@@ -280,7 +281,7 @@ func (f *follower) findWallet(ctx context.Context) error {
 func (f *follower) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	page, err := f.host.History(ctx, events.AgentStream(f.agent), f.latest+1, actors.Forward, actors.Limit{Events: 1})
+	page, err := f.host.History(ctx, events.AgentStream(f.agent), f.latest+1, storage.Forward, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 || page.Events[0].Kind != (events.SettlementRequested{}).Kind() {
 		return // nothing was reserved
 	}

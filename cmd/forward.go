@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/bus/jetstream"
 	"example.com/life/adapters/embedded"
@@ -63,7 +63,7 @@ func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progr
 	m := a.newMeter(progress)
 	defer m.done()
 	forwarded := int64(0)
-	c.Journal, c.Publisher, c.Topic = actors.Journal(journal), target, target.Subject
+	c.Journal, c.Publisher, c.Topic = storage.Journal(journal), target, target.Subject
 	c.Forwarded = func(count int64, e events.Ref) {
 		forwarded = count
 		m.show("%d events forwarded, the last %s", count, e)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -251,7 +252,7 @@ func (a *app) tail(ctx context.Context, host driver, agent events.AgentID, begin
 	text := "" // of the line that the model is writing
 	for {
 		item, err := feed.Next(ctx)
-		if errors.Is(err, actors.ErrClosed) {
+		if errors.Is(err, storage.ErrClosed) {
 			return errors.New("life serve stopped; life tail again when it runs")
 		}
 		if err != nil {

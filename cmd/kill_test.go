@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -213,7 +214,7 @@ func (s *storm) send(ctx context.Context, client *api.Client, agent events.Agent
 		s.sent[agent]++
 		text := fmt.Sprintf("%s says %d", agent, s.sent[agent])
 		message = sagas.Send{
-			Meta: sagas.Meta{ID: events.CommandID(strings.ReplaceAll(text, " ", "-")), At: actors.Now()},
+			Meta: sagas.Meta{ID: events.CommandID(strings.ReplaceAll(text, " ", "-")), At: storage.Now()},
 			Verb: events.Followup, Text: events.Text{Inline: text},
 		}
 		s.pend[agent] = message
@@ -292,7 +293,7 @@ func (s *storm) rest(ctx context.Context, client *api.Client) {
 func (s *storm) history(ctx context.Context, client *api.Client, agent events.AgentID) []events.Event {
 	var all []events.Event
 	for {
-		page, err := client.History(ctx, events.AgentStream(agent), events.Revision(len(all)), actors.Forward, actors.Limit{})
+		page, err := client.History(ctx, events.AgentStream(agent), events.Revision(len(all)), storage.Forward, storage.Limit{})
 		s.check(err)
 		for i := range page.Events {
 			event, err := page.Events[i].Event()

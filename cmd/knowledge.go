@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -68,7 +69,7 @@ func (q *notesQuestion) ask(query string, given map[string]string) (actors.Ask, 
 	switch q.valid {
 	case always:
 	case "now":
-		given["valid"] = strconv.FormatInt(int64(actors.Now()), 10)
+		given["valid"] = strconv.FormatInt(int64(storage.Now()), 10)
 	default:
 		given["valid"] = q.valid
 	}
@@ -166,7 +167,7 @@ func noteAt(ctx context.Context, host reached, ref events.Ref) (events.NoteWritt
 	if err != nil {
 		return events.NoteWritten{}, err
 	}
-	page, err := host.History(ctx, stream, revision, actors.Forward, actors.Limit{Events: 1})
+	page, err := host.History(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return events.NoteWritten{}, fmt.Errorf("read note %s: %w", ref, err)
 	}

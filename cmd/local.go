@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/declared"
 	"example.com/life/adapters/embedded"
@@ -118,7 +119,7 @@ func (l *local) open(ctx context.Context, c actors.Config) (err error) {
 }
 
 // openSnapshots returns those of the embedded store, else the cache in the data directory; nil when another process has it.
-func (l *local) openSnapshots(log *slog.Logger) (actors.Snapshots, error) {
+func (l *local) openSnapshots(log *slog.Logger) (storage.Snapshots, error) {
 	if store, ok := l.journal.(*embedded.Store); ok {
 		l.store = store
 		return store, nil

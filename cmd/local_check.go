@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
@@ -76,9 +76,9 @@ func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 	if err != nil {
 		return nil, err
 	}
-	for next := actors.Start(); ; {
-		page, err := l.journal.ReadAll(ctx, next, actors.Forward, actors.Filter{Kinds: kindsWithBlobs()}, actors.Limit{})
-		if errors.Is(err, actors.ErrCorrupt) {
+	for next := storage.Start(); ; {
+		page, err := l.journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: kindsWithBlobs()}, storage.Limit{})
+		if errors.Is(err, storage.ErrCorrupt) {
 			return missing, nil // the journal's check has said so
 		}
 		if err != nil {

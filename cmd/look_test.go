@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -119,7 +120,7 @@ func TestVerifyNamesADivergence(t *testing.T) {
 	}
 	for stream, digest := range map[events.Stream]events.Digest{events.AgentStream("demo"): last.Digest, "effect-other": {1}} {
 		event := forged(events.TurnEnded{Turn: "demo/9", Outcome: events.Done}, digest)
-		if _, err := store.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{event}); err != nil {
+		if _, err := store.Append(t.Context(), stream, storage.ExpectAny, []events.Envelope{event}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,7 +23,7 @@ import (
 	"strings"
 	"syscall"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/projections"
 	"example.com/life/sagas"
 )
@@ -131,9 +131,9 @@ func remedy(err error) string {
 		return missing(refusal.Detail)
 	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMismatch:
 		return "\n  life agents shows what waits for approval"
-	case errors.Is(err, actors.ErrFull):
+	case errors.Is(err, storage.ErrFull):
 		return "\n  free some space on the disk and try again: nothing is damaged"
-	case errors.Is(err, actors.ErrCorrupt) && !strings.Contains(err.Error(), "open the embedded store"): // which check needs too
+	case errors.Is(err, storage.ErrCorrupt) && !strings.Contains(err.Error(), "open the embedded store"): // which check needs too
 		return "\n  life store check names everything that is damaged"
 	}
 	return ""

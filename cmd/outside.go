@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
@@ -20,7 +20,7 @@ const mostDamage = 1000
 // A chain of digests shows also what is there twice. Bytes that nobody reads, replicas, and what a scavenge took away cannot be
 // seen from here.
 type outsideCheck struct {
-	journal  actors.Journal
+	journal  storage.Journal
 	report   api.StoreReport
 	first    events.Position
 	last     events.Position
@@ -36,7 +36,7 @@ type streamEnd struct {
 	ended    bool // deleted for good
 }
 
-func newOutsideCheck(ctx context.Context, journal actors.Journal) (*outsideCheck, error) {
+func newOutsideCheck(ctx context.Context, journal storage.Journal) (*outsideCheck, error) {
 	last, err := lastPosition(ctx, journal)
 	return &outsideCheck{
 		journal: journal, last: last, streams: map[events.Stream]*streamEnd{}, report: api.StoreReport{
@@ -102,7 +102,7 @@ func (c *outsideCheck) ends(ctx context.Context) error {
 		if s.ended || strings.HasPrefix(string(name), "$") {
 			continue // nothing can be read from it, or the store alone knows what is kept of it
 		}
-		page, err := c.journal.Read(ctx, name, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
+		page, err := c.journal.Read(ctx, name, math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
 		if err != nil {
 			return fmt.Errorf("read the end of %s: %w", name, err)
 		}

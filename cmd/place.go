@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
 )
@@ -37,7 +37,7 @@ type place struct {
 
 // journal is an open store as the verbs use it, wherever it is.
 type journal interface {
-	actors.Journal
+	storage.Journal
 	io.Closer
 }
 

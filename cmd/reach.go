@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
@@ -26,7 +27,7 @@ type driver interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 	Agents(ctx context.Context) ([]projections.AgentSummary, error)
 	State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error)
-	History(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error)
+	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
 
@@ -205,7 +206,7 @@ func newMeta(id string) sagas.Meta {
 	if id == "" {
 		id = uuid.NewString()
 	}
-	return sagas.Meta{ID: events.CommandID(id), At: actors.Now()}
+	return sagas.Meta{ID: events.CommandID(id), At: storage.Now()}
 }
 
 // origin is where commands of this process come from.

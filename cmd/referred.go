@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/workspace"
 	"example.com/life/events"
 )
@@ -18,7 +18,7 @@ type referred struct {
 	seen  map[string]bool // manifests and contents
 }
 
-func newReferred(kept actors.Blobs) (*referred, error) {
+func newReferred(kept storage.Blobs) (*referred, error) {
 	files, err := workspace.New(workspace.Config{Blobs: kept})
 	return &referred{files: files, seen: map[string]bool{}}, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/bus"
 	"example.com/life/events"
@@ -44,7 +45,7 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 			return fmt.Errorf("encode the message: %w", err)
 		}
 		replies := events.Stream(bus.ReplyTopic(actors.DefaultTenant))
-		before, err := host.History(ctx, replies, 1<<62, actors.Backward, actors.Limit{Events: 1})
+		before, err := host.History(ctx, replies, 1<<62, storage.Backward, storage.Limit{Events: 1})
 		if err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func isAnswerTo(ctx context.Context, host driver, command events.Ref, id events.
 	if err != nil {
 		return fmt.Errorf("find what was sent as command %s: %w", id, err)
 	}
-	page, err := host.History(ctx, stream, revision, actors.Forward, actors.Limit{Events: 1})
+	page, err := host.History(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func isAnswerTo(ctx context.Context, host driver, command events.Ref, id events.
 // awaitReply waits for the outcome of a command, among the replies from a revision on, and returns also which event the command is.
 func awaitReply(ctx context.Context, host driver, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, events.Ref, error) {
 	for {
-		page, err := host.History(ctx, replies, from, actors.Forward, actors.Limit{})
+		page, err := host.History(ctx, replies, from, storage.Forward, storage.Limit{})
 		if err != nil {
 			return bus.Reply{}, "", err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
@@ -215,7 +215,7 @@ func (i *importing) flush(ctx context.Context) error {
 // appending appends events that follow one another in one stream together. The order of everything stays: nothing is appended
 // before what was before it is stored.
 type appending struct {
-	journal actors.Journal
+	journal storage.Journal
 	batch   []events.Envelope
 	size    int
 }
@@ -246,7 +246,7 @@ func (a *appending) flush(ctx context.Context) error {
 		return nil
 	}
 	first := batch[0].Ref()
-	if _, err := a.journal.Append(ctx, batch[0].Stream, actors.ExpectRevision(batch[0].Revision-1), batch); err != nil {
+	if _, err := a.journal.Append(ctx, batch[0].Stream, storage.ExpectRevision(batch[0].Revision-1), batch); err != nil {
 		return fmt.Errorf("copy %s: %w", first, err)
 	}
 	return nil

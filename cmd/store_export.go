@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -113,7 +113,7 @@ func (a *app) openSource(ctx context.Context, at place) (journal, error) {
 	return at.open(ctx, a.log)
 }
 
-func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from events.Position, m *meter) (count, blobs int64, err error) {
+func exportTo(ctx context.Context, source storage.Journal, to io.Writer, from events.Position, m *meter) (count, blobs int64, err error) {
 	w, err := newLineWriter(to)
 	if err != nil {
 		return 0, 0, err
@@ -132,11 +132,11 @@ func exportTo(ctx context.Context, source actors.Journal, to io.Writer, from eve
 }
 
 // everything hands over each event of a store from a position on, its own streams included.
-func everything(ctx context.Context, source actors.Journal, from events.Position, each func(*events.Envelope) error) error {
+func everything(ctx context.Context, source storage.Journal, from events.Position, each func(*events.Envelope) error) error {
 	next, err := placeBefore(ctx, source, from)
 	for err == nil {
-		var page actors.Page
-		if page, err = source.ReadAll(ctx, next, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 4096, Bytes: 4 << 20}); err != nil {
+		var page storage.Page
+		if page, err = source.ReadAll(ctx, next, storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 4096, Bytes: 4 << 20}); err != nil {
 			break
 		}
 		for i := range page.Events {
@@ -154,27 +154,27 @@ func everything(ctx context.Context, source actors.Journal, from events.Position
 
 // placeBefore is the place in front of the first event at or behind a position, at which no event need be. Then it is looked for from the
 // end: who names a position wants what came lately.
-func placeBefore(ctx context.Context, source actors.Journal, position events.Position) (actors.Place, error) {
+func placeBefore(ctx context.Context, source storage.Journal, position events.Position) (storage.Place, error) {
 	if position <= 1 {
-		return actors.Start(), nil
+		return storage.Start(), nil
 	}
-	exact := actors.Before(position)
-	_, err := source.ReadAll(ctx, exact, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
-	if !errors.Is(err, actors.ErrPlace) {
+	exact := storage.Before(position)
+	_, err := source.ReadAll(ctx, exact, storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
+	if !errors.Is(err, storage.ErrPlace) {
 		return exact, err
 	}
-	for next := actors.End(); ; {
-		page, err := source.ReadAll(ctx, next, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 512})
+	for next := storage.End(); ; {
+		page, err := source.ReadAll(ctx, next, storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 512})
 		if err != nil {
 			return next, err
 		}
 		for i := range page.Events {
 			if e := &page.Events[i]; e.Position < position {
-				return actors.After(e.Position), nil
+				return storage.After(e.Position), nil
 			}
 		}
 		if page.End {
-			return actors.Start(), nil
+			return storage.Start(), nil
 		}
 		next = page.Next
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -53,7 +53,7 @@ func TestStoreKilledAtRandom(t *testing.T) {
 	o := newOutage(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	all, one := &subscriber{t: t}, &subscriber{t: t, from: actors.From{Stream: outageStream(0), Revision: events.NoRevision}}
+	all, one := &subscriber{t: t}, &subscriber{t: t, from: storage.From{Stream: outageStream(0), Revision: events.NoRevision}}
 	var working, following sync.WaitGroup
 	for _, f := range []*subscriber{all, one} {
 		following.Go(func() { f.follow(ctx, o.journal) })
@@ -168,11 +168,11 @@ func (o *outage) write(i int) {
 		for n := range batch {
 			data := fmt.Appendf(nil, `{"writer":%d,"number":%d}`, i, len(o.acked[i])+n)
 			digest = digest.Next(benchKind, data)
-			batch[n] = events.Envelope{ID: uuid.New(), Kind: benchKind, Version: 1, Time: actors.Now(), Digest: digest, Data: data}
+			batch[n] = events.Envelope{ID: uuid.New(), Kind: benchKind, Version: 1, Time: storage.Now(), Digest: digest, Data: data}
 		}
-		expected := actors.ExpectRevision(events.Revision(len(o.acked[i])) - 1)
+		expected := storage.ExpectRevision(events.Revision(len(o.acked[i])) - 1)
 		if i%4 == 0 {
-			expected = actors.ExpectAny
+			expected = storage.ExpectAny
 		}
 		if !o.append(i, expected, batch) {
 			return
@@ -180,13 +180,13 @@ func (o *outage) write(i int) {
 	}
 }
 
-func (o *outage) append(i int, expected actors.Expected, batch []events.Envelope) bool {
+func (o *outage) append(i int, expected storage.Expected, batch []events.Envelope) bool {
 	begun := time.Now()
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), outageEnd)
 		done, err := o.journal.Append(ctx, outageStream(i), expected, batch)
 		cancel()
-		conflict := new(actors.Conflict)
+		conflict := new(storage.Conflict)
 		switch {
 		case errors.As(err, &conflict):
 			o.t.Errorf("writer %d: %v", i, err)
@@ -220,7 +220,7 @@ func (o *outage) positionOf(stream events.Stream) events.Position {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(o.t.Context(), outageEnd)
 	defer cancel()
-	page, err := o.journal.Read(ctx, stream, 1<<62, actors.Backward, actors.Limit{Events: 1})
+	page, err := o.journal.Read(ctx, stream, 1<<62, storage.Backward, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		o.t.Fatalf("read the end of %s: %d events, %v", stream, len(page.Events), err)
 	}
@@ -285,7 +285,7 @@ func (o *outage) checkStore() {
 // subscriber is a subscriber that keeps its position, as one does that stores it with what it makes of the events.
 type subscriber struct {
 	t        *testing.T
-	from     actors.From
+	from     storage.From
 	position atomic.Uint64 // of the last event
 	byStream map[events.Stream][]events.EventID
 	opened   int
@@ -299,7 +299,7 @@ func (f *subscriber) count() (n int) {
 }
 
 // follow subscribes after its position, again whenever the subscription ends, and now and then of itself.
-func (f *subscriber) follow(ctx context.Context, journal actors.Journal) {
+func (f *subscriber) follow(ctx context.Context, journal storage.Journal) {
 	f.byStream = map[events.Stream][]events.EventID{}
 	for ctx.Err() == nil {
 		feed, err := journal.Subscribe(ctx, f.from)

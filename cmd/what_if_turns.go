@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -157,11 +158,11 @@ func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int,
 func (w *whatIf) each(ctx context.Context, agent events.AgentID, place actors.Stretch, use func(*events.Envelope) error) error {
 	const first = 64 // more than the decision that starts a turn has
 	for from := place.First; from <= place.Revision; {
-		limit := actors.Limit{Events: int(min(place.Revision-from+1, 512))}
+		limit := storage.Limit{Events: int(min(place.Revision-from+1, 512))}
 		if w.where == nil {
 			limit.Events = min(limit.Events, first)
 		}
-		page, err := w.host.History(ctx, events.AgentStream(agent), from, actors.Forward, limit)
+		page, err := w.host.History(ctx, events.AgentStream(agent), from, storage.Forward, limit)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/workspace"
@@ -151,13 +152,13 @@ func printWorkspace(out io.Writer, l *actors.ListedWorkspace) error {
 	for i := range l.Files {
 		f := &l.Files[i]
 		switch f.Kind {
-		case actors.RegularFile:
+		case storage.RegularFile:
 			fmt.Fprintf(w, "%o\t%d\t%.12s\t%s\n", f.Mode, f.Size, f.Hash, shownPath(f.Path))
-		case actors.Directory:
+		case storage.Directory:
 			fmt.Fprintf(w, "%o\t\t\t%s/\n", f.Mode, shownPath(f.Path))
-		case actors.Link:
+		case storage.Link:
 			fmt.Fprintf(w, "link\t\t\t%s -> %s\n", shownPath(f.Path), shownPath(f.Target))
-		case actors.LeftOut:
+		case storage.LeftOut:
 			fmt.Fprintf(w, "left out\t\t\t%s: %s\n", shownPath(f.Path), harmless(f.Why))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -24,10 +25,10 @@ type changedFiles struct {
 
 // changedFile is one path that is not as it was.
 type changedFile struct {
-	Path   string       `json:"path"`
-	Change string       `json:"change"`         // added, removed or changed
-	From   *actors.File `json:"from,omitempty"` // nil: it was not there
-	To     *actors.File `json:"to,omitempty"`   // nil: it is not there any more
+	Path   string        `json:"path"`
+	Change string        `json:"change"`         // added, removed or changed
+	From   *storage.File `json:"from,omitempty"` // nil: it was not there
+	To     *storage.File `json:"to,omitempty"`   // nil: it is not there any more
 }
 
 // mostDiffed is how large a file may be, in bytes, for its changes to be shown line by line.
@@ -73,7 +74,7 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 // compareFiles lists what differs, by path.
 func compareFiles(from, to *actors.ListedWorkspace) changedFiles {
 	result := changedFiles{Agent: to.Agent, From: from.Revision, To: to.Revision, Changes: []changedFile{}}
-	before := map[string]*actors.File{}
+	before := map[string]*storage.File{}
 	for i := range from.Files {
 		before[from.Files[i].Path] = &from.Files[i]
 	}
@@ -123,15 +124,15 @@ func (c *changedFile) detail() string {
 	return fmt.Sprintf("%d bytes, now %d bytes", c.From.Size, c.To.Size)
 }
 
-func what(f *actors.File) string {
+func what(f *storage.File) string {
 	switch f.Kind {
-	case actors.Directory:
+	case storage.Directory:
 		return "directory"
-	case actors.Link:
+	case storage.Link:
 		return "link to " + shownPath(f.Target)
-	case actors.LeftOut:
+	case storage.LeftOut:
 		return harmless(f.Why)
-	case actors.RegularFile:
+	case storage.RegularFile:
 	}
 	return fmt.Sprintf("%d bytes", f.Size)
 }
@@ -161,7 +162,7 @@ func textOf(ctx context.Context, host reached, l *actors.ListedWorkspace, path s
 		if f.Path != path {
 			continue
 		}
-		if f.Kind != actors.RegularFile || f.Size > mostDiffed {
+		if f.Kind != storage.RegularFile || f.Size > mostDiffed {
 			return nil, true, fmt.Errorf("%s as of revision %d is no text file of at most %d bytes: %s", shownPath(path), l.Revision, mostDiffed, what(f))
 		}
 		reader, err := host.OpenWorkspaceFile(ctx, l.Agent, l.Revision, path)

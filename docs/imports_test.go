@@ -89,6 +89,17 @@ func TestImportsTeach(t *testing.T) {
 		{"actors/a.go", module + "/actors/actorstest", false},
 		{"actors/a_test.go", module + "/actors/actorstest", true},
 		{"actors/actorstest/a.go", "pgregory.net/rapid", true},
+		{"actors/storage/a.go", module + "/events", true},
+		{"actors/storage/a.go", module + "/actors", false},
+		{"actors/storage/a.go", protoactor + "/actor", false},
+		{"actors/storage/a.go", "github.com/google/uuid", true},
+		{"actors/storage/a.go", module + "/sagas", false},
+		{"actors/a.go", module + "/actors/storage", true},
+		{"adapters/embedded/a.go", module + "/actors/storage", true},
+		{"adapters/embedded/a.go", module + "/actors", false},
+		{"adapters/embedded/server/a.go", module + "/actors", false},
+		{"adapters/eventstore/a.go", module + "/actors", false},
+		{"adapters/blobs/a.go", module + "/actors", false},
 		{"adapters/embedded/a.go", "github.com/cockroachdb/pebble/v2", true},
 		{"adapters/embedded/a.go", protoactor + "/actor", false},
 		{"adapters/cluster/a.go", protoactor + "/cluster", true},
@@ -149,7 +160,7 @@ func (r *rules) check(found imported) string {
 	switch local, inModule := strings.CutPrefix(found.path, module+"/"); {
 	case !test && slices.Contains(r.pure, row) && slices.ContainsFunc(r.never, func(p string) bool { return within(p, found.path) }):
 		return "pure packages have no clock, randomness, goroutine, I/O or log: do it in actors/ or an adapter and hand in the result"
-	case within(protoactor, found.path) && own != "actors" && own != "adapters/cluster":
+	case within(protoactor, found.path) && row != "actors" && own != "adapters/cluster":
 		return "only actors and adapters/cluster know protoactor: go through a port"
 	case inModule && isTestPackage(local):
 		return local + " is for tests"
@@ -174,18 +185,19 @@ func (r *rules) besides(file string) []string {
 	return list
 }
 
-// rowOf returns the row of the table that a file falls under, and the package it belongs to, subpackages included.
+// rowOf returns the row of the table that a file falls under, and the package it belongs to: the row with the longest name of those that its
+// directory is in. An adapter without a row of its own falls under adapters/X.
 func (r *rules) rowOf(file string) (row, own string) {
-	parts := strings.Split(path.Dir(file), "/")
-	switch {
-	case parts[0] == "adapters" && len(parts) > 1:
-		own = "adapters/" + parts[1]
+	dir := path.Dir(file)
+	for own = dir; own != "."; own = path.Dir(own) {
 		if r.may[own] != nil {
 			return own, own
 		}
-		return "adapters/X", own
 	}
-	return parts[0], parts[0]
+	if parts := strings.Split(dir, "/"); parts[0] == "adapters" && len(parts) > 1 {
+		return "adapters/X", "adapters/" + parts[1]
+	}
+	return dir, dir
 }
 
 // covers reports whether an entry of the table, as people write it, means an import path.

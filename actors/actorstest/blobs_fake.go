@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -52,7 +52,7 @@ func (b *Blobs) Open(ctx context.Context, ref events.BlobRef) (io.ReadCloser, er
 		return nil, fmt.Errorf("open blob %s: %w", ref.Hash, fs.ErrNotExist)
 	}
 	if int64(len(data)) != ref.Size {
-		return nil, fmt.Errorf("open blob %s: it has %d bytes, the reference says %d: %w", ref.Hash, len(data), ref.Size, actors.ErrCorrupt)
+		return nil, fmt.Errorf("open blob %s: it has %d bytes, the reference says %d: %w", ref.Hash, len(data), ref.Size, storage.ErrCorrupt)
 	}
 	return io.NopCloser(bytes.NewReader(data)), nil
 }

@@ -12,12 +12,12 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// TestBlobs is the conformance suite of actors.Blobs. Open returns an empty store, closed by its own clean-up.
-func TestBlobs(t *testing.T, open func(t *testing.T) actors.Blobs) {
+// TestBlobs is the conformance suite of storage.Blobs. Open returns an empty store, closed by its own clean-up.
+func TestBlobs(t *testing.T, open func(t *testing.T) storage.Blobs) {
 	t.Run("what is put comes back", func(t *testing.T) { blobsComeBack(t, open(t)) })
 	t.Run("the same bytes are one blob", func(t *testing.T) { blobsOnce(t, open(t)) })
 	t.Run("a missing blob does not exist", func(t *testing.T) { blobsMissing(t, open(t)) })
@@ -27,7 +27,7 @@ func TestBlobs(t *testing.T, open func(t *testing.T) actors.Blobs) {
 	t.Run("many writers of the same bytes", func(t *testing.T) { blobsConcurrent(t, open(t)) })
 }
 
-func blobsComeBack(t *testing.T, blobs actors.Blobs) {
+func blobsComeBack(t *testing.T, blobs storage.Blobs) {
 	for _, size := range []int{0, 1, events.InlineLimit, 1<<20 + 7} {
 		content := bytes.Repeat([]byte("life"), size/4+1)[:size]
 		ref, err := blobs.Put(t.Context(), "text/plain; charset=utf-8", iotest.OneByteReader(bytes.NewReader(content)))
@@ -44,7 +44,7 @@ func blobsComeBack(t *testing.T, blobs actors.Blobs) {
 	}
 }
 
-func blobsOnce(t *testing.T, blobs actors.Blobs) {
+func blobsOnce(t *testing.T, blobs storage.Blobs) {
 	first, err := blobs.Put(t.Context(), "text/plain", strings.NewReader("once"))
 	if err != nil {
 		t.Fatal(err)
@@ -61,14 +61,14 @@ func blobsOnce(t *testing.T, blobs actors.Blobs) {
 	}
 }
 
-func blobsMissing(t *testing.T, blobs actors.Blobs) {
+func blobsMissing(t *testing.T, blobs storage.Blobs) {
 	ref := events.BlobRef{Hash: events.HashBytes([]byte("never stored")), Size: 12}
 	if _, err := blobs.Open(t.Context(), ref); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("open a blob that was never stored: %v, want fs.ErrNotExist", err)
 	}
 }
 
-func blobsBrokenSource(t *testing.T, blobs actors.Blobs) {
+func blobsBrokenSource(t *testing.T, blobs storage.Blobs) {
 	broken := errors.New("the source broke")
 	source := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(broken))
 	if _, err := blobs.Put(t.Context(), "text/plain", source); !errors.Is(err, broken) {
@@ -77,7 +77,7 @@ func blobsBrokenSource(t *testing.T, blobs actors.Blobs) {
 	absent(t, blobs, "half")
 }
 
-func blobsCancelled(t *testing.T, blobs actors.Blobs) {
+func blobsCancelled(t *testing.T, blobs storage.Blobs) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := blobs.Put(ctx, "text/plain", strings.NewReader("late")); !errors.Is(err, context.Canceled) {
@@ -86,7 +86,7 @@ func blobsCancelled(t *testing.T, blobs actors.Blobs) {
 	absent(t, blobs, "late")
 }
 
-func blobsBadReference(t *testing.T, blobs actors.Blobs) {
+func blobsBadReference(t *testing.T, blobs storage.Blobs) {
 	for _, hash := range []string{"", "../../etc/passwd", strings.Repeat("A", 64), strings.Repeat("0", 63)} {
 		if _, err := blobs.Open(t.Context(), events.BlobRef{Hash: hash}); !errors.Is(err, events.ErrInvalidID) {
 			t.Errorf("open %q: %v, want events.ErrInvalidID", hash, err)
@@ -97,12 +97,12 @@ func blobsBadReference(t *testing.T, blobs actors.Blobs) {
 		t.Fatal(err)
 	}
 	ref.Size++
-	if _, err := readAll(t.Context(), blobs, ref); !errors.Is(err, actors.ErrCorrupt) {
+	if _, err := readAll(t.Context(), blobs, ref); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("read a blob whose size differs from its reference: %v, want actors.ErrCorrupt", err)
 	}
 }
 
-func blobsConcurrent(t *testing.T, blobs actors.Blobs) {
+func blobsConcurrent(t *testing.T, blobs storage.Blobs) {
 	var writers sync.WaitGroup
 	for i := range 16 {
 		writers.Go(func() {
@@ -120,7 +120,7 @@ func blobsConcurrent(t *testing.T, blobs actors.Blobs) {
 	writers.Wait()
 }
 
-func absent(t *testing.T, blobs actors.Blobs, content string) {
+func absent(t *testing.T, blobs storage.Blobs, content string) {
 	t.Helper()
 	ref := events.BlobRef{Hash: events.HashBytes([]byte(content)), Size: int64(len(content))}
 	if _, err := blobs.Open(t.Context(), ref); !errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +128,7 @@ func absent(t *testing.T, blobs actors.Blobs, content string) {
 	}
 }
 
-func readBlob(t *testing.T, blobs actors.Blobs, ref events.BlobRef) []byte {
+func readBlob(t *testing.T, blobs storage.Blobs, ref events.BlobRef) []byte {
 	t.Helper()
 	content, err := readAll(t.Context(), blobs, ref)
 	if err != nil {
@@ -137,7 +137,7 @@ func readBlob(t *testing.T, blobs actors.Blobs, ref events.BlobRef) []byte {
 	return content
 }
 
-func readAll(ctx context.Context, blobs actors.Blobs, ref events.BlobRef) ([]byte, error) {
+func readAll(ctx context.Context, blobs storage.Blobs, ref events.BlobRef) ([]byte, error) {
 	r, err := blobs.Open(ctx, ref)
 	if err != nil {
 		return nil, err

@@ -3,10 +3,10 @@ package actorstest_test
 import (
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 )
 
 func TestBlobsInMemory(t *testing.T) {
-	actorstest.TestBlobs(t, func(*testing.T) actors.Blobs { return actorstest.NewBlobs() })
+	actorstest.TestBlobs(t, func(*testing.T) storage.Blobs { return actorstest.NewBlobs() })
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -20,16 +20,16 @@ func contextWithin(t *testing.T, d time.Duration) (context.Context, context.Canc
 	return context.WithTimeout(t.Context(), d)
 }
 
-func journalExpectations(t *testing.T, journal actors.Journal) {
-	expectations := []actors.Expected{actors.ExpectNoStream, actors.ExpectAny, actors.ExpectExists, 0, 1, 2, 3, 7}
+func journalExpectations(t *testing.T, journal storage.Journal) {
+	expectations := []storage.Expected{storage.ExpectNoStream, storage.ExpectAny, storage.ExpectExists, 0, 1, 2, 3, 7}
 	for held := range 4 { // how many events the stream has
 		last := events.Revision(held - 1)
 		for _, expected := range expectations {
 			stream := events.Stream(fmt.Sprintf("expect-%d-%d", held, expected))
 			if held > 0 {
-				mustAppend(t, journal, stream, actors.ExpectNoStream, batch("before", held))
+				mustAppend(t, journal, stream, storage.ExpectNoStream, batch("before", held))
 			}
-			holds := expected == actors.ExpectAny || expected == actors.ExpectExists && held > 0 || events.Revision(expected) == last
+			holds := expected == storage.ExpectAny || expected == storage.ExpectExists && held > 0 || events.Revision(expected) == last
 			added := batch("after", 2)
 			if !holds {
 				mustConflict(t, journal, stream, expected, added, last)
@@ -50,24 +50,24 @@ func journalExpectations(t *testing.T, journal actors.Journal) {
 	}
 }
 
-func journalEmptyBatch(t *testing.T, journal actors.Journal) {
-	mustConflict(t, journal, "empty-a", actors.ExpectExists, nil, events.NoRevision)
+func journalEmptyBatch(t *testing.T, journal storage.Journal) {
+	mustConflict(t, journal, "empty-a", storage.ExpectExists, nil, events.NoRevision)
 	mustConflict(t, journal, "empty-a", 0, nil, events.NoRevision)
-	for _, expected := range []actors.Expected{actors.ExpectNoStream, actors.ExpectAny} {
+	for _, expected := range []storage.Expected{storage.ExpectNoStream, storage.ExpectAny} {
 		if got := mustAppend(t, journal, "empty-a", expected, nil); got.First != -1 || got.Last != -1 { // no position is promised
 			t.Errorf("nothing appended to no stream: %+v, want revisions -1", got)
 		}
 	}
-	mustAppend(t, journal, "empty-a", actors.ExpectNoStream, batch("only", 3))
-	mustConflict(t, journal, "empty-a", actors.ExpectNoStream, nil, 2)
+	mustAppend(t, journal, "empty-a", storage.ExpectNoStream, batch("only", 3))
+	mustConflict(t, journal, "empty-a", storage.ExpectNoStream, nil, 2)
 	mustConflict(t, journal, "empty-a", 1, nil, 2)
 	mustConflict(t, journal, "empty-a", 3, nil, 2)
-	for _, expected := range []actors.Expected{2, actors.ExpectExists, actors.ExpectAny} {
+	for _, expected := range []storage.Expected{2, storage.ExpectExists, storage.ExpectAny} {
 		if got := mustAppend(t, journal, "empty-a", expected, nil); got.First != 2 || got.Last != 2 {
 			t.Errorf("nothing appended expecting %s: %+v, want revisions 2", expected, got)
 		}
 	}
-	if n := len(everything(t, journal, actors.Filter{})); n != 3 {
+	if n := len(everything(t, journal, storage.Filter{})); n != 3 {
 		t.Errorf("the store has %d events, want 3", n)
 	}
 }
@@ -99,18 +99,18 @@ func odd() []events.Envelope {
 	return made
 }
 
-func journalFidelity(t *testing.T, journal actors.Journal) {
+func journalFidelity(t *testing.T, journal storage.Journal) {
 	const stream = events.Stream("agent-odd")
 	sent := odd()
-	mustAppend(t, journal, stream, actors.ExpectNoStream, sent)
+	mustAppend(t, journal, stream, storage.ExpectNoStream, sent)
 	for i := range sent {
 		one := sent[i]
 		one.ID = uuid.New()
 		sent = append(sent, one)
-		mustAppend(t, journal, stream, actors.ExpectRevision(events.Revision(len(sent)-2)), sent[len(sent)-1:])
+		mustAppend(t, journal, stream, storage.ExpectRevision(events.Revision(len(sent)-2)), sent[len(sent)-1:])
 	}
 	got := wholeStream(t, journal, stream)
-	sameEvents(t, "a stream and everything", got, everything(t, journal, actors.Filter{}))
+	sameEvents(t, "a stream and everything", got, everything(t, journal, storage.Filter{}))
 	for i := range sent {
 		sent[i].Stream, sent[i].Revision = stream, events.Revision(i)
 		if i < len(got) {
@@ -120,10 +120,10 @@ func journalFidelity(t *testing.T, journal actors.Journal) {
 	sameEvents(t, "what came back", got, sent)
 }
 
-func journalOwnership(t *testing.T, journal actors.Journal) {
+func journalOwnership(t *testing.T, journal storage.Journal) {
 	sent := batch("mine", 2)
 	want := bytes.Clone(sent[0].Data)
-	mustAppend(t, journal, "own-a", actors.ExpectNoStream, sent)
+	mustAppend(t, journal, "own-a", storage.ExpectNoStream, sent)
 	for range 2 {
 		for i := range sent {
 			copy(sent[i].Data, "##########")
@@ -140,13 +140,13 @@ func journalOwnership(t *testing.T, journal actors.Journal) {
 	}
 }
 
-func journalNumbers(t *testing.T, journal actors.Journal) {
+func journalNumbers(t *testing.T, journal storage.Journal) {
 	streams := []events.Stream{"numbers-a", "numbers-b", "numbers-c"}
 	next := map[events.Stream]events.Revision{}
 	position := events.Position(0)
 	for i := range 30 {
 		stream, size := streams[i%len(streams)], i%4+1
-		appended := mustAppend(t, journal, stream, actors.ExpectRevision(next[stream]-1), batch("n", size))
+		appended := mustAppend(t, journal, stream, storage.ExpectRevision(next[stream]-1), batch("n", size))
 		if appended.First != next[stream] || appended.Last != next[stream]+events.Revision(size)-1 {
 			t.Fatalf("batch %d of %s is at %d to %d, want to begin at %d", i, stream, appended.First, appended.Last, next[stream])
 		}
@@ -166,7 +166,7 @@ func journalNumbers(t *testing.T, journal actors.Journal) {
 			}
 		}
 	}
-	checkOrder(t, everything(t, journal, actors.Filter{}))
+	checkOrder(t, everything(t, journal, storage.Filter{}))
 }
 
 // checkOrder fails unless positions increase and each stream's revisions count from 0.
@@ -186,48 +186,48 @@ func checkOrder(t *testing.T, all []events.Envelope) {
 	}
 }
 
-func journalMalformed(t *testing.T, journal actors.Journal) {
+func journalMalformed(t *testing.T, journal storage.Journal) {
 	noID, noKind := batch("x", 2), batch("x", 2)
 	noID[1].ID = uuid.Nil
 	noKind[1].Kind = ""
 	tooLarge := batch("x", 2)
-	tooLarge[1].Data = bytes.Repeat([]byte(" "), actors.MaxAppend)
+	tooLarge[1].Data = bytes.Repeat([]byte(" "), storage.MaxAppend)
 	rows := []struct {
 		name     string
 		stream   events.Stream
-		expected actors.Expected
+		expected storage.Expected
 		batch    []events.Envelope
 		says     string
 	}{
-		{"no name", "", actors.ExpectAny, batch("x", 1), "name is empty"},
-		{"NUL in the name", "bad-\x00", actors.ExpectAny, batch("x", 1), "NUL"},
-		{"long name", events.Stream(strings.Repeat("x", 1025)), actors.ExpectAny, batch("x", 1), "1025 bytes"},
-		{"long name behind $$", events.Stream("$$" + strings.Repeat("x", 1025)), actors.ExpectAny, batch("x", 1), "1025 bytes"},
-		{"long name that begins with $", events.Stream("$" + strings.Repeat("x", 1024)), actors.ExpectAny, batch("x", 1), "1025 bytes"},
+		{"no name", "", storage.ExpectAny, batch("x", 1), "name is empty"},
+		{"NUL in the name", "bad-\x00", storage.ExpectAny, batch("x", 1), "NUL"},
+		{"long name", events.Stream(strings.Repeat("x", 1025)), storage.ExpectAny, batch("x", 1), "1025 bytes"},
+		{"long name behind $$", events.Stream("$$" + strings.Repeat("x", 1025)), storage.ExpectAny, batch("x", 1), "1025 bytes"},
+		{"long name that begins with $", events.Stream("$" + strings.Repeat("x", 1024)), storage.ExpectAny, batch("x", 1), "1025 bytes"},
 		{"unknown expectation", "bad-expect", -3, batch("x", 1), "expectation -3"},
-		{"event without id", "bad-id", actors.ExpectAny, noID, "event 1"},
-		{"event without kind", "bad-kind", actors.ExpectAny, noKind, "event 1"},
-		{"too large", "bad-size", actors.ExpectAny, tooLarge, "16777216"},
+		{"event without id", "bad-id", storage.ExpectAny, noID, "event 1"},
+		{"event without kind", "bad-kind", storage.ExpectAny, noKind, "event 1"},
+		{"too large", "bad-size", storage.ExpectAny, tooLarge, "16777216"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := journal.Append(t.Context(), row.stream, row.expected, row.batch)
-			if !errors.Is(err, actors.ErrInvalidAppend) || !strings.Contains(err.Error(), row.says) {
+			if !errors.Is(err, storage.ErrInvalidAppend) || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("the error is %v, want an invalid append that says %q", err, row.says)
 			}
 		})
 	}
-	if _, err := journal.Read(t.Context(), "", 0, actors.Forward, actors.Limit{}); err == nil {
+	if _, err := journal.Read(t.Context(), "", 0, storage.Forward, storage.Limit{}); err == nil {
 		t.Error("a stream without a name was read")
 	}
-	sameEvents(t, "what malformed appends stored", everything(t, journal, actors.Filter{}), nil)
+	sameEvents(t, "what malformed appends stored", everything(t, journal, storage.Filter{}), nil)
 }
 
-func journalGreatest(t *testing.T, journal actors.Journal, greatest int) {
+func journalGreatest(t *testing.T, journal storage.Journal, greatest int) {
 	const stream = events.Stream("great-a")
 	sent := batch("x", 3)
-	sent[1].Data = []byte(`"` + strings.Repeat(" ", greatest-actors.BatchSize(sent)+len(sent[1].Data)-2) + `"`)
-	mustAppend(t, journal, stream, actors.ExpectNoStream, sent)
+	sent[1].Data = []byte(`"` + strings.Repeat(" ", greatest-storage.BatchSize(sent)+len(sent[1].Data)-2) + `"`)
+	mustAppend(t, journal, stream, storage.ExpectNoStream, sent)
 	mustAppend(t, journal, stream, 2, batch("small", 1))
 	got := wholeStream(t, journal, stream)
 	if len(got) != 4 || !bytes.Equal(got[1].Data, sent[1].Data) || !bytes.Equal(got[2].Data, sent[2].Data) {
@@ -235,16 +235,16 @@ func journalGreatest(t *testing.T, journal actors.Journal, greatest int) {
 	}
 }
 
-func journalEndedContext(t *testing.T, journal actors.Journal) {
+func journalEndedContext(t *testing.T, journal storage.Journal) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := journal.Append(ctx, "ended-a", actors.ExpectAny, batch("x", 1)); !errors.Is(err, context.Canceled) {
+	if _, err := journal.Append(ctx, "ended-a", storage.ExpectAny, batch("x", 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("append: the error is %v, want %v", err, context.Canceled)
 	}
-	if _, err := journal.Read(ctx, "ended-a", 0, actors.Forward, actors.Limit{}); !errors.Is(err, context.Canceled) {
+	if _, err := journal.Read(ctx, "ended-a", 0, storage.Forward, storage.Limit{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("read: the error is %v, want %v", err, context.Canceled)
 	}
-	if _, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{}); !errors.Is(err, context.Canceled) {
+	if _, err := journal.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("read everything: the error is %v, want %v", err, context.Canceled)
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // journalRandom plays a random history, and reads what is in it from random places in random pages: what comes is what was appended, from
 // no place more and from no place less. A seed that fails is in the log.
-func journalRandom(t *testing.T, journal actors.Journal) {
+func journalRandom(t *testing.T, journal storage.Journal) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := randomHistory{t: t, journal: journal, random: rand.New(rand.NewPCG(seed, 0)), last: map[events.Stream]events.Revision{}} //nolint:gosec // no secret
@@ -22,7 +22,7 @@ func journalRandom(t *testing.T, journal actors.Journal) {
 		for range 1 + r.random.IntN(8) {
 			r.append()
 		}
-		all := everything(t, journal, actors.Filter{})
+		all := everything(t, journal, storage.Filter{})
 		if len(all) != len(r.ids) {
 			t.Fatalf("the store has %d events, want %d", len(all), len(r.ids))
 		}
@@ -40,7 +40,7 @@ func journalRandom(t *testing.T, journal actors.Journal) {
 
 type randomHistory struct {
 	t       *testing.T
-	journal actors.Journal
+	journal storage.Journal
 	random  *rand.Rand
 	last    map[events.Stream]events.Revision // of streams that exist
 	ids     []events.EventID                  // in order
@@ -48,12 +48,12 @@ type randomHistory struct {
 
 func (r *randomHistory) append() {
 	stream := events.Stream(fmt.Sprint("random-", r.random.IntN(4)))
-	expected := actors.ExpectNoStream
+	expected := storage.ExpectNoStream
 	if last, there := r.last[stream]; there {
-		expected = actors.ExpectRevision(last)
+		expected = storage.ExpectRevision(last)
 	}
 	if r.random.IntN(3) == 0 {
-		expected = actors.ExpectAny
+		expected = storage.ExpectAny
 	}
 	made := batch("random", r.random.IntN(6))
 	for i := range made {
@@ -67,18 +67,18 @@ func (r *randomHistory) append() {
 
 // read compares one way of reading everything with the same choice of all events.
 func (r *randomHistory) read(all []events.Envelope) {
-	filter := []actors.Filter{{}, {Kinds: []string{"even."}}, {Streams: []string{"random-1", "random-2"}}, {Streams: []string{"random-0"}, Kinds: []string{"odd"}}}[r.random.IntN(4)]
+	filter := []storage.Filter{{}, {Kinds: []string{"even."}}, {Streams: []string{"random-1", "random-2"}}, {Streams: []string{"random-0"}, Kinds: []string{"odd"}}}[r.random.IntN(4)]
 	places := placesAt(all, r.random.IntN(len(all)+2)-1)
 	from := places[r.random.IntN(len(places))]
 	keep := func(e events.Envelope) bool { return filter.Chooses(e.Stream, e.Kind) }
-	want, direction := chosen(all[from.behind:], keep), actors.Forward
+	want, direction := chosen(all[from.behind:], keep), storage.Forward
 	if r.random.IntN(2) == 0 {
-		want, direction = chosen(all[:from.behind], keep), actors.Backward
+		want, direction = chosen(all[:from.behind], keep), storage.Backward
 		slices.Reverse(want)
 	}
 	walkAll(r.t, r.journal, from.place, direction, filter, 1+r.random.IntN(9), want)
-	if direction == actors.Forward && !from.place.Before && from.place != actors.End() {
-		feed := subscribe(r.t, r.journal, actors.From{Position: from.place.Position, Filter: filter})
+	if direction == storage.Forward && !from.place.Before && from.place != storage.End() {
+		feed := subscribe(r.t, r.journal, storage.From{Position: from.place.Position, Filter: filter})
 		sameEvents(r.t, "a subscription "+from.place.String(), take(r.t, feed, len(want)), want)
 	}
 }
@@ -88,17 +88,17 @@ func (r *randomHistory) guess(all []events.Envelope) {
 	if len(all) == 0 {
 		return
 	}
-	system := everything(r.t, r.journal, actors.Filter{System: true})
+	system := everything(r.t, r.journal, storage.Filter{System: true})
 	end := system[len(system)-1].Position
 	for range 12 {
 		position := events.Position(1 + r.random.Uint64N(uint64(2*end)))
 		if slices.ContainsFunc(system, func(e events.Envelope) bool { return e.Position == position }) {
 			continue
 		}
-		for _, place := range []actors.Place{actors.Before(position), actors.After(position)} {
-			direction := actors.Direction(r.random.IntN(2))
-			if page, err := r.journal.ReadAll(r.t.Context(), place, direction, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
-				r.t.Fatalf("read from %s, direction %d: %d events, %v; want %v", place, direction, len(page.Events), err, actors.ErrPlace)
+		for _, place := range []storage.Place{storage.Before(position), storage.After(position)} {
+			direction := storage.Direction(r.random.IntN(2))
+			if page, err := r.journal.ReadAll(r.t.Context(), place, direction, storage.Filter{}, storage.Limit{}); !errors.Is(err, storage.ErrPlace) {
+				r.t.Fatalf("read from %s, direction %d: %d events, %v; want %v", place, direction, len(page.Events), err, storage.ErrPlace)
 			}
 		}
 	}

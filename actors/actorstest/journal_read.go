@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // seeded stores 23 events in batches of 1 to 5 over two streams, and returns everything.
-func seeded(t *testing.T, journal actors.Journal) []events.Envelope {
+func seeded(t *testing.T, journal storage.Journal) []events.Envelope {
 	t.Helper()
 	for i := range 8 {
 		stream := events.Stream([]string{"seed-a", "seed-b"}[i%2])
@@ -22,21 +22,21 @@ func seeded(t *testing.T, journal actors.Journal) []events.Envelope {
 		for k := range made {
 			made[k].Kind = events.Kind([]string{"odd.happened", "even.happened", "even.stopped"}[(i+k)%3])
 		}
-		mustAppend(t, journal, stream, actors.ExpectAny, made)
+		mustAppend(t, journal, stream, storage.ExpectAny, made)
 	}
-	return everything(t, journal, actors.Filter{})
+	return everything(t, journal, storage.Filter{})
 }
 
 func chosen(all []events.Envelope, keep func(e events.Envelope) bool) []events.Envelope {
 	return slices.DeleteFunc(slices.Clone(all), func(e events.Envelope) bool { return !keep(e) })
 }
 
-func journalReadForward(t *testing.T, journal actors.Journal) {
+func journalReadForward(t *testing.T, journal storage.Journal) {
 	all := chosen(seeded(t, journal), func(e events.Envelope) bool { return e.Stream == "seed-b" })
 	last := events.Revision(len(all) - 1)
 	for from := events.Revision(-1); from <= last+2; from++ {
 		for _, count := range []int{1, 2, 3, 5, 100, 0} {
-			page, err := journal.Read(t.Context(), "seed-b", from, actors.Forward, actors.Limit{Events: count})
+			page, err := journal.Read(t.Context(), "seed-b", from, storage.Forward, storage.Limit{Events: count})
 			if err != nil {
 				t.Fatalf("read from %d: %v", from, err)
 			}
@@ -53,12 +53,12 @@ func journalReadForward(t *testing.T, journal actors.Journal) {
 	}
 }
 
-func journalReadBackward(t *testing.T, journal actors.Journal) {
+func journalReadBackward(t *testing.T, journal storage.Journal) {
 	all := chosen(seeded(t, journal), func(e events.Envelope) bool { return e.Stream == "seed-a" })
 	last := events.Revision(len(all) - 1)
 	for _, from := range []events.Revision{-1, 0, 1, 2, 3, 4, 5, 6, last - 1, last, last + 1, math.MaxInt64} {
 		for _, count := range []int{1, 2, 3, 5, 100, 0} {
-			page, err := journal.Read(t.Context(), "seed-a", from, actors.Backward, actors.Limit{Events: count})
+			page, err := journal.Read(t.Context(), "seed-a", from, storage.Backward, storage.Limit{Events: count})
 			if err != nil {
 				t.Fatalf("read backward from %d: %v", from, err)
 			}
@@ -76,20 +76,20 @@ func journalReadBackward(t *testing.T, journal actors.Journal) {
 	}
 }
 
-func journalReadMissing(t *testing.T, journal actors.Journal) {
+func journalReadMissing(t *testing.T, journal storage.Journal) {
 	check := func() {
 		t.Helper()
-		for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
-			page, err := journal.Read(t.Context(), "missing", 0, direction, actors.Limit{})
+		for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
+			page, err := journal.Read(t.Context(), "missing", 0, direction, storage.Limit{})
 			if err != nil || len(page.Events) != 0 || page.Last != events.NoRevision || !page.End {
 				t.Errorf("read a missing stream: %+v, %v; want an empty page at the end", page, err)
 			}
 		}
 	}
 	check()
-	for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
-		for _, place := range []actors.Place{actors.Start(), actors.End()} {
-			page, err := journal.ReadAll(t.Context(), place, direction, actors.Filter{}, actors.Limit{})
+	for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
+		for _, place := range []storage.Place{storage.Start(), storage.End()} {
+			page, err := journal.ReadAll(t.Context(), place, direction, storage.Filter{}, storage.Limit{})
 			if err != nil || len(page.Events) != 0 || !page.End {
 				t.Errorf("read an empty store from %s: %+v, %v; want an empty page at the end", place, page, err)
 			}
@@ -99,11 +99,11 @@ func journalReadMissing(t *testing.T, journal actors.Journal) {
 	check()
 }
 
-func journalSimilarNames(t *testing.T, journal actors.Journal) {
+func journalSimilarNames(t *testing.T, journal storage.Journal) {
 	names := []events.Stream{"s", "s-", "s-1", "s-10", "s-1\x01", "s-1\U0010ffff", "s-1/\U0010ffff\U0010ffff", "s-2"}
 	for round := range 3 {
 		for _, name := range names {
-			mustAppend(t, journal, name, actors.ExpectRevision(events.Revision(round-1)), batch(fmt.Sprintf("%q", name), 1))
+			mustAppend(t, journal, name, storage.ExpectRevision(events.Revision(round-1)), batch(fmt.Sprintf("%q", name), 1))
 		}
 	}
 	for _, name := range names {
@@ -116,22 +116,22 @@ func journalSimilarNames(t *testing.T, journal actors.Journal) {
 				t.Errorf("%q holds an event of %q", name, e.Stream)
 			}
 		}
-		page, err := journal.Read(t.Context(), name, math.MaxInt64, actors.Backward, actors.Limit{})
+		page, err := journal.Read(t.Context(), name, math.MaxInt64, storage.Backward, storage.Limit{})
 		if err != nil || len(page.Events) != 3 || page.Last != 2 {
 			t.Errorf("%q backward: %d events, last %d, %v; want 3 and 2", name, len(page.Events), page.Last, err)
 		}
 	}
 }
 
-func journalReadAll(t *testing.T, journal actors.Journal) {
+func journalReadAll(t *testing.T, journal storage.Journal) {
 	all := seeded(t, journal)
 	for i := -1; i <= len(all); i++ {
 		for _, from := range placesAt(all, i) {
 			behind, before := slices.Clone(all[max(from.behind, 0):]), slices.Clone(all[:max(from.behind, 0)])
 			slices.Reverse(before)
 			for _, count := range []int{1, 2, 4, 100} {
-				walkAll(t, journal, from.place, actors.Forward, actors.Filter{}, count, behind)
-				walkAll(t, journal, from.place, actors.Backward, actors.Filter{}, count, before)
+				walkAll(t, journal, from.place, storage.Forward, storage.Filter{}, count, behind)
+				walkAll(t, journal, from.place, storage.Backward, storage.Filter{}, count, before)
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func journalReadAll(t *testing.T, journal actors.Journal) {
 
 // given is a place that the store gave, and how many events are before it.
 type given struct {
-	place  actors.Place
+	place  storage.Place
 	behind int
 }
 
@@ -147,17 +147,17 @@ type given struct {
 func placesAt(all []events.Envelope, index int) []given {
 	switch index {
 	case -1:
-		return []given{{actors.Start(), 0}}
+		return []given{{storage.Start(), 0}}
 	case len(all):
-		return []given{{actors.End(), len(all)}}
+		return []given{{storage.End(), len(all)}}
 	}
-	return []given{{actors.Before(all[index].Position), index}, {actors.After(all[index].Position), index + 1}}
+	return []given{{storage.Before(all[index].Position), index}, {storage.After(all[index].Position), index + 1}}
 }
 
 // journalPlaces shows that the journal refuses every place that it did not give, and takes those of answers to appends.
-func journalPlaces(t *testing.T, journal actors.Journal) {
+func journalPlaces(t *testing.T, journal storage.Journal) {
 	seeded(t, journal)
-	all := everything(t, journal, actors.Filter{System: true})
+	all := everything(t, journal, storage.Filter{System: true})
 	there := map[events.Position]bool{}
 	for _, e := range all {
 		there[e.Position] = true
@@ -172,28 +172,28 @@ func journalPlaces(t *testing.T, journal actors.Journal) {
 		}
 	}
 	for _, position := range refused {
-		for _, place := range []actors.Place{actors.After(position), actors.Before(position)} {
-			for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
-				page, err := journal.ReadAll(t.Context(), place, direction, actors.Filter{}, actors.Limit{})
-				if !errors.Is(err, actors.ErrPlace) {
-					t.Fatalf("read from %s, direction %d: %d events, %v; want %v", place, direction, len(page.Events), err, actors.ErrPlace)
+		for _, place := range []storage.Place{storage.After(position), storage.Before(position)} {
+			for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
+				page, err := journal.ReadAll(t.Context(), place, direction, storage.Filter{}, storage.Limit{})
+				if !errors.Is(err, storage.ErrPlace) {
+					t.Fatalf("read from %s, direction %d: %d events, %v; want %v", place, direction, len(page.Events), err, storage.ErrPlace)
 				}
 			}
 		}
 	}
 	for _, position := range refused[:4] {
-		refuses(t, journal, actors.From{Position: position})
-		refuses(t, journal, actors.From{Position: position, Filter: actors.Filter{Kinds: []string{"even."}}})
+		refuses(t, journal, storage.From{Position: position})
+		refuses(t, journal, storage.From{Position: position, Filter: storage.Filter{Kinds: []string{"even."}}})
 	}
-	appended := mustAppend(t, journal, "seed-c", actors.ExpectNoStream, batch("later", 3))
-	walkAll(t, journal, actors.After(appended.Position), actors.Forward, actors.Filter{}, 5, nil)
-	more := mustAppend(t, journal, "seed-c", actors.ExpectAny, batch("last", 2))
-	walkAll(t, journal, actors.After(appended.Position), actors.Forward, actors.Filter{}, 5, wholeStream(t, journal, "seed-c")[3:])
-	walkAll(t, journal, actors.After(more.Position), actors.Forward, actors.Filter{}, 5, nil)
+	appended := mustAppend(t, journal, "seed-c", storage.ExpectNoStream, batch("later", 3))
+	walkAll(t, journal, storage.After(appended.Position), storage.Forward, storage.Filter{}, 5, nil)
+	more := mustAppend(t, journal, "seed-c", storage.ExpectAny, batch("last", 2))
+	walkAll(t, journal, storage.After(appended.Position), storage.Forward, storage.Filter{}, 5, wholeStream(t, journal, "seed-c")[3:])
+	walkAll(t, journal, storage.After(more.Position), storage.Forward, storage.Filter{}, 5, nil)
 }
 
 // refuses fails unless a subscription from there is refused when it begins, or instead of its first event.
-func refuses(t *testing.T, journal actors.Journal, from actors.From) {
+func refuses(t *testing.T, journal storage.Journal, from storage.From) {
 	t.Helper()
 	subscription, err := journal.Subscribe(t.Context(), from)
 	if err == nil {
@@ -202,18 +202,18 @@ func refuses(t *testing.T, journal actors.Journal, from actors.From) {
 		_, err = subscription.Next(ctx)
 		defer subscription.Close()
 	}
-	if !errors.Is(err, actors.ErrPlace) {
-		t.Fatalf("subscribe after position %d: %v; want %v", from.Position, err, actors.ErrPlace)
+	if !errors.Is(err, storage.ErrPlace) {
+		t.Fatalf("subscribe after position %d: %v; want %v", from.Position, err, storage.ErrPlace)
 	}
 }
 
 // walkAll reads page after page to the end, and fails unless that gives these events.
-func walkAll(t *testing.T, journal actors.Journal, from actors.Place, direction actors.Direction, filter actors.Filter, count int, want []events.Envelope) {
+func walkAll(t *testing.T, journal storage.Journal, from storage.Place, direction storage.Direction, filter storage.Filter, count int, want []events.Envelope) {
 	t.Helper()
 	var got []events.Envelope
 	what := fmt.Sprintf("everything from %s, direction %d, %d at a time", from, direction, count)
 	for range len(want) + 100 {
-		page, err := journal.ReadAll(t.Context(), from, direction, filter, actors.Limit{Events: count})
+		page, err := journal.ReadAll(t.Context(), from, direction, filter, storage.Limit{Events: count})
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -230,10 +230,10 @@ func walkAll(t *testing.T, journal actors.Journal, from actors.Place, direction 
 	t.Fatalf("%s: no end after %d events", what, len(got))
 }
 
-func journalReadFiltered(t *testing.T, journal actors.Journal) {
+func journalReadFiltered(t *testing.T, journal storage.Journal) {
 	all := seeded(t, journal)
 	end := all[len(all)-1].Position
-	filters := []actors.Filter{
+	filters := []storage.Filter{
 		{Streams: []string{"seed-a"}},
 		{Streams: []string{"seed-"}},
 		{Kinds: []string{"even."}},
@@ -249,34 +249,34 @@ func journalReadFiltered(t *testing.T, journal actors.Journal) {
 			return begins(string(e.Stream), filter.Streams) || begins(string(e.Kind), filter.Kinds)
 		}
 		want := chosen(all, keep)
-		walkAll(t, journal, actors.Start(), actors.Forward, filter, 3, want)
+		walkAll(t, journal, storage.Start(), storage.Forward, filter, 3, want)
 		// Where a page ends there is nothing more; what is appended next is found from there, without looking at the rest again.
-		page, err := journal.ReadAll(t.Context(), actors.Before(end), actors.Forward, filter, actors.Limit{})
-		if err != nil || !page.End || page.Next != actors.After(end) {
+		page, err := journal.ReadAll(t.Context(), storage.Before(end), storage.Forward, filter, storage.Limit{})
+		if err != nil || !page.End || page.Next != storage.After(end) {
 			t.Fatalf("filter %+v at the end: %+v, %v; want the end, and to go on after %d", filter, page, err, end)
 		}
 		for i := range all {
 			rest := chosen(all[i+1:], keep)
-			walkAll(t, journal, actors.After(all[i].Position), actors.Forward, filter, 3, rest)
+			walkAll(t, journal, storage.After(all[i].Position), storage.Forward, filter, 3, rest)
 		}
 		slices.Reverse(want)
-		walkAll(t, journal, actors.End(), actors.Backward, filter, 3, want)
+		walkAll(t, journal, storage.End(), storage.Backward, filter, 3, want)
 	}
 }
 
-func journalPageBytes(t *testing.T, journal actors.Journal) {
+func journalPageBytes(t *testing.T, journal storage.Journal) {
 	const stream = events.Stream("wide-a")
 	made := batch("wide", 6)
 	for i := range made {
 		made[i].Data = []byte(`{"pad":"` + strings.Repeat("x", 1000) + `"}`)
 	}
-	mustAppend(t, journal, stream, actors.ExpectNoStream, made[:3])
+	mustAppend(t, journal, stream, storage.ExpectNoStream, made[:3])
 	mustAppend(t, journal, stream, 2, made[3:])
 	for _, row := range []struct{ bytes, events int }{{1, 1}, {1500, 1}, {2100, 2}, {4500, 4}, {0, 6}} {
-		limit := actors.Limit{Bytes: row.bytes}
-		for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+		limit := storage.Limit{Bytes: row.bytes}
+		for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
 			from := events.Revision(0)
-			if direction == actors.Backward {
+			if direction == storage.Backward {
 				from = 5
 			}
 			page, err := journal.Read(t.Context(), stream, from, direction, limit)
@@ -284,7 +284,7 @@ func journalPageBytes(t *testing.T, journal actors.Journal) {
 				t.Errorf("a page of %d bytes, direction %d: %d events, end %t, %v; want %d", row.bytes, direction, len(page.Events), page.End, err, row.events)
 			}
 		}
-		page, err := journal.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, limit)
+		page, err := journal.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{}, limit)
 		if err != nil || len(page.Events) != row.events || page.End != (row.events == 6) {
 			t.Errorf("a page of everything of %d bytes: %d events, end %t, %v; want %d", row.bytes, len(page.Events), page.End, err, row.events)
 		}

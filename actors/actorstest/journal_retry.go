@@ -9,28 +9,28 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-func journalRetryExact(t *testing.T, journal actors.Journal) {
+func journalRetryExact(t *testing.T, journal storage.Journal) {
 	const stream = events.Stream("retry-exact")
 	first, second := batch("first", 2), batch("second", 3)
-	a := mustAppend(t, journal, stream, actors.ExpectNoStream, first)
+	a := mustAppend(t, journal, stream, storage.ExpectNoStream, first)
 	b := mustAppend(t, journal, stream, 1, second)
 	both := slices.Concat(first, second)
 
-	same := func(what string, expected actors.Expected, batch []events.Envelope, want actors.Appended) {
+	same := func(what string, expected storage.Expected, batch []events.Envelope, want storage.Appended) {
 		t.Helper()
 		if got := mustAppend(t, journal, stream, expected, batch); got != want {
 			t.Errorf("%s: the answer is %+v, want %+v", what, got, want)
 		}
 	}
-	same("the first batch again", actors.ExpectNoStream, first, a)
+	same("the first batch again", storage.ExpectNoStream, first, a)
 	same("the second batch again", 1, second, b)
-	same("part of a batch", 1, second[:1], actors.Appended{First: 2, Last: 2, Position: wholeStream(t, journal, stream)[2].Position})
-	same("both at once", actors.ExpectNoStream, both, actors.Appended{First: 0, Last: 4, Position: b.Position})
-	same("part of each", 0, both[1:4], actors.Appended{First: 1, Last: 3, Position: wholeStream(t, journal, stream)[3].Position})
+	same("part of a batch", 1, second[:1], storage.Appended{First: 2, Last: 2, Position: wholeStream(t, journal, stream)[2].Position})
+	same("both at once", storage.ExpectNoStream, both, storage.Appended{First: 0, Last: 4, Position: b.Position})
+	same("part of each", 0, both[1:4], storage.Appended{First: 1, Last: 3, Position: wholeStream(t, journal, stream)[3].Position})
 
 	longer := slices.Concat(second, batch("more", 1))
 	other := slices.Clone(second)
@@ -39,7 +39,7 @@ func journalRetryExact(t *testing.T, journal actors.Journal) {
 	mustConflict(t, journal, stream, 1, longer, 4)
 	mustConflict(t, journal, stream, 1, other, 4)
 	mustConflict(t, journal, stream, 1, swapped, 4)
-	mustConflict(t, journal, stream, actors.ExpectNoStream, second, 4)
+	mustConflict(t, journal, stream, storage.ExpectNoStream, second, 4)
 	mustConflict(t, journal, stream, 0, second, 4)
 	mustConflict(t, journal, stream, 3, second, 4)
 	mustConflict(t, journal, stream, 5, second, 4)
@@ -54,12 +54,12 @@ func journalRetryExact(t *testing.T, journal actors.Journal) {
 	}
 }
 
-func journalRetryAny(t *testing.T, journal actors.Journal) {
-	for _, expected := range []actors.Expected{actors.ExpectAny, actors.ExpectExists} {
+func journalRetryAny(t *testing.T, journal storage.Journal) {
+	for _, expected := range []storage.Expected{storage.ExpectAny, storage.ExpectExists} {
 		stream := events.Stream(fmt.Sprintf("retry-any%d", expected))
 		first, second := batch("first", 2), batch("second", 3)
-		a := mustAppend(t, journal, stream, actors.ExpectNoStream, first)
-		b := mustAppend(t, journal, stream, actors.ExpectAny, second)
+		a := mustAppend(t, journal, stream, storage.ExpectNoStream, first)
+		b := mustAppend(t, journal, stream, storage.ExpectAny, second)
 		for range 2 {
 			if got := mustAppend(t, journal, stream, expected, first); got != a {
 				t.Errorf("the first batch again expecting %s: %+v, want %+v", expected, got, a)
@@ -76,13 +76,13 @@ func journalRetryAny(t *testing.T, journal actors.Journal) {
 		if got := mustAppend(t, journal, stream, expected, slices.Concat(batch("new", 1), first)); got.First != 5 || got.Last != 7 {
 			t.Errorf("a new event and old ones: %+v, want 5 to 7", got)
 		}
-		if got := mustAppend(t, journal, stream+"-other", actors.ExpectAny, first); got.First != 0 || got.Last != 1 {
+		if got := mustAppend(t, journal, stream+"-other", storage.ExpectAny, first); got.First != 0 || got.Last != 1 {
 			t.Errorf("the first batch in another stream: %+v, want 0 to 1", got)
 		}
 	}
 }
 
-func journalTwoWriters(t *testing.T, journal actors.Journal) {
+func journalTwoWriters(t *testing.T, journal storage.Journal) {
 	const stream, rounds, size = events.Stream("agent-raced"), 100, 3
 	names := []string{"left", "right"}
 	last := events.NoRevision
@@ -92,7 +92,7 @@ func journalTwoWriters(t *testing.T, journal actors.Journal) {
 		var wait sync.WaitGroup
 		for i, name := range names {
 			wait.Go(func() {
-				_, errs[i] = journal.Append(t.Context(), stream, actors.ExpectRevision(last), batch(fmt.Sprint(name, round), size))
+				_, errs[i] = journal.Append(t.Context(), stream, storage.ExpectRevision(last), batch(fmt.Sprint(name, round), size))
 			})
 		}
 		wait.Wait()
@@ -100,7 +100,7 @@ func journalTwoWriters(t *testing.T, journal actors.Journal) {
 		if winner < 0 {
 			t.Fatalf("round %d: nobody won: %v", round, errs)
 		}
-		var conflict *actors.Conflict
+		var conflict *storage.Conflict
 		if loser := errs[1-winner]; !errors.As(loser, &conflict) || conflict.Actual != last+size {
 			t.Fatalf("round %d: the loser was told %v, want a conflict at revision %d", round, loser, last+size)
 		}
@@ -127,14 +127,14 @@ func checkWhole(t *testing.T, all []events.Envelope, size int) {
 	}
 }
 
-func journalManyWriters(t *testing.T, journal actors.Journal) {
+func journalManyWriters(t *testing.T, journal storage.Journal) {
 	const writers, streams, rounds, size = 8, 3, 25, 4
 	var wait sync.WaitGroup
 	for w := range writers {
 		wait.Go(func() {
 			for round := range rounds {
 				stream := events.Stream(fmt.Sprintf("many-%d", (w+round)%streams))
-				if _, err := journal.Append(t.Context(), stream, actors.ExpectAny, batch(fmt.Sprintf("%d-%d", w, round), size)); err != nil {
+				if _, err := journal.Append(t.Context(), stream, storage.ExpectAny, batch(fmt.Sprintf("%d-%d", w, round), size)); err != nil {
 					t.Errorf("writer %d, round %d: %v", w, round, err)
 					return
 				}
@@ -142,7 +142,7 @@ func journalManyWriters(t *testing.T, journal actors.Journal) {
 		})
 	}
 	wait.Wait()
-	all := everything(t, journal, actors.Filter{})
+	all := everything(t, journal, storage.Filter{})
 	if len(all) != writers*rounds*size {
 		t.Fatalf("the store has %d events, want %d", len(all), writers*rounds*size)
 	}

@@ -9,56 +9,56 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-func journalSubscribeLive(t *testing.T, journal actors.Journal) {
-	mustAppend(t, journal, "sub-a", actors.ExpectNoStream, batch("before", 3))
-	one := subscribe(t, journal, actors.From{Stream: "sub-a", Revision: events.NoRevision})
-	all := subscribe(t, journal, actors.From{})
-	later := subscribe(t, journal, actors.From{Stream: "sub-later", Revision: events.NoRevision})
+func journalSubscribeLive(t *testing.T, journal storage.Journal) {
+	mustAppend(t, journal, "sub-a", storage.ExpectNoStream, batch("before", 3))
+	one := subscribe(t, journal, storage.From{Stream: "sub-a", Revision: events.NoRevision})
+	all := subscribe(t, journal, storage.From{})
+	later := subscribe(t, journal, storage.From{Stream: "sub-later", Revision: events.NoRevision})
 	sameEvents(t, "the stream so far", take(t, one, 3), wholeStream(t, journal, "sub-a"))
 	take(t, all, 3)
 	for i := range 10 {
 		// Each waits before the events are there.
 		got := make([][]events.Envelope, 3)
 		var wait sync.WaitGroup
-		for k, subscription := range []actors.Subscription{one, all, later} {
+		for k, subscription := range []storage.Subscription{one, all, later} {
 			wait.Go(func() { got[k] = take(t, subscription, []int{2, 3, 1}[k]) })
 		}
-		mustAppend(t, journal, "sub-a", actors.ExpectAny, batch(fmt.Sprint(i), 2))
-		mustAppend(t, journal, "sub-later", actors.ExpectAny, batch(fmt.Sprint(i), 1))
+		mustAppend(t, journal, "sub-a", storage.ExpectAny, batch(fmt.Sprint(i), 2))
+		mustAppend(t, journal, "sub-later", storage.ExpectAny, batch(fmt.Sprint(i), 1))
 		wait.Wait()
 		sameEvents(t, "the stream, live", got[0], wholeStream(t, journal, "sub-a")[3+2*i:])
-		sameEvents(t, "everything, live", got[1], everything(t, journal, actors.Filter{})[3+3*i:])
+		sameEvents(t, "everything, live", got[1], everything(t, journal, storage.Filter{})[3+3*i:])
 		sameEvents(t, "a stream made later, live", got[2], wholeStream(t, journal, "sub-later")[i:])
 	}
 }
 
-func journalSubscribeFrom(t *testing.T, journal actors.Journal) {
+func journalSubscribeFrom(t *testing.T, journal storage.Journal) {
 	all := seeded(t, journal)
 	stream := chosen(all, func(e events.Envelope) bool { return e.Stream == "seed-a" })
 	for i := range stream {
-		got := take(t, subscribe(t, journal, actors.From{Stream: "seed-a", Revision: events.Revision(i) - 1}), len(stream)-i)
+		got := take(t, subscribe(t, journal, storage.From{Stream: "seed-a", Revision: events.Revision(i) - 1}), len(stream)-i)
 		sameEvents(t, fmt.Sprintf("seed-a after %d", i-1), got, stream[i:])
 	}
-	filter := actors.Filter{Kinds: []string{"even."}}
+	filter := storage.Filter{Kinds: []string{"even."}}
 	for _, e := range all {
 		after := chosen(all, func(other events.Envelope) bool { return other.Position > e.Position })
-		got := take(t, subscribe(t, journal, actors.From{Position: e.Position}), len(after))
+		got := take(t, subscribe(t, journal, storage.From{Position: e.Position}), len(after))
 		sameEvents(t, fmt.Sprintf("everything after %d", e.Position), got, after)
 		after = chosen(after, func(other events.Envelope) bool { return filter.Chooses(other.Stream, other.Kind) })
-		got = take(t, subscribe(t, journal, actors.From{Position: e.Position, Filter: filter}), len(after))
+		got = take(t, subscribe(t, journal, storage.From{Position: e.Position, Filter: filter}), len(after))
 		sameEvents(t, fmt.Sprintf("the chosen after %d", e.Position), got, after)
 	}
 	// Beyond the end it waits for what comes.
-	beyond := subscribe(t, journal, actors.From{Stream: "seed-a", Revision: events.Revision(len(stream))})
-	mustAppend(t, journal, "seed-a", actors.ExpectAny, batch("more", 3))
+	beyond := subscribe(t, journal, storage.From{Stream: "seed-a", Revision: events.Revision(len(stream))})
+	mustAppend(t, journal, "seed-a", storage.ExpectAny, batch("more", 3))
 	sameEvents(t, "from beyond the end", take(t, beyond, 2), wholeStream(t, journal, "seed-a")[len(stream)+1:])
 }
 
-func journalSubscribeRace(t *testing.T, journal actors.Journal) {
+func journalSubscribeRace(t *testing.T, journal storage.Journal) {
 	const writers, rounds = 4, 60
 	streams := []events.Stream{"race-a", "race-b", "race-c"}
 	total := 0
@@ -67,21 +67,21 @@ func journalSubscribeRace(t *testing.T, journal actors.Journal) {
 	}
 	type feed struct {
 		name string
-		from actors.From
+		from storage.From
 		got  []events.Envelope
 	}
 	feeds := []*feed{{name: "everything"}}
 	for _, stream := range streams {
 		feeds = append(feeds,
-			&feed{name: string(stream), from: actors.From{Stream: stream, Revision: events.NoRevision}},
-			&feed{name: "only " + string(stream), from: actors.From{Filter: actors.Filter{Streams: []string{string(stream)}}}})
+			&feed{name: string(stream), from: storage.From{Stream: stream, Revision: events.NoRevision}},
+			&feed{name: "only " + string(stream), from: storage.From{Filter: storage.Filter{Streams: []string{string(stream)}}}})
 	}
 	var readers, writing sync.WaitGroup
 	half := make(chan struct{}, len(feeds)+1)
 	// One set of feeds begins before the writers, one in their midst.
 	for set := range 2 {
 		if set == 1 {
-			feeds = append(feeds, &feed{name: "everything, late"}, &feed{name: "race-b, late", from: actors.From{Stream: "race-b", Revision: events.NoRevision}})
+			feeds = append(feeds, &feed{name: "everything, late"}, &feed{name: "race-b, late", from: storage.From{Stream: "race-b", Revision: events.NoRevision}})
 		}
 		for i, f := range feeds {
 			if set == 1 && i < len(feeds)-2 {
@@ -99,7 +99,7 @@ func journalSubscribeRace(t *testing.T, journal actors.Journal) {
 		writing.Go(func() {
 			for round := range rounds {
 				i := w*rounds + round
-				if _, err := journal.Append(t.Context(), streams[i%len(streams)], actors.ExpectAny, batch(fmt.Sprint(i), i%3+1)); err != nil {
+				if _, err := journal.Append(t.Context(), streams[i%len(streams)], storage.ExpectAny, batch(fmt.Sprint(i), i%3+1)); err != nil {
 					t.Errorf("append %d: %v", i, err)
 				}
 				if i == rounds/2 {
@@ -111,10 +111,10 @@ func journalSubscribeRace(t *testing.T, journal actors.Journal) {
 	}
 	writing.Wait()
 	for _, stream := range streams {
-		mustAppend(t, journal, stream, actors.ExpectAny, []events.Envelope{event("suite.ended", `{}`)})
+		mustAppend(t, journal, stream, storage.ExpectAny, []events.Envelope{event("suite.ended", `{}`)})
 	}
 	readers.Wait()
-	all := everything(t, journal, actors.Filter{})
+	all := everything(t, journal, storage.Filter{})
 	if len(all) != total+len(streams) {
 		t.Fatalf("the store has %d events, want %d", len(all), total+len(streams))
 	}
@@ -132,7 +132,7 @@ func journalSubscribeRace(t *testing.T, journal actors.Journal) {
 }
 
 // takeUntilLast receives until an event of kind suite.ended.
-func takeUntilLast(t *testing.T, subscription actors.Subscription) []events.Envelope {
+func takeUntilLast(t *testing.T, subscription storage.Subscription) []events.Envelope {
 	ctx, cancel := contextWithin(t, time.Minute)
 	defer cancel()
 	var taken []events.Envelope
@@ -148,12 +148,12 @@ func takeUntilLast(t *testing.T, subscription actors.Subscription) []events.Enve
 	}
 }
 
-func journalSubscribeSlow(t *testing.T, journal actors.Journal) {
-	subscription := subscribe(t, journal, actors.From{})
-	mustAppend(t, journal, "slow-a", actors.ExpectAny, batch("first", 1))
+func journalSubscribeSlow(t *testing.T, journal storage.Journal) {
+	subscription := subscribe(t, journal, storage.From{})
+	mustAppend(t, journal, "slow-a", storage.ExpectAny, batch("first", 1))
 	got := take(t, subscription, 1)
 	for i := range 40 {
-		mustAppend(t, journal, "slow-a", actors.ExpectAny, batch(fmt.Sprint(i), 50))
+		mustAppend(t, journal, "slow-a", storage.ExpectAny, batch(fmt.Sprint(i), 50))
 	}
 	got = append(got, take(t, subscription, 40*50)...)
 	sameEvents(t, "a slow subscriber's feed", got, wholeStream(t, journal, "slow-a"))
@@ -161,12 +161,12 @@ func journalSubscribeSlow(t *testing.T, journal actors.Journal) {
 
 // A store may keep metadata of a stream in "$$" and its name, which let only the newest events be read; what a subscription is there to see
 // appended, it delivers.
-func journalSubscribeHidden(t *testing.T, journal actors.Journal) {
-	mustAppend(t, journal, "hidden-a", actors.ExpectNoStream, batch("before", 2))
-	mustAppend(t, journal, "$$hidden-a", actors.ExpectAny, []events.Envelope{event("$metadata", `{"$maxCount":1}`)})
-	subscription := subscribe(t, journal, actors.From{Stream: "hidden-a", Revision: 1})
+func journalSubscribeHidden(t *testing.T, journal storage.Journal) {
+	mustAppend(t, journal, "hidden-a", storage.ExpectNoStream, batch("before", 2))
+	mustAppend(t, journal, "$$hidden-a", storage.ExpectAny, []events.Envelope{event("$metadata", `{"$maxCount":1}`)})
+	subscription := subscribe(t, journal, storage.From{Stream: "hidden-a", Revision: 1})
 	for i, n := range []int{1, 3, 2} { // one at first, so that it has caught up
-		mustAppend(t, journal, "hidden-a", actors.ExpectAny, batch(fmt.Sprint(i), n))
+		mustAppend(t, journal, "hidden-a", storage.ExpectAny, batch(fmt.Sprint(i), n))
 		for _, e := range take(t, subscription, n) {
 			if want := fmt.Sprintf(`"batch":"%d"`, i); !strings.Contains(string(e.Data), want) {
 				t.Fatalf("batch %d: delivered is %s, %s", i, e.Ref(), e.Data)
@@ -175,8 +175,8 @@ func journalSubscribeHidden(t *testing.T, journal actors.Journal) {
 	}
 }
 
-func journalSubscribeContext(t *testing.T, journal actors.Journal) {
-	subscription := subscribe(t, journal, actors.From{Stream: "ctx-a", Revision: events.NoRevision})
+func journalSubscribeContext(t *testing.T, journal storage.Journal) {
+	subscription := subscribe(t, journal, storage.From{Stream: "ctx-a", Revision: events.NoRevision})
 	ctx, cancel := context.WithCancel(t.Context())
 	answer := make(chan error, 1)
 	go func() {
@@ -188,12 +188,12 @@ func journalSubscribeContext(t *testing.T, journal actors.Journal) {
 		t.Fatalf("the error is %v, want %v", err, context.Canceled)
 	}
 	// The subscription goes on where it was.
-	mustAppend(t, journal, "ctx-a", actors.ExpectNoStream, batch("x", 2))
+	mustAppend(t, journal, "ctx-a", storage.ExpectNoStream, batch("x", 2))
 	sameEvents(t, "after a cancelled wait", take(t, subscription, 2), wholeStream(t, journal, "ctx-a"))
 }
 
-func journalSubscribeClose(t *testing.T, journal actors.Journal) {
-	for _, from := range []actors.From{{}, {Stream: "close-a", Revision: events.NoRevision}} {
+func journalSubscribeClose(t *testing.T, journal storage.Journal) {
+	for _, from := range []storage.From{{}, {Stream: "close-a", Revision: events.NoRevision}} {
 		subscription := subscribe(t, journal, from)
 		answer := make(chan error, 1)
 		go func() {
@@ -203,14 +203,14 @@ func journalSubscribeClose(t *testing.T, journal actors.Journal) {
 		if err := subscription.Close(); err != nil {
 			t.Fatalf("close: %v", err)
 		}
-		if err := <-answer; !errors.Is(err, actors.ErrClosed) {
-			t.Fatalf("the error is %v, want %v", err, actors.ErrClosed)
+		if err := <-answer; !errors.Is(err, storage.ErrClosed) {
+			t.Fatalf("the error is %v, want %v", err, storage.ErrClosed)
 		}
 		if err := subscription.Close(); err != nil {
 			t.Fatalf("close again: %v", err)
 		}
-		if _, err := subscription.Next(t.Context()); !errors.Is(err, actors.ErrClosed) {
-			t.Fatalf("after Close the error is %v, want %v", err, actors.ErrClosed)
+		if _, err := subscription.Next(t.Context()); !errors.Is(err, storage.ErrClosed) {
+			t.Fatalf("after Close the error is %v, want %v", err, storage.ErrClosed)
 		}
 	}
 }

@@ -20,21 +20,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// TestJournal is the conformance suite of actors.Journal. Open returns an empty store, closed by its own clean-up.
-func TestJournal(t *testing.T, open func(t *testing.T) actors.Journal) {
-	TestJournalWithin(t, actors.MaxAppend, open)
+// TestJournal is the conformance suite of storage.Journal. Open returns an empty store, closed by its own clean-up.
+func TestJournal(t *testing.T, open func(t *testing.T) storage.Journal) {
+	TestJournalWithin(t, storage.MaxAppend, open)
 }
 
-// TestJournalWithin is the suite for a journal that may refuse batches of more than greatest bytes, as actors.BatchSize counts them,
+// TestJournalWithin is the suite for a journal that may refuse batches of more than greatest bytes, as storage.BatchSize counts them,
 // because what it stands for does.
-func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) actors.Journal) {
+func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) storage.Journal) {
 	rows := []struct {
 		name string
-		test func(t *testing.T, journal actors.Journal)
+		test func(t *testing.T, journal storage.Journal)
 	}{
 		{"every expectation in every state", journalExpectations},
 		{"an empty batch only checks", journalEmptyBatch},
@@ -44,7 +44,7 @@ func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) actor
 		{"a retry at the same revision succeeds once", journalRetryExact},
 		{"a retry without expectation succeeds once", journalRetryAny},
 		{"malformed appends are refused", journalMalformed},
-		{"a batch of the greatest size", func(t *testing.T, journal actors.Journal) { journalGreatest(t, journal, greatest) }},
+		{"a batch of the greatest size", func(t *testing.T, journal storage.Journal) { journalGreatest(t, journal, greatest) }},
 		{"an ended context", journalEndedContext},
 		{"two writers never interleave a decision", journalTwoWriters},
 		{"many writers on many streams", journalManyWriters},
@@ -87,7 +87,7 @@ func batch(name string, n int) []events.Envelope {
 	return made
 }
 
-func mustAppend(t *testing.T, journal actors.Journal, stream events.Stream, expected actors.Expected, batch []events.Envelope) actors.Appended {
+func mustAppend(t *testing.T, journal storage.Journal, stream events.Stream, expected storage.Expected, batch []events.Envelope) storage.Appended {
 	t.Helper()
 	appended, err := journal.Append(t.Context(), stream, expected, batch)
 	if err != nil {
@@ -97,24 +97,24 @@ func mustAppend(t *testing.T, journal actors.Journal, stream events.Stream, expe
 }
 
 // mustConflict fails unless the append is refused because the stream is at actual.
-func mustConflict(t *testing.T, journal actors.Journal, stream events.Stream, expected actors.Expected, batch []events.Envelope, actual events.Revision) {
+func mustConflict(t *testing.T, journal storage.Journal, stream events.Stream, expected storage.Expected, batch []events.Envelope, actual events.Revision) {
 	t.Helper()
 	_, err := journal.Append(t.Context(), stream, expected, batch)
-	var conflict *actors.Conflict
+	var conflict *storage.Conflict
 	if !errors.As(err, &conflict) {
 		t.Fatalf("append to %s expecting %s: the error is %v, want a conflict", stream, expected, err)
 	}
-	if want := (actors.Conflict{Stream: stream, Expected: expected, Actual: actual}); *conflict != want {
+	if want := (storage.Conflict{Stream: stream, Expected: expected, Actual: actual}); *conflict != want {
 		t.Fatalf("append to %s: the conflict is %+v, want %+v", stream, *conflict, want)
 	}
 }
 
 // wholeStream reads a stream to its end in small pages.
-func wholeStream(t *testing.T, journal actors.Journal, stream events.Stream) []events.Envelope {
+func wholeStream(t *testing.T, journal storage.Journal, stream events.Stream) []events.Envelope {
 	t.Helper()
 	var all []events.Envelope
 	for {
-		page, err := journal.Read(t.Context(), stream, events.Revision(len(all)), actors.Forward, actors.Limit{Events: 7})
+		page, err := journal.Read(t.Context(), stream, events.Revision(len(all)), storage.Forward, storage.Limit{Events: 7})
 		if err != nil {
 			t.Fatalf("read %s from %d: %v", stream, len(all), err)
 		}
@@ -126,12 +126,12 @@ func wholeStream(t *testing.T, journal actors.Journal, stream events.Stream) []e
 }
 
 // everything reads the whole store to its end in small pages.
-func everything(t *testing.T, journal actors.Journal, filter actors.Filter) []events.Envelope {
+func everything(t *testing.T, journal storage.Journal, filter storage.Filter) []events.Envelope {
 	t.Helper()
 	var all []events.Envelope
-	from := actors.Start()
+	from := storage.Start()
 	for {
-		page, err := journal.ReadAll(t.Context(), from, actors.Forward, filter, actors.Limit{Events: 9})
+		page, err := journal.ReadAll(t.Context(), from, storage.Forward, filter, storage.Limit{Events: 9})
 		if err != nil {
 			t.Fatalf("read everything from %s: %v", from, err)
 		}
@@ -147,7 +147,7 @@ func everything(t *testing.T, journal actors.Journal, filter actors.Filter) []ev
 }
 
 // take receives the next n events; a subscription that stays silent for a minute fails the test.
-func take(t *testing.T, subscription actors.Subscription, n int) []events.Envelope {
+func take(t *testing.T, subscription storage.Subscription, n int) []events.Envelope {
 	t.Helper()
 	ctx, cancel := contextWithin(t, time.Minute)
 	defer cancel()
@@ -162,7 +162,7 @@ func take(t *testing.T, subscription actors.Subscription, n int) []events.Envelo
 	return taken
 }
 
-func subscribe(t *testing.T, journal actors.Journal, from actors.From) actors.Subscription {
+func subscribe(t *testing.T, journal storage.Journal, from storage.From) storage.Subscription {
 	t.Helper()
 	subscription, err := journal.Subscribe(t.Context(), from)
 	if err != nil {

@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// Memory is an actors.Journal and actors.Snapshots that forgets: the fake for tests of actors. It starts no goroutine and waits
+// Memory is an storage.Journal and storage.Snapshots that forgets: the fake for tests of actors. It starts no goroutine and waits
 // on channels alone, so it works inside a testing/synctest bubble. Its hooks make appends fail the two ways they can.
 type Memory struct {
 	mu        sync.Mutex
 	all       []events.Envelope                        // in order of position, see positionAt
 	streams   map[events.Stream][]int                  // indexes into all, by revision
 	ids       map[events.Stream]map[events.EventID]int // indexes into all
-	snapshots map[snapshotKey][]actors.Snapshot        // in order
+	snapshots map[snapshotKey][]storage.Snapshot       // in order
 	changed   chan struct{}                            // closed at the next append
 	closed    chan struct{}                            //
 	before    func(events.Stream, []events.Envelope) error
@@ -34,7 +34,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		streams:   map[events.Stream][]int{},
 		ids:       map[events.Stream]map[events.EventID]int{},
-		snapshots: map[snapshotKey][]actors.Snapshot{},
+		snapshots: map[snapshotKey][]storage.Snapshot{},
 		changed:   make(chan struct{}),
 		closed:    make(chan struct{}),
 	}
@@ -66,43 +66,43 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-// Append implements actors.Journal.
-func (m *Memory) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
-	if err := actors.CheckAppend(stream, expected, batch); err != nil {
-		return actors.Appended{}, err
+// Append implements storage.Journal.
+func (m *Memory) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
+	if err := storage.CheckAppend(stream, expected, batch); err != nil {
+		return storage.Appended{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return actors.Appended{}, err
+		return storage.Appended{}, err
 	}
 	m.mu.Lock()
 	before, after := m.before, m.after
 	m.mu.Unlock()
 	if before != nil {
 		if err := before(stream, batch); err != nil {
-			return actors.Appended{}, err
+			return storage.Appended{}, err
 		}
 	}
 	appended, err := m.store(stream, expected, batch)
 	if err == nil && after != nil {
 		if err := after(stream, batch); err != nil {
-			return actors.Appended{}, err
+			return storage.Appended{}, err
 		}
 	}
 	return appended, err
 }
 
-func (m *Memory) store(stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+func (m *Memory) store(stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.isClosed() {
-		return actors.Appended{}, actors.ErrClosed
+		return storage.Appended{}, storage.ErrClosed
 	}
 	last := m.last(stream)
-	conflict := &actors.Conflict{Stream: stream, Expected: expected, Actual: last}
+	conflict := &storage.Conflict{Stream: stream, Expected: expected, Actual: last}
 	switch {
-	case expected == actors.ExpectExists && last == events.NoRevision:
-		return actors.Appended{}, conflict
-	case expected == actors.ExpectAny || expected == actors.ExpectExists:
+	case expected == storage.ExpectExists && last == events.NoRevision:
+		return storage.Appended{}, conflict
+	case expected == storage.ExpectAny || expected == storage.ExpectExists:
 		if appended, done, err := m.retriedAny(stream, batch, conflict); done {
 			return appended, err
 		}
@@ -123,34 +123,34 @@ func (m *Memory) store(stream events.Stream, expected actors.Expected, batch []e
 }
 
 // retried answers an append whose expectation does not hold: success if the stream holds these events after that revision.
-func (m *Memory) retried(stream events.Stream, after events.Revision, batch []events.Envelope, conflict error) (actors.Appended, error) {
+func (m *Memory) retried(stream events.Stream, after events.Revision, batch []events.Envelope, conflict error) (storage.Appended, error) {
 	held := m.streams[stream]
 	first := int(after) + 1
 	if len(batch) == 0 || first+len(batch) > len(held) {
-		return actors.Appended{}, conflict
+		return storage.Appended{}, conflict
 	}
 	for i := range batch {
 		if m.all[held[first+i]].ID != batch[i].ID {
-			return actors.Appended{}, conflict
+			return storage.Appended{}, conflict
 		}
 	}
 	return m.answer(stream, after+1, after+events.Revision(len(batch))), nil
 }
 
 // retriedAny recognises events that the stream holds anywhere: all of them is a retry, some of them a conflict.
-func (m *Memory) retriedAny(stream events.Stream, batch []events.Envelope, conflict error) (appended actors.Appended, done bool, err error) {
+func (m *Memory) retriedAny(stream events.Stream, batch []events.Envelope, conflict error) (appended storage.Appended, done bool, err error) {
 	if len(batch) == 0 {
-		return actors.Appended{}, false, nil
+		return storage.Appended{}, false, nil
 	}
 	place := m.ids[stream]
 	first, found := place[batch[0].ID]
 	if !found {
-		return actors.Appended{}, false, nil
+		return storage.Appended{}, false, nil
 	}
 	last := first
 	for i := range batch {
 		if last, found = place[batch[i].ID]; !found {
-			return actors.Appended{}, true, conflict
+			return storage.Appended{}, true, conflict
 		}
 	}
 	return m.answer(stream, m.all[first].Revision, m.all[last].Revision), true, nil
@@ -175,16 +175,16 @@ func positionAt(index int) events.Position {
 }
 
 // behind is the index of the first event behind a place.
-func (m *Memory) behind(place actors.Place) (int, error) {
-	if place == actors.Start() {
+func (m *Memory) behind(place storage.Place) (int, error) {
+	if place == storage.Start() {
 		return 0, nil
 	}
-	if place == actors.End() {
+	if place == storage.End() {
 		return len(m.all), nil
 	}
 	at := int(place.Position/64) - 1
 	if at < 0 || at >= len(m.all) || m.all[at].Position != place.Position {
-		return 0, fmt.Errorf("%w: %s", actors.ErrPlace, place)
+		return 0, fmt.Errorf("%w: %s", storage.ErrPlace, place)
 	}
 	if place.Before {
 		return at, nil
@@ -192,8 +192,8 @@ func (m *Memory) behind(place actors.Place) (int, error) {
 	return at + 1, nil
 }
 
-func (m *Memory) answer(stream events.Stream, first, last events.Revision) actors.Appended {
-	appended := actors.Appended{First: min(first, last), Last: last}
+func (m *Memory) answer(stream events.Stream, first, last events.Revision) storage.Appended {
+	appended := storage.Appended{First: min(first, last), Last: last}
 	if last != events.NoRevision {
 		appended.Position = m.all[m.streams[stream][last]].Position
 	}

@@ -6,22 +6,22 @@ import (
 	"fmt"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// Read implements actors.Journal.
-func (m *Memory) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
-	if err := actors.CheckStream(stream); err != nil {
-		return actors.Page{}, err
+// Read implements storage.Journal.
+func (m *Memory) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
+	if err := storage.CheckStream(stream); err != nil {
+		return storage.Page{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return actors.Page{}, err
+		return storage.Page{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.isClosed() {
-		return actors.Page{}, actors.ErrClosed
+		return storage.Page{}, storage.ErrClosed
 	}
 	held := m.streams[stream]
 	at, step := walk(int64(from), direction, len(held))
@@ -33,39 +33,39 @@ func (m *Memory) Read(ctx context.Context, stream events.Stream, from events.Rev
 	return page.Page, nil
 }
 
-// ReadAll implements actors.Journal.
-func (m *Memory) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
+// ReadAll implements storage.Journal.
+func (m *Memory) ReadAll(ctx context.Context, from storage.Place, direction storage.Direction, filter storage.Filter, limit storage.Limit) (storage.Page, error) {
 	if err := ctx.Err(); err != nil {
-		return actors.Page{}, err
+		return storage.Page{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.isClosed() {
-		return actors.Page{}, actors.ErrClosed
+		return storage.Page{}, storage.ErrClosed
 	}
 	at, err := m.behind(from)
 	if err != nil {
-		return actors.Page{}, fmt.Errorf("read everything: %w", err)
+		return storage.Page{}, fmt.Errorf("read everything: %w", err)
 	}
 	step := 1
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		at, step = at-1, -1
 	}
-	page := pager{Page: actors.Page{Next: from}, limit: limit.Bounded()}
+	page := pager{Page: storage.Page{Next: from}, limit: limit.Bounded()}
 	for ; at >= 0 && at < len(m.all); at += step {
 		e := m.all[at]
 		if filter.Chooses(e.Stream, e.Kind) && !page.add(e) {
 			break
 		}
-		page.Next = actors.Place{Position: e.Position, Before: direction == actors.Backward}
+		page.Next = storage.Place{Position: e.Position, Before: direction == storage.Backward}
 	}
 	page.End = at < 0 || at >= len(m.all)
 	return page.Page, nil
 }
 
 // walk gives the index where a read of n events begins, and how it goes on.
-func walk(from int64, direction actors.Direction, n int) (at, step int) {
-	if direction == actors.Backward {
+func walk(from int64, direction storage.Direction, n int) (at, step int) {
+	if direction == storage.Backward {
 		return int(max(-1, min(from, int64(n)-1))), -1
 	}
 	return int(max(0, min(from, int64(n)))), 1
@@ -73,8 +73,8 @@ func walk(from int64, direction actors.Direction, n int) (at, step int) {
 
 // pager fills a page up to its limit.
 type pager struct {
-	actors.Page
-	limit actors.Limit
+	storage.Page
+	limit storage.Limit
 	bytes int
 }
 
@@ -89,25 +89,25 @@ func (p *pager) add(e events.Envelope) bool {
 	return true
 }
 
-// Subscribe implements actors.Journal.
-func (m *Memory) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+// Subscribe implements storage.Journal.
+func (m *Memory) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if from.Stream != "" {
-		if err := actors.CheckStream(from.Stream); err != nil {
+		if err := storage.CheckStream(from.Stream); err != nil {
 			return nil, err
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.isClosed() {
-		return nil, actors.ErrClosed
+		return nil, storage.ErrClosed
 	}
 	s := &memorySubscription{memory: m, from: from, closed: make(chan struct{})}
 	var err error
 	if from.Stream == "" {
-		if s.at, err = m.behind(actors.After(from.Position)); err != nil {
+		if s.at, err = m.behind(storage.After(from.Position)); err != nil {
 			return nil, fmt.Errorf("subscribe: %w", err)
 		}
 	}
@@ -116,8 +116,8 @@ func (m *Memory) Subscribe(ctx context.Context, from actors.From) (actors.Subscr
 
 type memorySubscription struct {
 	memory *Memory
-	from   actors.From // its revision moves with what was delivered
-	at     int         // the index of the next event, in a subscription to everything
+	from   storage.From // its revision moves with what was delivered
+	at     int          // the index of the next event, in a subscription to everything
 	once   sync.Once
 	closed chan struct{}
 }
@@ -143,9 +143,9 @@ func (s *memorySubscription) Next(ctx context.Context) (events.Envelope, error) 
 func (s *memorySubscription) ended(ctx context.Context) error {
 	select {
 	case <-s.closed:
-		return actors.ErrClosed
+		return storage.ErrClosed
 	case <-s.memory.closed:
-		return actors.ErrClosed
+		return storage.ErrClosed
 	default:
 		return ctx.Err()
 	}

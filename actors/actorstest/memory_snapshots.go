@@ -4,14 +4,14 @@ import (
 	"context"
 	"slices"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// Load implements actors.Snapshots.
-func (m *Memory) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (actors.Snapshot, bool, error) {
+// Load implements storage.Snapshots.
+func (m *Memory) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (storage.Snapshot, bool, error) {
 	if err := ctx.Err(); err != nil {
-		return actors.Snapshot{}, false, err
+		return storage.Snapshot{}, false, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -22,34 +22,34 @@ func (m *Memory) Load(ctx context.Context, fold string, stream events.Stream, un
 			return found, true, nil
 		}
 	}
-	return actors.Snapshot{}, false, nil
+	return storage.Snapshot{}, false, nil
 }
 
-// Save implements actors.Snapshots.
-func (m *Memory) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+// Save implements storage.Snapshots.
+func (m *Memory) Save(ctx context.Context, fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := snapshotKey{fold, stream}
-	var marks []actors.Mark
+	var marks []storage.Mark
 	for i := range m.snapshots[key] {
 		marks = append(marks, m.snapshots[key][i].Mark())
 	}
-	keep, drop := actors.Retain(marks, snapshot.Mark())
+	keep, drop := storage.Retain(marks, snapshot.Mark())
 	if !keep {
 		return nil
 	}
 	for other := range m.snapshots {
-		if other.stream == stream && actors.Outdated(other.fold, fold) {
+		if other.stream == stream && storage.Outdated(other.fold, fold) {
 			delete(m.snapshots, other)
 		}
 	}
-	kept := slices.DeleteFunc(m.snapshots[key], func(s actors.Snapshot) bool {
+	kept := slices.DeleteFunc(m.snapshots[key], func(s storage.Snapshot) bool {
 		return s.Revision == snapshot.Revision || drop != events.NoRevision && s.Revision == drop
 	})
-	after := slices.IndexFunc(kept, func(s actors.Snapshot) bool { return s.Revision > snapshot.Revision })
+	after := slices.IndexFunc(kept, func(s storage.Snapshot) bool { return s.Revision > snapshot.Revision })
 	if after < 0 {
 		after = len(kept)
 	}
@@ -58,7 +58,7 @@ func (m *Memory) Save(ctx context.Context, fold string, stream events.Stream, sn
 	return nil
 }
 
-// Drop implements actors.Snapshots.
+// Drop implements storage.Snapshots.
 func (m *Memory) Drop(ctx context.Context, fold string, stream events.Stream, from events.Revision) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -66,6 +66,6 @@ func (m *Memory) Drop(ctx context.Context, fold string, stream events.Stream, fr
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := snapshotKey{fold, stream}
-	m.snapshots[key] = slices.DeleteFunc(m.snapshots[key], func(s actors.Snapshot) bool { return s.Revision >= from })
+	m.snapshots[key] = slices.DeleteFunc(m.snapshots[key], func(s storage.Snapshot) bool { return s.Revision >= from })
 	return nil
 }

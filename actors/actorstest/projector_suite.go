@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -26,7 +27,7 @@ import (
 // TestProjector holds the projections of a host on a store to what they are: folds of its history. Histories are made up from seeds, and
 // hosts on them die at any moment: whatever they leave behind, the next one answers every query as a fold from the beginning does, saves
 // the same bytes, and answers as of any earlier position.
-func TestProjector(t *testing.T, seeds int, open func(t *testing.T) (actors.Journal, actors.Snapshots)) {
+func TestProjector(t *testing.T, seeds int, open func(t *testing.T) (storage.Journal, storage.Snapshots)) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +42,7 @@ func TestProjector(t *testing.T, seeds int, open func(t *testing.T) (actors.Jour
 type projected struct {
 	t         *testing.T
 	random    *rand.Rand
-	journal   actors.Journal
+	journal   storage.Journal
 	snapshots *mortal
 	host      *actors.Host
 	lives     int
@@ -53,20 +54,20 @@ type projected struct {
 
 // mortal are snapshots to which a dead host writes nothing more.
 type mortal struct {
-	actors.Snapshots
+	storage.Snapshots
 	left atomic.Int64 // writes until the host dies; 0 and less: it is dead
 }
 
-func (m *mortal) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+func (m *mortal) Save(ctx context.Context, fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	if m.left.Add(-1) < 0 {
-		return actors.ErrClosed
+		return storage.ErrClosed
 	}
 	return m.Snapshots.Save(ctx, fold, stream, snapshot)
 }
 
 func (m *mortal) Drop(ctx context.Context, fold string, stream events.Stream, from events.Revision) error {
 	if m.left.Add(-1) < 0 {
-		return actors.ErrClosed
+		return storage.ErrClosed
 	}
 	return m.Snapshots.Drop(ctx, fold, stream, from)
 }
@@ -121,7 +122,7 @@ func (s *projected) busy(err error) bool {
 
 func (s *projected) append(stream events.Stream, batch []events.Envelope) events.Position {
 	s.t.Helper()
-	appended, err := s.journal.Append(s.t.Context(), stream, actors.ExpectAny, batch)
+	appended, err := s.journal.Append(s.t.Context(), stream, storage.ExpectAny, batch)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -156,11 +157,11 @@ func (s *projected) end() {
 }
 
 // quietJournal takes nothing but commands about projections: a host would otherwise go on with the agents of the history.
-type quietJournal struct{ actors.Journal }
+type quietJournal struct{ storage.Journal }
 
-func (q quietJournal) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+func (q quietJournal) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	if category, _ := stream.Split(); category != events.ProjectionsCategory {
-		return actors.Appended{}, actors.ErrClosed
+		return storage.Appended{}, storage.ErrClosed
 	}
 	return q.Journal.Append(ctx, stream, expected, batch)
 }
@@ -182,7 +183,7 @@ func (s *projected) do(command sagas.Command) {
 
 func (s *projected) meta() sagas.Meta {
 	s.commands++
-	return sagas.Meta{ID: events.CommandID(fmt.Sprint("command-", s.commands)), At: actors.Now()}
+	return sagas.Meta{ID: events.CommandID(fmt.Sprint("command-", s.commands)), At: storage.Now()}
 }
 
 func (s *projected) skip(name string, position events.Position) {
@@ -216,8 +217,8 @@ func (s *projected) specs() []projections.Spec {
 func (s *projected) history(until events.Position) []events.Envelope {
 	s.t.Helper()
 	var all []events.Envelope
-	for next := actors.Start(); ; {
-		page, err := s.journal.ReadAll(s.t.Context(), next, actors.Forward, actors.Filter{}, actors.Limit{Events: 4096, Bytes: 16 << 20})
+	for next := storage.Start(); ; {
+		page, err := s.journal.ReadAll(s.t.Context(), next, storage.Forward, storage.Filter{}, storage.Limit{Events: 4096, Bytes: 16 << 20})
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -6,11 +6,11 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-func mustSave(t *testing.T, snapshots actors.Snapshots, at place, snapshot actors.Snapshot) {
+func mustSave(t *testing.T, snapshots storage.Snapshots, at place, snapshot storage.Snapshot) {
 	t.Helper()
 	snapshot.Revision = at.until
 	if err := snapshots.Save(t.Context(), at.fold, at.stream, snapshot); err != nil {
@@ -19,16 +19,16 @@ func mustSave(t *testing.T, snapshots actors.Snapshots, at place, snapshot actor
 }
 
 // sample is a snapshot that shows its revision.
-func sample(revision events.Revision, size int) actors.Snapshot {
+func sample(revision events.Revision, size int) storage.Snapshot {
 	state := fmt.Appendf(nil, "state at %d ", revision)
-	return actors.Snapshot{
+	return storage.Snapshot{
 		Revision: revision, Digest: events.Digest{byte(revision), 31: byte(revision >> 8)},
 		State: append(state, bytes.Repeat([]byte{byte(revision)}, max(0, size-len(state)))...),
 	}
 }
 
 // snapshotsPast saves from the latest to the earliest and back, as somebody does who looks about in the past.
-func snapshotsPast(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsPast(t *testing.T, snapshots storage.Snapshots) {
 	const step = 2000
 	for _, i := range []events.Revision{9, 3, 1, 6, 5, 8} {
 		mustSave(t, snapshots, place{"f/1", "s", i * step}, sample(i*step, 100))
@@ -45,7 +45,7 @@ func snapshotsPast(t *testing.T, snapshots actors.Snapshots) {
 	mustLoadUntil(t, snapshots, place{"f/1", "s", events.NoRevision}, nil)
 }
 
-func snapshotsReplaced(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsReplaced(t *testing.T, snapshots storage.Snapshots) {
 	for _, size := range []int{3 << 20, 10, 0, 700 << 10} {
 		sent := sample(7, size)
 		mustSave(t, snapshots, place{"f/1", "s", 7}, sent)
@@ -55,24 +55,24 @@ func snapshotsReplaced(t *testing.T, snapshots actors.Snapshots) {
 }
 
 // snapshotsLarge keeps states as large as those of projections, of a fold of the whole store whose revisions are positions.
-func snapshotsLarge(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsLarge(t *testing.T, snapshots storage.Snapshots) {
 	state := make([]byte, 24<<20)
 	noise := rand.NewChaCha8([32]byte{1})
 	_, _ = noise.Read(state) //nolint:errcheck // never fails
 	for i := range events.Revision(3) {
-		sent := actors.Snapshot{Revision: 1e9 + i*1000, Events: 500_000 * int64(i+1), State: state[:len(state)-int(i)]}
+		sent := storage.Snapshot{Revision: 1e9 + i*1000, Events: 500_000 * int64(i+1), State: state[:len(state)-int(i)]}
 		mustSave(t, snapshots, place{"graph/1", "$all", sent.Revision}, sent)
 		mustLoad(t, snapshots, "graph/1", "$all", &sent)
 	}
-	first := actors.Snapshot{Revision: 1e9, Events: 500_000, State: state}
+	first := storage.Snapshot{Revision: 1e9, Events: 500_000, State: state}
 	mustLoadUntil(t, snapshots, place{"graph/1", "$all", 1e9 + 999}, &first)
 }
 
 // snapshotsBounded saves far more often than it should, on the way and again in between.
-func snapshotsBounded(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsBounded(t *testing.T, snapshots storage.Snapshots) {
 	const end = 60_000
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
-	newest := actors.Snapshot{}
+	newest := storage.Snapshot{}
 	for revision := events.Revision(0); revision < end; revision += events.Revision(1 + random.IntN(400)) {
 		newest = sample(revision, random.IntN(400<<10))
 		mustSave(t, snapshots, place{"f/1", "s", revision}, newest)
@@ -88,7 +88,7 @@ func snapshotsBounded(t *testing.T, snapshots actors.Snapshots) {
 			t.Fatal(err)
 		}
 		// All but the newest stand as far apart as their size demands.
-		if previous.Revision != newest.Revision && previous.Events-earlier.Events < actors.SnapshotSpacing(len(previous.State)) {
+		if previous.Revision != newest.Revision && previous.Events-earlier.Events < storage.SnapshotSpacing(len(previous.State)) {
 			t.Errorf("the snapshot at %d has %d bytes and stands %d events after the one before it",
 				previous.Revision, len(previous.State), previous.Events-earlier.Events)
 		}
@@ -105,7 +105,7 @@ func snapshotsBounded(t *testing.T, snapshots actors.Snapshots) {
 	}
 }
 
-func snapshotsDropped(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsDropped(t *testing.T, snapshots storage.Snapshots) {
 	for i := range events.Revision(6) {
 		mustSave(t, snapshots, place{"f/1", "s", i * 5000}, sample(i*5000, 1000))
 		mustSave(t, snapshots, place{"f/2", "s", i * 5000}, sample(i*5000, 1000))
@@ -128,7 +128,7 @@ func snapshotsDropped(t *testing.T, snapshots actors.Snapshots) {
 	mustLoad(t, snapshots, "f/1", "s", &again)
 }
 
-func snapshotsOutdated(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsOutdated(t *testing.T, snapshots storage.Snapshots) {
 	only := sample(3000, 10)
 	for _, at := range []place{{"f/1", "s", 3000}, {"f/1", "t", 3000}, {"ff/1", "s", 3000}, {"f", "s", 3000}, {"f/2", "s", 3000}} {
 		mustSave(t, snapshots, at, only)

@@ -10,12 +10,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// TestSnapshots is the conformance suite of actors.Snapshots. Open returns an empty store, closed by its own clean-up.
-func TestSnapshots(t *testing.T, open func(t *testing.T) actors.Snapshots) {
+// TestSnapshots is the conformance suite of storage.Snapshots. Open returns an empty store, closed by its own clean-up.
+func TestSnapshots(t *testing.T, open func(t *testing.T) storage.Snapshots) {
 	t.Run("the newest one comes back", func(t *testing.T) { snapshotsNewest(t, open(t)) })
 	t.Run("a past one comes back", func(t *testing.T) { snapshotsPast(t, open(t)) })
 	t.Run("the last of a revision counts", func(t *testing.T) { snapshotsReplaced(t, open(t)) })
@@ -29,10 +29,10 @@ func TestSnapshots(t *testing.T, open func(t *testing.T) actors.Snapshots) {
 	t.Run("many at once", func(t *testing.T) { snapshotsConcurrent(t, open(t)) })
 }
 
-func snapshotsNewest(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsNewest(t *testing.T, snapshots storage.Snapshots) {
 	mustLoad(t, snapshots, "agent@1", "agent-a", nil)
 	for i, size := range []int{0, 1, 1000, 3 << 20, 10} {
-		sent := actors.Snapshot{Revision: events.Revision(i), Digest: events.Digest{byte(i), 31: 7}, State: bytes.Repeat([]byte{byte(i)}, size)}
+		sent := storage.Snapshot{Revision: events.Revision(i), Digest: events.Digest{byte(i), 31: 7}, State: bytes.Repeat([]byte{byte(i)}, size)}
 		if err := snapshots.Save(t.Context(), "agent@1", "agent-a", sent); err != nil {
 			t.Fatalf("save %d bytes: %v", size, err)
 		}
@@ -40,10 +40,10 @@ func snapshotsNewest(t *testing.T, snapshots actors.Snapshots) {
 	}
 }
 
-func snapshotsApart(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsApart(t *testing.T, snapshots storage.Snapshots) {
 	folds, streams := []string{"a", "a@2", "ab"}, []events.Stream{"s", "s-a", "s-ab", "b"}
-	made := func(i, k int) *actors.Snapshot {
-		return &actors.Snapshot{Revision: events.Revision(i), State: fmt.Appendf(nil, "%d %d", i, k)}
+	made := func(i, k int) *storage.Snapshot {
+		return &storage.Snapshot{Revision: events.Revision(i), State: fmt.Appendf(nil, "%d %d", i, k)}
 	}
 	for i, fold := range folds {
 		for k, stream := range streams {
@@ -61,10 +61,10 @@ func snapshotsApart(t *testing.T, snapshots actors.Snapshots) {
 	mustLoad(t, snapshots, "a", "s-", nil)
 }
 
-func snapshotsOwnership(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsOwnership(t *testing.T, snapshots storage.Snapshots) {
 	state := []byte("state")
-	want := actors.Snapshot{State: bytes.Clone(state)}
-	if err := snapshots.Save(t.Context(), "f", "s", actors.Snapshot{State: state}); err != nil {
+	want := storage.Snapshot{State: bytes.Clone(state)}
+	if err := snapshots.Save(t.Context(), "f", "s", storage.Snapshot{State: state}); err != nil {
 		t.Fatalf("save: %v", err)
 	}
 	state[0] = '#'
@@ -73,10 +73,10 @@ func snapshotsOwnership(t *testing.T, snapshots actors.Snapshots) {
 	mustLoad(t, snapshots, "f", "s", &want)
 }
 
-func snapshotsEndedContext(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsEndedContext(t *testing.T, snapshots storage.Snapshots) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := snapshots.Save(ctx, "f", "s", actors.Snapshot{}); !errors.Is(err, context.Canceled) {
+	if err := snapshots.Save(ctx, "f", "s", storage.Snapshot{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("save: the error is %v, want %v", err, context.Canceled)
 	}
 	if err := snapshots.Drop(ctx, "f", "s", 0); !errors.Is(err, context.Canceled) {
@@ -87,13 +87,13 @@ func snapshotsEndedContext(t *testing.T, snapshots actors.Snapshots) {
 	}
 }
 
-func snapshotsConcurrent(t *testing.T, snapshots actors.Snapshots) {
+func snapshotsConcurrent(t *testing.T, snapshots storage.Snapshots) {
 	var wait sync.WaitGroup
 	for w := range 8 {
 		wait.Go(func() {
 			stream := events.Stream(fmt.Sprintf("agent-%d", w))
 			for i := range 50 {
-				sent := actors.Snapshot{Revision: events.Revision(i), State: fmt.Appendf(nil, "%d of %d", i, w)}
+				sent := storage.Snapshot{Revision: events.Revision(i), State: fmt.Appendf(nil, "%d of %d", i, w)}
 				if err := snapshots.Save(t.Context(), "f", stream, sent); err != nil {
 					t.Errorf("save: %v", err)
 					return
@@ -113,7 +113,7 @@ func snapshotsConcurrent(t *testing.T, snapshots actors.Snapshots) {
 const latest events.Revision = 1 << 62
 
 // mustLoad fails unless this is the newest one; nil is nothing.
-func mustLoad(t *testing.T, snapshots actors.Snapshots, fold string, stream events.Stream, want *actors.Snapshot) actors.Snapshot {
+func mustLoad(t *testing.T, snapshots storage.Snapshots, fold string, stream events.Stream, want *storage.Snapshot) storage.Snapshot {
 	t.Helper()
 	return mustLoadUntil(t, snapshots, place{fold, stream, latest}, want)
 }
@@ -125,7 +125,7 @@ type place struct {
 	until  events.Revision
 }
 
-func mustLoadUntil(t *testing.T, snapshots actors.Snapshots, at place, want *actors.Snapshot) actors.Snapshot {
+func mustLoadUntil(t *testing.T, snapshots storage.Snapshots, at place, want *storage.Snapshot) storage.Snapshot {
 	t.Helper()
 	got, found, err := snapshots.Load(t.Context(), at.fold, at.stream, at.until)
 	if err != nil {

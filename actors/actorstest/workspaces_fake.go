@@ -11,13 +11,13 @@ import (
 	"path/filepath"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // Workspaces keeps what it records in memory. It is for small workspaces that nobody changes meanwhile; it is safe for concurrent use.
 type Workspaces struct {
-	Blobs actors.Blobs // gets the contents of files, if it is given
+	Blobs storage.Blobs // gets the contents of files, if it is given
 
 	mu       sync.Mutex
 	trees    map[string][]planted // by the hash of their manifest
@@ -26,14 +26,14 @@ type Workspaces struct {
 
 // planted is a recorded file with its content.
 type planted struct {
-	actors.File
+	storage.File
 	Content []byte
 }
 
 // NewWorkspaces returns a store in which nothing is recorded.
 func NewWorkspaces() *Workspaces { return &Workspaces{trees: map[string][]planted{}} }
 
-// Capture implements actors.Workspaces.
+// Capture implements storage.Workspaces.
 func (w *Workspaces) Capture(ctx context.Context, dir string) (events.Tree, error) {
 	tree, all := events.Tree{}, []planted{}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -44,18 +44,18 @@ func (w *Workspaces) Capture(ctx context.Context, dir string) (events.Tree, erro
 		if err != nil {
 			return err
 		}
-		if p.Kind == actors.RegularFile && w.Blobs != nil {
+		if p.Kind == storage.RegularFile && w.Blobs != nil {
 			if _, err := w.Blobs.Put(ctx, "", bytes.NewReader(p.Content)); err != nil {
 				return err
 			}
 		}
 		switch p.Kind {
-		case actors.RegularFile, actors.Link:
+		case storage.RegularFile, storage.Link:
 			tree.Files++
 			tree.Bytes += p.Size
-		case actors.Directory:
+		case storage.Directory:
 			tree.Dirs++
-		case actors.LeftOut:
+		case storage.LeftOut:
 		}
 		all = append(all, p)
 		return ctx.Err()
@@ -86,16 +86,16 @@ func plantedAt(dir, path string, entry fs.DirEntry) (p planted, err error) {
 	p.Mode = uint32(info.Mode().Perm())
 	switch {
 	case info.IsDir():
-		p.Kind = actors.Directory
+		p.Kind = storage.Directory
 	case info.Mode().IsRegular():
-		p.Kind = actors.RegularFile
+		p.Kind = storage.RegularFile
 		p.Content, err = os.ReadFile(path)
 		p.Size, p.Hash = int64(len(p.Content)), events.HashBytes(p.Content)
 	case info.Mode()&fs.ModeSymlink != 0:
-		p.Kind, p.Mode = actors.Link, 0
+		p.Kind, p.Mode = storage.Link, 0
 		p.Target, err = os.Readlink(path)
 	default:
-		p.Kind, p.Mode, p.Why = actors.LeftOut, 0, "it is no file"
+		p.Kind, p.Mode, p.Why = storage.LeftOut, 0, "it is no file"
 	}
 	return p, err
 }
@@ -113,30 +113,30 @@ func (w *Workspaces) find(tree events.Tree) ([]planted, error) {
 	return all, nil
 }
 
-// List implements actors.Workspaces.
-func (w *Workspaces) List(_ context.Context, tree events.Tree) ([]actors.File, error) {
+// List implements storage.Workspaces.
+func (w *Workspaces) List(_ context.Context, tree events.Tree) ([]storage.File, error) {
 	all, err := w.find(tree)
-	files := make([]actors.File, len(all))
+	files := make([]storage.File, len(all))
 	for i := range all {
 		files[i] = all[i].File
 	}
 	return files, err
 }
 
-// Replace implements actors.Workspaces.
-func (w *Workspaces) Replace(ctx context.Context, tree events.Tree, dir string) (actors.Restored, error) {
+// Replace implements storage.Workspaces.
+func (w *Workspaces) Replace(ctx context.Context, tree events.Tree, dir string) (storage.Restored, error) {
 	if _, err := w.find(tree); err != nil {
-		return actors.Restored{}, err
+		return storage.Restored{}, err
 	}
 	if err := os.RemoveAll(dir); err != nil {
-		return actors.Restored{}, err
+		return storage.Restored{}, err
 	}
 	return w.Restore(ctx, tree, dir)
 }
 
-// Restore implements actors.Workspaces.
-func (w *Workspaces) Restore(_ context.Context, tree events.Tree, dir string) (actors.Restored, error) {
-	r := actors.Restored{Files: tree.Files, Bytes: tree.Bytes}
+// Restore implements storage.Workspaces.
+func (w *Workspaces) Restore(_ context.Context, tree events.Tree, dir string) (storage.Restored, error) {
+	r := storage.Restored{Files: tree.Files, Bytes: tree.Bytes}
 	all, err := w.find(tree)
 	if err != nil {
 		return r, err
@@ -155,13 +155,13 @@ func (w *Workspaces) Restore(_ context.Context, tree events.Tree, dir string) (a
 	for i := range all {
 		p := &all[i]
 		switch p.Kind {
-		case actors.Directory:
+		case storage.Directory:
 			err = errors.Join(root.Mkdir(p.Path, 0o700), root.Chmod(p.Path, fs.FileMode(p.Mode)))
-		case actors.RegularFile:
+		case storage.RegularFile:
 			err = errors.Join(root.WriteFile(p.Path, p.Content, 0o600), root.Chmod(p.Path, fs.FileMode(p.Mode)))
-		case actors.Link:
+		case storage.Link:
 			err = root.Symlink(p.Target, p.Path)
-		case actors.LeftOut:
+		case storage.LeftOut:
 			r.LeftOut = append(r.LeftOut, p.File)
 		}
 		if err != nil {
@@ -169,7 +169,7 @@ func (w *Workspaces) Restore(_ context.Context, tree events.Tree, dir string) (a
 		}
 	}
 	for i := range all {
-		if _, err := root.Stat(all[i].Path); all[i].Kind == actors.Link && leadsOut(err) {
+		if _, err := root.Stat(all[i].Path); all[i].Kind == storage.Link && leadsOut(err) {
 			r.Outgoing = append(r.Outgoing, all[i].Path)
 		}
 	}

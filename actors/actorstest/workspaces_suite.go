@@ -11,16 +11,16 @@ import (
 	"syscall"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// TestWorkspaces is the conformance suite of actors.Workspaces. Open returns a store in which nothing is recorded yet, closed by its own
+// TestWorkspaces is the conformance suite of storage.Workspaces. Open returns a store in which nothing is recorded yet, closed by its own
 // clean-up.
-func TestWorkspaces(t *testing.T, open func(t *testing.T) actors.Workspaces) {
+func TestWorkspaces(t *testing.T, open func(t *testing.T) storage.Workspaces) {
 	for _, test := range []struct {
 		name string
-		run  func(*testing.T, actors.Workspaces)
+		run  func(*testing.T, storage.Workspaces)
 	}{
 		{"what is captured comes back", workspacesComeBack},
 		{"equal files are an equal tree", workspacesEqual},
@@ -106,7 +106,7 @@ func Look(t *testing.T, dir string) map[string]string {
 	return seen
 }
 
-func capture(t *testing.T, w actors.Workspaces, dir string) events.Tree {
+func capture(t *testing.T, w storage.Workspaces, dir string) events.Tree {
 	t.Helper()
 	tree, err := w.Capture(t.Context(), dir)
 	if err != nil {
@@ -115,7 +115,7 @@ func capture(t *testing.T, w actors.Workspaces, dir string) events.Tree {
 	return tree
 }
 
-func restore(t *testing.T, w actors.Workspaces, tree events.Tree) (string, actors.Restored) {
+func restore(t *testing.T, w storage.Workspaces, tree events.Tree) (string, storage.Restored) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "parents", "that are", "not there")
 	restored, err := w.Restore(t.Context(), tree, dir)
@@ -126,7 +126,7 @@ func restore(t *testing.T, w actors.Workspaces, tree events.Tree) (string, actor
 }
 
 // workspacesReplaced: whatever was there, the tree is there now; what cannot be restored leaves it as it was.
-func workspacesReplaced(t *testing.T, w actors.Workspaces) {
+func workspacesReplaced(t *testing.T, w storage.Workspaces) {
 	dir := plant(t)
 	tree, want := capture(t, w, dir), Look(t, dir)
 	target := filepath.Join(t.TempDir(), "forks", "workspace")
@@ -150,7 +150,7 @@ func workspacesReplaced(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesComeBack(t *testing.T, w actors.Workspaces) {
+func workspacesComeBack(t *testing.T, w storage.Workspaces) {
 	dir := plant(t)
 	first := capture(t, w, dir)
 	want := Look(t, dir)
@@ -178,7 +178,7 @@ func workspacesComeBack(t *testing.T, w actors.Workspaces) {
 			t.Fatalf("%d files are listed, want %d: %v", len(files), len(each.want), err)
 		}
 		for i, file := range files {
-			content, isFile := each.want[file.Path], file.Kind == actors.RegularFile
+			content, isFile := each.want[file.Path], file.Kind == storage.RegularFile
 			if content == "" || isFile && (file.Hash != events.HashBytes([]byte(content[11:])) || file.Size != int64(len(content)-11)) {
 				t.Errorf("%+v is listed, which is %q", file, content)
 			}
@@ -189,7 +189,7 @@ func workspacesComeBack(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesEqual(t *testing.T, w actors.Workspaces) {
+func workspacesEqual(t *testing.T, w storage.Workspaces) {
 	one, two := plant(t), plant(t)
 	first := capture(t, w, one)
 	if other := capture(t, w, two); !first.Same(&other) {
@@ -215,7 +215,7 @@ func workspacesEqual(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesEmpty(t *testing.T, w actors.Workspaces) {
+func workspacesEmpty(t *testing.T, w storage.Workspaces) {
 	tree := capture(t, w, t.TempDir())
 	copied, restored := restore(t, w, tree)
 	if got := Look(t, copied); len(got) > 0 || restored.Files != 0 || tree.Files != 0 {
@@ -223,7 +223,7 @@ func workspacesEmpty(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesLinks(t *testing.T, w actors.Workspaces) {
+func workspacesLinks(t *testing.T, w storage.Workspaces) {
 	outside, dir := t.TempDir(), t.TempDir()
 	Write(t, outside, "secret", "nobody's business")
 	for name, target := range map[string]string{"absolute": outside, "relative": "../" + filepath.Base(outside) + "/secret", "self": "self", "here": "."} {
@@ -244,7 +244,7 @@ func workspacesLinks(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesSpecial(t *testing.T, w actors.Workspaces) {
+func workspacesSpecial(t *testing.T, w storage.Workspaces) {
 	dir := t.TempDir()
 	Write(t, dir, "file", "text")
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
@@ -256,12 +256,12 @@ func workspacesSpecial(t *testing.T, w actors.Workspaces) {
 		t.Errorf("restored %q from %+v", got, tree)
 	}
 	files, err := w.List(t.Context(), tree)
-	if err != nil || len(files) != 2 || files[1].Kind != actors.LeftOut || files[1].Why == "" || !reflect.DeepEqual(restored.LeftOut, files[1:]) {
+	if err != nil || len(files) != 2 || files[1].Kind != storage.LeftOut || files[1].Why == "" || !reflect.DeepEqual(restored.LeftOut, files[1:]) {
 		t.Errorf("listed %+v and restored %+v: %v", files, restored, err)
 	}
 }
 
-func workspacesNew(t *testing.T, w actors.Workspaces) {
+func workspacesNew(t *testing.T, w storage.Workspaces) {
 	tree := capture(t, w, plant(t))
 	dir := t.TempDir()
 	Write(t, dir, "mine", "keep")
@@ -281,7 +281,7 @@ func workspacesNew(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesUnrecorded(t *testing.T, w actors.Workspaces) {
+func workspacesUnrecorded(t *testing.T, w storage.Workspaces) {
 	dir := filepath.Join(t.TempDir(), "copy")
 	unknown := &events.BlobRef{Hash: events.HashBytes([]byte("never stored")), Size: 12}
 	for _, tree := range []events.Tree{{}, {Missing: "it was too large"}, {Manifest: unknown, Files: 1}} {
@@ -297,7 +297,7 @@ func workspacesUnrecorded(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesMissing(t *testing.T, w actors.Workspaces) {
+func workspacesMissing(t *testing.T, w storage.Workspaces) {
 	dir := t.TempDir()
 	Write(t, dir, "file", "text")
 	for _, name := range []string{"nothing", "file"} {
@@ -307,7 +307,7 @@ func workspacesMissing(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesCancelled(t *testing.T, w actors.Workspaces) {
+func workspacesCancelled(t *testing.T, w storage.Workspaces) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if tree, err := w.Capture(ctx, plant(t)); !errors.Is(err, context.Canceled) {
@@ -315,7 +315,7 @@ func workspacesCancelled(t *testing.T, w actors.Workspaces) {
 	}
 }
 
-func workspacesConcurrent(t *testing.T, w actors.Workspaces) {
+func workspacesConcurrent(t *testing.T, w storage.Workspaces) {
 	shared, own := plant(t), make([]string, 4)
 	for i := range own {
 		own[i] = plant(t)

@@ -3,10 +3,10 @@ package actorstest_test
 import (
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 )
 
 func TestWorkspacesFake(t *testing.T) {
-	actorstest.TestWorkspaces(t, func(*testing.T) actors.Workspaces { return actorstest.NewWorkspaces() })
+	actorstest.TestWorkspaces(t, func(*testing.T) storage.Workspaces { return actorstest.NewWorkspaces() })
 }

@@ -2,7 +2,7 @@
 //
 // The server is one http.Handler over five ports, [Agents], [Inspector], [Projector], [Past] and [Forks], that *actors.Host satisfies. The [Client] satisfies the
 // same ports over the wire, so whoever drives a host in process drives a running one with the same calls, and gets the same typed
-// errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, actors.ErrClosed and the others.
+// errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, storage.ErrClosed and the others.
 //
 // What it promises:
 //   - A command carries its id in the Idempotency-Key header. Sent again it is the same command: it gets the same receipt, marked
@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -41,7 +42,7 @@ type Agents interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 	Agents(ctx context.Context) ([]projections.AgentSummary, error)
 	State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error)
-	History(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error)
+	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -237,7 +238,7 @@ func do(t *testing.T, agents api.Agents, stream events.Stream, command sagas.Com
 	return receipt
 }
 
-func meta(id string) sagas.Meta { return sagas.Meta{ID: events.CommandID(id), At: actors.Now()} }
+func meta(id string) sagas.Meta { return sagas.Meta{ID: events.CommandID(id), At: storage.Now()} }
 
 func create(agent events.AgentID) sagas.Create {
 	return sagas.Create{Meta: meta("create-" + string(agent)), Agent: agent, Config: events.AgentConfig{

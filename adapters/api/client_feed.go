@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -117,7 +118,7 @@ func (f *clientFeed) pump(ctx context.Context, open *connection) {
 			open, err = f.reconnect(ctx)
 		}
 		if ctx.Err() != nil {
-			err = actors.ErrClosed
+			err = storage.ErrClosed
 			if open != nil {
 				open.close()
 			}
@@ -144,7 +145,7 @@ func (f *clientFeed) receive(ctx context.Context, open *connection) error {
 		case itemResync:
 			return nil
 		case itemClosed:
-			return actors.ErrClosed
+			return storage.ErrClosed
 		case itemFailed:
 			return failedAs(event.data)
 		case itemDelta:
@@ -162,7 +163,7 @@ func (f *clientFeed) receive(ctx context.Context, open *connection) error {
 		select {
 		case f.items <- item:
 		case <-ctx.Done():
-			return actors.ErrClosed
+			return storage.ErrClosed
 		}
 		if item.Event != nil {
 			f.last = item.Event.Revision
@@ -185,7 +186,7 @@ func (f *clientFeed) reconnect(ctx context.Context) (*connection, error) {
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
-			return nil, actors.ErrClosed
+			return nil, storage.ErrClosed
 		}
 		open, err := f.connect(ctx)
 		if err == nil || ctx.Err() != nil || final(err) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -53,17 +54,17 @@ func (c *Client) State(ctx context.Context, agent events.AgentID, at events.Revi
 
 // History returns a page of a stream as it is stored. A stream that does not exist is an empty page whose Last is NoRevision.
 func (c *Client) History(
-	ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit,
-) (actors.Page, error) {
-	if err := actors.CheckStream(stream); err != nil {
-		return actors.Page{}, err
+	ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit,
+) (storage.Page, error) {
+	if err := storage.CheckStream(stream); err != nil {
+		return storage.Page{}, err
 	}
 	limit = limit.Bounded()
 	query := url.Values{
 		"from": {strconv.FormatInt(min(max(int64(from), 0), lastRevision), 10)}, "direction": {forward},
 		"limit": {strconv.Itoa(limit.Events)}, "bytes": {strconv.Itoa(limit.Bytes)},
 	}
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		if from < 0 {
 			return c.beforeTheFirst(ctx, stream)
 		}
@@ -73,17 +74,17 @@ func (c *Client) History(
 	err := c.get(ctx, "/v1/streams/"+url.PathEscape(string(stream))+"/events", query, &page)
 	var refusal *sagas.Refusal
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
-		return actors.Page{Last: events.NoRevision, End: true}, nil
+		return storage.Page{Last: events.NoRevision, End: true}, nil
 	}
 	if err != nil {
-		return actors.Page{}, err
+		return storage.Page{}, err
 	}
-	return actors.Page{Events: page.Events, Last: page.Last, End: page.End}, nil
+	return storage.Page{Events: page.Events, Last: page.Last, End: page.End}, nil
 }
 
 // beforeTheFirst is what reading backward from before revision 0 gives: nothing, and where the stream ends.
-func (c *Client) beforeTheFirst(ctx context.Context, stream events.Stream) (actors.Page, error) {
-	page, err := c.History(ctx, stream, lastRevision, actors.Backward, actors.Limit{Events: 1})
+func (c *Client) beforeTheFirst(ctx context.Context, stream events.Stream) (storage.Page, error) {
+	page, err := c.History(ctx, stream, lastRevision, storage.Backward, storage.Limit{Events: 1})
 	page.Events, page.End = nil, true
 	return page, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -189,7 +190,7 @@ func (s *server) read(w http.ResponseWriter, r *http.Request, limit int64, body 
 		return sagas.Meta{}, problem(codeMalformed, "the Idempotency-Key is no command id: %v", err)
 	}
 	w.Header().Set(idempotencyKey, string(id))
-	return sagas.Meta{ID: id, At: actors.Now()}, decode(w, r, limit, body)
+	return sagas.Meta{ID: id, At: storage.Now()}, decode(w, r, limit, body)
 }
 
 // decideWithin is how long a command may take until it is stored; the host's own deadlines are shorter.

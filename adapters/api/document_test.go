@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -25,12 +26,12 @@ func (nothing) State(context.Context, events.AgentID, events.Revision) (actors.A
 	return actors.AgentState{}, nil
 }
 
-func (nothing) History(context.Context, events.Stream, events.Revision, actors.Direction, actors.Limit) (actors.Page, error) {
-	return actors.Page{}, nil
+func (nothing) History(context.Context, events.Stream, events.Revision, storage.Direction, storage.Limit) (storage.Page, error) {
+	return storage.Page{}, nil
 }
 
 func (nothing) Watch(context.Context, events.AgentID, events.Revision) (actors.Feed, error) {
-	return nil, actors.ErrClosed
+	return nil, storage.ErrClosed
 }
 
 func (nothing) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {

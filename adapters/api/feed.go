@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -81,7 +82,7 @@ func (s *server) pass(ctx context.Context, feed actors.Feed, out *stream) {
 			return
 		case errors.Is(err, context.DeadlineExceeded):
 			err = out.text(": alive\n\n")
-		case errors.Is(err, actors.ErrClosed):
+		case errors.Is(err, storage.ErrClosed):
 			err = errors.Join(errEnded, out.named(itemClosed, struct{}{}))
 		default:
 			s.log.Error("read feed", "error", err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
@@ -188,7 +189,7 @@ func TestFeedEnds(t *testing.T) {
 	if err := closed.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := closed.Next(t.Context()); !errors.Is(err, actors.ErrClosed) {
+	if _, err := closed.Next(t.Context()); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 	waiting := watch(t, client, ada, 0)
@@ -201,10 +202,10 @@ func TestFeedEnds(t *testing.T) {
 		t.Errorf("watching with an ended context: %v", err)
 	}
 	closeHost(t, host)
-	if _, err := waiting.Next(t.Context()); !errors.Is(err, actors.ErrClosed) {
+	if _, err := waiting.Next(t.Context()); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("the host closed: %v", err)
 	}
-	if _, err := client.Watch(t.Context(), ada, 0); !errors.Is(err, actors.ErrClosed) {
+	if _, err := client.Watch(t.Context(), ada, 0); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("watching a closed host: %v", err)
 	}
 }
@@ -226,10 +227,10 @@ func TestFeedGivesUp(t *testing.T) {
 
 // TestFeedFails: a feed that cannot be read on ends with the reason, typed.
 func TestFeedFails(t *testing.T) {
-	port := &failing{err: fmt.Errorf("read: %w", actors.ErrCorrupt)}
+	port := &failing{err: fmt.Errorf("read: %w", storage.ErrCorrupt)}
 	client := newClient(t, api.ClientConfig{BaseURL: serve(t, port, port).URL})
 	feed := watch(t, client, ada, 0)
-	if _, err := feed.Next(t.Context()); !errors.Is(err, actors.ErrCorrupt) {
+	if _, err := feed.Next(t.Context()); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -137,10 +138,10 @@ type sentinel struct {
 
 func sentinels() []sentinel {
 	return []sentinel{
-		{codeClosed, actors.ErrClosed, "the host is closing: send it again, with the same Idempotency-Key, once it is back"},
-		{codeFull, actors.ErrFull, "the disk is full: nothing was stored; free some space and send it again"},
-		{codeCorrupt, actors.ErrCorrupt, "stored bytes are damaged: the server's log says which; check the store"},
-		{codeStream, actors.ErrInvalidAppend, ""},
+		{codeClosed, storage.ErrClosed, "the host is closing: send it again, with the same Idempotency-Key, once it is back"},
+		{codeFull, storage.ErrFull, "the disk is full: nothing was stored; free some space and send it again"},
+		{codeCorrupt, storage.ErrCorrupt, "stored bytes are damaged: the server's log says which; check the store"},
+		{codeStream, storage.ErrInvalidAppend, ""},
 		{codeTimeout, context.DeadlineExceeded, "no answer in time: what became of it is unknown; send it again with the same Idempotency-Key"},
 		{codeTimeout, context.Canceled, "the request was given up: what became of it is unknown"},
 	}

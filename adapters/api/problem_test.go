@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -41,12 +42,12 @@ func (f *fake) State(context.Context, events.AgentID, events.Revision) (actors.A
 	return actors.AgentState{}, f.err
 }
 
-func (f *fake) History(context.Context, events.Stream, events.Revision, actors.Direction, actors.Limit) (actors.Page, error) {
-	return actors.Page{}, f.err
+func (f *fake) History(context.Context, events.Stream, events.Revision, storage.Direction, storage.Limit) (storage.Page, error) {
+	return storage.Page{}, f.err
 }
 
 func (f *fake) Watch(context.Context, events.AgentID, events.Revision) (actors.Feed, error) {
-	return endedFeed{actors.ErrClosed}, f.err
+	return endedFeed{storage.ErrClosed}, f.err
 }
 
 func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
@@ -101,10 +102,10 @@ func TestErrorsRoundTrip(t *testing.T) {
 		{&actors.Overloaded{Stream: "agent-ada", Waiting: 9}, 429, "overloaded", "1", nil},
 		{&actors.Unavailable{Stream: "agent-ada", Reason: "it failed"}, 503, "unavailable", "1", nil},
 		{&actors.Fenced{Stream: "agent-ada"}, 503, "fenced", "1", nil},
-		{fmt.Errorf("read: %w", actors.ErrClosed), 503, "closed", "5", actors.ErrClosed},
-		{fmt.Errorf("append: %w", actors.ErrFull), 507, "full", "", actors.ErrFull},
-		{fmt.Errorf("read: %w", actors.ErrCorrupt), 500, "corrupt", "", actors.ErrCorrupt},
-		{fmt.Errorf("%w: no name", actors.ErrInvalidAppend), 400, "invalid_stream", "", actors.ErrInvalidAppend},
+		{fmt.Errorf("read: %w", storage.ErrClosed), 503, "closed", "5", storage.ErrClosed},
+		{fmt.Errorf("append: %w", storage.ErrFull), 507, "full", "", storage.ErrFull},
+		{fmt.Errorf("read: %w", storage.ErrCorrupt), 500, "corrupt", "", storage.ErrCorrupt},
+		{fmt.Errorf("%w: no name", storage.ErrInvalidAppend), 400, "invalid_stream", "", storage.ErrInvalidAppend},
 		{fmt.Errorf("wait: %w", context.DeadlineExceeded), 504, "timeout", "1", context.DeadlineExceeded},
 		{secret, 500, "internal", "", nil},
 	} {
@@ -155,7 +156,7 @@ func everyCall(t *testing.T, c *api.Client) map[string]error {
 	_, failures["watch"] = c.Watch(ctx, ada, 1)
 	_, failures["wallet"] = c.Wallet(ctx, savings)
 	_, failures["verify"] = c.Verify(ctx, "", nil)
-	if _, err := c.History(ctx, "agent-ada", 1, actors.Forward, actors.Limit{}); err != nil {
+	if _, err := c.History(ctx, "agent-ada", 1, storage.Forward, storage.Limit{}); err != nil {
 		failures["history"] = err
 	}
 	return failures

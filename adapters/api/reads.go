@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strconv"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -155,11 +155,11 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	if err != nil {
 		return err
 	}
-	direction, start := actors.Forward, int64(0)
+	direction, start := storage.Forward, int64(0)
 	switch q.text("direction") {
 	case "", forward:
 	case backward:
-		direction, start = actors.Backward, lastRevision
+		direction, start = storage.Backward, lastRevision
 	default:
 		return problem(codeMalformed, "query parameter %q is %q, want forward or backward", "direction", clip(q.text("direction")))
 	}
@@ -175,7 +175,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	if err != nil {
 		return err
 	}
-	page, err := s.agents.History(r.Context(), stream, events.Revision(from), direction, actors.Limit{Events: int(limit), Bytes: int(size)})
+	page, err := s.agents.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
 	if err != nil {
 		return err
 	}
@@ -185,14 +185,14 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	return writeJSON(w, http.StatusOK, historyOf(r, page, direction))
 }
 
-func historyOf(r *http.Request, page actors.Page, direction actors.Direction) history {
+func historyOf(r *http.Request, page storage.Page, direction storage.Direction) history {
 	answer := history{Events: page.Events, Last: page.Last, End: page.End}
 	if answer.Events == nil {
 		answer.Events = []events.Envelope{}
 	}
 	if n := len(page.Events); n > 0 && !page.End {
 		next := page.Events[n-1].Revision + 1
-		if direction == actors.Backward {
+		if direction == storage.Backward {
 			next = page.Events[n-1].Revision - 1
 		}
 		parameters := r.URL.Query()

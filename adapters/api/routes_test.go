@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -369,7 +370,7 @@ func TestLargeMessages(t *testing.T) {
 	client := newClient(t, api.ClientConfig{BaseURL: server.URL})
 	do(t, client, "agent-ada", create(ada))
 	do(t, client, "agent-ada", say("s1", strings.Repeat("long ", 1<<20)))
-	history, err := client.History(t.Context(), "agent-ada", 1, actors.Forward, actors.Limit{Events: 1})
+	history, err := client.History(t.Context(), "agent-ada", 1, storage.Forward, storage.Limit{Events: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -151,7 +152,7 @@ func commandSteps() []step {
 }
 
 func readSteps() []step {
-	history := func(name string, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) step {
+	history := func(name string, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) step {
 		return step{"history: " + name, func(ctx context.Context, d driver) (any, error) {
 			return d.History(ctx, stream, from, direction, limit)
 		}}
@@ -237,17 +238,17 @@ func readSteps() []step {
 			return rebuilt.Projections, err
 		}},
 		{"rebuild nothing", func(ctx context.Context, d driver) (any, error) { return d.Rebuild(ctx, []string{"none"}, nil) }},
-		history("all", stream, 0, actors.Forward, actors.Limit{}),
-		history("some", stream, 3, actors.Forward, actors.Limit{Events: 4}),
-		history("few bytes", stream, 0, actors.Forward, actors.Limit{Bytes: 10}),
-		history("backward", stream, 1<<62, actors.Backward, actors.Limit{Events: 3}),
-		history("backward from the middle", stream, 4, actors.Backward, actors.Limit{}),
-		history("backward from before the first", stream, -1, actors.Backward, actors.Limit{}),
-		history("after the end", stream, 1000, actors.Forward, actors.Limit{}),
-		history("a wallet", events.WalletStream(savings), 0, actors.Forward, actors.Limit{}),
-		history("a name with a slash", "effect-agent-ada@3/4", 0, actors.Forward, actors.Limit{}),
-		history("a stream that is not there", "agent-nobody", 0, actors.Forward, actors.Limit{}),
-		history("no stream", "", 0, actors.Forward, actors.Limit{}),
+		history("all", stream, 0, storage.Forward, storage.Limit{}),
+		history("some", stream, 3, storage.Forward, storage.Limit{Events: 4}),
+		history("few bytes", stream, 0, storage.Forward, storage.Limit{Bytes: 10}),
+		history("backward", stream, 1<<62, storage.Backward, storage.Limit{Events: 3}),
+		history("backward from the middle", stream, 4, storage.Backward, storage.Limit{}),
+		history("backward from before the first", stream, -1, storage.Backward, storage.Limit{}),
+		history("after the end", stream, 1000, storage.Forward, storage.Limit{}),
+		history("a wallet", events.WalletStream(savings), 0, storage.Forward, storage.Limit{}),
+		history("a name with a slash", "effect-agent-ada@3/4", 0, storage.Forward, storage.Limit{}),
+		history("a stream that is not there", "agent-nobody", 0, storage.Forward, storage.Limit{}),
+		history("no stream", "", 0, storage.Forward, storage.Limit{}),
 		state("at the end", ada, events.NoRevision),
 		state("at the beginning", ada, 0),
 		state("in the middle", ada, 9),
@@ -290,7 +291,7 @@ func run(t *testing.T, d driver, steps []step) []result {
 			r.Answer = nil
 			r.Err = describe(err)
 		}
-		for name, target := range map[string]error{"closed": actors.ErrClosed, "invalid append": actors.ErrInvalidAppend} {
+		for name, target := range map[string]error{"closed": storage.ErrClosed, "invalid append": storage.ErrInvalidAppend} {
 			if errors.Is(err, target) {
 				r.Is = append(r.Is, name)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
@@ -97,7 +98,7 @@ type damaged struct{ io.ReadCloser }
 func (d damaged) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
-		err = actors.ErrCorrupt
+		err = storage.ErrCorrupt
 	}
 	return n, err
 }

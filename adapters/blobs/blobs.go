@@ -5,8 +5,8 @@
 //   - A blob that Put returned is durable: its bytes, its name and the directory it is in were synced before the answer.
 //   - A name never stands for half a blob: the bytes are written to tmp/, hashed as they come in, and renamed when complete.
 //     What a crash leaves in tmp/ is removed by the next Open; what another process is writing there is not.
-//   - Bytes are verified whenever they are read to the end: damage is actors.ErrCorrupt, never wrong bytes with a nil error.
-//   - A full disk is actors.ErrFull, leaves nothing behind, and does not disturb reading.
+//   - Bytes are verified whenever they are read to the end: damage is storage.ErrCorrupt, never wrong bytes with a nil error.
+//   - A full disk is storage.ErrFull, leaves nothing behind, and does not disturb reading.
 //
 // The store keeps bytes and nothing else. A media type belongs to the reference, which lives in the event: the same bytes may be
 // text in one event and JSON in another. Several processes, and several hosts on a file system with flock, may have one directory
@@ -27,7 +27,7 @@ import (
 
 	"github.com/zeebo/blake3"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -36,7 +36,7 @@ type Store struct {
 	dir string
 }
 
-var _ actors.Blobs = (*Store)(nil)
+var _ storage.Blobs = (*Store)(nil)
 
 // Open opens the store in dir, which it creates if it is not there, and removes what a crash left unfinished.
 func Open(dir string) (*Store, error) {
@@ -122,7 +122,7 @@ func (s *Store) name(temp, path string) error {
 	return syncDir(shard)
 }
 
-// Open returns the bytes of a blob. The reader answers actors.ErrCorrupt in place of io.EOF when they are not what was stored.
+// Open returns the bytes of a blob. The reader answers storage.ErrCorrupt in place of io.EOF when they are not what was stored.
 func (s *Store) Open(ctx context.Context, ref events.BlobRef) (io.ReadCloser, error) {
 	if err := ref.Validate(); err != nil {
 		return nil, fmt.Errorf("open blob: %w", err)
@@ -169,7 +169,7 @@ func (v *verified) Read(p []byte) (int, error) {
 }
 
 func (v *verified) damaged(how string, args ...any) error {
-	return fmt.Errorf("read blob %s: it %s: %w", v.ref.Hash, fmt.Sprintf(how, args...), actors.ErrCorrupt)
+	return fmt.Errorf("read blob %s: it %s: %w", v.ref.Hash, fmt.Sprintf(how, args...), storage.ErrCorrupt)
 }
 
 // Close releases the file.
@@ -191,7 +191,7 @@ func (u *untilDone) Read(p []byte) (int, error) {
 // full gives the error of a full disk, or of a used-up quota, the name that callers know.
 func full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", actors.ErrFull, err)
+		return fmt.Errorf("%w: %w", storage.ErrFull, err)
 	}
 	return err
 }

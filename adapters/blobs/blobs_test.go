@@ -16,8 +16,8 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/events"
 )
@@ -61,7 +61,7 @@ func files(t *testing.T, dir string) []string {
 }
 
 func TestConformance(t *testing.T) {
-	actorstest.TestBlobs(t, func(t *testing.T) actors.Blobs { return open(t, t.TempDir()) })
+	actorstest.TestBlobs(t, func(t *testing.T) storage.Blobs { return open(t, t.TempDir()) })
 }
 
 func TestReopenedStoreHasItsBlobsAndNothingUnfinished(t *testing.T) {
@@ -144,7 +144,7 @@ func TestDamageIsFoundByReadingAndByCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.ReadAll(blob); !errors.Is(err, actors.ErrCorrupt) || !strings.Contains(err.Error(), damaged.Hash) {
+			if _, err := io.ReadAll(blob); !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), damaged.Hash) {
 				t.Errorf("read gives %v, want ErrCorrupt that names the blob", err)
 			}
 			if err := blob.Close(); err != nil {
@@ -202,7 +202,7 @@ func TestFullDiskIsNamedAndLeavesNothing(t *testing.T) {
 	_, noSpace := fullDevice(t)
 	dir := t.TempDir()
 	source := io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), iotest.ErrReader(noSpace))
-	if _, err := open(t, dir).Put(t.Context(), "", source); !errors.Is(err, actors.ErrFull) {
+	if _, err := open(t, dir).Put(t.Context(), "", source); !errors.Is(err, storage.ErrFull) {
 		t.Errorf("put on a full disk: %v, want ErrFull", err)
 	}
 	if got := files(t, dir); len(got) != 0 {

@@ -17,7 +17,7 @@
 //   - A command happens once, because the entity that decides it knows its id; it is acked only when the decision is stored.
 //   - What cannot be carried out is kept with its reason, and stays listed until somebody tries it again or drops it.
 //
-// It may not know any store but through actors.Journal and Groups, nor any broker: those are subpackages of their own.
+// It may not know any store but through storage.Journal and Groups, nor any broker: those are subpackages of their own.
 //
 // To add a command: its struct in command.go, listed in vocabulary, its two methods in command_decide.go, and its row in docs/bus.md.
 package bus

@@ -10,13 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // FeedConfig says how the consumers of a journal in this process keep their positions. Journal is required.
 type FeedConfig struct {
-	Journal  actors.Journal
+	Journal  storage.Journal
 	Every    int           // a position is stored after this many events; default 100
 	Interval time.Duration // and when this time has passed since the first event that it does not cover; default 1 s
 	Log      *slog.Logger  // nil: nothing is logged
@@ -57,7 +57,7 @@ func NewLocalGroups(c FeedConfig) (*LocalGroups, error) {
 }
 
 // Consume implements Groups.
-func (g *LocalGroups) Consume(ctx context.Context, group string, source actors.From, handle func(context.Context, events.Envelope) error) error {
+func (g *LocalGroups) Consume(ctx context.Context, group string, source storage.From, handle func(context.Context, events.Envelope) error) error {
 	if group == "" {
 		return errors.New("join group: it has no name")
 	}
@@ -98,7 +98,7 @@ func NewFanOut(c FeedConfig) (*FanOut, error) {
 }
 
 // Consume implements Groups, except that members of one name do not share the events among them.
-func (f *FanOut) Consume(ctx context.Context, name string, source actors.From, handle func(context.Context, events.Envelope) error) error {
+func (f *FanOut) Consume(ctx context.Context, name string, source storage.From, handle func(context.Context, events.Envelope) error) error {
 	key := name
 	if name != "" && !f.single {
 		key += ":" + labelOf(source)
@@ -113,7 +113,7 @@ const (
 )
 
 // feed hands the events of a source to handle, one after another, from the stored position on, until ctx ends or the journal fails.
-func (c FeedConfig) feed(ctx context.Context, key string, source actors.From, handle func(context.Context, events.Envelope) error) error {
+func (c FeedConfig) feed(ctx context.Context, key string, source storage.From, handle func(context.Context, events.Envelope) error) error {
 	at := &positions{journal: c.Journal, key: key, every: c.Every, log: c.Log}
 	if err := at.load(ctx, &source); err != nil {
 		return err

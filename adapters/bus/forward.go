@@ -11,14 +11,14 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // ForwardConfig says what is forwarded where. Name, Journal, Publisher and Topic are required.
 type ForwardConfig struct {
 	Name      string // whose position is stored: 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit
-	Journal   actors.Journal
+	Journal   storage.Journal
 	Publisher message.Publisher               // of any broker
 	Topic     func(*events.Envelope) string   // at that broker
 	Streams   []string                        // only of streams that begin with one of them; none: of all
@@ -52,7 +52,7 @@ func Forward(ctx context.Context, c ForwardConfig) error {
 		return err
 	}
 	out.single = true // whoever chooses other events from now on goes on from where it is
-	filter := actors.Filter{Streams: c.Streams}
+	filter := storage.Filter{Streams: c.Streams}
 	if len(c.Streams) == 0 {
 		filter.Kinds = c.Kinds
 	}
@@ -74,7 +74,7 @@ func Forward(ctx context.Context, c ForwardConfig) error {
 		return nil
 	}
 	consume := func(ctx context.Context) error {
-		return out.Consume(ctx, "forward-"+c.Name, actors.From{Filter: filter}, publish)
+		return out.Consume(ctx, "forward-"+c.Name, storage.From{Filter: filter}, publish)
 	}
 	again(ctx, againFirst, againMost, consume, func(wait time.Duration, err error) {
 		c.Log.Warn("read on", "name", c.Name, "after", wait, "error", err)

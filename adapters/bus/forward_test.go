@@ -13,8 +13,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -76,7 +76,7 @@ func TestForwarding(t *testing.T) {
 		if want := []string{"1 agent-a@0", "2 agent-a@1", "3 wallet-main@0", "1 agent-b@0"}; !slices.Equal(heard, want) {
 			t.Errorf("heard %q, want %q", heard, want)
 		}
-		page, err := journal.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{Streams: []string{"checkpoint-"}}, actors.Limit{})
+		page, err := journal.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{Streams: []string{"checkpoint-"}}, storage.Limit{})
 		if err != nil || len(page.Events) != 2 {
 			t.Errorf("%d positions were stored in two hours (%v): they must not be forwarded and so stored for ever", len(page.Events), err)
 		}

@@ -3,7 +3,7 @@ package bus
 import (
 	"context"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -21,5 +21,5 @@ type Groups interface {
 	// When it returns an error the event is delivered again, to this member or another one, before later ones. handle may take as
 	// long as it likes and must return soon after its context ends, which is when ctx ends or the membership does; then what it
 	// returns still counts where it can. A member whose turn it is not, because another one has the group, waits.
-	Consume(ctx context.Context, group string, source actors.From, handle func(ctx context.Context, e events.Envelope) error) error
+	Consume(ctx context.Context, group string, source storage.From, handle func(ctx context.Context, e events.Envelope) error) error
 }

@@ -14,6 +14,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -109,14 +110,14 @@ func (b *bench) raw(kind, data string) {
 	b.t.Helper()
 	e := events.Envelope{ID: uuid.New(), Kind: events.Kind(kind), Data: json.RawMessage(data)}
 	e.SetMetadata([]byte(`{"from":"another program"}`))
-	if _, err := b.journal.Append(b.t.Context(), "command-local", actors.ExpectAny, []events.Envelope{e}); err != nil {
+	if _, err := b.journal.Append(b.t.Context(), "command-local", storage.ExpectAny, []events.Envelope{e}); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 func (b *bench) read(stream string) []events.Envelope {
 	b.t.Helper()
-	page, err := b.journal.Read(b.t.Context(), events.Stream(stream), 0, actors.Forward, actors.Limit{})
+	page, err := b.journal.Read(b.t.Context(), events.Stream(stream), 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -30,7 +31,7 @@ type Commands interface {
 // IngressConfig says whose commands are carried out by whom. Commands, Journal, Groups and Tenant are required.
 type IngressConfig struct {
 	Commands Commands
-	Journal  actors.Journal
+	Journal  storage.Journal
 	Groups   Groups // in which all ingresses of a tenant share its commands
 	Tenant   events.TenantID
 	Retry    Retry
@@ -160,7 +161,7 @@ func (in *Ingress) carryOut(ctx context.Context, m *message.Message, command Com
 	if err != nil {
 		return err
 	}
-	stream, decided := command.decide(sagas.Meta{ID: id, At: actors.Now()})
+	stream, decided := command.decide(sagas.Meta{ID: id, At: storage.Now()})
 	doing, cancel := context.WithTimeout(ctx, in.config.Within)
 	defer cancel()
 	receipt, err := in.config.Commands.Do(doing, stream, decided, origin)
@@ -214,7 +215,7 @@ func retryable(err error) bool {
 // hopeless reports whether a command that failed is poisoned. It is not while the host closes or the store takes nothing: no other
 // command would fare better, and each is delivered again until one does.
 func hopeless(err error) bool {
-	return !errors.Is(err, context.Canceled) && !errors.Is(err, actors.ErrClosed) && !errors.Is(err, actors.ErrFull)
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrClosed) && !errors.Is(err, storage.ErrFull)
 }
 
 // poisonTo publishes poisoned commands, and tells their senders.

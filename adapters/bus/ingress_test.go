@@ -17,6 +17,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -178,7 +179,7 @@ func TestWhileTheHostIsAway(t *testing.T) {
 		var back atomic.Bool
 		b.host.answer = func(_ int, d done) (actors.Receipt, error) {
 			if !back.Load() {
-				return actors.Receipt{}, actors.ErrClosed
+				return actors.Receipt{}, storage.ErrClosed
 			}
 			return actors.Receipt{Stream: d.stream}, nil
 		}
@@ -209,7 +210,7 @@ func TestAcknowledgedOnlyAfterTheDecision(t *testing.T) {
 						dead.Store(true)
 					}
 					if dead.Load() {
-						return actors.ErrClosed
+						return storage.ErrClosed
 					}
 					return nil
 				}
@@ -313,7 +314,7 @@ func TestADriveOfARealHost(t *testing.T) {
 	if err := errors.Join(replies.Close(), <-ended); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	page, err := journal.Read(t.Context(), "agent-demo", 0, actors.Forward, actors.Limit{})
+	page, err := journal.Read(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -76,7 +76,7 @@ func envelopeOf(m *message.Message) (events.Envelope, error) {
 		e.Kind = events.Kind(kind)
 	}
 	e.SetMetadata(metadata)
-	e.Time = actors.Now()
+	e.Time = storage.Now()
 	if json.Valid(m.Payload) {
 		e.Data = json.RawMessage(m.Payload)
 		return e, nil

@@ -14,8 +14,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -24,10 +24,10 @@ import (
 func stored(t *testing.T, e events.Envelope) events.Envelope {
 	t.Helper()
 	journal := actorstest.NewMemory()
-	if _, err := journal.Append(t.Context(), "topic", actors.ExpectAny, []events.Envelope{e}); err != nil {
+	if _, err := journal.Append(t.Context(), "topic", storage.ExpectAny, []events.Envelope{e}); err != nil {
 		t.Fatal(err)
 	}
-	page, err := journal.Read(t.Context(), "topic", 0, actors.Forward, actors.Limit{})
+	page, err := journal.Read(t.Context(), "topic", 0, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatalf("read back: %v, %v", page, err)
 	}
@@ -205,7 +205,7 @@ func TestPublishingAgainAddsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	page, err := journal.Read(t.Context(), "topic", 0, actors.Forward, actors.Limit{})
+	page, err := journal.Read(t.Context(), "topic", 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestPublishingEndsWithItsContext(t *testing.T) {
 	if err := publisher.Publish("topic", m); !errors.Is(err, away) && !errors.Is(err, context.Canceled) {
 		t.Errorf("publish: %v", err)
 	}
-	if err := publisher.Publish("topic", message.NewMessage("b", make([]byte, actors.MaxAppend))); err == nil {
+	if err := publisher.Publish("topic", message.NewMessage("b", make([]byte, storage.MaxAppend))); err == nil {
 		t.Error("a message that no store takes was published")
 	}
 }

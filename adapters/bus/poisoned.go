@@ -12,7 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -50,13 +50,13 @@ type PoisonedCommand struct {
 
 // Poisoned looks after the poisoned commands of one tenant. What is poisoned at the moment is a fold of the poison stream alone.
 type Poisoned struct {
-	journal   actors.Journal
+	journal   storage.Journal
 	publisher *Publisher
 	tenant    events.TenantID
 }
 
 // NewPoisoned returns the poisoned commands of a tenant.
-func NewPoisoned(journal actors.Journal, tenant events.TenantID) (*Poisoned, error) {
+func NewPoisoned(journal storage.Journal, tenant events.TenantID) (*Poisoned, error) {
 	if err := tenant.Validate(); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (p *Poisoned) List(ctx context.Context) ([]PoisonedCommand, error) {
 	open := map[events.Revision]PoisonedCommand{}
 	seen := map[events.EventID]bool{}
 	for from := events.Revision(0); ; {
-		page, err := p.journal.Read(ctx, p.stream(), from, actors.Forward, actors.Limit{})
+		page, err := p.journal.Read(ctx, p.stream(), from, storage.Forward, storage.Limit{})
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", p.stream(), err)
 		}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -37,7 +37,7 @@ const saveWithin = 5 * time.Second
 // positions keeps a consumer's position in a stream of its own, "checkpoint-<key>". It saves seldom, so after a crash what came
 // since is delivered again. It belongs to one goroutine.
 type positions struct {
-	journal actors.Journal
+	journal storage.Journal
 	key     string // empty: nothing is kept
 	every   int
 	log     *slog.Logger
@@ -50,12 +50,12 @@ type positions struct {
 func (p *positions) stream() events.Stream { return checkpointPrefix + events.Stream(p.key) }
 
 // load moves the source to the stored position, if there is one.
-func (p *positions) load(ctx context.Context, source *actors.From) error {
+func (p *positions) load(ctx context.Context, source *storage.From) error {
 	p.at = position{Revision: source.Revision, Position: source.Position}
 	if p.key == "" {
 		return nil
 	}
-	page, err := p.journal.Read(ctx, p.stream(), 1<<62, actors.Backward, actors.Limit{Events: 1})
+	page, err := p.journal.Read(ctx, p.stream(), 1<<62, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.stream(), err)
 	}
@@ -78,8 +78,8 @@ func (p *positions) load(ctx context.Context, source *actors.From) error {
 // locate says where the event is that was handled last.
 func (p *positions) locate(ctx context.Context) (events.Position, error) {
 	if p.at.Stream != "" {
-		page, err := p.journal.Read(ctx, p.at.Stream, p.at.Revision, actors.Forward, actors.Limit{Events: 1})
-		if err != nil && !errors.Is(err, actors.ErrDeleted) {
+		page, err := p.journal.Read(ctx, p.at.Stream, p.at.Revision, storage.Forward, storage.Limit{Events: 1})
+		if err != nil && !errors.Is(err, storage.ErrDeleted) {
 			return 0, err
 		}
 		if len(page.Events) > 0 && page.Events[0].Revision == p.at.Revision {
@@ -91,8 +91,8 @@ func (p *positions) locate(ctx context.Context) (events.Position, error) {
 		candidates = append(candidates, spreadLater*p.at.Position)
 	}
 	for _, at := range candidates {
-		page, err := p.journal.ReadAll(ctx, actors.Before(at), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
-		if err != nil && !errors.Is(err, actors.ErrPlace) {
+		page, err := p.journal.ReadAll(ctx, storage.Before(at), storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 1})
+		if err != nil && !errors.Is(err, storage.ErrPlace) {
 			return 0, err
 		}
 		if len(page.Events) > 0 && page.Events[0].Position == at && page.Events[0].Revision == p.at.Revision {
@@ -137,7 +137,7 @@ func (p *positions) bound(ctx context.Context) {
 	}
 	p.bounded = true
 	metadata := recordOf("$metadata", fmt.Appendf(nil, `{"$maxCount":%d}`, keptPositions))
-	if _, err := p.journal.Append(ctx, "$$"+p.stream(), actors.ExpectNoStream, []events.Envelope{metadata}); err != nil {
+	if _, err := p.journal.Append(ctx, "$$"+p.stream(), storage.ExpectNoStream, []events.Envelope{metadata}); err != nil {
 		p.log.Debug("bound a stream of positions", "stream", p.stream(), "error", err)
 	}
 }
@@ -146,6 +146,6 @@ func (p *positions) bound(ctx context.Context) {
 func recordOf(kind events.Kind, data []byte) events.Envelope {
 	e := events.Envelope{ID: uuid.New(), Kind: kind, Data: data}
 	e.SetMetadata([]byte(`{}`))
-	e.Time = actors.Now()
+	e.Time = storage.Now()
 	return e
 }

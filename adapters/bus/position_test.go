@@ -7,16 +7,16 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // goesOn starts a consumer of everything under a key whose last position was stored as given, and returns the revisions in "topic" that it is
 // handed until the last.
-func goesOn(t *testing.T, journal actors.Journal, stored string, last events.Revision) (handed []events.Revision, err error) {
+func goesOn(t *testing.T, journal storage.Journal, stored string, last events.Revision) (handed []events.Revision, err error) {
 	t.Helper()
-	if _, err := journal.Append(t.Context(), checkpointPrefix+"k", actors.ExpectAny, []events.Envelope{recordOf(checkpointKind, []byte(stored))}); err != nil {
+	if _, err := journal.Append(t.Context(), checkpointPrefix+"k", storage.ExpectAny, []events.Envelope{recordOf(checkpointKind, []byte(stored))}); err != nil {
 		t.Fatal(err)
 	}
 	config, err := FeedConfig{Journal: journal}.complete()
@@ -25,7 +25,7 @@ func goesOn(t *testing.T, journal actors.Journal, stored string, last events.Rev
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err = config.feed(ctx, "k", actors.From{}, func(_ context.Context, e events.Envelope) error {
+	err = config.feed(ctx, "k", storage.From{}, func(_ context.Context, e events.Envelope) error {
 		if e.Stream == "topic" {
 			handed = append(handed, e.Revision)
 			if e.Revision == last {
@@ -44,11 +44,11 @@ func goesOn(t *testing.T, journal actors.Journal, stored string, last events.Rev
 // stored a position from before positions behind life store serve were spread.
 func TestConsumersFindTheirPlaceAgain(t *testing.T) {
 	const count = 300
-	all := func(t *testing.T, before int) (actors.Journal, []events.Envelope) {
+	all := func(t *testing.T, before int) (storage.Journal, []events.Envelope) {
 		journal := actorstest.NewMemory()
 		publish(t, journal, "before", 0, before)
 		publish(t, journal, "topic", 0, count)
-		page, err := journal.Read(t.Context(), "topic", 0, actors.Forward, actors.Limit{})
+		page, err := journal.Read(t.Context(), "topic", 0, storage.Forward, storage.Limit{})
 		if err != nil || len(page.Events) != count {
 			t.Fatal(len(page.Events), err)
 		}
@@ -58,18 +58,18 @@ func TestConsumersFindTheirPlaceAgain(t *testing.T) {
 	spread := slices.IndexFunc(inStore, func(e events.Envelope) bool { return e.Position%spreadLater == 0 })
 	rows := []struct {
 		name, stored string
-		journal      func() actors.Journal
+		journal      func() storage.Journal
 		next         int
 	}{
-		{"this build's", fmt.Sprintf(`{"stream":"topic","revision":"7","position":"%d"}`, inStore[7].Position), func() actors.Journal { return here }, 8},
-		{"an older build's", fmt.Sprintf(`{"revision":"9","position":"%d"}`, inStore[9].Position), func() actors.Journal { return here }, 10},
-		{"in a copy", fmt.Sprintf(`{"stream":"topic","revision":"7","position":"%d"}`, inStore[7].Position), func() actors.Journal {
+		{"this build's", fmt.Sprintf(`{"stream":"topic","revision":"7","position":"%d"}`, inStore[7].Position), func() storage.Journal { return here }, 8},
+		{"an older build's", fmt.Sprintf(`{"revision":"9","position":"%d"}`, inStore[9].Position), func() storage.Journal { return here }, 10},
+		{"in a copy", fmt.Sprintf(`{"stream":"topic","revision":"7","position":"%d"}`, inStore[7].Position), func() storage.Journal {
 			copied, _ := all(t, 5)
 			return copied
 		}, 8},
 		{
 			"an older build's, behind life store serve",
-			fmt.Sprintf(`{"revision":"%d","position":"%d"}`, spread, inStore[spread].Position/spreadLater), func() actors.Journal { return here }, spread + 1,
+			fmt.Sprintf(`{"revision":"%d","position":"%d"}`, spread, inStore[spread].Position/spreadLater), func() storage.Journal { return here }, spread + 1,
 		},
 	}
 	for _, row := range rows {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -19,13 +19,13 @@ var ErrClosed = errors.New("the bus is closed")
 
 // PublisherConfig says where messages are stored. Journal is required.
 type PublisherConfig struct {
-	Journal actors.Journal
+	Journal storage.Journal
 	Within  time.Duration // one publishing, retries included; default 15 s
 }
 
 // Publisher appends messages to streams. It is safe for concurrent use.
 type Publisher struct {
-	journal actors.Journal
+	journal storage.Journal
 	within  time.Duration
 	closed  atomic.Bool
 }
@@ -66,7 +66,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		if err != nil {
 			return err
 		}
-		size := actors.BatchSize([]events.Envelope{e}) + len(e.Metadata())
+		size := storage.BatchSize([]events.Envelope{e}) + len(e.Metadata())
 		if len(batch) > 0 && (len(batch) == batchEvents || held+size > batchBytes) {
 			if err := p.store(ctx, stream, batch); err != nil {
 				return err
@@ -81,7 +81,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 // store appends a batch. If the stream holds some of it already, each event is tried by itself.
 func (p *Publisher) store(ctx context.Context, stream events.Stream, batch []events.Envelope) error {
 	_, err := appendAgain(ctx, p.journal, stream, batch)
-	var conflict *actors.Conflict
+	var conflict *storage.Conflict
 	if errors.As(err, &conflict) && len(batch) > 1 {
 		for i := range batch {
 			if _, err := appendAgain(ctx, p.journal, stream, batch[i:i+1:i+1]); err != nil {
@@ -97,9 +97,9 @@ func (p *Publisher) store(ctx context.Context, stream events.Stream, batch []eve
 }
 
 // appendAgain appends at the end of a stream, with the same ids until the outcome is known or ctx ends.
-func appendAgain(ctx context.Context, journal actors.Journal, stream events.Stream, batch []events.Envelope) (actors.Appended, error) {
+func appendAgain(ctx context.Context, journal storage.Journal, stream events.Stream, batch []events.Envelope) (storage.Appended, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		appended, err := journal.Append(ctx, stream, actors.ExpectAny, batch)
+		appended, err := journal.Append(ctx, stream, storage.ExpectAny, batch)
 		if err == nil || lasting(err) {
 			return appended, err
 		}
@@ -111,8 +111,8 @@ func appendAgain(ctx context.Context, journal actors.Journal, stream events.Stre
 
 // lasting reports errors of an append that trying again does not change.
 func lasting(err error) bool {
-	var conflict *actors.Conflict
-	return errors.As(err, &conflict) || errors.Is(err, actors.ErrInvalidAppend) || errors.Is(err, actors.ErrClosed) || errors.Is(err, actors.ErrDeleted)
+	var conflict *storage.Conflict
+	return errors.As(err, &conflict) || errors.Is(err, storage.ErrInvalidAppend) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrDeleted)
 }
 
 // pause waits; false when ctx ended first.

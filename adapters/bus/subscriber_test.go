@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // publish appends messages with payloads 0, 1, 2 and so on to a topic.
-func publish(t *testing.T, journal actors.Journal, topic string, from, to int) {
+func publish(t *testing.T, journal storage.Journal, topic string, from, to int) {
 	t.Helper()
 	publisher, err := NewPublisher(PublisherConfig{Journal: journal})
 	if err != nil {
@@ -40,7 +40,7 @@ func publish(t *testing.T, journal actors.Journal, topic string, from, to int) {
 	}
 }
 
-func groupsOf(t *testing.T, journal actors.Journal) *LocalGroups {
+func groupsOf(t *testing.T, journal storage.Journal) *LocalGroups {
 	t.Helper()
 	groups, err := NewLocalGroups(FeedConfig{Journal: journal})
 	if err != nil {
@@ -80,9 +80,9 @@ func expect(t *testing.T, messages <-chan *message.Message, from, to int) {
 }
 
 // checkpoints counts how often a position was stored, and returns the last one.
-func checkpoints(t *testing.T, journal actors.Journal, key string) (count int, last string) {
+func checkpoints(t *testing.T, journal storage.Journal, key string) (count int, last string) {
 	t.Helper()
-	page, err := journal.Read(t.Context(), events.Stream(checkpointPrefix+key), 0, actors.Forward, actors.Limit{})
+	page, err := journal.Read(t.Context(), events.Stream(checkpointPrefix+key), 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestGroupGoesOnFromItsPosition(t *testing.T) {
 	if count, last := checkpoints(t, journal, "g:topic"); count != 1 || last != `{"stream":"topic","revision":"2","position":"205"}` {
 		t.Errorf("position stored %d times, last %s", count, last)
 	}
-	if page, err := journal.Read(t.Context(), "$$checkpoint-g:topic", 0, actors.Forward, actors.Limit{}); err != nil || len(page.Events) != 1 || string(page.Events[0].Data) != `{"$maxCount":16}` {
+	if page, err := journal.Read(t.Context(), "$$checkpoint-g:topic", 0, storage.Forward, storage.Limit{}); err != nil || len(page.Events) != 1 || string(page.Events[0].Data) != `{"$maxCount":16}` {
 		t.Errorf("the stream of positions is not bounded: %v, %v", page.Events, err)
 	}
 	second := subscriber(t, groups, "g")
@@ -232,7 +232,7 @@ func TestAfterACrash(t *testing.T) {
 	var dead atomic.Bool
 	journal.Fail(func(stream events.Stream, _ []events.Envelope) error {
 		if dead.Load() {
-			return actors.ErrClosed
+			return storage.ErrClosed
 		}
 		return nil
 	})
@@ -257,7 +257,7 @@ type dropping struct {
 	times atomic.Int32
 }
 
-func (d *dropping) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+func (d *dropping) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	if d.times.Add(1)%3 == 0 {
 		return nil, errors.New("connection refused")
 	}
@@ -266,7 +266,7 @@ func (d *dropping) Subscribe(ctx context.Context, from actors.From) (actors.Subs
 }
 
 type dropped struct {
-	actors.Subscription
+	storage.Subscription
 	left int
 }
 
@@ -338,7 +338,7 @@ func TestWrongConfigurations(t *testing.T) {
 			t.Errorf("a %s was made of nothing", what)
 		}
 	}
-	if err := groupsOf(t, journal).Consume(t.Context(), "", actors.From{Stream: "s"}, nil); err == nil {
+	if err := groupsOf(t, journal).Consume(t.Context(), "", storage.From{Stream: "s"}, nil); err == nil {
 		t.Error("a group without a name was joined")
 	}
 }

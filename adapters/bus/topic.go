@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -33,17 +33,17 @@ func PoisonTopic(tenant events.TenantID) string { return poisonPrefix + string(t
 var errTopic = errors.New("unusable topic")
 
 // sourceOf returns what a topic stands for, from its beginning.
-func sourceOf(topic string) (actors.From, error) {
+func sourceOf(topic string) (storage.From, error) {
 	if category, ok := strings.CutPrefix(topic, CategoryPrefix); ok {
 		if category == "" {
-			return actors.From{}, fmt.Errorf("%w: %q names no category", errTopic, topic)
+			return storage.From{}, fmt.Errorf("%w: %q names no category", errTopic, topic)
 		}
-		return actors.From{Filter: actors.Filter{Streams: []string{category + "-"}}}, nil
+		return storage.From{Filter: storage.Filter{Streams: []string{category + "-"}}}, nil
 	}
-	if err := actors.CheckStream(events.Stream(topic)); err != nil {
-		return actors.From{}, fmt.Errorf("%w: %w", errTopic, err)
+	if err := storage.CheckStream(events.Stream(topic)); err != nil {
+		return storage.From{}, fmt.Errorf("%w: %w", errTopic, err)
 	}
-	return actors.From{Stream: events.Stream(topic), Revision: events.NoRevision}, nil
+	return storage.From{Stream: events.Stream(topic), Revision: events.NoRevision}, nil
 }
 
 // streamOf returns the stream that a topic's messages are appended to.
@@ -51,14 +51,14 @@ func streamOf(topic string) (events.Stream, error) {
 	if strings.HasPrefix(topic, CategoryPrefix) {
 		return "", fmt.Errorf("%w: %q stands for many streams, so nothing can be published to it", errTopic, topic)
 	}
-	if err := actors.CheckStream(events.Stream(topic)); err != nil {
+	if err := storage.CheckStream(events.Stream(topic)); err != nil {
 		return "", fmt.Errorf("%w: %w", errTopic, err)
 	}
 	return events.Stream(topic), nil
 }
 
 // labelOf names a source within the names of its consumers' positions.
-func labelOf(source actors.From) string {
+func labelOf(source storage.From) string {
 	f := source.Filter
 	switch {
 	case source.Stream != "":

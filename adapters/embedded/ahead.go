@@ -4,7 +4,7 @@ import (
 	"errors"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -24,7 +24,7 @@ func (p *pager) ahead() int {
 
 // fill adds the batches that were looked up to the page; more is false when it is full. A stream's records lie among those of all
 // others, so that most of the work is to find them: on a machine that has another core to spare, two goroutines read half each.
-func (p *pager) fill(s *Store, v *view, direction actors.Direction) (more bool, err error) {
+func (p *pager) fill(s *Store, v *view, direction storage.Direction) (more bool, err error) {
 	if v.records.Iterator == nil {
 		if v.records, err = s.records(); err != nil {
 			return false, err
@@ -49,7 +49,7 @@ func (p *pager) scattered() bool {
 }
 
 // fillTogether is fill with another goroutine's help.
-func (p *pager) fillTogether(s *Store, v *view, direction actors.Direction) (more bool, err error) {
+func (p *pager) fillTogether(s *Store, v *view, direction storage.Direction) (more bool, err error) {
 	near, far := p.entries[:len(p.entries)/2], p.entries[len(p.entries)/2:]
 	held := make([]events.Envelope, 0, len(far))
 	var farErr error
@@ -76,7 +76,7 @@ func (p *pager) fillTogether(s *Store, v *view, direction actors.Direction) (mor
 }
 
 // read hands over the events of batches until use returns false. It changes nothing of the pager.
-func (p *pager) read(all records, stream events.Stream, batches []entry, direction actors.Direction, use func(e *events.Envelope) bool) (more bool, err error) {
+func (p *pager) read(all records, stream events.Stream, batches []entry, direction storage.Direction, use func(e *events.Envelope) bool) (more bool, err error) {
 	var scratch events.Envelope
 	for _, e := range batches {
 		rec, err := all.batch(stream, e, direction)

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -37,8 +37,8 @@ func TestScatteredStreams(t *testing.T) {
 	for w := range streams {
 		readers.Go(func() {
 			stream := events.Stream(fmt.Sprint("far-", w))
-			for _, limit := range []actors.Limit{{}, {Events: 1 + rand.IntN(300)}, {Events: 400, Bytes: 1 << 10}, {Bytes: 100}} {
-				for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+			for _, limit := range []storage.Limit{{}, {Events: 1 + rand.IntN(300)}, {Events: 400, Bytes: 1 << 10}, {Bytes: 100}} {
+				for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
 					if err := scattered(t, store, stream, direction, limit, want); err != nil {
 						t.Errorf("%s, direction %d, %+v: %v", stream, direction, limit, err)
 					}
@@ -50,9 +50,9 @@ func TestScatteredStreams(t *testing.T) {
 }
 
 // scattered reads a stream to its end and compares it.
-func scattered(t *testing.T, store *embedded.Store, stream events.Stream, direction actors.Direction, limit actors.Limit, want [][]byte) error {
+func scattered(t *testing.T, store *embedded.Store, stream events.Stream, direction storage.Direction, limit storage.Limit, want [][]byte) error {
 	next, step := events.Revision(0), events.Revision(1)
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		next, step = events.Revision(len(want)-1), -1
 	}
 	for {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -38,7 +38,7 @@ func (p *piece) end() events.Position { return p.position + events.Position(len(
 
 // appended says where the piece stands.
 func (p *piece) appended() answer {
-	return answer{appended: actors.Appended{First: p.first, Last: p.last(), Position: p.end()}}
+	return answer{appended: storage.Appended{First: p.first, Last: p.last(), Position: p.end()}}
 }
 
 // action is what a request is for.
@@ -55,24 +55,24 @@ const (
 type request struct {
 	piece
 	action   action
-	expected actors.Expected
+	expected storage.Expected
 	imported []piece
 	answer   chan answer
 	decided  answer // what it will be told when its group is on disk
 }
 
 type answer struct {
-	appended actors.Appended
+	appended storage.Appended
 	err      error
 }
 
 // keepBody is the largest body whose memory is used again.
 const keepBody = 64 << 10
 
-// Append implements actors.Journal. When ctx ends while the batch is on its way to disk, the outcome is unknown.
-func (s *Store) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+// Append implements storage.Journal. When ctx ends while the batch is on its way to disk, the outcome is unknown.
+func (s *Store) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	if err := checkAppend(stream, expected, batch); err != nil {
-		return actors.Appended{}, err
+		return storage.Appended{}, err
 	}
 	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
 	r.action, r.expected, r.stream, r.batch, r.imported = appending, expected, stream, batch, nil
@@ -80,10 +80,10 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected actor
 	return s.request(ctx, r)
 }
 
-// checkAppend is actors.CheckAppend, and what only this store knows of.
-func checkAppend(stream events.Stream, expected actors.Expected, batch []events.Envelope) error {
+// checkAppend is storage.CheckAppend, and what only this store knows of.
+func checkAppend(stream events.Stream, expected storage.Expected, batch []events.Envelope) error {
 	if stream == metaPrefix {
-		return fmt.Errorf("%w: %q holds the metadata of no stream", actors.ErrInvalidAppend, string(stream))
+		return fmt.Errorf("%w: %q holds the metadata of no stream", storage.ErrInvalidAppend, string(stream))
 	}
 	metadata := 0
 	for i := range batch {
@@ -91,23 +91,23 @@ func checkAppend(stream events.Stream, expected actors.Expected, batch []events.
 			metadata += len(f.Metadata) + len(f.ContentType)
 		}
 	}
-	if metadata > actors.MaxAppend {
-		return fmt.Errorf("%w to %s: the batch has %d bytes of metadata, at most %d are allowed", actors.ErrInvalidAppend, stream, metadata, actors.MaxAppend)
+	if metadata > storage.MaxAppend {
+		return fmt.Errorf("%w to %s: the batch has %d bytes of metadata, at most %d are allowed", storage.ErrInvalidAppend, stream, metadata, storage.MaxAppend)
 	}
-	return actors.CheckAppend(stream, expected, batch)
+	return storage.CheckAppend(stream, expected, batch)
 }
 
 // request has the committer decide, and waits for the disk.
-func (s *Store) request(ctx context.Context, r *request) (actors.Appended, error) {
+func (s *Store) request(ctx context.Context, r *request) (storage.Appended, error) {
 	stream := r.stream
 	if err := ctx.Err(); err != nil {
-		return actors.Appended{}, err
+		return storage.Appended{}, err
 	}
 	if err := s.disk.refusal(); err != nil {
-		return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
+		return storage.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 	}
 	if !s.queue.push(r) {
-		return actors.Appended{}, actors.ErrClosed
+		return storage.Appended{}, storage.ErrClosed
 	}
 	select {
 	case a := <-r.answer:
@@ -118,9 +118,9 @@ func (s *Store) request(ctx context.Context, r *request) (actors.Appended, error
 		s.requests.Put(r)
 		return a.appended, a.err
 	case <-s.given:
-		return actors.Appended{}, fmt.Errorf("append to %s: the outcome is unknown: %w", stream, errors.Join(actors.ErrClosed, s.disk.failure()))
+		return storage.Appended{}, fmt.Errorf("append to %s: the outcome is unknown: %w", stream, errors.Join(storage.ErrClosed, s.disk.failure()))
 	case <-ctx.Done(): // the request stays the committer's
-		return actors.Appended{}, fmt.Errorf("append to %s: the outcome is unknown: %w", stream, ctx.Err())
+		return storage.Appended{}, fmt.Errorf("append to %s: the outcome is unknown: %w", stream, ctx.Err())
 	}
 }
 

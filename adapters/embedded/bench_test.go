@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -66,7 +66,7 @@ func benchmarkAppend(b *testing.B, writers, size int) {
 			stream, last := events.Stream(fmt.Sprintf("agent-a%d", w)), events.NoRevision
 			batch := decision(w, 7, size)
 			for left.Add(-1) >= 0 {
-				appended, err := store.Append(b.Context(), stream, actors.ExpectRevision(last), batch)
+				appended, err := store.Append(b.Context(), stream, storage.ExpectRevision(last), batch)
 				if err != nil {
 					b.Error(err)
 					return
@@ -88,7 +88,7 @@ func fill(b *testing.B, store *embedded.Store, n, agents, size int) {
 		wait.Go(func() {
 			stream := events.Stream(fmt.Sprintf("agent-a%d", w))
 			for i := range n / agents / size {
-				if _, err := store.Append(b.Context(), stream, actors.ExpectRevision(events.Revision(i*size-1)), decision(w, i, size)); err != nil {
+				if _, err := store.Append(b.Context(), stream, storage.ExpectRevision(events.Revision(i*size-1)), decision(w, i, size)); err != nil {
 					b.Error(err)
 					return
 				}
@@ -109,7 +109,7 @@ func BenchmarkReadStream(b *testing.B) {
 			for read < b.N {
 				from := events.Revision(0)
 				for end := false; !end && read < b.N; {
-					page, err := store.Read(b.Context(), "agent-a7", from, actors.Forward, actors.Limit{})
+					page, err := store.Read(b.Context(), "agent-a7", from, storage.Forward, storage.Limit{})
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -130,9 +130,9 @@ func BenchmarkReadAll(b *testing.B) {
 			b.ResetTimer()
 			read := 0
 			for read < b.N {
-				from := actors.Start()
+				from := storage.Start()
 				for end := false; !end && read < b.N; {
-					page, err := store.ReadAll(b.Context(), from, actors.Forward, actors.Filter{}, actors.Limit{})
+					page, err := store.ReadAll(b.Context(), from, storage.Forward, storage.Filter{}, storage.Limit{})
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -9,11 +9,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// Cache is a directory with snapshots alone, for a host whose journal is elsewhere. It implements actors.Snapshots.
+// Cache is a directory with snapshots alone, for a host whose journal is elsewhere. It implements storage.Snapshots.
 type Cache struct {
 	lock      *directoryLock // nil on a file system of tests
 	snapshots *snapshots
@@ -64,18 +64,18 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Load implements actors.Snapshots.
-func (c *Cache) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (actors.Snapshot, bool, error) {
+// Load implements storage.Snapshots.
+func (c *Cache) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (storage.Snapshot, bool, error) {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if err := c.usable(ctx); err != nil {
-		return actors.Snapshot{}, false, err
+		return storage.Snapshot{}, false, err
 	}
 	return c.snapshots.load(fold, stream, until)
 }
 
-// Save implements actors.Snapshots. It waits for no disk.
-func (c *Cache) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+// Save implements storage.Snapshots. It waits for no disk.
+func (c *Cache) Save(ctx context.Context, fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if err := c.usable(ctx); err != nil {
@@ -84,7 +84,7 @@ func (c *Cache) Save(ctx context.Context, fold string, stream events.Stream, sna
 	return c.snapshots.save(fold, stream, snapshot)
 }
 
-// Drop implements actors.Snapshots. It waits for no disk.
+// Drop implements storage.Snapshots. It waits for no disk.
 func (c *Cache) Drop(ctx context.Context, fold string, stream events.Stream, from events.Revision) error {
 	c.life.RLock()
 	defer c.life.RUnlock()
@@ -96,7 +96,7 @@ func (c *Cache) Drop(ctx context.Context, fold string, stream events.Stream, fro
 
 func (c *Cache) usable(ctx context.Context) error {
 	if c.closed {
-		return actors.ErrClosed
+		return storage.ErrClosed
 	}
 	return ctx.Err()
 }

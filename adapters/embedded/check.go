@@ -8,7 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -32,7 +32,7 @@ type Damage struct {
 	Revision events.Revision // of the first event touched; NoRevision when that cannot be told
 	First    events.Position // the positions touched; 0 when it is not about positions
 	Last     events.Position
-	Err      error // matches actors.ErrCorrupt
+	Err      error // matches storage.ErrCorrupt
 }
 
 // String says what is damaged.
@@ -90,8 +90,8 @@ type checker struct {
 }
 
 func (c *checker) damage(d Damage) {
-	if !errors.Is(d.Err, actors.ErrCorrupt) {
-		d.Err = fmt.Errorf("%w: %w", actors.ErrCorrupt, d.Err)
+	if !errors.Is(d.Err, storage.ErrCorrupt) {
+		d.Err = fmt.Errorf("%w: %w", storage.ErrCorrupt, d.Err)
 	}
 	if len(c.report.Damage) == mostDamage {
 		c.report.More++

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -37,16 +37,16 @@ func recreateUntilKilled(dir string) error {
 			stream := events.Stream(fmt.Sprintf("agent-%d", w))
 			_, last, err := lived(ctx, store, stream)
 			for life := last + 1; err == nil; life++ {
-				if _, err = store.Delete(ctx, stream, actors.ExpectAny); err != nil && life > 0 {
+				if _, err = store.Delete(ctx, stream, storage.ExpectAny); err != nil && life > 0 {
 					break
 				}
 				first := []events.Envelope{generation{life, 0}.event(), generation{life, 1}.event()}
-				if _, err = store.Append(ctx, stream, actors.ExpectNoStream, first); err != nil {
+				if _, err = store.Append(ctx, stream, storage.ExpectNoStream, first); err != nil {
 					break
 				}
 				lines <- fmt.Sprintln(w, life)
 				for i := range rand.IntN(4) {
-					if _, err = store.Append(ctx, stream, actors.ExpectExists, []events.Envelope{generation{life, 2 + i}.event()}); err != nil {
+					if _, err = store.Append(ctx, stream, storage.ExpectExists, []events.Envelope{generation{life, 2 + i}.event()}); err != nil {
 						break
 					}
 				}
@@ -68,7 +68,7 @@ func recreateUntilKilled(dir string) error {
 
 // lived verifies that a stream holds one life, from its beginning, or is deleted; the newest life that ever began is returned.
 func lived(ctx context.Context, store *embedded.Store, stream events.Stream) (there bool, life int, err error) {
-	page, err := store.Read(ctx, stream, 0, actors.Forward, actors.Limit{})
+	page, err := store.Read(ctx, stream, 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		return false, 0, err
 	}
@@ -87,7 +87,7 @@ func lived(ctx context.Context, store *embedded.Store, stream events.Stream) (th
 	if len(page.Events) > 0 {
 		return true, life, nil
 	}
-	all, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{Streams: []string{string(stream)}}, actors.Limit{Events: 1})
+	all, err := store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{Streams: []string{string(stream)}}, storage.Limit{Events: 1})
 	if err != nil || len(all.Events) == 0 {
 		return false, -1, err
 	}

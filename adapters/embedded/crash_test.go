@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -50,8 +50,8 @@ func appendUntilKilled(dir string) error {
 			chain, err := fold(context.Background(), store, stream)
 			for err == nil {
 				batch := chain.next(1 + rand.IntN(4))
-				var appended actors.Appended
-				appended, err = store.Append(context.Background(), stream, actors.ExpectRevision(chain.last), batch)
+				var appended storage.Appended
+				appended, err = store.Append(context.Background(), stream, storage.ExpectRevision(chain.last), batch)
 				if err == nil {
 					chain.last = appended.Last
 					mu.Lock()
@@ -82,10 +82,10 @@ func (c *chain) next(n int) []events.Envelope {
 }
 
 // fold reads a stream to its end and verifies revisions and digests.
-func fold(ctx context.Context, journal actors.Journal, stream events.Stream) (chain, error) {
+func fold(ctx context.Context, journal storage.Journal, stream events.Stream) (chain, error) {
 	c := chain{last: events.NoRevision}
 	for {
-		page, err := journal.Read(ctx, stream, c.last+1, actors.Forward, actors.Limit{})
+		page, err := journal.Read(ctx, stream, c.last+1, storage.Forward, storage.Limit{})
 		if err != nil {
 			return c, err
 		}

@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -17,8 +17,8 @@ import (
 // everything reads the whole store; what it has read when an error comes is returned with it.
 func everything(t *testing.T, store *embedded.Store) (all []events.Envelope, err error) {
 	t.Helper()
-	for from := actors.Start(); ; {
-		page, err := store.ReadAll(t.Context(), from, actors.Forward, actors.Filter{}, actors.Limit{})
+	for from := storage.Start(); ; {
+		page, err := store.ReadAll(t.Context(), from, storage.Forward, storage.Filter{}, storage.Limit{})
 		all, from = append(all, page.Events...), page.Next
 		if err != nil || page.End {
 			return all, err
@@ -39,7 +39,7 @@ func seed(t *testing.T, dir string) []events.Envelope {
 	}
 	for i := range 600 {
 		c := &chains[i%len(chains)]
-		appended, err := store.Append(t.Context(), events.Stream(fmt.Sprintf("agent-%d", i%len(chains))), actors.ExpectRevision(c.last), c.next(1+i%3))
+		appended, err := store.Append(t.Context(), events.Stream(fmt.Sprintf("agent-%d", i%len(chains))), storage.ExpectRevision(c.last), c.next(1+i%3))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,8 +112,8 @@ func judge(t *testing.T, what, dir string, want []events.Envelope) string {
 		}
 	}()
 	got, readErr := everything(t, store)
-	if readErr != nil && !errors.Is(readErr, actors.ErrCorrupt) {
-		t.Errorf("%s: read: %v, want %v", what, readErr, actors.ErrCorrupt)
+	if readErr != nil && !errors.Is(readErr, storage.ErrCorrupt) {
+		t.Errorf("%s: read: %v, want %v", what, readErr, storage.ErrCorrupt)
 	}
 	if len(got) > len(want) || len(got) > 0 && !reflect.DeepEqual(got, want[:len(got)]) {
 		t.Errorf("%s: other events were returned", what)
@@ -129,8 +129,8 @@ func judge(t *testing.T, what, dir string, want []events.Envelope) string {
 		return "harmless"
 	}
 	for _, d := range report.Damage {
-		if !errors.Is(d.Err, actors.ErrCorrupt) {
-			t.Errorf("%s: check says %v, want %v", what, d.Err, actors.ErrCorrupt)
+		if !errors.Is(d.Err, storage.ErrCorrupt) {
+			t.Errorf("%s: check says %v, want %v", what, d.Err, storage.ErrCorrupt)
 		}
 	}
 	t.Logf("%s: %d damaged, first %s", what, len(report.Damage), report.Damage[0])

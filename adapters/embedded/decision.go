@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -23,12 +23,12 @@ func (c *committer) decide(r *request) bool {
 		r.decided = answer{err: fmt.Errorf("append to %s: %w", r.stream, err)}
 		return true
 	}
-	conflict := &actors.Conflict{Stream: r.stream, Expected: r.expected, Actual: h.revision}
-	at, exact, count := events.Revision(r.expected), r.expected >= actors.ExpectNoStream, len(r.batch)
+	conflict := &storage.Conflict{Stream: r.stream, Expected: r.expected, Actual: h.revision}
+	at, exact, count := events.Revision(r.expected), r.expected >= storage.ExpectNoStream, len(r.batch)
 	behind := exact && at < h.revision
-	recreates := h.deleted && r.expected == actors.ExpectNoStream // for this writer there is no stream, whatever it holds
+	recreates := h.deleted && r.expected == storage.ExpectNoStream // for this writer there is no stream, whatever it holds
 	switch {
-	case r.expected == actors.ExpectExists && h.deleted:
+	case r.expected == storage.ExpectExists && h.deleted:
 		conflict.Actual = events.NoRevision // it keeps its revision only for those who name one
 		r.decided = answer{err: fmt.Errorf("%w: %w", conflict, ErrSoftDeleted)}
 	case missing, exact && at > h.revision,
@@ -68,9 +68,9 @@ func (c *committer) standing(r *request) (h head, missing bool, err error) {
 		return h, false, err
 	}
 	if h.ended() {
-		return h, false, actors.ErrDeleted
+		return h, false, storage.ErrDeleted
 	}
-	missing = h.revision == events.NoRevision && (r.expected == actors.ExpectExists || r.action == deleting)
+	missing = h.revision == events.NoRevision && (r.expected == storage.ExpectExists || r.action == deleting)
 	if missing && c.described { // one that has nothing but metadata is there
 		var description head
 		description, err = c.head(metastream(r.stream))
@@ -83,7 +83,7 @@ func (c *committer) standing(r *request) (h head, missing bool, err error) {
 func (c *committer) decideRetry(r *request, h head, conflict error) {
 	first := events.Revision(r.expected) + 1
 	same, i := true, 0
-	appended := actors.Appended{First: first, Last: first + events.Revision(len(r.batch)) - 1}
+	appended := storage.Appended{First: first, Last: first + events.Revision(len(r.batch)) - 1}
 	err := c.store.scan(r.stream, first, func(e *events.Envelope) bool {
 		same = e.ID == r.batch[i].ID
 		appended.Position = e.Position
@@ -95,7 +95,7 @@ func (c *committer) decideRetry(r *request, h head, conflict error) {
 		r.decided = answer{err: fmt.Errorf("append to %s: compare with what is stored: %w", r.stream, err)}
 	case same && i == len(r.batch):
 		r.decided = answer{appended: appended}
-	case !same && i == 1 && h.deleted && r.expected == actors.ExpectNoStream:
+	case !same && i == 1 && h.deleted && r.expected == storage.ExpectNoStream:
 		c.write(r, h)
 	default:
 		r.decided = answer{err: conflict}
@@ -118,7 +118,7 @@ func (c *committer) decideAny(r *request, h head, conflict error) {
 	case err != nil:
 		r.decided = answer{err: fmt.Errorf("append to %s: compare with what is stored: %w", r.stream, err)}
 	case found:
-		r.decided = answer{appended: actors.Appended{First: first.revision, Last: last.revision, Position: last.position}}
+		r.decided = answer{appended: storage.Appended{First: first.revision, Last: last.revision, Position: last.position}}
 	default:
 		c.write(r, h)
 	}
@@ -145,7 +145,7 @@ func (c *committer) lately(stream events.Stream, id events.EventID) (idPlace, bo
 
 // nothing answers an append of nothing that meets its expectation. A deleted stream comes back, and is empty.
 func (c *committer) nothing(stream events.Stream, h head) answer {
-	a := answer{appended: actors.Appended{First: h.revision, Last: h.revision, Position: c.next - 1}}
+	a := answer{appended: storage.Appended{First: h.revision, Last: h.revision, Position: c.next - 1}}
 	if h.deleted {
 		var metadata []byte
 		if metadata, a.err = c.metadataText(stream); a.err == nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -24,7 +24,7 @@ func numbered(stream events.Stream, n int) events.Envelope {
 
 // sequence takes apart a sequence of appends: "0em1 1e0" are event 0 at an expected revision of -1 (em1) and event 1 at one of 0;
 // "any", "exists" are the other expectations, and "S0em1 1em1E" is one append of two events.
-func sequence(t *testing.T, stream events.Stream, text string) (expected []actors.Expected, batches [][]events.Envelope) {
+func sequence(t *testing.T, stream events.Stream, text string) (expected []storage.Expected, batches [][]events.Envelope) {
 	t.Helper()
 	inside := false
 	for word := range strings.FieldsSeq(text) {
@@ -35,13 +35,13 @@ func sequence(t *testing.T, stream events.Stream, text string) (expected []actor
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := map[string]actors.Expected{"any": actors.ExpectAny, "exists": actors.ExpectExists, "em1": actors.ExpectNoStream}[rest[digits:]]
+		at := map[string]storage.Expected{"any": storage.ExpectAny, "exists": storage.ExpectExists, "em1": storage.ExpectNoStream}[rest[digits:]]
 		if number, ok := strings.CutPrefix(rest[digits:], "e"); ok && at == 0 {
 			revision, err := strconv.Atoi(number)
 			if err != nil {
 				t.Fatalf("%s: %v", word, err)
 			}
-			at = actors.Expected(revision)
+			at = storage.Expected(revision)
 		}
 		if inside {
 			batches[len(batches)-1] = append(batches[len(batches)-1], numbered(stream, n))
@@ -53,7 +53,7 @@ func sequence(t *testing.T, stream events.Stream, text string) (expected []actor
 	return expected, batches
 }
 
-func play(t *testing.T, store *embedded.Store, stream events.Stream, text string) (appended actors.Appended, err error) {
+func play(t *testing.T, store *embedded.Store, stream events.Stream, text string) (appended storage.Appended, err error) {
 	t.Helper()
 	expected, batches := sequence(t, stream, text)
 	for i := range batches {
@@ -125,14 +125,14 @@ func TestExpectationsAndRepetitions(t *testing.T) {
 				t.Fatal(err)
 			}
 			appended, err := play(t, store, stream, row.then)
-			conflict := &actors.Conflict{}
+			conflict := &storage.Conflict{}
 			if errors.As(err, &conflict) != row.conflict || err != nil && !row.conflict {
 				t.Fatalf("the answer is %+v, %v", appended, err)
 			}
 			if !row.conflict && appended.Last != row.last {
 				t.Errorf("the last revision is %d, want %d", appended.Last, row.last)
 			}
-			page, err := store.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{})
+			page, err := store.Read(t.Context(), stream, 0, storage.Forward, storage.Limit{})
 			if err != nil || len(page.Events) != row.count {
 				t.Errorf("%d events, %v; want %d", len(page.Events), err, row.count)
 			}
@@ -146,9 +146,9 @@ func TestExpectationsAndRepetitions(t *testing.T) {
 // revisions reads a stream forward and lists what is there.
 func revisions(t *testing.T, store *embedded.Store, stream events.Stream) string {
 	t.Helper()
-	page, err := store.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{})
-	back, backErr := store.Read(t.Context(), stream, math.MaxInt64, actors.Backward, actors.Limit{})
-	if errors.Is(err, actors.ErrDeleted) && errors.Is(backErr, actors.ErrDeleted) {
+	page, err := store.Read(t.Context(), stream, 0, storage.Forward, storage.Limit{})
+	back, backErr := store.Read(t.Context(), stream, math.MaxInt64, storage.Backward, storage.Limit{})
+	if errors.Is(err, storage.ErrDeleted) && errors.Is(backErr, storage.ErrDeleted) {
 		return "ended"
 	}
 	if err != nil || backErr != nil || page.Last != back.Last || !page.End || !back.End || len(page.Events) != len(back.Events) {
@@ -167,7 +167,7 @@ func revisions(t *testing.T, store *embedded.Store, stream events.Stream) string
 func describe(t *testing.T, store *embedded.Store, stream events.Stream, metadata string) {
 	t.Helper()
 	e := events.Envelope{ID: uuid.New(), Kind: "$metadata", Version: 1, Foreign: &events.Foreign{}, Data: json.RawMessage(metadata)}
-	if _, err := store.Append(t.Context(), "$$"+stream, actors.ExpectAny, []events.Envelope{e}); err != nil {
+	if _, err := store.Append(t.Context(), "$$"+stream, storage.ExpectAny, []events.Envelope{e}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -298,7 +298,7 @@ func TestLongestName(t *testing.T) {
 		t.Errorf("ended: %s", got)
 	}
 	for _, name := range []events.Stream{longest + "x", "$$" + longest + "x"} {
-		if _, err := play(t, store, name, "0any"); !errors.Is(err, actors.ErrInvalidAppend) {
+		if _, err := play(t, store, name, "0any"); !errors.Is(err, storage.ErrInvalidAppend) {
 			t.Errorf("a name of %d bytes: %v", len(name), err)
 		}
 	}
@@ -322,7 +322,7 @@ func steps(sequence string) (all []string) {
 // take does one step and says how it went.
 func take(t *testing.T, store *embedded.Store, stream events.Stream, step string) string {
 	t.Helper()
-	var appended actors.Appended
+	var appended storage.Appended
 	var err error
 	name := ""
 	switch {
@@ -342,20 +342,20 @@ func take(t *testing.T, store *embedded.Store, stream events.Stream, step string
 	case strings.HasPrefix(step, "meta"):
 		e := numbered("$$"+stream, len(step))
 		e.Data, e.Foreign = json.RawMessage(step[4:]), &events.Foreign{}
-		appended, err = store.Append(t.Context(), "$$"+stream, actors.ExpectAny, []events.Envelope{e})
+		appended, err = store.Append(t.Context(), "$$"+stream, storage.ExpectAny, []events.Envelope{e})
 	default:
 		appended, err = play(t, store, stream, step)
 	}
-	conflict := &actors.Conflict{}
+	conflict := &storage.Conflict{}
 	switch {
 	case errors.As(err, &conflict) && errors.Is(err, embedded.ErrSoftDeleted):
-		if conflict.Actual != events.NoRevision || errors.Is(err, actors.ErrDeleted) {
+		if conflict.Actual != events.NoRevision || errors.Is(err, storage.ErrDeleted) {
 			t.Errorf("%s: %v", step, err)
 		}
 		return "deleted"
 	case errors.As(err, &conflict):
 		return fmt.Sprint("conflict", conflict.Actual)
-	case errors.Is(err, actors.ErrDeleted):
+	case errors.Is(err, storage.ErrDeleted):
 		return "ended"
 	case err != nil:
 		t.Fatalf("%s: %v", step, err)
@@ -368,9 +368,9 @@ func take(t *testing.T, store *embedded.Store, stream events.Stream, step string
 // described says what the stream's metadata are.
 func described(t *testing.T, store *embedded.Store, stream events.Stream) string {
 	t.Helper()
-	page, err := store.Read(t.Context(), "$$"+stream, 0, actors.Forward, actors.Limit{})
+	page, err := store.Read(t.Context(), "$$"+stream, 0, storage.Forward, storage.Limit{})
 	m, metaErr := store.Metadata(t.Context(), stream)
-	if errors.Is(err, actors.ErrDeleted) {
+	if errors.Is(err, storage.ErrDeleted) {
 		if metaErr != nil || m.Revision != events.NoRevision || m.Deleted() || m.MaxCount != 0 {
 			t.Errorf("the metadata of a stream that was ended are %+v, %v", m, metaErr)
 		}

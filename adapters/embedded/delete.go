@@ -6,28 +6,28 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // Delete makes a stream read as one that is not there, until somebody appends to it: its numbering then goes on where it was.
 // Its metadata are replaced. What is answered is where the metadata event that says so stands.
-func (s *Store) Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+func (s *Store) Delete(ctx context.Context, stream events.Stream, expected storage.Expected) (storage.Appended, error) {
 	return s.remove(ctx, stream, expected, deleting)
 }
 
 // Tombstone ends a stream for good, whether it is there or not: nothing can be read from it or appended to it, ever. What is
 // answered is where the event that says so stands: its revision is the greatest there is.
-func (s *Store) Tombstone(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+func (s *Store) Tombstone(ctx context.Context, stream events.Stream, expected storage.Expected) (storage.Appended, error) {
 	return s.remove(ctx, stream, expected, ending)
 }
 
-func (s *Store) remove(ctx context.Context, stream events.Stream, expected actors.Expected, action action) (actors.Appended, error) {
-	if err := actors.CheckAppend(stream, expected, nil); err != nil {
-		return actors.Appended{}, err
+func (s *Store) remove(ctx context.Context, stream events.Stream, expected storage.Expected, action action) (storage.Appended, error) {
+	if err := storage.CheckAppend(stream, expected, nil); err != nil {
+		return storage.Appended{}, err
 	}
 	if _, ok := original(stream); ok {
-		return actors.Appended{}, fmt.Errorf("%w: %s holds metadata; they end with their stream", actors.ErrInvalidAppend, stream)
+		return storage.Appended{}, fmt.Errorf("%w: %s holds metadata; they end with their stream", storage.ErrInvalidAppend, stream)
 	}
 	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
 	r.action, r.expected, r.stream, r.batch, r.imported = action, expected, stream, nil, nil

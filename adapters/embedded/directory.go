@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -86,7 +86,7 @@ func checkFormat(disk vfs.FS, dir string) error {
 	text, err := readSmall(disk, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := disk.Stat(filepath.Join(dir, "journal")); err == nil {
-			return fmt.Errorf("%w: %s is missing although there is a journal beside it; restore the directory from a backup", actors.ErrCorrupt, path)
+			return fmt.Errorf("%w: %s is missing although there is a journal beside it; restore the directory from a backup", storage.ErrCorrupt, path)
 		}
 		if err := disk.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make the store's directory: %w", err)
@@ -99,7 +99,7 @@ func checkFormat(disk vfs.FS, dir string) error {
 	format, err := strconv.Atoi(strings.TrimSpace(text))
 	switch {
 	case err != nil || format < 1 || text != strconv.Itoa(format)+"\n":
-		return fmt.Errorf("%w: %s says %q instead of a version; restore it from a backup", actors.ErrCorrupt, path, text)
+		return fmt.Errorf("%w: %s says %q instead of a version; restore it from a backup", storage.ErrCorrupt, path, text)
 	case format > directoryFormat:
 		return fmt.Errorf("%s was made by a newer build: %s says format %d, this build reads up to %d; use the newer build", dir, formatName, format, directoryFormat)
 	}
@@ -120,7 +120,7 @@ func readLast(disk vfs.FS, dir string) (events.Position, error) {
 	last, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || text != lastText(events.Position(last)) {
 		return 0, fmt.Errorf("%w: %s says %q instead of a position and its checksum; restore it from a backup, or delete it and check the store",
-			actors.ErrCorrupt, path, text)
+			storage.ErrCorrupt, path, text)
 	}
 	return events.Position(last), nil
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -76,7 +76,7 @@ func removeAll(dir, pattern string) error {
 
 func TestAClosedStore(t *testing.T) {
 	store := open(t, embedded.Config{Dir: t.TempDir()})
-	subscription, err := store.Subscribe(t.Context(), actors.From{})
+	subscription, err := store.Subscribe(t.Context(), storage.From{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,17 +91,17 @@ func TestAClosedStore(t *testing.T) {
 		}
 	}
 	appendErr := appendOne(t.Context(), store, "s", events.NoRevision)
-	_, readErr := store.Read(t.Context(), "s", 0, actors.Forward, actors.Limit{})
-	_, allErr := store.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
-	_, subscribeErr := store.Subscribe(t.Context(), actors.From{})
+	_, readErr := store.Read(t.Context(), "s", 0, storage.Forward, storage.Limit{})
+	_, allErr := store.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{})
+	_, subscribeErr := store.Subscribe(t.Context(), storage.From{})
 	_, checkErr := store.Check(t.Context(), nil)
 	_, statsErr := store.Stats(t.Context())
 	_, _, loadErr := store.Load(t.Context(), "f", "s", 4)
-	saveErr := store.Save(t.Context(), "f", "s", actors.Snapshot{})
+	saveErr := store.Save(t.Context(), "f", "s", storage.Snapshot{})
 	dropErr := store.Drop(t.Context(), "f", "s", 0)
 	for i, err := range []error{<-waited, appendErr, readErr, allErr, subscribeErr, checkErr, statsErr, loadErr, saveErr, dropErr} {
-		if !errors.Is(err, actors.ErrClosed) {
-			t.Errorf("use %d after Close: %v, want %v", i, err, actors.ErrClosed)
+		if !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("use %d after Close: %v, want %v", i, err, storage.ErrClosed)
 		}
 	}
 }
@@ -125,7 +125,7 @@ func TestSnapshotsAreACache(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := store.Save(t.Context(), "f", "s", actors.Snapshot{Revision: 4, State: []byte("state")}); err != nil {
+			if err := store.Save(t.Context(), "f", "s", storage.Snapshot{Revision: 4, State: []byte("state")}); err != nil {
 				t.Fatal(err)
 			}
 			if err := errors.Join(store.Close(), row.hurt()); err != nil {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 )
 
 // disk is the file system as Pebble sees it. Pebble takes any failed write to its log or manifest as the end, so failures are
@@ -69,7 +69,7 @@ func (d *disk) room() error {
 	usage, err := d.GetDiskUsage(d.dir)
 	if err == nil && usage.AvailBytes < uint64(d.reserve) {
 		d.answer = fmt.Errorf("%w: %s has %d bytes left, of which %d are kept in reserve; make room and try again",
-			actors.ErrFull, d.dir, usage.AvailBytes, d.reserve)
+			storage.ErrFull, d.dir, usage.AvailBytes, d.reserve)
 	}
 	return d.answer // a file system that cannot say is found full when it is
 }
@@ -88,7 +88,7 @@ func (d *disk) roomToOpen(database string) error {
 		}
 	}
 	if usage, err := d.GetDiskUsage(d.dir); err == nil && usage.AvailBytes < need {
-		return fmt.Errorf("%w: %s has %d bytes left, opening it takes up to %d; make room and try again", actors.ErrFull, d.dir, usage.AvailBytes, need)
+		return fmt.Errorf("%w: %s has %d bytes left, opening it takes up to %d; make room and try again", storage.ErrFull, d.dir, usage.AvailBytes, need)
 	}
 	return nil // a file system that cannot say is found full when it is
 }
@@ -99,7 +99,7 @@ func (d *disk) refusal() error {
 		return err
 	}
 	if d.waiting.Load() > 0 {
-		return fmt.Errorf("%w: %s; make room and try again", actors.ErrFull, d.dir)
+		return fmt.Errorf("%w: %s; make room and try again", storage.ErrFull, d.dir)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -81,13 +81,13 @@ func (f *smallFile) SyncTo(int64) (bool, error) { return true, f.Sync() }
 // appendOne appends one event and returns how it went.
 func appendOne(ctx context.Context, store *embedded.Store, stream events.Stream, last events.Revision) error {
 	c := chain{last: last}
-	_, err := store.Append(ctx, stream, actors.ExpectRevision(last), c.next(1))
+	_, err := store.Append(ctx, stream, storage.ExpectRevision(last), c.next(1))
 	return err
 }
 
 func mustHold(t *testing.T, store *embedded.Store, stream events.Stream, n int) {
 	t.Helper()
-	page, err := store.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{Events: 4096})
+	page, err := store.Read(t.Context(), stream, 0, storage.Forward, storage.Limit{Events: 4096})
 	if err != nil || len(page.Events) != n {
 		t.Fatalf("%s holds %d events, %v; want %d", stream, len(page.Events), err, n)
 	}
@@ -113,7 +113,7 @@ func TestBelowTheReserveAppendsAreRefused(t *testing.T) {
 			disk.free.Store(1 << 19)
 			continue
 		}
-		if !errors.Is(err, actors.ErrFull) || !strings.Contains(err.Error(), "kept in reserve") {
+		if !errors.Is(err, storage.ErrFull) || !strings.Contains(err.Error(), "kept in reserve") {
 			t.Fatalf("append to a full disk: %v", err)
 		}
 		break
@@ -125,7 +125,7 @@ func TestBelowTheReserveAppendsAreRefused(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, actors.ErrFull) {
+		if !errors.Is(err, storage.ErrFull) {
 			t.Fatal(err)
 		}
 	}
@@ -158,16 +158,16 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		err := appendOne(ctx, store, "other", events.NoRevision)
 		cancel()
-		if errors.Is(err, actors.ErrFull) {
+		if errors.Is(err, storage.ErrFull) {
 			break
 		}
 	}
-	page, err := store.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
+	page, err := store.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{})
 	if err != nil || len(page.Events) == 0 {
 		t.Fatalf("a full disk is not read: %d events, %v", len(page.Events), err)
 	}
 	disk.free.Store(plenty)
-	if err := <-answer; err != nil && !errors.Is(err, actors.ErrFull) {
+	if err := <-answer; err != nil && !errors.Is(err, storage.ErrFull) {
 		t.Fatalf("the append that waited: %v", err)
 	}
 	mustCheck(t, store, stored)
@@ -218,8 +218,8 @@ func TestOpeningOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.free.Store(0)
-	if _, err := embedded.Open(config); !errors.Is(err, actors.ErrFull) {
-		t.Fatalf("open on a full disk: %v, want %v", err, actors.ErrFull)
+	if _, err := embedded.Open(config); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("open on a full disk: %v, want %v", err, storage.ErrFull)
 	}
 	disk.free.Store(plenty)
 	mustHold(t, open(t, config), "s", 1)
@@ -242,7 +242,7 @@ func TestABrokenDiskStopsAppends(t *testing.T) {
 	for w := range 8 {
 		writers.Go(func() {
 			err := appendOne(t.Context(), store, events.Stream(fmt.Sprint("broken-", w)), events.NoRevision)
-			if err == nil || errors.Is(err, actors.ErrFull) || !errors.Is(err, syscall.EIO) {
+			if err == nil || errors.Is(err, storage.ErrFull) || !errors.Is(err, syscall.EIO) {
 				t.Errorf("append to a broken disk: %v", err)
 			}
 		})

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -51,7 +51,7 @@ func (s *Store) Import(ctx context.Context, batch []events.Envelope) error {
 // checkImport refuses an event that could not stand anywhere.
 func checkImport(one []events.Envelope) error {
 	e := &one[0]
-	if err := checkAppend(e.Stream, actors.ExpectAny, one); err != nil {
+	if err := checkAppend(e.Stream, storage.ExpectAny, one); err != nil {
 		return fmt.Errorf("import position %d: %w", e.Position, err)
 	}
 	if e.Position == 0 || e.Position > math.MaxInt64 || e.Revision < 0 {
@@ -64,8 +64,8 @@ func checkImport(one []events.Envelope) error {
 func (s *Store) resumed(ctx context.Context, batch []events.Envelope) (stored int, err error) {
 	last := s.last()
 	for stored < len(batch) && batch[stored].Position <= last {
-		page, err := s.ReadAll(ctx, actors.Before(batch[stored].Position), actors.Forward, actors.Filter{System: true}, actors.Limit{})
-		if errors.Is(err, actors.ErrPlace) {
+		page, err := s.ReadAll(ctx, storage.Before(batch[stored].Position), storage.Forward, storage.Filter{System: true}, storage.Limit{})
+		if errors.Is(err, storage.ErrPlace) {
 			return 0, fmt.Errorf("%w: event %s, %s, is to come to position %d, where this store has none, though it has later ones",
 				ErrImport, batch[stored].ID, batch[stored].Ref(), batch[stored].Position)
 		}
@@ -156,7 +156,7 @@ func (c *committer) fits(pieces []piece) error {
 		}
 		switch {
 		case last == tombstoneRevision:
-			return fmt.Errorf("%w: %s: %w", ErrImport, here, actors.ErrDeleted)
+			return fmt.Errorf("%w: %s: %w", ErrImport, here, storage.ErrDeleted)
 		case p.first != last+1 && p.first != tombstoneRevision:
 			return fmt.Errorf("%w: %s cannot follow on revision %d of its stream", ErrImport, here, last)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -64,10 +64,10 @@ func importAll(t *testing.T, store *embedded.Store, all []events.Envelope, size 
 func wholeStore(t *testing.T, store *embedded.Store) (all []events.Envelope) {
 	t.Helper()
 	var back []events.Envelope
-	limit := actors.Limit{Events: 1 + rand.IntN(500)}
-	filter := actors.Filter{System: true}
-	for from := actors.Start(); ; {
-		page, err := store.ReadAll(t.Context(), from, actors.Forward, filter, limit)
+	limit := storage.Limit{Events: 1 + rand.IntN(500)}
+	filter := storage.Filter{System: true}
+	for from := storage.Start(); ; {
+		page, err := store.ReadAll(t.Context(), from, storage.Forward, filter, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,8 +76,8 @@ func wholeStore(t *testing.T, store *embedded.Store) (all []events.Envelope) {
 			break
 		}
 	}
-	for from := actors.End(); ; {
-		page, err := store.ReadAll(t.Context(), from, actors.Backward, filter, limit)
+	for from := storage.End(); ; {
+		page, err := store.ReadAll(t.Context(), from, storage.Backward, filter, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,16 +126,16 @@ func TestImportKeepsEverything(t *testing.T) {
 		i := rand.IntN(len(all) - 1)
 		gap := uint64(all[i+1].Position - all[i].Position)
 		if between := all[i].Position + events.Position(rand.Uint64N(gap)); between != all[i].Position {
-			if page, err := store.ReadAll(t.Context(), actors.After(between), actors.Forward, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
+			if page, err := store.ReadAll(t.Context(), storage.After(between), storage.Forward, storage.Filter{}, storage.Limit{}); !errors.Is(err, storage.ErrPlace) {
 				t.Fatalf("from between two events: %+v, %v", page, err)
 			}
 		}
-		for _, from := range []actors.Place{actors.After(all[i].Position), actors.Before(all[i+1].Position)} {
-			page, err := store.ReadAll(t.Context(), from, actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+		for _, from := range []storage.Place{storage.After(all[i].Position), storage.Before(all[i+1].Position)} {
+			page, err := store.ReadAll(t.Context(), from, storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
 			if err != nil || page.Events[0].Position != all[i].Position {
 				t.Fatalf("backward from %s: %+v, %v; want position %d", from, page, err, all[i].Position)
 			}
-			page, err = store.ReadAll(t.Context(), from, actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+			page, err = store.ReadAll(t.Context(), from, storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 1})
 			if err != nil || page.Events[0].Position != all[i+1].Position {
 				t.Fatalf("forward from %s: %+v, %v; want position %d", from, page, err, all[i+1].Position)
 			}
@@ -167,9 +167,9 @@ func TestImportRefusesWhatDoesNotFit(t *testing.T) {
 		{"positions that fall", change(func(b []events.Envelope) { b[19].Position = b[18].Position }), embedded.ErrImport},
 		{"no position", change(func(b []events.Envelope) { b[0].Position = 0 }), embedded.ErrImport},
 		{"a negative revision", change(func(b []events.Envelope) { b[0].Revision = -1 }), embedded.ErrImport},
-		{"no id", change(func(b []events.Envelope) { b[3].ID = uuid.Nil }), actors.ErrInvalidAppend},
-		{"no kind", change(func(b []events.Envelope) { b[3].Kind = "" }), actors.ErrInvalidAppend},
-		{"no stream", change(func(b []events.Envelope) { b[3].Stream = "" }), actors.ErrInvalidAppend},
+		{"no id", change(func(b []events.Envelope) { b[3].ID = uuid.Nil }), storage.ErrInvalidAppend},
+		{"no kind", change(func(b []events.Envelope) { b[3].Kind = "" }), storage.ErrInvalidAppend},
+		{"no stream", change(func(b []events.Envelope) { b[3].Stream = "" }), storage.ErrInvalidAppend},
 	}
 	store := open(t, embedded.Config{Dir: t.TempDir()})
 	all := exported(2, 60)
@@ -189,7 +189,7 @@ func TestImportRefusesWhatDoesNotFit(t *testing.T) {
 	importAll(t, store, all, 60)
 	more := exported(2, 60)[59:]
 	more[0].Position++
-	if err := store.Import(t.Context(), more); !errors.Is(err, actors.ErrDeleted) {
+	if err := store.Import(t.Context(), more); !errors.Is(err, storage.ErrDeleted) {
 		t.Errorf("an event after the end of its stream: %v", err)
 	}
 }
@@ -197,8 +197,8 @@ func TestImportRefusesWhatDoesNotFit(t *testing.T) {
 // Subscriptions see what is imported as what is appended.
 func TestImportIsDelivered(t *testing.T) {
 	store := open(t, embedded.Config{Dir: t.TempDir()})
-	one := subscribe(t, store, actors.From{Stream: "from-1", Revision: events.NoRevision})
-	every := subscribe(t, store, actors.From{Filter: actors.Filter{System: true}})
+	one := subscribe(t, store, storage.From{Stream: "from-1", Revision: events.NoRevision})
+	every := subscribe(t, store, storage.From{Filter: storage.Filter{System: true}})
 	all := exported(3, 500)
 	importAll(t, store, all, 50)
 	for _, want := range all {
@@ -241,7 +241,7 @@ func TestImportsAmongAppends(t *testing.T) {
 			if imports {
 				err = store.Import(t.Context(), batch)
 			} else {
-				_, err = store.Append(t.Context(), stream, actors.ExpectRevision(next[stream]-events.Revision(n)-1), batch)
+				_, err = store.Append(t.Context(), stream, storage.ExpectRevision(next[stream]-events.Revision(n)-1), batch)
 			}
 			if err != nil {
 				r.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -79,7 +79,7 @@ func (s *Store) visible(stream events.Stream) (bound events.Position, m Metadata
 // Metadata returns what is said about a stream now; its Revision is NoRevision when nothing is. It belongs to the store and must
 // not be changed.
 func (s *Store) Metadata(ctx context.Context, stream events.Stream) (Metadata, error) {
-	if err := actors.CheckStream(stream); err != nil {
+	if err := storage.CheckStream(stream); err != nil {
 		return Metadata{}, err
 	}
 	done, err := s.reading(ctx)
@@ -127,7 +127,7 @@ func (s *Store) newest(stream events.Stream, bound events.Position) (e events.En
 	if _, found, err = v.last(); err != nil || !found {
 		return e, false, err
 	}
-	rec, err := v.record(s, actors.Backward)
+	rec, err := v.record(s, storage.Backward)
 	if err != nil {
 		return e, false, err
 	}

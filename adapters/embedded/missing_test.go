@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -46,23 +46,23 @@ func TestMissingRecordsBetweenGapsAreNamed(t *testing.T) {
 			if err := s.db.Delete(recordKey(nil, gone), pebble.Sync); err != nil {
 				t.Fatal(err)
 			}
-			for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
+			for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
 				for at := events.Position(3); at <= 30; at += 3 {
-					for _, from := range []actors.Place{actors.Start(), actors.Before(at), actors.After(at), actors.End()} {
-						page, err := s.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{})
-						passes := direction == actors.Forward && (from == actors.Start() || from == actors.Before(at) && at <= gone || from == actors.After(at) && at < gone) ||
-							direction == actors.Backward && (from == actors.End() || from == actors.Before(at) && at > gone || from == actors.After(at) && at >= gone)
-						if passes && !errors.Is(err, actors.ErrCorrupt) {
+					for _, from := range []storage.Place{storage.Start(), storage.Before(at), storage.After(at), storage.End()} {
+						page, err := s.ReadAll(t.Context(), from, direction, storage.Filter{}, storage.Limit{})
+						passes := direction == storage.Forward && (from == storage.Start() || from == storage.Before(at) && at <= gone || from == storage.After(at) && at < gone) ||
+							direction == storage.Backward && (from == storage.End() || from == storage.Before(at) && at > gone || from == storage.After(at) && at >= gone)
+						if passes && !errors.Is(err, storage.ErrCorrupt) {
 							t.Errorf("direction %d from %s: %d events, %v", direction, from, len(page.Events), err)
 						}
-						if at == gone && from != actors.Start() && from != actors.End() && !errors.Is(err, actors.ErrCorrupt) {
+						if at == gone && from != storage.Start() && from != storage.End() && !errors.Is(err, storage.ErrCorrupt) {
 							t.Errorf("direction %d from %s, whose event is gone: %d events, %v", direction, from, len(page.Events), err)
 						}
 					}
 				}
 			}
 			stream := events.Stream(fmt.Sprint("s-", (gone/3-1)%2))
-			if _, err := s.Read(t.Context(), stream, 0, actors.Forward, actors.Limit{}); !errors.Is(err, actors.ErrCorrupt) {
+			if _, err := s.Read(t.Context(), stream, 0, storage.Forward, storage.Limit{}); !errors.Is(err, storage.ErrCorrupt) {
 				t.Errorf("read %s: %v", stream, err)
 			}
 			report, err := s.Check(t.Context(), nil)
@@ -70,7 +70,7 @@ func TestMissingRecordsBetweenGapsAreNamed(t *testing.T) {
 				t.Errorf("the report is %+v, %v", report, err)
 			}
 			if gone == 3 { // at open only the seams between tables, and the beginning, are looked at
-				if err := s.checkTables(); !errors.Is(err, actors.ErrCorrupt) {
+				if err := s.checkTables(); !errors.Is(err, storage.ErrCorrupt) {
 					t.Errorf("at open: %v", err)
 				}
 			}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 )
 
 // tableFormat fixes what Pebble writes: log chunks that tell a torn end from damage in the middle, and checksums of every block.
@@ -45,7 +45,7 @@ func (s *Store) journalOptions() *pebble.Options {
 func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: open %s: %v", actors.ErrCorrupt, dir, p)
+			err = fmt.Errorf("%w: open %s: %v", storage.ErrCorrupt, dir, p)
 		}
 	}()
 	trouble := &trouble{disk: d, log: d.log.With("dir", dir)}
@@ -63,7 +63,7 @@ func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, er
 	case err == nil:
 		return db, d.failure() // what failed after all, the caller closes
 	case isDamage(err):
-		return nil, fmt.Errorf("%w: open %s%s: %w; restore the directory from a backup", actors.ErrCorrupt, dir, manifestOf(dir, d), err)
+		return nil, fmt.Errorf("%w: open %s%s: %w; restore the directory from a backup", storage.ErrCorrupt, dir, manifestOf(dir, d), err)
 	default:
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -17,9 +17,9 @@ const (
 	lookBytes  = 16 << 20
 )
 
-// Read implements actors.Journal.
-func (s *Store) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (page actors.Page, err error) {
-	if err := actors.CheckStream(stream); err != nil {
+// Read implements storage.Journal.
+func (s *Store) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (page storage.Page, err error) {
+	if err := storage.CheckStream(stream); err != nil {
 		return page, err
 	}
 	done, err := s.reading(ctx)
@@ -49,7 +49,7 @@ func (s *Store) Read(ctx context.Context, stream events.Stream, from events.Revi
 	if p.from, p.to, err = s.readable(v, m, page.Last); err != nil {
 		return page, err
 	}
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		p.to = min(p.to, from)
 	} else {
 		p.from = max(p.from, from)
@@ -73,7 +73,7 @@ func (s *Store) notEnded(stream events.Stream, newest entry, found bool, bound e
 		}
 	}
 	if ended {
-		return fmt.Errorf("read %s: %w", stream, actors.ErrDeleted)
+		return fmt.Errorf("read %s: %w", stream, storage.ErrDeleted)
 	}
 	return nil
 }
@@ -109,8 +109,8 @@ func (s *Store) readable(v *view, m Metadata, last events.Revision) (from, to ev
 
 // pager fills a page up to its limit.
 type pager struct {
-	page     *actors.Page
-	limit    actors.Limit
+	page     *storage.Page
+	limit    storage.Limit
 	bytes    int
 	from, to events.Revision // of a stream: what is to be read
 	since    events.Micros   // of a stream: older events are left out
@@ -129,10 +129,10 @@ func (p *pager) add(e *events.Envelope) bool {
 }
 
 // stream fills the page; end says that nothing more is in this direction.
-func (p *pager) stream(ctx context.Context, s *Store, v *view, direction actors.Direction) (end bool, err error) {
+func (p *pager) stream(ctx context.Context, s *Store, v *view, direction storage.Direction) (end bool, err error) {
 	p.page.Events = make([]events.Envelope, 0, min(int64(p.to-p.from)+1, int64(p.limit.Events)))
 	next := p.from // the revision that the next batch has to hold
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		next = p.to
 	}
 	seen, err := v.seek(next)
@@ -145,7 +145,7 @@ func (p *pager) stream(ctx context.Context, s *Store, v *view, direction actors.
 				break
 			}
 			entries = append(entries, e)
-			if next = e.last() + 1; direction == actors.Backward {
+			if next = e.last() + 1; direction == storage.Backward {
 				next = e.first - 1
 			}
 		}
@@ -172,9 +172,9 @@ func (p *pager) chooses(e *events.Envelope) bool {
 }
 
 // record hands over a record's events that are part of what is read, in the direction of the read, until use returns false.
-func (p *pager) record(rec *record, scratch *events.Envelope, stream events.Stream, direction actors.Direction, use func(e *events.Envelope) bool) (more bool, err error) {
+func (p *pager) record(rec *record, scratch *events.Envelope, stream events.Stream, direction storage.Direction, use func(e *events.Envelope) bool) (more bool, err error) {
 	more = true
-	if direction == actors.Forward {
+	if direction == storage.Forward {
 		err = rec.into(scratch, stream, func(e *events.Envelope) bool {
 			if p.chooses(e) {
 				more = use(e)

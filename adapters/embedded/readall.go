@@ -6,28 +6,28 @@ import (
 	"fmt"
 	"slices"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// ReadAll implements actors.Journal.
-func (s *Store) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (page actors.Page, err error) {
+// ReadAll implements storage.Journal.
+func (s *Store) ReadAll(ctx context.Context, from storage.Place, direction storage.Direction, filter storage.Filter, limit storage.Limit) (page storage.Page, err error) {
 	done, err := s.reading(ctx)
 	if err != nil {
 		return page, err
 	}
 	defer done()
 	bound := s.last()
-	if from == actors.End() && bound > 0 {
-		from = actors.After(bound)
+	if from == storage.End() && bound > 0 {
+		from = storage.After(bound)
 	}
-	page = actors.Page{Next: from, End: true}
+	page = storage.Page{Next: from, End: true}
 	switch {
-	case bound == 0 && (from == actors.Start() || from == actors.End()), direction == actors.Backward && from == actors.Start(),
-		direction == actors.Forward && from == actors.After(bound):
+	case bound == 0 && (from == storage.Start() || from == storage.End()), direction == storage.Backward && from == storage.Start(),
+		direction == storage.Forward && from == storage.After(bound):
 		return page, nil
 	case from.Position > bound:
-		return page, fmt.Errorf("%w: read everything from %s; the last event is at %d", actors.ErrPlace, from, bound)
+		return page, fmt.Errorf("%w: read everything from %s; the last event is at %d", storage.ErrPlace, from, bound)
 	}
 	all, err := s.records()
 	if err != nil {
@@ -43,8 +43,8 @@ func (s *Store) ReadAll(ctx context.Context, from actors.Place, direction actors
 // walk reads records in order of position, either way.
 type walk struct {
 	pager
-	filter    actors.Filter
-	direction actors.Direction
+	filter    storage.Filter
+	direction storage.Direction
 	bound     events.Position
 	names     map[string]events.Stream // one string for each stream of the page
 	next      events.Position          // the first that was not looked at, in the direction of the walk
@@ -54,7 +54,7 @@ type walk struct {
 }
 
 // run fills the page from a place beside which there is an event in this direction.
-func (w *walk) run(ctx context.Context, all records, from actors.Place) error {
+func (w *walk) run(ctx context.Context, all records, from storage.Place) error {
 	valid, err := w.begin(all, from)
 	first := w.next
 	w.page.End = err == nil && w.ended()
@@ -92,17 +92,17 @@ func (w *walk) goOn(first events.Position) {
 	w.page.End = w.ended()
 	switch {
 	case w.next == first: // nothing was
-	case w.direction == actors.Forward:
-		w.page.Next = actors.After(w.next - 1)
+	case w.direction == storage.Forward:
+		w.page.Next = storage.After(w.next - 1)
 	default:
-		w.page.Next = actors.After(w.next)
+		w.page.Next = storage.After(w.next)
 	}
 }
 
 // begin goes to the first record of the page, and notes what has to be beside it. A place is beside an event, so it is in the record
 // that holds the event.
-func (w *walk) begin(all records, from actors.Place) (bool, error) {
-	if from == actors.Start() {
+func (w *walk) begin(all records, from storage.Place) (bool, error) {
+	if from == storage.Start() {
 		w.next = 1
 		return all.First(), all.failure()
 	}
@@ -119,7 +119,7 @@ func (w *walk) begin(all records, from actors.Place) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		return w.beginBackward(all, &rec, from), all.failure()
 	}
 	if w.next, w.edge = from.Position, rec.before; !from.Before {
@@ -132,8 +132,8 @@ func (w *walk) begin(all records, from actors.Place) (bool, error) {
 	return true, nil
 }
 
-func (w *walk) beginBackward(all records, rec *record, from actors.Place) bool {
-	if from == actors.Before(rec.position) {
+func (w *walk) beginBackward(all records, rec *record, from storage.Place) bool {
+	if from == storage.Before(rec.position) {
 		w.next, w.edge = rec.before, rec.before
 		return w.next > 0 && all.Prev()
 	}
@@ -145,7 +145,7 @@ func (w *walk) beginBackward(all records, rec *record, from actors.Place) bool {
 
 // unknown is why no record holds the event of a place, though later ones exist: there never was one, or it is gone. The record
 // before the place is given, if there is one.
-func unknown(all records, before *record, found bool, from actors.Place) error {
+func unknown(all records, before *record, found bool, from storage.Place) error {
 	next, end := all.First, events.Position(0)
 	if found {
 		next, end = all.Next, before.last()
@@ -159,13 +159,13 @@ func unknown(all records, before *record, found bool, from actors.Place) error {
 		err = follows(rec.before, end)
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: read everything from %s", actors.ErrPlace, from)
+		err = fmt.Errorf("%w: read everything from %s", storage.ErrPlace, from)
 	}
 	return err
 }
 
 func (w *walk) step(all records) bool {
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		return all.Prev()
 	}
 	return all.Next()
@@ -173,7 +173,7 @@ func (w *walk) step(all records) bool {
 
 // adjoins verifies that no record is missing between the last one and this: each says where the one before it ended.
 func (w *walk) adjoins(rec *record) error {
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		err := follows(w.edge, rec.last())
 		w.edge = rec.before
 		return err
@@ -185,7 +185,7 @@ func (w *walk) adjoins(rec *record) error {
 
 // ended reports that every position in this direction was looked at.
 func (w *walk) ended() bool {
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		return w.next == 0
 	}
 	return w.next > w.bound
@@ -203,7 +203,7 @@ func (w *walk) take(rec *record) (more bool, err error) {
 	if w.page.Events == nil {
 		w.page.Events = make([]events.Envelope, 0, min(uint64(w.limit.Events), w.left()))
 	}
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		return w.takeBackward(rec, more)
 	}
 	full := false
@@ -247,7 +247,7 @@ func (w *walk) takeBackward(rec *record, more bool) (bool, error) {
 
 // left is how many events there are in this direction at most.
 func (w *walk) left() uint64 {
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		return uint64(w.next)
 	}
 	return uint64(w.bound - w.next + 1)
@@ -255,7 +255,7 @@ func (w *walk) left() uint64 {
 
 // pass moves Next beyond a record.
 func (w *walk) pass(rec *record) {
-	if w.direction == actors.Backward {
+	if w.direction == storage.Backward {
 		w.next = rec.before
 	} else {
 		w.next = rec.last() + 1

@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 )
 
 // sealName is the file beside a directory of snapshots that says what its manifest was when it was closed.
@@ -46,7 +46,7 @@ func breakSeal(disk vfs.FS, dir string) error {
 		return fmt.Errorf("remove the seal of the snapshots: %w", err)
 	}
 	if err != nil || text != sealed {
-		return errors.Join(fmt.Errorf("%w: the manifest of %s is %q, it was %q when it was closed", actors.ErrCorrupt, dir, text, sealed), err)
+		return errors.Join(fmt.Errorf("%w: the manifest of %s is %q, it was %q when it was closed", storage.ErrCorrupt, dir, text, sealed), err)
 	}
 	return nil
 }

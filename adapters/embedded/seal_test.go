@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 )
 
@@ -30,7 +30,7 @@ func TestSealedSnapshots(t *testing.T) {
 				return cache
 			}
 			cache := open()
-			if err := cache.Save(t.Context(), "agent", "agent-a", actors.Snapshot{Revision: 3, State: []byte(`{"id":"a"}`)}); err != nil {
+			if err := cache.Save(t.Context(), "agent", "agent-a", storage.Snapshot{Revision: 3, State: []byte(`{"id":"a"}`)}); err != nil {
 				t.Fatal(err)
 			}
 			if err := cache.Close(); err != nil {

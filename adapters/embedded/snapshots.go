@@ -10,7 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -44,7 +44,7 @@ func openSnapshots(dir string, fs vfs.FS, config Config, closing <-chan struct{}
 				return nil, fmt.Errorf("close the old snapshots in %s: %w", dir, err)
 			}
 		}
-		if !errors.Is(err, actors.ErrCorrupt) && !errors.Is(err, errFormat) {
+		if !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, errFormat) {
 			return nil, err
 		}
 		config.Log.Warn("the snapshots cannot be used and are dropped; they are made again as they are needed", "dir", dir, "error", err)
@@ -99,18 +99,18 @@ func (s *snapshots) flush() error {
 	}
 }
 
-// Load implements actors.Snapshots.
-func (s *Store) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (actors.Snapshot, bool, error) {
+// Load implements storage.Snapshots.
+func (s *Store) Load(ctx context.Context, fold string, stream events.Stream, until events.Revision) (storage.Snapshot, bool, error) {
 	done, err := s.reading(ctx)
 	if err != nil {
-		return actors.Snapshot{}, false, err
+		return storage.Snapshot{}, false, err
 	}
 	defer done()
 	return s.snapshots.load(fold, stream, until)
 }
 
-// Save implements actors.Snapshots. It waits for no disk.
-func (s *Store) Save(ctx context.Context, fold string, stream events.Stream, snapshot actors.Snapshot) error {
+// Save implements storage.Snapshots. It waits for no disk.
+func (s *Store) Save(ctx context.Context, fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	done, err := s.reading(ctx)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (s *Store) Save(ctx context.Context, fold string, stream events.Stream, sna
 	return s.snapshots.save(fold, stream, snapshot)
 }
 
-// Drop implements actors.Snapshots. It waits for no disk.
+// Drop implements storage.Snapshots. It waits for no disk.
 func (s *Store) Drop(ctx context.Context, fold string, stream events.Stream, from events.Revision) error {
 	done, err := s.reading(ctx)
 	if err != nil {

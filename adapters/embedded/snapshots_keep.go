@@ -7,19 +7,19 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // load returns the newest snapshot that is whole. It reads one state of the database, so nobody drops its pieces meanwhile.
-func (s *snapshots) load(fold string, stream events.Stream, until events.Revision) (actors.Snapshot, bool, error) {
+func (s *snapshots) load(fold string, stream events.Stream, until events.Revision) (storage.Snapshot, bool, error) {
 	place := snapshotPlace(fold, stream)
 	view := s.db.NewSnapshot()
 	defer view.Close() //nolint:errcheck // it only reads
 	heads, err := view.NewIter(headBounds(place))
 	if err != nil {
 		s.log.Warn("the snapshots cannot be read and count as not there", "fold", fold, "stream", stream, "error", err)
-		return actors.Snapshot{}, false, nil
+		return storage.Snapshot{}, false, nil
 	}
 	defer heads.Close() //nolint:errcheck // what it has to say, Error says
 	for more := heads.SeekLT(afterKey(headKeys, place, until)); more; more = heads.Prev() {
@@ -33,7 +33,7 @@ func (s *snapshots) load(fold string, stream events.Stream, until events.Revisio
 	if err := heads.Error(); err != nil {
 		s.log.Warn("damaged snapshots count as not there", "fold", fold, "stream", stream, "error", err)
 	}
-	return actors.Snapshot{}, false, nil
+	return storage.Snapshot{}, false, nil
 }
 
 func headBounds(place []byte) *pebble.IterOptions {
@@ -41,8 +41,8 @@ func headBounds(place []byte) *pebble.IterOptions {
 	return &pebble.IterOptions{LowerBound: first, UpperBound: beyond(first)}
 }
 
-// save keeps a snapshot, as far as actors.Retain allows.
-func (s *snapshots) save(fold string, stream events.Stream, snapshot actors.Snapshot) error {
+// save keeps a snapshot, as far as storage.Retain allows.
+func (s *snapshots) save(fold string, stream events.Stream, snapshot storage.Snapshot) error {
 	if err := errors.Join(s.disk.refusal(), s.disk.room()); err != nil {
 		return fmt.Errorf("save snapshot %s of %s: %w", fold, stream, err)
 	}
@@ -55,7 +55,7 @@ func (s *snapshots) save(fold string, stream events.Stream, snapshot actors.Snap
 	if err != nil {
 		return fmt.Errorf("save snapshot %s of %s: %w", fold, stream, err)
 	}
-	keep, drop := actors.Retain(others, mark)
+	keep, drop := storage.Retain(others, mark)
 	if !keep {
 		return nil
 	}
@@ -70,23 +70,23 @@ func (s *snapshots) save(fold string, stream events.Stream, snapshot actors.Snap
 }
 
 // around returns what stands around a revision: the two snapshots before it, the one at it, and the one after it.
-func (s *snapshots) around(place []byte, revision events.Revision) ([]actors.Mark, error) {
+func (s *snapshots) around(place []byte, revision events.Revision) ([]storage.Mark, error) {
 	heads, err := s.db.NewIter(headBounds(place))
 	if err != nil {
 		return nil, err
 	}
 	defer heads.Close() //nolint:errcheck // what it has to say, Error says
 	more := heads.SeekLT(snapshotKey(headKeys, place, revision)) && heads.Prev() || heads.First()
-	var marks []actors.Mark
+	var marks []storage.Mark
 	for ; more && len(marks) < 4; more = heads.Next() {
 		h, _ := parseHeading(heads.Value()) // a damaged one goes when it is loaded
-		marks = append(marks, actors.Mark{Revision: keyRevision(heads.Key()), Events: h.events, Bytes: int(h.bytes)})
+		marks = append(marks, storage.Mark{Revision: keyRevision(heads.Key()), Events: h.events, Bytes: int(h.bytes)})
 	}
 	return marks, heads.Error()
 }
 
 // sweep makes way for a snapshot: what stands at its revision, and pieces around it that have no head, because somebody died.
-func (s *snapshots) sweep(place []byte, others []actors.Mark, revision events.Revision) error {
+func (s *snapshots) sweep(place []byte, others []storage.Mark, revision events.Revision) error {
 	if err := s.db.Delete(snapshotKey(headKeys, place, revision), pebble.NoSync); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (s *snapshots) eraseOutdated(saved string, stream events.Stream) error {
 	for more := heads.First(); more; {
 		fold, _, _ := bytes.Cut(heads.Key()[len(folds):], []byte{0})
 		place := snapshotPlace(string(fold), stream)
-		if actors.Outdated(string(fold), saved) {
+		if storage.Outdated(string(fold), saved) {
 			if err := s.eraseLocked(place, -1<<63, 1<<63-1); err != nil {
 				return err
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/zeebo/blake3"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -44,11 +44,11 @@ func (s *snapshots) checkFormat() error {
 		}
 		return nil
 	case !errors.Is(err, pebble.ErrNotFound):
-		return fmt.Errorf("%w: read the format of the snapshots: %w", actors.ErrCorrupt, err)
+		return fmt.Errorf("%w: read the format of the snapshots: %w", storage.ErrCorrupt, err)
 	}
 	all, err := s.db.NewIter(nil)
 	if err != nil {
-		return fmt.Errorf("%w: read the snapshots: %w", actors.ErrCorrupt, err)
+		return fmt.Errorf("%w: read the snapshots: %w", storage.ErrCorrupt, err)
 	}
 	some := all.First()
 	if err := all.Close(); err != nil || some {
@@ -125,16 +125,16 @@ func (h *heading) seal(key, state []byte) [32]byte {
 }
 
 // readSnapshot returns the snapshot whose head is at a key, or false when it is not as it was stored.
-func readSnapshot(view pebble.Reader, key, value []byte) (actors.Snapshot, bool) {
+func readSnapshot(view pebble.Reader, key, value []byte) (storage.Snapshot, bool) {
 	h, whole := parseHeading(value)
 	if !whole {
-		return actors.Snapshot{}, false
+		return storage.Snapshot{}, false
 	}
 	piece := bytes.Clone(key)
 	piece[0] = pieceKeys
 	pieces, err := view.NewIter(&pebble.IterOptions{LowerBound: piece, UpperBound: binary.BigEndian.AppendUint32(bytes.Clone(piece), 1<<32-1)})
 	if err != nil {
-		return actors.Snapshot{}, false
+		return storage.Snapshot{}, false
 	}
 	var state []byte
 	for more := pieces.First(); more && int64(len(state)) < h.bytes; more = pieces.Next() {
@@ -144,13 +144,13 @@ func readSnapshot(view pebble.Reader, key, value []byte) (actors.Snapshot, bool)
 		state = append(state, pieces.Value()...)
 	}
 	if pieces.Close() != nil || int64(len(state)) != h.bytes || h.seal(key, state) != h.sum {
-		return actors.Snapshot{}, false
+		return storage.Snapshot{}, false
 	}
-	return actors.Snapshot{Revision: keyRevision(key), Digest: h.digest, Events: h.events, State: state}, true
+	return storage.Snapshot{Revision: keyRevision(key), Digest: h.digest, Events: h.events, State: state}, true
 }
 
 // writeSnapshot writes pieces, and then the head.
-func writeSnapshot(db pebble.Writer, place []byte, snapshot *actors.Snapshot) error {
+func writeSnapshot(db pebble.Writer, place []byte, snapshot *storage.Snapshot) error {
 	key, piece := snapshotKey(headKeys, place, snapshot.Revision), snapshotKey(pieceKeys, place, snapshot.Revision)
 	number := uint32(0)
 	for rest := snapshot.State; len(rest) > 0; number++ {

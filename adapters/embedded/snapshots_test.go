@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -41,7 +41,7 @@ func TestTornSnapshots(t *testing.T) {
 	found := 0
 	for i := range events.Revision(25) {
 		save := func(cache *Cache) {
-			if err := cache.Save(t.Context(), "f/1", "s", actors.Snapshot{Revision: i, Events: int64(i+1) * 30_000, State: stateAt(i)}); err != nil {
+			if err := cache.Save(t.Context(), "f/1", "s", storage.Snapshot{Revision: i, Events: int64(i+1) * 30_000, State: stateAt(i)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -84,7 +84,7 @@ func TestPiecesWithoutHead(t *testing.T) {
 		}
 	}
 	for _, revision := range []events.Revision{3000, 6000, 9000} {
-		if err := cache.Save(t.Context(), "f/1", "s", actors.Snapshot{Revision: revision, State: []byte("state")}); err != nil {
+		if err := cache.Save(t.Context(), "f/1", "s", storage.Snapshot{Revision: revision, State: []byte("state")}); err != nil {
 			t.Fatal(err)
 		}
 		if s, ok, err := cache.Load(t.Context(), "f/1", "s", revision); err != nil || !ok || string(s.State) != "state" {
@@ -126,7 +126,7 @@ func TestDamagedPieces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cache := openTestCache(t, vfs.NewMem())
 			for _, revision := range []events.Revision{2000, 4000} {
-				if err := cache.Save(t.Context(), "f/1", "s", actors.Snapshot{Revision: revision, Events: int64(revision * 100), State: make([]byte, 1<<20+5)}); err != nil {
+				if err := cache.Save(t.Context(), "f/1", "s", storage.Snapshot{Revision: revision, Events: int64(revision * 100), State: make([]byte, 1<<20+5)}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -165,7 +165,7 @@ func TestSnapshotsOfAnotherFormat(t *testing.T) {
 			if _, ok, err := cache.Load(t.Context(), "agent/1", "agent-demo", 1<<62); ok || err != nil {
 				t.Errorf("load: %t, %v; want nothing", ok, err)
 			}
-			if err := cache.Save(t.Context(), "agent/1", "agent-demo", actors.Snapshot{Revision: 5, State: []byte("state")}); err != nil {
+			if err := cache.Save(t.Context(), "agent/1", "agent-demo", storage.Snapshot{Revision: 5, State: []byte("state")}); err != nil {
 				t.Fatal(err)
 			}
 			if err := cache.Close(); err != nil {

@@ -3,8 +3,8 @@
 // # What it promises
 //
 // An append is answered once it is on disk, whole; what is not on disk yet is invisible to every reader. Nothing acknowledged
-// is lost by a crash of the process or of the machine. Damaged bytes are reported as actors.ErrCorrupt, with what and where,
-// and never returned as events. A full disk refuses appends with actors.ErrFull, serves reads, and needs no repair when space
+// is lost by a crash of the process or of the machine. Damaged bytes are reported as storage.ErrCorrupt, with what and where,
+// and never returned as events. A full disk refuses appends with storage.ErrFull, serves reads, and needs no repair when space
 // returns. One process holds a directory; any other is refused with that process's id.
 //
 // # How an append goes
@@ -84,7 +84,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -97,7 +97,7 @@ type Config struct {
 	Log     *slog.Logger // trouble in the background; default: nowhere
 	FS      vfs.FS       // for tests; the lock on the directory is taken only on the real file system
 
-	Now func() events.Micros // the clock, for $maxAge and for events of the store's own; default actors.Now
+	Now func() events.Micros // the clock, for $maxAge and for events of the store's own; default storage.Now
 }
 
 const (
@@ -124,7 +124,7 @@ func (c Config) completed() (Config, error) {
 		c.Reserve = defaultReserve
 	}
 	if c.Now == nil {
-		c.Now = actors.Now
+		c.Now = storage.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -132,7 +132,7 @@ func (c Config) completed() (Config, error) {
 	return c, nil
 }
 
-// Store is an open journal with its snapshots. It implements actors.Journal and actors.Snapshots.
+// Store is an open journal with its snapshots. It implements storage.Journal and storage.Snapshots.
 type Store struct {
 	config    Config
 	lock      *directoryLock // nil on a file system of tests
@@ -221,7 +221,7 @@ func (s *Store) findEnd(fs vfs.FS) error {
 	if last < noted {
 		return fmt.Errorf("%w: %s ends at position %d, but it was closed at position %d: the newest events are missing. "+
 			"Restore the directory from a backup, or delete %s to go on without them",
-			actors.ErrCorrupt, s.path("journal"), last, noted, s.path(lastName))
+			storage.ErrCorrupt, s.path("journal"), last, noted, s.path(lastName))
 	}
 	described, err := s.hasMetadata()
 	if err != nil {
@@ -248,7 +248,7 @@ func (s *Store) skipped() (uint64, error) {
 	}
 	count, n := binary.Uvarint(value)
 	if n != len(value) {
-		err = fmt.Errorf("%w: the count of positions without events is malformed", actors.ErrCorrupt)
+		err = fmt.Errorf("%w: the count of positions without events is malformed", storage.ErrCorrupt)
 	}
 	return count, errors.Join(err, closer.Close())
 }
@@ -319,7 +319,7 @@ func (s *Store) reading(ctx context.Context) (done func(), err error) {
 	s.life.RLock()
 	if s.closed {
 		s.life.RUnlock()
-		return nil, actors.ErrClosed
+		return nil, storage.ErrClosed
 	}
 	return s.life.RUnlock, nil
 }

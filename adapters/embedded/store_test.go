@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 )
 
@@ -24,11 +24,11 @@ func open(t *testing.T, config embedded.Config) *embedded.Store {
 }
 
 func TestJournal(t *testing.T) {
-	actorstest.TestJournal(t, func(t *testing.T) actors.Journal { return open(t, embedded.Config{Dir: t.TempDir()}) })
+	actorstest.TestJournal(t, func(t *testing.T) storage.Journal { return open(t, embedded.Config{Dir: t.TempDir()}) })
 }
 
 func TestSnapshots(t *testing.T) {
-	actorstest.TestSnapshots(t, func(t *testing.T) actors.Snapshots { return open(t, embedded.Config{Dir: t.TempDir()}) })
+	actorstest.TestSnapshots(t, func(t *testing.T) storage.Snapshots { return open(t, embedded.Config{Dir: t.TempDir()}) })
 }
 
 func openCache(t *testing.T, config embedded.Config) *embedded.Cache {
@@ -46,7 +46,7 @@ func openCache(t *testing.T, config embedded.Config) *embedded.Cache {
 }
 
 func TestSnapshotsAlone(t *testing.T) {
-	actorstest.TestSnapshots(t, func(t *testing.T) actors.Snapshots { return openCache(t, embedded.Config{Dir: t.TempDir()}) })
+	actorstest.TestSnapshots(t, func(t *testing.T) storage.Snapshots { return openCache(t, embedded.Config{Dir: t.TempDir()}) })
 }
 
 func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
@@ -56,19 +56,19 @@ func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
 	if _, err := embedded.OpenSnapshots(config); !errors.As(err, &held) {
 		t.Errorf("open what is open: %v", err)
 	}
-	if err := cache.Save(t.Context(), "f", "s", actors.Snapshot{Revision: 4, State: []byte("state")}); err != nil {
+	if err := cache.Save(t.Context(), "f", "s", storage.Snapshot{Revision: 4, State: []byte("state")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := cache.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := cache.Load(t.Context(), "f", "s", 4); !errors.Is(err, actors.ErrClosed) {
+	if _, _, err := cache.Load(t.Context(), "f", "s", 4); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("load after Close: %v", err)
 	}
-	if err := cache.Save(t.Context(), "f", "s", actors.Snapshot{}); !errors.Is(err, actors.ErrClosed) {
+	if err := cache.Save(t.Context(), "f", "s", storage.Snapshot{}); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("save after Close: %v", err)
 	}
-	if err := cache.Drop(t.Context(), "f", "s", 0); !errors.Is(err, actors.ErrClosed) {
+	if err := cache.Drop(t.Context(), "f", "s", 0); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("drop after Close: %v", err)
 	}
 	snapshot, found, err := openCache(t, config).Load(t.Context(), "f", "s", 4)
@@ -81,7 +81,7 @@ func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
 }
 
 func TestProjector(t *testing.T) {
-	actorstest.TestProjector(t, 2, func(t *testing.T) (actors.Journal, actors.Snapshots) {
+	actorstest.TestProjector(t, 2, func(t *testing.T) (storage.Journal, storage.Snapshots) {
 		store := open(t, embedded.Config{Dir: t.TempDir()})
 		return store, store
 	})

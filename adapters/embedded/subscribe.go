@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -17,7 +17,7 @@ import (
 // get wrong. What a stream's metadata hide is left out of what is read, and only there.
 type subscription struct {
 	store  *Store
-	from   actors.From         // the next page is after this
+	from   storage.From        // the next page is after this
 	pages  [][]events.Envelope // read and not yet delivered; none is empty
 	more   bool                // the last page was not the end
 	tail   tail                // of a subscription to a stream
@@ -37,7 +37,7 @@ type tail struct {
 }
 
 // subscriptionPage bounds what a subscription holds in memory of what it reads.
-var subscriptionPage = actors.Limit{Events: 256, Bytes: 256 << 10} //nolint:gochecknoglobals // never written to
+var subscriptionPage = storage.Limit{Events: 256, Bytes: 256 << 10} //nolint:gochecknoglobals // never written to
 
 // What a subscription keeps of what it is handed; it shares that with the other subscriptions to the stream.
 const (
@@ -48,20 +48,20 @@ const (
 // Follower is a subscription that says when it has caught up. To a stream, what is appended from then on is delivered even if metadata
 // hide it at once: only reading leaves out what is hidden.
 type Follower interface {
-	actors.Subscription
+	storage.Subscription
 	// Poll is Next, but does not wait: found is false when everything that is stored was delivered.
 	Poll(ctx context.Context) (e events.Envelope, found bool, err error)
 }
 
-// Subscribe implements actors.Journal.
-func (s *Store) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+// Subscribe implements storage.Journal.
+func (s *Store) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	return s.Follow(ctx, from)
 }
 
 // Follow is Subscribe.
-func (s *Store) Follow(ctx context.Context, from actors.From) (Follower, error) {
+func (s *Store) Follow(ctx context.Context, from storage.From) (Follower, error) {
 	if from.Stream != "" {
-		if err := actors.CheckStream(from.Stream); err != nil {
+		if err := storage.CheckStream(from.Stream); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +78,7 @@ func (s *Store) Follow(ctx context.Context, from actors.From) (Follower, error) 
 	return u, nil
 }
 
-// Next implements actors.Subscription.
+// Next implements storage.Subscription.
 func (u *subscription) Next(ctx context.Context) (events.Envelope, error) {
 	for {
 		var news <-chan struct{}
@@ -131,9 +131,9 @@ func (u *subscription) news() <-chan struct{} {
 func (u *subscription) ended(ctx context.Context) error {
 	select {
 	case <-u.closed:
-		return actors.ErrClosed
+		return storage.ErrClosed
 	case <-u.store.closing:
-		return actors.ErrClosed
+		return storage.ErrClosed
 	default:
 		return ctx.Err()
 	}
@@ -142,7 +142,7 @@ func (u *subscription) ended(ctx context.Context) error {
 // read fetches the next page and moves on behind it.
 func (u *subscription) read(ctx context.Context) error {
 	if u.from.Stream == "" {
-		page, err := u.store.ReadAll(ctx, actors.After(u.from.Position), actors.Forward, u.from.Filter, subscriptionPage)
+		page, err := u.store.ReadAll(ctx, storage.After(u.from.Position), storage.Forward, u.from.Filter, subscriptionPage)
 		if err != nil {
 			return err
 		}
@@ -156,8 +156,8 @@ func (u *subscription) read(ctx context.Context) error {
 			return nil
 		}
 	}
-	page, err := u.store.Read(ctx, u.from.Stream, u.from.Revision+1, actors.Forward, subscriptionPage)
-	if errors.Is(err, actors.ErrDeleted) {
+	page, err := u.store.Read(ctx, u.from.Stream, u.from.Revision+1, storage.Forward, subscriptionPage)
+	if errors.Is(err, storage.ErrDeleted) {
 		return u.end(ctx, err)
 	}
 	if err != nil {
@@ -204,7 +204,7 @@ func (u *subscription) end(ctx context.Context, ended error) error {
 	return nil
 }
 
-func (u *subscription) take(page actors.Page) {
+func (u *subscription) take(page storage.Page) {
 	if u.more = !page.End; len(page.Events) > 0 {
 		u.pages = append(u.pages, page.Events)
 	}

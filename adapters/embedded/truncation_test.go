@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -28,7 +28,7 @@ func TestMetadataBoundReads(t *testing.T) {
 	for i := range 10 { // event i is i seconds old at second 90+i
 		e := numbered("s", i)
 		e.Time = events.Micros(90+i) * events.Second
-		if _, err := store.Append(t.Context(), "s", actors.ExpectAny, []events.Envelope{e}); err != nil {
+		if _, err := store.Append(t.Context(), "s", storage.ExpectAny, []events.Envelope{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,8 +60,8 @@ func TestMetadataBoundReads(t *testing.T) {
 			t.Errorf("the metadata are %s, want %s", got, want)
 		}
 	}
-	for _, filter := range []actors.Filter{{}, {System: true}} {
-		page, err := store.ReadAll(t.Context(), actors.Start(), actors.Forward, filter, actors.Limit{})
+	for _, filter := range []storage.Filter{{}, {System: true}} {
+		page, err := store.ReadAll(t.Context(), storage.Start(), storage.Forward, filter, storage.Limit{})
 		want := 10
 		if filter.System {
 			want += len(rows)
@@ -84,7 +84,7 @@ func TestOldEventsOfALongStream(t *testing.T) {
 			batch[i].Time = events.Micros(len(times)) * events.Second
 			times = append(times, batch[i].Time)
 		}
-		if _, err := store.Append(t.Context(), "s", actors.ExpectAny, batch); err != nil {
+		if _, err := store.Append(t.Context(), "s", storage.ExpectAny, batch); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestOldEventsOfALongStream(t *testing.T) {
 			}
 		}
 		from := events.Revision(rand.IntN(len(times)))
-		page, err := store.Read(t.Context(), "s", from, actors.Forward, actors.Limit{Events: 3})
+		page, err := store.Read(t.Context(), "s", from, storage.Forward, storage.Limit{Events: 3})
 		want := max(first, from)
 		if err != nil || len(page.Events) == 0 != (want >= events.Revision(len(times))) || len(page.Events) > 0 && page.Events[0].Revision != want {
 			t.Fatalf("at %d from %d: %d events, %v; want them from %d", now.now, from, len(page.Events), err, want)
@@ -107,7 +107,7 @@ func TestOldEventsOfALongStream(t *testing.T) {
 	}
 }
 
-func mustNext(t *testing.T, u actors.Subscription) events.Envelope {
+func mustNext(t *testing.T, u storage.Subscription) events.Envelope {
 	t.Helper()
 	e, err := u.Next(t.Context())
 	if err != nil {
@@ -116,7 +116,7 @@ func mustNext(t *testing.T, u actors.Subscription) events.Envelope {
 	return e
 }
 
-func subscribe(t *testing.T, store *embedded.Store, from actors.From) actors.Subscription {
+func subscribe(t *testing.T, store *embedded.Store, from storage.From) storage.Subscription {
 	t.Helper()
 	u, err := store.Subscribe(t.Context(), from)
 	if err != nil {
@@ -141,8 +141,8 @@ func TestSubscriptionsToTruncatedStreams(t *testing.T) {
 	store := open(t, embedded.Config{Dir: t.TempDir()})
 	mustPlay(t, store, "s", "0any 1any 2any 3any")
 	describe(t, store, "s", `{"$maxCount":2}`)
-	u := subscribe(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
-	meta := subscribe(t, store, actors.From{Stream: "$$s", Revision: events.NoRevision})
+	u := subscribe(t, store, storage.From{Stream: "s", Revision: events.NoRevision})
+	meta := subscribe(t, store, storage.From{Stream: "$$s", Revision: events.NoRevision})
 	for want := events.Revision(2); want < 4; want++ {
 		if e := mustNext(t, u); e.Revision != want {
 			t.Fatalf("got %s, want revision %d", e.Ref(), want)
@@ -156,7 +156,7 @@ func TestSubscriptionsToTruncatedStreams(t *testing.T) {
 	if e := mustNext(t, u); e.Revision < 4 {
 		t.Fatalf("got %s", e.Ref())
 	}
-	if _, err := store.Delete(t.Context(), "s", actors.ExpectAny); err != nil {
+	if _, err := store.Delete(t.Context(), "s", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	mustPlay(t, store, "s", "8em1")
@@ -176,9 +176,9 @@ func TestSubscriptionsToStreamsThatEnd(t *testing.T) {
 	store := open(t, embedded.Config{Dir: t.TempDir()})
 	mustPlay(t, store, "s", "0any 1any")
 	describe(t, store, "s", `{}`)
-	live := subscribe(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
-	behind := subscribe(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
-	meta := subscribe(t, store, actors.From{Stream: "$$s", Revision: 0})
+	live := subscribe(t, store, storage.From{Stream: "s", Revision: events.NoRevision})
+	behind := subscribe(t, store, storage.From{Stream: "s", Revision: events.NoRevision})
+	meta := subscribe(t, store, storage.From{Stream: "$$s", Revision: 0})
 	for range 2 {
 		mustNext(t, live)
 	}
@@ -187,31 +187,31 @@ func TestSubscriptionsToStreamsThatEnd(t *testing.T) {
 		_, err := meta.Next(context.WithoutCancel(t.Context()))
 		ended <- err
 	}()
-	if _, err := store.Tombstone(t.Context(), "s", actors.ExpectAny); err != nil {
+	if _, err := store.Tombstone(t.Context(), "s", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
-	for name, u := range map[string]actors.Subscription{"live": live, "behind": behind} {
+	for name, u := range map[string]storage.Subscription{"live": live, "behind": behind} {
 		if e := mustNext(t, u); e.Kind != "$streamDeleted" || e.Revision != 1<<63-1 || string(e.Data) != `""` {
 			t.Errorf("%s: got %s of kind %s", name, e.Ref(), e.Kind)
 		}
 		for range 2 {
-			if e, err := u.Next(t.Context()); !errors.Is(err, actors.ErrDeleted) {
+			if e, err := u.Next(t.Context()); !errors.Is(err, storage.ErrDeleted) {
 				t.Errorf("%s: got %s, %v", name, e.Ref(), err)
 			}
 		}
 	}
-	if err := <-ended; !errors.Is(err, actors.ErrDeleted) {
+	if err := <-ended; !errors.Is(err, storage.ErrDeleted) {
 		t.Errorf("the metadata of the ended stream: %v", err)
 	}
 	for _, stream := range []events.Stream{"s", "$$s"} {
-		late := subscribe(t, store, actors.From{Stream: stream, Revision: events.NoRevision})
-		if e, err := late.Next(t.Context()); !errors.Is(err, actors.ErrDeleted) {
+		late := subscribe(t, store, storage.From{Stream: stream, Revision: events.NoRevision})
+		if e, err := late.Next(t.Context()); !errors.Is(err, storage.ErrDeleted) {
 			t.Errorf("a late subscription to %s got %s, %v", stream, e.Ref(), err)
 		}
 	}
 }
 
-func mustFollow(t *testing.T, store *embedded.Store, from actors.From) embedded.Follower {
+func mustFollow(t *testing.T, store *embedded.Store, from storage.From) embedded.Follower {
 	t.Helper()
 	u, err := store.Follow(t.Context(), from)
 	if err != nil {
@@ -244,7 +244,7 @@ func TestHiddenEventsAreDeliveredLive(t *testing.T) {
 			store := open(t, embedded.Config{Dir: t.TempDir()})
 			mustPlay(t, store, "s", "0any 1any 2any")
 			describe(t, store, "s", metadata)
-			u := mustFollow(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
+			u := mustFollow(t, store, storage.From{Stream: "s", Revision: events.NoRevision})
 			before := drained(t, u)
 			if name == "$maxCount" && !slices.Equal(before, []events.Revision{2}) || name == "$tb" && len(before) > 0 {
 				t.Fatalf("caught up with %v", before)
@@ -254,10 +254,10 @@ func TestHiddenEventsAreDeliveredLive(t *testing.T) {
 				t.Fatalf("live came %v", got)
 			}
 			// Deleted and begun anew: nothing is left out in between either.
-			if _, err := store.Delete(t.Context(), "s", actors.ExpectAny); err != nil {
+			if _, err := store.Delete(t.Context(), "s", storage.ExpectAny); err != nil {
 				t.Fatal(err)
 			}
-			again := mustFollow(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
+			again := mustFollow(t, store, storage.From{Stream: "s", Revision: events.NoRevision})
 			if got := drained(t, again); len(got) > 0 {
 				t.Fatalf("of a deleted stream came %v", got)
 			}
@@ -285,10 +285,10 @@ func TestHiddenEventsAreDeliveredLive(t *testing.T) {
 func TestTheEndComesLast(t *testing.T) {
 	store := open(t, embedded.Config{Dir: t.TempDir()})
 	mustPlay(t, store, "s", "0any")
-	u := mustFollow(t, store, actors.From{Stream: "s", Revision: events.NoRevision})
+	u := mustFollow(t, store, storage.From{Stream: "s", Revision: events.NoRevision})
 	drained(t, u)
 	mustPlay(t, store, "s", "1any 2any")
-	if _, err := store.Tombstone(t.Context(), "s", actors.ExpectAny); err != nil {
+	if _, err := store.Tombstone(t.Context(), "s", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []events.Revision{1, 2, 1<<63 - 1} {
@@ -296,7 +296,7 @@ func TestTheEndComesLast(t *testing.T) {
 			t.Fatalf("got %s, want revision %d", e.Ref(), want)
 		}
 	}
-	if e, err := u.Next(t.Context()); !errors.Is(err, actors.ErrDeleted) {
+	if e, err := u.Next(t.Context()); !errors.Is(err, storage.ErrDeleted) {
 		t.Fatalf("got %s, %v", e.Ref(), err)
 	}
 }
@@ -307,15 +307,15 @@ func TestEverythingWithoutTheStoresOwn(t *testing.T) {
 	for i := range 3 {
 		mustPlay(t, store, "s", fmt.Sprintf("%dany", i))
 		describe(t, store, "s", `{}`)
-		if _, err := store.Append(t.Context(), "$users", actors.ExpectAny, []events.Envelope{{ID: uuid.New(), Kind: "$User", Data: json.RawMessage(`{}`)}}); err != nil {
+		if _, err := store.Append(t.Context(), "$users", storage.ExpectAny, []events.Envelope{{ID: uuid.New(), Kind: "$User", Data: json.RawMessage(`{}`)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, filter := range []actors.Filter{{}, {Streams: []string{"s", "$"}}, {Kinds: []string{"$", "test."}}} {
-		u := subscribe(t, store, actors.From{Filter: filter})
+	for _, filter := range []storage.Filter{{}, {Streams: []string{"s", "$"}}, {Kinds: []string{"$", "test."}}} {
+		u := subscribe(t, store, storage.From{Filter: filter})
 		own := filter
 		own.System = true
-		all := subscribe(t, store, actors.From{Filter: own})
+		all := subscribe(t, store, storage.From{Filter: own})
 		for i := range 9 {
 			if e := mustNext(t, all); e.Position != events.Position(i+1) {
 				t.Fatalf("%+v: got %s at position %d, want %d", own, e.Ref(), e.Position, i+1)
@@ -326,7 +326,7 @@ func TestEverythingWithoutTheStoresOwn(t *testing.T) {
 				}
 			}
 		}
-		page, err := store.ReadAll(t.Context(), actors.End(), actors.Backward, filter, actors.Limit{})
+		page, err := store.ReadAll(t.Context(), storage.End(), storage.Backward, filter, storage.Limit{})
 		if err != nil || len(page.Events) != 3 || !page.End {
 			t.Errorf("%+v backward: %d events, end %t, %v", filter, len(page.Events), page.End, err)
 		}

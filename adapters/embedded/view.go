@@ -8,14 +8,14 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// damaged makes an error of what a read found. What Pebble or a checksum calls damage is actors.ErrCorrupt.
+// damaged makes an error of what a read found. What Pebble or a checksum calls damage is storage.ErrCorrupt.
 func damaged(what string, err error) error {
 	if errors.Is(err, errRecord) || pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%w: %s: %w; life store check lists all that is damaged, a backup has it whole", actors.ErrCorrupt, what, err)
+		return fmt.Errorf("%w: %s: %w; life store check lists all that is damaged, a backup has it whole", storage.ErrCorrupt, what, err)
 	}
 	return fmt.Errorf("read %s: %w", what, err)
 }
@@ -60,7 +60,7 @@ func (r records) failure() error {
 }
 
 // at goes to the record with this position, which the index says is there.
-func (r records) at(position events.Position, direction actors.Direction) (record, error) {
+func (r records) at(position events.Position, direction storage.Direction) (record, error) {
 	if r.Valid() && r.near(position, direction) {
 		return r.record()
 	}
@@ -75,9 +75,9 @@ func (r records) at(position events.Position, direction actors.Direction) (recor
 }
 
 // near walks to the record with this position if it is so close that a seek would cost more.
-func (r records) near(position events.Position, direction actors.Direction) bool {
+func (r records) near(position events.Position, direction storage.Direction) bool {
 	const steps = 4
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		for here := r.position(); here > position && here-position <= steps && r.Prev(); here = r.position() {
 		}
 	} else {
@@ -243,15 +243,15 @@ func (v *view) at(revision events.Revision) []byte {
 }
 
 // step goes to the neighbouring batch.
-func (v *view) step(direction actors.Direction) (bool, error) {
-	if direction == actors.Backward {
+func (v *view) step(direction storage.Direction) (bool, error) {
+	if direction == storage.Backward {
 		return v.here(v.index.Prev())
 	}
 	return v.here(v.index.Next())
 }
 
 // record reads the batch the walk stands on.
-func (v *view) record(s *Store, direction actors.Direction) (rec record, err error) {
+func (v *view) record(s *Store, direction storage.Direction) (rec record, err error) {
 	if v.records.Iterator == nil {
 		if v.records, err = s.records(); err != nil {
 			return record{}, err
@@ -261,7 +261,7 @@ func (v *view) record(s *Store, direction actors.Direction) (rec record, err err
 }
 
 // batch reads a batch of a stream, and checks that it is the one the index means.
-func (r records) batch(stream events.Stream, e entry, direction actors.Direction) (record, error) {
+func (r records) batch(stream events.Stream, e entry, direction storage.Direction) (record, error) {
 	rec, err := r.at(e.position, direction)
 	if err != nil {
 		return record{}, fmt.Errorf("%s: %w", events.NewRef(stream, e.first), err)
@@ -278,7 +278,7 @@ func (v *view) younger(s *Store, revision events.Revision, than events.Micros) (
 	if seen, err := v.seek(revision); err != nil || !seen {
 		return false, err
 	}
-	rec, err := v.record(s, actors.Forward)
+	rec, err := v.record(s, storage.Forward)
 	if err != nil {
 		return false, err
 	}
@@ -300,8 +300,8 @@ func (s *Store) scan(stream events.Stream, from events.Revision, use func(e *eve
 	}
 	defer func() { err = errors.Join(err, v.close()) }()
 	seen, err := v.seek(from)
-	for more := true; err == nil && seen && more; seen, err = v.step(actors.Forward) {
-		rec, err := v.record(s, actors.Forward)
+	for more := true; err == nil && seen && more; seen, err = v.step(storage.Forward) {
+		rec, err := v.record(s, storage.Forward)
 		if err != nil {
 			return err
 		}

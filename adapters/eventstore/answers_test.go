@@ -16,7 +16,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
 )
@@ -42,10 +42,10 @@ func TestAnswersToAppend(t *testing.T) {
 		says    string
 		appends int64
 	}{
-		{"the disk is full", always(fails(codes.ResourceExhausted, "exception", "disk-full")), actors.ErrFull, "", 1},
-		{"the stream is deleted", always(fails(codes.FailedPrecondition, "exception", "stream-deleted", "stream-name", "s")), actors.ErrDeleted, "", 1},
-		{"a deleted stream without a name", always(fails(codes.FailedPrecondition, "exception", "stream-deleted")), actors.ErrDeleted, "", 1},
-		{"more than the server takes", always(fails(codes.InvalidArgument, "exception", "maximum-append-size-exceeded", "maximum-append-size", "1000")), actors.ErrInvalidAppend, "1000 bytes", 1},
+		{"the disk is full", always(fails(codes.ResourceExhausted, "exception", "disk-full")), storage.ErrFull, "", 1},
+		{"the stream is deleted", always(fails(codes.FailedPrecondition, "exception", "stream-deleted", "stream-name", "s")), storage.ErrDeleted, "", 1},
+		{"a deleted stream without a name", always(fails(codes.FailedPrecondition, "exception", "stream-deleted")), storage.ErrDeleted, "", 1},
+		{"more than the server takes", always(fails(codes.InvalidArgument, "exception", "maximum-append-size-exceeded", "maximum-append-size", "1000")), storage.ErrInvalidAppend, "1000 bytes", 1},
 		{"no right", always(fails(codes.PermissionDenied, "exception", "access-denied")), nil, "denies access", 1},
 		{"wrong credentials", always(fails(codes.Unauthenticated)), nil, "wants a user name and password", 1},
 		{"no result", func(int, []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) {
@@ -84,12 +84,12 @@ func TestTooLarge(t *testing.T) {
 	journal := connect(t, eventstore.Config{Connection: plain(f.address), MaxAppend: 2000})
 	batch := happened("x", 2)
 	batch[1].Data = []byte(`"` + strings.Repeat("x", 2000) + `"`)
-	_, err := journal.Append(t.Context(), "s", actors.ExpectAny, batch)
-	if !errors.Is(err, actors.ErrInvalidAppend) || !strings.Contains(err.Error(), "at most 2000 are allowed (MaxAppend") {
+	_, err := journal.Append(t.Context(), "s", storage.ExpectAny, batch)
+	if !errors.Is(err, storage.ErrInvalidAppend) || !strings.Contains(err.Error(), "at most 2000 are allowed (MaxAppend") {
 		t.Errorf("the error is %v, want an invalid append that names the limit", err)
 	}
 	for _, stream := range []events.Stream{"not-\xff", "also-\xc3"} {
-		if _, err := journal.Append(t.Context(), stream, actors.ExpectAny, happened("x", 1)); !errors.Is(err, actors.ErrInvalidAppend) {
+		if _, err := journal.Append(t.Context(), stream, storage.ExpectAny, happened("x", 1)); !errors.Is(err, storage.ErrInvalidAppend) {
 			t.Errorf("a name that is not UTF-8: the error is %v", err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestLeader(t *testing.T) {
 	}}).start(t)
 	journal := follower.open(t)
 	for range 3 {
-		if _, err := journal.Append(t.Context(), "s", actors.ExpectNoStream, happened("x", 1)); err != nil {
+		if _, err := journal.Append(t.Context(), "s", storage.ExpectNoStream, happened("x", 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -127,7 +127,7 @@ func TestLeader(t *testing.T) {
 		return members
 	}
 	cluster := connect(t, eventstore.Config{Connection: "esdb://127.0.0.1:1," + follower.address + "?tls=false&discoveryInterval=5"})
-	if _, err := cluster.Append(t.Context(), "s", actors.ExpectNoStream, happened("x", 1)); err != nil {
+	if _, err := cluster.Append(t.Context(), "s", storage.ExpectNoStream, happened("x", 1)); err != nil {
 		t.Fatal(err)
 	}
 	if f, l := follower.appends.Load(), leader.appends.Load(); f != 1 || l != 4 {
@@ -159,10 +159,10 @@ func TestLostAnswer(t *testing.T) {
 			send(&streams.ReadResp{Content: &streams.ReadResp_LastStreamPosition{LastStreamPosition: 1}})
 			return nil
 		}
-		got, err := f.start(t).open(t).Append(t.Context(), "s", actors.ExpectAny, happened("x", 2))
-		want, sent := actors.Appended{First: 3, Last: 4, Position: 50}, int64(2)
+		got, err := f.start(t).open(t).Append(t.Context(), "s", storage.ExpectAny, happened("x", 2))
+		want, sent := storage.Appended{First: 3, Last: 4, Position: 50}, int64(2)
 		if kept {
-			want, sent = actors.Appended{First: 0, Last: 1, Position: 11}, 1
+			want, sent = storage.Appended{First: 0, Last: 1, Position: 11}, 1
 		}
 		if err != nil || got != want || f.appends.Load() != sent {
 			t.Errorf("stored before the answer was lost: %t: %+v, %v, sent %d times; want %+v, sent %d times", kept, got, err, f.appends.Load(), want, sent)
@@ -198,14 +198,14 @@ func TestStrangeAnswers(t *testing.T) {
 	journal := f.start(t).open(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	page, err := journal.Read(ctx, "s", 0, actors.Forward, actors.Limit{})
+	page, err := journal.Read(ctx, "s", 0, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 2 || page.Events[1].Revision != math.MaxInt64 || string(page.Events[1].Data) != `"/3s="` {
 		t.Errorf("read: %+v, %v", page, err)
 	}
-	if _, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{}); err != nil {
+	if _, err := journal.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{System: true}, storage.Limit{}); err != nil {
 		t.Errorf("read everything: %v", err)
 	}
-	subscription, err := journal.Subscribe(ctx, actors.From{Stream: "s", Revision: events.NoRevision})
+	subscription, err := journal.Subscribe(ctx, storage.From{Stream: "s", Revision: events.NoRevision})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestManySubscriptions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for i := range many {
-		subscription, err := journal.Subscribe(ctx, actors.From{})
+		subscription, err := journal.Subscribe(ctx, storage.From{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestManySubscriptions(t *testing.T) {
 			t.Fatalf("subscription %d: %v", i, err)
 		}
 	}
-	if _, err := journal.Append(ctx, "s", actors.ExpectNoStream, happened("x", 1)); err != nil {
+	if _, err := journal.Append(ctx, "s", storage.ExpectNoStream, happened("x", 1)); err != nil {
 		t.Errorf("append beside %d subscriptions: %v", many, err)
 	}
 }
@@ -262,18 +262,18 @@ func TestClose(t *testing.T) {
 	}
 	journal := f.start(t).open(t)
 	t.Cleanup(func() { close(end) })
-	subscription, err := journal.Subscribe(t.Context(), actors.From{})
+	subscription, err := journal.Subscribe(t.Context(), storage.From{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	answers := make(chan error, 4)
 	calls := []func() error{
 		func() error {
-			_, err := journal.Append(t.Context(), "s", actors.ExpectAny, happened("x", 1))
+			_, err := journal.Append(t.Context(), "s", storage.ExpectAny, happened("x", 1))
 			return err
 		},
 		func() error {
-			_, err := journal.Read(t.Context(), "s", 0, actors.Forward, actors.Limit{})
+			_, err := journal.Read(t.Context(), "s", 0, storage.Forward, storage.Limit{})
 			return err
 		},
 		func() error {
@@ -281,7 +281,7 @@ func TestClose(t *testing.T) {
 			return err
 		},
 		func() error {
-			return journal.Consume(t.Context(), "g", actors.From{Stream: "s"}, func(context.Context, events.Envelope) error { return nil })
+			return journal.Consume(t.Context(), "g", storage.From{Stream: "s"}, func(context.Context, events.Envelope) error { return nil })
 		},
 	}
 	for _, call := range calls[:3] {
@@ -292,17 +292,17 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range calls[:3] {
-		if err := <-answers; !errors.Is(err, actors.ErrClosed) {
-			t.Errorf("under way, the error is %v, want %v", err, actors.ErrClosed)
+		if err := <-answers; !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("under way, the error is %v, want %v", err, storage.ErrClosed)
 		}
 	}
 	for i, call := range calls {
-		if err := call(); !errors.Is(err, actors.ErrClosed) {
-			t.Errorf("call %d after Close: the error is %v, want %v", i, err, actors.ErrClosed)
+		if err := call(); !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("call %d after Close: the error is %v, want %v", i, err, storage.ErrClosed)
 		}
 	}
-	if _, err := journal.Subscribe(t.Context(), actors.From{}); !errors.Is(err, actors.ErrClosed) {
-		t.Errorf("subscribe after Close: the error is %v, want %v", err, actors.ErrClosed)
+	if _, err := journal.Subscribe(t.Context(), storage.From{}); !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("subscribe after Close: the error is %v, want %v", err, storage.ErrClosed)
 	}
 	subscription.Close()
 }
@@ -318,31 +318,31 @@ func TestPlacesInTheLog(t *testing.T) {
 	for i := range len(places) + 1 {
 		before := slices.Clone(places[:i])
 		slices.Reverse(before)
-		var froms []actors.Place
+		var froms []storage.Place
 		if i > 0 {
-			froms = append(froms, actors.After(events.Position(places[i-1])))
+			froms = append(froms, storage.After(events.Position(places[i-1])))
 		} else {
-			froms = append(froms, actors.Start())
+			froms = append(froms, storage.Start())
 		}
 		if i < len(places) {
-			froms = append(froms, actors.Before(events.Position(places[i])))
+			froms = append(froms, storage.Before(events.Position(places[i])))
 		} else {
-			froms = append(froms, actors.End())
+			froms = append(froms, storage.End())
 		}
 		for _, from := range froms {
-			if got := walk(t, journal, from, actors.Forward); !slices.Equal(got, places[i:]) {
+			if got := walk(t, journal, from, storage.Forward); !slices.Equal(got, places[i:]) {
 				t.Errorf("forward from %s: %v, want %v", from, got, places[i:])
 			}
-			if got := walk(t, journal, from, actors.Backward); !slices.Equal(got, before) {
+			if got := walk(t, journal, from, storage.Backward); !slices.Equal(got, before) {
 				t.Errorf("backward from %s: %v, want %v", from, got, before)
 			}
 		}
 	}
 	for _, position := range []events.Position{1, 99, 101, 251, 899, 901, 999, end, end + 1, 1 << 62} {
-		for _, from := range []actors.Place{actors.After(position), actors.Before(position)} {
-			for _, direction := range []actors.Direction{actors.Forward, actors.Backward} {
-				if page, err := journal.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
-					t.Errorf("direction %d from %s: %+v, %v; want %v", direction, from, page, err, actors.ErrPlace)
+		for _, from := range []storage.Place{storage.After(position), storage.Before(position)} {
+			for _, direction := range []storage.Direction{storage.Forward, storage.Backward} {
+				if page, err := journal.ReadAll(t.Context(), from, direction, storage.Filter{}, storage.Limit{}); !errors.Is(err, storage.ErrPlace) {
+					t.Errorf("direction %d from %s: %+v, %v; want %v", direction, from, page, err, storage.ErrPlace)
 				}
 			}
 		}
@@ -383,11 +383,11 @@ func logRead(places []uint64, end uint64, options *streams.ReadReq_Options, send
 }
 
 // walk reads everything in pages of two.
-func walk(t *testing.T, journal *eventstore.Journal, from actors.Place, direction actors.Direction) []uint64 {
+func walk(t *testing.T, journal *eventstore.Journal, from storage.Place, direction storage.Direction) []uint64 {
 	t.Helper()
 	var got []uint64
 	for range 10 {
-		page, err := journal.ReadAll(t.Context(), from, direction, actors.Filter{}, actors.Limit{Events: 2})
+		page, err := journal.ReadAll(t.Context(), from, direction, storage.Filter{}, storage.Limit{Events: 2})
 		if err != nil {
 			t.Fatalf("read from %s: %v", from, err)
 		}

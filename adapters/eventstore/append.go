@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -26,35 +26,35 @@ const lookBack = 4096
 type write struct {
 	journal  *Journal
 	stream   events.Stream
-	expected actors.Expected
+	expected storage.Expected
 	ids      []uuid.UUID
 	messages []*streams.AppendReq // the options, then the events
 	unknown  bool                 // an attempt was sent and has no answer: the events may be stored
 	repeat   patience             // with the next attempt, when there was one without an answer
-	stored   *actors.Appended     // what is stored, and only its position is not known yet
+	stored   *storage.Appended    // what is stored, and only its position is not known yet
 }
 
-// Append implements actors.Journal.
-func (j *Journal) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
-	if err := actors.CheckAppend(stream, expected, batch); err != nil {
-		return actors.Appended{}, err
+// Append implements storage.Journal.
+func (j *Journal) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
+	if err := storage.CheckAppend(stream, expected, batch); err != nil {
+		return storage.Appended{}, err
 	}
 	if err := checkName(stream); err != nil {
-		return actors.Appended{}, err
+		return storage.Appended{}, err
 	}
 	w := &write{journal: j, stream: stream, expected: expected, repeat: patience{firstRepeat, j.target.longest}}
 	if err := w.prepare(batch); err != nil {
-		return actors.Appended{}, err
+		return storage.Appended{}, err
 	}
 	appended, err := w.run(ctx)
-	var conflict *actors.Conflict
+	var conflict *storage.Conflict
 	switch {
 	case err == nil || errors.As(err, &conflict):
 		return appended, err
 	case w.unknown:
-		return actors.Appended{}, &OutcomeUnknown{Stream: stream, IDs: w.ids, Err: err}
+		return storage.Appended{}, &OutcomeUnknown{Stream: stream, IDs: w.ids, Err: err}
 	}
-	return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
+	return storage.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 }
 
 // OutcomeUnknown is the error of an append that was sent and has no answer: its events are stored, or are not. Appending the same ids again, with
@@ -96,7 +96,7 @@ func (w *write) prepare(batch []events.Envelope) error {
 	}
 	if most := w.journal.config.MaxAppend; size > most {
 		return fmt.Errorf("%w to %s: the batch of %d events has %d bytes as EventStoreDB counts, at most %d are allowed (MaxAppend, which goes with the "+
-			"server's MaxAppendSize); store large payloads as blobs", actors.ErrInvalidAppend, w.stream, len(batch), size, most)
+			"server's MaxAppendSize); store large payloads as blobs", storage.ErrInvalidAppend, w.stream, len(batch), size, most)
 	}
 	return nil
 }
@@ -104,11 +104,11 @@ func (w *write) prepare(batch []events.Envelope) error {
 func (w *write) options() *streams.AppendReq_Options {
 	options := &streams.AppendReq_Options{StreamIdentifier: identifier(w.stream)}
 	switch w.expected {
-	case actors.ExpectAny:
+	case storage.ExpectAny:
 		options.ExpectedStreamRevision = &streams.AppendReq_Options_Any{Any: &shared.Empty{}}
-	case actors.ExpectExists:
+	case storage.ExpectExists:
 		options.ExpectedStreamRevision = &streams.AppendReq_Options_StreamExists{StreamExists: &shared.Empty{}}
-	case actors.ExpectNoStream:
+	case storage.ExpectNoStream:
 		options.ExpectedStreamRevision = &streams.AppendReq_Options_NoStream{NoStream: &shared.Empty{}}
 	default:
 		options.ExpectedStreamRevision = &streams.AppendReq_Options_Revision{Revision: uint64(w.expected)}
@@ -117,12 +117,12 @@ func (w *write) options() *streams.AppendReq_Options {
 }
 
 // run attempts the append until it has an answer.
-func (w *write) run(ctx context.Context) (actors.Appended, error) {
+func (w *write) run(ctx context.Context) (storage.Appended, error) {
 	a := w.journal.attempts(access{toWrite, w.stream})
 	for {
 		n, err := w.journal.line.borrow(ctx)
 		if err != nil {
-			return actors.Appended{}, err
+			return storage.Appended{}, err
 		}
 		within, done := n.within(ctx)
 		appended, err := w.attempt(within, n)
@@ -136,24 +136,24 @@ func (w *write) run(ctx context.Context) (actors.Appended, error) {
 			if w.stored != nil {
 				return *w.stored, nil
 			}
-			return actors.Appended{}, err
+			return storage.Appended{}, err
 		}
 	}
 }
 
 // attempt sends the append on one connection. When it was sent before and the store need not remember it, it is looked for first: what
 // is stored by now is found, and what comes later the server that is asked now remembers.
-func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
+func (w *write) attempt(ctx context.Context, n *node) (storage.Appended, error) {
 	if w.stored != nil {
 		return w.located(ctx, n, *w.stored)
 	}
-	if w.unknown && w.expected < actors.ExpectNoStream {
+	if w.unknown && w.expected < storage.ExpectNoStream {
 		if found, appended, f := w.find(ctx, n); f != nil || found {
 			return appended, nilable(f)
 		}
 	}
 	appended, err := w.send(ctx, n)
-	var conflict *actors.Conflict
+	var conflict *storage.Conflict
 	if w.unknown && errors.As(err, &conflict) {
 		// A stream that was deleted or cut off meanwhile is not compared with.
 		if found, stored, f := w.find(ctx, n); f != nil || found {
@@ -167,11 +167,11 @@ func (w *write) attempt(ctx context.Context, n *node) (actors.Appended, error) {
 }
 
 // located reads where the last event stands: the answer to a retry need not say it.
-func (w *write) located(ctx context.Context, n *node, appended actors.Appended) (actors.Appended, error) {
+func (w *write) located(ctx context.Context, n *node, appended storage.Appended) (storage.Appended, error) {
 	w.stored = &appended
-	page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: appended.Last, direction: actors.Backward, limit: one()})
+	page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: appended.Last, direction: storage.Backward, limit: one()})
 	if f != nil {
-		return actors.Appended{}, f
+		return storage.Appended{}, f
 	}
 	if len(page.Events) > 0 && page.Events[0].Revision == appended.Last {
 		appended.Position = page.Events[0].Position
@@ -184,7 +184,7 @@ func (w *write) located(ctx context.Context, n *node, appended actors.Appended) 
 const firstRepeat = 500 * time.Millisecond
 
 // send is one Append on the wire.
-func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
+func (w *write) send(ctx context.Context, n *node) (storage.Appended, error) {
 	limit := w.journal.target.deadline
 	if w.unknown {
 		limit = w.repeat.limit()
@@ -193,27 +193,27 @@ func (w *write) send(ctx context.Context, n *node) (actors.Appended, error) {
 	defer cancel()
 	call, err := streams.NewStreamsClient(n.calls).Append(ctx)
 	if err != nil {
-		return actors.Appended{}, failed(err, nil)
+		return storage.Appended{}, failed(err, nil)
 	}
 	answer, err := w.exchange(call)
 	if err != nil {
 		f := failedAppend(err, call.Trailer())
-		if f.exception == "stream-deleted" && w.expected == actors.ExpectExists {
-			return actors.Appended{}, w.deleted(ctx, n, f)
+		if f.exception == "stream-deleted" && w.expected == storage.ExpectExists {
+			return storage.Appended{}, w.deleted(ctx, n, f)
 		}
 		if verdict := f.verdict(); verdict == absent || verdict == puzzled {
 			w.unknown = true
 		}
-		return actors.Appended{}, f
+		return storage.Appended{}, f
 	}
 	switch result := answer.GetResult().(type) {
 	case *streams.AppendResp_Success_:
 		return w.success(result.Success)
 	case *streams.AppendResp_WrongExpectedVersion_:
-		return actors.Appended{}, w.conflict(result.WrongExpectedVersion)
+		return storage.Appended{}, w.conflict(result.WrongExpectedVersion)
 	}
 	w.unknown = true
-	return actors.Appended{}, fmt.Errorf("%w: an answer without a result", ErrProtocol)
+	return storage.Appended{}, fmt.Errorf("%w: an answer without a result", ErrProtocol)
 }
 
 // failedAppend reads the error of an append. One that ended without an answer, as in an election, is as if the node were away.
@@ -241,21 +241,21 @@ func (w *write) exchange(call streams.Streams_AppendClient) (*streams.AppendResp
 }
 
 // success reads where the batch stands. With an exact expectation that is known beforehand.
-func (w *write) success(answer *streams.AppendResp_Success) (actors.Appended, error) {
+func (w *write) success(answer *streams.AppendResp_Success) (storage.Appended, error) {
 	if _, none := answer.GetCurrentRevisionOption().(*streams.AppendResp_Success_NoStream); none {
-		return actors.Appended{First: events.NoRevision, Last: events.NoRevision}, nil
+		return storage.Appended{First: events.NoRevision, Last: events.NoRevision}, nil
 	}
 	last := readRevision(answer.GetCurrentRevision())
 	if want := events.Revision(w.expected) + events.Revision(len(w.ids)); w.expected >= 0 && last != want {
 		w.unknown = true
-		return actors.Appended{}, fmt.Errorf("%w: it says that the batch ends at revision %d, and it can only be %d", ErrProtocol, last, want)
+		return storage.Appended{}, fmt.Errorf("%w: it says that the batch ends at revision %d, and it can only be %d", ErrProtocol, last, want)
 	}
 	first := last - events.Revision(max(len(w.ids), 1)-1)
-	return actors.Appended{First: first, Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}, nil
+	return storage.Appended{First: first, Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}, nil
 }
 
-func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *actors.Conflict {
-	conflict := &actors.Conflict{Stream: w.stream, Expected: w.expected, Actual: events.NoRevision}
+func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *storage.Conflict {
+	conflict := &storage.Conflict{Stream: w.stream, Expected: w.expected, Actual: events.NoRevision}
 	switch current := answer.GetCurrentRevisionOption().(type) {
 	case *streams.AppendResp_WrongExpectedVersion_CurrentRevision:
 		conflict.Actual = readRevision(current.CurrentRevision)
@@ -270,21 +270,21 @@ func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *actor
 // deleted tells a stream that was ended for good from one that was deleted and may begin again: the store refuses both with the same
 // words when the stream has to exist.
 func (w *write) deleted(ctx context.Context, n *node, f *failure) error {
-	page, readFailure := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: math.MaxInt64, direction: actors.Backward, limit: one()})
+	page, readFailure := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: math.MaxInt64, direction: storage.Backward, limit: one()})
 	if readFailure != nil {
 		return f
 	}
-	return &actors.Conflict{Stream: w.stream, Expected: w.expected, Actual: page.Last}
+	return &storage.Conflict{Stream: w.stream, Expected: w.expected, Actual: page.Last}
 }
 
 // find looks for the batch near the end of its stream.
-func (w *write) find(ctx context.Context, n *node) (found bool, appended actors.Appended, f *failure) {
+func (w *write) find(ctx context.Context, n *node) (found bool, appended storage.Appended, f *failure) {
 	if len(w.ids) == 0 {
 		return false, appended, nil
 	}
 	from := events.Revision(math.MaxInt64)
 	for seen := 0; seen < lookBack && from >= 0; {
-		page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: from, direction: actors.Backward, limit: actors.Limit{}.Bounded()})
+		page, f := w.journal.readOnce(ctx, n, readPlan{stream: w.stream, revision: from, direction: storage.Backward, limit: storage.Limit{}.Bounded()})
 		if f != nil && f.exception == "stream-deleted" {
 			return false, appended, nil
 		}
@@ -293,7 +293,7 @@ func (w *write) find(ctx context.Context, n *node) (found bool, appended actors.
 		}
 		for i := range page.Events {
 			if e := &page.Events[i]; e.ID == w.ids[len(w.ids)-1] {
-				return true, actors.Appended{First: e.Revision - events.Revision(len(w.ids)-1), Last: e.Revision, Position: e.Position}, nil
+				return true, storage.Appended{First: e.Revision - events.Revision(len(w.ids)-1), Last: e.Revision, Position: e.Position}, nil
 			}
 		}
 		if page.End || len(page.Events) == 0 {

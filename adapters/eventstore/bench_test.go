@@ -13,7 +13,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
@@ -46,7 +46,7 @@ func BenchmarkAppend(b *testing.B) {
 		"journal": func(ctx context.Context, stream string) error {
 			batch := happened("b", 1)
 			batch[0].Data = wide()
-			_, err := journal.Append(ctx, events.Stream(stream), actors.ExpectAny, batch)
+			_, err := journal.Append(ctx, events.Stream(stream), storage.ExpectAny, batch)
 			return err
 		},
 		"client": func(ctx context.Context, stream string) error {
@@ -89,7 +89,7 @@ func BenchmarkPages(b *testing.B) {
 		for i := range batch {
 			batch[i].Data = wide()
 		}
-		if _, err := journal.Append(b.Context(), "pages", actors.ExpectAny, batch); err != nil {
+		if _, err := journal.Append(b.Context(), "pages", storage.ExpectAny, batch); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -109,11 +109,11 @@ func BenchmarkPages(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.N*total)/b.Elapsed().Seconds(), "events/s")
 	})
-	limit := actors.Limit{Events: page, Bytes: 16 << 20}
+	limit := storage.Limit{Events: page, Bytes: 16 << 20}
 	b.Run("journal", func(b *testing.B) {
 		for range b.N {
 			for from := events.Revision(0); from < total; from += page {
-				if got, err := journal.Read(b.Context(), "pages", from, actors.Forward, limit); err != nil || len(got.Events) != page {
+				if got, err := journal.Read(b.Context(), "pages", from, storage.Forward, limit); err != nil || len(got.Events) != page {
 					b.Fatal(len(got.Events), err)
 				}
 			}
@@ -122,8 +122,8 @@ func BenchmarkPages(b *testing.B) {
 	})
 	b.Run("everything", func(b *testing.B) {
 		for range b.N {
-			for from, end := actors.Start(), false; !end; {
-				got, err := journal.ReadAll(b.Context(), from, actors.Forward, actors.Filter{}, limit)
+			for from, end := storage.Start(), false; !end; {
+				got, err := journal.ReadAll(b.Context(), from, storage.Forward, storage.Filter{}, limit)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -134,7 +134,7 @@ func BenchmarkPages(b *testing.B) {
 	})
 	b.Run("subscription", func(b *testing.B) {
 		for range b.N {
-			subscription, err := journal.Subscribe(b.Context(), actors.From{Stream: "pages", Revision: events.NoRevision})
+			subscription, err := journal.Subscribe(b.Context(), storage.From{Stream: "pages", Revision: events.NoRevision})
 			if err != nil {
 				b.Fatal(err)
 			}

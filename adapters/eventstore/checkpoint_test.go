@@ -11,7 +11,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -89,7 +89,7 @@ func TestCheckpoints(t *testing.T) {
 			}}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			subscription, err := f.start(t).open(t).Subscribe(ctx, actors.From{Filter: actors.Filter{Kinds: []string{"test."}}})
+			subscription, err := f.start(t).open(t).Subscribe(ctx, storage.From{Filter: storage.Filter{Kinds: []string{"test."}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +142,7 @@ func TestPositionsOfTransactions(t *testing.T) {
 		calls++
 		return fails(codes.Unavailable)
 	}}
-	subscription, err := f.start(t).open(t).Subscribe(t.Context(), actors.From{})
+	subscription, err := f.start(t).open(t).Subscribe(t.Context(), storage.From{})
 	if err != nil {
 		t.Fatal(err)
 	}

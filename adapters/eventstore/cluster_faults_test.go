@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
 	"example.com/life/events"
@@ -300,7 +300,7 @@ func (s *suffering) misname() {
 	s.elected(ctx, s.leader)
 	for named := false; !named; {
 		short, stop := context.WithTimeout(ctx, time.Second)
-		_, err := s.journal.Append(short, "misnamed", actors.ExpectAny, happened("misnamed", 1))
+		_, err := s.journal.Append(short, "misnamed", storage.ExpectAny, happened("misnamed", 1))
 		stop()
 		named = err != nil && strings.Contains(err.Error(), "leader.invalid")
 		if err == nil || ctx.Err() != nil {
@@ -335,9 +335,9 @@ func (s *suffering) write(ctx context.Context, number int, random *rand.Rand) {
 			return
 		case <-time.After(time.Duration(1+random.IntN(5)) * time.Millisecond):
 		}
-		expected := actors.ExpectRevision(last)
+		expected := storage.ExpectRevision(last)
 		if number%2 == 1 {
-			expected = actors.ExpectAny
+			expected = storage.ExpectAny
 		}
 		batch := happened(fmt.Sprint(round), 1+random.IntN(3))
 		appended, err := journal.Append(ctx, stream, expected, batch)
@@ -354,7 +354,7 @@ func (s *suffering) write(ctx context.Context, number int, random *rand.Rand) {
 	}
 }
 
-func (s *suffering) acknowledge(stream events.Stream, appended actors.Appended, batch []events.Envelope) {
+func (s *suffering) acknowledge(stream events.Stream, appended storage.Appended, batch []events.Envelope) {
 	ids := make([]uuid.UUID, len(batch))
 	for i := range batch {
 		ids[i] = batch[i].ID
@@ -412,7 +412,7 @@ func (s *suffering) read(ctx context.Context) {
 			}
 		}
 		s.mu.Unlock()
-		page, err := s.journal.Read(ctx, "w-0", 1<<40, actors.Backward, actors.Limit{Events: 1})
+		page, err := s.journal.Read(ctx, "w-0", 1<<40, storage.Backward, storage.Limit{Events: 1})
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -469,7 +469,7 @@ func (a *arrivals) await(ctx context.Context, t *testing.T, who string, stored [
 
 // subscribe follows what the writers write, from a store where nothing matches yet.
 func (s *suffering) subscribe(ctx context.Context, feed *arrivals) {
-	subscription, err := s.journal.Subscribe(ctx, actors.From{Filter: actors.Filter{Streams: []string{"w-"}}})
+	subscription, err := s.journal.Subscribe(ctx, storage.From{Filter: storage.Filter{Streams: []string{"w-"}}})
 	if err != nil {
 		s.t.Errorf("subscribe: %v", err)
 		return
@@ -490,12 +490,12 @@ func (s *suffering) subscribe(ctx context.Context, feed *arrivals) {
 // consume is the only member of a group, which joins again whenever its membership is lost.
 func (s *suffering) consume(ctx context.Context, handled *arrivals) {
 	for ctx.Err() == nil {
-		err := s.journal.Consume(ctx, "table", actors.From{Filter: actors.Filter{Streams: []string{"w-"}}},
+		err := s.journal.Consume(ctx, "table", storage.From{Filter: storage.Filter{Streams: []string{"w-"}}},
 			func(_ context.Context, e events.Envelope) error {
 				handled.add(e.ID)
 				return nil
 			})
-		if err == nil || errors.Is(err, actors.ErrClosed) {
+		if err == nil || errors.Is(err, storage.ErrClosed) {
 			s.t.Errorf("consuming ended: %v", err)
 			return
 		}

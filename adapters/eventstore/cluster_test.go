@@ -3,8 +3,8 @@ package eventstore_test
 import (
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
 )
@@ -21,10 +21,10 @@ func TestEveryVersion(t *testing.T) {
 		}
 		t.Run(profile.Version, func(t *testing.T) {
 			t.Parallel()
-			actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal { return open(t) })
+			actorstest.TestJournalWithin(t, greatest, func(t *testing.T) storage.Journal { return open(t) })
 			if profile.Endless || profile.Checkpoints == eventstoretest.PageEnd { // the checkpoints that are no places reached
 				t.Run("projections", func(t *testing.T) {
-					actorstest.TestProjector(t, 1, func(t *testing.T) (actors.Journal, actors.Snapshots) { return open(t), actorstest.NewMemory() })
+					actorstest.TestProjector(t, 1, func(t *testing.T) (storage.Journal, storage.Snapshots) { return open(t), actorstest.NewMemory() })
 				})
 			}
 			t.Run("a group goes on", func(t *testing.T) { testGroupGoesOn(t, open(t)) })

@@ -35,7 +35,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	_ "example.com/life/adapters/registration" // before the client's messages are registered
 )
 
@@ -60,7 +60,7 @@ func (c Config) completed() Config {
 	if c.MaxAppend <= 0 {
 		c.MaxAppend = defaultMaxAppend
 	}
-	c.MaxAppend = min(c.MaxAppend, actors.MaxAppend)
+	c.MaxAppend = min(c.MaxAppend, storage.MaxAppend)
 	if c.MaxWaiting <= 0 {
 		c.MaxWaiting = defaultMaxWaiting
 	}
@@ -70,7 +70,7 @@ func (c Config) completed() Config {
 	return c
 }
 
-// Journal implements actors.Journal over EventStoreDB.
+// Journal implements storage.Journal over EventStoreDB.
 type Journal struct {
 	config Config
 	target *target
@@ -100,7 +100,7 @@ func Open(ctx context.Context, config Config) (*Journal, error) {
 	return j, nil
 }
 
-// Close ends subscriptions, consumers and calls, which give actors.ErrClosed, as calls after it do: whether an append under way was
+// Close ends subscriptions, consumers and calls, which give storage.ErrClosed, as calls after it do: whether an append under way was
 // stored is not known then. It can be called at any time, more than once.
 func (j *Journal) Close() error {
 	j.mu.Lock()

@@ -8,14 +8,14 @@ import (
 
 	"go.uber.org/goleak"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 )
 
-// greatest is the most that every journal over EventStoreDB takes at once, as actors.BatchSize counts.
+// greatest is the most that every journal over EventStoreDB takes at once, as storage.BatchSize counts.
 const greatest = 1<<20 - 4096
 
 // The clock of expressions goes on for a second after the last match.
@@ -90,7 +90,7 @@ func plain(address string) string { return "esdb://" + address + "?tls=false&dis
 
 func TestJournal(t *testing.T) {
 	t.Parallel()
-	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal {
+	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) storage.Journal {
 		served := serve(t, server.Config{Store: store(t), Listen: "127.0.0.1:0", Insecure: true})
 		return connect(t, eventstore.Config{Connection: plain(served.Addr())})
 	})
@@ -130,13 +130,13 @@ func (s secured) connection(credentials string) string {
 
 func TestSecureJournal(t *testing.T) {
 	t.Parallel()
-	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) actors.Journal {
+	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) storage.Journal {
 		return connect(t, eventstore.Config{Connection: secure(t).connection(""), Username: "admin", Password: secret})
 	})
 }
 
 func TestProjector(t *testing.T) {
-	actorstest.TestProjector(t, 2, func(t *testing.T) (actors.Journal, actors.Snapshots) {
+	actorstest.TestProjector(t, 2, func(t *testing.T) (storage.Journal, storage.Snapshots) {
 		held := store(t)
 		served := serve(t, server.Config{Store: held, Listen: "127.0.0.1:0", Insecure: true})
 		return connect(t, eventstore.Config{Connection: plain(served.Addr())}), held

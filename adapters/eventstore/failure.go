@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 )
 
 // failure is a call that the store, or the way to it, answered with an error.
@@ -137,19 +137,19 @@ func (f *failure) leader() string {
 func (f *failure) known() error {
 	switch f.exception {
 	case "stream-deleted":
-		return actors.ErrDeleted
+		return storage.ErrDeleted
 	case "disk-full":
-		return actors.ErrFull
+		return storage.ErrFull
 	case "maximum-append-size-exceeded":
-		return fmt.Errorf("%w: the server takes at most %s bytes at once (its setting MaxAppendSize), less than Config.MaxAppend", actors.ErrInvalidAppend, f.trailing("maximum-append-size"))
+		return fmt.Errorf("%w: the server takes at most %s bytes at once (its setting MaxAppendSize), less than Config.MaxAppend", storage.ErrInvalidAppend, f.trailing("maximum-append-size"))
 	case "maximum-append-event-size-exceeded":
-		return fmt.Errorf("%w: the server takes events of at most %s bytes (its setting MaxAppendEventSize)", actors.ErrInvalidAppend, f.trailing("maximum-append-event-size"))
+		return fmt.Errorf("%w: the server takes events of at most %s bytes (its setting MaxAppendEventSize)", storage.ErrInvalidAppend, f.trailing("maximum-append-event-size"))
 	}
 	switch {
 	case f.answered != nil:
 		return fmt.Errorf("%w (%w)", f.answered, f)
 	case f.code == codes.DataLoss:
-		return fmt.Errorf("%w: %w", actors.ErrCorrupt, f)
+		return fmt.Errorf("%w: %w", storage.ErrCorrupt, f)
 	case f.tooLarge(), f.code == codes.Internal && strings.Contains(f.message, "unmarshal"):
 		return fmt.Errorf("%w: %w", ErrProtocol, f)
 	}

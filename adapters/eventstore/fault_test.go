@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
@@ -72,7 +72,7 @@ func TestOutage(t *testing.T) {
 		t.Errorf("%d callers returned late; %d were refused, want at most %d", late.Load(), refused.Load(), callers-most)
 	}
 	go func() {
-		_, err := journal.Append(t.Context(), "patient", actors.ExpectNoStream, happened("patient", 1))
+		_, err := journal.Append(t.Context(), "patient", storage.ExpectNoStream, happened("patient", 1))
 		patient <- err
 	}()
 	for between.refused.Load() < rounds {
@@ -99,7 +99,7 @@ func TestStall(t *testing.T) {
 	defer release()
 	patient := make(chan error, 1)
 	go func() {
-		_, err := journal.Append(t.Context(), "patient", actors.ExpectNoStream, happened("patient", 1))
+		_, err := journal.Append(t.Context(), "patient", storage.ExpectNoStream, happened("patient", 1))
 		patient <- err
 	}()
 	var wait sync.WaitGroup
@@ -128,16 +128,16 @@ func anyCall(ctx context.Context, journal *eventstore.Journal, i int) error {
 	stream := events.Stream(fmt.Sprintf("outage-%d", i))
 	switch i % 4 {
 	case 0:
-		_, err := journal.Append(ctx, stream, actors.ExpectNoStream, happened("x", 1))
+		_, err := journal.Append(ctx, stream, storage.ExpectNoStream, happened("x", 1))
 		return err
 	case 1:
-		_, err := journal.Read(ctx, stream, 0, actors.Forward, actors.Limit{})
+		_, err := journal.Read(ctx, stream, 0, storage.Forward, storage.Limit{})
 		return err
 	case 2:
-		_, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
+		_, err := journal.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{})
 		return err
 	}
-	return journal.Consume(ctx, "outage", actors.From{Stream: stream}, func(context.Context, events.Envelope) error { return nil })
+	return journal.Consume(ctx, "outage", storage.From{Stream: stream}, func(context.Context, events.Envelope) error { return nil })
 }
 
 // Writers with and without expectations, and subscribers to a stream and to everything, on a network that cuts, delays and
@@ -154,10 +154,10 @@ func TestBadNetwork(t *testing.T) {
 
 	var reading, writing, breaking sync.WaitGroup
 	feeds := map[string]*feed{
-		"everything": {from: actors.From{}},
-		"one stream": {from: actors.From{Stream: "writer-1", Revision: events.NoRevision}},
-		"by kind":    {from: actors.From{Filter: actors.Filter{Kinds: []string{"test."}}}},
-		"by stream":  {from: actors.From{Filter: actors.Filter{Streams: []string{"writer-"}}}},
+		"everything": {from: storage.From{}},
+		"one stream": {from: storage.From{Stream: "writer-1", Revision: events.NoRevision}},
+		"by kind":    {from: storage.From{Filter: storage.Filter{Kinds: []string{"test."}}}},
+		"by stream":  {from: storage.From{Filter: storage.Filter{Streams: []string{"writer-"}}}},
 	}
 	for name, f := range feeds {
 		reading.Go(func() { f.follow(ctx, t, name, journal) })
@@ -181,7 +181,7 @@ func TestBadNetwork(t *testing.T) {
 	writing.Wait()
 	close(done)
 	breaking.Wait()
-	if _, err := journal.Append(ctx, "writer-1", actors.ExpectAny, lastOne()); err != nil {
+	if _, err := journal.Append(ctx, "writer-1", storage.ExpectAny, lastOne()); err != nil {
 		t.Fatalf("the last append: %v", err)
 	}
 	reading.Wait()
@@ -244,9 +244,9 @@ func writeRounds(ctx context.Context, t *testing.T, journal *eventstore.Journal,
 	stream := events.Stream(fmt.Sprintf("writer-%d", w))
 	last := events.NoRevision
 	for round := range rounds {
-		expected := actors.ExpectRevision(last)
+		expected := storage.ExpectRevision(last)
 		if w%2 == 1 {
-			expected = actors.ExpectAny
+			expected = storage.ExpectAny
 		}
 		appended, err := journal.Append(ctx, stream, expected, happened(fmt.Sprint(round), 2))
 		if err != nil {
@@ -269,7 +269,7 @@ func lastOne() []events.Envelope {
 
 // feed is a subscriber and what it got.
 type feed struct {
-	from actors.From
+	from storage.From
 	got  []events.Envelope
 }
 
@@ -293,9 +293,9 @@ func (f *feed) follow(ctx context.Context, t *testing.T, name string, journal *e
 }
 
 // checkFeeds compares with what the store itself holds.
-func checkFeeds(t *testing.T, kept actors.Journal, feeds map[string]*feed, want int) {
+func checkFeeds(t *testing.T, kept storage.Journal, feeds map[string]*feed, want int) {
 	t.Helper()
-	page, err := kept.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{Events: 4096, Bytes: 16 << 20})
+	page, err := kept.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{Events: 4096, Bytes: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -28,7 +28,7 @@ func TestFollower(t *testing.T) {
 		if begin := rapid.IntRange(-1, len(places)-2).Draw(t, "begin"); begin >= 0 {
 			from = logPosition{places[begin], places[begin]}
 		}
-		f := newFollower(actors.From{Position: events.Position(from.commit), Filter: actors.Filter{Kinds: []string{"k"}}}, &target{})
+		f := newFollower(storage.From{Position: events.Position(from.commit), Filter: storage.Filter{Kinds: []string{"k"}}}, &target{})
 		q := &queue{news: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 		for session := 0; ; session++ {
 			// EventStoreDB sends what is greater than the pair, by both numbers.

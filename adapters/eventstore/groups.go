@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -44,7 +44,7 @@ const (
 //
 // The groups of one stream, or of everything, are told apart by their names; those of everything by what the filter chooses, too.
 // Creating a group takes a user of $admins or $ops.
-func (j *Journal) Consume(ctx context.Context, group string, source actors.From, handle func(ctx context.Context, e events.Envelope) error) error {
+func (j *Journal) Consume(ctx context.Context, group string, source storage.From, handle func(ctx context.Context, e events.Envelope) error) error {
 	m, err := newMember(group, source, handle)
 	if err != nil {
 		return fmt.Errorf("consume as group %q: %w", group, err)
@@ -88,7 +88,7 @@ func (j *Journal) Consume(ctx context.Context, group string, source actors.From,
 // member is one who wants to consume.
 type member struct {
 	group   string // as the server knows it
-	source  actors.From
+	source  storage.From
 	handle  func(ctx context.Context, e events.Envelope) error
 	joined  bool
 	created bool // by this member: the first event is one that it has had, see create
@@ -108,7 +108,7 @@ func (m *member) complain(ctx context.Context, log *slog.Logger, f *failure) {
 	}
 }
 
-func newMember(group string, source actors.From, handle func(ctx context.Context, e events.Envelope) error) (*member, error) {
+func newMember(group string, source storage.From, handle func(ctx context.Context, e events.Envelope) error) (*member, error) {
 	if group == "" {
 		return nil, errors.New("the group has no name")
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
@@ -41,7 +41,7 @@ func (c *consumer) handle(_ context.Context, e events.Envelope) error {
 }
 
 // consume runs until the consumer has enough.
-func (c *consumer) consume(t *testing.T, journal *eventstore.Journal, group string, source actors.From) {
+func (c *consumer) consume(t *testing.T, journal *eventstore.Journal, group string, source storage.From) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -52,9 +52,9 @@ func (c *consumer) consume(t *testing.T, journal *eventstore.Journal, group stri
 	}
 }
 
-func appended(t *testing.T, journal *eventstore.Journal, stream events.Stream, n int) actors.Appended {
+func appended(t *testing.T, journal *eventstore.Journal, stream events.Stream, n int) storage.Appended {
 	t.Helper()
-	last, err := journal.Append(t.Context(), stream, actors.ExpectAny, happened(string(stream), n))
+	last, err := journal.Append(t.Context(), stream, storage.ExpectAny, happened(string(stream), n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestGroupGoesOn(t *testing.T) { testGroupGoesOn(t, local(t)) }
 
 func testGroupGoesOn(t *testing.T, journal *eventstore.Journal) {
 	appended(t, journal, "orders", 6)
-	source := actors.From{Stream: "orders", Revision: 0}
+	source := storage.From{Stream: "orders", Revision: 0}
 
 	first := &consumer{enough: 4, outcome: func(n int, _ events.Envelope) error {
 		if n == 2 || n == 3 {
@@ -90,7 +90,7 @@ func testGroupGoesOn(t *testing.T, journal *eventstore.Journal) {
 		t.Errorf("the second member got %v, want %v", second.got, want)
 	}
 	other := &consumer{enough: 6}
-	other.consume(t, journal, "shipping", actors.From{Stream: "orders", Revision: events.NoRevision})
+	other.consume(t, journal, "shipping", storage.From{Stream: "orders", Revision: events.NoRevision})
 	if want := []events.Revision{0, 1, 2, 3, 4, 5}; !slices.Equal(other.got, want) {
 		t.Errorf("the other group got %v, want %v", other.got, want)
 	}
@@ -103,14 +103,14 @@ func testGroupOfEverything(t *testing.T, journal *eventstore.Journal) {
 	after := appended(t, journal, "left-a", 2).Position
 	appended(t, journal, "right-a", 2)
 	appended(t, journal, "left-b", 3)
-	left := actors.From{Position: after, Filter: actors.Filter{Streams: []string{"left-"}}}
+	left := storage.From{Position: after, Filter: storage.Filter{Streams: []string{"left-"}}}
 	one := &consumer{enough: 3}
 	one.consume(t, journal, "watch", left)
 	if want := []events.Revision{0, 1, 2}; !slices.Equal(one.got, want) {
 		t.Errorf("after a position the group got %v, want %v", one.got, want)
 	}
 	two := &consumer{enough: 2}
-	two.consume(t, journal, "watch", actors.From{Filter: actors.Filter{Streams: []string{"right-"}, Kinds: []string{"none"}}})
+	two.consume(t, journal, "watch", storage.From{Filter: storage.Filter{Streams: []string{"right-"}, Kinds: []string{"none"}}})
 	if want := []events.Revision{0, 1}; !slices.Equal(two.got, want) {
 		t.Errorf("the other filter's group got %v, want %v", two.got, want)
 	}
@@ -144,7 +144,7 @@ func testGroupIsTakenOver(t *testing.T, address string) {
 		journal := connect(t, eventstore.Config{Connection: "esdb://" + between.address() + "?tls=false&discoveryInterval=5"})
 		members.Go(func() {
 			for ctx.Err() == nil { // a lost membership is joined again
-				if err := journal.Consume(ctx, "all", actors.From{Stream: "many", Revision: events.NoRevision}, handle); err == nil {
+				if err := journal.Consume(ctx, "all", storage.From{Stream: "many", Revision: events.NoRevision}, handle); err == nil {
 					t.Error("consuming ended without an error")
 				}
 			}

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
 )
@@ -80,11 +80,11 @@ func TestHostileMessages(t *testing.T) {
 			defer cancel()
 			calls := map[string]func() error{
 				"read": func() error {
-					_, err := journal.Read(ctx, "s", 0, actors.Forward, actors.Limit{})
+					_, err := journal.Read(ctx, "s", 0, storage.Forward, storage.Limit{})
 					return err
 				},
 				"read everything": func() error {
-					_, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
+					_, err := journal.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{})
 					return err
 				},
 				"append": func() error {
@@ -92,7 +92,7 @@ func TestHostileMessages(t *testing.T) {
 					return err
 				},
 				"subscription": func() error {
-					subscription, err := journal.Subscribe(ctx, actors.From{})
+					subscription, err := journal.Subscribe(ctx, storage.From{})
 					if err != nil {
 						return err
 					}
@@ -101,7 +101,7 @@ func TestHostileMessages(t *testing.T) {
 					return err
 				},
 				"group": func() error {
-					return journal.Consume(ctx, "g", actors.From{Stream: "s"}, func(context.Context, events.Envelope) error { return nil })
+					return journal.Consume(ctx, "g", storage.From{Stream: "s"}, func(context.Context, events.Envelope) error { return nil })
 				},
 			}
 			answers := make(chan struct{}, len(calls))
@@ -141,11 +141,11 @@ func TestHostileSizes(t *testing.T) {
 		}
 		return nil
 	})
-	page, err := journal.Read(t.Context(), "s", 0, actors.Forward, actors.Limit{Events: 4096, Bytes: 1 << 20})
+	page, err := journal.Read(t.Context(), "s", 0, storage.Forward, storage.Limit{Events: 4096, Bytes: 1 << 20})
 	if err != nil || len(page.Events) != 1 || page.End {
 		t.Errorf("a page has %d events, want one: %v", len(page.Events), err)
 	}
-	subscription, err := journal.Subscribe(t.Context(), actors.From{Stream: "s", Revision: events.NoRevision})
+	subscription, err := journal.Subscribe(t.Context(), storage.From{Stream: "s", Revision: events.NoRevision})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestHostileWords(t *testing.T) {
 		call.SetTrailer(metadata.Pairs("exception", "access-denied"))
 		return status.Error(codes.InvalidArgument, "\x1b[2J\r\n"+strings.Repeat("long ", 10000))
 	})
-	_, err := journal.Append(t.Context(), "s", actors.ExpectAny, happened("x", 1))
+	_, err := journal.Append(t.Context(), "s", storage.ExpectAny, happened("x", 1))
 	if err == nil || len(err.Error()) > 4096 || strings.ContainsAny(err.Error(), "\x1b\r\n") {
 		t.Errorf("the error is %q", err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
 	"example.com/life/events"
@@ -52,7 +52,7 @@ func TestDroppedJoins(t *testing.T) {
 			end := uuid.New()
 			last := happened("x", 1)
 			last[0].ID = end
-			if _, err := journal.Append(ctx, "s", actors.ExpectAny, last); err != nil {
+			if _, err := journal.Append(ctx, "s", storage.ExpectAny, last); err != nil {
 				t.Fatal(err)
 			}
 			if created {
@@ -68,7 +68,7 @@ func TestDroppedJoins(t *testing.T) {
 			next := uuid.New()
 			last = happened("x", 1)
 			last[0].ID = next
-			if _, err := journal.Append(ctx, "s", actors.ExpectAny, last); err != nil {
+			if _, err := journal.Append(ctx, "s", storage.ExpectAny, last); err != nil {
 				t.Fatal(err)
 			}
 			handled := <-consumed(ctx, t, journal, next)
@@ -94,7 +94,7 @@ func TestJoinEndsWithItsNode(t *testing.T) {
 	handled := consumed(ctx, t, journal, end)
 	last := happened("x", 1)
 	last[0].ID = end
-	if _, err := journal.Append(ctx, "s", actors.ExpectAny, last); err != nil {
+	if _, err := journal.Append(ctx, "s", storage.ExpectAny, last); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-handled; len(got) != 1 {
@@ -112,7 +112,7 @@ func consumed(ctx context.Context, t *testing.T, journal *eventstore.Journal, un
 		var handled []uuid.UUID
 		known := map[uuid.UUID]bool{}
 		for ctx.Err() == nil { // a lost membership is joined again
-			err := journal.Consume(ctx, "all", actors.From{Filter: actors.Filter{Kinds: []string{"test."}}}, func(_ context.Context, e events.Envelope) error {
+			err := journal.Consume(ctx, "all", storage.From{Filter: storage.Filter{Kinds: []string{"test."}}}, func(_ context.Context, e events.Envelope) error {
 				if !known[e.ID] {
 					known[e.ID] = true
 					handled = append(handled, e.ID)
@@ -122,7 +122,7 @@ func consumed(ctx context.Context, t *testing.T, journal *eventstore.Journal, un
 				}
 				return nil
 			})
-			if ctx.Err() == nil && err == nil || errors.Is(err, actors.ErrClosed) {
+			if ctx.Err() == nil && err == nil || errors.Is(err, storage.ErrClosed) {
 				t.Errorf("consuming ended: %v", err)
 				break
 			}

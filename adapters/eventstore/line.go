@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 )
 
 const (
@@ -286,7 +286,7 @@ func (l *line) lend(ctx context.Context) (*node, error) {
 	for {
 		switch {
 		case l.closed:
-			return nil, actors.ErrClosed
+			return nil, storage.ErrClosed
 		case l.node != nil && ctx.Err() != nil:
 			return nil, ctx.Err()
 		case ctx.Err() != nil:
@@ -346,7 +346,7 @@ func (l *line) close() {
 	l.stop()
 	<-l.done
 	if n != nil {
-		n.giveUp(actors.ErrClosed)
+		n.giveUp(storage.ErrClosed)
 		n.calls.Close() //nolint:errcheck // calls under way end with it
 	}
 }

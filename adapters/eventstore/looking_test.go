@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
 )
@@ -53,7 +53,7 @@ func TestNodeWithoutLeader(t *testing.T) {
 	go func() {
 		journal, err := eventstore.Open(ctx, eventstore.Config{Connection: c.Connection(node), Away: tell})
 		if err == nil {
-			_, err = journal.Append(ctx, "s", actors.ExpectAny, happened("x", 1))
+			_, err = journal.Append(ctx, "s", storage.ExpectAny, happened("x", 1))
 			err = errors.Join(err, journal.Close())
 		}
 		opened <- err
@@ -89,7 +89,7 @@ func TestOneOfThreeIsSilent(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				journal, err := eventstore.Open(ctx, eventstore.Config{Connection: c.Connection()})
 				if err == nil {
-					_, err = journal.Append(ctx, "s", actors.ExpectAny, happened("x", 1))
+					_, err = journal.Append(ctx, "s", storage.ExpectAny, happened("x", 1))
 					err = errors.Join(err, journal.Close())
 				}
 				if cancel(); err != nil {
@@ -109,7 +109,7 @@ func TestMembersAreRemembered(t *testing.T) {
 	named := c.Leader()
 	journal := connect(t, eventstore.Config{Connection: strings.Replace(c.Connection(named), "esdb:", "esdb+discover:", 1)})
 	named.Kill()
-	if _, err := journal.Append(ctx, "s", actors.ExpectAny, happened("x", 1)); err != nil {
+	if _, err := journal.Append(ctx, "s", storage.ExpectAny, happened("x", 1)); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
@@ -102,19 +102,19 @@ func TestAccessLists(t *testing.T) {
 	admin := connect(t, eventstore.Config{Connection: s.connection(""), Username: "admin", Password: secret})
 	acl := happened("acl", 1)
 	acl[0].Kind, acl[0].Foreign, acl[0].Data = "$metadata", &events.Foreign{}, []byte(`{"$acl":{"$r":"$admins","$w":"$admins"}}`)
-	if _, err := admin.Append(t.Context(), "$$closed", actors.ExpectAny, acl); err != nil {
+	if _, err := admin.Append(t.Context(), "$$closed", storage.ExpectAny, acl); err != nil {
 		t.Fatal(err)
 	}
 	journal := connect(t, eventstore.Config{Connection: s.connection(""), Username: "someone", Password: secret})
 	nobody := connect(t, eventstore.Config{Connection: s.connection("")})
 	ctx := t.Context()
 	read := func(j *eventstore.Journal, stream events.Stream) error {
-		_, err := j.Read(ctx, stream, 0, actors.Forward, actors.Limit{})
+		_, err := j.Read(ctx, stream, 0, storage.Forward, storage.Limit{})
 		return err
 	}
-	_, everything := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
-	_, written := journal.Append(ctx, "closed", actors.ExpectAny, happened("x", 1))
-	_, readable := journal.Append(ctx, "open", actors.ExpectAny, happened("x", 1))
+	_, everything := journal.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{})
+	_, written := journal.Append(ctx, "closed", storage.ExpectAny, happened("x", 1))
+	_, readable := journal.Append(ctx, "open", storage.ExpectAny, happened("x", 1))
 	says(t, "append to a stream of its own", readable, "")
 	nothing := func(context.Context, events.Envelope) error { return nil }
 	rows := []struct {
@@ -126,7 +126,7 @@ func TestAccessLists(t *testing.T) {
 		{"read a stream", read(journal, "closed"), []string{"$r", "access list of closed", "$userStreamAcl", "$settings"}},
 		{"append", written, []string{"$w", "access list of closed", "$userStreamAcl", "$settings"}},
 		{"read the store's own", read(journal, "$users"), []string{"$admins", "$systemStreamAcl", "$settings"}},
-		{"create a group", journal.Consume(ctx, "g", actors.From{Stream: "open", Revision: events.NoRevision}, nothing), []string{"$ops", "$admins", "create the group"}},
+		{"create a group", journal.Consume(ctx, "g", storage.From{Stream: "open", Revision: events.NoRevision}, nothing), []string{"$ops", "$admins", "create the group"}},
 		{"nobody", read(nobody, "open"), []string{"without a user name and password", "give a user's name and password"}},
 	}
 	for _, row := range rows {

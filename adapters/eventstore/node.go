@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/keepalive"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -200,7 +200,7 @@ func (n *node) examine(ctx context.Context) *failure {
 
 // ask is the examination of one connection. A leader may also refuse to answer: the user may not read, somebody ended the stream.
 func (n *node) ask(ctx context.Context, conn *connection) *failure {
-	question := readPlan{stream: probeStream, revision: -1, direction: actors.Backward, limit: one()}
+	question := readPlan{stream: probeStream, revision: -1, direction: storage.Backward, limit: one()}
 	f := read(ctx, conn.ClientConn, question.request(0), n.target.silence, func(*answer) (more bool) { return true })
 	if f == nil || f.code == codes.PermissionDenied || f.exception == "stream-deleted" {
 		return nil

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
 	"example.com/life/events"
@@ -26,7 +26,7 @@ func TestOutcomeNotKnown(t *testing.T) {
 	}
 	for name, outcome := range outcomes {
 		for _, stored := range []bool{true, false} {
-			for _, expected := range []actors.Expected{actors.ExpectNoStream, actors.ExpectAny, actors.ExpectExists} {
+			for _, expected := range []storage.Expected{storage.ExpectNoStream, storage.ExpectAny, storage.ExpectExists} {
 				t.Run(fmt.Sprintf("%s, stored %t, %s", name, stored, expected), func(t *testing.T) {
 					t.Parallel()
 					c := eventstoretest.Start(t, eventstoretest.Config{Nodes: 3})
@@ -34,8 +34,8 @@ func TestOutcomeNotKnown(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					defer cancel()
 					first := events.Revision(0)
-					if expected == actors.ExpectExists {
-						if _, err := journal.Append(ctx, "s", actors.ExpectNoStream, happened("before", 1)); err != nil {
+					if expected == storage.ExpectExists {
+						if _, err := journal.Append(ctx, "s", storage.ExpectNoStream, happened("before", 1)); err != nil {
 							t.Fatal(err)
 						}
 						first = 1
@@ -70,7 +70,7 @@ func TestOutcomeNamesIDs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	batch := happened("x", 5)
-	_, err := journal.Append(ctx, "s", actors.ExpectNoStream, batch)
+	_, err := journal.Append(ctx, "s", storage.ExpectNoStream, batch)
 	var unknown *eventstore.OutcomeUnknown
 	if !errors.As(err, &unknown) || !errors.Is(err, context.DeadlineExceeded) || len(unknown.IDs) != 5 {
 		t.Fatalf("the error is %v, want an outcome that is not known", err)
@@ -83,7 +83,7 @@ func TestOutcomeNamesIDs(t *testing.T) {
 	if strings.Contains(err.Error(), batch[3].ID.String()) {
 		t.Errorf("the error shows every id: %v", err)
 	}
-	again, err := journal.Append(t.Context(), "s", actors.ExpectNoStream, batch)
+	again, err := journal.Append(t.Context(), "s", storage.ExpectNoStream, batch)
 	if err != nil || again.Last != 4 {
 		t.Errorf("repeated: %+v, %v", again, err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -17,29 +17,29 @@ import (
 type readPlan struct {
 	stream    events.Stream
 	revision  events.Revision // ≥ 0
-	direction actors.Direction
-	limit     actors.Limit // bounded
+	direction storage.Direction
+	limit     storage.Limit // bounded
 }
 
-func one() actors.Limit { return actors.Limit{Events: 1}.Bounded() }
+func one() storage.Limit { return storage.Limit{Events: 1}.Bounded() }
 
-// Read implements actors.Journal.
-func (j *Journal) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+// Read implements storage.Journal.
+func (j *Journal) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	if err := checkName(stream); err != nil {
-		return actors.Page{}, err
+		return storage.Page{}, err
 	}
 	plan := readPlan{stream: stream, revision: max(from, 0), direction: direction, limit: limit.Bounded()}
-	nothing := direction == actors.Backward && from < 0
+	nothing := direction == storage.Backward && from < 0
 	if nothing {
 		plan.limit = one() // only to learn where the stream ends
 	}
-	var page actors.Page
+	var page storage.Page
 	err := j.call(ctx, access{toRead, stream}, func(ctx context.Context, n *node) (f *failure) {
 		page, f = j.readOnce(ctx, n, plan)
 		return f
 	})
 	if err != nil {
-		return actors.Page{}, fmt.Errorf("read %s: %w", stream, err)
+		return storage.Page{}, fmt.Errorf("read %s: %w", stream, err)
 	}
 	if nothing {
 		page.Events, page.End = nil, true
@@ -49,8 +49,8 @@ func (j *Journal) Read(ctx context.Context, stream events.Stream, from events.Re
 
 // readOnce reads a page on one connection. It asks for one event more than the page may have, so that the page knows whether it is the
 // last, and for the stream's last revision, which the server says at the end.
-func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.Page, *failure) {
-	page := actors.Page{Last: events.NoRevision}
+func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (storage.Page, *failure) {
+	page := storage.Page{Last: events.NoRevision}
 	gather := gatherer{limit: plan.limit}
 	told := false // the last revision
 	f := read(ctx, n.calls.ClientConn, plan.request(1), n.target.silence, func(a *answer) (more bool) {
@@ -72,7 +72,7 @@ func (j *Journal) readOnce(ctx context.Context, n *node, plan readPlan) (actors.
 		return page, nil
 	}
 	// The page was cut, or the server is older than 21.10 and does not say where the stream ends.
-	last := readPlan{stream: plan.stream, revision: -1, direction: actors.Backward, limit: one()}
+	last := readPlan{stream: plan.stream, revision: -1, direction: storage.Backward, limit: one()}
 	f = read(ctx, n.calls.ClientConn, last.request(0), n.target.silence, func(a *answer) (more bool) {
 		if a.hasEvent {
 			page.Last = a.event.Revision
@@ -94,14 +94,14 @@ func (p readPlan) request(more int) *streams.ReadReq {
 	return &streams.ReadReq{Options: options}
 }
 
-func readOptions(direction actors.Direction, count int) *streams.ReadReq_Options {
+func readOptions(direction storage.Direction, count int) *streams.ReadReq_Options {
 	options := &streams.ReadReq_Options{
 		CountOption:   &streams.ReadReq_Options_Count{Count: uint64(count)},
 		FilterOption:  &streams.ReadReq_Options_NoFilter{NoFilter: &shared.Empty{}},
 		UuidOption:    &streams.ReadReq_Options_UUIDOption{Content: &streams.ReadReq_Options_UUIDOption_Structured{Structured: &shared.Empty{}}},
 		ControlOption: &streams.ReadReq_Options_ControlOption{Compatibility: 1},
 	}
-	if direction == actors.Backward {
+	if direction == storage.Backward {
 		options.ReadDirection = streams.ReadReq_Options_Backwards
 	}
 	return options
@@ -147,7 +147,7 @@ func startRead(ctx context.Context, conn *grpc.ClientConn, request *streams.Read
 
 // gatherer fills a page up to its limit.
 type gatherer struct {
-	limit  actors.Limit
+	limit  storage.Limit
 	events []events.Envelope
 	bytes  int
 	full   bool // there was one more

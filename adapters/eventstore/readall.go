@@ -10,39 +10,39 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// ReadAll implements actors.Journal.
+// ReadAll implements storage.Journal.
 //
 // EventStoreDB's positions are places in its log, and it reads from places where a record begins: forward from such a place, including
 // what is there; backward from what ends before it.
-func (j *Journal) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
+func (j *Journal) ReadAll(ctx context.Context, from storage.Place, direction storage.Direction, filter storage.Filter, limit storage.Limit) (storage.Page, error) {
 	plan := allPlan{from: from, direction: direction, filter: filter, limit: limit.Bounded()}
 	if plan.empty() {
 		if err := j.ready(ctx); err != nil {
-			return actors.Page{}, fmt.Errorf("read everything: %w", err)
+			return storage.Page{}, fmt.Errorf("read everything: %w", err)
 		}
-		return actors.Page{Next: from, End: true}, nil
+		return storage.Page{Next: from, End: true}, nil
 	}
-	if from.Position > math.MaxInt64 && from != actors.End() { // no log has such a place: servers of EventStoreDB do not even refuse it by name
-		return actors.Page{}, fmt.Errorf("read everything from %s: %w", from, actors.ErrPlace)
+	if from.Position > math.MaxInt64 && from != storage.End() { // no log has such a place: servers of EventStoreDB do not even refuse it by name
+		return storage.Page{}, fmt.Errorf("read everything from %s: %w", from, storage.ErrPlace)
 	}
-	var page actors.Page
+	var page storage.Page
 	known := true
 	err := j.call(ctx, access{right: toRead}, func(ctx context.Context, n *node) (f *failure) {
 		page, f = plan.read(ctx, n)
-		if known = !f.refusesPlace() || from == actors.Start() || from == actors.End(); !known {
+		if known = !f.refusesPlace() || from == storage.Start() || from == storage.End(); !known {
 			return nil
 		}
 		return f
 	})
 	if err == nil && !known {
-		err = actors.ErrPlace
+		err = storage.ErrPlace
 	}
 	if err != nil {
-		return actors.Page{}, fmt.Errorf("read everything from %s: %w", from, err)
+		return storage.Page{}, fmt.Errorf("read everything from %s: %w", from, err)
 	}
 	return page, nil
 }
@@ -55,11 +55,11 @@ func (f *failure) refusesPlace() bool {
 
 // given refuses a subscription from a position that the store did not give. EventStoreDB would confirm one that is beyond the end, and
 // then leave out events until there.
-func (j *Journal) given(ctx context.Context, from actors.From) error {
+func (j *Journal) given(ctx context.Context, from storage.From) error {
 	if from.Stream != "" || from.Position == 0 {
 		return nil
 	}
-	_, err := j.ReadAll(ctx, actors.Before(from.Position), actors.Forward, actors.Filter{System: true}, one())
+	_, err := j.ReadAll(ctx, storage.Before(from.Position), storage.Forward, storage.Filter{System: true}, one())
 	return err
 }
 
@@ -71,27 +71,27 @@ func (j *Journal) ready(ctx context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
-		return actors.ErrClosed
+		return storage.ErrClosed
 	}
 	return nil
 }
 
 // allPlan is one page of everything.
 type allPlan struct {
-	from      actors.Place
-	direction actors.Direction
-	filter    actors.Filter
-	limit     actors.Limit // bounded
+	from      storage.Place
+	direction storage.Direction
+	filter    storage.Filter
+	limit     storage.Limit // bounded
 }
 
 // empty reports that nothing can be there.
 func (p allPlan) empty() bool {
-	return p.direction == actors.Backward && p.from == actors.Start() || p.direction == actors.Forward && p.from == actors.End()
+	return p.direction == storage.Backward && p.from == storage.Start() || p.direction == storage.Forward && p.from == storage.End()
 }
 
 // read reads the page on one connection.
-func (p allPlan) read(ctx context.Context, n *node) (actors.Page, *failure) {
-	if p.direction == actors.Backward {
+func (p allPlan) read(ctx context.Context, n *node) (storage.Page, *failure) {
+	if p.direction == storage.Backward {
 		return p.backward(ctx, n)
 	}
 	pushed := pushedFilter(p.filter, false)
@@ -99,7 +99,7 @@ func (p allPlan) read(ctx context.Context, n *node) (actors.Page, *failure) {
 	if pushed != nil {
 		last, f := lastPosition(ctx, n)
 		if f != nil {
-			return actors.Page{}, f
+			return storage.Page{}, f
 		}
 		bound = last
 	}
@@ -107,7 +107,7 @@ func (p allPlan) read(ctx context.Context, n *node) (actors.Page, *failure) {
 	if f != nil {
 		return page, f
 	}
-	if came == 0 && pushed == nil && p.from != actors.Start() {
+	if came == 0 && pushed == nil && p.from != storage.Start() {
 		// Not even the event of the place came: it is beyond the end, unless a scavenge has removed it.
 		if bound, f = lastPosition(ctx, n); f != nil {
 			return page, f
@@ -117,21 +117,21 @@ func (p allPlan) read(ctx context.Context, n *node) (actors.Page, *failure) {
 		return page, &failure{code: codes.InvalidArgument, message: fmt.Sprintf("the store ends at position %d", bound)}
 	}
 	if page.End && page.Next.Position <= bound && bound > 0 {
-		page.Next = actors.After(bound) // all of it was looked at
+		page.Next = storage.After(bound) // all of it was looked at
 	}
 	return page, nil
 }
 
 // backward reads what is before a place. The event of a place behind one is asked for by itself: a read backward leaves it out.
-func (p allPlan) backward(ctx context.Context, n *node) (actors.Page, *failure) {
-	if p.from.Before || p.from == actors.End() {
+func (p allPlan) backward(ctx context.Context, n *node) (storage.Page, *failure) {
+	if p.from.Before || p.from == storage.End() {
 		page, _, f := p.attempt(ctx, n, pushedFilter(p.filter, false))
 		return page, f
 	}
-	itself := allPlan{from: actors.Before(p.from.Position), filter: actors.Filter{System: true}, limit: one()}
+	itself := allPlan{from: storage.Before(p.from.Position), filter: storage.Filter{System: true}, limit: one()}
 	first, f := itself.read(ctx, n)
 	if f != nil {
-		return actors.Page{}, f
+		return storage.Page{}, f
 	}
 	p.from.Before = true
 	all := gatherer{limit: p.limit}
@@ -147,16 +147,16 @@ func (p allPlan) backward(ctx context.Context, n *node) (actors.Page, *failure) 
 	next := p.from
 	for i := range rest.Events {
 		if !all.add(&rest.Events[i]) {
-			return actors.Page{Events: all.events, Next: next}, nil
+			return storage.Page{Events: all.events, Next: next}, nil
 		}
-		next = actors.Before(rest.Events[i].Position)
+		next = storage.Before(rest.Events[i].Position)
 	}
-	return actors.Page{Events: all.events, Next: rest.Next, End: rest.End}, nil
+	return storage.Page{Events: all.events, Next: rest.Next, End: rest.End}, nil
 }
 
 // attempt is one Read on the wire. came is how many events there were, chosen or not.
-func (p allPlan) attempt(ctx context.Context, n *node, pushed *streams.ReadReq_Options_FilterOptions) (page actors.Page, came int, f *failure) {
-	page = actors.Page{Next: p.from}
+func (p allPlan) attempt(ctx context.Context, n *node, pushed *streams.ReadReq_Options_FilterOptions) (page storage.Page, came int, f *failure) {
+	page = storage.Page{Next: p.from}
 	gather := gatherer{limit: p.limit}
 	count := p.limit.Events + 2 // one to know whether there are more, and one that ended the page before
 	cut := false
@@ -166,14 +166,14 @@ func (p allPlan) attempt(ctx context.Context, n *node, pushed *streams.ReadReq_O
 		}
 		came++
 		e := &a.event
-		if p.direction == actors.Forward && !p.from.Before && e.Position <= p.from.Position {
+		if p.direction == storage.Forward && !p.from.Before && e.Position <= p.from.Position {
 			return true
 		}
 		if p.filter.Chooses(e.Stream, e.Kind) && !gather.add(e) {
 			cut = true
 			return false
 		}
-		page.Next = actors.Place{Position: e.Position, Before: p.direction == actors.Backward}
+		page.Next = storage.Place{Position: e.Position, Before: p.direction == storage.Backward}
 		return true
 	})
 	page.Events, page.End = gather.events, !cut && came < count
@@ -186,9 +186,9 @@ func (p allPlan) request(count int, pushed *streams.ReadReq_Options_FilterOption
 		Position: &streams.ReadReq_Options_Position{CommitPosition: at, PreparePosition: at},
 	}}
 	switch p.from {
-	case actors.Start():
+	case storage.Start():
 		all.AllOption = &streams.ReadReq_Options_AllOptions_Start{Start: &shared.Empty{}}
-	case actors.End():
+	case storage.End():
 		all.AllOption = &streams.ReadReq_Options_AllOptions_End{End: &shared.Empty{}}
 	}
 	options := readOptions(p.direction, count)
@@ -201,7 +201,7 @@ func (p allPlan) request(count int, pushed *streams.ReadReq_Options_FilterOption
 
 // lastPosition is where the store ends; 0 when it is empty.
 func lastPosition(ctx context.Context, n *node) (events.Position, *failure) {
-	last := allPlan{from: actors.End(), direction: actors.Backward}
+	last := allPlan{from: storage.End(), direction: storage.Backward}
 	position := events.Position(0)
 	f := read(ctx, n.calls.ClientConn, last.request(1, nil), n.target.silence, func(a *answer) (more bool) {
 		if a.hasEvent {
@@ -218,7 +218,7 @@ const filterWindow = 512
 // pushedFilter is the part of a filter that the server can decide, nil when that is nothing: it filters by streams or by kinds, not by
 // either. Whether an event is chosen is always looked at here again. A subscription has the server leave out its own streams as well;
 // a read does not, so that its page knows how far it has looked.
-func pushedFilter(filter actors.Filter, live bool) *streams.ReadReq_Options_FilterOptions {
+func pushedFilter(filter storage.Filter, live bool) *streams.ReadReq_Options_FilterOptions {
 	byStream := func(e *streams.ReadReq_Options_FilterOptions_Expression) *streams.ReadReq_Options_FilterOptions {
 		return &streams.ReadReq_Options_FilterOptions{
 			Filter:                       &streams.ReadReq_Options_FilterOptions_StreamIdentifier{StreamIdentifier: e},

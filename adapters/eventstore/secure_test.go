@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
@@ -50,11 +50,11 @@ func TestLogin(t *testing.T) {
 			says(t, "open", err, row.opens)
 			if err == nil {
 				defer journal.Close()
-				_, err = journal.Append(t.Context(), events.Stream(row.name), actors.ExpectAny, happened("x", 1))
+				_, err = journal.Append(t.Context(), events.Stream(row.name), storage.ExpectAny, happened("x", 1))
 				says(t, "append", err, row.append)
-				_, err = journal.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{})
+				_, err = journal.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{})
 				says(t, "read everything", err, row.system)
-				subscription, err := journal.Subscribe(t.Context(), actors.From{})
+				subscription, err := journal.Subscribe(t.Context(), storage.From{})
 				says(t, "subscribe", err, "")
 				_, err = subscription.Next(t.Context())
 				says(t, "subscription", err, row.system)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/server"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
@@ -33,14 +33,14 @@ func TestUnansweredCallsAreRepeated(t *testing.T) {
 	journal := connect(t, eventstore.Config{Connection: plain(f.address) + "&defaultDeadline=100"})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if page, err := journal.Read(ctx, "s", 0, actors.Forward, actors.Limit{Events: 1}); err != nil || len(page.Events) != 1 {
+	if page, err := journal.Read(ctx, "s", 0, storage.Forward, storage.Limit{Events: 1}); err != nil || len(page.Events) != 1 {
 		t.Errorf("read: %+v, %v", page, err)
 	}
 	calls.Store(0)
-	if page, err := journal.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{}, actors.Limit{}); err != nil || len(page.Events) != 1 {
+	if page, err := journal.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{}, storage.Limit{}); err != nil || len(page.Events) != 1 {
 		t.Errorf("read everything: %+v, %v", page, err)
 	}
-	for _, from := range []actors.From{{}, {Stream: "s", Revision: events.NoRevision}} {
+	for _, from := range []storage.From{{}, {Stream: "s", Revision: events.NoRevision}} {
 		calls.Store(0)
 		subscription, err := journal.Subscribe(ctx, from)
 		if err != nil {
@@ -54,7 +54,7 @@ func TestUnansweredCallsAreRepeated(t *testing.T) {
 	short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer stop()
 	calls.Store(0)
-	if _, err := journal.Read(short, "s", 0, actors.Forward, actors.Limit{}); err == nil || short.Err() == nil {
+	if _, err := journal.Read(short, "s", 0, storage.Forward, storage.Limit{}); err == nil || short.Err() == nil {
 		t.Errorf("a read that nobody answers: %v", err)
 	}
 }
@@ -66,12 +66,12 @@ func TestDeadConnectionIsNoticed(t *testing.T) {
 	between := newProxy(t, served.Addr())
 	told, tell := looks()
 	journal := connect(t, eventstore.Config{Connection: plain(between.address()), Away: tell})
-	subscription, err := journal.Subscribe(t.Context(), actors.From{})
+	subscription, err := journal.Subscribe(t.Context(), storage.From{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer subscription.Close()
-	if _, err := journal.Append(t.Context(), "s", actors.ExpectAny, happened("x", 1)); err != nil {
+	if _, err := journal.Append(t.Context(), "s", storage.ExpectAny, happened("x", 1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := subscription.Next(t.Context()); err != nil {
@@ -93,7 +93,7 @@ func TestDeadConnectionIsNoticed(t *testing.T) {
 			break
 		}
 	}
-	if _, err := journal.Append(t.Context(), "s", actors.ExpectAny, happened("x", 1)); err != nil {
+	if _, err := journal.Append(t.Context(), "s", storage.ExpectAny, happened("x", 1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := subscription.Next(t.Context()); err != nil {
@@ -120,7 +120,7 @@ func TestManyCalls(t *testing.T) {
 	answers := make(chan error, many)
 	for range many {
 		go func() {
-			_, err := journal.Append(t.Context(), "s", actors.ExpectNoStream, happened("x", 1))
+			_, err := journal.Append(t.Context(), "s", storage.ExpectNoStream, happened("x", 1))
 			answers <- err
 		}()
 	}

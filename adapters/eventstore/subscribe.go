@@ -13,7 +13,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -28,8 +28,8 @@ type subscription struct {
 	done    chan struct{} // closed when the feeder has ended
 }
 
-// Subscribe implements actors.Journal. It does not wait for the store: Next does.
-func (j *Journal) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+// Subscribe implements storage.Journal. It does not wait for the store: Next does.
+func (j *Journal) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	if from.Stream != "" {
 		if err := checkName(from.Stream); err != nil {
 			return nil, err
@@ -43,7 +43,7 @@ func (j *Journal) Subscribe(ctx context.Context, from actors.From) (actors.Subsc
 	s.queue.news, s.queue.room = make(chan struct{}, 1), make(chan struct{}, 1)
 	if !j.follow(s) {
 		cancel()
-		return nil, fmt.Errorf("subscribe: %w", actors.ErrClosed)
+		return nil, fmt.Errorf("subscribe: %w", storage.ErrClosed)
 	}
 	go s.feed(ctx, newFollower(from, j.target))
 	return s, nil
@@ -60,7 +60,7 @@ func (j *Journal) follow(s *subscription) bool {
 	return true
 }
 
-// Next implements actors.Subscription.
+// Next implements storage.Subscription.
 func (s *subscription) Next(ctx context.Context) (events.Envelope, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -96,7 +96,7 @@ func (s *subscription) Close() error {
 	return nil
 }
 
-// end stops the feeder and makes Next return actors.ErrClosed.
+// end stops the feeder and makes Next return storage.ErrClosed.
 func (s *subscription) end() {
 	s.queue.close()
 	s.cancel()
@@ -143,14 +143,14 @@ func (s *subscription) feed(ctx context.Context, f *follower) {
 
 // follower is how far a subscription has come.
 type follower struct {
-	from   actors.From // the Revision is that of the last event taken
-	taken  logPosition // of the last event taken
-	resume logPosition // where to go on: the last event taken, or the last checkpoint when that is farther
+	from   storage.From // the Revision is that of the last event taken
+	taken  logPosition  // of the last event taken
+	resume logPosition  // where to go on: the last event taken, or the last checkpoint when that is farther
 
 	patience patience // until the next subscription on the wire is confirmed
 }
 
-func newFollower(from actors.From, t *target) *follower {
+func newFollower(from storage.From, t *target) *follower {
 	begin := logPosition{commit: uint64(from.Position), prepare: uint64(from.Position)}
 	return &follower{from: from, taken: begin, resume: begin, patience: patience{t.deadline, t.longest}}
 }
@@ -233,7 +233,7 @@ func (f *follower) pass(at logPosition) {
 }
 
 func (f *follower) request() *streams.ReadReq {
-	options := readOptions(actors.Forward, 0)
+	options := readOptions(storage.Forward, 0)
 	options.CountOption = &streams.ReadReq_Options_Subscription{Subscription: &streams.ReadReq_Options_SubscriptionOptions{}}
 	if f.from.Stream != "" {
 		stream := &streams.ReadReq_Options_StreamOptions{StreamIdentifier: identifier(f.from.Stream)}
@@ -304,7 +304,7 @@ func (q *queue) take(empty []events.Envelope) ([]events.Envelope, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, actors.ErrClosed
+		return nil, storage.ErrClosed
 	}
 	if len(q.held) == 0 {
 		return nil, q.err
@@ -318,7 +318,7 @@ func (q *queue) take(empty []events.Envelope) ([]events.Envelope, error) {
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if errors.Is(err, actors.ErrClosed) {
+	if errors.Is(err, storage.ErrClosed) {
 		q.closed = true
 	}
 	q.err = err

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -32,7 +32,7 @@ func (j *Journal) Tombstone(ctx context.Context, stream events.Stream) error {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, actors.ErrDeleted) { // an attempt whose answer was lost may have ended it
+	if err != nil && !errors.Is(err, storage.ErrDeleted) { // an attempt whose answer was lost may have ended it
 		return fmt.Errorf("end %s for good: %w", stream, err)
 	}
 	return nil

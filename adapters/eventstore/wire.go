@@ -16,7 +16,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -37,11 +37,11 @@ func identifier(stream events.Stream) *shared.StreamIdentifier {
 
 // checkName refuses names that the port allows and the protocol cannot carry.
 func checkName(stream events.Stream) error {
-	if err := actors.CheckStream(stream); err != nil {
+	if err := storage.CheckStream(stream); err != nil {
 		return err
 	}
 	if !utf8.ValidString(string(stream)) {
-		return fmt.Errorf("%w: the stream's name %q is not UTF-8, which EventStoreDB needs", actors.ErrInvalidAppend, string(stream))
+		return fmt.Errorf("%w: the stream's name %q is not UTF-8, which EventStoreDB needs", storage.ErrInvalidAppend, string(stream))
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func putID(id *uuid.UUID, half int, value uint64) { binary.BigEndian.PutUint64(i
 // propose writes an envelope as an event to append.
 func propose(e *events.Envelope) (*streams.AppendReq_ProposedMessage, error) {
 	if !utf8.ValidString(string(e.Kind)) {
-		return nil, fmt.Errorf("%w: the kind %q is not UTF-8", actors.ErrInvalidAppend, string(e.Kind))
+		return nil, fmt.Errorf("%w: the kind %q is not UTF-8", storage.ErrInvalidAppend, string(e.Kind))
 	}
 	data, contentType := []byte(e.Data), contentJSON
 	if e.Foreign != nil {
@@ -90,7 +90,7 @@ func propose(e *events.Envelope) (*streams.AppendReq_ProposedMessage, error) {
 				data, err = base64.StdEncoding.DecodeString(text)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("%w: the data of %s %s are no base64: %w", actors.ErrInvalidAppend, e.Kind, e.ID, err)
+				return nil, fmt.Errorf("%w: the data of %s %s are no base64: %w", storage.ErrInvalidAppend, e.Kind, e.ID, err)
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -169,8 +169,8 @@ func TestProposeRefuses(t *testing.T) {
 		{Kind: "k", Data: []byte(`"no base64"`), Foreign: &events.Foreign{Base64: true}},
 		{Kind: "k", Data: []byte(`{}`), Foreign: &events.Foreign{Base64: true}},
 	} {
-		if _, err := propose(&e); !errors.Is(err, actors.ErrInvalidAppend) {
-			t.Errorf("%+v: the error is %v, want %v", e, err, actors.ErrInvalidAppend)
+		if _, err := propose(&e); !errors.Is(err, storage.ErrInvalidAppend) {
+			t.Errorf("%+v: the error is %v, want %v", e, err, storage.ErrInvalidAppend)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/tools/supervised"
 	"example.com/life/events"
 )
@@ -27,7 +28,7 @@ type bashArgs struct {
 
 // shell runs command lines.
 type shell struct {
-	blobs   actors.Blobs
+	blobs   storage.Blobs
 	scratch string // see Config
 	path    string // PATH of commands
 	// run runs a program and returns when nothing of it is left: supervised.Run, or what confines commands better.

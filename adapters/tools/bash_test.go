@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -98,7 +99,7 @@ func TestMoreThanIsKeptRunsOn(t *testing.T) {
 }
 
 // countingBlobs counts bytes and keeps none.
-type countingBlobs struct{ actors.Blobs }
+type countingBlobs struct{ storage.Blobs }
 
 func (countingBlobs) Put(_ context.Context, media string, content io.Reader) (events.BlobRef, error) {
 	size, err := io.Copy(io.Discard, content)
@@ -109,19 +110,19 @@ func TestOutputThatCannotBeKeptIsStillShown(t *testing.T) {
 	b := newBench(t)
 	b.tools = newTools(t, fullBlobs{})
 	text, failed := b.run("bash", args{"command": "seq 1 1000000"})
-	if failed || !strings.Contains(text, "could not be kept: "+actors.ErrFull.Error()) || !strings.HasSuffix(text, "1000000\n") {
+	if failed || !strings.Contains(text, "could not be kept: "+storage.ErrFull.Error()) || !strings.HasSuffix(text, "1000000\n") {
 		t.Errorf("%v: %s", failed, text[len(text)-200:])
 	}
 }
 
 // fullBlobs is a store on a full disk.
-type fullBlobs struct{ actors.Blobs }
+type fullBlobs struct{ storage.Blobs }
 
 func (fullBlobs) Put(_ context.Context, _ string, content io.Reader) (events.BlobRef, error) {
 	if _, err := io.CopyN(io.Discard, content, 50_000); err != nil {
 		return events.BlobRef{}, err
 	}
-	return events.BlobRef{}, actors.ErrFull
+	return events.BlobRef{}, storage.ErrFull
 }
 
 func TestCancelEndsTheCommand(t *testing.T) {

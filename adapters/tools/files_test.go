@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 )
 
 func TestReadFile(t *testing.T) {
@@ -244,4 +245,4 @@ func FuzzArguments(f *testing.F) {
 }
 
 // nopBlobs is for tools that store nothing.
-type nopBlobs struct{ actors.Blobs }
+type nopBlobs struct{ storage.Blobs }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -50,7 +51,7 @@ func plainRefusal(err error) error {
 // moment reads a day or a time; none is now.
 func moment(text string) (events.Micros, error) {
 	if text == "" {
-		return actors.Now(), nil
+		return storage.Now(), nil
 	}
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if at, err := time.Parse(layout, text); err == nil {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -19,7 +19,7 @@ const spoolLimit = 64 << 20
 // command must not notice that its output cannot be kept.
 type spool struct {
 	ctx   context.Context //nolint:containedctx // it is that of the one call that the spool belongs to
-	blobs actors.Blobs
+	blobs storage.Blobs
 
 	head []byte // the first outputLimit bytes
 	tail []byte // the last ones, at least outputLimit when there are as many
@@ -35,7 +35,7 @@ type stored struct {
 	err error
 }
 
-func newSpool(ctx context.Context, blobs actors.Blobs) *spool { return &spool{ctx: ctx, blobs: blobs} }
+func newSpool(ctx context.Context, blobs storage.Blobs) *spool { return &spool{ctx: ctx, blobs: blobs} }
 
 // Write takes more output.
 func (s *spool) Write(p []byte) (int, error) {

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/tools/supervised"
 )
 
@@ -33,8 +34,8 @@ var descriptions embed.FS
 
 // Config is what the tools need.
 type Config struct {
-	Blobs   actors.Blobs // gets output that is too long for the model
-	Scratch string       // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
+	Blobs   storage.Blobs // gets output that is too long for the model
+	Scratch string        // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
 }
 
 func (c Config) validate() error {

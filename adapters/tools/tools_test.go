@@ -12,11 +12,12 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/tools"
 )
 
 // newTools returns every tool by its name.
-func newTools(t testing.TB, blobs actors.Blobs) map[string]actors.Tool {
+func newTools(t testing.TB, blobs storage.Blobs) map[string]actors.Tool {
 	t.Helper()
 	all, err := tools.New(tools.Config{Blobs: blobs, Scratch: t.TempDir()})
 	if err != nil {
@@ -36,7 +37,7 @@ func newTools(t testing.TB, blobs actors.Blobs) map[string]actors.Tool {
 type bench struct {
 	testing.TB
 	tools     map[string]actors.Tool
-	blobs     actors.Blobs
+	blobs     storage.Blobs
 	workspace string
 }
 

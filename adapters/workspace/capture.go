@@ -45,7 +45,7 @@ type beyond struct{ why string }
 
 func (b *beyond) Error() string { return b.why }
 
-// Capture implements [actors.Workspaces]. Everything that a tree refers to is stored before its tree is returned: if we die before
+// Capture implements [storage.Workspaces]. Everything that a tree refers to is stored before its tree is returned: if we die before
 // somebody records the tree, what is left is blobs that nothing refers to, and they do no harm.
 func (s *Store) Capture(ctx context.Context, dir string) (events.Tree, error) {
 	tree, err := s.capture(ctx, dir)

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/workspace"
 	"example.com/life/events"
 )
@@ -159,7 +159,7 @@ func TestOwnDirectory(t *testing.T) {
 	store := open(t, workspace.Config{Own: filepath.Join(dir, ".life")})
 	tree := capture(t, store, dir)
 	files, err := store.List(t.Context(), tree)
-	if err != nil || tree.Files != 1 || tree.Missing != "" || len(files) != 2 || files[0].Kind != actors.LeftOut || files[0].Why != "it is Life's own data directory" {
+	if err != nil || tree.Files != 1 || tree.Missing != "" || len(files) != 2 || files[0].Kind != storage.LeftOut || files[0].Why != "it is Life's own data directory" {
 		t.Errorf("%+v holds %+v: %v", tree, files, err)
 	}
 	if tree := capture(t, store, filepath.Join(dir, ".life")); tree.Manifest != nil || tree.Missing == "" {
@@ -296,7 +296,7 @@ func TestFullDisk(t *testing.T) {
 	store := open(t, workspace.Config{Blobs: blobs})
 	for after := range int64(2) {
 		blobs.after.Store(after)
-		if tree, err := store.Capture(t.Context(), dir); !errors.Is(err, actors.ErrFull) {
+		if tree, err := store.Capture(t.Context(), dir); !errors.Is(err, storage.ErrFull) {
 			t.Errorf("with room for %d blobs: %+v, %v", after, tree, err)
 		}
 	}
@@ -315,7 +315,7 @@ type full struct {
 
 func (f *full) Put(ctx context.Context, media string, content io.Reader) (events.BlobRef, error) {
 	if f.after.Add(-1) < 0 {
-		return events.BlobRef{}, actors.ErrFull
+		return events.BlobRef{}, storage.ErrFull
 	}
 	return f.Blobs.Put(ctx, media, content)
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -74,7 +74,7 @@ func encode(entries []entry) []byte {
 func decode(manifest []byte) ([]entry, error) {
 	rest, ok := bytes.CutPrefix(manifest, []byte(manifestHead))
 	if !ok {
-		return nil, fmt.Errorf("%w: it is no manifest that this build knows", actors.ErrCorrupt)
+		return nil, fmt.Errorf("%w: it is no manifest that this build knows", storage.ErrCorrupt)
 	}
 	var entries []entry
 	for n := 2; len(rest) > 0; n++ {
@@ -82,15 +82,15 @@ func decode(manifest []byte) ([]entry, error) {
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
 		e, err := decodeLine(string(line))
 		if err != nil {
-			return nil, fmt.Errorf("%w: line %d of a manifest: %w", actors.ErrCorrupt, n, err)
+			return nil, fmt.Errorf("%w: line %d of a manifest: %w", storage.ErrCorrupt, n, err)
 		}
 		if len(entries) > 0 && entries[len(entries)-1].name >= e.name {
-			return nil, fmt.Errorf("%w: line %d of a manifest: the names are not in order", actors.ErrCorrupt, n)
+			return nil, fmt.Errorf("%w: line %d of a manifest: the names are not in order", storage.ErrCorrupt, n)
 		}
 		entries = append(entries, e)
 	}
 	if !bytes.Equal(encode(entries), manifest) {
-		return nil, fmt.Errorf("%w: the manifest is not written as it should be", actors.ErrCorrupt)
+		return nil, fmt.Errorf("%w: the manifest is not written as it should be", storage.ErrCorrupt)
 	}
 	return entries, nil
 }
@@ -149,15 +149,15 @@ func (e *entry) blob() events.BlobRef {
 }
 
 // file shows an entry of the directory dir.
-func (e *entry) file(dir string) actors.File {
-	f := actors.File{Path: join(dir, e.name), Kind: actors.RegularFile, Mode: e.mode, Size: e.size, Hash: e.hash}
+func (e *entry) file(dir string) storage.File {
+	f := storage.File{Path: join(dir, e.name), Kind: storage.RegularFile, Mode: e.mode, Size: e.size, Hash: e.hash}
 	switch e.kind {
 	case 'd':
-		f.Kind, f.Size, f.Hash = actors.Directory, 0, ""
+		f.Kind, f.Size, f.Hash = storage.Directory, 0, ""
 	case 'l':
-		f.Kind, f.Target = actors.Link, e.text
+		f.Kind, f.Target = storage.Link, e.text
 	case 'x':
-		f.Kind, f.Why = actors.LeftOut, e.text
+		f.Kind, f.Why = storage.LeftOut, e.text
 	}
 	return f
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -54,7 +54,7 @@ func hostile() []string {
 func TestHostileManifests(t *testing.T) {
 	for _, text := range hostile() {
 		entries, err := decode([]byte(text))
-		if !errors.Is(err, actors.ErrCorrupt) {
+		if !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%q is read as %+v: %v", text, entries, err)
 		}
 		blobs := actorstest.NewBlobs()
@@ -64,7 +64,7 @@ func TestHostileManifests(t *testing.T) {
 			t.Fatal(putErr, newErr)
 		}
 		dir := filepath.Join(t.TempDir(), "inside", "copy")
-		if _, err := store.Restore(t.Context(), events.Tree{Manifest: &ref, Files: 1 << 30, Dirs: 1 << 30, Bytes: 1 << 50}, dir); !errors.Is(err, actors.ErrCorrupt) {
+		if _, err := store.Restore(t.Context(), events.Tree{Manifest: &ref, Files: 1 << 30, Dirs: 1 << 30, Bytes: 1 << 50}, dir); !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%q was restored: %v", text, err)
 		}
 		if left := actorstest.Look(t, filepath.Dir(filepath.Dir(dir))); len(left) > 1 {
@@ -81,7 +81,7 @@ func FuzzManifest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		entries, err := decode(text)
 		if err != nil {
-			if !errors.Is(err, actors.ErrCorrupt) {
+			if !errors.Is(err, storage.ErrCorrupt) {
 				t.Errorf("%q: %v", text, err)
 			}
 			return
@@ -137,7 +137,7 @@ func TestBombs(t *testing.T) {
 	parent := t.TempDir()
 	for _, tree := range []events.Tree{{Files: 10, Dirs: 1000, Bytes: 1000}, {Files: 1000, Dirs: 1000, Bytes: 10}, {Files: 1000, Dirs: 100, Bytes: 1000}} {
 		tree.Manifest = &ref
-		if _, err := store.Restore(t.Context(), tree, filepath.Join(parent, "copy")); !errors.Is(err, actors.ErrCorrupt) {
+		if _, err := store.Restore(t.Context(), tree, filepath.Join(parent, "copy")); !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%+v: %v", tree, err)
 		}
 	}
@@ -161,12 +161,12 @@ func TestDamage(t *testing.T) {
 		want error
 	}{
 		{line('f', refs[0], "a"), events.Tree{Files: 1, Bytes: 4}, nil},
-		{line('f', refs[0], "a"), events.Tree{Files: 2, Bytes: 4}, actors.ErrCorrupt},
-		{line('f', refs[0], "a"), events.Tree{Files: 1, Bytes: 5}, actors.ErrCorrupt},
-		{line('f', longer, "a"), events.Tree{Files: 1, Bytes: 5}, actors.ErrCorrupt},
+		{line('f', refs[0], "a"), events.Tree{Files: 2, Bytes: 4}, storage.ErrCorrupt},
+		{line('f', refs[0], "a"), events.Tree{Files: 1, Bytes: 5}, storage.ErrCorrupt},
+		{line('f', longer, "a"), events.Tree{Files: 1, Bytes: 5}, storage.ErrCorrupt},
 		{line('f', gone, "a"), events.Tree{Files: 1, Bytes: 4}, os.ErrNotExist},
 		{line('d', gone, "a"), events.Tree{Dirs: 1}, os.ErrNotExist},
-		{line('d', refs[0], "a"), events.Tree{Dirs: 1}, actors.ErrCorrupt},
+		{line('d', refs[0], "a"), events.Tree{Dirs: 1}, storage.ErrCorrupt},
 	} {
 		ref, err := blobs.Put(t.Context(), "", strings.NewReader(manifestHead+test.text))
 		if err != nil {

@@ -11,13 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
-// Restore implements [actors.Workspaces]. It makes a directory beside dir and renames it when it is complete: if we die before, what
+// Restore implements [storage.Workspaces]. It makes a directory beside dir and renames it when it is complete: if we die before, what
 // is left is that directory, whose name says what it is.
-func (s *Store) Restore(ctx context.Context, tree events.Tree, dir string) (actors.Restored, error) {
+func (s *Store) Restore(ctx context.Context, tree events.Tree, dir string) (storage.Restored, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
 		err = empty(dir)
@@ -26,27 +26,27 @@ func (s *Store) Restore(ctx context.Context, tree events.Tree, dir string) (acto
 		err = os.MkdirAll(filepath.Dir(dir), 0o777)
 	}
 	if err != nil {
-		return actors.Restored{}, fmt.Errorf("restore workspace: %w", err)
+		return storage.Restored{}, fmt.Errorf("restore workspace: %w", err)
 	}
 	partial, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".unfinished-*")
 	if err != nil {
-		return actors.Restored{}, fmt.Errorf("restore workspace: %w", err)
+		return storage.Restored{}, fmt.Errorf("restore workspace: %w", err)
 	}
 	restored, err := s.restoreTo(ctx, tree, partial)
 	if err == nil {
 		err = publish(partial, dir)
 	}
 	if err != nil {
-		return actors.Restored{}, fmt.Errorf("restore workspace to %s: %w", dir, errors.Join(err, os.RemoveAll(partial)))
+		return storage.Restored{}, fmt.Errorf("restore workspace to %s: %w", dir, errors.Join(err, os.RemoveAll(partial)))
 	}
 	return restored, nil
 }
 
-// Replace implements [actors.Workspaces]. The new directory is made beside dir, and then the two change places.
-func (s *Store) Replace(ctx context.Context, tree events.Tree, dir string) (actors.Restored, error) {
+// Replace implements [storage.Workspaces]. The new directory is made beside dir, and then the two change places.
+func (s *Store) Replace(ctx context.Context, tree events.Tree, dir string) (storage.Restored, error) {
 	fresh, old := dir+".new", dir+".old"
 	if err := errors.Join(os.RemoveAll(fresh), os.RemoveAll(old)); err != nil {
-		return actors.Restored{}, fmt.Errorf("replace workspace: %w", err)
+		return storage.Restored{}, fmt.Errorf("replace workspace: %w", err)
 	}
 	restored, err := s.Restore(ctx, tree, fresh)
 	if err != nil {
@@ -98,20 +98,20 @@ func publish(partial, dir string) error {
 type restoring struct {
 	store    *Store
 	root     *os.Root
-	restored actors.Restored
+	restored storage.Restored
 	links    []string
-	dirs     []actors.File // whose permissions are set last: one may forbid to write
+	dirs     []storage.File // whose permissions are set last: one may forbid to write
 }
 
-func (s *Store) restoreTo(ctx context.Context, tree events.Tree, dir string) (actors.Restored, error) {
+func (s *Store) restoreTo(ctx context.Context, tree events.Tree, dir string) (storage.Restored, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return actors.Restored{}, err
+		return storage.Restored{}, err
 	}
 	defer root.Close()
 	r := &restoring{store: s, root: root}
 	if err := s.walk(ctx, tree, func(dir string, e *entry) error { return r.make(ctx, dir, e) }); err != nil {
-		return actors.Restored{}, err
+		return storage.Restored{}, err
 	}
 	for _, link := range r.links {
 		if _, err := root.Stat(link); leadsOut(err) {
@@ -120,7 +120,7 @@ func (s *Store) restoreTo(ctx context.Context, tree events.Tree, dir string) (ac
 	}
 	for i := len(r.dirs) - 1; i >= 0; i-- {
 		if err := root.Chmod(r.dirs[i].Path, fs.FileMode(r.dirs[i].Mode)); err != nil {
-			return actors.Restored{}, err
+			return storage.Restored{}, err
 		}
 	}
 	return r.restored, durable(root)
@@ -147,7 +147,7 @@ func (r *restoring) make(ctx context.Context, dir string, e *entry) error {
 }
 
 // content writes a file. Its bytes are verified as they are read.
-func (r *restoring) content(ctx context.Context, f *actors.File, ref events.BlobRef) (err error) {
+func (r *restoring) content(ctx context.Context, f *storage.File, ref events.BlobRef) (err error) {
 	blob, err := r.store.blobs.Open(ctx, ref)
 	if err != nil {
 		return fmt.Errorf("%s: %w; life store check names every blob that is not there", f.Path, err)

@@ -11,7 +11,7 @@
 //   - What should be in a tree and is not is said in events.Tree.Missing: files that are too large, that cannot be read or that
 //     changed while they were read; and workspaces beyond the limits, of which nothing is recorded.
 //   - A restored directory is complete or not there. Nothing outside of it is written, whatever a manifest says, and bytes that are
-//     not those that were recorded are actors.ErrCorrupt.
+//     not those that were recorded are storage.ErrCorrupt.
 //
 // Permissions are recorded without set-user-id and its like; owners, times, extended attributes and hard links are not. Life's own data directory
 // and the file that its tools write before they rename it are left out. The repository in .git is recorded like everything
@@ -26,13 +26,13 @@ import (
 	"io"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // Config says where trees are kept and how large they may be. Blobs is required.
 type Config struct {
-	Blobs     actors.Blobs
+	Blobs     storage.Blobs
 	Own       string // Life's own data directory, which is never recorded
 	Files     int    // most files, links and directories of one workspace; default 20,000
 	FileBytes int64  // most of one file; larger ones are left out; default 16 MiB
@@ -48,7 +48,7 @@ const (
 
 // Store records and restores workspaces. It is safe for concurrent use.
 type Store struct {
-	blobs  actors.Blobs
+	blobs  storage.Blobs
 	own    string
 	limits limits
 
@@ -62,7 +62,7 @@ type limits struct {
 	fileBytes, bytes int64
 }
 
-var _ actors.Workspaces = (*Store)(nil)
+var _ storage.Workspaces = (*Store)(nil)
 
 // New returns a store.
 func New(c Config) (*Store, error) {
@@ -78,9 +78,9 @@ func New(c Config) (*Store, error) {
 	}, nil
 }
 
-// List implements [actors.Workspaces].
-func (s *Store) List(ctx context.Context, tree events.Tree) ([]actors.File, error) {
-	files := []actors.File{}
+// List implements [storage.Workspaces].
+func (s *Store) List(ctx context.Context, tree events.Tree) ([]storage.File, error) {
+	files := []storage.File{}
 	err := s.walk(ctx, tree, func(dir string, e *entry) error {
 		files = append(files, e.file(dir))
 		return nil
@@ -134,7 +134,7 @@ func (s *Store) walk(ctx context.Context, tree events.Tree, visit func(dir strin
 			e := &entries[i]
 			count(&seen, e)
 			if seen.Files > tree.Files || seen.Dirs > tree.Dirs || seen.Bytes > tree.Bytes {
-				return fmt.Errorf("%w: there is more in it than was recorded", actors.ErrCorrupt)
+				return fmt.Errorf("%w: there is more in it than was recorded", storage.ErrCorrupt)
 			}
 			if err := visit(dir, e); err != nil {
 				return err
@@ -152,7 +152,7 @@ func (s *Store) walk(ctx context.Context, tree events.Tree, visit func(dir strin
 		return err
 	}
 	if seen.Files != tree.Files || seen.Dirs != tree.Dirs || seen.Bytes != tree.Bytes {
-		return fmt.Errorf("%w: there is less in it than was recorded", actors.ErrCorrupt)
+		return fmt.Errorf("%w: there is less in it than was recorded", storage.ErrCorrupt)
 	}
 	return nil
 }
@@ -173,10 +173,10 @@ func count(tree *events.Tree, e *entry) {
 // manifest reads the manifest of one directory.
 func (s *Store) manifest(ctx context.Context, ref events.BlobRef, depth int) ([]entry, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("%w: directories lie more than %d deep", actors.ErrCorrupt, maxDepth)
+		return nil, fmt.Errorf("%w: directories lie more than %d deep", storage.ErrCorrupt, maxDepth)
 	}
 	if ref.Size > maxManifest {
-		return nil, fmt.Errorf("%w: a manifest of %d bytes is too large", actors.ErrCorrupt, ref.Size)
+		return nil, fmt.Errorf("%w: a manifest of %d bytes is too large", storage.ErrCorrupt, ref.Size)
 	}
 	blob, err := s.blobs.Open(ctx, ref)
 	if err != nil {

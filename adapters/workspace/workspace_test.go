@@ -3,8 +3,8 @@ package workspace_test
 import (
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/workspace"
 )
 
@@ -21,5 +21,5 @@ func open(t *testing.T, c workspace.Config) *workspace.Store {
 }
 
 func TestWorkspaces(t *testing.T) {
-	actorstest.TestWorkspaces(t, func(t *testing.T) actors.Workspaces { return open(t, workspace.Config{}) })
+	actorstest.TestWorkspaces(t, func(t *testing.T) storage.Workspaces { return open(t, workspace.Config{}) })
 }

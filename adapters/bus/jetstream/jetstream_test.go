@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/bus/jetstream"
 	"example.com/life/events"
@@ -74,7 +74,7 @@ func received(t *testing.T, url, subject string, count int) []*nats.Msg {
 }
 
 // forwarding forwards a journal until some events are out.
-func forwarding(t *testing.T, journal actors.Journal, to message.Publisher, subject func(*events.Envelope) string, until int64) {
+func forwarding(t *testing.T, journal storage.Journal, to message.Publisher, subject func(*events.Envelope) string, until int64) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -111,7 +111,7 @@ func TestAcrossAKill(t *testing.T) {
 		id := uuid.New()
 		ids = append(ids, id.String())
 		e := events.Envelope{ID: id, Kind: "turn.started", Version: 1, Time: 1, Data: fmt.Appendf(nil, `{"turn":"demo/%d"}`, i)}
-		if _, err := journal.Append(t.Context(), "agent-demo", actors.ExpectAny, []events.Envelope{e}); err != nil {
+		if _, err := journal.Append(t.Context(), "agent-demo", storage.ExpectAny, []events.Envelope{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,7 +120,7 @@ func TestAcrossAKill(t *testing.T) {
 	killed := true
 	journal.Fail(func(stream events.Stream, _ []events.Envelope) error {
 		if killed && strings.HasPrefix(string(stream), "checkpoint-") {
-			return actors.ErrClosed // it died before it could store its position
+			return storage.ErrClosed // it died before it could store its position
 		}
 		return nil
 	})

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -93,8 +93,8 @@ func (f *Filter) Chooses(e *events.Envelope) (bool, error) {
 }
 
 // Pushed is the part of the filter that the store can decide, so that what is not chosen need not be decoded.
-func (f *Filter) Pushed() actors.Filter {
-	all := actors.Filter{System: true}
+func (f *Filter) Pushed() storage.Filter {
+	all := storage.Filter{System: true}
 	switch {
 	case f == nil || f.expression != nil:
 	case f.byKind:

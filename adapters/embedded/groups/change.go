@@ -9,7 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -96,11 +96,11 @@ func (g *Groups) entry(ctx context.Context, key Key, settings Settings) (entry, 
 	if err := settings.Strategy.validate(); err != nil {
 		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
-	if err := actors.CheckStream(key.parkedStream()); err != nil {
+	if err := storage.CheckStream(key.parkedStream()); err != nil {
 		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
 	}
 	var err error
-	if made.end, err = lastPlace(ctx, g.config.Store, key.Stream); err != nil && !errors.Is(err, actors.ErrDeleted) {
+	if made.end, err = lastPlace(ctx, g.config.Store, key.Stream); err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return made, fmt.Errorf("find the end of %s: %w", key.Stream, err)
 	}
 	if start := settings.Start; key.Stream == All && start.At > 0 && place(start.At) > made.end {
@@ -143,11 +143,11 @@ func (g *Groups) change(key Key, start func() *runner) {
 // forget removes a group's streams. Those that are not there need not be.
 func (g *Groups) forget(ctx context.Context, key Key) error {
 	for _, stream := range []events.Stream{key.checkpointStream(), key.parkedStream()} {
-		page, err := g.config.Store.Read(ctx, stream, 0, actors.Backward, actors.Limit{Events: 1})
+		page, err := g.config.Store.Read(ctx, stream, 0, storage.Backward, storage.Limit{Events: 1})
 		if err == nil && page.Last != events.NoRevision {
-			_, err = g.config.Store.Delete(ctx, stream, actors.ExpectAny)
+			_, err = g.config.Store.Delete(ctx, stream, storage.ExpectAny)
 		}
-		if err != nil && !errors.Is(err, actors.ErrDeleted) {
+		if err != nil && !errors.Is(err, storage.ErrDeleted) {
 			return fmt.Errorf("delete %s: %w", stream, err)
 		}
 	}

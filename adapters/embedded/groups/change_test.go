@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -44,7 +44,7 @@ func TestWhileAGroupIsChanged(t *testing.T) {
 			m.Ack(w.next(m).id())
 			w.until(key, "one is parked", func(r Report) bool { return r.Parked == 1 })
 			begun, end := make(chan struct{}), make(chan struct{})
-			w.store.fail(func(stream events.Stream, do func() (actors.Appended, error)) (actors.Appended, error) {
+			w.store.fail(func(stream events.Stream, do func() (storage.Appended, error)) (storage.Appended, error) {
 				if stream == key.checkpointStream() {
 					close(begun)
 					<-end
@@ -140,7 +140,7 @@ func TestBrokenSettings(t *testing.T) {
 		entry(good, `,"namedConsumerStrategy":"RoundRobin"`), entry(strategy, `,"namedConsumerStrategy":"Whoever"`), entry(form, `,"maxRetryCount":"many"`),
 		entry(filter, `,"namedConsumerStrategy":"RoundRobin","filter":{"expression":"("}`), `7`, `{"group":null}`,
 	}, ",") + `]}`
-	w.write(configStream, note(configKind, []byte(config), nil, actors.Now()))
+	w.write(configStream, note(configKind, []byte(config), nil, storage.Now()))
 	w.crash()
 	for _, broken := range []string{`group=s::strategy`, `group=s::form`, `group=$all::filter`, `group=::`} {
 		if !strings.Contains(w.log.String(), broken) {
@@ -177,7 +177,7 @@ func TestBrokenSettings(t *testing.T) {
 		_, err := w.groups.Join(t.Context(), key, Consumer{Buffer: 1})
 		wantRefusal(t, err, Missing)
 	}
-	page, err := w.store.Read(t.Context(), configStream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
+	page, err := w.store.Read(t.Context(), configStream, math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
 	if err != nil || !strings.Contains(string(page.Events[0].Data), `7,{"group":null}`) {
 		t.Errorf("what is no group at all is not kept: %s, %v", page.Events[0].Data, err)
 	}
@@ -189,7 +189,7 @@ func TestUnreadableSettings(t *testing.T) {
 	key := Key{"s", "g"}
 	w.create(key, testSettings())
 	for range 40 {
-		w.write(configStream, note("somebody's", []byte(`[1]`), nil, actors.Now()))
+		w.write(configStream, note("somebody's", []byte(`[1]`), nil, storage.Now()))
 	}
 	w.crash()
 	w.join(key, 1).Close()
@@ -201,19 +201,19 @@ func TestUnreadableSettings(t *testing.T) {
 	}
 
 	w = newWorld(t)
-	w.write(configStream, note("somebody's", []byte(`[1]`), nil, actors.Now()))
+	w.write(configStream, note("somebody's", []byte(`[1]`), nil, storage.Now()))
 	w.crash()
 	w.create(key, testSettings())
 	w.crash()
 	w.join(key, 1).Close()
 
-	if _, err := w.store.Tombstone(t.Context(), configStream, actors.ExpectAny); err != nil {
+	if _, err := w.store.Tombstone(t.Context(), configStream, storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	w.crash()
 	_, err := w.groups.Join(t.Context(), key, Consumer{Buffer: 1})
 	wantRefusal(t, err, Missing)
-	if err := w.groups.Create(t.Context(), key, testSettings(), "test"); !errors.Is(err, actors.ErrDeleted) {
+	if err := w.groups.Create(t.Context(), key, testSettings(), "test"); !errors.Is(err, storage.ErrDeleted) {
 		t.Errorf("a group is made, and the answer is %v", err)
 	}
 }

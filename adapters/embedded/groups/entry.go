@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -78,11 +78,11 @@ type storedEntry struct {
 func (l *settingsLog) load(ctx context.Context) ([]entry, error) {
 	read := settingsLog{config: l.config, all: map[Key]entry{}, last: events.NoRevision}
 	for from := events.Revision(math.MaxInt64); ; {
-		page, err := l.config.Store.Read(ctx, configStream, from, actors.Backward, actors.Limit{Events: 16})
-		if errors.Is(err, actors.ErrDeleted) {
+		page, err := l.config.Store.Read(ctx, configStream, from, storage.Backward, storage.Limit{Events: 16})
+		if errors.Is(err, storage.ErrDeleted) {
 			l.config.Log.ErrorContext(ctx, "there are no consumer groups, and none can be made: the stream of their settings was deleted for good",
 				slog.String("stream", string(configStream)))
-			page, err = actors.Page{Last: events.NoRevision, End: true}, nil
+			page, err = storage.Page{Last: events.NoRevision, End: true}, nil
 		}
 		if err != nil {
 			return nil, err
@@ -211,7 +211,7 @@ func (s *storedEntry) read(spread int64) (entry, error) {
 		CheckpointAfter: milliseconds(s.CheckpointAfter), MinCheckpoint: s.MinCheckpoint, MaxCheckpoint: s.MaxCheckpoint,
 		MaxConsumers: s.MaxConsumers, Strategy: Strategy(s.Strategy), Filter: s.Filter,
 	}
-	if err := actors.CheckStream(e.key.parkedStream()); err != nil {
+	if err := storage.CheckStream(e.key.parkedStream()); err != nil {
 		return e, err
 	}
 	if e.key.Stream != All {
@@ -288,10 +288,10 @@ func (l *settingsLog) write(ctx context.Context, next map[Key]entry, broken []br
 		return fmt.Errorf("write consumer groups: %w", err)
 	}
 	batch := []events.Envelope{note(configKind, data, nil, now)}
-	appended, err := l.config.Store.Append(ctx, configStream, actors.ExpectRevision(l.last), batch)
-	var conflict *actors.Conflict
+	appended, err := l.config.Store.Append(ctx, configStream, storage.ExpectRevision(l.last), batch)
+	var conflict *storage.Conflict
 	if errors.As(err, &conflict) {
-		appended, err = l.config.Store.Append(ctx, configStream, actors.ExpectRevision(conflict.Actual), batch)
+		appended, err = l.config.Store.Append(ctx, configStream, storage.ExpectRevision(conflict.Actual), batch)
 	}
 	if err != nil {
 		return fmt.Errorf("write consumer groups: %w", err)

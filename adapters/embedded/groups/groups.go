@@ -55,22 +55,22 @@ import (
 	"sync"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
 // Store is what groups need of the embedded store.
 type Store interface {
-	actors.Journal
+	storage.Journal
 	// Delete makes a stream read as one that is not there.
-	Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error)
+	Delete(ctx context.Context, stream events.Stream, expected storage.Expected) (storage.Appended, error)
 }
 
 // Config is how groups are opened. Zero values mean the defaults.
 type Config struct {
 	Store    Store                // required; stays its owner's, who closes it after the groups
 	Log      *slog.Logger         // default: nowhere
-	Now      func() events.Micros // default actors.Now
+	Now      func() events.Micros // default storage.Now
 	Tick     time.Duration        // how often message timeouts are looked for, and the watchdog looks; default 1 s
 	Patience time.Duration        // how long a group may owe progress; default 10 s
 	Spread   int64                // how many times smaller than the store's the positions are that builds before stored; default 1
@@ -84,7 +84,7 @@ func (c Config) completed() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = actors.Now
+		c.Now = storage.Now
 	}
 	if c.Tick <= 0 {
 		c.Tick = time.Second
@@ -138,7 +138,7 @@ func (g *Groups) start(ctx context.Context, entries []entry) map[Key]*runner {
 	return running
 }
 
-// Close drops all consumers, stores how far each group is and ends. Members get actors.ErrClosed.
+// Close drops all consumers, stores how far each group is and ends. Members get storage.ErrClosed.
 func (g *Groups) Close() {
 	g.admin.Lock()
 	defer g.admin.Unlock()
@@ -151,14 +151,14 @@ func (g *Groups) Close() {
 	g.mu.Unlock()
 	g.stop()
 	g.watch.Wait()
-	g.replace(actors.ErrClosed, func() map[Key]*runner { return map[Key]*runner{} })
+	g.replace(storage.ErrClosed, func() map[Key]*runner { return map[Key]*runner{} })
 }
 
 func (g *Groups) open() error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.closed {
-		return actors.ErrClosed
+		return storage.ErrClosed
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func (g *Groups) find(key Key) (*runner, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.closed {
-		return nil, actors.ErrClosed
+		return nil, storage.ErrClosed
 	}
 	if r := g.runners[key]; r != nil {
 		return r, nil
@@ -208,7 +208,7 @@ type Consumer struct {
 const maxBuffer = 5000
 
 // Join adds a consumer to a group, until it closes the Member. While the group is being changed it waits. The errors are *Refusal (Missing,
-// Full, Failed), actors.ErrClosed and ctx's.
+// Full, Failed), storage.ErrClosed and ctx's.
 func (g *Groups) Join(ctx context.Context, key Key, who Consumer) (member *Member, err error) {
 	err = g.with(ctx, key, func(r *runner) (err error) {
 		if who.Buffer <= 0 {

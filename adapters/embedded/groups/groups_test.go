@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
@@ -41,18 +41,18 @@ type faulty struct {
 
 var errRead = errors.New("the disk cannot be read")
 
-func (f *faulty) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+func (f *faulty) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	if f.reads.Add(-1) >= 0 {
-		return actors.Page{}, errRead
+		return storage.Page{}, errRead
 	}
 	return f.spreadStore.Read(ctx, stream, from, direction, limit)
 }
 
 // fault is what happens to an append; do carries it out.
-type fault func(stream events.Stream, do func() (actors.Appended, error)) (actors.Appended, error)
+type fault func(stream events.Stream, do func() (storage.Appended, error)) (storage.Appended, error)
 
-func (f *faulty) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
-	do := func() (actors.Appended, error) { return f.spreadStore.Append(ctx, stream, expected, batch) }
+func (f *faulty) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
+	do := func() (storage.Appended, error) { return f.spreadStore.Append(ctx, stream, expected, batch) }
 	if happens := f.appends.Load(); happens != nil {
 		return (*happens)(stream, do)
 	}
@@ -61,7 +61,7 @@ func (f *faulty) Append(ctx context.Context, stream events.Stream, expected acto
 
 func (f *faulty) fail(appends fault) { f.appends.Store(&appends) }
 
-func (f *faulty) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+func (f *faulty) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	if f.broken.Load() {
 		return nil, errRead
 	}
@@ -163,14 +163,14 @@ func (w *world) append(stream events.Stream, count int) {
 	w.t.Helper()
 	batch := make([]events.Envelope, count)
 	for i := range batch {
-		batch[i] = note("test", []byte(`{}`), nil, actors.Now())
+		batch[i] = note("test", []byte(`{}`), nil, storage.Now())
 	}
 	w.write(stream, batch...)
 }
 
 func (w *world) write(stream events.Stream, batch ...events.Envelope) events.Position {
 	w.t.Helper()
-	appended, err := w.store.spreadStore.Append(w.t.Context(), stream, actors.ExpectAny, batch)
+	appended, err := w.store.spreadStore.Append(w.t.Context(), stream, storage.ExpectAny, batch)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func (w *world) until(key Key, what string, is func(Report) bool) Report {
 
 func (w *world) parked(key Key) []string {
 	w.t.Helper()
-	page, err := w.store.Read(w.t.Context(), key.parkedStream(), 0, actors.Forward, actors.Limit{})
+	page, err := w.store.Read(w.t.Context(), key.parkedStream(), 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -293,9 +293,9 @@ func TestDeliveriesGoOnWhenNothingCanBeWritten(t *testing.T) {
 	w.append("s", 200)
 	var full atomic.Bool
 	full.Store(true)
-	w.store.fail(func(stream events.Stream, do func() (actors.Appended, error)) (actors.Appended, error) {
+	w.store.fail(func(stream events.Stream, do func() (storage.Appended, error)) (storage.Appended, error) {
 		if full.Load() {
-			return actors.Appended{}, fmt.Errorf("append to %s: %w", stream, actors.ErrFull)
+			return storage.Appended{}, fmt.Errorf("append to %s: %w", stream, storage.ErrFull)
 		}
 		return do()
 	})
@@ -312,7 +312,7 @@ func TestDeliveriesGoOnWhenNothingCanBeWritten(t *testing.T) {
 		}
 	}
 	w.until(key, "the trouble is reported", func(r Report) bool {
-		return r.Parking == 20 && strings.Contains(r.Status, actors.ErrFull.Error()) && len(r.Troubles) == 1 && r.Parked == 0 && r.LastCheckpoint == ""
+		return r.Parking == 20 && strings.Contains(r.Status, storage.ErrFull.Error()) && len(r.Troubles) == 1 && r.Parked == 0 && r.LastCheckpoint == ""
 	})
 	full.Store(false)
 	report := w.until(key, "all is written", func(r Report) bool { return r.Parked == 20 && r.LastCheckpoint == "199" })
@@ -328,13 +328,13 @@ func TestParkedOnceThoughAnswersAreLost(t *testing.T) {
 	w.create(key, testSettings())
 	w.append("s", 6)
 	lost := 0
-	w.store.fail(func(stream events.Stream, do func() (actors.Appended, error)) (actors.Appended, error) {
+	w.store.fail(func(stream events.Stream, do func() (storage.Appended, error)) (storage.Appended, error) {
 		appended, err := do()
 		if stream == key.parkedStream() && lost < 2 {
 			if lost++; lost == 2 {
 				w.append(key.parkedStream(), 1) // by somebody else
 			}
-			return actors.Appended{}, errors.New("the answer is lost")
+			return storage.Appended{}, errors.New("the answer is lost")
 		}
 		return appended, err
 	})
@@ -354,8 +354,8 @@ func TestParkedOnceThoughAnswersAreLost(t *testing.T) {
 // crash ends the groups so that nothing more is written, and opens them again.
 func (w *world) crash() {
 	w.t.Helper()
-	w.store.fail(func(events.Stream, func() (actors.Appended, error)) (actors.Appended, error) {
-		return actors.Appended{}, actors.ErrClosed
+	w.store.fail(func(events.Stream, func() (storage.Appended, error)) (storage.Appended, error) {
+		return storage.Appended{}, storage.ErrClosed
 	})
 	w.groups.Close()
 	w.store.appends.Store(nil)
@@ -372,7 +372,7 @@ func TestCrash(t *testing.T) {
 	m.Nack(Park, "no", w.next(m).id(), w.next(m).id())
 	w.until(key, "two are parked", func(r Report) bool { return r.Parked == 2 })
 	w.crash()
-	if _, err := m.Next(w.within()); !errors.Is(err, actors.ErrClosed) {
+	if _, err := m.Next(w.within()); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("the consumer of closed groups is told: %v", err)
 	}
 	m.Ack(stuck.id()) // too late: nobody hears it
@@ -420,10 +420,10 @@ func TestTwins(t *testing.T) {
 			settings.Filter = &Filter{Prefixes: []string{"twins-"}}
 			w.create(key, settings)
 			one, other := w.join(key, 2), w.join(key, 2)
-			twin := note("test", []byte(`{}`), nil, actors.Now())
+			twin := note("test", []byte(`{}`), nil, storage.Now())
 			var last place
 			for _, stream := range streams {
-				appended, err := w.store.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{twin})
+				appended, err := w.store.Append(t.Context(), stream, storage.ExpectAny, []events.Envelope{twin})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -488,9 +488,9 @@ func TestPinnedByCorrelation(t *testing.T) {
 	w.create(key, settings)
 	members := []*Member{w.join(key, 200), w.join(key, 200), w.join(key, 200)}
 	for i := range 120 {
-		e := note("test", []byte(`{}`), nil, actors.Now())
+		e := note("test", []byte(`{}`), nil, storage.Now())
 		e.SetMetadata(fmt.Appendf(nil, `{"$correlationId":"c%d"}`, i%20))
-		if _, err := w.store.Append(t.Context(), events.Stream(fmt.Sprint("s", i%7)), actors.ExpectAny, []events.Envelope{e}); err != nil {
+		if _, err := w.store.Append(t.Context(), events.Stream(fmt.Sprint("s", i%7)), storage.ExpectAny, []events.Envelope{e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -518,10 +518,10 @@ func TestDeletedStreams(t *testing.T) {
 	w.append("s", 2)
 	m := w.join(key, 10)
 	w.expect(m, 0)
-	if _, err := w.store.Tombstone(t.Context(), "s", actors.ExpectAny); err != nil {
+	if _, err := w.store.Tombstone(t.Context(), "s", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.store.Tombstone(t.Context(), key.checkpointStream(), actors.ExpectAny); err != nil {
+	if _, err := w.store.Tombstone(t.Context(), key.checkpointStream(), storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	w.until(key, "it lives", func(r Report) bool { return r.Status != "NotReady" })
@@ -572,7 +572,7 @@ func TestRefusals(t *testing.T) {
 	refused(err, Dropped)
 	m.Close()
 	w.groups.Close()
-	if err := w.groups.Create(t.Context(), key, settings, "test"); !errors.Is(err, actors.ErrClosed) {
+	if err := w.groups.Create(t.Context(), key, settings, "test"); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("closed groups answer %v", err)
 	}
 }

@@ -21,7 +21,7 @@ type Delivery struct {
 }
 
 // Next waits for the next event. The error is ctx's; a *Refusal (Dropped) when the group was changed, deleted or restarted, or its stream is
-// deleted for good; or actors.ErrClosed.
+// deleted for good; or storage.ErrClosed.
 func (m *Member) Next(ctx context.Context) (Delivery, error) {
 	for {
 		var delivery Delivery

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
@@ -55,10 +55,10 @@ func (p place) scaled(spread int64) (place, bool) {
 // lastPlace returns where a source ends; nowhere when it is empty.
 func lastPlace(ctx context.Context, store Store, stream events.Stream) (place, error) {
 	if stream != All {
-		page, err := store.Read(ctx, stream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
+		page, err := store.Read(ctx, stream, math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
 		return place(page.Last), err
 	}
-	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	page, err := store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return nowhere, err
 	}
@@ -78,12 +78,12 @@ func behind(ctx context.Context, store Store, stream events.Stream, after place)
 	if after == math.MaxInt64 {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	var page actors.Page
+	var page storage.Page
 	var err error
 	if stream == All {
-		page, err = store.ReadAll(ctx, actors.After(events.Position(max(after, 0))), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+		page, err = store.ReadAll(ctx, storage.After(events.Position(max(after, 0))), storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 1})
 	} else {
-		page, err = store.Read(ctx, stream, events.Revision(after+1), actors.Forward, actors.Limit{Events: 1})
+		page, err = store.Read(ctx, stream, events.Revision(after+1), storage.Forward, storage.Limit{Events: 1})
 	}
 	if err != nil || len(page.Events) == 0 {
 		return nil, err
@@ -97,12 +97,12 @@ func before(ctx context.Context, store Store, position int64) (place, error) {
 	if position <= 0 {
 		return nowhere, nil
 	}
-	limit := actors.Limit{Events: 1}
-	from := actors.Before(events.Position(position))
+	limit := storage.Limit{Events: 1}
+	from := storage.Before(events.Position(position))
 	for {
-		page, err := store.ReadAll(ctx, from, actors.Backward, actors.Filter{System: true}, limit)
-		if errors.Is(err, actors.ErrPlace) && from != actors.End() {
-			from, limit = actors.End(), actors.Limit{Events: 4096}
+		page, err := store.ReadAll(ctx, from, storage.Backward, storage.Filter{System: true}, limit)
+		if errors.Is(err, storage.ErrPlace) && from != storage.End() {
+			from, limit = storage.End(), storage.Limit{Events: 4096}
 			continue
 		}
 		if err != nil {
@@ -133,9 +133,9 @@ func resolve(ctx context.Context, store Store, e *events.Envelope) (event, itsel
 }
 
 // subscribe follows a source after a place.
-func subscribe(ctx context.Context, store Store, stream events.Stream, after place) (actors.Subscription, error) {
+func subscribe(ctx context.Context, store Store, stream events.Stream, after place) (storage.Subscription, error) {
 	if stream == All {
-		return store.Subscribe(ctx, actors.From{Position: events.Position(max(after, 0)), Filter: actors.Filter{System: true}})
+		return store.Subscribe(ctx, storage.From{Position: events.Position(max(after, 0)), Filter: storage.Filter{System: true}})
 	}
-	return store.Subscribe(ctx, actors.From{Stream: stream, Revision: events.Revision(after)})
+	return store.Subscribe(ctx, storage.From{Stream: stream, Revision: events.Revision(after)})
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -47,11 +47,11 @@ type ConsumerReport struct {
 
 func (r *runner) report(ctx context.Context) (Report, error) {
 	last, err := lastPlace(ctx, r.config.Store, r.key.Stream)
-	if err != nil && !errors.Is(err, actors.ErrDeleted) {
+	if err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return Report{}, fmt.Errorf("report on %s: %w", r.key, err)
 	}
-	parked, err := r.config.Store.Read(ctx, r.key.parkedStream(), 0, actors.Forward, actors.Limit{Events: 1})
-	if err != nil && !errors.Is(err, actors.ErrDeleted) {
+	parked, err := r.config.Store.Read(ctx, r.key.parkedStream(), 0, storage.Forward, storage.Limit{Events: 1})
+	if err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return Report{}, fmt.Errorf("report on %s: %w", r.key, err)
 	}
 	r.mu.Lock()

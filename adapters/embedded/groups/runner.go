@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
@@ -156,7 +156,7 @@ func (r *runner) feed(ctx context.Context) {
 			return
 		case errors.Is(err, errRefed):
 			continue
-		case errors.Is(err, actors.ErrDeleted):
+		case errors.Is(err, storage.ErrDeleted):
 			r.end()
 			return
 		}
@@ -222,7 +222,7 @@ func (r *runner) follow(ctx context.Context, pause *backoff) error {
 
 // unreadable says what failed and, where only an operator can help, what to do.
 func (r *runner) unreadable(err error, after place) error {
-	if errors.Is(err, actors.ErrPlace) {
+	if errors.Is(err, storage.ErrPlace) {
 		return fmt.Errorf("read %s behind %s, where the group has come to in another store: delete %s and update the group, which then begins anew: %w",
 			r.key.Stream, r.key.format(after), r.key.checkpointStream(), err)
 	}
@@ -322,7 +322,7 @@ func (r *runner) reread() {
 
 // replay has parked messages delivered again.
 func (r *runner) replay(ctx context.Context, stopAt events.Revision) error {
-	page, err := r.config.Store.Read(ctx, r.key.parkedStream(), 0, actors.Forward, actors.Limit{Events: 1})
+	page, err := r.config.Store.Read(ctx, r.key.parkedStream(), 0, storage.Forward, storage.Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.key.parkedStream(), err)
 	}

@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -17,27 +17,27 @@ const spread = 128
 // spreadStore is a store whose positions are spread.
 type spreadStore struct{ *embedded.Store }
 
-func (s spreadStore) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+func (s spreadStore) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	appended, err := s.Store.Append(ctx, stream, expected, batch)
 	appended.Position *= spread
 	return appended, err
 }
 
-func (s spreadStore) Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+func (s spreadStore) Delete(ctx context.Context, stream events.Stream, expected storage.Expected) (storage.Appended, error) {
 	appended, err := s.Store.Delete(ctx, stream, expected)
 	appended.Position *= spread
 	return appended, err
 }
 
-func (s spreadStore) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+func (s spreadStore) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	page, err := s.Store.Read(ctx, stream, from, direction, limit)
 	return widened(page), err
 }
 
-func (s spreadStore) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
-	if from != actors.End() {
+func (s spreadStore) ReadAll(ctx context.Context, from storage.Place, direction storage.Direction, filter storage.Filter, limit storage.Limit) (storage.Page, error) {
+	if from != storage.End() {
 		if from.Position%spread != 0 {
-			return actors.Page{}, fmt.Errorf("%w: %s", actors.ErrPlace, from)
+			return storage.Page{}, fmt.Errorf("%w: %s", storage.ErrPlace, from)
 		}
 		from.Position /= spread
 	}
@@ -48,7 +48,7 @@ func (s spreadStore) ReadAll(ctx context.Context, from actors.Place, direction a
 	return widened(page), err
 }
 
-func widened(page actors.Page) actors.Page {
+func widened(page storage.Page) storage.Page {
 	page.Events = slices.Clone(page.Events)
 	for i := range page.Events {
 		page.Events[i].Position *= spread
@@ -56,9 +56,9 @@ func widened(page actors.Page) actors.Page {
 	return page
 }
 
-func (s spreadStore) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+func (s spreadStore) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	if from.Position%spread != 0 {
-		return nil, fmt.Errorf("%w: position %d", actors.ErrPlace, from.Position)
+		return nil, fmt.Errorf("%w: position %d", storage.ErrPlace, from.Position)
 	}
 	from.Position /= spread
 	source, err := s.Store.Subscribe(ctx, from)
@@ -68,7 +68,7 @@ func (s spreadStore) Subscribe(ctx context.Context, from actors.From) (actors.Su
 	return spreadSubscription{source}, nil
 }
 
-type spreadSubscription struct{ actors.Subscription }
+type spreadSubscription struct{ storage.Subscription }
 
 func (s spreadSubscription) Next(ctx context.Context) (events.Envelope, error) {
 	e, err := s.Subscription.Next(ctx)

@@ -10,14 +10,14 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
 
 // old makes a group's own event as builds before spread positions wrote it.
 func old(kind events.Kind, data, metadata string) events.Envelope {
-	e := note(kind, []byte(data), nil, actors.Now())
+	e := note(kind, []byte(data), nil, storage.Now())
 	if e.Version = 1; metadata != "" {
 		e.Foreign.Metadata = []byte(metadata)
 	}
@@ -45,7 +45,7 @@ func TestNotesOfOlderBuilds(t *testing.T) {
 	w.append("t", 1)
 	w.append("s", 6) // at 2 to 7 in the directory
 	acked, from, between, end, whole := Key{All, "acked"}, Key{All, "from"}, Key{All, "between"}, Key{All, "end"}, Key{"s", "stream"}
-	if at := w.write("s", note("test", []byte(`{}`), nil, actors.Now())); at != 8*spread { // at 8, revision 6
+	if at := w.write("s", note("test", []byte(`{}`), nil, storage.Now())); at != 8*spread { // at 8, revision 6
 		t.Fatalf("the events are not where this test has them: the last is at %d", at)
 	}
 	w.write(configStream, old(configKind, `{"version":"2","entries":[`+strings.Join([]string{
@@ -109,12 +109,12 @@ func TestPlaceOfAnotherStore(t *testing.T) {
 			settings.Filter = &Filter{Prefixes: []string{"s"}}
 			w.create(key, settings)
 			w.append("s", 3)
-			w.write(key.checkpointStream(), note(checkpointKind, []byte(checkpoint), nil, actors.Now()))
+			w.write(key.checkpointStream(), note(checkpointKind, []byte(checkpoint), nil, storage.Now()))
 			w.crash()
 			w.until(key, "it says what to do", func(r Report) bool {
 				return strings.Contains(r.Status, "delete "+string(key.checkpointStream())+" and update the group")
 			})
-			if _, err := w.store.Delete(t.Context(), key.checkpointStream(), actors.ExpectAny); err != nil {
+			if _, err := w.store.Delete(t.Context(), key.checkpointStream(), storage.ExpectAny); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.groups.Update(t.Context(), key, settings, "test"); err != nil {
@@ -243,7 +243,7 @@ func TestFilterThatMatchesNothing(t *testing.T) {
 	}
 	w.until(key, "it has read everything", func(r Report) bool { return r.Status == "Live" })
 	count := func() int {
-		page, err := w.store.Read(t.Context(), key.checkpointStream(), math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
+		page, err := w.store.Read(t.Context(), key.checkpointStream(), math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +335,7 @@ func TestNotesAreMarked(t *testing.T) {
 	m.Nack(Park, "aside", w.next(m).id())
 	w.until(key, "both are done", func(r Report) bool { return r.Undone == 0 && r.Parked == 1 && r.LastCheckpoint != "" })
 	for _, stream := range []events.Stream{configStream, key.checkpointStream(), key.parkedStream()} {
-		page, err := w.store.Read(t.Context(), stream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1})
+		page, err := w.store.Read(t.Context(), stream, math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
 		if err != nil || len(page.Events) != 1 {
 			t.Fatal(err)
 		}

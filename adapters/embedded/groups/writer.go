@@ -8,7 +8,7 @@ import (
 	"math"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -52,7 +52,7 @@ func (w *writer) begin(ctx context.Context) bool {
 func (w *writer) load(ctx context.Context) (known, error) {
 	r := w.runner
 	k := known{saved: nowhere}
-	page, err := w.read(ctx, r.key.checkpointStream(), math.MaxInt64, actors.Backward, 1)
+	page, err := w.read(ctx, r.key.checkpointStream(), math.MaxInt64, storage.Backward, 1)
 	if err != nil {
 		return k, err
 	}
@@ -82,15 +82,15 @@ func (r *runner) checkpointIn(e *events.Envelope) (place, error) {
 		at, ok = at.scaled(r.config.spread(e))
 	}
 	if !ok {
-		return at, fmt.Errorf("%w: checkpoint %s is %.100s", actors.ErrCorrupt, e.Ref(), e.Data)
+		return at, fmt.Errorf("%w: checkpoint %s is %.100s", storage.ErrCorrupt, e.Ref(), e.Data)
 	}
 	return at, nil
 }
 
-func (w *writer) read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit int) (actors.Page, error) {
-	page, err := w.runner.config.Store.Read(ctx, stream, from, direction, actors.Limit{Events: limit})
-	if errors.Is(err, actors.ErrDeleted) { // somebody did that; what is to be written will say so
-		return actors.Page{Last: events.NoRevision, End: true}, nil
+func (w *writer) read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit int) (storage.Page, error) {
+	page, err := w.runner.config.Store.Read(ctx, stream, from, direction, storage.Limit{Events: limit})
+	if errors.Is(err, storage.ErrDeleted) { // somebody did that; what is to be written will say so
+		return storage.Page{Last: events.NoRevision, End: true}, nil
 	}
 	if err != nil {
 		return page, fmt.Errorf("read %s: %w", stream, err)
@@ -180,7 +180,7 @@ func (w *writer) checkpoint(ctx context.Context, final bool) (bool, error) {
 		return false, fmt.Errorf("write the checkpoint: %w", err)
 	}
 	batch := []events.Envelope{note(checkpointKind, data, nil, r.config.Now())}
-	appended, err := r.config.Store.Append(ctx, r.key.checkpointStream(), actors.ExpectAny, batch)
+	appended, err := r.config.Store.Append(ctx, r.key.checkpointStream(), storage.ExpectAny, batch)
 	if err != nil {
 		return false, fmt.Errorf("write the checkpoint: %w", err)
 	}
@@ -196,7 +196,7 @@ func (w *writer) checkpoint(ctx context.Context, final bool) (bool, error) {
 
 func (w *writer) setMetadata(ctx context.Context, stream events.Stream, data string) error {
 	batch := []events.Envelope{note(metadataKind, json.RawMessage(data), nil, w.runner.config.Now())}
-	if _, err := w.runner.config.Store.Append(ctx, "$$"+stream, actors.ExpectAny, batch); err != nil {
+	if _, err := w.runner.config.Store.Append(ctx, "$$"+stream, storage.ExpectAny, batch); err != nil {
 		return fmt.Errorf("set the metadata of %s: %w", stream, err)
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
@@ -38,7 +38,7 @@ type oldParkedMetadata struct {
 // was parked, so no link before the first event after the checkpoint is one of theirs.
 func (w *writer) loadParked(ctx context.Context, k *known) error {
 	r, stream := w.runner, w.runner.key.parkedStream()
-	first, err := w.read(ctx, stream, 0, actors.Forward, 1)
+	first, err := w.read(ctx, stream, 0, storage.Forward, 1)
 	if err != nil {
 		return err
 	}
@@ -49,14 +49,14 @@ func (w *writer) loadParked(ctx context.Context, k *known) error {
 	}
 	k.firstParked = first.Events[0].Revision
 	next, err := behind(ctx, r.config.Store, r.key.Stream, k.after)
-	if errors.Is(err, actors.ErrDeleted) || err == nil && next == nil {
+	if errors.Is(err, storage.ErrDeleted) || err == nil && next == nil {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.key.Stream, err)
 	}
 	for from := events.Revision(math.MaxInt64); from >= k.firstParked; {
-		page, err := w.read(ctx, stream, from, actors.Backward, parkedPage)
+		page, err := w.read(ctx, stream, from, storage.Backward, parkedPage)
 		if err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (w *writer) parkedFrom(ctx context.Context, parked *events.Envelope) (place
 // replayed and parked again by its place in the parked stream instead.
 func (w *writer) confirmed(ctx context.Context, revision events.Revision, parked *events.Envelope) (place, error) {
 	r := w.runner
-	page, err := w.read(ctx, r.key.Stream, revision, actors.Forward, 1)
+	page, err := w.read(ctx, r.key.Stream, revision, storage.Forward, 1)
 	if err != nil || len(page.Events) == 0 || page.Events[0].Revision != revision {
 		return nowhere, err
 	}
@@ -135,8 +135,8 @@ func (w *writer) park(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	appended, err := r.config.Store.Append(ctx, r.key.parkedStream(), actors.ExpectRevision(w.parked), w.batch)
-	var conflict *actors.Conflict
+	appended, err := r.config.Store.Append(ctx, r.key.parkedStream(), storage.ExpectRevision(w.parked), w.batch)
+	var conflict *storage.Conflict
 	if errors.As(err, &conflict) {
 		appended.Last, err = w.foundParked(ctx, conflict)
 	}
@@ -167,10 +167,10 @@ func (w *writer) gather() error {
 
 // foundParked is asked when the parked stream is not where it was left: somebody else wrote to it or deleted it, perhaps after a write of
 // ours whose answer was lost. It returns the stream's end if our links are there, and otherwise the conflict, to try again from there.
-func (w *writer) foundParked(ctx context.Context, conflict *actors.Conflict) (events.Revision, error) {
+func (w *writer) foundParked(ctx context.Context, conflict *storage.Conflict) (events.Revision, error) {
 	last := w.batch[len(w.batch)-1].ID
 	for from := w.parked + 1; ; {
-		page, err := w.read(ctx, w.runner.key.parkedStream(), from, actors.Forward, parkedPage)
+		page, err := w.read(ctx, w.runner.key.parkedStream(), from, storage.Forward, parkedPage)
 		if err != nil {
 			return 0, err
 		}
@@ -209,7 +209,7 @@ func (w *writer) replay(ctx context.Context) (bool, error) {
 	if !wanted {
 		return false, nil
 	}
-	page, err := w.read(ctx, r.key.parkedStream(), from, actors.Forward, replayBatch)
+	page, err := w.read(ctx, r.key.parkedStream(), from, storage.Forward, replayBatch)
 	if err != nil {
 		return false, fmt.Errorf("replay parked messages: %w", err)
 	}
@@ -258,7 +258,7 @@ const forAdmins = `{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins"
 
 // truncatedBefore reads $tb of the parked stream.
 func (w *writer) truncatedBefore(ctx context.Context) (events.Revision, error) {
-	page, err := w.read(ctx, "$$"+w.runner.key.parkedStream(), math.MaxInt64, actors.Backward, 1)
+	page, err := w.read(ctx, "$$"+w.runner.key.parkedStream(), math.MaxInt64, storage.Backward, 1)
 	if err != nil || len(page.Events) == 0 {
 		return 0, err
 	}

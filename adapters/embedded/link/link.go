@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -26,14 +26,14 @@ type Pointer struct {
 }
 
 // Parse reads what an event points at. One that is of another type, or whose data begin with no number, is no link but an event like
-// others. The error is actors.ErrCorrupt.
+// others. The error is storage.ErrCorrupt.
 func Parse(e *events.Envelope) (to Pointer, isLink bool, err error) {
 	if e.Kind != Kind {
 		return Pointer{}, false, nil
 	}
 	data, err := e.Bytes()
 	if err != nil {
-		return Pointer{}, false, fmt.Errorf("%w: %w", actors.ErrCorrupt, err)
+		return Pointer{}, false, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	number, stream, found := strings.Cut(string(data), "@")
 	revision, err := strconv.ParseInt(strings.Trim(number, " \t\n\v\f\r"), 10, 64)
@@ -50,26 +50,26 @@ func Data(target string) json.RawMessage {
 
 // Store is where links are followed.
 type Store interface {
-	Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error)
+	Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
 }
 
 // Find reads the event that is pointed at; nil when it was deleted or never was there.
 func (p Pointer) Find(ctx context.Context, store Store) (*events.Envelope, error) {
-	if actors.CheckStream(p.Stream) != nil {
+	if storage.CheckStream(p.Stream) != nil {
 		return nil, nil //nolint:nilnil,nilerr // it cannot be there
 	}
-	from, direction := p.Revision, actors.Forward
+	from, direction := p.Revision, storage.Forward
 	if from == events.NoRevision {
-		from, direction = math.MaxInt64, actors.Backward
+		from, direction = math.MaxInt64, storage.Backward
 	}
-	page, err := store.Read(ctx, p.Stream, from, direction, actors.Limit{Events: 1})
-	if errors.Is(err, actors.ErrDeleted) {
+	page, err := store.Read(ctx, p.Stream, from, direction, storage.Limit{Events: 1})
+	if errors.Is(err, storage.ErrDeleted) {
 		return nil, nil //nolint:nilnil // it is there no more
 	}
 	if err != nil {
 		return nil, err
 	}
-	if len(page.Events) == 0 || direction == actors.Forward && page.Events[0].Revision != from {
+	if len(page.Events) == 0 || direction == storage.Forward && page.Events[0].Revision != from {
 		return nil, nil //nolint:nilnil // it is not there
 	}
 	return &page.Events[0], nil

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -30,14 +30,14 @@ func TestFind(t *testing.T) {
 	ids := []events.EventID{uuid.New(), uuid.New()}
 	for _, stream := range []events.Stream{"s", "a@b", "deleted", "ended"} {
 		batch := []events.Envelope{{ID: ids[0], Kind: "k", Data: []byte(`{}`)}, {ID: ids[1], Kind: "k", Data: []byte(`{}`)}}
-		if _, err := store.Append(t.Context(), stream, actors.ExpectNoStream, batch); err != nil {
+		if _, err := store.Append(t.Context(), stream, storage.ExpectNoStream, batch); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := store.Delete(t.Context(), "deleted", actors.ExpectAny); err != nil {
+	if _, err := store.Delete(t.Context(), "deleted", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Tombstone(t.Context(), "ended", actors.ExpectAny); err != nil {
+	if _, err := store.Tombstone(t.Context(), "ended", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	const none = -1
@@ -65,7 +65,7 @@ func TestFind(t *testing.T) {
 	if _, isLink, err := Parse(&events.Envelope{Kind: "k", Data: []byte(`"MEBz"`), Foreign: &events.Foreign{Base64: true}}); isLink || err != nil {
 		t.Errorf("an event of another type is a link: %v, %v", isLink, err)
 	}
-	if _, _, err := Parse(&events.Envelope{Kind: Kind, Data: []byte(`"?"`), Foreign: &events.Foreign{Base64: true}}); !errors.Is(err, actors.ErrCorrupt) {
+	if _, _, err := Parse(&events.Envelope{Kind: Kind, Data: []byte(`"?"`), Foreign: &events.Foreign{Base64: true}}); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("what is no base64 is %v", err)
 	}
 }

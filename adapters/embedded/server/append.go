@@ -10,7 +10,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -45,7 +45,7 @@ func (p *proposal) add(event proposed, now events.Micros) error {
 		return err
 	}
 	p.batch = append(p.batch, e)
-	if p.stored += actors.BatchSize(p.batch[len(p.batch)-1:]); p.stored > actors.MaxAppend {
+	if p.stored += storage.BatchSize(p.batch[len(p.batch)-1:]); p.stored > storage.MaxAppend {
 		return invalid("more than %d events are too much for one append here: divide it", len(p.batch)-1)
 	}
 	return nil
@@ -61,8 +61,8 @@ func utf16Length(text string) (length int) {
 
 // conflictOf returns the conflict that an append or a deletion ended with, or nil. That of one who expects a deleted stream to exist is
 // none here: it is answered like a stream that was deleted for good.
-func conflictOf(err error) *actors.Conflict {
-	var conflict *actors.Conflict
+func conflictOf(err error) *storage.Conflict {
+	var conflict *storage.Conflict
 	if errors.As(err, &conflict) && !errors.Is(err, embedded.ErrSoftDeleted) {
 		return conflict
 	}
@@ -103,7 +103,7 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	if err := s.stillMayWrite(call.Context(), stream); err != nil { // the events may have been long in coming
 		return err
 	}
-	appended, err := s.write(call.Context(), toWrite, stream, func(ctx context.Context) (actors.Appended, error) {
+	appended, err := s.write(call.Context(), toWrite, stream, func(ctx context.Context) (storage.Appended, error) {
 		return s.store.Append(ctx, stream, expected, p.batch)
 	})
 	if conflict := conflictOf(err); conflict != nil {
@@ -124,7 +124,7 @@ func received(err error) error {
 }
 
 // appendTo reads where an append goes.
-func (s *streamsService) appendTo(options *streams.AppendReq_Options) (events.Stream, actors.Expected, error) {
+func (s *streamsService) appendTo(options *streams.AppendReq_Options) (events.Stream, storage.Expected, error) {
 	if options == nil {
 		return "", 0, invalid("the first message of an append says the stream and the revision that is expected")
 	}
@@ -157,7 +157,7 @@ func (s *streamsService) mayWrite(ctx context.Context, who caller, stream events
 }
 
 // expectedOf reads what a request expects of its stream. Append, Delete and Tombstone have a oneof each for this.
-func expectedOf(oneof any) (actors.Expected, error) {
+func expectedOf(oneof any) (storage.Expected, error) {
 	switch option := oneof.(type) {
 	case *streams.AppendReq_Options_Revision:
 		return exactly(option.Revision)
@@ -168,23 +168,23 @@ func expectedOf(oneof any) (actors.Expected, error) {
 	case *streams.BatchAppendReq_Options_StreamPosition:
 		return exactly(option.StreamPosition)
 	case *streams.AppendReq_Options_NoStream, *streams.DeleteReq_Options_NoStream, *streams.TombstoneReq_Options_NoStream, *streams.BatchAppendReq_Options_NoStream:
-		return actors.ExpectNoStream, nil
+		return storage.ExpectNoStream, nil
 	case *streams.AppendReq_Options_Any, *streams.DeleteReq_Options_Any, *streams.TombstoneReq_Options_Any, *streams.BatchAppendReq_Options_Any:
-		return actors.ExpectAny, nil
+		return storage.ExpectAny, nil
 	case *streams.AppendReq_Options_StreamExists, *streams.DeleteReq_Options_StreamExists, *streams.TombstoneReq_Options_StreamExists, *streams.BatchAppendReq_Options_StreamExists:
-		return actors.ExpectExists, nil
+		return storage.ExpectExists, nil
 	}
 	return 0, invalid("the request does not say which revision of the stream it expects")
 }
 
-func exactly(revision uint64) (actors.Expected, error) {
+func exactly(revision uint64) (storage.Expected, error) {
 	if revision > math.MaxInt64 && revision != math.MaxUint64 {
 		return 0, invalid("'%d' is not a valid revision", revision)
 	}
-	return actors.ExpectRevision(revisionOf(revision)), nil
+	return storage.ExpectRevision(revisionOf(revision)), nil
 }
 
-func appendSuccess(appended actors.Appended) *streams.AppendResp_Success {
+func appendSuccess(appended storage.Appended) *streams.AppendResp_Success {
 	success := &streams.AppendResp_Success{}
 	if appended.Last == events.NoRevision {
 		success.CurrentRevisionOption = &streams.AppendResp_Success_NoStream{NoStream: &shared.Empty{}}
@@ -201,7 +201,7 @@ func appendSuccess(appended actors.Appended) *streams.AppendResp_Success {
 }
 
 // wrongExpected says what was expected and what there is, twice: clients older than 20.6.1 read other fields.
-func wrongExpected(options *streams.AppendReq_Options, conflict *actors.Conflict) *streams.AppendResp_WrongExpectedVersion {
+func wrongExpected(options *streams.AppendReq_Options, conflict *storage.Conflict) *streams.AppendResp_WrongExpectedVersion {
 	w := &streams.AppendResp_WrongExpectedVersion{}
 	if conflict.Actual == events.NoRevision {
 		w.CurrentRevisionOption = &streams.AppendResp_WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &shared.Empty{}}

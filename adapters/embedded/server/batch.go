@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -53,7 +53,7 @@ type batchAppend struct {
 	correlation *shared.UUID
 	options     *streams.BatchAppendReq_Options
 	stream      events.Stream
-	expected    actors.Expected
+	expected    storage.Expected
 	deadline    time.Time
 	proposal    proposal
 	timer       *time.Timer // nil: all of it came with the first message
@@ -302,7 +302,7 @@ func (b *batcher) answer(a *batchAppend, answer *streams.BatchAppendResp) error 
 	return b.sent
 }
 
-func batchSuccess(appended actors.Appended) *streams.BatchAppendResp_Success {
+func batchSuccess(appended storage.Appended) *streams.BatchAppendResp_Success {
 	success := &streams.BatchAppendResp_Success{
 		CurrentRevisionOption: &streams.BatchAppendResp_Success_NoStream{NoStream: &emptypb.Empty{}},
 		PositionOption:        &streams.BatchAppendResp_Success_NoPosition{NoPosition: &emptypb.Empty{}},

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -24,7 +24,7 @@ func batchFailure(a *batchAppend, err error) *status.Status {
 	switch conflict := conflictOf(err); {
 	case conflict != nil:
 		return detailed(codes.AlreadyExists, "WrongExpectedVersion", batchConflict(a.options, conflict))
-	case errors.Is(err, actors.ErrDeleted), errors.Is(err, embedded.ErrSoftDeleted):
+	case errors.Is(err, storage.ErrDeleted), errors.Is(err, embedded.ErrSoftDeleted):
 		return detailed(codes.NotFound, "StreamDeleted", &shared.StreamDeleted{StreamIdentifier: a.options.GetStreamIdentifier()})
 	case errors.Is(err, context.DeadlineExceeded):
 		return detailed(codes.DeadlineExceeded, "Timeout", &shared.Timeout{})
@@ -58,7 +58,7 @@ func detailed(number codes.Code, message string, details proto.Message) *status.
 	return &status.Status{Code: int32(number), Message: message, Details: []*anypb.Any{packed}}
 }
 
-func batchConflict(options *streams.BatchAppendReq_Options, conflict *actors.Conflict) *shared.WrongExpectedVersion {
+func batchConflict(options *streams.BatchAppendReq_Options, conflict *storage.Conflict) *shared.WrongExpectedVersion {
 	w := &shared.WrongExpectedVersion{
 		CurrentStreamRevisionOption: &shared.WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &emptypb.Empty{}},
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -18,7 +18,7 @@ func (s *streamsService) Delete(ctx context.Context, request *streams.DeleteReq)
 	if err != nil {
 		return nil, err
 	}
-	appended, err := s.write(ctx, toDelete, stream, func(ctx context.Context) (actors.Appended, error) {
+	appended, err := s.write(ctx, toDelete, stream, func(ctx context.Context) (storage.Appended, error) {
 		return s.store.Delete(ctx, stream, expected)
 	})
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *streamsService) Tombstone(ctx context.Context, request *streams.Tombsto
 	if err != nil {
 		return nil, err
 	}
-	appended, err := s.write(ctx, toDelete, stream, func(ctx context.Context) (actors.Appended, error) {
+	appended, err := s.write(ctx, toDelete, stream, func(ctx context.Context) (storage.Appended, error) {
 		return s.store.Tombstone(ctx, stream, expected)
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *streamsService) Tombstone(ctx context.Context, request *streams.Tombsto
 }
 
 // toDelete reads what to delete. Metadata live as long as their stream, and everything is no stream.
-func (s *streamsService) toDelete(ctx context.Context, id *shared.StreamIdentifier, oneof any) (events.Stream, actors.Expected, error) {
+func (s *streamsService) toDelete(ctx context.Context, id *shared.StreamIdentifier, oneof any) (events.Stream, storage.Expected, error) {
 	stream, err := streamName(id)
 	if err != nil {
 		return "", 0, err

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
@@ -88,7 +88,7 @@ func metadataMissing(name string) *failure {
 }
 
 // wrongVersion is how a deletion fails whose expectation does not hold. An append answers this in band.
-func wrongVersion(operation string, conflict *actors.Conflict) *failure {
+func wrongVersion(operation string, conflict *storage.Conflict) *failure {
 	expected, actual := strconv.FormatInt(int64(conflict.Expected), 10), strconv.FormatInt(int64(conflict.Actual), 10)
 	return fail(codes.FailedPrecondition,
 		fmt.Sprintf("%s failed due to WrongExpectedVersion. Stream: %s, Expected version: %s, Actual version: %s", operation, conflict.Stream, expected, actual),
@@ -103,17 +103,17 @@ func storeFailure(err error, stream events.Stream) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, actors.ErrDeleted), errors.Is(err, embedded.ErrSoftDeleted):
+	case errors.Is(err, storage.ErrDeleted), errors.Is(err, embedded.ErrSoftDeleted):
 		return streamDeleted(stream)
-	case errors.Is(err, actors.ErrInvalidAppend), errors.Is(err, actors.ErrPlace):
+	case errors.Is(err, storage.ErrInvalidAppend), errors.Is(err, storage.ErrPlace):
 		return fail(codes.InvalidArgument, err.Error())
-	case errors.Is(err, actors.ErrFull):
+	case errors.Is(err, storage.ErrFull):
 		return fail(codes.ResourceExhausted, err.Error(), trailerException, "disk-full")
 	case errors.Is(err, filter.ErrExpensive):
 		return fail(codes.ResourceExhausted, err.Error())
-	case errors.Is(err, actors.ErrCorrupt):
+	case errors.Is(err, storage.ErrCorrupt):
 		return fail(codes.DataLoss, err.Error())
-	case errors.Is(err, actors.ErrClosed):
+	case errors.Is(err, storage.ErrClosed):
 		return notReady()
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail(codes.DeadlineExceeded, err.Error())

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -93,7 +93,7 @@ func (a *authority) ensure(ctx context.Context, user User, password string) erro
 		return a.users.enlist(ctx, user.Name) // who was imported need not be on the list
 	case !errors.Is(err, ErrNoUser):
 		return err
-	case errors.Is(err, actors.ErrDeleted): // removed for good
+	case errors.Is(err, storage.ErrDeleted): // removed for good
 		return nil
 	}
 	broken := errors.Is(err, errNotUser)

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -26,8 +26,8 @@ func (a *authority) defaults(ctx context.Context) (*streamDefaults, error) {
 		return d, nil
 	}
 	d := &streamDefaults{changes: now}
-	page, err := a.store.Read(ctx, settingsStream, revisionsEnd, actors.Backward, actors.Limit{Events: 1})
-	if err != nil && !errors.Is(err, actors.ErrDeleted) {
+	page, err := a.store.Read(ctx, settingsStream, revisionsEnd, storage.Backward, storage.Limit{Events: 1})
+	if err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return nil, storeFailure(err, settingsStream)
 	}
 	if err == nil && len(page.Events) == 1 {

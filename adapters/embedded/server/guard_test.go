@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -60,7 +60,7 @@ func (a *authority) add(t testing.TB, name string, groups ...string) caller {
 func (a *authority) put(t testing.TB, stream events.Stream, kind events.Kind, data string) {
 	t.Helper()
 	e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Time: 1, Data: []byte(data), Foreign: &events.Foreign{}}
-	if _, err := a.store.Append(t.Context(), stream, actors.ExpectAny, []events.Envelope{e}); err != nil {
+	if _, err := a.store.Append(t.Context(), stream, storage.ExpectAny, []events.Envelope{e}); err != nil {
 		t.Fatal(err)
 	}
 	a.wrote(t.Context(), toWrite, stream)
@@ -203,7 +203,7 @@ func TestListBehindTombstone(t *testing.T) {
 				t.Errorf("before the end, %d of %s: %s", what, row.stream, got)
 			}
 		}
-		if _, err := a.store.Tombstone(t.Context(), row.stream, actors.ExpectAny); err != nil {
+		if _, err := a.store.Tombstone(t.Context(), row.stream, storage.ExpectAny); err != nil {
 			t.Fatal(err)
 		}
 		a.wrote(t.Context(), toDelete, row.stream)
@@ -232,7 +232,7 @@ func TestSettings(t *testing.T) {
 	wantCode(t, a.allow(t.Context(), someone, toWrite, "s"), codes.OK) // the stream's own list goes before
 	marked := events.Envelope{ID: uuid.New(), Kind: "settings", Version: 1, Time: 1, Foreign: &events.Foreign{Base64: true}}
 	marked.Data = quoteBase64([]byte("\ufeff" + `{"$userStreamAcl":{"$w":"$ops"}}`)) // behind a byte order mark, as some editors write it
-	if _, err := a.store.Append(t.Context(), settingsStream, actors.ExpectAny, []events.Envelope{marked}); err != nil {
+	if _, err := a.store.Append(t.Context(), settingsStream, storage.ExpectAny, []events.Envelope{marked}); err != nil {
 		t.Fatal(err)
 	}
 	a.wrote(t.Context(), toWrite, settingsStream)
@@ -323,7 +323,7 @@ func TestDeletingEndsTheList(t *testing.T) {
 	a.put(t, "s", "happened", `{}`)
 	a.put(t, "$$s", "$metadata", `{"$acl":{"$r":"$admins"}}`)
 	wantCode(t, a.allow(t.Context(), caller{name: "someone"}, toRead, "s"), codes.PermissionDenied)
-	if _, err := a.store.Delete(t.Context(), "s", actors.ExpectAny); err != nil {
+	if _, err := a.store.Delete(t.Context(), "s", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
 	a.wrote(t.Context(), toDelete, "s")
@@ -343,7 +343,7 @@ func TestInsecure(t *testing.T) {
 			t.Errorf("%+v may not do everything: %v", who, err)
 		}
 		a.wrote(t.Context(), toWrite, "$user-admin")
-		page, err := config.Store.Read(t.Context(), usersStream, 0, actors.Forward, actors.Limit{})
+		page, err := config.Store.Read(t.Context(), usersStream, 0, storage.Forward, storage.Limit{})
 		if err != nil || len(page.Events) != 1 || page.Events[0].Kind != userKind {
 			t.Errorf("$users holds %+v: %v", page.Events, err)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -23,7 +23,7 @@ func TestLifesOwn(t *testing.T) {
 		Causation: "agent-a@4", Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Data: []byte(`{"a":"<b>"}`),
 	}
 	own.Digest = events.Digest{}.Next(own.Kind, own.Data)
-	if _, err := w.store.Append(within(t), "first", actors.ExpectNoStream, []events.Envelope{own}); err != nil {
+	if _, err := w.store.Append(within(t), "first", storage.ExpectNoStream, []events.Envelope{own}); err != nil {
 		t.Fatal(err)
 	}
 	read, err := readStream(t, client, "first", esdb.ReadStreamOptions{}, 10)
@@ -36,7 +36,7 @@ func TestLifesOwn(t *testing.T) {
 		t.Errorf("read %+v", e)
 	}
 	appendTo(t, client, "second", esdb.EventData{EventID: e.EventID, EventType: e.EventType, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: e.UserMetadata})
-	page, err := w.store.Read(within(t), "second", 0, actors.Forward, actors.Limit{})
+	page, err := w.store.Read(within(t), "second", 0, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatalf("the store has %d events: %v", len(page.Events), err)
 	}
@@ -78,7 +78,7 @@ func TestForeign(t *testing.T) {
 			t.Errorf("event %d is %q of %s with %q", i, got.Data, got.ContentType, got.UserMetadata)
 		}
 	}
-	page, err := w.store.Read(within(t), "s", 0, actors.Forward, actors.Limit{})
+	page, err := w.store.Read(within(t), "s", 0, storage.Forward, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}

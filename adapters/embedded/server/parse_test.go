@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/filter"
 	"example.com/life/events"
 )
@@ -61,9 +61,9 @@ func FuzzReadRequest(f *testing.F) {
 			return
 		case err != nil:
 			t.Fatalf("%v is refused with %v", &request, err)
-		case r.live == (r.count > 0), r.live && r.direction == actors.Backward:
+		case r.live == (r.count > 0), r.live && r.direction == storage.Backward:
 			t.Fatalf("%v is read as %+v", &request, r)
-		case r.stream != "" && (r.selection != nil || r.revision < events.NoRevision || r.fromEnd && !r.live && r.direction == actors.Forward):
+		case r.stream != "" && (r.selection != nil || r.revision < events.NoRevision || r.fromEnd && !r.live && r.direction == storage.Forward):
 			t.Fatalf("%v is read as %+v", &request, r)
 		case r.at != endPoint && (r.at.commit > math.MaxInt64 || r.at.prepare > r.at.commit):
 			t.Fatalf("%v is read as %+v", &request, r)

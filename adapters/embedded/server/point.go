@@ -6,7 +6,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -37,11 +37,11 @@ func (p point) less(q point) bool {
 }
 
 // before is the place in front of what stands at the point.
-func (p point) before() actors.Place {
+func (p point) before() storage.Place {
 	if p == endPoint {
-		return actors.End()
+		return storage.End()
 	}
-	return actors.Before(events.Position(p.commit))
+	return storage.Before(events.Position(p.commit))
 }
 
 func (p point) checkpoint() *streams.ReadResp_Checkpoint_ {
@@ -50,7 +50,7 @@ func (p point) checkpoint() *streams.ReadResp_Checkpoint_ {
 
 // end is where the last event stands; the start when there is none.
 func (s *streamsService) end(ctx context.Context) (point, error) {
-	page, err := s.store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	page, err := s.store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return startPoint, err
 	}

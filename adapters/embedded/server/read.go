@@ -8,7 +8,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/link"
 	"example.com/life/events"
 )
@@ -19,7 +19,7 @@ type reading struct {
 	revision  events.Revision
 	fromEnd   bool  // of a stream, instead of a revision
 	at        point // of everything
-	direction actors.Direction
+	direction storage.Direction
 	count     uint64
 	live      bool // a subscription
 	resolve   bool
@@ -65,9 +65,9 @@ func parseRead(options *streams.ReadReq_Options) (reading, error) {
 	}
 	switch options.GetReadDirection() {
 	case streams.ReadReq_Options_Forwards:
-		r.direction = actors.Forward
+		r.direction = storage.Forward
 	case streams.ReadReq_Options_Backwards:
-		r.direction = actors.Backward
+		r.direction = storage.Backward
 	default:
 		return r, invalid("'%d' is not a valid direction", options.GetReadDirection())
 	}
@@ -77,7 +77,7 @@ func parseRead(options *streams.ReadReq_Options) (reading, error) {
 			return r, invalid("the number of events to read must be positive")
 		}
 	case *streams.ReadReq_Options_Subscription:
-		if r.live = true; r.direction == actors.Backward {
+		if r.live = true; r.direction == storage.Backward {
 			return r, invalid("a subscription cannot go backwards")
 		}
 	default:
@@ -141,7 +141,7 @@ func (r *reading) fromRevision(options *streams.ReadReq_Options_StreamOptions) e
 	default:
 		return invalid("the request does not say from which revision to read")
 	}
-	if r.fromEnd && !r.live && r.direction == actors.Forward {
+	if r.fromEnd && !r.live && r.direction == storage.Forward {
 		return unexpected("a stream cannot be read forwards from its end")
 	}
 	return nil
@@ -177,16 +177,16 @@ const pageSize = 1024
 func (s *streamsService) readStream(send *sender) error {
 	r := send.reading
 	ctx := send.call.Context()
-	var page actors.Page
+	var page storage.Page
 	for sent, first := uint64(0), true; ; first = false {
 		var err error
-		if page, err = s.store.Read(ctx, r.stream, r.revision, r.direction, actors.Limit{Events: int(min(r.count-sent, pageSize))}); err != nil {
+		if page, err = s.store.Read(ctx, r.stream, r.revision, r.direction, storage.Limit{Events: int(min(r.count-sent, pageSize))}); err != nil {
 			return storeFailure(err, r.stream)
 		}
 		if page.Last == events.NoRevision {
 			return send.notFound()
 		}
-		if first && r.compat > 0 && r.direction == actors.Forward {
+		if first && r.compat > 0 && r.direction == storage.Forward {
 			if err := s.sendFirst(send, &page); err != nil {
 				return err
 			}
@@ -202,7 +202,7 @@ func (s *streamsService) readStream(send *sender) error {
 			return err
 		}
 		last := page.Events[len(page.Events)-1].Revision
-		if r.direction == actors.Forward {
+		if r.direction == storage.Forward {
 			r.revision = last + 1
 		} else {
 			r.revision = last - 1
@@ -219,7 +219,7 @@ const readerPage = 32
 
 // sendFirst says where the stream begins, or where it ends, to a reader who asked for a part of it in which there is nothing. EventStoreDB
 // does so for each of its pages that is empty, until one is not.
-func (s *streamsService) sendFirst(send *sender, page *actors.Page) error {
+func (s *streamsService) sendFirst(send *sender, page *storage.Page) error {
 	from := uint64(send.reading.revision)
 	below := from + min(send.reading.count, readerPage) // the first page is below it
 	tell := func(first uint64) error {
@@ -250,12 +250,12 @@ func (s *streamsService) sendFirst(send *sender, page *actors.Page) error {
 // readAll answers a counted read of everything.
 func (s *streamsService) readAll(send *sender) error {
 	r, ctx := send.reading, send.call.Context()
-	if r.direction == actors.Forward && r.at == endPoint || r.direction == actors.Backward && r.at.commit == 0 {
+	if r.direction == storage.Forward && r.at == endPoint || r.direction == storage.Backward && r.at.commit == 0 {
 		return nil
 	}
 	from, chosen := r.at.before(), r.selection.filter()
 	for sent := uint64(0); sent < r.count; {
-		limit := actors.Limit{Events: pageSize}
+		limit := storage.Limit{Events: pageSize}
 		if r.selection == nil {
 			limit.Events = int(min(r.count-sent, pageSize))
 		}
@@ -263,12 +263,12 @@ func (s *streamsService) readAll(send *sender) error {
 			return err
 		}
 		page, err := s.store.ReadAll(ctx, from, r.direction, chosen.Pushed(), limit)
-		if errors.Is(err, actors.ErrPlace) && r.direction == actors.Forward {
+		if errors.Is(err, storage.ErrPlace) && r.direction == storage.Forward {
 			if end, endErr := s.end(ctx); endErr == nil && end.less(r.at) {
 				return nil
 			}
 		}
-		if errors.Is(err, actors.ErrPlace) {
+		if errors.Is(err, storage.ErrPlace) {
 			return r.misplaced(err)
 		}
 		if err != nil {
@@ -374,7 +374,7 @@ func (s *sender) event(e *events.Envelope) error {
 
 // resolve finds what a link points at; nil when it was deleted, was never there, or may not be read by the caller.
 func (s *streamsService) resolve(ctx context.Context, to link.Pointer) (*events.Envelope, error) {
-	if actors.CheckStream(to.Stream) != nil || s.guard.allow(ctx, callerOf(ctx), toRead, to.Stream) != nil {
+	if storage.CheckStream(to.Stream) != nil || s.guard.allow(ctx, callerOf(ctx), toRead, to.Stream) != nil {
 		return nil, nil //nolint:nilnil,nilerr // as if it were not there
 	}
 	target, err := to.Find(ctx, s.store)

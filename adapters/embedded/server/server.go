@@ -57,7 +57,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/groups"
 	"example.com/life/adapters/embedded/server/protocol/operations"
@@ -75,7 +75,7 @@ type Config struct {
 	Users    UsersConfig          // who may log in, when the server is not insecure
 	Members  []string             // host:port of the nodes that gossip names, this one first; default: this one alone
 	Log      *slog.Logger         // default: nowhere
-	Now      func() events.Micros // the time of events that bring none; default actors.Now
+	Now      func() events.Micros // the time of events that bring none; default storage.Now
 }
 
 const (
@@ -99,7 +99,7 @@ func (c Config) completed() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = actors.Now
+		c.Now = storage.Now
 	}
 	return c, nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -26,7 +26,7 @@ type wireStore struct {
 // spreads its own: they stay as its clients know them.
 func newWireStore(ctx context.Context, store *embedded.Store) (wireStore, error) {
 	s := wireStore{store, spread}
-	first, err := store.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{Events: 1})
+	first, err := store.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 1})
 	if err != nil {
 		return s, fmt.Errorf("serve the store: %w", err)
 	}
@@ -49,39 +49,39 @@ func (s wireStore) wide(position events.Position) events.Position { return posit
 // narrow is the store's own position; ErrPlace when there can be no such event.
 func (s wireStore) narrow(position events.Position) (events.Position, error) {
 	if position%s.factor != 0 {
-		return 0, fmt.Errorf("%w: %d", actors.ErrPlace, position)
+		return 0, fmt.Errorf("%w: %d", storage.ErrPlace, position)
 	}
 	return position / s.factor, nil
 }
 
-func (s wireStore) wideAppended(own actors.Appended, err error) (actors.Appended, error) {
+func (s wireStore) wideAppended(own storage.Appended, err error) (storage.Appended, error) {
 	own.Position = s.wide(own.Position)
 	return own, err
 }
 
 // widePage spreads a page, which belongs to who reads it.
-func (s wireStore) widePage(own actors.Page, err error) (actors.Page, error) {
+func (s wireStore) widePage(own storage.Page, err error) (storage.Page, error) {
 	for i := range own.Events {
 		own.Events[i].Position = s.wide(own.Events[i].Position)
 	}
-	if own.Next != actors.End() {
+	if own.Next != storage.End() {
 		own.Next.Position = s.wide(own.Next.Position)
 	}
 	return own, err
 }
 
-// Append implements actors.Journal.
-func (s wireStore) Append(ctx context.Context, stream events.Stream, expected actors.Expected, batch []events.Envelope) (actors.Appended, error) {
+// Append implements storage.Journal.
+func (s wireStore) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	return s.wideAppended(s.store.Append(ctx, stream, expected, batch))
 }
 
 // Delete implements groups.Store.
-func (s wireStore) Delete(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+func (s wireStore) Delete(ctx context.Context, stream events.Stream, expected storage.Expected) (storage.Appended, error) {
 	return s.wideAppended(s.store.Delete(ctx, stream, expected))
 }
 
 // Tombstone is embedded.Store's.
-func (s wireStore) Tombstone(ctx context.Context, stream events.Stream, expected actors.Expected) (actors.Appended, error) {
+func (s wireStore) Tombstone(ctx context.Context, stream events.Stream, expected storage.Expected) (storage.Appended, error) {
 	return s.wideAppended(s.store.Tombstone(ctx, stream, expected))
 }
 
@@ -90,30 +90,30 @@ func (s wireStore) Metadata(ctx context.Context, stream events.Stream) (embedded
 	return s.store.Metadata(ctx, stream)
 }
 
-// Read implements actors.Journal.
-func (s wireStore) Read(ctx context.Context, stream events.Stream, from events.Revision, direction actors.Direction, limit actors.Limit) (actors.Page, error) {
+// Read implements storage.Journal.
+func (s wireStore) Read(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	return s.widePage(s.store.Read(ctx, stream, from, direction, limit))
 }
 
-// ReadAll implements actors.Journal.
-func (s wireStore) ReadAll(ctx context.Context, from actors.Place, direction actors.Direction, filter actors.Filter, limit actors.Limit) (actors.Page, error) {
-	if from != actors.End() {
+// ReadAll implements storage.Journal.
+func (s wireStore) ReadAll(ctx context.Context, from storage.Place, direction storage.Direction, filter storage.Filter, limit storage.Limit) (storage.Page, error) {
+	if from != storage.End() {
 		own, err := s.narrow(from.Position)
 		if err != nil {
-			return actors.Page{}, err
+			return storage.Page{}, err
 		}
 		from.Position = own
 	}
 	return s.widePage(s.store.ReadAll(ctx, from, direction, filter, limit))
 }
 
-// Subscribe implements actors.Journal.
-func (s wireStore) Subscribe(ctx context.Context, from actors.From) (actors.Subscription, error) {
+// Subscribe implements storage.Journal.
+func (s wireStore) Subscribe(ctx context.Context, from storage.From) (storage.Subscription, error) {
 	return s.Follow(ctx, from)
 }
 
 // Follow is embedded.Store's.
-func (s wireStore) Follow(ctx context.Context, from actors.From) (embedded.Follower, error) {
+func (s wireStore) Follow(ctx context.Context, from storage.From) (embedded.Follower, error) {
 	own, err := s.narrow(from.Position)
 	if err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ type wireFollower struct {
 	of wireStore
 }
 
-// Next implements actors.Subscription.
+// Next implements storage.Subscription.
 func (f wireFollower) Next(ctx context.Context) (events.Envelope, error) {
 	e, err := f.Follower.Next(ctx)
 	e.Position = f.of.wide(e.Position)

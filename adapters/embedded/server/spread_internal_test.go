@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -32,7 +32,7 @@ func newWide(t *testing.T) wireStore {
 
 // TestWireStore: a store whose positions are spread is a journal like others.
 func TestWireStore(t *testing.T) {
-	actorstest.TestJournal(t, func(t *testing.T) actors.Journal { return newWide(t) })
+	actorstest.TestJournal(t, func(t *testing.T) storage.Journal { return newWide(t) })
 }
 
 // TestWirePositions: each position is the store's own times 128, wherever it is handed out.
@@ -46,24 +46,24 @@ func TestWirePositions(t *testing.T) {
 		}
 		return made
 	}
-	follower, err := store.Follow(ctx, actors.From{Filter: actors.Filter{System: true}})
+	follower, err := store.Follow(ctx, storage.From{Filter: storage.Filter{System: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer follower.Close()
-	one, err := store.Append(ctx, "s", actors.ExpectAny, batch(3))
+	one, err := store.Append(ctx, "s", storage.ExpectAny, batch(3))
 	if err != nil || one.Position != 3*spread {
 		t.Fatalf("appended %+v: %v", one, err)
 	}
-	deleted, err := store.Delete(ctx, "s", actors.ExpectAny)
+	deleted, err := store.Delete(ctx, "s", storage.ExpectAny)
 	if err != nil || deleted.Position != 4*spread {
 		t.Fatalf("deleted %+v: %v", deleted, err)
 	}
-	ended, err := store.Tombstone(ctx, "s", actors.ExpectAny)
+	ended, err := store.Tombstone(ctx, "s", storage.ExpectAny)
 	if err != nil || ended.Position != 5*spread {
 		t.Fatalf("ended %+v: %v", ended, err)
 	}
-	page, err := store.ReadAll(ctx, actors.End(), actors.Backward, actors.Filter{System: true}, actors.Limit{})
+	page, err := store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{System: true}, storage.Limit{})
 	if err != nil || len(page.Events) != 5 {
 		t.Fatalf("read %d events: %v", len(page.Events), err)
 	}
@@ -76,7 +76,7 @@ func TestWirePositions(t *testing.T) {
 			t.Errorf("%s came at %d, want %d: %v", e.Ref(), e.Position, want, err)
 		}
 	}
-	own, err := store.store.ReadAll(ctx, actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{})
+	own, err := store.store.ReadAll(ctx, storage.Start(), storage.Forward, storage.Filter{System: true}, storage.Limit{})
 	if err != nil || own.Events[4].Position != 5 {
 		t.Errorf("in process the last event is %+v: %v", own.Events, err)
 	}
@@ -121,11 +121,11 @@ func TestImportedPositions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := store.ReadAll(t.Context(), actors.After(1788), actors.Forward, actors.Filter{}, actors.Limit{})
+	page, err := store.ReadAll(t.Context(), storage.After(1788), storage.Forward, storage.Filter{}, storage.Limit{})
 	if err != nil || len(page.Events) != 1 || page.Events[0].Position != 3386 {
 		t.Errorf("after an imported position: %+v, %v", page, err)
 	}
-	if page, err := store.ReadAll(t.Context(), actors.After(1789), actors.Forward, actors.Filter{}, actors.Limit{}); !errors.Is(err, actors.ErrPlace) {
+	if page, err := store.ReadAll(t.Context(), storage.After(1789), storage.Forward, storage.Filter{}, storage.Limit{}); !errors.Is(err, storage.ErrPlace) {
 		t.Errorf("from between two imported events: %+v, %v", page, err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -32,7 +32,7 @@ const longestWrite = 10 * time.Second
 
 // write does something to a stream, and lets the guard know. An operation that takes too long is Aborted: its outcome is unknown, and
 // clients may try it again with the same ids. One that may change rights is waited for as long as it takes.
-func (s *streamsService) write(ctx context.Context, what action, stream events.Stream, do func(ctx context.Context) (actors.Appended, error)) (actors.Appended, error) {
+func (s *streamsService) write(ctx context.Context, what action, stream events.Stream, do func(ctx context.Context) (storage.Appended, error)) (storage.Appended, error) {
 	bounded := settled(ctx, what, stream)
 	if bounded == ctx {
 		var cancel context.CancelFunc

@@ -10,7 +10,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -80,12 +80,12 @@ func (s *streamsService) feed(ctx context.Context, send *sender) error {
 // begin finds the place that the client named, and follows the store from there. The end is where the store ends now.
 func (f *feeder) begin(ctx context.Context) (err error) {
 	r, store := f.send.reading, f.send.service.store
-	from := actors.From{Stream: r.stream, Revision: r.revision, Filter: actors.Filter{System: true}}
+	from := storage.From{Stream: r.stream, Revision: r.revision, Filter: storage.Filter{System: true}}
 	if r.stream == "" {
 		from.Position, err = f.position(ctx)
 	} else {
-		var page actors.Page
-		page, err = store.Read(ctx, r.stream, math.MaxInt64, actors.Backward, actors.Limit{Events: 1}) // of what has ended for good nothing is confirmed
+		var page storage.Page
+		page, err = store.Read(ctx, r.stream, math.MaxInt64, storage.Backward, storage.Limit{Events: 1}) // of what has ended for good nothing is confirmed
 		if r.fromEnd {
 			from.Revision = page.Last
 		}
@@ -118,8 +118,8 @@ func (f *feeder) position(ctx context.Context) (events.Position, error) {
 		return 0, nil
 	}
 	// What stands before the point tells whether it is one, too.
-	page, err := service.store.ReadAll(ctx, r.at.before(), actors.Backward, actors.Filter{System: true}, actors.Limit{Events: 1})
-	if errors.Is(err, actors.ErrPlace) {
+	page, err := service.store.ReadAll(ctx, r.at.before(), storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
+	if errors.Is(err, storage.ErrPlace) {
 		f.refused = invalid("Trying to read from an invalid position.")
 		return 0, nil
 	}

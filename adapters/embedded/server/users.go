@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 )
@@ -123,12 +123,12 @@ func (u *Users) Add(ctx context.Context, user User, password string) error {
 		return fmt.Errorf("add user %s: %w", user.Name, err)
 	}
 	record := userRecord{Name: user.Name, FullName: user.FullName, Groups: user.Groups, Disabled: user.Disabled, secret: hashed}
-	expected := actors.ExpectNoStream
+	expected := storage.ExpectNoStream
 	if _, at, err := u.load(ctx, user.Name); errors.Is(err, errNotUser) {
-		expected = actors.ExpectRevision(at.revision) // what is there says nothing of anybody
+		expected = storage.ExpectRevision(at.revision) // what is there says nothing of anybody
 	}
 	err = u.save(ctx, &record, expected)
-	if conflict := new(actors.Conflict); errors.As(err, &conflict) {
+	if conflict := new(storage.Conflict); errors.As(err, &conflict) {
 		return fmt.Errorf("add user %s: %w", user.Name, ErrUserExists)
 	}
 	return err
@@ -183,7 +183,7 @@ func (u *Users) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := u.store.Delete(ctx, userStream(name), actors.ExpectRevision(at.revision)); err != nil {
+	if _, err := u.store.Delete(ctx, userStream(name), storage.ExpectRevision(at.revision)); err != nil {
 		return fmt.Errorf("remove user %s: %w", name, err)
 	}
 	return nil
@@ -230,8 +230,8 @@ type userVersion struct {
 
 // load returns a user as it is now.
 func (u *Users) load(ctx context.Context, name string) (userRecord, userVersion, error) {
-	page, err := u.store.Read(ctx, userStream(name), revisionsEnd, actors.Backward, actors.Limit{Events: 1})
-	if errors.Is(err, actors.ErrDeleted) || errors.Is(err, actors.ErrInvalidAppend) {
+	page, err := u.store.Read(ctx, userStream(name), revisionsEnd, storage.Backward, storage.Limit{Events: 1})
+	if errors.Is(err, storage.ErrDeleted) || errors.Is(err, storage.ErrInvalidAppend) {
 		return userRecord{}, userVersion{}, fmt.Errorf("%w: %q: %w", ErrNoUser, name, err)
 	}
 	if err != nil {
@@ -277,10 +277,10 @@ func (u *Users) change(ctx context.Context, name string, edit func(*userRecord) 
 	if err := edit(&record); err != nil {
 		return fmt.Errorf("change user %s: %w", name, err)
 	}
-	return u.save(ctx, &record, actors.ExpectRevision(at.revision))
+	return u.save(ctx, &record, storage.ExpectRevision(at.revision))
 }
 
-func (u *Users) save(ctx context.Context, record *userRecord, expected actors.Expected) error {
+func (u *Users) save(ctx context.Context, record *userRecord, expected storage.Expected) error {
 	if record.Groups == nil {
 		record.Groups = []string{}
 	}
@@ -288,13 +288,13 @@ func (u *Users) save(ctx context.Context, record *userRecord, expected actors.Ex
 }
 
 // append stores one event of type $User.
-func (u *Users) append(ctx context.Context, stream events.Stream, expected actors.Expected, value any) error {
+func (u *Users) append(ctx context.Context, stream events.Stream, expected storage.Expected, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode an event of %s: %w", stream, err)
 	}
 	event := events.Envelope{
-		ID: uuid.New(), Kind: userKind, Version: 1, Time: actors.Now(), Data: data, Foreign: &events.Foreign{},
+		ID: uuid.New(), Kind: userKind, Version: 1, Time: storage.Now(), Data: data, Foreign: &events.Foreign{},
 	}
 	if _, err := u.store.Append(ctx, stream, expected, []events.Envelope{event}); err != nil {
 		return fmt.Errorf("write to %s: %w", stream, err)
@@ -307,7 +307,7 @@ func (u *Users) names(ctx context.Context) ([]string, error) {
 	var names []string
 	seen := map[string]bool{}
 	for next := events.Revision(0); ; {
-		page, err := u.store.Read(ctx, usersStream, next, actors.Forward, actors.Limit{})
+		page, err := u.store.Read(ctx, usersStream, next, storage.Forward, storage.Limit{})
 		if err != nil {
 			return nil, fmt.Errorf("read the list of users: %w", err)
 		}
@@ -343,5 +343,5 @@ func (u *Users) enlist(ctx context.Context, name string) error {
 	if err != nil || slices.Contains(names, name) {
 		return err
 	}
-	return u.append(ctx, usersStream, actors.ExpectAny, name)
+	return u.append(ctx, usersStream, storage.ExpectAny, name)
 }

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded/server/protocol/users"
 )
 
@@ -51,7 +51,7 @@ func (s *usersService) there() error {
 
 // userFailure is how a call about a user fails.
 func userFailure(err error, name string) error {
-	conflict := new(actors.Conflict)
+	conflict := new(storage.Conflict)
 	switch {
 	case errors.Is(err, ErrNoUser):
 		return fail(codes.NotFound, "User '"+name+"' is not found.", trailerException, "user-not-found", "login-name", name)

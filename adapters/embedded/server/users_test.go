@@ -18,7 +18,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -173,7 +173,7 @@ func TestUsersRefusals(t *testing.T) {
 // TestPasswordsAreNotStored looks for them.
 func TestPasswordsAreNotStored(t *testing.T) {
 	a := guarded(t)
-	page, err := a.store.ReadAll(t.Context(), actors.Start(), actors.Forward, actors.Filter{System: true}, actors.Limit{})
+	page, err := a.store.ReadAll(t.Context(), storage.Start(), storage.Forward, storage.Filter{System: true}, storage.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestOlderHashes(t *testing.T) {
 	if old.Hash, err = pbkdf2.Key(sha256.New, "password", old.Salt, old.Rounds, hashBytes); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.users.save(t.Context(), &userRecord{Name: "veteran", secret: old}, actors.ExpectNoStream); err != nil {
+	if err := a.users.save(t.Context(), &userRecord{Name: "veteran", secret: old}, storage.ExpectNoStream); err != nil {
 		t.Fatal(err)
 	}
 	_, err = a.authenticate(calling(t, basic("veteran", "password")))

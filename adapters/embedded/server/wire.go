@@ -12,7 +12,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -35,7 +35,7 @@ func streamName(id *shared.StreamIdentifier) (events.Stream, error) {
 	if !utf8.Valid(name) {
 		return "", invalid("the stream's name is not UTF-8")
 	}
-	if err := actors.CheckStream(events.Stream(name)); err != nil {
+	if err := storage.CheckStream(events.Stream(name)); err != nil {
 		return "", invalid("%s", err)
 	}
 	return events.Stream(name), nil
@@ -135,7 +135,7 @@ func dataOf(e *events.Envelope) (data []byte, contentType string, err error) {
 		contentType = e.Foreign.ContentType
 	}
 	if data, err = e.Bytes(); err != nil {
-		return nil, "", fmt.Errorf("%w: %w", actors.ErrCorrupt, err)
+		return nil, "", fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
 	return data, contentType, nil
 }

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
 
@@ -19,9 +19,9 @@ import (
 func TestHangingWrite(t *testing.T) {
 	a := guarded(t)
 	s := &streamsService{store: wireStore{a.store, spread}, guard: a, longest: time.Millisecond}
-	hang := func(ctx context.Context) (actors.Appended, error) {
+	hang := func(ctx context.Context) (storage.Appended, error) {
 		<-ctx.Done()
-		return actors.Appended{}, ctx.Err()
+		return storage.Appended{}, ctx.Err()
 	}
 	if _, err := s.write(t.Context(), toWrite, "s", hang); status.Code(storeFailure(err, "s")) != codes.Aborted {
 		t.Errorf("a write that hangs: %v", err)
@@ -59,11 +59,11 @@ func TestLanesAreBounded(t *testing.T) {
 // TestStoreFailures: each kind of refusal has its own status.
 func TestStoreFailures(t *testing.T) {
 	for err, want := range map[error]codes.Code{
-		actors.ErrFull:             codes.ResourceExhausted,
-		actors.ErrCorrupt:          codes.DataLoss,
-		actors.ErrClosed:           codes.Unavailable,
-		actors.ErrDeleted:          codes.FailedPrecondition,
-		actors.ErrInvalidAppend:    codes.InvalidArgument,
+		storage.ErrFull:            codes.ResourceExhausted,
+		storage.ErrCorrupt:         codes.DataLoss,
+		storage.ErrClosed:          codes.Unavailable,
+		storage.ErrDeleted:         codes.FailedPrecondition,
+		storage.ErrInvalidAppend:   codes.InvalidArgument,
 		context.DeadlineExceeded:   codes.DeadlineExceeded,
 		context.Canceled:           codes.Canceled,
 		context.Cause(t.Context()): codes.OK,
@@ -86,7 +86,7 @@ func TestManySmallEvents(t *testing.T) {
 		if err == nil {
 			continue
 		}
-		if status.Code(err) != codes.InvalidArgument || p.size >= maxAppend || len(p.batch) > actors.MaxAppend/128 || p.memory() < 64*p.size {
+		if status.Code(err) != codes.InvalidArgument || p.size >= maxAppend || len(p.batch) > storage.MaxAppend/128 || p.memory() < 64*p.size {
 			t.Errorf("%d events of %d bytes, about %d in memory: %v", len(p.batch), p.size, p.memory(), err)
 		}
 		return

@@ -1,4 +1,4 @@
-package actors
+package storage
 
 import (
 	"errors"
@@ -19,8 +19,8 @@ const maxStreamName = 1024
 
 // The bounds of a page, see Limit.
 const (
-	defaultPageEvents, maxPageEvents = 512, 4096
-	defaultPageBytes, maxPageBytes   = 1 << 20, 16 << 20
+	DefaultPageEvents, MaxPageEvents = 512, 4096
+	DefaultPageBytes, MaxPageBytes   = 1 << 20, 16 << 20
 )
 
 // ErrInvalidAppend is wrapped by the error of an append that no state of the store could accept. Nothing was stored, and
@@ -74,8 +74,8 @@ func BatchSize(batch []events.Envelope) int {
 // Bounded fills in the defaults and cuts what is over the maximum.
 func (l Limit) Bounded() Limit {
 	return Limit{
-		Events: bounded(l.Events, defaultPageEvents, maxPageEvents),
-		Bytes:  bounded(l.Bytes, defaultPageBytes, maxPageBytes),
+		Events: bounded(l.Events, DefaultPageEvents, MaxPageEvents),
+		Bytes:  bounded(l.Bytes, DefaultPageBytes, MaxPageBytes),
 	}
 }
 

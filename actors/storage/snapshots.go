@@ -1,4 +1,4 @@
-package actors
+package storage
 
 import (
 	"context"
@@ -50,13 +50,13 @@ type Mark struct {
 }
 
 const (
-	snapshotEvery = 1000 // events between two snapshots of a fold, at least
+	SnapshotEvery = 1000 // events between two snapshots of a fold, at least
 	snapshotSpare = 64   // bytes of a snapshot that an event may cost: large states are saved less often
 )
 
 // SnapshotSpacing is how many events must lie between a snapshot with so many bytes and the one before it.
 func SnapshotSpacing(bytes int) int64 {
-	return max(snapshotEvery, int64(bytes/snapshotSpare))
+	return max(SnapshotEvery, int64(bytes/snapshotSpare))
 }
 
 // Retain says whether a snapshot is kept beside others of its fold and stream, and which one of them goes instead; NoRevision is

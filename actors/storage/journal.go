@@ -1,4 +1,7 @@
-package actors
+// Package storage declares what Life needs of the stores beneath it, and the rules that all of them share: [Journal] keeps events, [Snapshots]
+// caches folds of them, [Blobs] keeps large contents and [Workspaces] the files of agents. It holds no store: those are adapters, and each passes
+// the conformance suite of its port in actors/actorstest. It knows events and nothing else of Life, so that a store links no actor.
+package storage
 
 import (
 	"context"
