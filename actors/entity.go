@@ -198,9 +198,7 @@ func eventID(base uuid.UUID, i int) events.EventID {
 // fly stores a batch, beside the actor. The same event ids are sent again until the outcome is known or the time is up.
 func (e *entity[S]) fly(batch []events.Envelope, answers []answered) {
 	e.flight = &flight{answers: answers, after: e.tip}
-	expected := storage.ExpectRevision(e.stored.revision)
-	e.host.run(func() {
-		appended, err := e.host.append(e.stream, expected, batch)
+	e.host.begin(e.stream, storage.ExpectRevision(e.stored.revision), batch, func(appended storage.Appended, err error) {
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
 		e.send(landed{appended, err})
 	})

@@ -276,9 +276,30 @@ func (h *Host) Close(ctx context.Context) error {
 // run does a task beside the actors, on a goroutine that Close waits for.
 func (h *Host) run(task func()) {
 	h.tasks.Add(1)
-	h.dispatcher.Schedule(func() {
+	h.dispatcher.tasks.run(func() {
 		defer h.tasks.Done()
 		task()
+	})
+}
+
+// begin has a batch stored beside the actors, and calls land with what append would return.
+func (h *Host) begin(stream events.Stream, expected storage.Expected, batch []events.Envelope, land func(storage.Appended, error)) {
+	again := func() { land(h.append(stream, expected, batch)) }
+	beginner, can := h.journal.(storage.Beginner)
+	if !can {
+		h.run(again)
+		return
+	}
+	h.tasks.Add(1)
+	ctx := h.appending.context(h.running, h.deadlines.Append)
+	beginner.Begin(ctx, stream, expected, batch, func(appended storage.Appended, err error) {
+		defer h.tasks.Done()
+		switch {
+		case err == nil || final(err) || ctx.Err() != nil:
+			land(h.appended(stream, batch, appended, err))
+		default:
+			h.run(again)
+		}
 	})
 }
 
@@ -288,20 +309,33 @@ func (h *Host) append(stream events.Stream, expected storage.Expected, batch []e
 	wait := 5 * time.Millisecond
 	for {
 		appended, err := h.journal.Append(ctx, stream, expected, batch)
-		if err == nil && len(batch) > 0 {
-			h.note(appended.Position)
-		}
-		var conflict *storage.Conflict
-		if err == nil || errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend) {
-			return appended, err
+		if err == nil || final(err) {
+			return h.appended(stream, batch, appended, err)
 		}
 		select {
 		case <-ctx.Done():
-			return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
+			return h.appended(stream, batch, appended, err)
 		case <-time.After(wait):
 			wait = min(2*wait, time.Second)
 		}
 	}
+}
+
+// appended is the outcome of an append that is not tried again.
+func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended storage.Appended, err error) (storage.Appended, error) {
+	switch {
+	case err == nil && len(batch) > 0:
+		h.note(appended.Position)
+	case err != nil && !final(err):
+		return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
+	}
+	return appended, err
+}
+
+// final reports an answer to an append that trying again does not change.
+func final(err error) bool {
+	var conflict *storage.Conflict
+	return errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend)
 }
 
 // note notes how far the store has come by the host's own events, so that its projections are asked with those in them.

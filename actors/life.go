@@ -117,7 +117,9 @@ func (l *life[S]) receiveOther(message any) {
 func (l *life[S]) begin(c actor.Context) {
 	l.self = c.Self()
 	l.send = func(m any) { l.host.system.Root.Send(l.self, m) }
-	if err := l.load(l.host.running); err != nil {
+	var err error
+	l.host.dispatcher.blocking(func() { err = l.load(l.host.running) })
+	if err != nil {
 		var poison *poisoned
 		l.die(&failure{reason: err.Error(), poison: errors.As(err, &poison)}, true)
 		return

@@ -10,8 +10,8 @@ import (
 	"example.com/life/events"
 )
 
-// Memory is an storage.Journal and storage.Snapshots that forgets: the fake for tests of actors. It starts no goroutine and waits
-// on channels alone, so it works inside a testing/synctest bubble. Its hooks make appends fail the two ways they can.
+// Memory is a storage.Journal and storage.Snapshots that forgets: the fake for tests of actors. It waits on channels
+// alone, so it works inside a testing/synctest bubble. Its hooks make appends fail the two ways they can.
 type Memory struct {
 	mu        sync.Mutex
 	all       []events.Envelope                        // in order of position, see positionAt
@@ -89,6 +89,11 @@ func (m *Memory) Append(ctx context.Context, stream events.Stream, expected stor
 		}
 	}
 	return appended, err
+}
+
+// Begin implements storage.Beginner.
+func (m *Memory) Begin(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope, done func(storage.Appended, error)) {
+	go func() { done(m.Append(ctx, stream, expected, batch)) }()
 }
 
 func (m *Memory) store(stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {

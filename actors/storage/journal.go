@@ -39,6 +39,14 @@ type Journal interface {
 	Subscribe(ctx context.Context, from From) (Subscription, error)
 }
 
+// Beginner is a Journal that can take an append without anyone waiting for it: a goroutine for each costs a tenth of a turn. A journal
+// that is none is waited for.
+type Beginner interface {
+	// Begin is Append, whose answer it gives to done: once, at the latest when ctx ends, from any goroutine, which done must not
+	// hold up; it may be this one.
+	Begin(ctx context.Context, stream events.Stream, expected Expected, batch []events.Envelope, done func(Appended, error))
+}
+
 // Expected is what an append requires of its stream: a revision, or one of the conditions below.
 type Expected int64
 

@@ -59,6 +59,7 @@ type request struct {
 	imported []piece
 	answer   chan answer
 	decided  answer // what it will be told when its group is on disk
+	begun    begun
 }
 
 type answer struct {
@@ -78,6 +79,15 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected stora
 	r.action, r.expected, r.stream, r.batch, r.imported = appending, expected, stream, batch, nil
 	r.encode()
 	return s.request(ctx, r)
+}
+
+// reuse keeps a request for the next append.
+func (s *Store) reuse(r *request) {
+	if cap(r.body) > keepBody {
+		r.body = nil
+	}
+	r.batch, r.imported, r.begun, r.decided = nil, nil, begun{}, answer{}
+	s.requests.Put(r)
 }
 
 // checkAppend is storage.CheckAppend, and what only this store knows of.
@@ -111,11 +121,7 @@ func (s *Store) request(ctx context.Context, r *request) (storage.Appended, erro
 	}
 	select {
 	case a := <-r.answer:
-		if cap(r.body) > keepBody {
-			r.body = nil
-		}
-		r.batch, r.imported = nil, nil
-		s.requests.Put(r)
+		s.reuse(r)
 		return a.appended, a.err
 	case <-s.given:
 		return storage.Appended{}, fmt.Errorf("append to %s: the outcome is unknown: %w", stream, errors.Join(storage.ErrClosed, s.disk.failure()))
@@ -208,7 +214,7 @@ func (s *Store) acknowledge(groups <-chan *group) {
 			if failed != nil {
 				r.decided = answer{err: fmt.Errorf("append to %s: the outcome is unknown: %w", r.stream, failed)}
 			}
-			r.answer <- r.decided
+			s.give(r)
 		}
 	}
 }

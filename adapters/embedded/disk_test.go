@@ -27,6 +27,7 @@ type smallDisk struct {
 	vfs.FS
 	free   atomic.Int64
 	broken atomic.Bool
+	hangs  atomic.Pointer[chan struct{}] // syncs wait until it is closed
 	once   sync.Once
 	full   chan struct{} // closed at the first write that does not fit
 }
@@ -68,6 +69,9 @@ func (f *smallFile) Write(p []byte) (int, error) {
 }
 
 func (f *smallFile) Sync() error {
+	if hangs := f.disk.hangs.Load(); hangs != nil {
+		<-*hangs
+	}
 	if f.disk.broken.Load() {
 		return syscall.EIO
 	}
@@ -264,5 +268,81 @@ func TestABrokenDiskStopsAppends(t *testing.T) {
 	mustHold(t, store, "s", 10)
 	if err := appendOne(t.Context(), store, "s", 9); err != nil {
 		t.Errorf("append after opening again: %v", err)
+	}
+}
+
+// begins appends without waiting, and returns the channel on which the answer comes; a second answer fails the test.
+func begins(ctx context.Context, t *testing.T, store *embedded.Store, stream events.Stream, last events.Revision) <-chan error {
+	t.Helper()
+	c := chain{last: last}
+	answers := make(chan error, 1)
+	store.Begin(ctx, stream, storage.ExpectRevision(last), c.next(1), func(_ storage.Appended, err error) {
+		select {
+		case answers <- err:
+		default:
+			t.Errorf("append to %s: a second answer: %v", stream, err)
+		}
+	})
+	return answers
+}
+
+// Appends that nobody waits for are all answered, once: when the disk breaks, when it hangs beyond their time, and when the store closes.
+func TestAppendsThatNobodyWaitsForAreAnswered(t *testing.T) {
+	disk := newSmallDisk()
+	store, err := embedded.Open(embedded.Config{Dir: "store", FS: disk, Memory: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := func(i int) events.Stream { return events.Stream(fmt.Sprint("begun-", i)) }
+	for i := range 8 {
+		if err := <-begins(t.Context(), t, store, stream(i), events.NoRevision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangs := make(chan struct{})
+	disk.hangs.Store(&hangs)
+	ctx, end := context.WithCancel(t.Context())
+	waiting := make([]<-chan error, 8)
+	for i := range waiting {
+		of := t.Context()
+		if i%2 == 0 {
+			of = ctx
+		}
+		waiting[i] = begins(of, t, store, stream(i), 0)
+	}
+	end()
+	for i, answers := range waiting {
+		if i%2 == 0 {
+			if err := <-answers; !errors.Is(err, context.Canceled) {
+				t.Errorf("an append whose time is over: %v", err)
+			}
+		}
+	}
+	disk.hangs.Store(nil)
+	close(hangs)
+	for i, answers := range waiting {
+		if i%2 == 1 {
+			if err := <-answers; err != nil {
+				t.Errorf("an append that could wait: %v", err)
+			}
+		}
+	}
+	for i := range waiting {
+		mustHold(t, store, stream(i), 2) // also those whose callers no longer knew
+	}
+	disk.broken.Store(true)
+	for i := range waiting {
+		waiting[i] = begins(t.Context(), t, store, stream(i), 1)
+	}
+	for _, answers := range waiting {
+		if err := <-answers; !errors.Is(err, syscall.EIO) {
+			t.Errorf("an append to a broken disk: %v", err)
+		}
+	}
+	if err := store.Close(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("close: %v", err)
+	}
+	if err := <-begins(t.Context(), t, store, "closed", events.NoRevision); err == nil {
+		t.Error("an append to a closed store was stored")
 	}
 }

@@ -142,6 +142,7 @@ type Store struct {
 
 	queue    queue
 	requests sync.Pool
+	cohorts  cohorts
 	durable  atomic.Uint64 // the last position on disk: nothing after it may be seen
 	metadata descriptions  // of streams
 	helpers  chan struct{} // has a token for each reader that has another goroutine's help
@@ -262,6 +263,7 @@ func (s *Store) Close() error {
 	}
 	close(s.closing)
 	s.waitForWorkers()
+	s.cohorts.close(errors.Join(storage.ErrClosed, s.disk.failure()))
 	s.life.Lock()
 	defer s.life.Unlock()
 	s.closed = true

@@ -161,7 +161,7 @@ type scene struct {
 
 func newScene(messages []sagas.Message) scene {
 	s := scene{messages: messages, last: &sagas.Message{}, round: 1}
-	for i := range messages {
+	for i := len(messages) - 1; i >= 0 && s.last.Role == ""; i-- {
 		if messages[i].Role != sagas.RoleContext { // rules answer what was said or done
 			s.last = &messages[i]
 		}
