@@ -17,7 +17,7 @@ func agentsCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:     "agents",
-		Short:   "List the agents, and make, configure, retire or release them",
+		Short:   "List agents, and create, configure, retire or release them",
 		Example: "  life agents\n  life agents create reviewer --model openai/gpt-5-mini --ask bash",
 		Args:    noVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -80,7 +80,7 @@ func createCommand(a *app) *cobra.Command {
 	var id idFlags
 	cmd := &cobra.Command{
 		Use:     "create AGENT",
-		Short:   "Make an agent",
+		Short:   "Create an agent",
 		Example: "  life agents create reviewer --workspace ~/src/project --ask bash",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -103,8 +103,8 @@ func configureCommand(a *app) *cobra.Command {
 	var id idFlags
 	cmd := &cobra.Command{
 		Use:     "configure AGENT",
-		Short:   "Change what an agent is made of, from its next turn on",
-		Long:    "Change what an agent is made of, from its next turn on. What no flag names stays as it is.",
+		Short:   "Change an agent's configuration, from its next turn on",
+		Long:    "Change an agent's configuration, from its next turn on. Settings without a flag stay as they are.",
 		Example: "  life agents configure reviewer --model openai/gpt-5 --limit-money 2.50",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -138,7 +138,7 @@ func retireCommand(a *app) *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:     "retire AGENT",
-		Short:   "End an agent's life: its history stays, it accepts nothing more",
+		Short:   "Retire an agent: its history stays, but it accepts no more commands",
 		Example: "  life agents retire reviewer --reason \"the project is over\"",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -147,7 +147,7 @@ func retireCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for the record")
 	id.add(cmd)
 	return cmd
 }
@@ -156,7 +156,7 @@ func releaseCommand(a *app) *cobra.Command {
 	var id idFlags
 	cmd := &cobra.Command{
 		Use:     "release AGENT",
-		Short:   "Let an agent go on that was quarantined because it kept failing",
+		Short:   "Release an agent that was quarantined because it kept failing",
 		Example: "  life agents release reviewer",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -176,7 +176,7 @@ type idFlags struct {
 }
 
 func (f *idFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.id, "id", "", "id of the command: sent again with the same one, it happens once")
+	cmd.Flags().StringVar(&f.id, "id", "", "command id: a retry with the same id has no further effect")
 	jsonFlag(cmd, &f.asJSON)
 }
 

@@ -19,9 +19,9 @@ func approveCommand(a *app) *cobra.Command {
 	digest := ""
 	cmd := &cobra.Command{
 		Use:   "approve AGENT [CALL]",
-		Short: "Let a waiting call run, or a paused turn go on",
-		Long: "Let a waiting call run, or a paused turn go on. Exactly the arguments that were asked for run. Without CALL the one that waits\n" +
-			"is meant; where several wait, name one. --digest approves only those arguments.",
+		Short: "Approve a waiting call, or resume a paused turn",
+		Long: "Approve a waiting call, or resume a paused turn. Exactly the requested arguments run. Without CALL, the only waiting call is\n" +
+			"approved; if several wait, name one. With --digest, the call is approved only if its arguments have that digest.",
 		Example: "  life approve demo\n  life approve demo 2.1",
 		Args:    takes(1, 2, "an agent and at most one call"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,8 +48,8 @@ func denyCommand(a *app) *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:     "deny AGENT [CALL]",
-		Short:   "Refuse a waiting call, or end a paused turn",
-		Long:    "Refuse a waiting call, which the model is told, or end a paused turn. Without CALL the one that waits is meant.",
+		Short:   "Deny a waiting call, or end a paused turn",
+		Long:    "Deny a waiting call, or end a paused turn. The model sees the denial. Without CALL, the only waiting call is denied.",
 		Example: "  life deny demo --reason \"not on a Friday\"",
 		Args:    takes(1, 2, "an agent and at most one call"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,7 +66,7 @@ func denyCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; the model is told")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, which the model sees")
 	f.add(cmd)
 	return cmd
 }
@@ -104,8 +104,8 @@ func cancelCommand(a *app) *cobra.Command {
 	turn := ""
 	cmd := &cobra.Command{
 		Use:     "cancel AGENT",
-		Short:   "Stop an agent's running turn",
-		Long:    "Stop an agent's running turn. A model call is cut off, and the whole process tree of a running command ends.",
+		Short:   "Cancel an agent's running turn",
+		Long:    "Cancel an agent's running turn. A running model call is aborted, and the whole process tree of a running command is killed.",
 		Example: "  life cancel demo",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -121,7 +121,7 @@ func cancelCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&turn, "turn", "", "stop only this turn, such as demo/3 (default: whichever runs)")
+	cmd.Flags().StringVar(&turn, "turn", "", "cancel only this turn, such as demo/3 (default: the running turn)")
 	id.add(cmd)
 	return cmd
 }

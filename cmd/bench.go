@@ -21,7 +21,7 @@ import (
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store",
+	return group("bench", "Benchmark this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store",
 		benchTurnsCommand(a), benchStoreCommand(a), benchLookCommand(a), storeless(aboutOwn, benchAgentsCommand(a)),
 		storeless(aboutOwn, benchActivationCommand(a)), storeless(aboutOwn, benchKnowledgeCommand(a)), storeless(aboutOwn, benchSeedCommand(a)))
 }

@@ -26,9 +26,10 @@ type activationMeasured struct {
 func benchActivationCommand(a *app) *cobra.Command {
 	store, count, asJSON, progress := "", 100_000, false, false
 	cmd := &cobra.Command{
-		Use:     "activation",
-		Short:   "Measure how long an agent with a long history takes to come to life",
-		Long:    "Give an agent a history of so many events, by turns, and measure how long it takes to come to life: from a snapshot, and from\nall of its history. The times are medians of five.",
+		Use:   "activation",
+		Short: "Measure how long it takes to activate an agent with a long history",
+		Long: "Give an agent a history of --events events by running turns, and measure how long it takes to activate: from a snapshot, and\n" +
+			"from its whole history. The times are medians of five runs.",
 		Example: "  life bench activation --events 100000 --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,7 +51,7 @@ func benchActivationCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&count, "events", count, "length of the history")
-	cmd.Flags().StringVar(&store, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().StringVar(&store, "dir", "", "directory for the store, which is removed afterwards (default: the system's temporary directory)")
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd

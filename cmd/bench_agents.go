@@ -34,8 +34,8 @@ func benchAgentsCommand(a *app) *cobra.Command {
 	store, asJSON, progress := "", false, false
 	cmd := &cobra.Command{
 		Use:     "agents N",
-		Short:   "Measure the memory of many agents, idle and live",
-		Long:    "Make N agents, let them leave memory, and measure what each still takes; and what one takes that is in memory.",
+		Short:   "Measure the memory of many agents, idle and active",
+		Long:    "Create N agents, let them be passivated, and measure the memory that each idle agent takes, and that each active one takes.",
 		Example: "  life bench agents 100000 --json",
 		Args:    takes(1, 1, "a number of agents"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ func benchAgentsCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&store, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().StringVar(&store, "dir", "", "directory for the store, which is removed afterwards (default: the system's temporary directory)")
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd

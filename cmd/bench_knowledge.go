@@ -63,10 +63,9 @@ func benchKnowledgeCommand(a *app) *cobra.Command {
 	var f benchKnowledgeFlags
 	cmd := &cobra.Command{
 		Use:   "knowledge",
-		Short: "Measure notes: writing, folding, searching and following links",
-		Long: "Measure notes that are made up from a seed: about 120 words each, few of them common and most of them rare, as in a language, with\n" +
-			"three links. They are written by commands to a new store in a temporary directory, which is removed, and the live projection is\n" +
-			"asked.",
+		Short: "Measure notes: writing, folding, searching and traversing links",
+		Long: "Measure generated notes: about 120 words each with a natural distribution of common and rare words, and three links. Commands write\n" +
+			"them to a new store in a temporary directory, which is removed afterwards, and queries go to the live projection.",
 		Example: "  life bench knowledge --notes 100000 --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,10 +83,10 @@ func benchKnowledgeCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().IntVar(&f.notes, "notes", 100_000, "how many notes")
-	cmd.Flags().IntVar(&f.questions, "questions", 1000, "searches, and walks along links")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "another number makes other notes")
-	cmd.Flags().StringVar(&f.dir, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().IntVar(&f.notes, "notes", 100_000, "number of notes")
+	cmd.Flags().IntVar(&f.questions, "questions", 1000, "number of searches, and of link traversals")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the generated notes")
+	cmd.Flags().StringVar(&f.dir, "dir", "", "directory for the store, which is removed afterwards (default: the system's temporary directory)")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)
 	return cmd

@@ -38,10 +38,10 @@ func benchLookCommand(a *app) *cobra.Command {
 	var f benchLookFlags
 	cmd := &cobra.Command{
 		Use:   "look",
-		Short: "Measure how long it takes to look at the past",
-		Long: "Look at random agents of a data directory at random moments of their histories, as life state --at does, and measure how long\n" +
-			"that takes: a first round, and a second one at other moments, when snapshots stand along the way. Where life serve runs it is\n" +
-			"asked over HTTP.",
+		Short: "Measure how long it takes to inspect past states",
+		Long: "Inspect random agents of a data directory at random moments of their histories, as life state --at does, and measure how long it\n" +
+			"takes: in a first round, and in a second round at other moments, when snapshots exist along the way. If life serve runs, it is\n" +
+			"queried over HTTP.",
 		Example: "  life bench seed --agents 1000 --events 2000000 --dir seeded\n  life bench look --data seeded --looks 2000",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -65,9 +65,9 @@ func benchLookCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&f.agent, "agent", "", "look at this agent only")
-	cmd.Flags().IntVar(&f.looks, "looks", 1000, "looks of each round")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "another number looks at other moments")
+	cmd.Flags().StringVar(&f.agent, "agent", "", "inspect only this agent")
+	cmd.Flags().IntVar(&f.looks, "looks", 1000, "inspections per round")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random moments")
 	jsonFlag(cmd, &f.asJSON)
 	return cmd
 }

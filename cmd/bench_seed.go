@@ -39,11 +39,12 @@ func benchSeedCommand(a *app) *cobra.Command {
 	var f benchSeedFlags
 	cmd := &cobra.Command{
 		Use:   "seed",
-		Short: "Fill a data directory with a long history",
-		Long: "Fill a new data directory with the history of many agents over half a year: messages, turns of several rounds, parallel calls,\n" +
-			"failures and retries, approvals that are granted, denied and left to expire, pauses, cancelled turns, hosts that stopped. Every\n" +
-			"event is a decision of this build's sagas, so life verify accepts it; what models, tools and people do is made up, and none is\n" +
-			"asked. The same numbers always give the same history. It ends when the turns that run have ended, soon after --events.",
+		Short: "Fill a data directory with a long generated history",
+		Long: "Fill a new data directory with half a year of history of many agents: messages, turns of several rounds, parallel calls,\n" +
+			"failures and retries, approvals that are granted, denied or expire, pauses, cancelled turns, hosts that stopped. Every\n" +
+			"event is a decision of this build's sagas, so life verify accepts it; the behaviour of models, tools and people is generated,\n" +
+			"and none of them is called. The same numbers always give the same history. It ends when all running turns have ended, shortly\n" +
+			"after --events.",
 		Example: "  life bench seed --agents 1000 --events 2000000 --dir seeded\n  life verify --all --data seeded",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,9 +64,9 @@ func benchSeedCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&f.dir, "dir", "", "the data directory to fill; its store must be new")
-	cmd.Flags().IntVar(&f.agents, "agents", 1000, "how many agents")
-	cmd.Flags().Int64Var(&f.events, "events", 2_000_000, "about how many events")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "another number gives another history")
+	cmd.Flags().IntVar(&f.agents, "agents", 1000, "number of agents")
+	cmd.Flags().Int64Var(&f.events, "events", 2_000_000, "approximate number of events")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the generated history")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)
 	return cmd

@@ -50,11 +50,11 @@ func benchStoreCommand(a *app) *cobra.Command {
 	var f benchStoreFlags
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "Measure a store: appends, reads, live delivery, size, and how soon it is open",
-		Long: "Measure the embedded store in process, and the same store through the EventStoreDB protocol: a life store serve in a process of\n" +
-			"its own. With --store it measures the EventStoreDB there instead, and leaves its events in it. Events have 256 bytes of data,\n" +
-			"appends are of one event and on disk when they are answered. Each store is new, in a temporary directory that is removed;\n" +
-			"--events fills it first.",
+		Short: "Measure a store: appends, reads, live delivery, size, and time to open",
+		Long: "Measure the embedded store in process, and the same store through the EventStoreDB protocol, served by life store serve in its\n" +
+			"own process. With --store, measure that EventStoreDB instead, and leave the events in it. Events have 256 bytes of data;\n" +
+			"each append holds one event and is acknowledged once it is on disk. Each store is new, in a temporary directory that is\n" +
+			"removed afterwards; --events fills it first.",
 		Example: "  life bench store --json\n  life bench store --events 10000000 --duration 10s --dir /mnt/fast\n  life bench store --store esdb://db.example:2113",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,10 +64,10 @@ func benchStoreCommand(a *app) *cobra.Command {
 			return a.benchStores(cmd.Context(), &f)
 		},
 	}
-	cmd.Flags().IntSliceVar(&f.writers, "writers", []int{1, 16, 64, 256}, "how many writers at the same time")
-	cmd.Flags().DurationVar(&f.duration, "duration", 3*time.Second, "measure each thing for so long")
-	cmd.Flags().Int64Var(&f.events, "events", 0, "store so many events before")
-	cmd.Flags().StringVar(&f.dir, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().IntSliceVar(&f.writers, "writers", []int{1, 16, 64, 256}, "numbers of concurrent writers")
+	cmd.Flags().DurationVar(&f.duration, "duration", 3*time.Second, "how long to measure each operation")
+	cmd.Flags().Int64Var(&f.events, "events", 0, "number of events to store first")
+	cmd.Flags().StringVar(&f.dir, "dir", "", "directory for the store, which is removed afterwards (default: the system's temporary directory)")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)
 	return cmd

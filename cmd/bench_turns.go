@@ -48,11 +48,11 @@ func benchTurnsCommand(a *app) *cobra.Command {
 	var f turnsFlags
 	cmd := &cobra.Command{
 		Use:   "turns",
-		Short: "Measure turns: how many a second, how long each takes, what they cost",
-		Long: "Measure turns of two rounds with one tool call: scripted model, a tool in this process, the embedded store with fsync, a wallet\n" +
-			"that pays. Each worker has an agent of its own and sends the next message when the turn before has ended. Each concurrency\n" +
-			"gets a new store in a temporary directory, which is removed. With --store it measures turns over the EventStoreDB there\n" +
-			"instead: agents and a wallet with new names, which stay in it; other agents are left alone, and projections are not kept up.",
+		Short: "Measure turns: throughput, latency and cost",
+		Long: "Measure turns of two rounds with one tool call: a scripted model, a tool in this process, the embedded store with fsync, a\n" +
+			"wallet that pays. Each worker has its own agent and sends the next message when its turn has ended. Each concurrency\n" +
+			"gets a new store in a temporary directory, which is removed afterwards. With --store, measure turns on that EventStoreDB\n" +
+			"instead: the new agents and the new wallet stay in it, other agents are not touched, and projections are not kept up to date.",
 		Example: "  life bench turns --json\n  life bench turns --concurrency 64 --duration 10s --dir /mnt/fast\n  life bench turns --store esdb://db.example:2113",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,12 +74,12 @@ func benchTurnsCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().IntSliceVar(&f.concurrency, "concurrency", []int{1, 8, 64}, "how many workers at the same time")
-	cmd.Flags().IntVar(&f.turns, "turns", 0, "measure this many turns (default: as many as fit the duration)")
-	cmd.Flags().DurationVar(&f.duration, "duration", 5*time.Second, "measure for so long at most")
-	cmd.Flags().DurationVar(&f.warmUp, "warm-up", time.Second, "run for so long before measuring")
-	cmd.Flags().StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of what is measured, for go tool pprof; with several concurrencies of the last")
-	cmd.Flags().StringVar(&f.dir, "dir", "", "directory to store in (default: that for temporary files); what is stored is removed")
+	cmd.Flags().IntSliceVar(&f.concurrency, "concurrency", []int{1, 8, 64}, "numbers of concurrent workers")
+	cmd.Flags().IntVar(&f.turns, "turns", 0, "number of turns to measure (default: as many as fit the duration)")
+	cmd.Flags().DurationVar(&f.duration, "duration", 5*time.Second, "longest time to measure")
+	cmd.Flags().DurationVar(&f.warmUp, "warm-up", time.Second, "how long to run before measuring")
+	cmd.Flags().StringVar(&f.cpuProfile, "cpu-profile", "", "file for a CPU profile of the measurement, for go tool pprof; with several concurrencies, of the last one")
+	cmd.Flags().StringVar(&f.dir, "dir", "", "directory for the store, which is removed afterwards (default: the system's temporary directory)")
 	jsonFlag(cmd, &f.asJSON)
 	return cmd
 }

@@ -18,9 +18,9 @@ import (
 func causesCommand(a *app) *cobra.Command {
 	return traceCommand(a, &cobra.Command{
 		Use:   "causes EVENT",
-		Short: "Show what led to an event, back to the command that set it off",
-		Long: "Show what led to an event: the decision it was part of, the event that this answered, and so on across the streams of agents, wallets\n" +
-			"and the bus, back to a command from outside. An event is named by its stream and revision; demo@31 is of the agent demo.",
+		Short: "Show what led to an event, back to the command that triggered it",
+		Long: "Show what led to an event: the decision it was part of, the event that this decision responded to, and so on across the streams of agents,\n" +
+			"wallets and the bus, back to a command from outside. Name an event by its stream and revision; demo@31 is an event of the agent demo.",
 		Example: "  life causes demo@31\n  life causes wallet-main@4 --json",
 	}, func(ctx context.Context, host reached, event events.Ref, progress func(int64)) (*projections.Deed, error) {
 		return host.Causes(ctx, event, progress)
@@ -32,8 +32,8 @@ func effectsCommand(a *app) *cobra.Command {
 		Use:   "effects EVENT",
 		Short: "Show everything that followed from an event",
 		Long: "Show everything that followed from an event, as a tree across the streams of agents, wallets, effects and the bus: what was decided\n" +
-			"with it, what answered that, and so on. What has several causes stands under the first. The turns that it belongs to are read, and\n" +
-			"in other streams up to 4,096 events after it.",
+			"with it, what responded to that, and so on. An event with several causes appears under the first. Life reads the turns that the event\n" +
+			"belongs to, and up to 4,096 later events of other streams.",
 		Example: "  life effects demo@1\n  life effects command-local@3 --json",
 	}, func(ctx context.Context, host reached, event events.Ref, progress func(int64)) (*projections.Deed, error) {
 		return host.Effects(ctx, event, progress)

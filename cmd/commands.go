@@ -13,12 +13,12 @@ import (
 )
 
 func commandsCommand(a *app) *cobra.Command {
-	return group("commands", "Look after commands that were published on the bus",
+	return group("commands", "Manage commands that were published on the bus",
 		"  life commands poisoned list", poisonedCommand(a))
 }
 
 func poisonedCommand(a *app) *cobra.Command {
-	return group("poisoned", "Look after commands that could not be carried out",
+	return group("poisoned", "Manage commands that could not be executed",
 		"  life commands poisoned list\n  life commands poisoned retry 3\n  life commands poisoned drop 3 --reason \"sent by mistake\"",
 		poisonedListCommand(a), poisonedRetryCommand(a), poisonedDropCommand(a))
 }
@@ -30,7 +30,7 @@ type poisonedFlags struct {
 }
 
 func (f *poisonedFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "whose commands")
+	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "tenant that the commands belong to")
 	jsonFlag(cmd, &f.asJSON)
 }
 
@@ -46,10 +46,10 @@ func poisonedListCommand(a *app) *cobra.Command {
 	var f poisonedFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the commands that could not be carried out and were neither tried again nor dropped",
-		Long: "List the commands that could not be carried out and were neither tried again nor dropped, with the reason. A command is\n" +
-			"poisoned when it cannot be read, or when nobody could decide it after several tries. One that an agent refused is answered,\n" +
-			"not poisoned. docs/bus.md describes both.",
+		Short: "List the commands that could not be executed and were neither retried nor dropped",
+		Long: "List the commands that could not be executed and were neither retried nor dropped, with the reason. A command is poisoned\n" +
+			"if it cannot be read, or if several attempts to decide it failed. A command that an agent refused is not poisoned: it has a\n" +
+			"response. docs/bus.md describes both.",
 		Example: "  life commands poisoned list\n  life commands poisoned list --tenant acme --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -91,8 +91,8 @@ func poisonedRetryCommand(a *app) *cobra.Command {
 	var f poisonedFlags
 	cmd := &cobra.Command{
 		Use:     "retry NUMBER",
-		Short:   "Publish a poisoned command again, under its id",
-		Long:    "Publish a poisoned command again, under its id: if it was carried out after all, it does not happen twice.",
+		Short:   "Publish a poisoned command again, with its id",
+		Long:    "Publish a poisoned command again, with its id: if it was executed after all, it is not executed twice.",
 		Example: "  life commands poisoned retry 3",
 		Args:    takes(1, 1, "the number of one poisoned command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +110,7 @@ func poisonedDropCommand(a *app) *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:     "drop NUMBER",
-		Short:   "Record that a poisoned command will never be carried out, and why",
+		Short:   "Record that a poisoned command will never be executed, and why",
 		Example: "  life commands poisoned drop 3 --reason \"sent by mistake\"",
 		Args:    takes(1, 1, "the number of one poisoned command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -122,7 +122,7 @@ func poisonedDropCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why it will never be carried out")
+	cmd.Flags().StringVar(&reason, "reason", "", "why it will never be executed")
 	f.add(cmd)
 	return cmd
 }

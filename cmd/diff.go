@@ -11,12 +11,12 @@ func diffCommand(a *app) *cobra.Command {
 	var moments diffMoments
 	cmd := &cobra.Command{
 		Use:   "diff AGENT [AGENT]",
-		Short: "Show what changed in an agent between two moments, or compare what two agents did",
-		Long: "Of one agent: what changed in it between two moments, path by path, and which event changed it last. A moment is a revision, a time,\n" +
-			"a turn or a round of one, as life state --at takes it.\n\n" +
-			"Of two agents: what they did, their turns side by side, the first difference, and what both cost. Turns are paired by what\n" +
-			"happened in them and by their messages. What a fork has from its parent is equal by construction and left out. Names, times,\n" +
-			"attempts and wallets are no differences.",
+		Short: "Show what changed in an agent between two moments, or compare two agents",
+		Long: "With one agent: what changed in it between two moments, path by path, and which event changed each path last. A moment is a revision,\n" +
+			"a time, a turn or a round of one, as in life state --at.\n\n" +
+			"With two agents: what they did, their turns side by side, the first difference, and what both cost. Turns are paired by what\n" +
+			"happened in them and by their messages. What a fork shares with its parent is equal by construction and left out. Differences in names,\n" +
+			"times, attempts and wallets do not count.",
 		Example: "  life diff demo --from turn:2 --to turn:3\n  life diff demo --from 14:02:11\n" +
 			"  life diff demo demo-2\n  life diff demo demo-2 --turn 3\n  life diff demo demo-2 --json",
 		Args: takes(1, 2, "the name of an agent, or the names of two agents"),
@@ -34,9 +34,9 @@ func diffCommand(a *app) *cobra.Command {
 			return a.diffRuns(cmd.Context(), args[0], args[1], &runs)
 		},
 	}
-	cmd.Flags().StringVar(&moments.from, "from", "", "of one agent: the earlier moment: "+momentHelp)
-	cmd.Flags().StringVar(&moments.to, "to", "", "of one agent: the later moment (default: the latest)")
-	cmd.Flags().StringVar(&runs.turn, "turn", "", "of two agents: show this turn round by round: its number in the first agent's life, or its name such as demo/3")
+	cmd.Flags().StringVar(&moments.from, "from", "", "with one agent, the earlier moment: "+momentHelp)
+	cmd.Flags().StringVar(&moments.to, "to", "", "with one agent, the later moment (default: the latest)")
+	cmd.Flags().StringVar(&runs.turn, "turn", "", "with two agents, show this turn round by round: its number in the first agent, or its name, such as demo/3")
 	jsonFlag(cmd, &runs.asJSON)
 	progressFlag(cmd, &runs.progress)
 	return cmd

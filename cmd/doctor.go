@@ -36,9 +36,9 @@ func doctorCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Show what is in effect, and what is wrong with its remedy",
-		Long: "Show every setting with where it comes from, and check what life needs: the store, the data directory, disk space, providers, tools, and\n" +
-			"whether a life serve runs. It asks no model. It ends with status 1 when something is in the way.",
+		Short: "Show the settings in effect, and every problem with its fix",
+		Long: "Show every setting and where it comes from, and check what life needs: the store, the data directory, disk space, providers, tools, and\n" +
+			"whether a life serve runs. It calls no model. It exits with status 1 if something prevents life from working.",
 		Example: "  life doctor\n  life doctor --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

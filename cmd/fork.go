@@ -32,12 +32,13 @@ func forkCommand(a *app) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "fork AGENT",
-		Short: "Make an agent that goes on from another's history, and run it",
-		Long: "Make a new agent that goes on from AGENT's history as of --at, with other settings, and watch it. It is given what AGENT was sent after that:\n" +
-			"messages, approvals, denials, cancellations, each at its point. With --tape, the default, what AGENT's models and tools answered answers the\n" +
-			"fork as long as it asks the same; the first request that differs is named, and from there on calls are made (or none, with --offline).\n" +
-			"It has a copy of AGENT's workspace and a wallet of its own that holds nothing real. What is left is an agent like any other.\n\n" +
-			"The exit status says how the fork's latest turn was left, as for life run. The keys of --set:\n" + help.String() +
+		Short: "Create an agent that continues another agent's history, and run it",
+		Long: "Create a new agent that continues AGENT's history as of --at, with other settings, and watch it. It receives everything that AGENT was sent\n" +
+			"after that (messages, approvals, denials, cancellations), each at its point. With --tape, the default, recorded responses of AGENT's models\n" +
+			"and tools are used as long as the fork makes the same requests; life reports the first request that differs, and from there on calls are\n" +
+			"live (or, with --offline, the run stops). The fork has a copy of AGENT's workspace, and a wallet of its own that holds no real money.\n" +
+			"Afterwards it is an agent like any other.\n\n" +
+			"The exit status says how the fork's latest turn ended, as for life run. The keys of --set:" + help.String() +
 			"A value of prompt, rules or policy that begins with @ names a file.",
 		Example: "  life fork demo --at 31\n  life fork demo --at turn:2 --set model=openai/gpt-5-mini --set limits.rounds=10\n" +
 			"  life fork demo --at turn:2 --set prompt=@brief.txt --name brief --offline\n  life fork demo --at 12 --edit-message \"Only look, change nothing\"",
@@ -46,16 +47,16 @@ func forkCommand(a *app) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.at, "at", "", "a revision, a time, or turn:N as it ended (default: the latest)")
-	flags.StringVar(&f.name, "name", "", "name of the fork (default: the agent's, and six characters)")
-	flags.StringArrayVar(&f.set, "set", nil, "KEY=VALUE, another setting than AGENT's; may be repeated")
-	flags.StringVar(&f.edit, "edit-message", "", "another text for the message that begins the turn from which the fork goes on")
-	flags.BoolVar(&f.tape, "tape", false, "what was recorded answers until something differs, then calls are made (the default)")
-	flags.BoolVar(&f.live, "live", false, "every call is made anew")
-	flags.BoolVar(&f.offline, "offline", false, "no call is made: the run stops at the first difference")
-	flags.BoolVar(&f.noInputs, "no-inputs", false, "give the fork nothing of what AGENT was sent later")
-	flags.IntVar(&f.turns, "turns", 0, "give the fork what AGENT was sent until so many of its later turns had ended (default: all)")
-	flags.StringVar(&f.wallet, "wallet", "", "an existing wallet that pays for what is called (default: one of the fork's own)")
-	flags.StringVar(&f.budget, "budget", "", "dollars in the fork's own wallet, at most what AGENT's had available (default: that)")
+	flags.StringVar(&f.name, "name", "", "name of the fork (default: the agent's name and six characters)")
+	flags.StringArrayVar(&f.set, "set", nil, "KEY=VALUE, a setting that differs from AGENT's; may be repeated")
+	flags.StringVar(&f.edit, "edit-message", "", "replacement text for the message that starts the first turn of the fork")
+	flags.BoolVar(&f.tape, "tape", false, "use recorded responses until something differs, then make calls (the default)")
+	flags.BoolVar(&f.live, "live", false, "make every call live")
+	flags.BoolVar(&f.offline, "offline", false, "make no call: stop at the first difference")
+	flags.BoolVar(&f.noInputs, "no-inputs", false, "do not send the fork what AGENT was sent later")
+	flags.IntVar(&f.turns, "turns", 0, "send the fork what AGENT was sent until this many of AGENT's later turns had ended (default: all)")
+	flags.StringVar(&f.wallet, "wallet", "", "an existing wallet that pays for live calls (default: the fork's own wallet)")
+	flags.StringVar(&f.budget, "budget", "", "dollars in the fork's own wallet, at most what AGENT's wallet had available (default: that amount)")
 	flags.StringVar(&f.workspace, "workspace", "", "directory for the fork's tools, or none (default: a copy of AGENT's as of --at)")
 	f.show.add(cmd)
 	return cmd

@@ -21,19 +21,19 @@ func forwardCommand(a *app) *cobra.Command {
 	progress := false
 	cmd := &cobra.Command{
 		Use:   "forward NAME",
-		Short: "Publish events to NATS JetStream as they come, until told to stop",
-		Long: "Publish events to NATS JetStream, in order and as they come, until interrupted. How far it has come is stored under NAME:\n" +
-			"run again it goes on from there, and what was published shortly before a crash is published once more, with the same\n" +
-			"Nats-Msg-Id. The subject of an event is PREFIX.STREAM.KIND. A data directory that life serve holds cannot be read by another\n" +
-			"process; an EventStoreDB (--store) can. docs/bus.md describes forwarding.",
+		Short: "Publish events to NATS JetStream as they are stored, until interrupted",
+		Long: "Publish events to NATS JetStream, in order and as they are stored, until interrupted. The position is stored under NAME:\n" +
+			"run again, it continues from there, and what was published shortly before a crash is published once more, with the same\n" +
+			"Nats-Msg-Id. The subject of an event is PREFIX.STREAM.KIND. While life serve runs, no other process can read its data\n" +
+			"directory; an EventStoreDB (--store) can be shared. docs/bus.md describes forwarding.",
 		Example: "  life forward audit --to nats://127.0.0.1:4222/life\n  life forward turns --to nats://127.0.0.1:4222/life --streams agent- --kinds turn.",
 		Args:    takes(1, 1, "a name for what is forwarded"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.forward(cmd.Context(), bus.ForwardConfig{Name: args[0], Streams: streams, Kinds: kinds, Log: a.log}, to, progress)
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "where to, as nats://HOST:PORT/PREFIX")
-	cmd.Flags().StringSliceVar(&streams, "streams", nil, "only of streams that begin with one of these")
+	cmd.Flags().StringVar(&to, "to", "", "destination, as nats://HOST:PORT/PREFIX")
+	cmd.Flags().StringSliceVar(&streams, "streams", nil, "only events of streams whose name begins with one of these")
 	cmd.Flags().StringSliceVar(&kinds, "kinds", nil, "only events whose kind begins with one of these")
 	progressFlag(cmd, &progress)
 	return cmd

@@ -35,11 +35,11 @@ func historyCommand(a *app) *cobra.Command {
 	var f historyFlags
 	cmd := &cobra.Command{
 		Use:   "history AGENT",
-		Short: "Print what happened to an agent",
-		Long: "Print what happened to an agent, one line for each event: its revision, its time and what it says. With --compact, one block for\n" +
-			"each turn: what it was asked, how it came out and what it took, then a line for each round, each call and each message; every\n" +
-			"event belongs to one, and those without a line are counted. --kind, --text and --where choose events. Of a long history the\n" +
-			"latest part is shown, unless --from, --to or --limit say otherwise, or with --json; no more is read than is shown.",
+		Short: "Print an agent's history",
+		Long: "Print an agent's history, one line for each event: its revision, its time and what it says. With --compact, print one block for\n" +
+			"each turn: its prompt, outcome and cost, then a line for each round, call and message; events without a line of their own are\n" +
+			"counted. --kind, --text and --where select events. Of a long history only the latest part is shown (and read), unless\n" +
+			"--from, --to, --limit or --json is given.",
 		Example: "  life history demo\n  life history demo --compact\n  life history demo --reverse --limit 5\n" +
 			"  life history demo --from turn:3 --to turn:3\n  life history demo --kind tool.,approval. --text README\n" +
 			"  life history demo --where 'kind == \"tool.returned\" and failed'\n  life history demo --json | jq .kind",
@@ -76,14 +76,14 @@ func historyCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&f.from, "from", "", "moment to begin at: "+momentHelp)
+	cmd.Flags().StringVar(&f.from, "from", "", "moment to start at: "+momentHelp)
 	cmd.Flags().StringVar(&f.to, "to", "", "moment to end at")
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many events, or turns with --compact: the latest ones, or with --from the first; 0: all")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many events, or turns with --compact: the latest ones, or the first ones with --from; 0: all")
 	cmd.Flags().StringSliceVar(&f.kinds, "kind", nil, "only events whose kind begins with one of these, such as tool. or turn.ended")
-	cmd.Flags().StringVar(&f.text, "text", "", "only events with this in what they say or in their data")
-	cmd.Flags().StringVar(&f.where, "where", "", "only events of which this expression is true, such as cost > 10000")
-	cmd.Flags().BoolVar(&f.compact, "compact", false, "turn by turn")
-	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "the latest first")
+	cmd.Flags().StringVar(&f.text, "text", "", "only events with this text in their description or their data")
+	cmd.Flags().StringVar(&f.where, "where", "", "only events for which this expression is true, such as cost > 10000")
+	cmd.Flags().BoolVar(&f.compact, "compact", false, "show turns instead of events")
+	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "show the latest first")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)
 	return cmd
@@ -206,9 +206,9 @@ func tailCommand(a *app) *cobra.Command {
 	from, asJSON, deltas := "", false, false
 	cmd := &cobra.Command{
 		Use:   "tail AGENT",
-		Short: "Print what happens to an agent, as it happens",
-		Long: "Print what happens to an agent, as it happens, until Ctrl-C. When no life serve runs nothing can happen: then what is stored\n" +
-			"is printed, and that is all.",
+		Short: "Follow an agent's history as it happens",
+		Long: "Print an agent's events as they are stored, until Ctrl-C. If no life serve runs, nothing new can happen: then it prints what is\n" +
+			"stored and exits.",
 		Example: "  life tail demo\n  life tail demo --from 0 --json",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -229,8 +229,8 @@ func tailCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "revision to begin at (default: what happens from now on)")
-	cmd.Flags().BoolVar(&deltas, "text", false, "show the model's text while it comes in")
+	cmd.Flags().StringVar(&from, "from", "", "revision to start at (default: only new events)")
+	cmd.Flags().BoolVar(&deltas, "text", false, "show the model's text as it arrives")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

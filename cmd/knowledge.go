@@ -18,7 +18,7 @@ import (
 )
 
 func knowledgeCommand(a *app) *cobra.Command {
-	return group("knowledge", "Look at what people and agents noted down, and add to it",
+	return group("knowledge", "Search, read and write the notes that people and agents share",
 		"  life knowledge add ~/notes\n  life knowledge search \"heat shield\"\n  life knowledge show projects/heat-shield",
 		knowledgeAddCommand(a), knowledgeSearchCommand(a), knowledgeTraverseCommand(a), knowledgeShowCommand(a), knowledgeLintCommand(a),
 		knowledgeRemoveCommand(a))
@@ -40,13 +40,13 @@ const always = "always"
 func (q *notesQuestion) flags(cmd *cobra.Command, valid string) {
 	q.tenantFlag(cmd)
 	cmd.Flags().StringVar(&q.valid, "valid", valid, `only what holds at a moment: now, 2026-01-31, 2026-01-31T14:02:11Z; always: whenever`)
-	cmd.Flags().StringVar(&q.at, "at", "", "position up to which history is in the answer (default: all of it)")
+	cmd.Flags().StringVar(&q.at, "at", "", "answer as of this position (default: the latest)")
 	jsonFlag(cmd, &q.asJSON)
 	progressFlag(cmd, &q.progress)
 }
 
 func (q *notesQuestion) tenantFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&q.tenant, "tenant", string(actors.DefaultTenant), "whose notes")
+	cmd.Flags().StringVar(&q.tenant, "tenant", string(actors.DefaultTenant), "tenant that the notes belong to")
 }
 
 // parameter adds a flag that is a parameter of the query.
@@ -112,9 +112,9 @@ func knowledgeSearchCommand(a *app) *cobra.Command {
 	var q notesQuestion
 	cmd := &cobra.Command{
 		Use:   "search WORDS...",
-		Short: "Find the notes that fit words best",
-		Long: "Find the notes that fit words best. The score of each is the sum of what its words give it (BM25), what it gets because the words are its\n" +
-			"name, an alias or tags of it, and what it gets for being linked to others that fit.",
+		Short: "Find the notes that match some words best",
+		Long: "Find the notes that match some words best. A note's score is the sum of its text score (BM25), a bonus if the words match its name, an alias\n" +
+			"or a tag, and a bonus for being linked to other matching notes.",
 		Example: "  life knowledge search heat shield\n  life knowledge search shield --tag thermal --near capsule --limit 3 --json",
 		Args:    takes(1, -1, "words"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -122,9 +122,9 @@ func knowledgeSearchCommand(a *app) *cobra.Command {
 		},
 	}
 	q.flags(cmd, "now")
-	q.parameter(cmd, "limit", "limit", "at most so many notes (default: 10)")
+	q.parameter(cmd, "limit", "limit", "at most this many notes (default: 10)")
 	q.parameter(cmd, "tag", "tag", "only notes with this tag")
-	q.parameter(cmd, "near", "near", "prefer what is near these notes, with commas between")
+	q.parameter(cmd, "near", "near", "prefer notes near these, comma separated")
 	return cmd
 }
 
@@ -201,7 +201,7 @@ func knowledgeRemoveCommand(a *app) *cobra.Command {
 	tenant, reason := "", ""
 	cmd := &cobra.Command{
 		Use:     "remove NOTE",
-		Short:   "Remove a note; its past stays",
+		Short:   "Remove a note; its earlier versions stay in history",
 		Example: "  life knowledge remove projects/heat-shield --reason \"it was a drawing\"",
 		Args:    takes(1, 1, "the id of one note"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -215,8 +215,8 @@ func knowledgeRemoveCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "whose notes")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "tenant that the notes belong to")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for the record")
 	id.add(cmd)
 	return cmd
 }

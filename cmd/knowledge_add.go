@@ -35,10 +35,10 @@ func knowledgeAddCommand(a *app) *cobra.Command {
 	var f knowledgeAddFlags
 	cmd := &cobra.Command{
 		Use:   "add DIR",
-		Short: "Read the Markdown files of a directory as notes",
-		Long: "Read the Markdown files of a directory as notes, with their front matter and [[links]]. Files that are known as they are change nothing,\n" +
-			"changed ones become new versions. Notes whose files are gone are named, and removed with --prune. A file that is no note is named with\n" +
-			"what is wrong with it, and all others are read.",
+		Short: "Import the Markdown files of a directory as notes",
+		Long: "Import the Markdown files of a directory as notes, with their front matter and [[links]]. Unchanged files change nothing, changed files\n" +
+			"become new versions. Notes whose files are gone are listed, and removed with --prune. A file that is not a valid note is reported with\n" +
+			"the reason, and all others are imported.",
 		Example: "  life knowledge add ~/notes\n  life knowledge add ~/notes --prune --json\n  life knowledge add ~/vaults/capsule --collection capsule --prefix capsule/",
 		Args:    takes(1, 1, "one directory"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -54,9 +54,9 @@ func knowledgeAddCommand(a *app) *cobra.Command {
 			return a.with(cmd.Context(), func(host reached) error { return a.addNotes(cmd.Context(), host, &f) })
 		},
 	}
-	cmd.Flags().StringVar(&f.Collection, "collection", "", "name under which the directory's notes are known (default: that of the directory)")
-	cmd.Flags().StringVar(&f.Prefix, "prefix", "", "before each note's id, such as capsule/")
-	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "whose notes they become")
+	cmd.Flags().StringVar(&f.Collection, "collection", "", "name of the collection that the notes belong to (default: the directory's name)")
+	cmd.Flags().StringVar(&f.Prefix, "prefix", "", "prefix of each note's id, such as capsule/")
+	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "tenant that the notes belong to")
 	cmd.Flags().BoolVar(&f.prune, "prune", false, "remove notes of the collection whose files are gone")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)

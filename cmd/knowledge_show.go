@@ -14,7 +14,7 @@ func knowledgeTraverseCommand(a *app) *cobra.Command {
 	var q notesQuestion
 	cmd := &cobra.Command{
 		Use:     "traverse NOTE",
-		Short:   "Show what is reached from a note along links, nearest first",
+		Short:   "Show the notes that links lead to from a note, nearest first",
 		Example: "  life knowledge traverse heat-shield\n  life knowledge traverse heat-shield --depth 3 --relation supports,part_of --direction out --json",
 		Args:    takes(1, 1, "one note, by its id or another name of it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -25,11 +25,11 @@ func knowledgeTraverseCommand(a *app) *cobra.Command {
 		},
 	}
 	q.flags(cmd, "now")
-	q.parameter(cmd, "depth", "depth", "how many links away (default: 2)")
-	q.parameter(cmd, "fan-out", "fan_out", "links of one note that are followed (default: 50)")
-	q.parameter(cmd, "limit", "limit", "notes at most (default: 200)")
-	q.parameter(cmd, "relation", "relation", "only links of these kinds, with commas between")
-	q.parameter(cmd, "direction", "direction", "which way links are followed: out, in or both (default: both)")
+	q.parameter(cmd, "depth", "depth", "maximum distance in links (default: 2)")
+	q.parameter(cmd, "fan-out", "fan_out", "links to follow from one note (default: 50)")
+	q.parameter(cmd, "limit", "limit", "at most this many notes (default: 200)")
+	q.parameter(cmd, "relation", "relation", "only links with these relations, comma separated")
+	q.parameter(cmd, "direction", "direction", "direction in which to follow links: out, in or both (default: both)")
 	return cmd
 }
 
@@ -63,7 +63,7 @@ func knowledgeShowCommand(a *app) *cobra.Command {
 	var q notesQuestion
 	cmd := &cobra.Command{
 		Use:     "show NOTE",
-		Short:   "Show a note: its text, links and versions, and which events say so",
+		Short:   "Show a note: its text, links and versions, and the events they come from",
 		Example: "  life knowledge show heat-shield\n  life knowledge show heat-shield --at 120 --json",
 		Args:    takes(1, 1, "one note, by its id or another name of it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -142,10 +142,10 @@ func knowledgeLintCommand(a *app) *cobra.Command {
 	var q notesQuestion
 	cmd := &cobra.Command{
 		Use:   "lint",
-		Short: "Check notes: orphans, broken links, contradictions, what is out of date",
-		Long: "Check notes. An orphan is linked with no other note. A link is broken if nobody bears the name of its target. Two notes contradict each\n" +
-			"other if one says so, or if an exclusive relation has two targets at the same time. A note is stale if the time in which it holds is\n" +
-			"over, or if others link to it and nobody has written it for --days. A name is ambiguous if links use it and several notes bear it.",
+		Short: "Check notes for orphans, broken links, contradictions and stale notes",
+		Long: "Check notes. An orphan has no link from or to another note. A link is broken if no note has its target's name. Two notes contradict each\n" +
+			"other if one says so, or if an exclusive relation has two targets at the same time. A note is stale if its period of validity is over,\n" +
+			"or if others link to it and it has not been written for --days. A name is ambiguous if links use it and several notes have it.",
 		Example: "  life knowledge lint\n  life knowledge lint --days 30 --json",
 		Args:    takes(0, 0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -156,8 +156,8 @@ func knowledgeLintCommand(a *app) *cobra.Command {
 		},
 	}
 	q.flags(cmd, "now")
-	q.parameter(cmd, "days", "days", "after which a note that others link to is stale unless it is written again (default: 180)")
-	q.parameter(cmd, "limit", "limit", "at most so many of each kind (default: 50)")
+	q.parameter(cmd, "days", "days", "days after which a note that others link to is stale unless it is written again (default: 180)")
+	q.parameter(cmd, "limit", "limit", "at most this many findings of each kind (default: 50)")
 	return cmd
 }
 

@@ -109,5 +109,5 @@ func (m *meter) done() {
 }
 
 func progressFlag(cmd *cobra.Command, wanted *bool) {
-	cmd.Flags().BoolVar(wanted, "progress", false, "show progress even where standard error is no terminal")
+	cmd.Flags().BoolVar(wanted, "progress", false, "show progress even if standard error is not a terminal")
 }

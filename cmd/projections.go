@@ -18,7 +18,7 @@ import (
 )
 
 func projectionsCommand(a *app) *cobra.Command {
-	return group("projections", "Ask what follows from everything that happened",
+	return group("projections", "Query and manage projections of history",
 		"  life projections list\n  life projections query balance\n  life projections rebuild --all",
 		projectionsListCommand(a), projectionsShowCommand(a), projectionsQueryCommand(a), projectionsRebuildCommand(a),
 		projectionsStepCommand(a), projectionsSkipCommand(a), projectionsAddCommand(a), projectionsRemoveCommand(a))
@@ -36,10 +36,10 @@ func projectionsQueryCommand(a *app) *cobra.Command {
 	at, least := "", ""
 	cmd := &cobra.Command{
 		Use:   "query NAME [QUERY] [NAME=VALUE...]",
-		Short: "Ask a projection",
-		Long: "Ask a projection a query, by default its first; life projections list says what there is. --at asks as of an earlier position, which\n" +
-			"is read from the nearest state that was stored. --min waits until the projection is as far as a position, such as the one that\n" +
-			"a command's receipt tells. Nothing is changed.",
+		Short: "Query a projection",
+		Long: "Query a projection, with its first query by default; life projections list shows them. --at answers as of an earlier position, computed\n" +
+			"from the nearest stored state. --min waits until the projection has reached a position, such as the one in a command's receipt.\n" +
+			"Nothing is changed.",
 		Example: "  life projections query balance\n  life projections query spending by=day,model from=2026-01-01\n" +
 			"  life projections query waterfall turn turn=demo/1\n  life projections query balance accounts --at 120 --json",
 		Args: takes(1, -1, "the name of a projection, a query and its parameters"),
@@ -60,8 +60,8 @@ func projectionsQueryCommand(a *app) *cobra.Command {
 			return a.with(cmd.Context(), func(host reached) error { return a.project(cmd.Context(), host, &q) })
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "position up to which history is in the answer (default: all of it)")
-	cmd.Flags().StringVar(&least, "min", "", "position that has to be in the answer: wait for it")
+	cmd.Flags().StringVar(&at, "at", "", "answer as of this position (default: the latest)")
+	cmd.Flags().StringVar(&least, "min", "", "wait until the projection has reached this position")
 	jsonFlag(cmd, &q.asJSON)
 	progressFlag(cmd, &q.progress)
 	return cmd

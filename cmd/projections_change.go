@@ -24,9 +24,9 @@ func projectionsAddCommand(a *app) *cobra.Command {
 	var id idFlags
 	cmd := &cobra.Command{
 		Use:   "add FILE",
-		Short: "Add a projection that a file declares, or replace its text",
-		Long: "Add a projection that a YAML file declares; - reads standard input. It is checked first, and folds all of history from its beginning.\n" +
-			"Added again with another text it is built anew, while the old one answers.",
+		Short: "Add a projection declared in a file, or replace it",
+		Long: "Add a projection declared in a YAML file; - reads standard input. The file is checked first; then the projection folds all of history.\n" +
+			"If a projection of that name exists, the new one is built while the old one keeps answering.",
 		Example: "  life projections add refunds.yaml",
 		Args:    takes(1, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,14 +75,14 @@ func projectionsRemoveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "remove NAME",
 		Short:   "Remove a declared projection",
-		Long:    "Remove a projection that was added, with its state and what was skipped in it. Those of the build stay.",
+		Long:    "Remove a declared projection, with its state and its skipped events. Built-in projections cannot be removed.",
 		Example: "  life projections remove refunds --reason \"nobody asks it\"",
 		Args:    takes(1, 1, "the name of one projection"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.projectionsDo(cmd, id, sagas.RemoveProjection{Meta: newMeta(id.id), Name: args[0], By: a.person(), Reason: reason})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for the record")
 	id.add(cmd)
 	return cmd
 }
@@ -92,9 +92,9 @@ func projectionsSkipCommand(a *app) *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{
 		Use:   "skip NAME POSITION",
-		Short: "Have a projection leave out an event that it cannot fold",
-		Long: "Have a projection leave out the event at a position, which it cannot fold, and go on. That is recorded with its reason: whoever builds\n" +
-			"the projection, on any host and at any time, leaves the same event out.",
+		Short: "Make a projection skip an event that it cannot fold",
+		Long: "Make a projection skip the event at a position, which it cannot fold, and continue. The skip is recorded with its reason, so that every\n" +
+			"host skips the same event whenever it builds the projection.",
 		Example: "  life projections skip balance 4711 --reason \"imported with an amount that is no number\"",
 		Args:    takes(2, 2, "the name of a projection and a position"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -112,7 +112,7 @@ func projectionsSkipCommand(a *app) *cobra.Command {
 			return a.projectionsDo(cmd, id, sagas.SkipEvent{Meta: newMeta(id.id), Name: args[0], Position: position, Reason: reason, By: by})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; needed")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason (required)")
 	id.add(cmd)
 	return cmd
 }
@@ -128,9 +128,9 @@ func projectionsRebuildCommand(a *app) *cobra.Command {
 	all, asJSON, progress := false, false, false
 	cmd := &cobra.Command{
 		Use:   "rebuild NAME... | --all",
-		Short: "Fold all of history anew",
-		Long: "Fold all of history anew, several projections in one pass. Each old fold answers until the new one has caught up, and then the new one\n" +
-			"does. Killed before that, the old one stays. In a running life serve the rebuild goes on when this verb is left.",
+		Short: "Rebuild projections from the beginning of history",
+		Long: "Rebuild projections from the beginning of history, several in one pass. Each old fold keeps answering until the new one has caught up and\n" +
+			"replaces it. If the process is killed before that, the old one stays. A running life serve continues the rebuild after this command is left.",
 		Example: "  life projections rebuild balance\n  life projections rebuild --all --progress",
 		Args:    takes(0, -1, "the names of projections"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -142,7 +142,7 @@ func projectionsRebuildCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "every projection there is")
+	cmd.Flags().BoolVar(&all, "all", false, "rebuild all projections")
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd
@@ -182,9 +182,9 @@ func projectionsStepCommand(a *app) *cobra.Command {
 	from, count, asJSON := "", 1, false
 	cmd := &cobra.Command{
 		Use:   "step NAME",
-		Short: "Show what single events do to a projection's state",
-		Long: "Show what single events do to a projection's state, as the differences of the saved state before and after each. It begins at the first\n" +
-			"event that the projection folds from --from on; without that, at the event where it stopped, or the latest one. Nothing is changed.",
+		Short: "Show how single events change a projection's state",
+		Long: "Show how single events change a projection's state, as differences between the saved states before and after. Start with the first\n" +
+			"event from --from on that the projection folds; without --from, with the event where it stopped, or the latest one. Nothing is changed.",
 		Example: "  life projections step balance\n  life projections step balance --from 4711 --count 5",
 		Args:    takes(1, 1, "the name of one projection"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -213,8 +213,8 @@ func projectionsStepCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "position to begin at")
-	cmd.Flags().IntVar(&count, "count", 1, "how many events")
+	cmd.Flags().StringVar(&from, "from", "", "position to start at")
+	cmd.Flags().IntVar(&count, "count", 1, "number of events")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -14,7 +14,7 @@ func projectionsListCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List the projections, how they stand, and what they can be asked",
+		Short:   "List the projections, their states and their queries",
 		Example: "  life projections list\n  life projections list --json",
 		Args:    takes(0, 0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,9 +62,9 @@ func projectionsShowCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "show NAME",
-		Short: "Show how a projection stands",
-		Long: "Show how a projection stands: how far it is and how far behind, at which rate it folds and whether it catches up, what its state\n" +
-			"takes, where it stopped and why, what it leaves out, and what is built beside it.",
+		Short: "Show the state of a projection: position, lag, rate, errors",
+		Long: "Show the state of a projection: its position and lag, its rate and whether it is catching up, the size of its state, where it stopped and\n" +
+			"why, which events it skips, and a rebuild in progress.",
 		Example: "  life projections show balance\n  life projections show balance --json",
 		Args:    takes(1, 1, "the name of one projection"),
 		RunE: func(cmd *cobra.Command, args []string) error {

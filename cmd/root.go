@@ -9,9 +9,10 @@ import (
 // newRoot returns the command with all its verbs. The list is the only one.
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "life",
-		Short:         "Run agents whose every step is stored",
-		Long:          "life runs agents. Every message of every turn is a stored event, so an agent can be killed at any instant and goes on\nwhere it stopped, and any moment of its past can be looked at and verified.",
+		Use:   "life",
+		Short: "Run AI agents whose every step is a stored event",
+		Long: "life runs long-lived AI agents. Every message of every turn is a stored event, so you can kill an agent at any instant and it\n" +
+			"resumes where it stopped, and you can inspect and verify any moment of its past.",
 		Example:       "  life run \"Take the tour\"\n  life serve &\n  life send demo \"And now?\"\n  life history demo",
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -13,7 +13,7 @@ import (
 )
 
 func rulesCommand(a *app) *cobra.Command {
-	return group("rules", "Show and replace the rules that advise agents how to work", "  life rules show\n  life rules adopt rules.json",
+	return group("rules", "Show and replace homeostasis rules, which advise agents how to work", "  life rules show\n  life rules adopt rules.json",
 		rulesShowCommand(a), rulesAdoptCommand(a))
 }
 
@@ -22,7 +22,7 @@ func rulesShowCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show [TENANT]",
 		Short:   "Show a tenant's homeostasis rules",
-		Long:    "Show a tenant's homeostasis rules: the first that matches an agent's state decides its operating mode. The JSON form is what adopt reads.",
+		Long:    "Show a tenant's homeostasis rules: the first rule that matches an agent's state decides its operating mode. life rules adopt reads the JSON form.",
 		Example: "  life rules show\n  life rules show accounts --json > rules.json",
 		Args:    takes(0, 1, "one tenant at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,8 +79,8 @@ func rulesAdoptCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "adopt FILE",
 		Short: "Replace a tenant's homeostasis rules",
-		Long: "Replace a tenant's homeostasis rules with those of a JSON file, a list of {\"name\", \"measure\", \"at_least\" or \"at_most\", \"mode\"}. They advise the\n" +
-			"tenant's agents from their next question on; what was advised before stays as it was.",
+		Long: "Replace a tenant's homeostasis rules with those of a JSON file, a list of {\"name\", \"measure\", \"at_least\" or \"at_most\", \"mode\"}. They apply\n" +
+			"to the tenant's agents from their next advice on; earlier advice stays as it was.",
 		Example: "  life rules adopt rules.json\n  life rules adopt strict.json --tenant accounts",
 		Args:    takes(1, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -105,7 +105,7 @@ func rulesAdoptCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "whose rules")
+	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "tenant that the rules belong to")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

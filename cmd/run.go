@@ -25,9 +25,9 @@ type runFlags struct {
 type showFlags struct{ quiet, asJSON, verbose bool }
 
 func (s *showFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "show the model's text and nothing else")
-	cmd.Flags().BoolVar(&s.asJSON, "json", false, "print one JSON object for each event, and one for the result")
-	cmd.Flags().BoolVarP(&s.verbose, "verbose", "v", false, "show every event, also those that only keep the books")
+	cmd.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "show only the model's text")
+	cmd.Flags().BoolVar(&s.asJSON, "json", false, "print one JSON object per event, and one for the result")
+	cmd.Flags().BoolVarP(&s.verbose, "verbose", "v", false, "show every event, including bookkeeping")
 }
 
 func (s *showFlags) view(a *app) *view {
@@ -39,11 +39,11 @@ func runCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run PROMPT",
 		Short: "Give an agent a message and watch its turn",
-		Long: "Give an agent a message and watch the turn that it starts. The agent is made if it is not there; without --agent a new one\n" +
-			"is made for this turn. The model's text goes to standard output, what happens to standard error.\n\n" +
+		Long: "Give an agent a message and watch the turn that it starts. The agent is created if it does not exist; without --agent, a new one\n" +
+			"is created for this turn. The model's text goes to standard output, everything else to standard error.\n\n" +
 			"The exit status says how the turn ended: 0 done, 3 stopped by a limit, a loop or a refusal, 4 failed, 5 waiting for a person,\n" +
-			"130 cancelled; 1 is any other error, 2 a command line that makes no sense. Ctrl-C cancels the turn, which is stored like\n" +
-			"everything else; a second Ctrl-C leaves at once.",
+			"130 cancelled; 1 is any other error, 2 an invalid command line. Ctrl-C cancels the turn and waits until that is stored;\n" +
+			"a second Ctrl-C exits at once.",
 		Example: "  life run \"Take the tour\"\n  life run --agent demo --ask bash \"Run the tests\"\n  git diff | life run --agent reviewer -",
 		Args:    takes(1, 1, "one prompt, in quotes"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -19,8 +19,8 @@ type waitFlags struct {
 }
 
 func (f *waitFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.wait, "wait", false, "follow the turn to its end; always so when no life serve runs, as this process hosts it then")
-	cmd.Flags().StringVar(&f.id, "id", "", "id of the command: sent again with the same one, it happens once")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "follow the turn to its end; always on if no life serve runs, because then this process hosts the turn")
+	cmd.Flags().StringVar(&f.id, "id", "", "command id: a retry with the same id has no further effect")
 	f.show.add(cmd)
 }
 
@@ -57,9 +57,9 @@ func sendCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send AGENT TEXT",
 		Short: "Give an agent a message",
-		Long: "Give an agent a message. While a turn runs, its verb says what it does to it: collect waits and starts the next turn together\n" +
-			"with all others that wait, followup starts a turn of its own, steer joins the running turn before its next model call, and\n" +
-			"interrupt stops the running turn and starts one with this message. TEXT - reads standard input.",
+		Long: "Give an agent a message. If a turn is running, the verb decides what happens: collect waits and starts the next turn together\n" +
+			"with all other waiting messages, followup waits and starts a turn of its own, steer joins the running turn before its next model\n" +
+			"call, and interrupt cancels the running turn and starts one with this message. TEXT - reads standard input.",
 		Example: "  life send demo \"And now the tests\"\n  life send demo --verb interrupt \"Stop, look at this first\"",
 		Args:    takes(2, 2, "an agent and one text, in quotes"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -88,7 +88,7 @@ func sendCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&verb, "verb", string(events.Collect), "collect, followup, steer or interrupt")
-	cmd.Flags().StringVar(&via, "via", viaHost, "host, which answers; or bus, where the message waits for a host: --wait then waits for the outcome")
+	cmd.Flags().StringVar(&via, "via", viaHost, "host, which responds at once; or bus, where the message waits for a host (with --wait, this command waits for the outcome)")
 	f.add(cmd)
 	return cmd
 }

@@ -22,9 +22,9 @@ func serveCommand(a *app) *cobra.Command {
 	var names []string
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Host the agents and answer over HTTP, until told to stop",
-		Long: "Host the agents of the data directory and answer over HTTP, until SIGTERM or Ctrl-C; a second one does not wait for calls\n" +
-			"that cannot be repeated, which counts them as lost. Agents that had work to do go on with it. Other verbs on the same data\n" +
+		Short: "Host agents and serve the HTTP API, until interrupted",
+		Long: "Host the agents of the data directory and serve the HTTP API, until SIGTERM or Ctrl-C. A second signal does not wait for running\n" +
+			"calls that cannot be repeated; they count as lost. Agents with unfinished work continue it. Other commands on the same data\n" +
 			"directory find the server by themselves. docs/api.md describes the API.",
 		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example",
 		Args:    takes(0, 0, "no arguments"),
@@ -32,7 +32,7 @@ func serveCommand(a *app) *cobra.Command {
 			return a.serve(cmd.Context(), names)
 		},
 	}
-	cmd.Flags().StringSliceVar(&names, "name", nil, "names, besides localhost, under which clients reach the server")
+	cmd.Flags().StringSliceVar(&names, "name", nil, "host names, in addition to localhost, that clients may use for the server")
 	return cmd
 }
 

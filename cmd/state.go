@@ -18,9 +18,9 @@ func stateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "state AGENT",
 		Short: "Show an agent as it is, or as it was at any moment",
-		Long: "Show an agent as it is, or as it was at any moment of its past. Looking has no effects: no model is asked and no tool runs.\n" +
-			"A moment is a revision, as life history lists them; a time, today's unless it says the day; a turn as it ended, or as far as it\n" +
-			"has come; or the reply of one of its rounds.",
+		Long: "Show an agent as it is, or as it was at any moment of its past. This has no effects: no model is called and no tool runs.\n" +
+			"A moment is a revision, as life history lists them; a time, of today unless it has a date; a turn (turn:3), as it ended, or as far\n" +
+			"as it has come; or the reply of one of its rounds (turn:3.1).",
 		Example: "  life state demo\n  life state demo --at 12 --json\n  life state demo --at 14:02:11\n  life state demo --at turn:3\n" +
 			"  life state demo --at turn:3.1",
 		Args: takes(1, 1, "the name of one agent"),
@@ -45,7 +45,7 @@ func stateCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "moment to look at: "+momentHelp+" (default: the latest)")
+	cmd.Flags().StringVar(&at, "at", "", "moment to show: "+momentHelp+" (default: the latest)")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

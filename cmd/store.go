@@ -7,7 +7,7 @@ import (
 )
 
 func storeCommand(a *app) *cobra.Command {
-	return group("store", "Look after what is stored", "  life store check\n  life store export backup.jsonl\n  life store serve --insecure",
+	return group("store", "Check, copy, export, import and serve the event store", "  life store check\n  life store export backup.jsonl\n  life store serve --insecure",
 		storeCheckCommand(a), storeless(aboutData, storeServeCommand(a)), storeless(aboutData, storeUsersCommand(a)),
 		storeless(aboutNone, storeCertificatesCommand(a)), storeExportCommand(a), storeImportCommand(a), storeless(aboutBoth, storeCopyCommand(a)))
 }
@@ -16,10 +16,10 @@ func storeCheckCommand(a *app) *cobra.Command {
 	asJSON, progress := false, false
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Read everything that is stored and name what is damaged",
-		Long: "Read everything that is stored, events and blobs, and name what is damaged: bytes that are not as they were written, records\n" +
-			"that are missing. It ends with status 1 when anything is. Of an EventStoreDB it reads what it answers, and says what it cannot see.\n" +
-			"life verify checks what the events mean.",
+		Short: "Read everything that is stored and report damage",
+		Long: "Read everything that is stored, events and blobs, and report damage: changed bytes and missing records. It exits with status 1 if\n" +
+			"it finds any. Of an EventStoreDB it reads what the server returns, and lists what it cannot check.\n" +
+			"life verify checks the meaning of events.",
 		Example: "  life store check\n  life store check --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -35,12 +35,12 @@ func storeCopyCommand(a *app) *cobra.Command {
 	var f copyFlags
 	cmd := &cobra.Command{
 		Use:   "copy FROM TO",
-		Short: "Copy a store into another one, and compare both",
-		Long: "Copy every event with its id, revision and order between two stores, each a data directory or an address of EventStoreDB. TO is\n" +
-			"empty or the beginning of a copy: a copy that was cut off, or a later one of a store that grew, goes on where TO ends. In the\n" +
-			"end both are read and compared by digest. Metadata of streams are set as they stand in the end, streams that were deleted\n" +
-			"for good are deleted last. A data directory keeps positions and times too; EventStoreDB gives out its own.\n" +
-			"Not copied: users, and consumer groups with their checkpoints. Blobs are copied between data directories.",
+		Short: "Copy a store to another one, and compare both",
+		Long: "Copy every event with its id, revision and order between two stores, each a data directory or the address of an EventStoreDB. TO must\n" +
+			"be empty or hold the beginning of a copy: an interrupted copy, or a later copy of a store that has grown, continues where TO ends. At\n" +
+			"the end both stores are read and compared by digest. The latest metadata of each stream are copied, and streams that were deleted\n" +
+			"permanently are deleted last. A data directory also keeps positions and times; EventStoreDB assigns its own.\n" +
+			"Users, and consumer groups with their checkpoints, are not copied. Blobs are copied between data directories.",
 		Example: "  life store copy ~/.local/share/life esdb://127.0.0.1:2113?tls=false\n  life store copy esdb://db.example:2113 restored --from-credentials-file ~/.esdb --json",
 		Args:    takes(2, 2, "two stores, each a data directory or an address such as esdb://127.0.0.1:2113"),
 		RunE: func(cmd *cobra.Command, args []string) error {

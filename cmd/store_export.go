@@ -20,12 +20,12 @@ func storeExportCommand(a *app) *cobra.Command {
 	from, progress := "", false
 	cmd := &cobra.Command{
 		Use:   "export [FILE|-]",
-		Short: "Write everything that is stored as lines of JSON",
-		Long: "Write every event as a line of JSON, by position, the store's own streams included: ids, positions, revisions, times, data and\n" +
-			"metadata, byte for byte. The last line has a count and a digest, so that a file that was cut off is noticed. The same store\n" +
-			"gives the same file. Blobs, which hold large texts and the files of workspaces, are files\n" +
-			"of their own, in blobs/ of the data directory: copy it too. The embedded store must not be in use:\n" +
-			"one behind life store serve is exported through its address (--store). life store import is the way back.",
+		Short: "Write all events as lines of JSON",
+		Long: "Write every event as a line of JSON, in order of position, including the store's own streams: ids, positions, revisions, times, data\n" +
+			"and metadata, byte for byte. The last line has a count and a digest, so that a truncated file is detected. The same store always\n" +
+			"gives the same file. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/ of the data\n" +
+			"directory too. The embedded store must not be in use; export one behind life store serve through its address (--store).\n" +
+			"life store import reads the file.",
 		Example: "  life store export backup.jsonl\n  life store export | zstd > backup.jsonl.zst\n  life store export --store esdb://127.0.0.1:2113?tls=false --from 120 since.jsonl",
 		Args:    takes(0, 1, "at most one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +40,7 @@ func storeExportCommand(a *app) *cobra.Command {
 			return a.export(cmd.Context(), file, first, progress)
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "1", "the first position to write")
+	cmd.Flags().StringVar(&from, "from", "1", "first position to write")
 	progressFlag(cmd, &progress)
 	return cmd
 }

@@ -24,12 +24,12 @@ func storeImportCommand(a *app) *cobra.Command {
 	progress := false
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Store the events of an export where they stood",
-		Long: "Store the events of a file that life store export wrote, each with its id, stream, revision, position and time, in the embedded\n" +
-			"store of the data directory. The whole file is checked first. What is stored already is passed over, so an import that was cut\n" +
-			"off is simply done again; an event that contradicts what is stored ends it. EventStoreDB gives out positions itself: import\n" +
-			"into a data directory and use life store copy. Blobs, which hold large texts and the files of workspaces, are files of\n" +
-			"their own: copy the directory blobs/ too. life store check names those that are not there.",
+		Short: "Restore the events of an export at their positions",
+		Long: "Store the events of a file written by life store export, each with its id, stream, revision, position and time, in the embedded\n" +
+			"store of the data directory. The whole file is checked first. Events that are already stored are skipped, so you can repeat an\n" +
+			"interrupted import; an event that contradicts a stored one ends it. EventStoreDB assigns its own positions: import into a data\n" +
+			"directory and use life store copy. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/\n" +
+			"too. life store check lists missing blobs.",
 		Example: "  life store import backup.jsonl --data restored",
 		Args:    takes(1, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {

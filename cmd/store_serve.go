@@ -40,12 +40,12 @@ func storeServeCommand(a *app) *cobra.Command {
 	f := storeServeFlags{passwords: map[string]*string{}}
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Put the embedded store behind the EventStoreDB protocol, until told to stop",
-		Long: "Put the embedded store of the data directory behind the gRPC protocol of EventStoreDB, until SIGTERM or Ctrl-C. It prints the\n" +
-			"address to give to clients, such as life --store, once they can connect. It is for development, tests and one machine; a\n" +
-			"cluster runs EventStoreDB. With a certificate (life store certificates makes some to try) it knows users, and life store users\n" +
-			"looks after them; without one it has to be told --insecure, and listens to this machine only. /health/live on the same port\n" +
-			"says that it is there.",
+		Short: "Serve the embedded store over the EventStoreDB protocol, until interrupted",
+		Long: "Serve the embedded store of the data directory over the gRPC protocol of EventStoreDB, until SIGTERM or Ctrl-C. It prints the\n" +
+			"address for clients, such as life --store, once they can connect. It is for development, tests and single machines; for a\n" +
+			"cluster use EventStoreDB. With a certificate (life store certificates creates some to try) it has users, which life store users\n" +
+			"manages; without one it requires --insecure and listens only on loopback. /health/live on the same port reports whether the\n" +
+			"server is up.",
 		Example: "  life store serve --insecure\n  life store serve --insecure --listen 127.0.0.1:0 --ready-file address &\n" +
 			"  life store serve --listen 0.0.0.0:2113 --tls-cert server.crt --tls-key server.key --admin-password-file password",
 		Args: takes(0, 0, "no arguments"),
@@ -53,17 +53,17 @@ func storeServeCommand(a *app) *cobra.Command {
 			return a.serveStore(cmd.Context(), &f)
 		},
 	}
-	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:2113", "address to listen on; port 0 is any free one")
-	cmd.Flags().StringVar(&f.tls.Certificate, "tls-cert", "", "file with the certificate (PEM), and those of its issuers; read again when it changes")
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:2113", "address to listen on; port 0 picks a free port")
+	cmd.Flags().StringVar(&f.tls.Certificate, "tls-cert", "", "file with the certificate and its issuers (PEM); reloaded when it changes")
 	cmd.Flags().StringVar(&f.tls.Key, "tls-key", "", "file with the certificate's key (PEM)")
-	cmd.Flags().StringVar(&f.tls.ClientCA, "client-ca", "", "file with the issuers (PEM) of certificates with which users log in")
-	cmd.Flags().BoolVar(&f.anonymous, "anonymous", false, "who gives no credentials may do what every user may")
+	cmd.Flags().StringVar(&f.tls.ClientCA, "client-ca", "", "file with the issuers (PEM) of user certificates")
+	cmd.Flags().BoolVar(&f.anonymous, "anonymous", false, "clients without credentials may do what every user may")
 	for name, about := range firstUsers() {
 		f.passwords[name] = cmd.Flags().String(name+"-password-file", "", about+" ("+passwordVariable(name)+")")
 	}
 	cmd.Flags().BoolVar(&f.insecure, "insecure", false, "no encryption and no users: every program on this machine may do everything")
-	cmd.Flags().StringSliceVar(&f.members, "member", nil, "HOST:PORT of each node that gossip names, this one included (default: this one alone)")
-	cmd.Flags().StringVar(&f.ready, "ready-file", "", "write the address into this file once clients can connect; removed at the end")
+	cmd.Flags().StringSliceVar(&f.members, "member", nil, "HOST:PORT of each node to list in gossip, including this one (default: only this one)")
+	cmd.Flags().StringVar(&f.ready, "ready-file", "", "file to write the address to once clients can connect; removed on exit")
 	return cmd
 }
 

@@ -16,14 +16,14 @@ import (
 )
 
 func storeUsersCommand(a *app) *cobra.Command {
-	cmd := group("users", "Look after who may log in to life store serve", "  life store users list\n  life store users add ada --group '$admins' --password-file secret",
+	cmd := group("users", "Manage the users of life store serve", "  life store users list\n  life store users add ada --group '$admins' --password-file secret",
 		storeUsersListCommand(a), storeUsersAddCommand(a), storeUsersPasswordCommand(a),
-		storeUserCommand(a, "disable", "Keep a user from logging in", (*server.Users).Disable),
-		storeUserCommand(a, "enable", "Let a user log in again", (*server.Users).Enable),
+		storeUserCommand(a, "disable", "Prevent a user from logging in", (*server.Users).Disable),
+		storeUserCommand(a, "enable", "Allow a disabled user to log in again", (*server.Users).Enable),
 		storeUserCommand(a, "remove", "Remove a user", (*server.Users).Remove),
 	)
-	cmd.Long = "Look after who may log in to life store serve. The store of the data directory must not be in use: users of a server that runs are\n" +
-		"changed through it, by the Users service of EventStoreDB's clients. Users are stored as events, in streams of the store's own."
+	cmd.Long = "Manage the users of life store serve. The store of the data directory must not be in use; to change the users of a running server,\n" +
+		"use the Users service of an EventStoreDB client. Users are stored as events in the store's own streams."
 	return cmd
 }
 
@@ -78,7 +78,7 @@ func storeUsersAddCommand(a *app) *cobra.Command {
 	password := ""
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "Add a user", Args: takes(1, 1, "the name of a user"),
-		Long:    "Add a user. The password is the first line of a file, or of standard input; it has eight bytes at least.",
+		Long:    "Add a user. The password is the first line of a file, or of standard input; it must have at least eight bytes.",
 		Example: "  life store users add ada --group '$admins' --password-file secret\n  pass show ada | life store users add ada",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user.Name = args[0]
@@ -87,8 +87,8 @@ func storeUsersAddCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&user.FullName, "full-name", "", "the user's name as people write it")
-	cmd.Flags().StringSliceVar(&user.Groups, "group", nil, "groups: $admins may do everything, $ops manage consumer groups, others stand in access control lists")
+	cmd.Flags().StringVar(&user.FullName, "full-name", "", "the user's full name")
+	cmd.Flags().StringSliceVar(&user.Groups, "group", nil, "groups: $admins may do everything, $ops may manage consumer groups; other names are for access control lists")
 	passwordFlag(cmd, &password)
 	return cmd
 }
@@ -144,9 +144,9 @@ func storeCertificatesCommand(a *app) *cobra.Command {
 	days := 0
 	cmd := &cobra.Command{
 		Use:   "certificates DIR",
-		Short: "Make certificates to try life store serve with TLS",
-		Long: "Make an issuer (ca.crt), and with it a certificate for the server (server.crt, server.key) and for each user (user-NAME.crt and\n" +
-			".key), in a new directory. The issuer's key is thrown away: for more certificates make all of them again.",
+		Short: "Create certificates to try life store serve with TLS",
+		Long: "Create a certificate authority (ca.crt), and with it a certificate for the server (server.crt, server.key) and for each user\n" +
+			"(user-NAME.crt and .key), in a new directory. The authority's key is not kept: to get more certificates, create all of them again.",
 		Example: "  life store certificates certs --host 127.0.0.1 --host localhost --user admin\n" +
 			"  life store serve --tls-cert certs/server.crt --tls-key certs/server.key --client-ca certs/ca.crt --admin-password-file secret\n" +
 			"  life doctor --store 'esdb://localhost:2113?tlsCAFile=certs/ca.crt' --store-credentials-file admin",
@@ -163,8 +163,8 @@ func storeCertificatesCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringSliceVar(&c.Hosts, "host", []string{"localhost", "127.0.0.1"}, "names and addresses of the server")
+	cmd.Flags().StringSliceVar(&c.Hosts, "host", []string{"localhost", "127.0.0.1"}, "host names and addresses of the server")
 	cmd.Flags().StringSliceVar(&c.Users, "user", nil, "users who log in with a certificate")
-	cmd.Flags().IntVar(&days, "days", 30, "for so long they are valid")
+	cmd.Flags().IntVar(&days, "days", 30, "validity in days")
 	return cmd
 }

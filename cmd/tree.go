@@ -16,9 +16,9 @@ func treeCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "tree [AGENT]",
-		Short: "Show which agents were forked from which, and what became of them",
-		Long: "Show the tree of forks that an agent belongs to: where each was forked, what it has otherwise than its parent, where it went another way\n" +
-			"first, how its latest turn ended and what its own calls cost. Without an agent, all trees.",
+		Short: "Show the tree of forks and their outcomes",
+		Long: "Show the tree of forks that an agent belongs to: for each fork, where it was forked, which settings differ from its parent's, its first\n" +
+			"difference, the outcome of its latest turn and the cost of its own calls. Without an agent, show all trees.",
 		Example: "  life tree demo\n  life tree --json",
 		Args:    takes(0, 1, "one agent at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -19,10 +19,10 @@ func verifyCommand(a *app) *cobra.Command {
 	all, asJSON, progress := false, false, false
 	cmd := &cobra.Command{
 		Use:   "verify [AGENT...]",
-		Short: "Check history: every digest, and every decision decided again",
-		Long: "Check history: revisions without a gap, the chain of digests, the blobs that events refer to, and for every decision that this\n" +
-			"build decides the same from the same command. Nothing is asked, run or changed. It ends with status 1 and names the first\n" +
-			"divergence of each stream: the recorded and the decided event, and with --json the state before.",
+		Short: "Check history: verify every digest, and make every decision again",
+		Long: "Check history: revisions without gaps, the digest chain, the blobs that events refer to, and that this build makes the same\n" +
+			"decision for every command. Nothing is called, run or changed. It exits with status 1 and reports the first\n" +
+			"divergence of each stream: the recorded and the decided event and, with --json, the state before it.",
 		Example: "  life verify demo\n  life verify --all --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
@@ -51,7 +51,7 @@ func verifyCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "everything in the store, wallets included")
+	cmd.Flags().BoolVar(&all, "all", false, "verify everything in the store, including wallets")
 	jsonFlag(cmd, &asJSON)
 	progressFlag(cmd, &progress)
 	return cmd

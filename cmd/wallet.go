@@ -12,7 +12,7 @@ import (
 )
 
 func walletCommand(a *app) *cobra.Command {
-	return group("wallet", "Look at what agents may spend, and add to it",
+	return group("wallet", "Show, open and credit wallets, from which agents spend",
 		"  life wallet show\n  life wallet credit main 5",
 		walletShowCommand(a), walletOpenCommand(a), walletCreditCommand(a))
 }
@@ -21,7 +21,7 @@ func walletShowCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:     "show [WALLET]",
-		Short:   "Show what a wallet holds",
+		Short:   "Show a wallet's balance and reservations",
 		Example: "  life wallet show\n  life wallet show team --json",
 		Args:    takes(0, 1, "at most one wallet"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,7 +69,7 @@ func walletOpenCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "open WALLET",
 		Short:   "Open a wallet",
-		Long:    "Open a wallet. The wallet main opens by itself when it is first needed.",
+		Long:    "Open a wallet. The wallet main is opened automatically when it is first needed.",
 		Example: "  life wallet open team --with 25",
 		Args:    takes(1, 1, "the name of one wallet"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,7 +86,7 @@ func walletOpenCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&credit, "with", "0", "dollars that it opens with")
+	cmd.Flags().StringVar(&credit, "with", "0", "opening balance in dollars")
 	id.add(cmd)
 	return cmd
 }

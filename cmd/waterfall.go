@@ -17,8 +17,8 @@ func waterfallCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "waterfall TURN",
 		Short: "Show what ran when in a turn, and where its time went",
-		Long: "Show what ran when in a turn, of any age: each thing that it waited for as a bar over the time of the turn, and for how long that was\n" +
-			"queued, running or waiting for a person, with its tokens and its cost. Of the turn as a whole these three add up to its time.",
+		Long: "Show what ran when in a turn, however old: a bar for each thing that the turn waited for, how long that was queued, running or waiting\n" +
+			"for a person, and its tokens and cost. These three times add up to the time of the turn.",
 		Example: "  life waterfall demo/3\n  life waterfall demo/3 --json",
 		Args:    takes(1, 1, "a turn, such as demo/3"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -34,12 +34,12 @@ func whatIfCommand(a *app) *cobra.Command {
 	var f whatIfFlags
 	cmd := &cobra.Command{
 		Use:   "what-if --agents NAMES --set KEY=VALUE",
-		Short: "Run a change over many recorded turns, and tabulate the differences",
-		Long: "Run a change over many recorded turns, and tabulate the differences. Each turn is forked at its start with what is set, is given\n" +
-			"what people sent the agent in it, runs to its end, and is compared with the turn as it was. The parents are not touched. The forks\n" +
-			"are named what-if-ID-AGENT-TURN and stay, for life diff to look into. The same --id goes on with what was interrupted.\n\n" +
-			"Recorded answers of models and tools serve as long as the requests are the same; then models and tools are asked (--tape, the\n" +
-			"default), or the turn stops (--offline). With --live they are asked from the start.",
+		Short: "Run many recorded turns again with a change, and tabulate the differences",
+		Long: "Run many recorded turns again with a change, and tabulate the differences. Each turn is forked at its start with the changed settings,\n" +
+			"receives what people sent the agent in that turn, runs to its end, and is compared with the original. The parents are not touched. The\n" +
+			"forks are named what-if-ID-AGENT-TURN and stay, so that you can inspect them with life diff. The same --id continues an interrupted run.\n\n" +
+			"Recorded responses of models and tools are used as long as the requests are the same; after that, calls are live (--tape, the\n" +
+			"default), or the turn stops (--offline). With --live, all calls are live from the start.",
 		Example: "  life what-if --agents demo --set model=openai/gpt-4o-mini --turns 5 --budget 0.50\n" +
 			"  life what-if --agents 'support-*' --set prompt='Be brief.' --from 2026-11-01 --parallel 4 --json",
 		Args: takes(0, 0, "nothing but flags"),
@@ -55,21 +55,21 @@ func whatIfCommand(a *app) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.agents, "agents", nil, "whose turns: names, or patterns such as 'support-*'")
-	flags.StringArrayVar(&f.set, "set", nil, "what to change, as KEY=VALUE; life fork --help lists the keys; may be repeated")
-	flags.StringVar(&f.from, "from", "", "turns that began then or later: "+momentHelp)
-	flags.StringVar(&f.to, "to", "", "turns that had ended by then: "+momentHelp)
-	flags.StringVar(&f.where, "where", "", "turns with an event of which this expression is true, such as 'kind == \"tool.returned\" and failed'")
-	flags.IntVar(&f.turns, "turns", 0, "at most the latest so many of each agent; 0: all")
-	flags.BoolVar(&f.tape, "tape", false, "recorded answers first, then live ones (the default)")
-	flags.BoolVar(&f.live, "live", false, "ask models and tools from the start")
-	flags.BoolVar(&f.offline, "offline", false, "recorded answers alone: a turn stops where it asks something else")
-	flags.StringVar(&f.budget, "budget", "", "dollars that all turns together may cost; when they are spent no further turn runs")
-	flags.IntVar(&f.parallel, "parallel", 2, "turns at the same time")
-	flags.StringVar(&f.id, "id", "", "name of this what-if, in the names of the forks: goes on with one that was interrupted (default: a new one)")
-	flags.DurationVar(&f.patience, "patience", 10*time.Minute, "how long one turn may take, before it counts as waiting")
-	flags.BoolVar(&f.discard, "discard", false, "retire the forks when they have been compared")
-	flags.BoolVar(&f.bare, "no-workspace", false, "forks have no workspace (default: a copy of what the parent's was at the turn's start)")
+	flags.StringSliceVar(&f.agents, "agents", nil, "agents whose turns to run: names, or patterns such as 'support-*'")
+	flags.StringArrayVar(&f.set, "set", nil, "setting to change, as KEY=VALUE (life fork --help lists the keys); may be repeated")
+	flags.StringVar(&f.from, "from", "", "only turns that began at or after this moment: "+momentHelp)
+	flags.StringVar(&f.to, "to", "", "only turns that had ended by this moment: "+momentHelp)
+	flags.StringVar(&f.where, "where", "", "only turns with an event for which this expression is true, such as 'kind == \"tool.returned\" and failed'")
+	flags.IntVar(&f.turns, "turns", 0, "at most this many of the latest turns of each agent; 0: all")
+	flags.BoolVar(&f.tape, "tape", false, "use recorded responses until something differs, then make calls (the default)")
+	flags.BoolVar(&f.live, "live", false, "make every call live")
+	flags.BoolVar(&f.offline, "offline", false, "use recorded responses only: a turn stops at its first difference")
+	flags.StringVar(&f.budget, "budget", "", "dollars that all turns together may cost; when they are spent, no further turn runs")
+	flags.IntVar(&f.parallel, "parallel", 2, "number of turns to run in parallel")
+	flags.StringVar(&f.id, "id", "", "name of this what-if, used in the names of the forks; the name of an interrupted one continues it (default: a new name)")
+	flags.DurationVar(&f.patience, "patience", 10*time.Minute, "how long one turn may take before it counts as waiting")
+	flags.BoolVar(&f.discard, "discard", false, "retire the forks after the comparison")
+	flags.BoolVar(&f.bare, "no-workspace", false, "give forks no workspace (default: a copy of the parent's workspace as of the start of the turn)")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)
 	return cmd

@@ -64,9 +64,9 @@ func workspaceListCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list AGENT",
 		Short: "List the files of an agent's workspace as of any moment",
-		Long: "List the files of an agent's workspace as they were recorded at a moment: before its calls began, and after each call of a tool that\n" +
-			"may change files. What other programs changed meanwhile is seen by the next such call. If no call recorded anything, the workspace as\n" +
-			"it is now is listed, and it is said so.",
+		Long: "List the files of an agent's workspace as recorded at a moment. Files are recorded before a turn's first call and after each call of a\n" +
+			"tool that may change them; changes by other programs are seen at the next such call. If no call recorded anything, the current workspace\n" +
+			"is listed, and the output says so.",
 		Example: "  life workspace list demo\n  life workspace list demo --at turn:3\n  life workspace list demo --at 12 --json",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,7 +78,7 @@ func workspaceListCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "moment to look at: "+momentHelp+" (default: the latest)")
+	cmd.Flags().StringVar(&at, "at", "", "moment to show: "+momentHelp+" (default: the latest)")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -178,9 +178,9 @@ func workspaceRestoreCommand(a *app) *cobra.Command {
 	at, to, asJSON := "", "", false
 	cmd := &cobra.Command{
 		Use:   "restore AGENT",
-		Short: "Make a directory with the files of an agent's workspace as of any moment",
-		Long: "Make a directory with the files of an agent's workspace as they were recorded at a moment. The directory must not exist or be empty; it is\n" +
-			"there complete, with every byte verified, or not at all. The agent and its own workspace are not touched.",
+		Short: "Restore the files of an agent's workspace, as of any moment, to a new directory",
+		Long: "Restore the files of an agent's workspace, as recorded at a moment, to a directory that does not exist or is empty. Either the directory\n" +
+			"is complete, with every byte verified, or it does not exist. The agent and its own workspace are not touched.",
 		Example: "  life workspace restore demo --at turn:3 --to /tmp/demo-3",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -215,8 +215,8 @@ func workspaceRestoreCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "moment of the files: "+momentHelp+" (default: the latest)")
-	cmd.Flags().StringVar(&to, "to", "", "the directory to make")
+	cmd.Flags().StringVar(&at, "at", "", "moment to restore: "+momentHelp+" (default: the latest)")
+	cmd.Flags().StringVar(&to, "to", "", "directory to create")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -39,8 +39,8 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff AGENT",
 		Short: "Show which files of an agent's workspace changed between two moments",
-		Long: "Show which files of an agent's workspace were added, removed and changed between two moments, or, with --file, the changes of one\n" +
-			"text file line by line.",
+		Long: "Show which files of an agent's workspace were added, removed or changed between two moments or, with --file, the changes in one\n" +
+			"text file, line by line.",
 		Example: "  life workspace diff demo --from turn:2 --to turn:3\n  life workspace diff demo --from 0 --file notes/june.md\n  life workspace diff demo --from 0 --json",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
