@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
@@ -19,7 +17,7 @@ import (
 type Receipt struct {
 	Stream    events.Stream    `json:"stream"`
 	Revision  events.Revision  `json:"revision,string"`     // of the first event it caused
-	Position  events.Position  `json:"position,string"`     // by which all of it is stored: what a query can demand, see Ask.Min
+	Position  events.Position  `json:"position,string"`     // by which all of it is stored: what a query can demand, see projector.Ask.Min
 	Message   events.MessageID `json:"message,omitempty"`   // of a message that was sent
 	Turn      events.TurnID    `json:"turn,omitempty"`      // that it started
 	Written   int              `json:"written,omitempty"`   // notes that were new, or had a new version
@@ -72,7 +70,7 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 			}
 			receipt, err := h.receipt(ctx, stream, command.Metadata().ID, o)
 			if err == nil && registry == h.catalogues {
-				err = h.projector.recatalogue(ctx)
+				err = h.Reconcile(ctx)
 			}
 			return receipt, err
 		case <-ctx.Done():
@@ -191,9 +189,13 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 	case sagas.KeepNotes:
 		return h.completeNotes(ctx, c)
 	case sagas.AddProjection:
-		return h.completeAdd(ctx, c)
+		c, err := h.CompleteAdd(c)
+		if err == nil {
+			c.Source, err = h.spill(ctx, c.Source.Inline)
+		}
+		return c, err
 	case sagas.SkipEvent:
-		return h.completeSkip(ctx, c)
+		return h.CompleteSkip(ctx, c)
 	}
 	return command, nil
 }
@@ -263,26 +265,6 @@ func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
 		specs[i] = tool.Spec()
 	}
 	return specs, nil
-}
-
-// Agents lists all agents, by name, as of now: history is read on to its end, whatever the projector has come to.
-func (h *Host) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
-	if err := h.projector.asked(ctx); err != nil {
-		return nil, err
-	}
-	roster, err := h.projector.find(projections.RosterName)
-	if err != nil {
-		return nil, err
-	}
-	r, err := h.projector.refresh(ctx, roster, func(int64) {})
-	if err != nil {
-		return nil, err
-	}
-	answer, _, err := r.answer(projections.Query{})
-	if list, ok := answer.(projections.AgentList); ok && err == nil {
-		return list.Agents, nil
-	}
-	return nil, cmp.Or(err, fmt.Errorf("projection %s lists no agents", projections.RosterName))
 }
 
 // AgentState is an agent as of a revision.

@@ -25,6 +25,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -78,6 +79,8 @@ const (
 
 // Host runs agents. Its methods are safe for concurrent use.
 type Host struct {
+	*projector.Projector
+
 	name       string
 	build      string
 	journal    storage.Journal
@@ -102,9 +105,6 @@ type Host struct {
 	catalogues                                    *actor.PID
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
-	projector                                     *projector
-	resting                                       bool
-	declare                                       func(source []byte) (projections.Spec, error)
 	appending                                     sharedDeadline
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
 	cancel                                        context.CancelFunc
@@ -113,13 +113,19 @@ type Host struct {
 	living                                        atomic.Int64   // entities, counted
 	quitting                                      sync.WaitGroup // registries that have not heard of it
 	effects                                       atomic.Int64   // calls under way that cannot be repeated
-	stored                                        atomic.Uint64  // the position of the latest event that the host stored
 	closing                                       atomic.Bool
 }
 
 // New starts a host. Agents that had work outstanding go on with it, unless the host is resting.
 func New(ctx context.Context, config Config) (*Host, error) {
 	h, err := configure(config)
+	if err != nil {
+		return nil, err
+	}
+	h.Projector, err = projector.New(ctx, projector.Config{
+		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Log: h.log, Tenant: DefaultTenant,
+		Resting: config.Resting, Projections: config.Projections, Declare: config.Declare,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -131,15 +137,15 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		actor.WithDeadLetterThrottleInterval(time.Nanosecond), // its timer is a goroutine that nobody waits for: have it end at once
 	)
 	if err := h.spawn(config); err != nil {
+		h.Projector.Close()
 		return nil, err
 	}
 	if config.Resting {
 		return h, nil
 	}
-	if err := errors.Join(h.projector.reconcile(ctx), h.recover(ctx)); err != nil {
+	if err := h.recover(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
-	h.run(h.projector.follow)
 	return h, nil
 }
 
@@ -165,11 +171,6 @@ func configure(c Config) (*Host, error) {
 		h.prices = unpriced{}
 	}
 	h.origin = Origin{Actor: h.name}
-	h.resting, h.declare = c.Resting, c.Declare
-	var err error
-	if h.projector, err = newProjector(h, specsOf(c.Projections)); err != nil {
-		return nil, err
-	}
 	for _, tool := range c.Tools {
 		name := tool.Spec().Name
 		if _, twice := h.toolbox[name]; twice {
@@ -262,7 +263,7 @@ func (h *Host) Close(ctx context.Context) error {
 	h.alive.Wait()
 	h.cancel()
 	h.tasks.Wait()
-	h.projector.close()
+	h.Projector.Close()
 	for _, pid := range append(registries, h.provider, h.tools) {
 		if err := h.system.Root.StopFuture(pid).Wait(); err != nil {
 			h.log.Warn("stop actor", "actor", pid.GetId(), "error", err)
@@ -325,7 +326,7 @@ func (h *Host) append(stream events.Stream, expected storage.Expected, batch []e
 func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended storage.Appended, err error) (storage.Appended, error) {
 	switch {
 	case err == nil && len(batch) > 0:
-		h.note(appended.Position)
+		h.Stored(appended.Position)
 	case err != nil && !final(err):
 		return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
 	}
@@ -336,16 +337,6 @@ func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended 
 func final(err error) bool {
 	var conflict *storage.Conflict
 	return errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend)
-}
-
-// note notes how far the store has come by the host's own events, so that its projections are asked with those in them.
-func (h *Host) note(position events.Position) {
-	for {
-		noted := h.stored.Load()
-		if noted >= uint64(position) || h.stored.CompareAndSwap(noted, uint64(position)) {
-			return
-		}
-	}
 }
 
 // circuitCommand is the command of what appendRaw stores.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -120,7 +121,7 @@ func (h *Host) askNotes(ctx context.Context, tenant events.TenantID, query proje
 			parameters[name] = value
 		}
 	}
-	answer, err := h.Query(ctx, Ask{Projection: "knowledge", Query: projections.Query{Name: query.Name, Parameters: parameters}}, nil)
+	answer, err := h.Query(ctx, projector.Ask{Projection: "knowledge", Query: projections.Query{Name: query.Name, Parameters: parameters}}, nil)
 	return answer.Answer, err
 }
 
@@ -310,11 +311,11 @@ func (h *Host) searchFor(ctx context.Context, r *sagas.AskKnowledge) (found proj
 	if near.Len() > 0 {
 		query.Parameters["near"] = near.String()
 	}
-	answer, err := h.Query(ctx, Ask{Projection: "knowledge", Query: query}, nil)
+	answer, err := h.Query(ctx, projector.Ask{Projection: "knowledge", Query: query}, nil)
 	var refused *sagas.Refusal
 	if errors.As(err, &refused) && refused.Code == sagas.RefusedMissing && near.Len() > 0 {
 		delete(query.Parameters, "near")
-		answer, err = h.Query(ctx, Ask{Projection: "knowledge", Query: query}, nil)
+		answer, err = h.Query(ctx, projector.Ask{Projection: "knowledge", Query: query}, nil)
 	}
 	if err != nil {
 		return found, 0, err

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -158,7 +159,7 @@ func (b *notesBench) ask(ctx context.Context, meter *meter) error {
 	var size projections.KnowledgeSize
 	for size.Notes < b.flags.notes {
 		err := b.question(ctx, "size", nil, 0, &size)
-		if behind := new(actors.Behind); err != nil && !errors.As(err, &behind) {
+		if behind := new(projector.Behind); err != nil && !errors.As(err, &behind) {
 			return err
 		}
 	}
@@ -184,9 +185,9 @@ func (b *notesBench) ask(ctx context.Context, meter *meter) error {
 
 // timed asks the live projection and times it, until the answer is there as JSON.
 func (b *notesBench) timed(ctx context.Context, watch *stopwatch, name string, parameters map[string]string, answer any) error {
-	var asked actors.Projected
+	var asked projector.Projected
 	err := watch.time(func() (err error) {
-		asked, err = b.Query(ctx, actors.Ask{Projection: "knowledge", Query: projections.Query{Name: name, Parameters: parameters}}, nil)
+		asked, err = b.Query(ctx, projector.Ask{Projection: "knowledge", Query: projections.Query{Name: name, Parameters: parameters}}, nil)
 		return err
 	})
 	if err != nil {
@@ -197,7 +198,7 @@ func (b *notesBench) timed(ctx context.Context, watch *stopwatch, name string, p
 
 // question asks the live projection.
 func (b *notesBench) question(ctx context.Context, name string, parameters map[string]string, least events.Position, answer any) error {
-	asked, err := b.Query(ctx, actors.Ask{Projection: "knowledge", Min: least, Query: projections.Query{Name: name, Parameters: parameters}}, nil)
+	asked, err := b.Query(ctx, projector.Ask{Projection: "knowledge", Min: least, Query: projections.Query{Name: name, Parameters: parameters}}, nil)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -26,7 +26,7 @@ func projectionsCommand(a *app) *cobra.Command {
 
 // projectionQuery is what life projections query is asked.
 type projectionQuery struct {
-	actors.Ask
+	projector.Ask
 	asJSON   bool
 	progress bool
 }
@@ -87,7 +87,7 @@ func readProjectionQuery(args []string) (projections.Query, error) {
 	return q, nil
 }
 
-func (a *app) project(ctx context.Context, host projector, q *projectionQuery) error {
+func (a *app) project(ctx context.Context, host projectionHost, q *projectionQuery) error {
 	m := a.newMeter(q.progress)
 	defer m.done()
 	answer, err := host.Query(ctx, q.Ask, func(folded int64) { m.show("%d events folded", folded) })
@@ -117,7 +117,7 @@ func askedWrong(err error) error {
 }
 
 // showProjected shows an answer by the shape that the projection gives it.
-func (a *app) showProjected(ctx context.Context, host projector, answer *actors.Projected) error {
+func (a *app) showProjected(ctx context.Context, host projectionHost, answer *projector.Projected) error {
 	shape, err := a.answerShape(ctx, host, answer)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (a *app) showProjected(ctx context.Context, host projector, answer *actors.
 }
 
 // answerShape is the type of an answer: this build knows it, or the host says which columns it has.
-func (a *app) answerShape(ctx context.Context, host projector, answer *actors.Projected) (reflect.Type, error) {
+func (a *app) answerShape(ctx context.Context, host projectionHost, answer *projector.Projected) (reflect.Type, error) {
 	for _, spec := range slices.Concat(projections.Catalog, a.build.Projections) {
 		if shape := shapeOf(&spec, answer); shape != nil {
 			return shape, nil
@@ -149,7 +149,7 @@ func (a *app) answerShape(ctx context.Context, host projector, answer *actors.Pr
 }
 
 // shapeOf is the type of an answer, if it is this projection's.
-func shapeOf(spec *projections.Spec, answer *actors.Projected) reflect.Type {
+func shapeOf(spec *projections.Spec, answer *projector.Projected) reflect.Type {
 	if spec.Name != answer.Projection || spec.Version != answer.Version {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -148,7 +149,7 @@ func projectionsRebuildCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) rebuild(ctx context.Context, host projector, names []string, asJSON, progress bool) error {
+func (a *app) rebuild(ctx context.Context, host projectionHost, names []string, asJSON, progress bool) error {
 	m, began := a.newMeter(progress), time.Now()
 	defer m.done()
 	report, err := host.Rebuild(ctx, names, func(at, head events.Position) {
@@ -195,8 +196,8 @@ func projectionsStepCommand(a *app) *cobra.Command {
 				}
 				position = max(position, 1)
 			}
-			if count < 1 || count > actors.MostSteps {
-				return usage("--count is %d, want 1 to %d", count, actors.MostSteps)
+			if count < 1 || count > projector.MostSteps {
+				return usage("--count is %d, want 1 to %d", count, projector.MostSteps)
 			}
 			return a.with(cmd.Context(), func(host reached) error {
 				steps, err := host.Step(cmd.Context(), args[0], position, count)
@@ -204,7 +205,7 @@ func projectionsStepCommand(a *app) *cobra.Command {
 					return askedWrong(err)
 				}
 				if asJSON {
-					return a.printJSON(map[string][]actors.Step{"steps": steps})
+					return a.printJSON(map[string][]projector.Step{"steps": steps})
 				}
 				for i := range steps {
 					printStep(a.out, &steps[i])
@@ -219,7 +220,7 @@ func projectionsStepCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func printStep(out io.Writer, s *actors.Step) {
+func printStep(out io.Writer, s *projector.Step) {
 	fmt.Fprintf(out, "%d  %s  %s: %s\n", s.Position, s.Event, s.Kind, s.Text)
 	switch {
 	case s.Problem != "":

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"example.com/life/actors"
+	"example.com/life/actors/projector"
 )
 
 // stoppedAt sets a variable to the position of the event at which a projection stopped.
@@ -16,7 +16,7 @@ func stoppedAt(ts *testscript.TestScript, _ bool, args []string) {
 	cmd.Env = environment(ts)
 	out, err := cmd.Output()
 	ts.Check(err)
-	var shown actors.Projection
+	var shown projector.Projection
 	ts.Check(json.Unmarshal(out, &shown))
 	if shown.Stopped == nil {
 		ts.Fatalf("projection %s is not stopped: %s", args[0], out)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
@@ -31,13 +32,13 @@ type driver interface {
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
 
-// projector is what the verbs need that ask what follows from history.
-type projector interface {
-	Projections(ctx context.Context) ([]actors.Projection, error)
-	Projection(ctx context.Context, name string) (actors.Projection, error)
-	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
-	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error)
-	Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error)
+// projectionHost is what the verbs need that ask what follows from history.
+type projectionHost interface {
+	Projections(ctx context.Context) ([]projector.Projection, error)
+	Projection(ctx context.Context, name string) (projector.Projection, error)
+	Query(ctx context.Context, ask projector.Ask, progress func(folded int64)) (projector.Projected, error)
+	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error)
+	Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error)
 }
 
 // inspector is what the verbs need that look at more than agents.
@@ -72,7 +73,7 @@ type forker interface {
 type reached struct {
 	driver
 	inspector
-	projector
+	projectionHost
 	past
 	chronicle
 	forker
@@ -128,7 +129,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projector: l, past: l, chronicle: l, forker: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projectionHost: l, past: l, chronicle: l, forker: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

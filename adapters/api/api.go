@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -54,11 +55,11 @@ type Inspector interface {
 
 // Projector asks what follows from history. *actors.Host documents the methods and their errors.
 type Projector interface {
-	Projections(ctx context.Context) ([]actors.Projection, error)
-	Projection(ctx context.Context, name string) (actors.Projection, error)
-	Query(ctx context.Context, ask actors.Ask, progress func(folded int64)) (actors.Projected, error)
-	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error)
-	Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error)
+	Projections(ctx context.Context) ([]projector.Projection, error)
+	Projection(ctx context.Context, name string) (projector.Projection, error)
+	Query(ctx context.Context, ask projector.Ask, progress func(folded int64)) (projector.Projected, error)
+	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error)
+	Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error)
 }
 
 // Config says what a server serves. Agents, Inspector and Projector are required: usually the same *actors.Host.

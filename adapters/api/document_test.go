@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -42,22 +43,22 @@ func (nothing) Verify(context.Context, events.AgentID, func(int64, int64)) (acto
 	return actors.VerifyReport{}, nil
 }
 
-func (nothing) Projections(context.Context) ([]actors.Projection, error) { return nil, nil }
+func (nothing) Projections(context.Context) ([]projector.Projection, error) { return nil, nil }
 
-func (nothing) Projection(context.Context, string) (actors.Projection, error) {
-	return actors.Projection{}, nil
+func (nothing) Projection(context.Context, string) (projector.Projection, error) {
+	return projector.Projection{}, nil
 }
 
-func (nothing) Rebuild(context.Context, []string, func(at, head events.Position)) (actors.Rebuilt, error) {
-	return actors.Rebuilt{}, nil
+func (nothing) Rebuild(context.Context, []string, func(at, head events.Position)) (projector.Rebuilt, error) {
+	return projector.Rebuilt{}, nil
 }
 
-func (nothing) Step(context.Context, string, events.Position, int) ([]actors.Step, error) {
+func (nothing) Step(context.Context, string, events.Position, int) ([]projector.Step, error) {
 	return nil, nil
 }
 
-func (nothing) Query(context.Context, actors.Ask, func(int64)) (actors.Projected, error) {
-	return actors.Projected{}, nil
+func (nothing) Query(context.Context, projector.Ask, func(int64)) (projector.Projected, error) {
+	return projector.Projected{}, nil
 }
 
 func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (actors.Stretch, error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -107,7 +108,7 @@ func TestNumbersAreStrings(t *testing.T) {
 		}
 	}
 	for _, shown := range append(answers,
-		actors.Projected{},
+		projector.Projected{},
 		api.State{},
 		api.Wallet{},
 		api.StoreReport{},

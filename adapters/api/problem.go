@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -156,7 +157,7 @@ func problemOf(err error) *Problem {
 		overloaded  *actors.Overloaded
 		unavailable *actors.Unavailable
 		fenced      *actors.Fenced
-		behind      *actors.Behind
+		behind      *projector.Behind
 	)
 	switch {
 	case errors.As(err, &ready):
@@ -206,7 +207,7 @@ func (p *Problem) typed() error {
 	case codeFenced:
 		return &actors.Fenced{Stream: p.Stream}
 	case codeBehind:
-		return &actors.Behind{Projection: p.Projection, Reason: p.Reason}
+		return &projector.Behind{Projection: p.Projection, Reason: p.Reason}
 	}
 	for _, s := range sentinels() {
 		if s.code == p.Code {

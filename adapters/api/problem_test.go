@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
@@ -54,22 +55,22 @@ func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 	return sagas.Wallet{}, f.err
 }
 
-func (f *fake) Projections(context.Context) ([]actors.Projection, error) { return nil, f.err }
+func (f *fake) Projections(context.Context) ([]projector.Projection, error) { return nil, f.err }
 
-func (f *fake) Projection(context.Context, string) (actors.Projection, error) {
-	return actors.Projection{}, f.err
+func (f *fake) Projection(context.Context, string) (projector.Projection, error) {
+	return projector.Projection{}, f.err
 }
 
-func (f *fake) Rebuild(context.Context, []string, func(at, head events.Position)) (actors.Rebuilt, error) {
-	return actors.Rebuilt{}, f.err
+func (f *fake) Rebuild(context.Context, []string, func(at, head events.Position)) (projector.Rebuilt, error) {
+	return projector.Rebuilt{}, f.err
 }
 
-func (f *fake) Step(context.Context, string, events.Position, int) ([]actors.Step, error) {
+func (f *fake) Step(context.Context, string, events.Position, int) ([]projector.Step, error) {
 	return nil, f.err
 }
 
-func (f *fake) Query(context.Context, actors.Ask, func(int64)) (actors.Projected, error) {
-	return actors.Projected{}, f.err
+func (f *fake) Query(context.Context, projector.Ask, func(int64)) (projector.Projected, error) {
+	return projector.Projected{}, f.err
 }
 
 func (f *fake) Verify(context.Context, events.AgentID, func(int64, int64)) (actors.VerifyReport, error) {

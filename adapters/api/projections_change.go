@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -75,7 +76,7 @@ func (s *server) projectionStatus(w http.ResponseWriter, r *http.Request) error 
 
 // stepList is what some events do to a projection.
 type stepList struct {
-	Steps []actors.Step `json:"steps"`
+	Steps []projector.Step `json:"steps"`
 }
 
 func (s *server) projectionSteps(w http.ResponseWriter, r *http.Request) error {
@@ -87,7 +88,7 @@ func (s *server) projectionSteps(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	count, err := q.number("count", 1, 1, actors.MostSteps)
+	count, err := q.number("count", 1, 1, projector.MostSteps)
 	if err != nil {
 		return err
 	}
@@ -115,19 +116,19 @@ func (s *server) rebuildProjections(w http.ResponseWriter, r *http.Request) erro
 }
 
 // Projection says how one projection stands on the server.
-func (c *Client) Projection(ctx context.Context, name string) (actors.Projection, error) {
+func (c *Client) Projection(ctx context.Context, name string) (projector.Projection, error) {
 	path, err := projectionPath(name, "status")
 	if err != nil {
-		return actors.Projection{}, err
+		return projector.Projection{}, err
 	}
-	var shown actors.Projection
+	var shown projector.Projection
 	return shown, c.get(ctx, path, nil, &shown)
 }
 
 // Rebuild has the server fold all of history anew. It goes on there when ctx ends.
-func (c *Client) Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (actors.Rebuilt, error) {
+func (c *Client) Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error) {
 	asked := call{method: http.MethodPost, path: "/v1/projections/rebuild", body: rebuildBody{names}}
-	return readLines[actors.Rebuilt](ctx, c, asked, func(at, head int64) {
+	return readLines[projector.Rebuilt](ctx, c, asked, func(at, head int64) {
 		if progress != nil {
 			progress(events.Position(at), events.Position(head))
 		}
@@ -135,12 +136,12 @@ func (c *Client) Rebuild(ctx context.Context, names []string, progress func(at, 
 }
 
 // Step shows what each of some events does to a projection's state.
-func (c *Client) Step(ctx context.Context, name string, from events.Position, count int) ([]actors.Step, error) {
+func (c *Client) Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error) {
 	path, err := projectionPath(name, "steps")
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{"count": {strconv.Itoa(min(max(count, 1), actors.MostSteps))}}
+	query := url.Values{"count": {strconv.Itoa(min(max(count, 1), projector.MostSteps))}}
 	if from > 0 {
 		query.Set("from", strconv.FormatUint(uint64(from), 10))
 	}

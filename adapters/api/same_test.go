@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"example.com/life/actors"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
@@ -209,7 +210,7 @@ func readSteps() []step {
 			asked.Parameters[parameters[i]] = parameters[i+1]
 		}
 		return step{fmt.Sprint("project ", name, query, parameters), func(ctx context.Context, d driver) (any, error) {
-			return d.Query(ctx, actors.Ask{Projection: name, Query: asked, At: at}, nil)
+			return d.Query(ctx, projector.Ask{Projection: name, Query: asked, At: at}, nil)
 		}}
 	}
 	compare := func(a, b events.AgentID, turn events.TurnID) step {

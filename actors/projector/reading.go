@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // answer.
 type reading struct {
 	spec       *projections.Spec
-	generation int    // of its stored states, see projector_store.go
+	generation int    // of its stored states, see store.go
 	source     string // the digest of the text that declares it; empty: it is in the build
 	skips      *skips
 

@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"context"
@@ -26,8 +26,7 @@ const MostSteps = 100
 
 // Step shows what each of some events does to a projection's state: the first of them that it needs from a position on; without a
 // position, those from where it stopped, or the latest that it folded. Nothing is changed: a fold of its own is read to there.
-func (h *Host) Step(ctx context.Context, name string, from events.Position, count int) ([]Step, error) {
-	p := h.projector
+func (p *Projector) Step(ctx context.Context, name string, from events.Position, count int) ([]Step, error) {
 	if err := p.asked(ctx); err != nil {
 		return nil, err
 	}
@@ -39,7 +38,7 @@ func (h *Host) Step(ctx context.Context, name string, from events.Position, coun
 	if serving == nil {
 		return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s has no state: %s", name, of.broken)}
 	}
-	if h.resting {
+	if p.config.Resting {
 		serving, err = p.refresh(ctx, of, func(int64) {})
 	} else {
 		err = p.prepare(ctx, serving)
@@ -60,11 +59,11 @@ func (h *Host) Step(ctx context.Context, name string, from events.Position, coun
 }
 
 // stepsFrom is where stepping begins if nobody says where.
-func (p *projector) stepsFrom(ctx context.Context, r *reading) (events.Position, error) {
+func (p *Projector) stepsFrom(ctx context.Context, r *reading) (events.Position, error) {
 	if stopped := r.halted(); stopped != nil {
 		return stopped.Position, nil
 	}
-	page, err := p.host.journal.ReadAll(ctx, storage.After(r.begins()), storage.Backward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: 1})
+	page, err := p.config.Journal.ReadAll(ctx, storage.After(r.begins()), storage.Backward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 1, err
 	}
@@ -72,7 +71,7 @@ func (p *projector) stepsFrom(ctx context.Context, r *reading) (events.Position,
 }
 
 // step feeds a reading that belongs to nobody else one event after another.
-func (p *projector) step(ctx context.Context, r *reading, count int) ([]Step, error) {
+func (p *Projector) step(ctx context.Context, r *reading, count int) ([]Step, error) {
 	steps := []Step{}
 	if r.stopped != nil {
 		return steps, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s %v: steps are shown up to there", r.spec.Name, r.stopped)}
@@ -82,7 +81,7 @@ func (p *projector) step(ctx context.Context, r *reading, count int) ([]Step, er
 		return nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
 	}
 	for next := storage.After(r.place); ; {
-		page, err := p.host.journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: count - len(steps)})
+		page, err := p.config.Journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: count - len(steps)})
 		if err != nil {
 			return nil, fmt.Errorf("read events for projection %s: %w", r.spec.Name, err)
 		}

@@ -1,4 +1,6 @@
-package actors
+// Package projector keeps the projections of a host up to date and answers from them: its own copy of each, folded from the store as it
+// grows, stored now and then as a state to start from, and built anew beside the one that answers. It decides nothing.
+package projector
 
 import (
 	"context"
@@ -8,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/life/actors/storage"
@@ -16,18 +19,37 @@ import (
 	"example.com/life/sagas"
 )
 
-// projector keeps the projections of a host's catalogue up to date. Each starts from its stored state; those that are behind read on
+// Config says what a projector is made of. Journal, Blobs, Log and Tenant are required.
+type Config struct {
+	Journal   storage.Journal
+	Snapshots storage.Snapshots // nil: no states are stored, and history is always read from the beginning
+	Blobs     storage.Blobs     // where large texts of declared projections are
+	Log       *slog.Logger
+	Tenant    events.TenantID // whose catalogue it is
+	// Resting: nothing is followed, and what is asked is read then.
+	Resting bool
+	// Projections are those that it keeps besides projections.Catalog. No two have one name.
+	Projections []projections.Spec
+	// Declare reads the text of a projection that is declared at run time. nil: none can be.
+	Declare func(source []byte) (projections.Spec, error)
+}
+
+// Projector keeps the projections of a host's catalogue up to date. Each starts from its stored state; those that are behind read on
 // in one pass together (catchUp), and join the tail, which follows a subscription to everything.
 //
 // What is true if the host dies: the states that are stored are states of some positions, and the next start reads on from them. So
 // nothing is done when it comes back that is not done at every start.
 //
 // A host that rests follows nothing: it loads a state and reads on when it is asked.
-type projector struct {
-	host *Host
+type Projector struct {
+	config  Config
+	running context.Context //nolint:containedctx // the lifetime of everything the projector started
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	stored  atomic.Uint64 // the position of the latest event that the host stored
 
 	reconciling sync.Mutex
-	reconciled  events.Revision // of the catalogue's stream
+	catalogue   sagas.Catalogue // as the list was made from it
 
 	mu    sync.Mutex // of the list and its readings; not of what is in a reading
 	list  []*projection
@@ -68,25 +90,54 @@ const (
 	readAgainMost  = 5 * time.Second
 )
 
-func newProjector(h *Host, specs []projections.Spec) (*projector, error) {
-	p := &projector{host: h, reconciled: events.NoRevision, wanted: make(chan struct{}, 1)}
+// New returns a projector of the catalogue as it stands now, and begins to follow the store, unless it rests. Close ends it.
+func New(ctx context.Context, config Config) (*Projector, error) {
+	p := &Projector{config: config, catalogue: sagas.NewCatalogue(), wanted: make(chan struct{}, 1)}
+	if err := p.addBuilt(); err != nil {
+		return nil, err
+	}
+	p.running, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if config.Resting {
+		return p, nil
+	}
+	if err := p.reconcile(ctx); err != nil {
+		p.cancel()
+		return nil, err
+	}
+	p.tasks.Go(p.follow)
+	return p, nil
+}
+
+// addBuilt puts the projections of the build on the list: the catalogue's, and those that were given beside it.
+func (p *Projector) addBuilt() error {
+	specs := slices.Concat(projections.Catalog, p.config.Projections)
 	for i := range specs {
 		spec := &specs[i]
 		if err := spec.Validate(); err != nil {
-			return nil, fmt.Errorf("configure host: %w", err)
+			return fmt.Errorf("configure host: %w", err)
 		}
 		if slices.ContainsFunc(p.list, func(other *projection) bool { return other.name == spec.Name }) {
-			return nil, fmt.Errorf("configure host: two projections are named %s", spec.Name)
+			return fmt.Errorf("configure host: two projections are named %s", spec.Name)
 		}
 		made := &projection{name: spec.Name}
 		made.serving = newReading(spec, "", 0, &made.skips)
 		p.list = append(p.list, made)
 	}
-	return p, nil
+	return nil
+}
+
+// Stored notes how far the store has come by the host's own events, so that its projections are asked with those in them.
+func (p *Projector) Stored(position events.Position) {
+	for {
+		noted := p.stored.Load()
+		if noted >= uint64(position) || p.stored.CompareAndSwap(noted, uint64(position)) {
+			return
+		}
+	}
 }
 
 // find returns a projection; the error says what there is.
-func (p *projector) find(name string) (*projection, error) {
+func (p *Projector) find(name string) (*projection, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	names := make([]string, len(p.list))
@@ -102,27 +153,27 @@ func (p *projector) find(name string) (*projection, error) {
 }
 
 // serves returns the reading that answers for a projection.
-func (p *projector) serves(of *projection) *reading {
+func (p *Projector) serves(of *projection) *reading {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return of.serving
 }
 
 // follow keeps everything up to date until the host closes.
-func (p *projector) follow() {
-	ctx := p.host.running
+func (p *Projector) follow() {
+	ctx := p.running
 	p.again(ctx, "begin", p.begin)
 	p.again(ctx, "follow the store", p.followTail)
 }
 
 // again does something until it succeeds or the host closes.
-func (p *projector) again(ctx context.Context, what string, do func(context.Context) error) {
+func (p *Projector) again(ctx context.Context, what string, do func(context.Context) error) {
 	for wait := readAgainFirst; ; wait = min(2*wait, readAgainMost) {
 		err := do(ctx)
 		if err == nil || ctx.Err() != nil || errors.Is(err, storage.ErrClosed) {
 			return
 		}
-		p.host.log.Warn("the projector tries again", "what", what, "error", err)
+		p.config.Log.Warn("the projector tries again", "what", what, "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -131,11 +182,11 @@ func (p *projector) again(ctx context.Context, what string, do func(context.Cont
 }
 
 // begin finds the end of history, where the tail starts, and has everything read up to there.
-func (p *projector) begin(ctx context.Context) error {
+func (p *Projector) begin(ctx context.Context) error {
 	if err := p.reconcile(ctx); err != nil {
 		return err
 	}
-	page, err := p.host.journal.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
+	page, err := p.config.Journal.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil {
 		return fmt.Errorf("find the end of history: %w", err)
 	}
@@ -152,7 +203,7 @@ func (p *projector) begin(ctx context.Context) error {
 }
 
 // schedule has everything read that nobody reads yet.
-func (p *projector) schedule() {
+func (p *Projector) schedule() {
 	var serving, green []*reading
 	p.mu.Lock()
 	if !p.begun {
@@ -169,10 +220,10 @@ func (p *projector) schedule() {
 	}
 	p.mu.Unlock()
 	if len(serving) > 0 {
-		p.host.run(func() { p.bring(p.host.running, serving) })
+		p.tasks.Go(func() { p.bring(p.running, serving) })
 	}
 	if len(green) > 0 {
-		p.host.run(func() { p.build(p.host.running, green) })
+		p.tasks.Go(func() { p.build(p.running, green) })
 	}
 }
 
@@ -189,7 +240,7 @@ func (r *reading) start() bool {
 }
 
 // bring loads what is stored and reads on: what is near the end of history need not wait for what is far from it.
-func (p *projector) bring(ctx context.Context, all []*reading) {
+func (p *Projector) bring(ctx context.Context, all []*reading) {
 	p.tail.mu.Lock()
 	end := p.tail.at
 	p.tail.mu.Unlock()
@@ -203,7 +254,7 @@ func (p *projector) bring(ctx context.Context, all []*reading) {
 		}
 	}
 	if len(far) > 0 {
-		p.host.run(func() { p.catchUp(ctx, far) })
+		p.tasks.Go(func() { p.catchUp(ctx, far) })
 	}
 	if len(near) > 0 {
 		p.catchUp(ctx, near)
@@ -211,7 +262,7 @@ func (p *projector) bring(ctx context.Context, all []*reading) {
 }
 
 // catchUp reads on in one pass for all of a group, and has them join the tail.
-func (p *projector) catchUp(ctx context.Context, group []*reading) {
+func (p *Projector) catchUp(ctx context.Context, group []*reading) {
 	p.again(ctx, "read history", func(ctx context.Context) error {
 		if err := p.read(ctx, group, 0, func(events.Position) {}); err != nil {
 			return err
@@ -221,9 +272,9 @@ func (p *projector) catchUp(ctx context.Context, group []*reading) {
 }
 
 // read feeds readings up to a position, or the end of history (0).
-func (p *projector) read(ctx context.Context, group []*reading, until events.Position, progress func(at events.Position)) error {
+func (p *Projector) read(ctx context.Context, group []*reading, until events.Position, progress func(at events.Position)) error {
 	feed := feeder{projector: p, readings: slices.Clone(group)}
-	from := pass{journal: p.host.journal, after: 1<<64 - 1, until: until}
+	from := pass{journal: p.config.Journal, after: 1<<64 - 1, until: until}
 	for _, r := range group {
 		from.after = min(from.after, r.begins())
 		from.kinds = append(from.kinds, r.spec.Kinds...)
@@ -238,7 +289,7 @@ func (p *projector) read(ctx context.Context, group []*reading, until events.Pos
 }
 
 // readTo feeds those of a group that are before a position up to it.
-func (p *projector) readTo(ctx context.Context, group []*reading, until events.Position) error {
+func (p *Projector) readTo(ctx context.Context, group []*reading, until events.Position) error {
 	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= until || r.halted() != nil })
 	if len(behind) == 0 {
 		return nil
@@ -247,7 +298,7 @@ func (p *projector) readTo(ctx context.Context, group []*reading, until events.P
 }
 
 // ended notes that a reading goes no further. What answers is repaired at once if it is in doubt.
-func (p *projector) ended(r *reading) {
+func (p *Projector) ended(r *reading) {
 	stopped, of := r.halted(), p.servedBy(r)
 	if of == nil {
 		return
@@ -257,13 +308,13 @@ func (p *projector) ended(r *reading) {
 		return
 	}
 	level := slog.LevelError
-	if p.host.resting {
+	if p.config.Resting {
 		level = slog.LevelInfo // whoever asks is told
 	}
-	p.host.log.Log(p.host.running, level, "projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
-	if stopped.doubt && !p.host.resting {
-		p.host.run(func() {
-			p.again(p.host.running, "repair projection "+of.name, func(ctx context.Context) error {
+	p.config.Log.Log(p.running, level, "projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
+	if stopped.doubt && !p.config.Resting {
+		p.tasks.Go(func() {
+			p.again(p.running, "repair projection "+of.name, func(ctx context.Context) error {
 				_, err := p.repair(ctx, of, r)
 				return err
 			})
@@ -272,7 +323,7 @@ func (p *projector) ended(r *reading) {
 }
 
 // servedBy returns the projection for which a reading answers; nil: none.
-func (p *projector) servedBy(r *reading) *projection {
+func (p *Projector) servedBy(r *reading) *projection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, each := range p.list {
@@ -284,7 +335,7 @@ func (p *projector) servedBy(r *reading) *projection {
 }
 
 // join has readings that were read to the end go on with the tail. What came meanwhile is little, and read while the tail waits.
-func (p *projector) join(ctx context.Context, group []*reading) error {
+func (p *Projector) join(ctx context.Context, group []*reading) error {
 	first, err := p.joinTail(ctx, group)
 	if err == nil {
 		p.settle(ctx, first)
@@ -293,7 +344,7 @@ func (p *projector) join(ctx context.Context, group []*reading) error {
 }
 
 // joinTail returns the readings that were never at the end before.
-func (p *projector) joinTail(ctx context.Context, group []*reading) (first []*reading, err error) {
+func (p *Projector) joinTail(ctx context.Context, group []*reading) (first []*reading, err error) {
 	p.tail.mu.Lock()
 	defer p.tail.mu.Unlock()
 	if err := p.readTo(ctx, group, p.tail.at); err != nil {
@@ -321,7 +372,7 @@ func (r *reading) arrive() (first bool) {
 }
 
 // prepare loads the stored state of a reading, once.
-func (p *projector) prepare(ctx context.Context, r *reading) error {
+func (p *Projector) prepare(ctx context.Context, r *reading) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.loaded {
@@ -339,7 +390,7 @@ func (p *projector) prepare(ctx context.Context, r *reading) error {
 }
 
 // tell wakes whoever waits for a projection to come further.
-func (p *projector) tell() {
+func (p *Projector) tell() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.moved != nil {
@@ -349,7 +400,7 @@ func (p *projector) tell() {
 }
 
 // watch returns a channel that is closed when a reading has moved.
-func (p *projector) watch() <-chan struct{} {
+func (p *Projector) watch() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.moved == nil {
@@ -362,10 +413,12 @@ func (p *projector) watch() <-chan struct{} {
 	return p.moved
 }
 
-// close stores the states as they are, if they are worth it.
-func (p *projector) close() {
+// Close ends what the projector does, and stores the states as they are, if they are worth it.
+func (p *Projector) Close() {
+	p.cancel()
+	p.tasks.Wait()
 	least := int64(1)
-	if p.host.resting {
+	if p.config.Resting {
 		least = storage.SnapshotEvery
 	}
 	p.mu.Lock()
@@ -379,9 +432,4 @@ func (p *projector) close() {
 	for _, r := range all {
 		p.save(context.Background(), r, least)
 	}
-}
-
-// specsOf are the projections of a build: the catalogue's, and those that were given beside it.
-func specsOf(given []projections.Spec) []projections.Spec {
-	return slices.Concat(projections.Catalog, given)
 }

@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"context"
@@ -17,20 +17,24 @@ import (
 // every host follows, so each has its own copy of every projection.
 
 // catalogueStream is where the host's declared projections are.
-func catalogueStream() events.Stream { return events.ProjectionsStream(DefaultTenant) }
+func (p *Projector) catalogueStream() events.Stream { return events.ProjectionsStream(p.config.Tenant) }
+
+// Reconcile does what a command to the catalogue asked for, on this host at once.
+func (p *Projector) Reconcile(ctx context.Context) error {
+	if err := p.reconcile(ctx); err != nil {
+		return fmt.Errorf("the command is stored, and takes effect when the catalogue can be read: %w", err)
+	}
+	p.schedule()
+	return nil
+}
 
 // reconcile makes the list what the catalogue's stream says. It is done at the start, when something was appended there, and by a host
 // that rests whenever it is asked.
-func (p *projector) reconcile(ctx context.Context) error {
+func (p *Projector) reconcile(ctx context.Context) error {
 	p.reconciling.Lock()
 	defer p.reconciling.Unlock()
-	catalogue, at, err := foldStream(ctx, p.host, catalogueFold, catalogueStream(), latest)
-	var poison *poisoned
-	if errors.As(err, &poison) {
-		p.host.log.Error("the catalogue of declared projections cannot be read: it stays as it is", "error", err)
-		return nil
-	}
-	if err != nil || at.revision == p.reconciled {
+	catalogue, err := p.readCatalogue(ctx)
+	if err != nil || catalogue.Revision == p.catalogue.Revision {
 		return err
 	}
 	for i := range catalogue.Declared {
@@ -44,12 +48,34 @@ func (p *projector) reconcile(ctx context.Context) error {
 	}
 	p.remove(ctx, &catalogue)
 	p.skip(ctx, skipped)
-	p.reconciled = at.revision
+	p.catalogue = catalogue
 	return nil
 }
 
+// readCatalogue folds what is new in the catalogue's stream. One that holds what cannot be read stays as it is.
+func (p *Projector) readCatalogue(ctx context.Context) (sagas.Catalogue, error) {
+	catalogue, stream := p.catalogue, p.catalogueStream()
+	for {
+		page, err := p.config.Journal.Read(ctx, stream, catalogue.Revision+1, storage.Forward, storage.Limit{Events: storage.DefaultPageEvents})
+		if err != nil {
+			return catalogue, fmt.Errorf("read %s from revision %d: %w", stream, catalogue.Revision+1, err)
+		}
+		for i := range page.Events {
+			fact, err := sagas.FactOf(&page.Events[i])
+			if err != nil {
+				p.config.Log.Error("the catalogue of declared projections cannot be read: it stays as it is", "error", err)
+				return p.catalogue, nil
+			}
+			catalogue = catalogue.Apply(fact)
+		}
+		if page.End || len(page.Events) == 0 {
+			return catalogue, nil
+		}
+	}
+}
+
 // declared puts a declared projection into the list, or another text in place of the one that it has.
-func (p *projector) declared(ctx context.Context, d *sagas.DeclaredFold) error {
+func (p *Projector) declared(ctx context.Context, d *sagas.DeclaredFold) error {
 	p.mu.Lock()
 	at := slices.IndexFunc(p.list, func(each *projection) bool { return each.name == d.Name && each.declared != nil })
 	var there *projection
@@ -78,20 +104,20 @@ func (p *projector) declared(ctx context.Context, d *sagas.DeclaredFold) error {
 	if problem == "" {
 		return p.replace(ctx, there, spec)
 	}
-	p.host.log.Error("a declared projection cannot be used", "projection", d.Name, "problem", problem)
+	p.config.Log.Error("a declared projection cannot be used", "projection", d.Name, "problem", problem)
 	return nil
 }
 
 // declare reads the text of a declared projection; problem says why it cannot be used.
-func (p *projector) declare(ctx context.Context, d *sagas.DeclaredFold) (spec *projections.Spec, problem string, err error) {
-	if p.host.declare == nil {
+func (p *Projector) declare(ctx context.Context, d *sagas.DeclaredFold) (spec *projections.Spec, problem string, err error) {
+	if p.config.Declare == nil {
 		return nil, "this host takes no declared projections", nil
 	}
-	text, err := p.host.text(ctx, d.Source)
+	text, err := p.text(ctx, d.Source)
 	if err != nil {
 		return nil, "", fmt.Errorf("read the text of projection %s: %w", d.Name, err)
 	}
-	made, err := p.host.declare(text)
+	made, err := p.config.Declare(text)
 	if err == nil && made.Name != d.Name {
 		err = fmt.Errorf("its text is of a projection %q", made.Name)
 	}
@@ -102,11 +128,11 @@ func (p *projector) declare(ctx context.Context, d *sagas.DeclaredFold) (spec *p
 }
 
 // text returns all of a text.
-func (h *Host) text(ctx context.Context, t events.Text) ([]byte, error) {
+func (p *Projector) text(ctx context.Context, t events.Text) ([]byte, error) {
 	if t.Blob == nil {
 		return []byte(t.Inline), nil
 	}
-	content, err := h.blobs.Open(ctx, *t.Blob)
+	content, err := p.config.Blobs.Open(ctx, *t.Blob)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +150,7 @@ func sourceOf(t events.Text) string {
 
 // replace has a projection fold by another spec. What answers goes on until the new one is built; so does, after a start, what was built
 // of the text before, if nothing is of the present one.
-func (p *projector) replace(ctx context.Context, of *projection, spec *projections.Spec) error {
+func (p *Projector) replace(ctx context.Context, of *projection, spec *projections.Spec) error {
 	source, noted := sourceOf(of.declared.Source), p.current(ctx, of.name)
 	var old *projections.Spec
 	if before := of.declared.Before; before != nil && of.serving == nil && noted.of(before.Version, sourceOf(before.Source)) {
@@ -143,9 +169,9 @@ func (p *projector) replace(ctx context.Context, of *projection, spec *projectio
 		of.green = nil
 	}
 	switch {
-	case of.serving != nil && !p.host.resting:
+	case of.serving != nil && !p.config.Resting:
 		of.green = newReading(spec, source, noted.Generation+1, &of.skips)
-	case old != nil && !p.host.resting:
+	case old != nil && !p.config.Resting:
 		of.serving = newReading(old, noted.Source, 0, &of.skips)
 		of.green = newReading(spec, source, noted.Generation+1, &of.skips)
 	default:
@@ -155,14 +181,14 @@ func (p *projector) replace(ctx context.Context, of *projection, spec *projectio
 }
 
 // add puts a projection on the list.
-func (p *projector) add(made *projection) {
+func (p *Projector) add(made *projection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.list = append(p.list, made)
 }
 
 // remove takes off the list what is declared no longer.
-func (p *projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
+func (p *Projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
 	p.mu.Lock()
 	var gone []*projection
 	p.list = slices.DeleteFunc(p.list, func(each *projection) bool {
@@ -186,19 +212,19 @@ func (p *projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
 
 // locate says where the events are that projections leave out. It is their names that count: positions change when a store is copied, or
 // reached in another way.
-func (p *projector) locate(ctx context.Context, recorded []sagas.SkippedProjection) ([]sagas.SkippedProjection, error) {
+func (p *Projector) locate(ctx context.Context, recorded []sagas.SkippedProjection) ([]sagas.SkippedProjection, error) {
 	var located []sagas.SkippedProjection
 	for _, s := range recorded {
 		stream, revision, err := s.Event.Split()
 		var page storage.Page
 		if err == nil {
-			page, err = p.host.journal.Read(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
+			page, err = p.config.Journal.Read(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 		}
 		if err != nil && !errors.Is(err, storage.ErrDeleted) {
 			return nil, fmt.Errorf("find event %s, which projection %s skips: %w", s.Event, s.Name, err)
 		}
 		if len(page.Events) == 0 || page.Events[0].Revision != revision {
-			p.host.log.Warn("an event that a projection skips is not in the store", "projection", s.Name, "event", s.Event)
+			p.config.Log.Warn("an event that a projection skips is not in the store", "projection", s.Name, "event", s.Event)
 			continue
 		}
 		s.Position = page.Events[0].Position
@@ -208,7 +234,7 @@ func (p *projector) locate(ctx context.Context, recorded []sagas.SkippedProjecti
 }
 
 // skip tells every projection which events it leaves out.
-func (p *projector) skip(ctx context.Context, located []sagas.SkippedProjection) {
+func (p *Projector) skip(ctx context.Context, located []sagas.SkippedProjection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, each := range p.list {
@@ -232,7 +258,7 @@ func (p *projector) skip(ctx context.Context, located []sagas.SkippedProjection)
 
 // leaveOut has a projection leave out events from now on; first is the first that is new. A reading that stopped there goes on. One that
 // has folded it, as another build could, is begun anew from before it.
-func (p *projector) leaveOut(ctx context.Context, of *projection, skipped map[events.Position]bool, first events.Position) {
+func (p *Projector) leaveOut(ctx context.Context, of *projection, skipped map[events.Position]bool, first events.Position) {
 	readings := slices.DeleteFunc([]*reading{of.serving, of.green}, func(r *reading) bool { return r == nil })
 	for _, r := range readings {
 		r.mu.Lock()
@@ -252,7 +278,7 @@ func (p *projector) leaveOut(ctx context.Context, of *projection, skipped map[ev
 	for _, r := range past {
 		p.forget(ctx, r, first)
 		fresh := newReading(r.spec, r.source, r.generation, &of.skips)
-		if r == of.serving && !p.host.resting {
+		if r == of.serving && !p.config.Resting {
 			if of.green == nil {
 				of.green = fresh
 			}
@@ -268,68 +294,58 @@ func (p *projector) leaveOut(ctx context.Context, of *projection, skipped map[ev
 }
 
 // forget drops stored states from a position on.
-func (p *projector) forget(ctx context.Context, r *reading, from events.Position) {
-	if p.host.snapshots == nil {
+func (p *Projector) forget(ctx context.Context, r *reading, from events.Position) {
+	if p.config.Snapshots == nil {
 		return
 	}
-	err := p.host.snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(from))
+	err := p.config.Snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, events.Revision(from))
 	if err != nil && !errors.Is(err, storage.ErrClosed) && ctx.Err() == nil {
-		p.host.log.Warn("drop the stored states of a projection", "projection", r.spec.Name, "error", err)
+		p.config.Log.Warn("drop the stored states of a projection", "projection", r.spec.Name, "error", err)
 	}
 }
 
-// recatalogue does what a command to the catalogue asked for, on this host at once.
-func (p *projector) recatalogue(ctx context.Context) error {
-	if err := p.reconcile(ctx); err != nil {
-		return fmt.Errorf("the command is stored, and takes effect when the catalogue can be read: %w", err)
-	}
-	p.schedule()
-	return nil
-}
-
-// completeAdd checks a declared projection and fills in what its text says.
-func (h *Host) completeAdd(ctx context.Context, c sagas.AddProjection) (sagas.Command, error) {
-	refused := func(code sagas.RefusalCode, format string, args ...any) (sagas.Command, error) {
-		return nil, &sagas.Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+// CompleteAdd checks a declared projection and fills in what its text says.
+func (p *Projector) CompleteAdd(c sagas.AddProjection) (sagas.AddProjection, error) {
+	refused := func(code sagas.RefusalCode, format string, args ...any) (sagas.AddProjection, error) {
+		return c, &sagas.Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case h.declare == nil:
+	case p.config.Declare == nil:
 		return refused(sagas.RefusedState, "this host takes no declared projections")
 	case c.Source.Blob != nil:
 		return refused(sagas.RefusedInvalid, "a projection is added by its text, not by a blob")
 	}
-	spec, err := h.declare([]byte(c.Source.Inline))
+	spec, err := p.config.Declare([]byte(c.Source.Inline))
 	if err != nil {
 		return refused(sagas.RefusedInvalid, "%v", err)
 	}
 	if c.Name != "" && c.Name != spec.Name {
 		return refused(sagas.RefusedInvalid, "the text is of projection %q, not of %q", spec.Name, c.Name)
 	}
-	if there, err := h.projector.find(spec.Name); err == nil && there.declared == nil {
+	if there, err := p.find(spec.Name); err == nil && there.declared == nil {
 		return refused(sagas.RefusedExists, "this build has a projection %s: choose another name", spec.Name)
 	}
 	c.Name, c.Version = spec.Name, spec.Version
-	c.Source, err = h.spill(ctx, c.Source.Inline)
-	return c, err
+	return c, nil
 }
 
-// completeSkip fills in which event a position is.
-func (h *Host) completeSkip(ctx context.Context, c sagas.SkipEvent) (sagas.Command, error) {
-	if err := h.projector.asked(ctx); err != nil {
-		return nil, err
+// CompleteSkip fills in which event a position is.
+func (p *Projector) CompleteSkip(ctx context.Context, c sagas.SkipEvent) (sagas.SkipEvent, error) {
+	if err := p.asked(ctx); err != nil {
+		return c, err
 	}
-	if _, err := h.projector.find(c.Name); err != nil {
-		return nil, err
+	if _, err := p.find(c.Name); err != nil {
+		return c, err
 	}
 	if c.Position == 0 {
 		return c, nil // the catalogue refuses it
 	}
-	page, err := h.journal.ReadAll(ctx, storage.Before(c.Position), storage.Forward, storage.Filter{}, storage.Limit{Events: 1})
+	page, err := p.config.Journal.ReadAll(ctx, storage.Before(c.Position), storage.Forward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil && !errors.Is(err, storage.ErrPlace) {
-		return nil, fmt.Errorf("read the event at position %d: %w", c.Position, err)
+		return c, fmt.Errorf("read the event at position %d: %w", c.Position, err)
 	}
 	if len(page.Events) == 0 || page.Events[0].Position != c.Position {
-		return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no event at position %d", c.Position)}
+		return c, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no event at position %d", c.Position)}
 	}
 	c.Event, c.Of = page.Events[0].Ref(), page.Events[0].Kind
 	return c, nil

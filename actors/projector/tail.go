@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 )
 
 // followTail follows everything that is appended, from where the tail is.
-func (p *projector) followTail(ctx context.Context) error {
+func (p *Projector) followTail(ctx context.Context) error {
 	p.tail.mu.Lock()
 	after := p.tail.at
 	p.tail.mu.Unlock()
-	subscription, err := p.host.journal.Subscribe(ctx, storage.From{Position: after})
+	subscription, err := p.config.Journal.Subscribe(ctx, storage.From{Position: after})
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (p *projector) followTail(ctx context.Context) error {
 }
 
 // take folds what a subscription delivers, in batches that hold whole decisions.
-func (p *projector) take(ctx context.Context, subscription storage.Subscription, after events.Position) error {
+func (p *Projector) take(ctx context.Context, subscription storage.Subscription, after events.Position) error {
 	feed := feeder{projector: p}
 	company := time.NewTimer(tailCompany)
 	defer company.Stop()
@@ -54,7 +54,7 @@ func (p *projector) take(ctx context.Context, subscription storage.Subscription,
 		c := chunk{after: after, events: batch[:whole], through: batch[whole-1].Position, place: batch[whole-1].Position}
 		p.extend(ctx, &feed, &c)
 		after = c.through
-		if slices.ContainsFunc(c.events, func(e events.Envelope) bool { return e.Stream == catalogueStream() }) {
+		if slices.ContainsFunc(c.events, func(e events.Envelope) bool { return e.Stream == p.catalogueStream() }) {
 			p.again(ctx, "read the catalogue", p.reconcile)
 			p.schedule()
 		}
@@ -81,13 +81,13 @@ func gather(ctx context.Context, subscription storage.Subscription, batch []even
 
 // whole counts the events of a batch that make up whole decisions. The last decision may be whole too: the store says so, by what
 // follows in the stream.
-func (p *projector) whole(ctx context.Context, batch []events.Envelope) (int, error) {
+func (p *Projector) whole(ctx context.Context, batch []events.Envelope) (int, error) {
 	n := wholeDecisions(batch)
 	if n == len(batch) {
 		return n, nil
 	}
 	last := &batch[len(batch)-1]
-	page, err := p.host.journal.Read(ctx, last.Stream, last.Revision+1, storage.Forward, storage.Limit{Events: 1})
+	page, err := p.config.Journal.Read(ctx, last.Stream, last.Revision+1, storage.Forward, storage.Limit{Events: 1})
 	if errors.Is(err, storage.ErrDeleted) {
 		return len(batch), nil
 	}
@@ -101,7 +101,7 @@ func (p *projector) whole(ctx context.Context, batch []events.Envelope) (int, er
 }
 
 // extend moves the tail on by a chunk.
-func (p *projector) extend(ctx context.Context, feed *feeder, c *chunk) {
+func (p *Projector) extend(ctx context.Context, feed *feeder, c *chunk) {
 	p.tail.mu.Lock()
 	defer p.tail.mu.Unlock()
 	feed.readings = p.tail.readings

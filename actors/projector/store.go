@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"bytes"
@@ -76,19 +76,19 @@ func (r *reading) due() bool {
 
 // save stores the state, if it is another than the one stored last by at least so many events. It is a cache: failing costs time at
 // the next start.
-func (p *projector) save(ctx context.Context, r *reading, least int64) {
-	if p.host.snapshots == nil {
+func (p *Projector) save(ctx context.Context, r *reading, least int64) {
+	if p.config.Snapshots == nil {
 		return
 	}
 	snapshot, before, changed, err := r.snapshot(least)
 	if err != nil {
-		p.host.log.Error("encode the state of a projection", "projection", r.spec.Name, "error", err)
+		p.config.Log.Error("encode the state of a projection", "projection", r.spec.Name, "error", err)
 		return
 	}
 	if !changed {
 		return
 	}
-	err = p.host.snapshots.Save(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot)
+	err = p.config.Snapshots.Save(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot)
 	if err == nil {
 		return
 	}
@@ -96,7 +96,7 @@ func (p *projector) save(ctx context.Context, r *reading, least int64) {
 	r.stored = before // cut off by the host's end it is tried again there
 	r.mu.Unlock()
 	if !errors.Is(err, storage.ErrClosed) && ctx.Err() == nil {
-		p.host.log.Warn("store the state of a projection", "projection", r.spec.Name, "error", err)
+		p.config.Log.Warn("store the state of a projection", "projection", r.spec.Name, "error", err)
 	}
 }
 
@@ -130,12 +130,12 @@ func (r *reading) snapshot(least int64) (snapshot storage.Snapshot, before store
 
 // load puts the newest fitting stored state no later than a position into a reading that has read nothing. Nobody else has the reading,
 // or its lock is held.
-func (p *projector) load(ctx context.Context, r *reading, until events.Position) error {
-	if p.host.snapshots == nil {
+func (p *Projector) load(ctx context.Context, r *reading, until events.Position) error {
+	if p.config.Snapshots == nil {
 		return nil
 	}
 	for latest := events.Revision(min(until, 1<<62)); ; {
-		snapshot, found, err := p.host.snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, latest)
+		snapshot, found, err := p.config.Snapshots.Load(ctx, statesOf(r.spec.Name, r.generation), projectedStream, latest)
 		if err != nil || !found || snapshot.Revision > latest {
 			return ctx.Err() // it is a cache: history is read instead
 		}
@@ -150,9 +150,9 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 		if at > 0 && r.restore(head, state, at) {
 			return nil
 		}
-		p.host.log.Info("a stored state of a projection is dropped: it is not of this history, this build, or these skipped events",
+		p.config.Log.Info("a stored state of a projection is dropped: it is not of this history, this build, or these skipped events",
 			"projection", r.spec.Name, "position", snapshot.Revision)
-		if err := p.host.snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot.Revision); err != nil {
+		if err := p.config.Snapshots.Drop(ctx, statesOf(r.spec.Name, r.generation), projectedStream, snapshot.Revision); err != nil {
 			return ctx.Err()
 		}
 	}
@@ -160,12 +160,12 @@ func (p *projector) load(ctx context.Context, r *reading, until events.Position)
 
 // recognise finds in history the event by which a stored state is marked; at is 0 when it is not there. The store says at which position it
 // is now: states outlive positions, which change when a store is copied or reached in another way.
-func (p *projector) recognise(ctx context.Context, snapshot *storage.Snapshot) (head stateHead, state []byte, at events.Position, err error) {
+func (p *Projector) recognise(ctx context.Context, snapshot *storage.Snapshot) (head stateHead, state []byte, at events.Position, err error) {
 	line, state, _ := bytes.Cut(snapshot.State, []byte("\n"))
 	if json.Unmarshal(line, &head) != nil || head.Last.Stream == "" {
 		return head, nil, 0, nil //nolint:nilerr // a state that cannot be read is dropped
 	}
-	page, err := p.host.journal.Read(ctx, head.Last.Stream, head.Last.Revision, storage.Forward, storage.Limit{Events: 1})
+	page, err := p.config.Journal.Read(ctx, head.Last.Stream, head.Last.Revision, storage.Forward, storage.Limit{Events: 1})
 	if err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return head, nil, 0, fmt.Errorf("read %s at revision %d: %w", head.Last.Stream, head.Last.Revision, err)
 	}
@@ -196,11 +196,11 @@ func restoring(r *reading, state []byte) (err error) {
 }
 
 // current returns the note of a projection's generation; the zero value when there is none.
-func (p *projector) current(ctx context.Context, name string) (noted current) {
-	if p.host.snapshots == nil {
+func (p *Projector) current(ctx context.Context, name string) (noted current) {
+	if p.config.Snapshots == nil {
 		return noted
 	}
-	snapshot, found, err := p.host.snapshots.Load(ctx, currentOf(name), projectedStream, 1<<62)
+	snapshot, found, err := p.config.Snapshots.Load(ctx, currentOf(name), projectedStream, 1<<62)
 	if err != nil || !found || json.Unmarshal(snapshot.State, &noted) != nil {
 		return current{}
 	}
@@ -208,18 +208,18 @@ func (p *projector) current(ctx context.Context, name string) (noted current) {
 }
 
 // noteCurrent makes a reading's generation the one that a start goes on from.
-func (p *projector) noteCurrent(ctx context.Context, r *reading) {
-	if p.host.snapshots == nil {
+func (p *Projector) noteCurrent(ctx context.Context, r *reading) {
+	if p.config.Snapshots == nil {
 		return
 	}
 	state, err := json.Marshal(current{Generation: r.generation, Version: r.spec.Version, Source: r.source})
 	if err == nil {
-		err = p.host.snapshots.Drop(ctx, currentOf(r.spec.Name), projectedStream, 0)
+		err = p.config.Snapshots.Drop(ctx, currentOf(r.spec.Name), projectedStream, 0)
 	}
 	if err == nil {
-		err = p.host.snapshots.Save(ctx, currentOf(r.spec.Name), projectedStream, storage.Snapshot{Revision: events.Revision(r.position()), Events: 1, State: state})
+		err = p.config.Snapshots.Save(ctx, currentOf(r.spec.Name), projectedStream, storage.Snapshot{Revision: events.Revision(r.position()), Events: 1, State: state})
 	}
 	if err != nil && !errors.Is(err, storage.ErrClosed) && ctx.Err() == nil {
-		p.host.log.Warn("note which state of a projection is current", "projection", r.spec.Name, "error", err)
+		p.config.Log.Warn("note which state of a projection is current", "projection", r.spec.Name, "error", err)
 	}
 }

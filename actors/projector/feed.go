@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 
 // feeder hands chunks to readings, each event decoded at most once for all of them.
 type feeder struct {
-	projector *projector
+	projector *Projector
 	readings  []*reading
 	quiet     time.Time // until then no state is stored
 	turn      int       // of the reading whose state is looked at first

@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"cmp"
@@ -70,8 +70,7 @@ const (
 )
 
 // Projections lists the host's catalogue, in its order, and how each stands.
-func (h *Host) Projections(ctx context.Context) ([]Projection, error) {
-	p := h.projector
+func (p *Projector) Projections(ctx context.Context) ([]Projection, error) {
 	if err := p.asked(ctx); err != nil {
 		return nil, err
 	}
@@ -96,8 +95,7 @@ func (h *Host) Projections(ctx context.Context) ([]Projection, error) {
 }
 
 // Projection says how one projection of the catalogue stands. In a host that rests it is read on to the end first.
-func (h *Host) Projection(ctx context.Context, name string) (Projection, error) {
-	p := h.projector
+func (p *Projector) Projection(ctx context.Context, name string) (Projection, error) {
 	if err := p.asked(ctx); err != nil {
 		return Projection{}, err
 	}
@@ -105,7 +103,7 @@ func (h *Host) Projection(ctx context.Context, name string) (Projection, error) 
 	if err != nil {
 		return Projection{}, err
 	}
-	if h.resting && p.serves(of) != nil {
+	if p.config.Resting && p.serves(of) != nil {
 		if _, err := p.refresh(ctx, of, func(int64) {}); err != nil {
 			return Projection{}, err
 		}
@@ -117,7 +115,7 @@ func (h *Host) Projection(ctx context.Context, name string) (Projection, error) 
 	return of.status(p, head), nil
 }
 
-func (each *projection) status(p *projector, head events.Position) Projection {
+func (each *projection) status(p *Projector, head events.Position) Projection {
 	p.mu.Lock()
 	serving, green, status := each.serving, each.green, Projection{Declared: each.declared, Skipped: each.skipped}
 	status.Problem = cmp.Or(each.broken, each.failed)
@@ -129,7 +127,7 @@ func (each *projection) status(p *projector, head events.Position) Projection {
 		return status
 	}
 	serving.describe(&status, head, growth)
-	if p.host.resting && status.State != ProjectionStopped {
+	if p.config.Resting && status.State != ProjectionStopped {
 		status.State = ProjectionResting
 	}
 	if green != nil {

@@ -1,7 +1,8 @@
-package actors
+package projector
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,18 +51,18 @@ const (
 // Query asks a projection of the host's own copy. A question that makes no sense is a *sagas.Refusal, and *Behind says that the
 // projection is being built, or has not come as far as is demanded in ten seconds. What is as of now in a host that rests, and what is
 // as of an earlier position, is read from the nearest stored state; progress, if given, hears how many events were folded.
-func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) (Projected, error) {
-	if err := h.projector.asked(ctx); err != nil {
+func (p *Projector) Query(ctx context.Context, ask Ask, progress func(folded int64)) (Projected, error) {
+	if err := p.asked(ctx); err != nil {
 		return Projected{}, err
 	}
-	asked, err := h.projector.find(ask.Projection)
+	asked, err := p.find(ask.Projection)
 	if err != nil {
 		return Projected{}, err
 	}
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	r := h.projector.serves(asked)
+	r := p.serves(asked)
 	if r == nil {
 		return Projected{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be asked: %s", asked.name, asked.broken)}
 	}
@@ -71,13 +72,13 @@ func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) 
 	}
 	switch {
 	case ask.At > 0:
-		if err = h.projector.prepare(ctx, r); err == nil {
-			r, err = h.projector.restore(ctx, r, ask.At, progress)
+		if err = p.prepare(ctx, r); err == nil {
+			r, err = p.restore(ctx, r, ask.At, progress)
 		}
-	case h.resting:
-		r, err = h.projector.refreshed(ctx, asked, ask.Min, progress)
+	case p.config.Resting:
+		r, err = p.refreshed(ctx, asked, ask.Min, progress)
 	default:
-		r, err = h.projector.await(ctx, asked, ask.Min)
+		r, err = p.await(ctx, asked, ask.Min)
 	}
 	if err != nil {
 		return Projected{}, err
@@ -89,20 +90,40 @@ func (h *Host) Query(ctx context.Context, ask Ask, progress func(folded int64)) 
 	return answer, err
 }
 
+// Agents lists all agents, by name, as of now: history is read on to its end, whatever the projector has come to.
+func (p *Projector) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
+	if err := p.asked(ctx); err != nil {
+		return nil, err
+	}
+	roster, err := p.find(projections.RosterName)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.refresh(ctx, roster, func(int64) {})
+	if err != nil {
+		return nil, err
+	}
+	answer, _, err := r.answer(projections.Query{})
+	if list, ok := answer.(projections.AgentList); ok && err == nil {
+		return list.Agents, nil
+	}
+	return nil, cmp.Or(err, fmt.Errorf("projection %s lists no agents", projections.RosterName))
+}
+
 // asked has a host that rests read its catalogue.
-func (p *projector) asked(ctx context.Context) error {
-	if !p.host.resting {
+func (p *Projector) asked(ctx context.Context) error {
+	if !p.config.Resting {
 		return nil
 	}
 	return p.reconcile(ctx)
 }
 
 // await returns the reading that answers, once it is as far as is demanded; for the host's own events it waits a moment only.
-func (p *projector) await(ctx context.Context, of *projection, least events.Position) (*reading, error) {
+func (p *Projector) await(ctx context.Context, of *projection, least events.Position) (*reading, error) {
 	began := time.Now()
 	timer := time.NewTimer(freshWait)
 	defer timer.Stop()
-	own := events.Position(p.host.stored.Load())
+	own := events.Position(p.stored.Load())
 	for {
 		moved := p.watch()
 		r := p.serves(of)
@@ -119,7 +140,7 @@ func (p *projector) await(ctx context.Context, of *projection, least events.Posi
 			timer.Reset(minWait - freshWait)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait for projection %s: %w", of.name, ctx.Err())
-		case <-p.host.running.Done():
+		case <-p.running.Done():
 			return nil, storage.ErrClosed
 		}
 	}
@@ -152,7 +173,7 @@ func (r *reading) ready(own, least events.Position, waited time.Duration) (bool,
 var errBuilding = errors.New("it is being built")
 
 // building says how far a projection is that was never at the end of history.
-func (p *projector) building(ctx context.Context, r *reading) error {
+func (p *Projector) building(ctx context.Context, r *reading) error {
 	head, err := p.head(ctx)
 	if err != nil {
 		return err
@@ -167,7 +188,7 @@ func (p *projector) building(ctx context.Context, r *reading) error {
 }
 
 // refreshed reads on to the end of history, and further until the position that is demanded.
-func (p *projector) refreshed(ctx context.Context, of *projection, least events.Position, progress func(int64)) (*reading, error) {
+func (p *Projector) refreshed(ctx context.Context, of *projection, least events.Position, progress func(int64)) (*reading, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, minWait, errWaited)
 	if least == 0 {
 		ctx, cancel = context.WithCancel(ctx)
@@ -196,8 +217,8 @@ func (p *projector) refreshed(ctx context.Context, of *projection, least events.
 var errWaited = errors.New("waited long enough")
 
 // news waits until something is stored after a position.
-func (p *projector) news(ctx context.Context, after events.Position) error {
-	subscription, err := p.host.journal.Subscribe(ctx, storage.From{Position: after})
+func (p *Projector) news(ctx context.Context, after events.Position) error {
+	subscription, err := p.config.Journal.Subscribe(ctx, storage.From{Position: after})
 	if err != nil {
 		return err
 	}
@@ -206,7 +227,7 @@ func (p *projector) news(ctx context.Context, after events.Position) error {
 }
 
 // refresh reads a projection on to the end of history, whoever else does.
-func (p *projector) refresh(ctx context.Context, of *projection, progress func(int64)) (*reading, error) {
+func (p *Projector) refresh(ctx context.Context, of *projection, progress func(int64)) (*reading, error) {
 	r := p.serves(of)
 	if err := p.prepare(ctx, r); err != nil {
 		return r, err
@@ -214,7 +235,7 @@ func (p *projector) refresh(ctx context.Context, of *projection, progress func(i
 	if err := p.readOne(ctx, r, 0, progress); err != nil {
 		return r, err
 	}
-	if p.host.resting && r.worth() && r.arrive() {
+	if p.config.Resting && r.worth() && r.arrive() {
 		p.settle(ctx, []*reading{r})
 	}
 	if stopped := r.halted(); stopped != nil && stopped.doubt {
@@ -231,9 +252,9 @@ func (r *reading) worth() bool {
 }
 
 // readOne feeds one reading, and tells how many events it folded.
-func (p *projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
+func (p *Projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
 	feed := feeder{projector: p, readings: []*reading{r}}
-	from := pass{journal: p.host.journal, after: r.begins(), until: until, kinds: r.spec.Kinds}
+	from := pass{journal: p.config.Journal, after: r.begins(), until: until, kinds: r.spec.Kinds}
 	if r.halted() != nil || until > 0 && r.position() >= until {
 		return nil
 	}
@@ -253,7 +274,7 @@ func (p *projector) readOne(ctx context.Context, r *reading, until events.Positi
 
 // restore returns a fold of its own as of a position, from the nearest stored state. What stops it stops it there too; a fold that is
 // in doubt then is folded anew without the event that brought it there.
-func (p *projector) restore(ctx context.Context, like *reading, until events.Position, progress func(int64)) (*reading, error) {
+func (p *Projector) restore(ctx context.Context, like *reading, until events.Position, progress func(int64)) (*reading, error) {
 	var stopped *Stopped
 	for {
 		r := newReading(like.spec, like.source, like.generation, like.skips)
@@ -280,7 +301,7 @@ func (p *projector) restore(ctx context.Context, like *reading, until events.Pos
 }
 
 // repair puts a sound fold in place of one that is in doubt.
-func (p *projector) repair(ctx context.Context, of *projection, broken *reading) (*reading, error) {
+func (p *Projector) repair(ctx context.Context, of *projection, broken *reading) (*reading, error) {
 	stopped := broken.halted()
 	r, err := p.restore(ctx, broken, stopped.Position-1, func(int64) {})
 	if err != nil {

@@ -1,4 +1,4 @@
-package actors
+package projector
 
 import (
 	"context"
@@ -16,12 +16,12 @@ import (
 // of it: the note of the current generation names the old one.
 
 // build reads greens to the end of history in one pass, and has them take over.
-func (p *projector) build(ctx context.Context, greens []*reading) {
+func (p *Projector) build(ctx context.Context, greens []*reading) {
 	p.again(ctx, "build projections", func(ctx context.Context) error { return p.buildOnce(ctx, greens, func(events.Position) {}) })
 	p.settle(ctx, greens)
 }
 
-func (p *projector) buildOnce(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
+func (p *Projector) buildOnce(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
 	for _, r := range greens {
 		r.mu.Lock()
 		var err error
@@ -42,7 +42,7 @@ func (p *projector) buildOnce(ctx context.Context, greens []*reading, progress f
 }
 
 // takeOver puts greens in the place of what answers. The tail waits meanwhile, so that they continue where it is.
-func (p *projector) takeOver(ctx context.Context, greens []*reading) error {
+func (p *Projector) takeOver(ctx context.Context, greens []*reading) error {
 	p.tail.mu.Lock()
 	defer p.tail.mu.Unlock()
 	if err := p.readTo(ctx, greens, p.tail.at); err != nil {
@@ -58,7 +58,7 @@ func (p *projector) takeOver(ctx context.Context, greens []*reading) error {
 }
 
 // greenOf returns the projection for which a reading is built; nil when it was dropped.
-func (p *projector) greenOf(green *reading) *projection {
+func (p *Projector) greenOf(green *reading) *projection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, each := range p.list {
@@ -70,10 +70,10 @@ func (p *projector) greenOf(green *reading) *projection {
 }
 
 // switchOver has one green answer from now on, unless it came less far than what answers.
-func (p *projector) switchOver(of *projection, green *reading) {
+func (p *Projector) switchOver(of *projection, green *reading) {
 	old, stopped := p.serves(of), green.halted()
 	if stopped != nil && green.position() < old.position() {
-		p.host.log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
+		p.config.Log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
 		green.drop()
 		p.mu.Lock()
 		of.green, of.failed = nil, stopped.String()
@@ -86,7 +86,7 @@ func (p *projector) switchOver(of *projection, green *reading) {
 	p.mu.Unlock()
 	old.drop()
 	p.tail.readings = slices.DeleteFunc(p.tail.readings, func(r *reading) bool { return r == old })
-	if stopped == nil && !p.host.resting {
+	if stopped == nil && !p.config.Resting {
 		p.tail.readings = append(p.tail.readings, green)
 	}
 	if stopped != nil {
@@ -96,7 +96,7 @@ func (p *projector) switchOver(of *projection, green *reading) {
 
 // settle stores the states of readings that have arrived, and then notes that theirs is the current generation. If we die before, the
 // next start goes on with the old one.
-func (p *projector) settle(ctx context.Context, group []*reading) {
+func (p *Projector) settle(ctx context.Context, group []*reading) {
 	for _, r := range group {
 		if p.servedBy(r) != nil {
 			p.save(ctx, r, 0)
@@ -124,8 +124,7 @@ type RebuiltProjection struct {
 // Rebuild folds all of history anew with the projections of these names, or with all when there are none, in one pass, and puts the new
 // folds in the place of the old ones, which answer until then. progress, if given, hears at which position it is, of which. When ctx
 // ends in a host that does not rest, the rebuild goes on.
-func (h *Host) Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (Rebuilt, error) {
-	p := h.projector
+func (p *Projector) Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (Rebuilt, error) {
 	if progress == nil {
 		progress = func(_, _ events.Position) {}
 	}
@@ -145,7 +144,7 @@ func (h *Host) Rebuild(ctx context.Context, names []string, progress func(at, he
 	if err != nil {
 		return Rebuilt{}, err
 	}
-	if h.resting {
+	if p.config.Resting {
 		err = p.buildOnce(ctx, greens, func(at events.Position) { progress(at, head) })
 	} else {
 		p.schedule()
@@ -155,14 +154,14 @@ func (h *Host) Rebuild(ctx context.Context, names []string, progress func(at, he
 		return Rebuilt{}, err
 	}
 	took := time.Since(began)
-	if h.resting {
+	if p.config.Resting {
 		p.settle(ctx, greens)
 	}
 	return p.rebuilt(chosen, greens, took)
 }
 
 // rebuilt reports on a rebuild that has ended.
-func (p *projector) rebuilt(chosen []*projection, greens []*reading, took time.Duration) (Rebuilt, error) {
+func (p *Projector) rebuilt(chosen []*projection, greens []*reading, took time.Duration) (Rebuilt, error) {
 	report := Rebuilt{Took: events.Micros(took.Microseconds())}
 	for i, each := range chosen {
 		p.mu.Lock()
@@ -181,7 +180,7 @@ func (p *projector) rebuilt(chosen []*projection, greens []*reading, took time.D
 }
 
 // choose returns the projections of these names, or all that can be built.
-func (p *projector) choose(names []string) ([]*projection, error) {
+func (p *Projector) choose(names []string) ([]*projection, error) {
 	var chosen []*projection
 	for _, name := range names {
 		each, err := p.find(name)
@@ -202,7 +201,7 @@ func (p *projector) choose(names []string) ([]*projection, error) {
 }
 
 // greens makes a new reading for each, of the generation after the current one.
-func (p *projector) greens(ctx context.Context, chosen []*projection) ([]*reading, error) {
+func (p *Projector) greens(ctx context.Context, chosen []*projection) ([]*reading, error) {
 	greens := make([]*reading, len(chosen))
 	for i, each := range chosen {
 		noted := p.current(ctx, each.name)
@@ -225,7 +224,7 @@ func (p *projector) greens(ctx context.Context, chosen []*projection) ([]*readin
 }
 
 // built waits until greens have taken over, or will not.
-func (p *projector) built(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
+func (p *Projector) built(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
 	for {
 		moved := p.watch()
 		least, open := events.Position(1<<63), false
@@ -244,15 +243,15 @@ func (p *projector) built(ctx context.Context, greens []*reading, progress func(
 		case <-moved:
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the rebuild, which goes on: %w", ctx.Err())
-		case <-p.host.running.Done():
+		case <-p.running.Done():
 			return storage.ErrClosed
 		}
 	}
 }
 
 // head is the position of the latest event.
-func (p *projector) head(ctx context.Context) (events.Position, error) {
-	page, err := p.host.journal.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
+func (p *Projector) head(ctx context.Context) (events.Position, error) {
+	page, err := p.config.Journal.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 0, err
 	}
