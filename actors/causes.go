@@ -8,7 +8,7 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -24,14 +24,14 @@ const (
 // tracer follows causation across streams.
 type tracer struct {
 	host     *Host
-	graph    *projections.Causality
+	graph    *runs.Causality
 	read     int64
 	progress func(read int64)
 	turns    map[events.TurnID]bool // of which all events were added
 }
 
 func (h *Host) newTracer(progress func(int64)) *tracer {
-	return &tracer{host: h, graph: projections.NewCausality(), progress: progress, turns: map[events.TurnID]bool{}}
+	return &tracer{host: h, graph: runs.NewCausality(), progress: progress, turns: map[events.TurnID]bool{}}
 }
 
 func (t *tracer) add(e *events.Envelope) {
@@ -104,7 +104,7 @@ func (t *tracer) after(ctx context.Context, stream events.Stream, position event
 
 // Causes follows an event back to what set it off: from its decision to the event that it answers, and so on across streams, to a command
 // from outside.
-func (h *Host) Causes(ctx context.Context, ref events.Ref, progress func(read int64)) (*projections.Deed, error) {
+func (h *Host) Causes(ctx context.Context, ref events.Ref, progress func(read int64)) (*runs.Deed, error) {
 	t := h.newTracer(progress)
 	seen := map[events.Ref]bool{}
 	for queue, steps := []events.Ref{ref}, 0; len(queue) > 0 && steps < mostSteps; steps++ {
@@ -148,7 +148,7 @@ func isMissing(err error) bool {
 // messages adds the messages that a decision takes into a turn, where they were received before.
 func (t *tracer) messages(ctx context.Context, at events.Ref) error {
 	for _, e := range t.graph.Together(at) {
-		for _, id := range projections.MessagesTaken(e) {
+		for _, id := range runs.MessagesTaken(e) {
 			s, err := t.seeker(ctx, e.Stream)
 			if err != nil {
 				return err
@@ -175,7 +175,7 @@ func (t *tracer) origin(ctx context.Context, e *events.Envelope) (events.Ref, er
 			return events.NewRef(events.AgentStream(forked.Parent), forked.At), nil
 		}
 	}
-	if projections.ByHost(e) {
+	if runs.ByHost(e) {
 		return t.before(ctx, e)
 	}
 	if category, _ := e.Stream.Split(); category == commandCategory || e.Command == "" {

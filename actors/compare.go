@@ -9,7 +9,7 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -24,23 +24,23 @@ type CompareOrder struct {
 // Comparison holds the histories of two agents against each other. What both have by reference, as a fork and its parent have, is
 // equal by construction and counts for neither.
 type Comparison struct {
-	A       ComparedRun                 `json:"a"`
-	B       ComparedRun                 `json:"b"`
-	Shared  *SharedHistory              `json:"shared,omitempty"`
-	Equal   bool                        `json:"equal"` // as projections defines it, see projections/run.go
-	First   *FoundDifference            `json:"first,omitempty"`
-	Answers *FoundDifference            `json:"answers,omitempty"` // the first in anything but what models were asked
-	Pairs   []projections.TurnPair      `json:"pairs"`
-	More    int                         `json:"more,omitempty"` // pairs that are not listed
-	Turn    *projections.TurnComparison `json:"turn,omitempty"`
+	A       ComparedRun          `json:"a"`
+	B       ComparedRun          `json:"b"`
+	Shared  *SharedHistory       `json:"shared,omitempty"`
+	Equal   bool                 `json:"equal"` // as package runs defines it, see projections/runs/run.go
+	First   *FoundDifference     `json:"first,omitempty"`
+	Answers *FoundDifference     `json:"answers,omitempty"` // the first in anything but what models were asked
+	Pairs   []runs.TurnPair      `json:"pairs"`
+	More    int                  `json:"more,omitempty"` // pairs that are not listed
+	Turn    *runs.TurnComparison `json:"turn,omitempty"`
 }
 
 // ComparedRun is one of the two.
 type ComparedRun struct {
-	Agent    events.AgentID        `json:"agent"`
-	Revision events.Revision       `json:"revision,string"` // up to which its own stream was read
-	Events   int64                 `json:"events,string"`   // that were read
-	Totals   projections.RunTotals `json:"totals"`          // of the turns that are compared
+	Agent    events.AgentID  `json:"agent"`
+	Revision events.Revision `json:"revision,string"` // up to which its own stream was read
+	Events   int64           `json:"events,string"`   // that were read
+	Totals   runs.RunTotals  `json:"totals"`          // of the turns that are compared
 }
 
 // SharedHistory is what both histories begin with.
@@ -52,7 +52,7 @@ type SharedHistory struct {
 
 // FoundDifference is a difference, with all of the texts that it is about.
 type FoundDifference struct {
-	projections.Difference
+	runs.Difference
 	TextA string `json:"a_text,omitempty"`
 	TextB string `json:"b_text,omitempty"`
 	Cut   bool   `json:"cut,omitempty"` // of a longer text there is only the beginning
@@ -79,7 +79,7 @@ func (h *Host) Compare(ctx context.Context, order CompareOrder, progress func(re
 		return Comparison{}, err
 	}
 	answer.A, answer.B = c.a.summary(order.A), c.b.summary(order.B)
-	aligned := projections.AlignRuns(c.a.turns, c.b.turns)
+	aligned := runs.AlignRuns(c.a.turns, c.b.turns)
 	answer.Pairs = aligned.Pairs()
 	if most := cmp.Or(order.Pairs, 1000); len(answer.Pairs) > most {
 		answer.Pairs, answer.More = answer.Pairs[:most], len(answer.Pairs)-most
@@ -101,8 +101,8 @@ type comparing struct {
 type side struct {
 	line    descent
 	from    events.Revision // of the first segment of line
-	fold    *projections.RunFold
-	turns   []projections.RunSketch
+	fold    *runs.RunFold
+	turns   []runs.RunSketch
 	through events.Revision
 	events  int64
 }
@@ -128,8 +128,8 @@ func (c *comparing) begin(ctx context.Context, order CompareOrder) (Comparison, 
 	}
 	segments, through := one.shared(other)
 	if segments == 0 {
-		c.a = side{line: one, fold: projections.NewRunFold()}
-		c.b = side{line: other, fold: projections.NewRunFold()}
+		c.a = side{line: one, fold: runs.NewRunFold()}
+		c.b = side{line: other, fold: runs.NewRunFold()}
 		return answer, nil
 	}
 	segment := segments - 1

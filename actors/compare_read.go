@@ -11,16 +11,17 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
 // runFrom returns the fold of a run that begins after a state.
-func runFrom(state *AgentState) *projections.RunFold {
-	start := projections.RunStart{Config: state.Agent.Config, Mode: state.Agent.Mode}
+func runFrom(state *AgentState) *runs.RunFold {
+	start := runs.RunStart{Config: state.Agent.Config, Mode: state.Agent.Mode}
 	for _, m := range state.Agent.Waiting {
 		start.Waiting = append(start.Waiting, events.MessageReceived{Message: m.ID, Verb: m.Verb, Text: m.Text})
 	}
-	return projections.NewRunFoldFrom(start)
+	return runs.NewRunFoldFrom(start)
 }
 
 // read folds both histories, side by side.
@@ -70,7 +71,7 @@ func (c *comparing) tell(events int64) {
 }
 
 // differences reads the turns again that are shown, and the texts in which they differ.
-func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned *projections.RunAlignment, turn events.TurnID) error {
+func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned *runs.RunAlignment, turn events.TurnID) error {
 	first, err := c.pick(ctx, aligned.First)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned
 	if turn == "" {
 		return nil
 	}
-	answer.Turn, err = c.pick(ctx, func() (a, b *projections.RunSketch) { return aligned.Find(turn) })
+	answer.Turn, err = c.pick(ctx, func() (a, b *runs.RunSketch) { return aligned.Find(turn) })
 	if err == nil && answer.Turn == nil {
 		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("turn %s is not among those that are compared", turn)}
 	}
@@ -102,7 +103,7 @@ func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned
 }
 
 // pick holds the turns that are picked against each other; nil when there are none.
-func (c *comparing) pick(ctx context.Context, pick func() (a, b *projections.RunSketch)) (*projections.TurnComparison, error) {
+func (c *comparing) pick(ctx context.Context, pick func() (a, b *runs.RunSketch)) (*runs.TurnComparison, error) {
 	a, b := pick()
 	if a == nil && b == nil {
 		return nil, nil //nolint:nilnil // there are none
@@ -115,21 +116,21 @@ func (c *comparing) pick(ctx context.Context, pick func() (a, b *projections.Run
 	if err != nil {
 		return nil, err
 	}
-	compared := projections.CompareTurns(one, other)
+	compared := runs.CompareTurns(one, other)
 	return &compared, nil
 }
 
 // again reads a turn once more.
-func (c *comparing) again(ctx context.Context, s *side, sketch *projections.RunSketch) (*projections.RunTurn, error) {
+func (c *comparing) again(ctx context.Context, s *side, sketch *runs.RunSketch) (*runs.RunTurn, error) {
 	if sketch == nil {
 		return nil, nil //nolint:nilnil // this side has none
 	}
-	fold, from := projections.NewRunFoldOf(sketch)
+	fold, from := runs.NewRunFoldOf(sketch)
 	line, revision, err := s.line.from(from)
 	if err != nil {
 		return nil, err
 	}
-	var turn *projections.RunTurn
+	var turn *runs.RunTurn
 	_, err = c.host.each(ctx, line, revision, func(e *events.Envelope) (bool, error) {
 		if err := fold.Apply(&projections.Recorded{Envelope: e}); err != nil {
 			return false, err
@@ -163,10 +164,10 @@ func (d descent) from(event events.Ref) (descent, events.Revision, error) {
 }
 
 // found reads the texts that a difference is about.
-func (c *comparing) found(ctx context.Context, d *projections.Difference) (*FoundDifference, error) {
+func (c *comparing) found(ctx context.Context, d *runs.Difference) (*FoundDifference, error) {
 	found := &FoundDifference{Difference: *d}
 	for _, each := range []struct {
-		side *projections.Side
+		side *runs.Side
 		into *string
 	}{{d.A, &found.TextA}, {d.B, &found.TextB}} {
 		if each.side == nil || each.side.Text == nil || each.side.Text.Event == "" {
@@ -182,7 +183,7 @@ func (c *comparing) found(ctx context.Context, d *projections.Difference) (*Foun
 }
 
 // textOf reads the text that a difference is about from the event that holds it, or from its blob.
-func (h *Host) textOf(ctx context.Context, what projections.Aspect, side *projections.Side) (text string, cut bool, err error) {
+func (h *Host) textOf(ctx context.Context, what runs.Aspect, side *runs.Side) (text string, cut bool, err error) {
 	stream, revision, err := side.Text.Event.Split()
 	if err != nil {
 		return "", false, err
@@ -195,7 +196,7 @@ func (h *Host) textOf(ctx context.Context, what projections.Aspect, side *projec
 	if err != nil {
 		return "", false, err
 	}
-	held := projections.TextOf(event, what, side.Call)
+	held := runs.TextOf(event, what, side.Call)
 	if held.Blob == nil {
 		return clipText(held.Inline)
 	}

@@ -13,7 +13,7 @@ import (
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -122,7 +122,7 @@ func TestCompare(t *testing.T) {
 	if len(c.Pairs) != 501 || c.A.Totals.Turns != 1500 || c.B.Totals.Cost != 1500*11 || c.A.Revision != 7500 || c.B.Events != 7501 {
 		t.Errorf("%d pairs, %+v, %+v", len(c.Pairs), c.A, c.B)
 	}
-	if d := c.First; d == nil || d.What != projections.AspectReply || d.TextA != "reply message 1000" || d.TextB != "another\nreply" || d.Cut {
+	if d := c.First; d == nil || d.What != runs.AspectReply || d.TextA != "reply message 1000" || d.TextB != "another\nreply" || d.Cut {
 		t.Errorf("first difference: %+v", d)
 	}
 	if c.Turn == nil || c.Turn.A.Turn != "a/1001" || len(c.Turn.Rounds) != 1 || len(c.Turn.Rounds[0].Differs) != 1 {
@@ -155,13 +155,13 @@ func TestCompareForks(t *testing.T) {
 		shared actors.SharedHistory
 		read   int64 // of a's side
 		sames  string
-		first  projections.Aspect
+		first  runs.Aspect
 	}{
-		{"a", "b", actors.SharedHistory{Agent: "a", Revision: 450, Turns: 90}, 50, strings.TrimSpace(strings.Repeat("asked×1 ", 10)), projections.AspectRequest},
-		{"a", "c", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 54, "differ×1" + strings.Repeat(" only_a×1", 10), projections.AspectReply},
-		{"b", "c", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 55, "differ×1" + strings.Repeat(" only_a×1", 10), projections.AspectReply},
-		{"c", "d", actors.SharedHistory{Agent: "c", Revision: 2, Turns: 90}, 0, strings.TrimSpace(strings.Repeat("only_b×1 ", 10)), projections.AspectTurn},
-		{"b", "d", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 55, "differ×1" + strings.Repeat(" asked×1", 10), projections.AspectReply},
+		{"a", "b", actors.SharedHistory{Agent: "a", Revision: 450, Turns: 90}, 50, strings.TrimSpace(strings.Repeat("asked×1 ", 10)), runs.AspectRequest},
+		{"a", "c", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 54, "differ×1" + strings.Repeat(" only_a×1", 10), runs.AspectReply},
+		{"b", "c", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 55, "differ×1" + strings.Repeat(" only_a×1", 10), runs.AspectReply},
+		{"c", "d", actors.SharedHistory{Agent: "c", Revision: 2, Turns: 90}, 0, strings.TrimSpace(strings.Repeat("only_b×1 ", 10)), runs.AspectTurn},
+		{"b", "d", actors.SharedHistory{Agent: "a", Revision: 448, Turns: 89}, 55, "differ×1" + strings.Repeat(" asked×1", 10), runs.AspectReply},
 	} {
 		c, err := host.Compare(t.Context(), actors.CompareOrder{A: test.a, B: test.b}, nil)
 		if err != nil {
@@ -203,7 +203,7 @@ func TestCompareRunning(t *testing.T) {
 		}
 	}
 	c, err := host.Compare(t.Context(), actors.CompareOrder{A: "a", B: "b"}, nil)
-	if err != nil || c.Equal || c.First == nil || c.First.What != projections.AspectResult || c.First.A.Value != "open" || c.First.TextB != "one" {
+	if err != nil || c.Equal || c.First == nil || c.First.What != runs.AspectResult || c.First.A.Value != "open" || c.First.TextB != "one" {
 		t.Errorf("%v, %+v", err, c.First)
 	}
 	if c.A.Totals.Outcomes.Running != 1 || c.A.Totals.Usage.Input != 7 {

@@ -6,7 +6,7 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -22,12 +22,12 @@ type Difference struct {
 // Changed is one change, and the event that was the last to make it.
 type Changed struct {
 	sagas.Change
-	Last projections.Happening `json:"last"`
+	Last runs.Happening `json:"last"`
 }
 
 // happened shortens a fact of a stream.
-func happened(stream events.Stream, fact *sagas.Fact) projections.Happening {
-	return projections.Happening{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
+func happened(stream events.Stream, fact *sagas.Fact) runs.Happening {
+	return runs.Happening{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
 }
 
 // Difference compares an agent at two moments, and finds for each change the event that made it last. It reads back from the later

@@ -6,12 +6,12 @@ import (
 	"slices"
 
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // Effects tells what followed from an event, in all streams: what was decided with it, what answered that, and so on. It reads the turns
 // that the event belongs to, and looks up what they asked of wallets, tools and the bus.
-func (h *Host) Effects(ctx context.Context, ref events.Ref, progress func(read int64)) (*projections.Deed, error) {
+func (h *Host) Effects(ctx context.Context, ref events.Ref, progress func(read int64)) (*runs.Deed, error) {
 	t := h.newTracer(progress)
 	at, err := t.load(ctx, ref)
 	if err != nil {
@@ -128,7 +128,7 @@ func (t *tracer) turn(ctx context.Context, turn events.TurnID) error {
 // takenIn finds the turn that takes in a message that had to wait.
 func (t *tracer) takenIn(ctx context.Context, e *events.Envelope, id events.MessageID) error {
 	for _, other := range t.graph.Together(e.Ref()) {
-		if slices.Contains(projections.MessagesTaken(other), id) {
+		if slices.Contains(runs.MessagesTaken(other), id) {
 			return t.turn(ctx, events.TurnID(other.Correlation))
 		}
 	}
@@ -138,7 +138,7 @@ func (t *tracer) takenIn(ctx context.Context, e *events.Envelope, id events.Mess
 	}
 	var taker *events.Envelope
 	err = s.each(ctx, e.Revision+1, min(s.last, e.Revision+mostWaiting), func(later *events.Envelope) (bool, error) {
-		if slices.Contains(projections.MessagesTaken(later), id) {
+		if slices.Contains(runs.MessagesTaken(later), id) {
 			taker = later
 		}
 		return taker == nil, nil

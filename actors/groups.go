@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // GroupOrder says which part of an agent's history is told as groups: from one revision to another, Last NoRevision being the end.
@@ -17,16 +17,16 @@ type GroupOrder struct {
 
 // GroupPage is some groups, in the order of history.
 type GroupPage struct {
-	Groups []projections.Group `json:"groups"`
-	Last   events.Revision     `json:"last,string"` // the end of the history when the page was read
-	Next   events.Revision     `json:"next,string"` // forward where the next page begins, else where it ends; -1: there is none
+	Groups []runs.Group    `json:"groups"`
+	Last   events.Revision `json:"last,string"` // the end of the history when the page was read
+	Next   events.Revision `json:"next,string"` // forward where the next page begins, else where it ends; -1: there is none
 }
 
 const standardGroups, mostGroups = 20, 200
 
 // Groups tells an agent's history turn by turn, a page at a time. It reads no more than the page.
 func (h *Host) Groups(ctx context.Context, agent events.AgentID, order GroupOrder) (GroupPage, error) {
-	page := GroupPage{Groups: []projections.Group{}, Next: events.NoRevision}
+	page := GroupPage{Groups: []runs.Group{}, Next: events.NoRevision}
 	end, err := h.Resolve(ctx, agent, events.Moment{})
 	if err != nil {
 		return page, err
@@ -48,8 +48,8 @@ func (h *Host) Groups(ctx context.Context, agent events.AgentID, order GroupOrde
 		}
 		begin = max(begin, order.First)
 	}
-	fold := projections.NewGroupFold(agent)
-	add := func(g *projections.Group) bool {
+	fold := runs.NewGroupFold(agent)
+	add := func(g *runs.Group) bool {
 		if g != nil {
 			page.Groups = append(page.Groups, *g)
 		}

@@ -10,7 +10,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 	"example.com/life/sagas/world"
 )
@@ -52,7 +52,7 @@ func TestGroups(t *testing.T) {
 }
 
 // withTexts is all as pages tell it: the text of a message that came before a page is not known there.
-func withTexts(t *testing.T, all, pages []projections.Group) string {
+func withTexts(t *testing.T, all, pages []runs.Group) string {
 	t.Helper()
 	if len(all) != len(pages) {
 		return ""
@@ -79,9 +79,9 @@ func asJSON(t *testing.T, value any) string {
 }
 
 // groupPages reads page after page, and returns the groups in the order of history.
-func groupPages(t *testing.T, host *actors.Host, agent events.AgentID, order actors.GroupOrder) []projections.Group {
+func groupPages(t *testing.T, host *actors.Host, agent events.AgentID, order actors.GroupOrder) []runs.Group {
 	t.Helper()
-	var all []projections.Group
+	var all []runs.Group
 	for {
 		page, err := host.Groups(t.Context(), agent, order)
 		if err != nil {

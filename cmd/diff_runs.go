@@ -10,11 +10,11 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
-// runs is what the verbs need that compare agents.
-type runs interface {
+// comparer is what the verbs need that compare agents.
+type comparer interface {
 	Compare(ctx context.Context, order actors.CompareOrder, progress func(read int64)) (actors.Comparison, error)
 }
 
@@ -89,7 +89,7 @@ func printComparison(out io.Writer, c *actors.Comparison, oneTurn bool) error {
 }
 
 // printTotals prints what both did and what it took.
-func printTotals(out io.Writer, names [2]string, a, b *projections.RunTotals) error {
+func printTotals(out io.Writer, names [2]string, a, b *runs.RunTotals) error {
 	w := table(out)
 	fmt.Fprintf(w, "\t%s\t%s\tdifference\n", names[0], names[1])
 	count := func(name string, x, y int64) {
@@ -132,7 +132,7 @@ func signed(text string, more bool) string {
 }
 
 // costOf says what turns cost, as far as that is known.
-func costOf(t *projections.RunTotals) string {
+func costOf(t *runs.RunTotals) string {
 	if t.Unpriced > 0 {
 		return t.Cost.String() + " and " + strconv.Itoa(t.Unpriced) + " replies with no price"
 	}
@@ -150,7 +150,7 @@ func length(t events.Micros) string {
 	return d.String()
 }
 
-func outcomes(o *projections.RunOutcomes) string {
+func outcomes(o *runs.RunOutcomes) string {
 	var all []string
 	for _, each := range []struct {
 		name  string

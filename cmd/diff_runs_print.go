@@ -7,7 +7,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // mostPairs is how many pairs of turns are printed; --json has more.
@@ -23,14 +23,14 @@ func printPairs(out io.Writer, c *actors.Comparison) error {
 	fmt.Fprintf(w, "\t%s\t%s\t\toutcome\trounds\tcalls\ttokens\tcost\ttime\n", c.A.Agent, c.B.Agent)
 	for i := range min(len(c.Pairs), mostPairs) {
 		p := &c.Pairs[i]
-		both := func(show func(*projections.TurnBrief) string) string { return beside(p.A, p.B, show) }
+		both := func(show func(*runs.TurnBrief) string) string { return beside(p.A, p.B, show) }
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", marks(p.Same), turns(p.A, p.Turns), turns(p.B, p.Turns), samenessOf(p),
 			both(outcomeOf),
-			both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Rounds) }),
-			both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Calls) }),
-			both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Usage.Total()) }),
-			both(func(t *projections.TurnBrief) string { return t.Totals.Cost.String() }),
-			both(func(t *projections.TurnBrief) string { return length(t.Totals.Elapsed) }))
+			both(func(t *runs.TurnBrief) string { return fmt.Sprint(t.Totals.Rounds) }),
+			both(func(t *runs.TurnBrief) string { return fmt.Sprint(t.Totals.Calls) }),
+			both(func(t *runs.TurnBrief) string { return fmt.Sprint(t.Totals.Usage.Total()) }),
+			both(func(t *runs.TurnBrief) string { return t.Totals.Cost.String() }),
+			both(func(t *runs.TurnBrief) string { return length(t.Totals.Elapsed) }))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -42,42 +42,42 @@ func printPairs(out io.Writer, c *actors.Comparison) error {
 }
 
 // marks is a sign for how alike two turns are.
-func marks(same projections.Sameness) string {
+func marks(same runs.Sameness) string {
 	switch same {
-	case projections.SameAll:
+	case runs.SameAll:
 		return "="
-	case projections.SameAnswers:
+	case runs.SameAnswers:
 		return "~"
-	case projections.Differs:
+	case runs.Differs:
 		return "!"
-	case projections.Unlike:
+	case runs.Unlike:
 		return "?"
-	case projections.OnlyA:
+	case runs.OnlyA:
 		return "<"
-	case projections.OnlyB:
+	case runs.OnlyB:
 		return ">"
 	}
 	return ""
 }
 
-func samenessOf(p *projections.TurnPair) string {
+func samenessOf(p *runs.TurnPair) string {
 	switch p.Same {
-	case projections.SameAll:
+	case runs.SameAll:
 		return "equal"
-	case projections.SameAnswers:
+	case runs.SameAnswers:
 		return "asked otherwise, same answers"
-	case projections.Differs:
+	case runs.Differs:
 		return fmt.Sprintf("differ from round %d", p.Round)
-	case projections.Unlike:
+	case runs.Unlike:
 		return "other messages"
-	case projections.OnlyA, projections.OnlyB:
+	case runs.OnlyA, runs.OnlyB:
 		return "alone"
 	}
 	return string(p.Same)
 }
 
 // turns names a turn, or a stretch of several.
-func turns(t *projections.TurnBrief, count int) string {
+func turns(t *runs.TurnBrief, count int) string {
 	switch {
 	case t == nil:
 		return "-"
@@ -87,7 +87,7 @@ func turns(t *projections.TurnBrief, count int) string {
 	return string(t.Turn)
 }
 
-func outcomeOf(t *projections.TurnBrief) string {
+func outcomeOf(t *runs.TurnBrief) string {
 	switch {
 	case t.Totals.Turns > 1:
 		return outcomes(&t.Totals.Outcomes)
@@ -100,7 +100,7 @@ func outcomeOf(t *projections.TurnBrief) string {
 }
 
 // beside shows one value where both are the same, else both.
-func beside(a, b *projections.TurnBrief, show func(*projections.TurnBrief) string) string {
+func beside(a, b *runs.TurnBrief, show func(*runs.TurnBrief) string) string {
 	switch {
 	case a == nil:
 		return "- | " + show(b)
@@ -120,7 +120,7 @@ func printFirst(out io.Writer, c *actors.Comparison) {
 	switch {
 	case c.Answers == nil:
 		fmt.Fprintln(out, "what was answered is the same throughout")
-	case c.First.What == projections.AspectRequest:
+	case c.First.What == runs.AspectRequest:
 		fmt.Fprint(out, "first difference in what was answered: ")
 		printDifference(out, &c.Answers.Difference)
 		printTexts(out, c.Answers)
@@ -128,7 +128,7 @@ func printFirst(out io.Writer, c *actors.Comparison) {
 }
 
 // printDifference says in one line what differs, and where.
-func printDifference(out io.Writer, d *projections.Difference) {
+func printDifference(out io.Writer, d *runs.Difference) {
 	what := string(d.What)
 	if len(d.Why) > 0 {
 		what += " (" + strings.Join(d.Why, ", ") + ")"
@@ -140,7 +140,7 @@ func printDifference(out io.Writer, d *projections.Difference) {
 	fmt.Fprintf(out, "%s: %s | %s\n", what, one, other)
 }
 
-func sideOf(s *projections.Side) string {
+func sideOf(s *runs.Side) string {
 	if s == nil {
 		return "nothing"
 	}
@@ -160,12 +160,12 @@ func sideOf(s *projections.Side) string {
 // printTurns prints one turn of each round by round.
 func printTurns(out io.Writer, c *actors.Comparison) error {
 	t := c.Turn
-	for _, turn := range []*projections.RunTurn{t.A, t.B} {
+	for _, turn := range []*runs.RunTurn{t.A, t.B} {
 		if turn == nil {
 			fmt.Fprintln(out, "the other agent has no such turn")
 			continue
 		}
-		brief := projections.TurnBrief{Outcome: turn.Outcome, Reason: turn.Reason, Totals: turn.Totals}
+		brief := runs.TurnBrief{Outcome: turn.Outcome, Reason: turn.Reason, Totals: turn.Totals}
 		fmt.Fprintf(out, "%s: %s, %d rounds, %d calls, %d tokens, %s, %s\n", turn.Turn, outcomeOf(&brief), turn.Totals.Rounds, turn.Totals.Calls,
 			turn.Totals.Usage.Total(), costOf(&turn.Totals), length(turn.Totals.Elapsed))
 	}
@@ -183,18 +183,18 @@ func printTurns(out io.Writer, c *actors.Comparison) error {
 	return nil
 }
 
-func roundMark(p *projections.RoundPair) string {
+func roundMark(p *runs.RoundPair) string {
 	switch {
 	case p.B == 0:
-		return marks(projections.OnlyA)
+		return marks(runs.OnlyA)
 	case p.A == 0:
-		return marks(projections.OnlyB)
+		return marks(runs.OnlyB)
 	case len(p.Differs) == 0:
-		return marks(projections.SameAll)
-	case len(p.Differs) == 1 && p.Differs[0].What == projections.AspectRequest:
-		return marks(projections.SameAnswers)
+		return marks(runs.SameAll)
+	case len(p.Differs) == 1 && p.Differs[0].What == runs.AspectRequest:
+		return marks(runs.SameAnswers)
 	}
-	return marks(projections.Differs)
+	return marks(runs.Differs)
 }
 
 func besideNumbers(a, b int) string {
@@ -211,7 +211,7 @@ func besideNumbers(a, b int) string {
 }
 
 // besideRounds says what was done in two rounds: which tools were called, or how the reply begins.
-func besideRounds(t *projections.TurnComparison, p *projections.RoundPair) string {
+func besideRounds(t *runs.TurnComparison, p *runs.RoundPair) string {
 	a, b := roundOf(t.A, p.A), roundOf(t.B, p.B)
 	if a == b || b == "" {
 		return a
@@ -222,7 +222,7 @@ func besideRounds(t *projections.TurnComparison, p *projections.RoundPair) strin
 	return a + " | " + b
 }
 
-func roundOf(t *projections.RunTurn, number int) string {
+func roundOf(t *runs.RunTurn, number int) string {
 	if t == nil {
 		return ""
 	}
@@ -246,7 +246,7 @@ func roundOf(t *projections.RunTurn, number int) string {
 }
 
 // printPreviews prints how the texts of a difference begin.
-func printPreviews(out io.Writer, d *projections.Difference) {
+func printPreviews(out io.Writer, d *runs.Difference) {
 	if d.A == nil || d.B == nil || d.A.Text == nil || d.B.Text == nil || d.A.Text.Hash == d.B.Text.Hash {
 		return
 	}
@@ -254,7 +254,7 @@ func printPreviews(out io.Writer, d *projections.Difference) {
 		fmt.Fprintf(out, "    they begin alike: %s | %s\n", d.A.Text.Event, d.B.Text.Event)
 		return
 	}
-	for _, change := range projections.DiffLines(d.A.Text.Preview, d.B.Text.Preview) {
+	for _, change := range runs.DiffLines(d.A.Text.Preview, d.B.Text.Preview) {
 		fmt.Fprintf(out, "    %c %s\n", change.In, change.Text)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"example.com/life/actors"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // TestPrintTexts: what is the same is left out but for a little of it, in lines and within long ones.
@@ -43,7 +43,7 @@ func TestNarrow(t *testing.T) {
 		if !utf8.ValidString(x) || !utf8.ValidString(y) || (x == y) != (a == b) {
 			t.Fatalf("%q and %q became %q and %q", a, b, x, y)
 		}
-		lines := projections.DiffLines(a, b)
+		lines := runs.DiffLines(a, b)
 		if got := narrowed(lines); len(got) != len(lines) {
 			t.Fatalf("%d lines became %d", len(lines), len(got))
 		}

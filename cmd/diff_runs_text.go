@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/life/actors"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // printTexts prints two texts as lines that are in one, in the other, or in both.
@@ -15,7 +15,7 @@ func printTexts(out io.Writer, d *actors.FoundDifference) {
 	if d.TextA == d.TextB {
 		return
 	}
-	changes := narrowed(projections.DiffLines(d.TextA, d.TextB))
+	changes := narrowed(runs.DiffLines(d.TextA, d.TextB))
 	for i, change := range changes {
 		switch {
 		case near(changes, i):
@@ -30,9 +30,9 @@ func printTexts(out io.Writer, d *actors.FoundDifference) {
 }
 
 // near reports whether a line is changed, or within three lines of one that is.
-func near(changes []projections.LineChange, at int) bool {
+func near(changes []runs.LineChange, at int) bool {
 	for i := max(0, at-3); i <= min(at+3, len(changes)-1); i++ {
-		if at >= 0 && changes[i].In != projections.InBoth {
+		if at >= 0 && changes[i].In != runs.InBoth {
 			return true
 		}
 	}
@@ -40,10 +40,10 @@ func near(changes []projections.LineChange, at int) bool {
 }
 
 // narrowed cuts long lines that take the place of one another to what differs in them: a model's reply is often one long line.
-func narrowed(changes []projections.LineChange) []projections.LineChange {
+func narrowed(changes []runs.LineChange) []runs.LineChange {
 	for at := 0; at < len(changes); {
-		a := leading(changes[at:], projections.InA)
-		b := leading(changes[at+a:], projections.InB)
+		a := leading(changes[at:], runs.InA)
+		b := leading(changes[at+a:], runs.InB)
 		if a == b {
 			for i := at; i < at+a; i++ {
 				changes[i].Text, changes[i+a].Text = narrow(changes[i].Text, changes[i+a].Text)
@@ -55,7 +55,7 @@ func narrowed(changes []projections.LineChange) []projections.LineChange {
 }
 
 // leading is how many lines of a kind come first.
-func leading(changes []projections.LineChange, in projections.LineIn) int {
+func leading(changes []runs.LineChange, in runs.LineIn) int {
 	n := 0
 	for n < len(changes) && changes[n].In == in {
 		n++

@@ -9,7 +9,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // groups prints an agent's history turn by turn, page by page.
@@ -20,7 +20,7 @@ func (a *app) groups(ctx context.Context, host chronicle, agent events.AgentID, 
 	}
 	order := actors.GroupOrder{First: first, Last: last, Forward: !f.reverse && (limit == 0 || f.fromHere)}
 	tail := !f.reverse && !order.Forward // the latest, in the order of history
-	var kept []projections.Group
+	var kept []runs.Group
 	for printed := 0; ; {
 		if order.Limit = 100; limit > 0 {
 			order.Limit = min(limit-printed, order.Limit)
@@ -59,7 +59,7 @@ func (a *app) groups(ctx context.Context, host chronicle, agent events.AgentID, 
 	}
 }
 
-func (a *app) printGroups(groups []projections.Group, asJSON bool) error {
+func (a *app) printGroups(groups []runs.Group, asJSON bool) error {
 	for i := range groups {
 		if asJSON {
 			if err := a.printJSON(&groups[i]); err != nil {
@@ -73,7 +73,7 @@ func (a *app) printGroups(groups []projections.Group, asJSON bool) error {
 }
 
 // printGroup prints a turn as a block.
-func printGroup(out io.Writer, g *projections.Group) {
+func printGroup(out io.Writer, g *runs.Group) {
 	at := fmt.Sprintf("@%d", g.First)
 	if g.Last > g.First {
 		at += fmt.Sprintf("-%d", g.Last)
@@ -84,7 +84,7 @@ func printGroup(out io.Writer, g *projections.Group) {
 		fmt.Fprintf(out, "%s  %s  %s  %s\n", g.Turn, exactly(g.Started), groupOutcome(g), at)
 	}
 	for _, m := range g.Messages {
-		if !slices.ContainsFunc(g.Lines, func(l projections.GroupLine) bool { return l.ID == string(m.ID) }) {
+		if !slices.ContainsFunc(g.Lines, func(l runs.GroupLine) bool { return l.ID == string(m.ID) }) {
 			fmt.Fprintf(out, "  %-5s %s\n", m.ID, cutTo(m.Text, 100)) // it came before
 		}
 	}
@@ -96,7 +96,7 @@ func printGroup(out io.Writer, g *projections.Group) {
 	}
 }
 
-func groupOutcome(g *projections.Group) string {
+func groupOutcome(g *runs.Group) string {
 	how := "running"
 	if g.Outcome != "" {
 		how = string(g.Outcome)
@@ -112,15 +112,15 @@ func groupOutcome(g *projections.Group) string {
 }
 
 // groupLine is one message, round, call or event.
-func groupLine(l *projections.GroupLine) string {
+func groupLine(l *runs.GroupLine) string {
 	switch l.What {
-	case projections.LineMessage:
+	case runs.LineMessage:
 		who := l.State
 		if l.Name != "" {
 			who += " from " + l.Name
 		}
 		return fmt.Sprintf("%-5s %s: %s", l.ID, harmless(who), cutTo(l.Text, 100))
-	case projections.LineRound:
+	case runs.LineRound:
 		took := fmt.Sprintf("%d tokens, %s", l.Tokens, length(l.Duration))
 		if l.Cost > 0 {
 			took += ", " + l.Cost.String()
@@ -132,7 +132,7 @@ func groupLine(l *projections.GroupLine) string {
 			took = "no reply yet"
 		}
 		return fmt.Sprintf("%-5s %s %s: %s (%s)", l.ID, harmless(l.Name), l.State, cutTo(l.Text, 90), took)
-	case projections.LineCall:
+	case runs.LineCall:
 		line := fmt.Sprintf("%-5s %s %s: %s", l.ID, harmless(l.Name), cutTo(l.Text, 60), l.State)
 		if l.Result != "" {
 			line += " " + cutTo(l.Result, 60)
@@ -146,7 +146,7 @@ func groupLine(l *projections.GroupLine) string {
 }
 
 // others counts the events without a line, by what they are about.
-func others(counts []projections.GroupCount) string {
+func others(counts []runs.GroupCount) string {
 	var names []string
 	sums := map[string]int{}
 	for _, c := range counts {

@@ -14,7 +14,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/projector"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -236,7 +236,7 @@ func printStep(out io.Writer, s *projector.Step) {
 }
 
 // changeText is a change as one line; long values are cut.
-func changeText(c projections.Change) string {
+func changeText(c runs.Change) string {
 	const most = 120
 	value := func(text []byte) string {
 		if len(text) > most {

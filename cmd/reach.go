@@ -20,6 +20,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -53,8 +54,8 @@ type past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Stretch, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
-	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
-	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
+	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
+	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
 }
 
 // chronicle is what the verbs need that read histories turn by turn and search them.
@@ -77,7 +78,7 @@ type reached struct {
 	past
 	chronicle
 	forker
-	runs
+	comparer
 	workspaces
 	bus   api.Bus
 	here  bool // in this process: what it began ends with it
@@ -129,7 +130,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projectionHost: l, past: l, chronicle: l, forker: l, runs: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{driver: l, inspector: l, projectionHost: l, past: l, chronicle: l, forker: l, comparer: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

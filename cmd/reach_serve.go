@@ -40,7 +40,7 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
 	}
 	return reached{
-		driver: client, inspector: client, projectionHost: client, past: client, chronicle: client, forker: client, runs: client, workspaces: served{client, data}, bus: client,
+		driver: client, inspector: client, projectionHost: client, past: client, chronicle: client, forker: client, comparer: client, workspaces: served{client, data}, bus: client,
 		close: func(time.Duration) error { return client.Close() },
 	}, nil
 }

@@ -14,7 +14,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/declared"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // whatIfFlags is what life what-if is asked.
@@ -79,7 +79,7 @@ func whatIfCommand(a *app) *cobra.Command {
 type whatIfHost interface {
 	driver
 	past
-	runs
+	comparer
 	forker
 }
 
@@ -93,7 +93,7 @@ type whatIf struct {
 	mode     events.TapeMode
 	from, to events.Moment
 	where    declared.Filter // nil: every turn
-	budget   projections.WhatIfBudget
+	budget   runs.WhatIfBudget
 }
 
 // newWhatIf checks what is asked.
@@ -207,7 +207,7 @@ func (w *whatIf) forkName(turn events.TurnID) events.AgentID {
 }
 
 // order is how a turn is forked.
-func (w *whatIf) order(turn *projections.RecordedTurn) actors.ForkOrder {
+func (w *whatIf) order(turn *runs.RecordedTurn) actors.ForkOrder {
 	workspace := ""
 	if w.flags.bare {
 		workspace = actors.NoWorkspace

@@ -4,18 +4,18 @@ import (
 	"fmt"
 	"strings"
 
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // whatIfResult is the last line of life what-if --json.
 type whatIfResult struct {
 	ID string `json:"id"`
-	projections.WhatIfSummary
+	runs.WhatIfSummary
 }
 
 // print prints what became of each turn, and what it adds up to.
-func (w *whatIf) print(turns []projections.WhatIfTurn) error {
-	summary := projections.Summarize(turns)
+func (w *whatIf) print(turns []runs.WhatIfTurn) error {
+	summary := runs.Summarize(turns)
 	if w.flags.asJSON {
 		for i := range turns {
 			if err := w.app.printJSON(turns[i]); err != nil {
@@ -30,19 +30,19 @@ func (w *whatIf) print(turns []projections.WhatIfTurn) error {
 	return w.printSummary(&summary)
 }
 
-func (w *whatIf) printTurns(turns []projections.WhatIfTurn) error {
+func (w *whatIf) printTurns(turns []runs.WhatIfTurn) error {
 	out := table(w.app.out)
 	fmt.Fprintln(out, "\tturn\tfork\toutcome\trounds\tcalls\ttokens\tcost\trunning\tfirst difference")
 	for len(turns) > 0 {
 		t := &turns[0]
-		if t.State == projections.WhatIfCompared {
-			both := func(show func(*projections.TurnBrief) string) string { return beside(t.A, t.B, show) }
+		if t.State == runs.WhatIfCompared {
+			both := func(show func(*runs.TurnBrief) string) string { return beside(t.A, t.B, show) }
 			fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", marks(t.Same), t.Turn, t.Fork, both(outcomeOf),
-				both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Rounds) }),
-				both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Calls) }),
-				both(func(t *projections.TurnBrief) string { return fmt.Sprint(t.Totals.Usage.Total()) }),
-				both(func(t *projections.TurnBrief) string { return costOf(&t.Totals) }),
-				both(func(t *projections.TurnBrief) string { return length(t.Totals.Running) }), whereDiffers(t))
+				both(func(t *runs.TurnBrief) string { return fmt.Sprint(t.Totals.Rounds) }),
+				both(func(t *runs.TurnBrief) string { return fmt.Sprint(t.Totals.Calls) }),
+				both(func(t *runs.TurnBrief) string { return fmt.Sprint(t.Totals.Usage.Total()) }),
+				both(func(t *runs.TurnBrief) string { return costOf(&t.Totals) }),
+				both(func(t *runs.TurnBrief) string { return length(t.Totals.Running) }), whereDiffers(t))
 			turns = turns[1:]
 			continue
 		}
@@ -59,22 +59,22 @@ func (w *whatIf) printTurns(turns []projections.WhatIfTurn) error {
 }
 
 // likewise is how many turns, from the first on, were not compared for the same reason.
-func likewise(turns []projections.WhatIfTurn) int {
-	reason := func(t *projections.WhatIfTurn) string { return strings.ReplaceAll(problemOf(t), string(t.Fork), "") }
+func likewise(turns []runs.WhatIfTurn) int {
+	reason := func(t *runs.WhatIfTurn) string { return strings.ReplaceAll(problemOf(t), string(t.Fork), "") }
 	n := 1
-	for n < len(turns) && turns[n].State != projections.WhatIfCompared && reason(&turns[n]) == reason(&turns[0]) {
+	for n < len(turns) && turns[n].State != runs.WhatIfCompared && reason(&turns[n]) == reason(&turns[0]) {
 		n++
 	}
 	return n
 }
 
 // problemOf says why a turn was not compared.
-func problemOf(t *projections.WhatIfTurn) string {
+func problemOf(t *runs.WhatIfTurn) string {
 	return strings.ReplaceAll(string(t.State), "_", " ") + ": " + harmless(t.Problem)
 }
 
 // whereDiffers says in short where a turn takes another way.
-func whereDiffers(t *projections.WhatIfTurn) string {
+func whereDiffers(t *runs.WhatIfTurn) string {
 	d := t.Answers
 	if d == nil {
 		if d = t.First; d == nil {
@@ -93,7 +93,7 @@ func whereDiffers(t *projections.WhatIfTurn) string {
 	return where + ": " + string(d.What)
 }
 
-func (w *whatIf) printSummary(s *projections.WhatIfSummary) error {
+func (w *whatIf) printSummary(s *runs.WhatIfSummary) error {
 	out := w.app.out
 	fmt.Fprintf(out, "\nwhat-if %s: %d turns, %d compared: %d equal, %d with the same answers to other requests, %d different\n",
 		w.id, s.Turns, s.Compared, s.Equal, s.Asked, s.Differ)

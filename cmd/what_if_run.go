@@ -9,13 +9,13 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
 // run runs turns, several at a time, and returns what became of each, in the same order.
-func (w *whatIf) run(ctx context.Context, turns []projections.RecordedTurn, m *meter) []projections.WhatIfTurn {
-	results := make([]projections.WhatIfTurn, len(turns))
+func (w *whatIf) run(ctx context.Context, turns []runs.RecordedTurn, m *meter) []runs.WhatIfTurn {
+	results := make([]runs.WhatIfTurn, len(turns))
 	begun := time.Now()
 	var mu sync.Mutex // guards the budget, next and done
 	next, done := 0, 0
@@ -24,7 +24,7 @@ func (w *whatIf) run(ctx context.Context, turns []projections.RecordedTurn, m *m
 		defer mu.Unlock()
 		for ; next < len(turns); next++ {
 			result := &results[next]
-			*result = projections.WhatIfTurn{Turn: turns[next].Turn, State: projections.WhatIfNotRun}
+			*result = runs.WhatIfTurn{Turn: turns[next].Turn, State: runs.WhatIfNotRun}
 			switch {
 			case ctx.Err() != nil:
 				result.Problem = "interrupted"
@@ -56,11 +56,11 @@ func (w *whatIf) run(ctx context.Context, turns []projections.RecordedTurn, m *m
 }
 
 // one runs one turn with the change, and compares.
-func (w *whatIf) one(ctx context.Context, turn *projections.RecordedTurn) projections.WhatIfTurn {
-	result := projections.WhatIfTurn{Turn: turn.Turn, State: projections.WhatIfFailed, Fork: w.forkName(turn.Turn)}
+func (w *whatIf) one(ctx context.Context, turn *runs.RecordedTurn) runs.WhatIfTurn {
+	result := runs.WhatIfTurn{Turn: turn.Turn, State: runs.WhatIfFailed, Fork: w.forkName(turn.Turn)}
 	if _, err := w.host.Fork(ctx, w.order(turn), origin()); err != nil {
 		if result.Problem = err.Error(); ctx.Err() != nil {
-			result.State = projections.WhatIfNotRun
+			result.State = runs.WhatIfNotRun
 		}
 		return result
 	}
@@ -80,7 +80,7 @@ func (w *whatIf) one(ctx context.Context, turn *projections.RecordedTurn) projec
 	}
 	result.Live = liveCost(&state.Agent.Fork, compared.Turn)
 	if state.Agent.Turn.Number == number {
-		result.State, result.Problem = projections.WhatIfWaits, waitsFor(&state.Agent)
+		result.State, result.Problem = runs.WhatIfWaits, waitsFor(&state.Agent)
 		return result
 	}
 	result.Compared(&compared.Pairs[0], compared.Turn)
@@ -91,7 +91,7 @@ func (w *whatIf) one(ctx context.Context, turn *projections.RecordedTurn) projec
 }
 
 // await waits for a fork to come to its end, or as far as it comes in time.
-func (w *whatIf) await(ctx context.Context, turn *projections.RecordedTurn) (actors.AgentState, error) {
+func (w *whatIf) await(ctx context.Context, turn *runs.RecordedTurn) (actors.AgentState, error) {
 	within, stop := context.WithTimeout(ctx, w.flags.patience)
 	defer stop()
 	err := w.watch(within, turn)
@@ -103,7 +103,7 @@ func (w *whatIf) await(ctx context.Context, turn *projections.RecordedTurn) (act
 
 // watch watches a fork until it has followed its parent to the end of the turn, or can do nothing more. A message that waited for the
 // turn to end starts another one, which nobody asked for: it is cancelled.
-func (w *whatIf) watch(ctx context.Context, turn *projections.RecordedTurn) error {
+func (w *whatIf) watch(ctx context.Context, turn *runs.RecordedTurn) error {
 	fork := w.forkName(turn.Turn)
 	feed, err := w.host.Watch(ctx, fork, events.NoRevision)
 	if err != nil {
@@ -130,7 +130,7 @@ func (w *whatIf) watch(ctx context.Context, turn *projections.RecordedTurn) erro
 }
 
 // cancelLater cancels a turn of a fork that is not the one to compare.
-func (w *whatIf) cancelLater(ctx context.Context, turn *projections.RecordedTurn, e *events.Envelope) error {
+func (w *whatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *events.Envelope) error {
 	event, err := e.Event()
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func (w *whatIf) cancelLater(ctx context.Context, turn *projections.RecordedTurn
 }
 
 // discard retires a fork that has been compared, and says why it could not.
-func (w *whatIf) discard(ctx context.Context, turn *projections.RecordedTurn) string {
+func (w *whatIf) discard(ctx context.Context, turn *runs.RecordedTurn) string {
 	order := w.order(turn)
 	retire := sagas.Retire{Meta: newMeta(string(order.ID) + "-retire"), Reason: "it was made to compare"}
 	if _, err := w.host.Do(ctx, events.AgentStream(order.Name), retire, origin()); err != nil {
@@ -174,16 +174,16 @@ func waitsFor(agent *sagas.Agent) string {
 }
 
 // liveCost is what a turn of a fork cost beyond what the recording answered.
-func liveCost(lineage *sagas.Lineage, turns *projections.TurnComparison) events.Money {
+func liveCost(lineage *sagas.Lineage, turns *runs.TurnComparison) events.Money {
 	switch {
 	case turns == nil || turns.B == nil:
 		return 0
 	case lineage.Tape == events.TapeLive:
-		return projections.LiveCost(turns.B, 1)
+		return runs.LiveCost(turns.B, 1)
 	case lineage.Diverged == nil:
 		return 0
 	case lineage.Diverged.Call != "":
-		return projections.LiveCost(turns.B, lineage.Diverged.Round+1)
+		return runs.LiveCost(turns.B, lineage.Diverged.Round+1)
 	}
-	return projections.LiveCost(turns.B, lineage.Diverged.Round)
+	return runs.LiveCost(turns.B, lineage.Diverged.Round)
 }

@@ -12,7 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -100,11 +100,11 @@ func (h *madeUp) State(_ context.Context, fork events.AgentID, _ events.Revision
 }
 
 func (h *madeUp) Compare(_ context.Context, order actors.CompareOrder, _ func(int64)) (actors.Comparison, error) {
-	a := &projections.TurnBrief{Turn: events.NewTurnID(order.A, order.Turn.Number()), Outcome: events.Done}
-	b := &projections.TurnBrief{Turn: order.Turn, Outcome: events.Done, Totals: projections.RunTotals{Cost: 30}}
+	a := &runs.TurnBrief{Turn: events.NewTurnID(order.A, order.Turn.Number()), Outcome: events.Done}
+	b := &runs.TurnBrief{Turn: order.Turn, Outcome: events.Done, Totals: runs.RunTotals{Cost: 30}}
 	return actors.Comparison{
-		Pairs: []projections.TurnPair{{A: a, B: b, Same: projections.SameAll, Turns: 1}},
-		Turn:  &projections.TurnComparison{B: &projections.RunTurn{Rounds: []projections.RunRound{{Round: 1, Cost: 10}, {Round: 2, Cost: 20}}}},
+		Pairs: []runs.TurnPair{{A: a, B: b, Same: runs.SameAll, Turns: 1}},
+		Turn:  &runs.TurnComparison{B: &runs.RunTurn{Rounds: []runs.RunRound{{Round: 1, Cost: 10}, {Round: 2, Cost: 20}}}},
 	}, nil
 }
 
@@ -119,10 +119,10 @@ func (h *madeUp) Do(_ context.Context, stream events.Stream, command sagas.Comma
 	return actors.Receipt{}, nil
 }
 
-func recordedTurns(count int, cost events.Money) []projections.RecordedTurn {
-	turns := make([]projections.RecordedTurn, count)
+func recordedTurns(count int, cost events.Money) []runs.RecordedTurn {
+	turns := make([]runs.RecordedTurn, count)
 	for i := range turns {
-		turns[i] = projections.RecordedTurn{Turn: events.NewTurnID("ada", i+1), At: events.Revision(i + 1), Cost: cost}
+		turns[i] = runs.RecordedTurn{Turn: events.NewTurnID("ada", i+1), At: events.Revision(i + 1), Cost: cost}
 	}
 	return turns
 }
@@ -143,7 +143,7 @@ func newTestWhatIf(t *testing.T, host *madeUp, f whatIfFlags) *whatIf {
 	return w
 }
 
-func states(results []projections.WhatIfTurn) string {
+func states(results []runs.WhatIfTurn) string {
 	var all []string
 	for i := range results {
 		all = append(all, string(results[i].State))

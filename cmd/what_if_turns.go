@@ -10,17 +10,17 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
 // choose finds the recorded turns that are to be run again.
-func (w *whatIf) choose(ctx context.Context, m *meter) ([]projections.RecordedTurn, error) {
+func (w *whatIf) choose(ctx context.Context, m *meter) ([]runs.RecordedTurn, error) {
 	agents, err := w.host.Agents(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var recorded []projections.RecordedTurn
+	var recorded []runs.RecordedTurn
 	for i := range agents {
 		if agents[i].Problem != "" || !w.wants(agents[i].ID) {
 			continue
@@ -32,7 +32,7 @@ func (w *whatIf) choose(ctx context.Context, m *meter) ([]projections.RecordedTu
 		}
 		recorded = append(recorded, turns...)
 	}
-	return projections.ChooseTurns(recorded, w.flags.turns), nil
+	return runs.ChooseTurns(recorded, w.flags.turns), nil
 }
 
 // wants reports whether an agent is meant. The forks of what-ifs are meant only by patterns that say so.
@@ -49,7 +49,7 @@ func (w *whatIf) wants(agent events.AgentID) bool {
 }
 
 // turnsOf lists turns of one agent that have ended, the latest first.
-func (w *whatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]projections.RecordedTurn, error) {
+func (w *whatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]runs.RecordedTurn, error) {
 	from, to, err := w.window(ctx, agent)
 	if err != nil || from > to {
 		return nil, err
@@ -58,7 +58,7 @@ func (w *whatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]projectio
 	if err != nil {
 		return nil, err
 	}
-	var turns []projections.RecordedTurn
+	var turns []runs.RecordedTurn
 	for number := state.Agent.Turns; number > 0; number-- {
 		place, err := w.host.Resolve(ctx, agent, events.Moment{Form: events.MomentTurn, Turn: number})
 		if isMissing(err) || err == nil && place.First < from {
@@ -121,8 +121,8 @@ func (w *whatIf) window(ctx context.Context, agent events.AgentID) (from, to eve
 }
 
 // recorded describes a turn: where it can be forked, what it cost, and whether --where chooses it.
-func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int, place actors.Stretch) (projections.RecordedTurn, bool, error) {
-	turn := projections.RecordedTurn{Turn: events.NewTurnID(agent, number), At: events.NoRevision}
+func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int, place actors.Stretch) (runs.RecordedTurn, bool, error) {
+	turn := runs.RecordedTurn{Turn: events.NewTurnID(agent, number), At: events.NoRevision}
 	wanted := w.where == nil
 	err := w.each(ctx, agent, place, func(e *events.Envelope) (err error) {
 		if !wanted {

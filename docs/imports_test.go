@@ -81,6 +81,9 @@ func TestImportsTeach(t *testing.T) {
 		{"sagas/a_test.go", "pgregory.net/rapid", true},
 		{"sagas/a_test.go", module + "/actors", false},
 		{"projections/a.go", module + "/sagas", false},
+		{"projections/runs/a.go", module + "/projections", true},
+		{"projections/runs/a.go", "time", false},
+		{"projections/runs/a.go", "github.com/blevesearch/segment", false},
 		{"actors/a.go", protoactor + "/actor", true},
 		{"actors/a.go", "go.opentelemetry.io/otel/trace", true},
 		{"actors/a.go", "go.opentelemetry.io/otel/sdk/trace", false},
@@ -247,7 +250,7 @@ func readRules(t *testing.T) *rules {
 	}
 	for _, row := range rowsUnder(t, string(document), "| who | besides |") {
 		switch row[0] {
-		case "events, sagas, projections":
+		case "events, sagas, projections, projections/runs":
 			list, ok := strings.CutPrefix(row[1], "never, of std: ")
 			if !ok {
 				t.Fatalf("architecture.md: the row of %s does not begin with %q", row[0], "never, of std: ")

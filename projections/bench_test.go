@@ -65,34 +65,6 @@ func BenchmarkProjections(b *testing.B) {
 	}
 }
 
-// BenchmarkRunFold folds the turns of one agent, as a comparison does.
-func BenchmarkRunFold(b *testing.B) {
-	h := newTeller(b)
-	h.open("main", "a")
-	for number := range 5000 {
-		h.turn("a", "main", number+1, 1+number%4, number)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		fold, sketches := projections.NewRunFold(), 0
-		for i := range h.all {
-			if h.all[i].Stream != "agent-a" {
-				continue
-			}
-			if err := fold.Apply(&projections.Recorded{Envelope: &h.all[i]}); err != nil {
-				b.Fatal(err)
-			}
-			for _, turn := range fold.Turns() {
-				sketches += turn.Sketch().Totals.Turns
-			}
-		}
-		if sketches != 5000 {
-			b.Fatalf("%d turns", sketches)
-		}
-	}
-	b.ReportMetric(float64(len(h.all)*b.N)/b.Elapsed().Seconds(), "events/s")
-}
-
 // applyAll folds with every projection of the catalogue.
 func applyAll(b *testing.B, all []events.Envelope) {
 	folds, wanted := make([]projections.Fold, len(projections.Catalog)), map[events.Kind][]projections.Fold{}

@@ -1,7 +1,8 @@
 // Package projections answers from history. A projection is a pure fold of the whole store's events in the order of their
 // positions: rebuilt from the beginning it gives the same answer as when it was kept up to date, byte for byte.
 //
-// The package is pure: no context, clock, randomness, goroutine, I/O or log. Decisions never read a projection.
+// The package is pure: no context, clock, randomness, goroutine, I/O or log. Decisions never read a projection. Readers of a stretch of
+// history, which no catalogue lists, are in package runs below it.
 //
 // A projection is described by a [Spec], listed in [Catalog], and implemented by a [Fold]. Whoever runs one hands it every event
 // whose kind begins with one of Spec.Kinds, keeps its saved state together with the position it stands for, and shows whatever it
@@ -61,7 +62,7 @@ func Find(name string) (*Spec, error) {
 		}
 		names[i] = Catalog[i].Name
 	}
-	return nil, fmt.Errorf("there is no projection %q; there are %s", clip(name), strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no projection %q; there are %s", Clip(name), strings.Join(names, ", "))
 }
 
 // Recorded is a stored event, decoded at most once for all folds that need it. It belongs to one goroutine.
@@ -143,7 +144,7 @@ type Parameter struct {
 func (s *Spec) Validate() error {
 	switch {
 	case !plainName(s.Name):
-		return fmt.Errorf("a projection is named %q, want letters a-z, digits, - and _", clip(s.Name))
+		return fmt.Errorf("a projection is named %q, want letters a-z, digits, - and _", Clip(s.Name))
 	case s.Version < 1:
 		return fmt.Errorf("projection %s has version %d, want 1 or more", s.Name, s.Version)
 	case len(s.Kinds) == 0:
@@ -157,7 +158,7 @@ func (s *Spec) Validate() error {
 	for i := range s.Queries {
 		query := &s.Queries[i]
 		if !plainName(query.Name) || seen[query.Name] {
-			return fmt.Errorf("projection %s has a query named %q, want letters a-z, digits, - and _, each once", s.Name, clip(query.Name))
+			return fmt.Errorf("projection %s has a query named %q, want letters a-z, digits, - and _, each once", s.Name, Clip(query.Name))
 		}
 		seen[query.Name] = true
 		if err := query.validate(s.Name); err != nil {
@@ -174,7 +175,7 @@ func (s *QuerySpec) validate(projection string) error {
 	seen := map[string]bool{"query": true, "at": true, "min": true}
 	for _, p := range s.Takes {
 		if !plainName(p.Name) || seen[p.Name] {
-			return fmt.Errorf("query %s of projection %s takes %q: want a name of letters a-z, digits, - and _, once, and not query, at or min", s.Name, projection, clip(p.Name))
+			return fmt.Errorf("query %s of projection %s takes %q: want a name of letters a-z, digits, - and _, once, and not query, at or min", s.Name, projection, Clip(p.Name))
 		}
 		seen[p.Name] = true
 	}
@@ -202,7 +203,7 @@ func (s *Spec) Check(q Query) (Query, *QuerySpec, error) {
 			return q, found, found.check(s.Name, q.Parameters)
 		}
 	}
-	return q, nil, fmt.Errorf("%w: projection %s has no query %q; there are %s", ErrQuery, s.Name, clip(q.Name), strings.Join(names, ", "))
+	return q, nil, fmt.Errorf("%w: projection %s has no query %q; there are %s", ErrQuery, s.Name, Clip(q.Name), strings.Join(names, ", "))
 }
 
 func (s *QuerySpec) check(projection string, given map[string]string) error {
@@ -217,7 +218,7 @@ func (s *QuerySpec) check(projection string, given map[string]string) error {
 			continue
 		}
 		if err := p.Check(value); err != nil {
-			return fmt.Errorf("%w: parameter %s is %q: %w", ErrQuery, p.Name, clip(value), err)
+			return fmt.Errorf("%w: parameter %s is %q: %w", ErrQuery, p.Name, Clip(value), err)
 		}
 	}
 	unknown := ""
@@ -230,14 +231,14 @@ func (s *QuerySpec) check(projection string, given map[string]string) error {
 	case unknown == "":
 		return nil
 	case len(names) == 0:
-		return fmt.Errorf("%w: query %s of %s takes no parameters, but there is %q", ErrQuery, s.Name, projection, clip(unknown))
+		return fmt.Errorf("%w: query %s of %s takes no parameters, but there is %q", ErrQuery, s.Name, projection, Clip(unknown))
 	}
 	return fmt.Errorf("%w: query %s of %s has no parameter %q; there are %s",
-		ErrQuery, s.Name, projection, clip(unknown), strings.Join(names, ", "))
+		ErrQuery, s.Name, projection, Clip(unknown), strings.Join(names, ", "))
 }
 
-// clip shortens what is quoted in an error.
-func clip(text string) string {
+// Clip shortens what is quoted in an error or a line.
+func Clip(text string) string {
 	if len(text) > 80 {
 		return strings.ToValidUTF8(text[:80], "") + "…"
 	}

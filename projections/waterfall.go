@@ -28,7 +28,7 @@ const (
 // lane is one agent's.
 type lane struct {
 	Waiting []waitingMessage `json:"waiting,omitempty"` // in no turn yet
-	Turns   []*trace         `json:"turns,omitempty"`   // the latest last
+	Turns   []*TurnTrace     `json:"turns,omitempty"`   // the latest last
 }
 
 type waitingMessage struct {
@@ -36,8 +36,8 @@ type waitingMessage struct {
 	At events.Micros    `json:"at,string"`
 }
 
-// trace is one turn.
-type trace struct {
+// TurnTrace is the fold of one turn.
+type TurnTrace struct {
 	Turn    events.TurnID  `json:"turn"`
 	Asked   events.Micros  `json:"asked,string"` // when the first of its messages came
 	Started events.Micros  `json:"started,string"`
@@ -124,7 +124,7 @@ func (l *lane) apply(r *Recorded, event events.Event) {
 		if len(l.Turns) == keptTurns {
 			l.Turns = slices.Delete(l.Turns, 0, 1)
 		}
-		l.Turns = append(l.Turns, &trace{Turn: e.Turn, Asked: l.take(e.Messages, r.Time), Started: r.Time, Seen: r.Time})
+		l.Turns = append(l.Turns, &TurnTrace{Turn: e.Turn, Asked: l.take(e.Messages, r.Time), Started: r.Time, Seen: r.Time})
 	case events.SettlementRecorded: // of a turn that has ended, maybe before the present one
 		for _, t := range slices.Backward(l.Turns) {
 			if t.end(spanSettle, revisionOf(e.Request), r.Time) != nil {
@@ -133,7 +133,7 @@ func (l *lane) apply(r *Recorded, event events.Event) {
 		}
 	default:
 		if n := len(l.Turns); n > 0 {
-			l.Turns[n-1].apply(r, event)
+			l.Turns[n-1].Apply(r, event)
 		}
 	}
 }
@@ -151,7 +151,8 @@ func (l *lane) take(messages []events.MessageID, now events.Micros) events.Micro
 	return first
 }
 
-func (t *trace) apply(r *Recorded, event events.Event) {
+// Apply adds an event: one of the turn, or of what is paid for it when it has ended.
+func (t *TurnTrace) Apply(r *Recorded, event events.Event) {
 	if e, ok := event.(events.SettlementRequested); ok {
 		t.begin(span{What: spanSettle, Name: string(e.Wallet), Revision: r.Revision, Begun: r.Time})
 		return
@@ -164,7 +165,7 @@ func (t *trace) apply(r *Recorded, event events.Event) {
 	t.applyAnswer(r, event)
 }
 
-func (t *trace) applyAsking(r *Recorded, event events.Event) {
+func (t *TurnTrace) applyAsking(r *Recorded, event events.Event) {
 	begun := span{Revision: r.Revision, Begun: r.Time}
 	switch e := event.(type) {
 	case events.AdviceRequested:
@@ -191,7 +192,7 @@ func (t *trace) applyAsking(r *Recorded, event events.Event) {
 	t.begin(begun)
 }
 
-func (t *trace) applyAnswer(r *Recorded, event events.Event) {
+func (t *TurnTrace) applyAnswer(r *Recorded, event events.Event) {
 	switch e := event.(type) {
 	case events.AdviceGiven:
 		t.end(spanAdvice, revisionOf(e.Request), r.Time)
@@ -244,7 +245,7 @@ func (t *trace) applyAnswer(r *Recorded, event events.Event) {
 	}
 }
 
-func (t *trace) begin(s span) {
+func (t *TurnTrace) begin(s span) {
 	if len(t.Spans) == cmp.Or(t.most, keptSpans) {
 		t.Dropped++
 		return
@@ -256,16 +257,16 @@ func (t *trace) begin(s span) {
 }
 
 // end ends the open span that began at a revision, and returns it; nil when it is not kept.
-func (t *trace) end(what string, revision events.Revision, at events.Micros) *span {
+func (t *TurnTrace) end(what string, revision events.Revision, at events.Micros) *span {
 	return t.endWhere(at, func(s *span) bool { return s.What == what && s.Revision == revision })
 }
 
 // endLast ends the latest open span of its kind, of a call where there is one.
-func (t *trace) endLast(what string, call events.CallID, at events.Micros) *span {
+func (t *TurnTrace) endLast(what string, call events.CallID, at events.Micros) *span {
 	return t.endWhere(at, func(s *span) bool { return s.What == what && s.Call == call })
 }
 
-func (t *trace) endWhere(at events.Micros, wanted func(*span) bool) *span {
+func (t *TurnTrace) endWhere(at events.Micros, wanted func(*span) bool) *span {
 	for i := len(t.Spans) - 1; i >= 0; i-- {
 		if s := &t.Spans[i]; s.Ended == 0 && wanted(s) {
 			s.Ended = at
@@ -275,9 +276,24 @@ func (t *trace) endWhere(at events.Micros, wanted func(*span) bool) *span {
 	return nil
 }
 
-func (t *trace) fail(s *span, problem string) {
+func (t *TurnTrace) fail(s *span, problem string) {
 	if s != nil {
 		s.Problem = problem
+	}
+}
+
+// Shift moves what happened before a turn was forked by the time that passed since, and ends what was open then.
+func (t *TurnTrace) Shift(passed, now events.Micros) {
+	t.Asked += passed
+	t.Started += passed
+	for i := range t.Spans {
+		s := &t.Spans[i]
+		s.Begun += passed
+		if s.Ended == 0 {
+			s.Ended, s.Problem = now, "forked"
+		} else {
+			s.Ended += passed
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func (w *waterfall) Answer(q Query) (any, error) {
 	for id, lane := range w.Agents {
 		if matches(q.Parameters["agent"], id) {
 			for _, t := range lane.Turns {
-				all = append(all, t.times())
+				all = append(all, t.Times())
 			}
 		}
 	}
@@ -83,8 +83,8 @@ func (w *waterfall) turn(id events.TurnID) (any, error) {
 	return nil, fmt.Errorf("%w: turn %s is not among the latest %d of its agent; ask as of a position while it was, or with life waterfall %s", ErrMissing, id, keptTurns, id)
 }
 
-func (t *trace) whole() Turn {
-	answer := Turn{TurnTimes: t.times(), Spans: []Span{}, Dropped: t.Dropped}
+func (t *TurnTrace) whole() Turn {
+	answer := Turn{TurnTimes: t.Times(), Spans: []Span{}, Dropped: t.Dropped}
 	for i := range t.Spans {
 		answer.Spans = append(answer.Spans, t.show(&t.Spans[i]))
 	}
@@ -92,7 +92,7 @@ func (t *trace) whole() Turn {
 }
 
 // show splits a span into what was queueing, running and waiting for a person.
-func (t *trace) show(s *span) Span {
+func (t *TurnTrace) show(s *span) Span {
 	shown := Span{
 		At: s.Begun - t.Started, What: s.What, Name: s.Name, Call: s.Call, Tokens: s.Tokens, Cost: s.Cost, Problem: s.Problem, Revision: s.Revision,
 	}
@@ -113,7 +113,7 @@ func (t *trace) show(s *span) Span {
 }
 
 // running says from when a model or a tool ran. Where nobody measured it, it ran all the time.
-func (t *trace) running(s *span) (begin events.Micros, ran bool) {
+func (t *TurnTrace) running(s *span) (begin events.Micros, ran bool) {
 	if s.What != spanModel && s.What != spanTool {
 		return 0, false
 	}
@@ -126,7 +126,7 @@ func (t *trace) running(s *span) (begin events.Micros, ran bool) {
 // interval is a stretch of time, without its end.
 type interval struct{ begin, end events.Micros }
 
-func (t *trace) times() TurnTimes {
+func (t *TurnTrace) Times() TurnTimes {
 	end := cmp.Or(t.Ended, t.Seen)
 	times := TurnTimes{
 		Turn: t.Turn, Started: t.Started, Outcome: t.Outcome, Reason: t.Reason, Delayed: t.Started - t.Asked, Elapsed: end - t.Started,

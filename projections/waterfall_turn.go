@@ -2,6 +2,14 @@ package projections
 
 import "example.com/life/events"
 
+// mostSpans bounds what a fold of one turn keeps to tell where its time went.
+const mostSpans = 1 << 16
+
+// NewTurnTrace begins a turn at a time, of which many more spans are kept than the projection keeps.
+func NewTurnTrace(turn events.TurnID, asked, started events.Micros) TurnTrace {
+	return TurnTrace{Turn: turn, Asked: asked, Started: started, Seen: started, most: mostSpans}
+}
+
 // TurnFold knows what ran when in one turn, however long ago it was. It is folded from the turn's own events, in their order: the
 // messages that it began with, wherever they stand, and everything from its start until it is settled. Events of other turns in
 // between are passed over.
@@ -24,7 +32,7 @@ func (f *TurnFold) Apply(r *Recorded) error {
 	}
 	if len(f.lane.Turns) == 0 && r.Correlation == string(f.turn) {
 		if _, ok := event.(events.TurnStarted); !ok { // a fork goes on with a turn that its parent began
-			f.lane.Turns = []*trace{{Turn: f.turn, Asked: r.Time, Started: r.Time, Seen: r.Time}}
+			f.lane.Turns = []*TurnTrace{{Turn: f.turn, Asked: r.Time, Started: r.Time, Seen: r.Time}}
 		}
 	}
 	f.lane.apply(r, event)

@@ -7,18 +7,19 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
 // Step is what one event does to a projection's state.
 type Step struct {
-	Position events.Position      `json:"position,string"`
-	Event    events.Ref           `json:"event"`
-	Kind     events.Kind          `json:"kind"`
-	Text     string               `json:"text"`              // the event as a sentence
-	Changes  []projections.Change `json:"changes"`           // of the saved state, path by path
-	Skipped  bool                 `json:"skipped,omitempty"` // it is left out
-	Problem  string               `json:"problem,omitempty"` // why it cannot be folded: the projection stops here
+	Position events.Position `json:"position,string"`
+	Event    events.Ref      `json:"event"`
+	Kind     events.Kind     `json:"kind"`
+	Text     string          `json:"text"`              // the event as a sentence
+	Changes  []runs.Change   `json:"changes"`           // of the saved state, path by path
+	Skipped  bool            `json:"skipped,omitempty"` // it is left out
+	Problem  string          `json:"problem,omitempty"` // why it cannot be folded: the projection stops here
 }
 
 // MostSteps bounds how many events are stepped through at once.
@@ -107,7 +108,7 @@ func (p *Projector) step(ctx context.Context, r *reading, count int) ([]Step, er
 
 // step folds one event and compares the states around it.
 func (r *reading) step(envelope *events.Envelope, before []byte) (step Step, after []byte, err error) {
-	step = Step{Position: envelope.Position, Event: envelope.Ref(), Kind: envelope.Kind, Changes: []projections.Change{}}
+	step = Step{Position: envelope.Position, Event: envelope.Ref(), Kind: envelope.Kind, Changes: []runs.Change{}}
 	if event, err := envelope.Event(); err == nil {
 		step.Text = fmt.Sprint(event)
 	}
@@ -121,6 +122,6 @@ func (r *reading) step(envelope *events.Envelope, before []byte) (step Step, aft
 	if after, err = r.fold.Save(); err != nil {
 		return step, nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
 	}
-	step.Changes, err = projections.Changes(before, after)
+	step.Changes, err = runs.Changes(before, after)
 	return step, after, err
 }

@@ -12,6 +12,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -85,12 +86,12 @@ func (nothing) Search(context.Context, events.AgentID, actors.Search) (actors.Fo
 	return actors.Found{}, nil
 }
 
-func (nothing) Causes(context.Context, events.Ref, func(int64)) (*projections.Deed, error) {
-	return &projections.Deed{}, nil
+func (nothing) Causes(context.Context, events.Ref, func(int64)) (*runs.Deed, error) {
+	return &runs.Deed{}, nil
 }
 
-func (nothing) Effects(context.Context, events.Ref, func(int64)) (*projections.Deed, error) {
-	return &projections.Deed{}, nil
+func (nothing) Effects(context.Context, events.Ref, func(int64)) (*runs.Deed, error) {
+	return &runs.Deed{}, nil
 }
 
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.

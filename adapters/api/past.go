@@ -12,6 +12,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // Past looks at what happened before. *actors.Host documents the methods and their errors.
@@ -19,8 +20,8 @@ type Past interface {
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Stretch, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
-	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
-	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error)
+	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
+	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
 }
 
 // moment reads a query parameter that names a moment. What does not say its zone is in UTC.
@@ -164,19 +165,19 @@ func (c *Client) Waterfall(ctx context.Context, turn events.TurnID) (projections
 
 // causes answers with what led to an event.
 func (s *server) causes(w http.ResponseWriter, r *http.Request) error {
-	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*projections.Deed, error) {
+	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.Deed, error) {
 		return s.past.Causes(r.Context(), event, tell)
 	})
 }
 
 // effects answers with what followed from an event.
 func (s *server) effects(w http.ResponseWriter, r *http.Request) error {
-	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*projections.Deed, error) {
+	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.Deed, error) {
 		return s.past.Effects(r.Context(), event, tell)
 	})
 }
 
-func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.Ref, func(int64)) (*projections.Deed, error)) error {
+func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.Ref, func(int64)) (*runs.Deed, error)) error {
 	q, err := readQuery(r, "event")
 	if err != nil {
 		return err
@@ -188,24 +189,24 @@ func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.R
 	if s.past == nil {
 		return errNoPast()
 	}
-	return answer(s, w, r, func(tell func(int64)) (*projections.Deed, error) { return ask(event, tell) })
+	return answer(s, w, r, func(tell func(int64)) (*runs.Deed, error) { return ask(event, tell) })
 }
 
 // Causes has the server tell what led to an event. progress, if given, hears how many events were read.
-func (c *Client) Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error) {
+func (c *Client) Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error) {
 	return c.trace(ctx, "/v1/causes", event, progress)
 }
 
 // Effects has the server tell what followed from an event. progress, if given, hears how many events were read.
-func (c *Client) Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*projections.Deed, error) {
+func (c *Client) Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error) {
 	return c.trace(ctx, "/v1/effects", event, progress)
 }
 
-func (c *Client) trace(ctx context.Context, path string, event events.Ref, progress func(read int64)) (*projections.Deed, error) {
+func (c *Client) trace(ctx context.Context, path string, event events.Ref, progress func(read int64)) (*runs.Deed, error) {
 	if _, _, err := event.Split(); err != nil {
 		return nil, invalid("%v", err)
 	}
-	return askInLines[*projections.Deed](ctx, c, path, url.Values{"event": {string(event)}}, progress)
+	return askInLines[*runs.Deed](ctx, c, path, url.Values{"event": {string(event)}}, progress)
 }
 
 // Resolve finds a moment in an agent's history.

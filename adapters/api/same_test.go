@@ -16,6 +16,7 @@ import (
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
@@ -316,7 +317,7 @@ func internals() cmp.Option {
 		cmpopts.IgnoreFields(sagas.Agent{}, "Accepted"),
 		cmpopts.IgnoreFields(sagas.Wallet{}, "Accounts", "Accepted"),
 		cmpopts.IgnoreFields(sagas.Hold{}, "IDs", "Amounts"),
-		cmpopts.IgnoreUnexported(projections.RunTurn{}, projections.RunRound{}, projections.RunMessage{}),
+		cmpopts.IgnoreUnexported(runs.RunTurn{}, runs.RunRound{}, runs.RunMessage{}),
 		cmpopts.EquateEmpty(),
 	}
 }

@@ -1,4 +1,4 @@
-package projections_test
+package runs_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // TestCausality runs testdata/causality/*.txt, which say what led to what.
@@ -23,7 +23,7 @@ func TestCausality(t *testing.T) {
 		t.Fatalf("find transcripts: %v, %d files", err, len(files))
 	}
 	for _, file := range files {
-		c := projections.NewCausality()
+		c := runs.NewCausality()
 		datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 			var out strings.Builder
 			switch d.Cmd {
@@ -42,7 +42,7 @@ func TestCausality(t *testing.T) {
 }
 
 // addTo adds events; a message on the bus led to the first decision after it.
-func addTo(t *testing.T, c *projections.Causality, lines string) {
+func addTo(t *testing.T, c *runs.Causality, lines string) {
 	t.Helper()
 	next, published := map[events.Stream]events.Revision{}, events.Ref("")
 	for line := range strings.Lines(lines) {
@@ -69,7 +69,7 @@ func addTo(t *testing.T, c *projections.Causality, lines string) {
 	}
 }
 
-func showDeed(out *strings.Builder, d *projections.Deed, depth int) {
+func showDeed(out *strings.Builder, d *runs.Deed, depth int) {
 	indent := strings.Repeat("  ", depth)
 	fmt.Fprintf(out, "%s%s %s", indent, d.Ref, d.Text)
 	if d.Outside {

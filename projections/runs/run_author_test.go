@@ -1,4 +1,4 @@
-package projections_test
+package runs_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // author writes the history of one agent from lines that say what happened:
@@ -27,7 +28,9 @@ import (
 //	fork                    from here on it is a fork, a day later
 //	pause REASON, resume, end OUTCOME REASON
 type author struct {
-	*teller
+	t       interface{ Fatal(...any) }
+	all     []events.Envelope
+	now     events.Micros
 	agent   events.AgentID
 	salt    string // in everything that is an identity
 	config  events.AgentConfig
@@ -44,13 +47,22 @@ type author struct {
 
 func newAuthor(t interface{ Fatal(...any) }, agent events.AgentID, salt string) *author {
 	return &author{
-		teller: newTeller(t), agent: agent, salt: salt,
+		t: t, agent: agent, salt: salt, now: 1_767_225_600 * events.Second, // 2026-01-01
 		config: events.AgentConfig{Model: "scripted/tour", Wallet: events.WalletID("w" + salt), Tools: []events.ToolGrant{{Name: "read_file"}, {Name: "bash"}}},
 	}
 }
 
 func (a *author) add(event events.Event) events.RequestID {
-	return a.record(events.AgentStream(a.agent), event)
+	data, version, err := events.Encode(event)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	stream, revision := events.AgentStream(a.agent), events.Revision(len(a.all))
+	a.now += 1500
+	a.all = append(a.all, events.Envelope{
+		Stream: stream, Revision: revision, Position: events.Position(10*len(a.all) + 10), Kind: event.Kind(), Version: version, Time: a.now, Data: data,
+	})
+	return events.RequestID(events.NewRef(stream, revision))
 }
 
 func (a *author) turn() events.TurnID { return events.NewTurnID(a.agent, a.turns) }
@@ -187,9 +199,9 @@ func (a *author) called(verb, rest string) bool {
 }
 
 // run folds what was told so far into turns, the running one included.
-func (a *author) run() []*projections.RunTurn {
-	fold := projections.NewRunFold()
-	var turns []*projections.RunTurn
+func (a *author) run() []*runs.RunTurn {
+	fold := runs.NewRunFold()
+	var turns []*runs.RunTurn
 	for i := range a.all {
 		if err := fold.Apply(&projections.Recorded{Envelope: &a.all[i]}); err != nil {
 			a.t.Fatal(err)
@@ -202,8 +214,8 @@ func (a *author) run() []*projections.RunTurn {
 	return turns
 }
 
-func sketches(turns []*projections.RunTurn) []projections.RunSketch {
-	all := make([]projections.RunSketch, len(turns))
+func sketches(turns []*runs.RunTurn) []runs.RunSketch {
+	all := make([]runs.RunSketch, len(turns))
 	for i, t := range turns {
 		all[i] = t.Sketch()
 	}

@@ -1,4 +1,4 @@
-package projections
+package runs
 
 import (
 	"cmp"
@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // add gives an event its place in the group.
-func (g *openGroup) add(r *Recorded, agent events.AgentID) {
+func (g *openGroup) add(r *projections.Recorded, agent events.AgentID) {
 	g.Events++
 	g.Last = r.Revision
 	if g.Turn == "" && strings.HasPrefix(r.Correlation, string(agent)+"/") { // also a turn whose beginning was not read
@@ -44,7 +45,7 @@ func (g *openGroup) add(r *Recorded, agent events.AgentID) {
 }
 
 // addTurn knows the events that the heading tells.
-func (g *openGroup) addTurn(r *Recorded, event events.Event) bool {
+func (g *openGroup) addTurn(r *projections.Recorded, event events.Event) bool {
 	switch e := event.(type) {
 	case events.TurnStarted:
 		g.Turn, g.Started, g.Elapsed = e.Turn, r.Time, 0
@@ -64,7 +65,7 @@ func (g *openGroup) addTurn(r *Recorded, event events.Event) bool {
 }
 
 // addModel knows the events of a round.
-func (g *openGroup) addModel(r *Recorded, event events.Event) bool {
+func (g *openGroup) addModel(r *projections.Recorded, event events.Event) bool {
 	switch e := event.(type) {
 	case events.ModelRequested:
 		key := "round " + strconv.Itoa(e.Round)
@@ -99,7 +100,7 @@ func (g *openGroup) addModel(r *Recorded, event events.Event) bool {
 }
 
 // addCall knows the events of a call. A call in doubt after a restart is asked about again under its name.
-func (g *openGroup) addCall(r *Recorded, event events.Event) bool {
+func (g *openGroup) addCall(r *projections.Recorded, event events.Event) bool {
 	switch e := event.(type) {
 	case events.ApprovalRequested:
 		g.call(r, e.Call, e.Tool).State = "waits for approval"
@@ -136,7 +137,7 @@ func (g *openGroup) addCall(r *Recorded, event events.Event) bool {
 }
 
 // call returns the line of a call, which this event is behind from now on.
-func (g *openGroup) call(r *Recorded, id events.CallID, tool string) *GroupLine {
+func (g *openGroup) call(r *projections.Recorded, id events.CallID, tool string) *GroupLine {
 	key := "call " + string(id)
 	i, known := g.lines[key]
 	if !known {
@@ -154,7 +155,7 @@ func (g *openGroup) call(r *Recorded, id events.CallID, tool string) *GroupLine 
 }
 
 // answered returns the line of a request that an event answers. One that was not read gets a line of its own.
-func (g *openGroup) answered(r *Recorded, request events.RequestID, what string) *GroupLine {
+func (g *openGroup) answered(r *projections.Recorded, request events.RequestID, what string) *GroupLine {
 	i, known := g.lines[string(request)]
 	if !known {
 		i = g.line(r, GroupLine{What: what})
@@ -166,14 +167,14 @@ func (g *openGroup) answered(r *Recorded, request events.RequestID, what string)
 }
 
 // line adds a line for an event.
-func (g *openGroup) line(r *Recorded, l GroupLine) int {
+func (g *openGroup) line(r *projections.Recorded, l GroupLine) int {
 	l.At, l.Revision, l.Events = r.Time, r.Revision, 1
 	g.Lines = append(g.Lines, l)
 	return len(g.Lines) - 1
 }
 
 // tell gives an event a line of its own.
-func (g *openGroup) tell(r *Recorded, text string) {
+func (g *openGroup) tell(r *projections.Recorded, text string) {
 	if len(g.Lines) >= mostLines {
 		g.count(r.Kind)
 		return

@@ -1,6 +1,7 @@
-package projections_test
+package runs_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -11,10 +12,10 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
-// TestRuns runs testdata/runs/*.txt, which say how two runs compare. After an intended change run go test ./projections -rewrite and
+// TestRuns runs testdata/runs/*.txt, which say how two runs compare. After an intended change run go test ./projections/runs -rewrite and
 // read the difference before it is committed.
 //
 //	run NAME        tells what an agent did, see author; told again, it goes on
@@ -61,7 +62,7 @@ func asRows(t *testing.T, value any) string {
 	return rows(text)
 }
 
-func nth(t *testing.T, a *author, number string) *projections.RunTurn {
+func nth(t *testing.T, a *author, number string) *runs.RunTurn {
 	n, err := strconv.Atoi(number)
 	turns := a.run()
 	if err != nil || n < 1 || n > len(turns) {
@@ -70,35 +71,35 @@ func nth(t *testing.T, a *author, number string) *projections.RunTurn {
 	return turns[n-1]
 }
 
-func compared(a, b []*projections.RunTurn) string {
+func compared(a, b []*runs.RunTurn) string {
 	var out strings.Builder
-	for _, p := range projections.AlignRuns(sketches(a), sketches(b)).Pairs() {
+	for _, p := range runs.AlignRuns(sketches(a), sketches(b)).Pairs() {
 		fmt.Fprintf(&out, "%s ~ %s: %s", brief(p.A), brief(p.B), p.Same)
 		if p.Turns > 1 {
 			fmt.Fprintf(&out, ", %d turns", p.Turns)
 		}
-		if p.Same == projections.Differs {
+		if p.Same == runs.Differs {
 			fmt.Fprintf(&out, " from round %d", p.Round)
 		}
 		out.WriteString("\n")
-		if p.A == nil || p.B == nil || p.Same == projections.SameAll {
+		if p.A == nil || p.B == nil || p.Same == runs.SameAll {
 			continue
 		}
-		c := projections.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
+		c := runs.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
 		fmt.Fprintf(&out, "  first    %s\n  answers  %s\n", shown(c.First), shown(c.Answers))
 	}
-	fmt.Fprintf(&out, "equal: %v\n", projections.AlignRuns(sketches(a), sketches(b)).Equal())
+	fmt.Fprintf(&out, "equal: %v\n", runs.AlignRuns(sketches(a), sketches(b)).Equal())
 	return out.String()
 }
 
-func brief(t *projections.TurnBrief) string {
+func brief(t *runs.TurnBrief) string {
 	if t == nil {
 		return "-"
 	}
 	return string(t.Turn)
 }
 
-func turnOf(all []*projections.RunTurn, t *projections.TurnBrief) *projections.RunTurn {
+func turnOf(all []*runs.RunTurn, t *runs.TurnBrief) *runs.RunTurn {
 	for _, turn := range all {
 		if turn.Turn == t.Turn {
 			return turn
@@ -107,7 +108,7 @@ func turnOf(all []*projections.RunTurn, t *projections.TurnBrief) *projections.R
 	return nil
 }
 
-func shown(d *projections.Difference) string {
+func shown(d *runs.Difference) string {
 	if d == nil {
 		return "-"
 	}
@@ -118,7 +119,7 @@ func shown(d *projections.Difference) string {
 	return text + ": " + side(d.A) + " | " + side(d.B)
 }
 
-func side(s *projections.Side) string {
+func side(s *runs.Side) string {
 	if s == nil {
 		return "nothing"
 	}
@@ -135,13 +136,33 @@ func side(s *projections.Side) string {
 	return text
 }
 
-func rounds(a, b *projections.RunTurn) string {
+func rounds(a, b *runs.RunTurn) string {
 	var out strings.Builder
-	for _, p := range projections.CompareTurns(a, b).Rounds {
+	for _, p := range runs.CompareTurns(a, b).Rounds {
 		fmt.Fprintf(&out, "%d ~ %d\n", p.A, p.B)
 		for i := range p.Differs {
 			fmt.Fprintf(&out, "  %s\n", shown(&p.Differs[i]))
 		}
 	}
 	return out.String()
+}
+
+// rows breaks JSON into lines: one for each element of a list.
+func rows(text []byte) string {
+	var indented bytes.Buffer
+	var open []byte
+	for i, c := range text {
+		switch c {
+		case '[', '{':
+			open = append(open, c)
+		case ']', '}':
+			open = open[:len(open)-1]
+		}
+		indented.WriteByte(c)
+		inList := len(open) == 2 && open[1] == '['
+		if c == '[' && inList && text[i+1] != ']' || c == ',' && (inList || len(open) == 1) {
+			indented.WriteString("\n" + strings.Repeat("  ", len(open)-1))
+		}
+	}
+	return indented.String() + "\n"
 }

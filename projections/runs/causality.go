@@ -1,4 +1,4 @@
-package projections
+package runs
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // Happening is an event in short.
@@ -21,7 +22,7 @@ func HappeningOf(e *events.Envelope) Happening {
 	h := Happening{Ref: e.Ref(), Kind: e.Kind, Time: e.Time}
 	event, err := e.Event()
 	if err != nil {
-		h.Text = "it cannot be read: " + clip(err.Error())
+		h.Text = "it cannot be read: " + projections.Clip(err.Error())
 		return h
 	}
 	h.Text = event.String()

@@ -1,4 +1,4 @@
-package projections
+package runs
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // RunFold folds one agent's events, in their order, into turns. It keeps the turn that runs and hands over those that have ended,
@@ -30,15 +31,12 @@ type RunStart struct {
 // openTurn is the turn that runs.
 type openTurn struct {
 	RunTurn
-	trace  trace
+	trace  projections.TurnTrace
 	joined []RunMessage // since the latest reply
 }
 
 // previewSize is how much of a text, in bytes, a run keeps.
 const previewSize = 160
-
-// mostSpans bounds what a turn keeps to tell where its time went.
-const mostSpans = 1 << 16
 
 // NewRunFold returns the fold of a run that begins with an agent's first event.
 func NewRunFold() *RunFold { return &RunFold{} }
@@ -112,14 +110,14 @@ func (f *RunFold) Running() *RunTurn {
 }
 
 // Apply folds the agent's next event. An event that cannot be read is a *Poison, and leaves the fold as it was.
-func (f *RunFold) Apply(r *Recorded) error {
+func (f *RunFold) Apply(r *projections.Recorded) error {
 	event, err := r.Event()
 	if err != nil {
 		return err
 	}
 	if f.turn != nil {
 		f.turn.Last = r.Ref()
-		f.turn.trace.apply(r, event)
+		f.turn.trace.Apply(r, event)
 	}
 	switch e := event.(type) {
 	case events.AgentCreated:
@@ -151,7 +149,7 @@ func (f *RunFold) Apply(r *Recorded) error {
 
 // fork goes on with the configuration of the fork, also within a turn. What was open in the parent is asked for anew, and the time
 // until then is no part of the turn.
-func (f *RunFold) fork(r *Recorded, e *events.AgentForked) {
+func (f *RunFold) fork(r *projections.Recorded, e *events.AgentForked) {
 	f.setup = newSetup(&e.Config)
 	t := f.turn
 	if t == nil {
@@ -160,28 +158,13 @@ func (f *RunFold) fork(r *Recorded, e *events.AgentForked) {
 	t.Setup = f.setup
 	t.trace.Turn = events.NewTurnID(e.Agent, t.Number)
 	if e.Time > 0 {
-		t.trace.shift(r.Time-e.Time, r.Time)
+		t.trace.Shift(r.Time-e.Time, r.Time)
 	}
 	if round := t.round(); round != nil {
 		for i := range round.Calls {
 			if c := &round.Calls[i]; c.End == CallOpen {
 				c.Sent, c.Approval = 0, NotAsked
 			}
-		}
-	}
-}
-
-// shift moves what happened before a turn was forked by the time that passed since, and ends what was open then.
-func (t *trace) shift(passed, now events.Micros) {
-	t.Asked += passed
-	t.Started += passed
-	for i := range t.Spans {
-		s := &t.Spans[i]
-		s.Begun += passed
-		if s.Ended == 0 {
-			s.Ended, s.Problem = now, "forked"
-		} else {
-			s.Ended += passed
 		}
 	}
 }
@@ -200,7 +183,7 @@ func (f *RunFold) take(ids []events.MessageID) []RunMessage {
 	return taken
 }
 
-func (f *RunFold) begin(r *Recorded, e *events.TurnStarted) {
+func (f *RunFold) begin(r *projections.Recorded, e *events.TurnStarted) {
 	again := runAgain{from: r.Ref(), setup: f.setup, mode: f.mode, chain: f.chain}
 	for i := len(f.waiting) - 1; i >= 0; i-- { // those that join later too
 		if m := &f.waiting[i]; m.Text.Event == "" {
@@ -220,7 +203,7 @@ func (f *RunFold) begin(r *Recorded, e *events.TurnStarted) {
 		RunTurn: RunTurn{
 			Number: e.Turn.Number(), First: r.Ref(), Last: r.Ref(), Setup: f.setup, Messages: messages, Rounds: []RunRound{}, again: again,
 		},
-		trace: trace{Turn: e.Turn, Asked: asked, Started: r.Time, Seen: r.Time, most: mostSpans},
+		trace: projections.NewTurnTrace(e.Turn, asked, r.Time),
 	}
 }
 
@@ -244,7 +227,7 @@ func (f *RunFold) end(e *events.TurnEnded) {
 }
 
 // within folds what happens in a turn.
-func (f *RunFold) within(r *Recorded, event events.Event) {
+func (f *RunFold) within(r *projections.Recorded, event events.Event) {
 	t := f.turn
 	switch e := event.(type) {
 	case events.ModelRequested:
@@ -281,7 +264,7 @@ func (f *RunFold) ask(e *events.ModelRequested) {
 	round.before, round.setup = f.chain, t.Setup
 }
 
-func (f *RunFold) reply(r *Recorded, e *events.ModelReplied) {
+func (f *RunFold) reply(r *projections.Recorded, e *events.ModelReplied) {
 	round := f.turn.round()
 	if round == nil {
 		return

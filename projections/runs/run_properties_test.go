@@ -1,4 +1,4 @@
-package projections_test
+package runs_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // drawRun makes up what an agent did, as lines for an author. Few words make for much that is alike.
@@ -32,7 +33,7 @@ func drawRun(t *rapid.T, most int) []string {
 	return lines
 }
 
-func written(t interface{ Fatal(...any) }, agent events.AgentID, salt string, lines []string) []*projections.RunTurn {
+func written(t interface{ Fatal(...any) }, agent events.AgentID, salt string, lines []string) []*runs.RunTurn {
 	return newAuthor(t, agent, salt).write(lines...).run()
 }
 
@@ -58,11 +59,11 @@ func TestRunEqualsItself(t *testing.T) {
 			}
 		}
 		a, b := written(t, "ada", "x", lines), written(t, "bob", "yy", troubled)
-		if !projections.AlignRuns(sketches(a), sketches(b)).Equal() {
+		if !runs.AlignRuns(sketches(a), sketches(b)).Equal() {
 			t.Fatalf("not equal:\n%s", compared(a, b))
 		}
 		for i := range a {
-			if c := projections.CompareTurns(a[i], b[i]); c.First != nil || c.Answers != nil {
+			if c := runs.CompareTurns(a[i], b[i]); c.First != nil || c.Answers != nil {
 				t.Fatalf("%s: %s", a[i].Turn, shown(c.First))
 			}
 			if b[i].Turn != events.NewTurnID("bob", i+1) || b[i].Elapsed > events.Minute || b[i].Running+b[i].Queued+b[i].Person != b[i].Elapsed {
@@ -96,15 +97,15 @@ func TestChangedReplyIsFound(t *testing.T) {
 		other := slices.Clone(lines)
 		other[changed.line] = "reply " + string(lines[changed.line][6]^1) + lines[changed.line][7:]
 		a, b := written(t, "ada", "x", lines), written(t, "bob", "y", other)
-		for _, p := range projections.AlignRuns(sketches(a), sketches(b)).Pairs() {
-			if p.Same == projections.SameAll {
+		for _, p := range runs.AlignRuns(sketches(a), sketches(b)).Pairs() {
+			if p.Same == runs.SameAll {
 				continue
 			}
-			if p.A == nil || p.B == nil || p.A.Turn.Number() != changed.turn || p.Same != projections.Differs || p.Round != changed.round {
+			if p.A == nil || p.B == nil || p.A.Turn.Number() != changed.turn || p.Same != runs.Differs || p.Round != changed.round {
 				t.Fatalf("turn %d round %d was changed:\n%s", changed.turn, changed.round, compared(a, b))
 			}
-			c := projections.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
-			if d := c.First; d == nil || d.What != projections.AspectReply || d.A.Round != changed.round || d.B.Round != changed.round {
+			c := runs.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
+			if d := c.First; d == nil || d.What != runs.AspectReply || d.A.Round != changed.round || d.B.Round != changed.round {
 				t.Fatalf("turn %d round %d was changed: %s", changed.turn, changed.round, shown(c.First))
 			}
 			return // what follows was asked something else
@@ -118,14 +119,14 @@ func TestChangedReplyIsFound(t *testing.T) {
 func TestAlignment(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := sketches(written(t, "ada", "x", drawRun(t, 12))), sketches(written(t, "bob", "y", drawRun(t, 12)))
-		pairs := projections.AlignRuns(a, b).Pairs()
+		pairs := runs.AlignRuns(a, b).Pairs()
 		next := [2]int{1, 1}
 		for _, p := range pairs {
-			for side, brief := range []*projections.TurnBrief{p.A, p.B} {
+			for side, brief := range []*runs.TurnBrief{p.A, p.B} {
 				if brief == nil {
 					continue
 				}
-				if brief.Turn.Number() != next[side] || p.Turns != 1 && p.Same != projections.SameAll || brief.Totals.Turns != p.Turns {
+				if brief.Turn.Number() != next[side] || p.Turns != 1 && p.Same != runs.SameAll || brief.Totals.Turns != p.Turns {
 					t.Fatalf("%+v comes where turn %d is expected", p, next[side])
 				}
 				next[side] += p.Turns
@@ -134,15 +135,15 @@ func TestAlignment(t *testing.T) {
 		if next != [2]int{len(a) + 1, len(b) + 1} {
 			t.Fatalf("of %d and %d turns the pairs end before %v", len(a), len(b), next)
 		}
-		mirrored := projections.AlignRuns(b, a).Pairs()
+		mirrored := runs.AlignRuns(b, a).Pairs()
 		for i := range mirrored {
 			p := &mirrored[i]
 			p.A, p.B = p.B, p.A
 			switch p.Same {
-			case projections.OnlyA:
-				p.Same = projections.OnlyB
-			case projections.OnlyB:
-				p.Same = projections.OnlyA
+			case runs.OnlyA:
+				p.Same = runs.OnlyB
+			case runs.OnlyB:
+				p.Same = runs.OnlyA
 			default:
 			}
 		}
@@ -156,13 +157,13 @@ func TestAlignment(t *testing.T) {
 func TestDifferenceIsWhereTheSketchesSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := written(t, "ada", "x", drawRun(t, 6)), written(t, "bob", "y", drawRun(t, 6))
-		for _, p := range projections.AlignRuns(sketches(a), sketches(b)).Pairs() {
+		for _, p := range runs.AlignRuns(sketches(a), sketches(b)).Pairs() {
 			if p.A == nil || p.B == nil || p.Turns > 1 {
 				continue
 			}
-			c := projections.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
-			back := projections.CompareTurns(turnOf(b, p.B), turnOf(a, p.A))
-			if (c.First == nil) != (p.Same == projections.SameAll) || (c.Answers == nil) != (p.Same == projections.SameAll || p.Same == projections.SameAnswers) {
+			c := runs.CompareTurns(turnOf(a, p.A), turnOf(b, p.B))
+			back := runs.CompareTurns(turnOf(b, p.B), turnOf(a, p.A))
+			if (c.First == nil) != (p.Same == runs.SameAll) || (c.Answers == nil) != (p.Same == runs.SameAll || p.Same == runs.SameAnswers) {
 				t.Fatalf("%s: %s, %s", p.Same, shown(c.First), shown(c.Answers))
 			}
 			if c.First != nil && (c.First.What != back.First.What || !cmp.Equal(c.First.A, back.First.B) || !cmp.Equal(c.First.B, back.First.A)) {
@@ -180,14 +181,14 @@ func TestDifferenceIsWhereTheSketchesSay(t *testing.T) {
 			if next != [2]int{p.A.Totals.Rounds + 1, p.B.Totals.Rounds + 1} {
 				t.Fatalf("rounds are missing: %v of %v", next, c.Rounds)
 			}
-			if c.Answers != nil && p.Same == projections.Differs && p.Round != roundOf(c.Answers) {
+			if c.Answers != nil && p.Same == runs.Differs && p.Round != roundOf(c.Answers) {
 				t.Fatalf("round %d: %s", p.Round, shown(c.Answers))
 			}
 		}
 	})
 }
 
-func roundOf(d *projections.Difference) int {
+func roundOf(d *runs.Difference) int {
 	switch {
 	case d.A == nil:
 		return d.B.Round
@@ -211,11 +212,11 @@ func TestLongRuns(t *testing.T) {
 			other = append(other, turn(fmt.Sprint(i))...)
 		}
 	}
-	counts := map[projections.Sameness]int{}
-	for _, p := range projections.AlignRuns(sketches(written(t, "ada", "x", one)), sketches(written(t, "bob", "y", other))).Pairs() {
+	counts := map[runs.Sameness]int{}
+	for _, p := range runs.AlignRuns(sketches(written(t, "ada", "x", one)), sketches(written(t, "bob", "y", other))).Pairs() {
 		counts[p.Same] += p.Turns
 	}
-	want := map[projections.Sameness]int{projections.Unlike: 1, projections.SameAnswers: 2000 - 4 - 5, projections.OnlyA: 4, projections.OnlyB: 3}
+	want := map[runs.Sameness]int{runs.Unlike: 1, runs.SameAnswers: 2000 - 4 - 5, runs.OnlyA: 4, runs.OnlyB: 3}
 	if difference := cmp.Diff(want, counts); difference != "" {
 		t.Error(difference)
 	}
@@ -238,8 +239,8 @@ func TestTurnsFoldedAgain(t *testing.T) {
 		a := newAuthor(t, "ada", "x").write(lines...)
 		for _, turn := range a.run() {
 			sketch := turn.Sketch()
-			fold, from := projections.NewRunFoldOf(&sketch)
-			var again []*projections.RunTurn
+			fold, from := runs.NewRunFoldOf(&sketch)
+			var again []*runs.RunTurn
 			inside := false
 			for i := range a.all {
 				e := &a.all[i]
@@ -254,7 +255,7 @@ func TestTurnsFoldedAgain(t *testing.T) {
 					break
 				}
 			}
-			if len(again) == 0 || asJSON(t, again[len(again)-1]) != asJSON(t, turn) || projections.CompareTurns(again[len(again)-1], turn).First != nil {
+			if len(again) == 0 || asJSON(t, again[len(again)-1]) != asJSON(t, turn) || runs.CompareTurns(again[len(again)-1], turn).First != nil {
 				t.Fatalf("turn %s is another one:\n%s\n%s", turn.Turn, asJSON(t, turn), asJSON(t, again))
 			}
 		}

@@ -1,4 +1,4 @@
-package projections_test
+package runs_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // TestDiffLines: the lines of each text are all there, in order, and what is in both is as much as it can be.
@@ -19,7 +19,7 @@ func TestDiffLines(t *testing.T) {
 		{"", "new", "+new"},
 		{"old\nolder", "", "-old|-older"},
 	} {
-		if got := asDiff(projections.DiffLines(test.a, test.b)); got != test.want {
+		if got := asDiff(runs.DiffLines(test.a, test.b)); got != test.want {
 			t.Errorf("%q to %q: %s, want %s", test.a, test.b, got, test.want)
 		}
 	}
@@ -27,11 +27,11 @@ func TestDiffLines(t *testing.T) {
 		text := rapid.SliceOf(rapid.SampledFrom([]string{"x", "y", "z"}))
 		a, b := text.Draw(t, "a"), text.Draw(t, "b")
 		var one, other []string
-		for _, c := range projections.DiffLines(strings.Join(a, "\n"), strings.Join(b, "\n")) {
-			if c.In != projections.InB {
+		for _, c := range runs.DiffLines(strings.Join(a, "\n"), strings.Join(b, "\n")) {
+			if c.In != runs.InB {
 				one = append(one, c.Text)
 			}
-			if c.In != projections.InA {
+			if c.In != runs.InA {
 				other = append(other, c.Text)
 			}
 		}
@@ -41,7 +41,7 @@ func TestDiffLines(t *testing.T) {
 	})
 }
 
-func asDiff(changes []projections.LineChange) string {
+func asDiff(changes []runs.LineChange) string {
 	all := make([]string, len(changes))
 	for i, c := range changes {
 		all[i] = string(rune(c.In)) + c.Text

@@ -1,7 +1,12 @@
-package projections
-
-import "example.com/life/events"
-
+// Package runs reads stretches of history. A projection, of package projections, follows the whole store and is asked; what is here is
+// handed the events of a question that somebody asks now: what an agent did turn by turn ([RunFold], [GroupFold]), how two runs differ
+// ([AlignRuns], [CompareTurns]), what led to what ([Causality]), what many turns tried again add up to ([Summarize]), and how two states
+// or texts differ ([Changes], [DiffLines]).
+//
+// The package is pure, as projections is.
+//
+// # Runs
+//
 // A run is what one agent did, told as turns, rounds and calls, so that it can be held against another's. It is folded from the
 // agent's events by [RunFold]; for a fork these are its parent's up to the point of the fork and then its own.
 //
@@ -23,10 +28,16 @@ import "example.com/life/events"
 // and [RunAlignment.Equal] of two runs.
 //
 // A turn behaves the same when all of that holds but what was asked: another prompt may lead to the same answers.
+package runs
+
+import (
+	"example.com/life/events"
+	"example.com/life/projections"
+)
 
 // RunTurn is one turn of a run.
 type RunTurn struct {
-	TurnTimes
+	projections.TurnTimes
 	Number   int          `json:"number"` // of its agent's turns, from 1
 	First    events.Ref   `json:"first"`  // its first event
 	Last     events.Ref   `json:"last"`   // its latest

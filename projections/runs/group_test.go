@@ -1,4 +1,4 @@
-package projections_test
+package runs_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // TestGroups runs testdata/groups/*.txt, which say how a history is told as groups.
@@ -50,9 +50,9 @@ func toldBy(t *testing.T, stream events.Stream, lines string) []events.Envelope 
 	return all
 }
 
-func groupsOf(agent events.AgentID, history []events.Envelope) []*projections.Group {
-	var all []*projections.Group
-	fold := projections.NewGroupFold(agent)
+func groupsOf(agent events.AgentID, history []events.Envelope) []*runs.Group {
+	var all []*runs.Group
+	fold := runs.NewGroupFold(agent)
 	for i := range history {
 		if done := fold.Apply(&history[i]); done != nil {
 			all = append(all, done)

@@ -1,4 +1,4 @@
-package projections_test
+package runs_test
 
 import (
 	"encoding/json"
@@ -8,16 +8,16 @@ import (
 	"pgregory.net/rapid"
 
 	"example.com/life/events"
-	"example.com/life/projections"
+	"example.com/life/projections/runs"
 )
 
 // TestChooseTurns: of each agent its latest, all in the order in which they started.
 func TestChooseTurns(t *testing.T) {
-	turn := func(agent events.AgentID, number int, started events.Micros) projections.RecordedTurn {
-		return projections.RecordedTurn{Turn: events.NewTurnID(agent, number), Started: started}
+	turn := func(agent events.AgentID, number int, started events.Micros) runs.RecordedTurn {
+		return runs.RecordedTurn{Turn: events.NewTurnID(agent, number), Started: started}
 	}
-	recorded := []projections.RecordedTurn{turn("a", 1, 10), turn("a", 2, 30), turn("a", 10, 30), turn("b", 1, 20), turn("b", 2, 25), turn("c", 7, 5)}
-	names := func(chosen []projections.RecordedTurn) []events.TurnID {
+	recorded := []runs.RecordedTurn{turn("a", 1, 10), turn("a", 2, 30), turn("a", 10, 30), turn("b", 1, 20), turn("b", 2, 25), turn("c", 7, 5)}
+	names := func(chosen []runs.RecordedTurn) []events.TurnID {
 		var all []events.TurnID
 		for _, c := range chosen {
 			all = append(all, c.Turn)
@@ -29,7 +29,7 @@ func TestChooseTurns(t *testing.T) {
 		2: {"c/7", "b/1", "b/2", "a/2", "a/10"},
 		1: {"c/7", "b/2", "a/10"},
 	} {
-		if difference := cmp.Diff(want, names(projections.ChooseTurns(recorded, ofEach))); difference != "" {
+		if difference := cmp.Diff(want, names(runs.ChooseTurns(recorded, ofEach))); difference != "" {
 			t.Errorf("%d of each:\n%s", ofEach, difference)
 		}
 	}
@@ -43,9 +43,9 @@ func TestWhatIfBudget(t *testing.T) {
 			return events.Money(rapid.Int64Range(least, 100).Draw(t, name))
 		}
 		limit := money("limit", 1)
-		budget := projections.WhatIfBudget{Limit: limit}
+		budget := runs.WhatIfBudget{Limit: limit}
 		spent, beyond, refused := events.Money(0), events.Money(0), false
-		var running []projections.RecordedTurn
+		var running []runs.RecordedTurn
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			if len(running) > 0 && rapid.Bool().Draw(t, "ends") {
 				live := money("live", 0)
@@ -55,7 +55,7 @@ func TestWhatIfBudget(t *testing.T) {
 				running = running[1:]
 				continue
 			}
-			turn := projections.RecordedTurn{Cost: money("cost", 0)}
+			turn := runs.RecordedTurn{Cost: money("cost", 0)}
 			admitted := budget.Admit(&turn)
 			if admitted && refused {
 				t.Fatal("a turn runs after one that might not")
@@ -68,9 +68,9 @@ func TestWhatIfBudget(t *testing.T) {
 			}
 		}
 	})
-	free := projections.WhatIfBudget{}
+	free := runs.WhatIfBudget{}
 	for range 3 {
-		if !free.Admit(&projections.RecordedTurn{Cost: events.Dollar}) {
+		if !free.Admit(&runs.RecordedTurn{Cost: events.Dollar}) {
 			t.Error("without a limit every turn may run")
 		}
 	}
@@ -78,11 +78,11 @@ func TestWhatIfBudget(t *testing.T) {
 
 // TestSummarize adds hand-made turns up: equal, asked otherwise, better, worse, waiting, failed and not run.
 func TestSummarize(t *testing.T) {
-	compare := func(before, after []string) projections.WhatIfTurn {
+	compare := func(before, after []string) runs.WhatIfTurn {
 		a, b := written(t, "ada", "x", before), written(t, "bob", "y", after)
-		aligned := projections.AlignRuns(sketches(a), sketches(b)).Pairs()
-		turns := projections.CompareTurns(a[0], b[0])
-		w := projections.WhatIfTurn{Turn: a[0].Turn, Fork: "bob", Live: projections.LiveCost(b[0], 2)}
+		aligned := runs.AlignRuns(sketches(a), sketches(b)).Pairs()
+		turns := runs.CompareTurns(a[0], b[0])
+		w := runs.WhatIfTurn{Turn: a[0].Turn, Fork: "bob", Live: runs.LiveCost(b[0], 2)}
 		w.Compared(&aligned[0], &turns)
 		return w
 	}
@@ -91,18 +91,18 @@ func TestSummarize(t *testing.T) {
 		"message look", "start", "ask", `reply I look.; bash {"command":"ls"}`, "sent 1.1", "failing 1.1 no", "ask", "reply Done.", "end stopped limit.time",
 	}
 	other := append([]string{"config prompt=other"}, short...)
-	turns := []projections.WhatIfTurn{
+	turns := []runs.WhatIfTurn{
 		compare(short, short), compare(short, other), compare(short, long), compare(long, short), compare(long, long),
-		{Turn: "c/1", State: projections.WhatIfWaits, Live: 7},
-		{Turn: "c/2", State: projections.WhatIfFailed},
-		{Turn: "c/3", State: projections.WhatIfNotRun},
+		{Turn: "c/1", State: runs.WhatIfWaits, Live: 7},
+		{Turn: "c/2", State: runs.WhatIfFailed},
+		{Turn: "c/3", State: runs.WhatIfNotRun},
 	}
-	summary := projections.Summarize(turns)
-	want := projections.WhatIfSummary{
+	summary := runs.Summarize(turns)
+	want := runs.WhatIfSummary{
 		Turns: 8, Compared: 5, Waits: 1, Failed: 1, NotRun: 1, Equal: 2, Asked: 1, Differ: 2,
-		Where:    []projections.WhatIfPlace{{What: projections.AspectReply, Turns: 2}},
-		Outcomes: []projections.WhatIfEnd{{A: "done", B: "done", Turns: 2}, {A: "done", B: "stopped", Turns: 1}, {A: "stopped", B: "done", Turns: 1}, {A: "stopped", B: "stopped", Turns: 1}},
-		Better: []projections.WhatIfChange{
+		Where:    []runs.WhatIfPlace{{What: runs.AspectReply, Turns: 2}},
+		Outcomes: []runs.WhatIfEnd{{A: "done", B: "done", Turns: 2}, {A: "done", B: "stopped", Turns: 1}, {A: "stopped", B: "done", Turns: 1}, {A: "stopped", B: "stopped", Turns: 1}},
+		Better: []runs.WhatIfChange{
 			{Of: "cost", Less: 1, Same: 3, More: 1},
 			{Of: "tokens", Less: 1, Same: 3, More: 1},
 			{Of: "running time", Less: 1, Same: 3, More: 1},

@@ -1,9 +1,12 @@
-package projections
+package runs
 
-import "example.com/life/events"
+import (
+	"example.com/life/events"
+	"example.com/life/projections"
+)
 
 // call folds what becomes of the calls of the latest round.
-func (t *openTurn) call(r *Recorded, event events.Event) {
+func (t *openTurn) call(r *projections.Recorded, event events.Event) {
 	switch e := event.(type) {
 	case events.ApprovalRequested:
 		if c := t.find(e.Call); c != nil && c.Sent == 0 { // of a lost call, people are asked whether it may run again
@@ -60,8 +63,8 @@ func (t *openTurn) find(id events.CallID) *RunCall {
 }
 
 // close completes a turn with what was measured, and its totals.
-func (t *RunTurn) close(measured *trace) {
-	t.TurnTimes = measured.times()
+func (t *RunTurn) close(measured *projections.TurnTrace) {
+	t.TurnTimes = measured.Times()
 	sum := RunTotals{Turns: 1, Rounds: len(t.Rounds), Elapsed: t.Elapsed, Running: t.Running, Queued: t.Queued, Person: t.Person}
 	for i := range t.Rounds {
 		round := &t.Rounds[i]

@@ -1,10 +1,11 @@
-package projections
+package runs
 
 import (
 	"cmp"
 	"slices"
 
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // Group is a stretch of an agent's history as people remember it: a turn with what followed it until the next one began, or what came
@@ -81,7 +82,7 @@ type GroupCount struct {
 type GroupFold struct {
 	agent    events.AgentID
 	group    *openGroup                  // the present one
-	decision []*Recorded                 // the events of the latest decision
+	decision []*projections.Recorded     // the events of the latest decision
 	waiting  map[events.MessageID]string // texts of messages that no turn has taken in
 }
 
@@ -97,7 +98,7 @@ func (f *GroupFold) Apply(e *events.Envelope) *Group {
 	if n := len(f.decision); n > 0 && f.decision[n-1].Command != e.Command {
 		done = f.flush()
 	}
-	f.decision = append(f.decision, &Recorded{Envelope: e})
+	f.decision = append(f.decision, &projections.Recorded{Envelope: e})
 	return done
 }
 
@@ -116,7 +117,7 @@ func (f *GroupFold) End() []*Group {
 
 // flush gives the events of the latest decision to the groups they belong to.
 func (f *GroupFold) flush() (done *Group) {
-	begin := slices.IndexFunc(f.decision, func(r *Recorded) bool { return r.Kind == events.TurnStarted{}.Kind() })
+	begin := slices.IndexFunc(f.decision, func(r *projections.Recorded) bool { return r.Kind == events.TurnStarted{}.Kind() })
 	for begin > 0 && f.decision[begin-1].Correlation == string(f.decision[begin-1].Command) { // outside of any turn: what began this one
 		begin--
 	}
