@@ -25,8 +25,8 @@ func (h *Host) address(stream events.Stream) (*actor.PID, string, error) {
 		registry, err = h.knowledge, events.TenantID(id).Validate()
 	case events.ProjectionsCategory:
 		registry = h.catalogues
-		if events.TenantID(id) != DefaultTenant {
-			err = fmt.Errorf("a host keeps the projections of tenant %s only", DefaultTenant)
+		if events.TenantID(id) != sagas.DefaultTenant {
+			err = fmt.Errorf("a host keeps the projections of tenant %s only", sagas.DefaultTenant)
 		}
 	default:
 		err = fmt.Errorf("stream %q takes no commands", string(stream))

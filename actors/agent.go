@@ -13,16 +13,6 @@ import (
 	"example.com/life/sagas"
 )
 
-// agentFold names the fold of agents; raise its version with every change to what the fold holds.
-//
-//nolint:gochecknoglobals // constant
-var agentFold = fold[sagas.Agent]{
-	name:   "agent/5",
-	zero:   sagas.NewAgent,
-	turn:   func(a *sagas.Agent) events.TurnID { return a.Turn.ID },
-	origin: forkOrigin,
-}
-
 // agent is the conduct of an agent: it sends what Ready says is outstanding, cancels what is no longer, and turns answers into
 // commands. Nothing is sent before the event that records it is stored; and whatever is outstanding when the host dies is in
 // Ready when it comes back, so sending is all there is to recovery.
@@ -269,7 +259,7 @@ func (a *agent) command(command sagas.Command, causation events.Ref) {
 // meta identifies a command of the agent's own: what happened, and after which revision.
 func (a *agent) meta(what string) sagas.Meta {
 	return sagas.Meta{
-		ID: events.CommandID(sagas.InternalPrefix + what + "@" + strconv.FormatInt(int64(a.tip.revision), 10)),
+		ID: events.CommandID(sagas.InternalPrefix + what + "@" + strconv.FormatInt(int64(a.tip.Revision), 10)),
 		At: storage.Now(),
 	}
 }

@@ -202,10 +202,10 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 
 func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) {
 	if c.Wallet == "" {
-		c.Wallet = DefaultWallet
+		c.Wallet = sagas.DefaultWallet
 	}
 	if c.Tenant == "" {
-		c.Tenant = DefaultTenant
+		c.Tenant = sagas.DefaultTenant
 	}
 	if err := h.checkModel(&c); err != nil {
 		return c, err
@@ -265,71 +265,6 @@ func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
 		specs[i] = tool.Spec()
 	}
 	return specs, nil
-}
-
-// AgentState is an agent as of a revision.
-type AgentState struct {
-	Agent    sagas.Agent             `json:"agent"`
-	Vector   events.AgentStateVector `json:"vector"`
-	Ready    []events.RequestID      `json:"ready"` // outstanding requests
-	Revision events.Revision         `json:"revision,string"`
-	Digest   events.Digest           `json:"digest"`
-}
-
-// State folds an agent's history up to and including a revision (NoRevision: all of it). Looking has no effects: nothing is brought
-// to life, asked or run.
-func (h *Host) State(ctx context.Context, agent events.AgentID, at events.Revision) (AgentState, error) {
-	if err := agent.Validate(); err != nil {
-		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
-	}
-	until := at
-	if at == events.NoRevision {
-		until = latest
-	}
-	saga, end, err := foldStream(ctx, h, agentFold, events.AgentStream(agent), until)
-	switch {
-	case err != nil:
-		return AgentState{}, err
-	case end.revision == events.NoRevision:
-		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(agent)}
-	case at != events.NoRevision && end.revision < at:
-		return AgentState{}, &sagas.Refusal{
-			Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the history of agent %s ends at revision %d", agent, end.revision),
-		}
-	}
-	state := AgentState{Agent: saga, Vector: saga.Vector(), Revision: end.revision, Digest: end.digest, Ready: []events.RequestID{}}
-	for _, request := range saga.Ready() {
-		if id := request.RequestID(); id != "" {
-			state.Ready = append(state.Ready, id)
-		}
-	}
-	return state, nil
-}
-
-// Wallet folds a wallet's history.
-func (h *Host) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error) {
-	if err := id.Validate(); err != nil {
-		return sagas.Wallet{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
-	}
-	wallet, end, err := foldStream(ctx, h, walletFold, events.WalletStream(id), latest)
-	if err == nil && end.revision == events.NoRevision {
-		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no wallet " + string(id)}
-	}
-	return wallet, err
-}
-
-// Rules folds a tenant's homeostasis. Without rules of its own the default ones advise.
-func (h *Host) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error) {
-	if err := tenant.Validate(); err != nil {
-		return sagas.Homeostasis{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
-	}
-	found, _, err := foldStream(ctx, h, homeostasisFold, events.HomeostasisStream(tenant), latest)
-	return found, err
-}
-
-// History returns a page of a stream as it is stored.
-func (h *Host) History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
-	return h.journal.Read(ctx, stream, from, direction, limit)
 }
 
 // Live counts the entities in memory.

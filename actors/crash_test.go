@@ -102,7 +102,7 @@ func checkCrash(t *testing.T, host *actors.Host, seen []events.Event, sendErr er
 	if err != nil || len(report.Failures) > 0 {
 		t.Errorf("verify: %v %+v", err, report.Failures)
 	}
-	wallet, err := host.Wallet(t.Context(), actors.DefaultWallet)
+	wallet, err := host.Wallet(t.Context(), sagas.DefaultWallet)
 	if err != nil || wallet.Held != 0 || wallet.Balance != events.Dollar {
 		t.Errorf("wallet: %v %+v", err, wallet)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -25,12 +26,13 @@ import (
 // An entity belongs to its actor's goroutine. It reads the journal only to load; its appends run beside it.
 type entity[S sagas.Saga[S]] struct {
 	stream events.Stream
-	fold   fold[S]
+	fold   history.Fold[S]
+	turn   func(*S) events.TurnID // the turn that runs; nil for sagas without turns
 	host   *Host
 	send   func(any)         // to its own actor
 	saga   S                 // with everything decided so far
-	tip    tip               // after everything decided so far
-	stored tip               // after everything stored
+	tip    history.Tip       // after everything decided so far
+	stored history.Tip       // after everything stored
 	carry  []events.Envelope // decided, waiting for company
 	riders []answered        // who waits for what is in carry
 	queue  []*instruction    // not decided yet
@@ -40,27 +42,10 @@ type entity[S sagas.Saga[S]] struct {
 	every  events.Revision   // events until the next one
 }
 
-// tip is the end of a stream.
-type tip struct {
-	revision events.Revision
-	digest   events.Digest
-}
-
-// fold says how a kind of stream is folded.
-type fold[S sagas.Saga[S]] struct {
-	name string // with its version: snapshots of another version are not read
-	zero func() S
-	turn func(*S) events.TurnID // the turn that runs; nil for sagas without turns
-	// origin is what a stream's first fact is folded on, where that is not zero: a fork begins with its parent's fold; nil for
-	// sagas that are not forked.
-	origin func(context.Context, *Host, fold[S], sagas.Fact) (S, error)
-	path   []events.AgentID // the forks whose origin is looked for
-}
-
 // flight is an append under way, and who waits for it.
 type flight struct {
 	answers []answered
-	after   tip
+	after   history.Tip
 }
 
 type answered struct {
@@ -75,11 +60,11 @@ const (
 
 // load brings the saga to the end of its stream: from a snapshot, if there is a sound one, and the events after it.
 func (e *entity[S]) load(ctx context.Context) error {
-	saga, at, err := foldStream(ctx, e.host, e.fold, e.stream, latest)
+	saga, at, err := history.FoldStream(ctx, e.host.Reader, e.fold, e.stream, storage.Latest)
 	if err != nil {
 		return err
 	}
-	e.saga, e.tip, e.stored, e.saved, e.every = saga, at, at, at.revision, storage.SnapshotEvery
+	e.saga, e.tip, e.stored, e.saved, e.every = saga, at, at, at.Revision, storage.SnapshotEvery
 	return nil
 }
 
@@ -106,18 +91,18 @@ func (e *entity[S]) decide() {
 		in.leave()
 		before := len(batch)
 		base, based := in.base.(S)
-		if based = based && e.tip.revision == events.NoRevision; based {
+		if based = based && e.tip.Revision == events.NoRevision; based {
 			e.saga = base
 		}
 		decided, err := e.saga.Decide(in.command)
 		if err != nil && based {
-			e.saga = e.fold.zero()
+			e.saga = e.fold.Zero()
 		}
 		if err != nil {
 			answers = append(answers, answered{in.done, outcome{err: err}})
 			continue
 		}
-		result := outcome{revision: e.tip.revision + 1, events: decided}
+		result := outcome{revision: e.tip.Revision + 1, events: decided}
 		if batch, err = e.record(batch, in, decided); err != nil {
 			e.host.log.Error("encode decision", "stream", e.stream, "error", err)
 			answers = append(answers, answered{in.done, outcome{err: err}})
@@ -160,9 +145,9 @@ func rides(command sagas.Command, decided []events.Event) bool {
 func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []events.Event) ([]events.Envelope, error) {
 	meta := in.command.Metadata()
 	base := uuid.New()
-	start, correlation, digest := len(batch), string(meta.ID), e.tip.digest
-	if e.fold.turn != nil {
-		correlation = cmp.Or(string(e.fold.turn(&e.saga)), correlation)
+	start, correlation, digest := len(batch), string(meta.ID), e.tip.Digest
+	if e.turn != nil {
+		correlation = cmp.Or(string(e.turn(&e.saga)), correlation)
 	}
 	batch = slices.Grow(batch, len(decided))
 	for i, event := range decided {
@@ -181,10 +166,10 @@ func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []e
 		})
 	}
 	for _, event := range decided {
-		e.tip.revision++
-		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.revision, Time: meta.At, Command: meta.ID})
+		e.tip.Revision++
+		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.Revision, Time: meta.At, Command: meta.ID})
 	}
-	e.tip.digest = digest
+	e.tip.Digest = digest
 	return batch, nil
 }
 
@@ -198,7 +183,7 @@ func eventID(base uuid.UUID, i int) events.EventID {
 // fly stores a batch, beside the actor. The same event ids are sent again until the outcome is known or the time is up.
 func (e *entity[S]) fly(batch []events.Envelope, answers []answered) {
 	e.flight = &flight{answers: answers, after: e.tip}
-	e.host.begin(e.stream, storage.ExpectRevision(e.stored.revision), batch, func(appended storage.Appended, err error) {
+	e.host.begin(e.stream, storage.ExpectRevision(e.stored.Revision), batch, func(appended storage.Appended, err error) {
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
 		e.send(landed{appended, err})
 	})
@@ -255,7 +240,7 @@ func (e *entity[S]) settled() bool {
 
 // snapshot saves the fold, beside the actor. It is a cache: failing to save it costs time at the next load.
 func (e *entity[S]) snapshot() {
-	if e.host.snapshots == nil || e.stored != e.tip || e.stored.revision == e.saved {
+	if e.host.snapshots == nil || e.stored != e.tip || e.stored.Revision == e.saved {
 		return
 	}
 	state, err := json.Marshal(e.saga)
@@ -263,11 +248,11 @@ func (e *entity[S]) snapshot() {
 		e.host.log.Error("encode snapshot", "stream", e.stream, "error", err)
 		return
 	}
-	e.saved = e.stored.revision
+	e.saved = e.stored.Revision
 	e.every = events.Revision(storage.SnapshotSpacing(len(state)))
-	snapshot := storage.Snapshot{Revision: e.stored.revision, Digest: e.stored.digest, State: state}
+	snapshot := storage.Snapshot{Revision: e.stored.Revision, Digest: e.stored.Digest, State: state}
 	e.host.run(func() {
-		if err := e.host.snapshots.Save(context.Background(), e.fold.name, e.stream, snapshot); err != nil && !errors.Is(err, storage.ErrClosed) {
+		if err := e.host.snapshots.Save(context.Background(), e.fold.Name, e.stream, snapshot); err != nil && !errors.Is(err, storage.ErrClosed) {
 			e.host.log.Warn("save snapshot", "stream", e.stream, "error", err)
 		}
 	})
@@ -305,9 +290,3 @@ func fail(answers []answered, err error) {
 	}
 	answer(answers)
 }
-
-// poisoned says that an entity's own history makes it fail: trying again fails again.
-type poisoned struct{ err error }
-
-func (p *poisoned) Error() string { return p.err.Error() }
-func (p *poisoned) Unwrap() error { return p.err }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -183,8 +184,8 @@ func (a *agent) readRecording() {
 		stream := events.AgentStream(fork.Parent)
 		var read recordingRead
 		if !begun {
-			parent, end, err := foldStream(host.running, host, agentFold, stream, fork.Done)
-			read.parent, read.err, next = &parent, err, end.revision+1
+			parent, end, err := history.FoldStream(host.running, host.Reader, history.AgentFold(), stream, fork.Done)
+			read.parent, read.err, next = &parent, err, end.Revision+1
 		}
 		if read.err == nil && next <= fork.Until {
 			read.page, read.err = host.journal.Read(host.running, stream, next, storage.Forward, storage.Limit{})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -110,7 +111,7 @@ type forking struct {
 	host    *Host
 	order   ForkOrder
 	origin  Origin
-	parent  AgentState // as of where it is forked
+	parent  history.AgentState // as of where it is forked
 	rules   []events.Rule
 	command sagas.Fork
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -116,11 +117,11 @@ func (h *Host) scan(ctx context.Context, stream events.Stream, from events.Revis
 // walletAt folds a wallet as of a time; before it was opened, as it was opened.
 func (h *Host) walletAt(ctx context.Context, id events.WalletID, at events.Micros) (sagas.Wallet, error) {
 	stream := events.WalletStream(id)
-	page, err := h.journal.Read(ctx, stream, latest, storage.Backward, storage.Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return sagas.Wallet{}, fmt.Errorf("read %s: %w", stream, err)
 	}
-	if len(page.Events) == 0 && id == DefaultWallet {
+	if len(page.Events) == 0 && id == sagas.DefaultWallet {
 		return sagas.Wallet{Balance: h.credit}, nil
 	}
 	later := sort.Search(int(page.Last+1), func(revision int) bool {
@@ -133,6 +134,6 @@ func (h *Host) walletAt(ctx context.Context, id events.WalletID, at events.Micro
 	if err != nil {
 		return sagas.Wallet{}, fmt.Errorf("find %s as of a time: %w", stream, err)
 	}
-	wallet, _, err := foldStream(ctx, h, walletFold, stream, events.Revision(later-1))
+	wallet, _, err := history.FoldStream(ctx, h.Reader, history.WalletFold(), stream, events.Revision(later-1))
 	return wallet, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -91,7 +92,7 @@ func order(at events.Revision, set ...string) actors.ForkOrder {
 	return actors.ForkOrder{ID: "order", Parent: "demo", Name: "fork", At: at, Set: set}
 }
 
-func fork(t *testing.T, host *actors.Host, order actors.ForkOrder) actors.AgentState {
+func fork(t *testing.T, host *actors.Host, order actors.ForkOrder) history.AgentState {
 	t.Helper()
 	if _, err := host.Fork(t.Context(), order, actors.Origin{Actor: "test"}); err != nil {
 		t.Fatalf("fork: %v", err)
@@ -99,7 +100,7 @@ func fork(t *testing.T, host *actors.Host, order actors.ForkOrder) actors.AgentS
 	return followed(t, host)
 }
 
-func followed(t *testing.T, host *actors.Host) actors.AgentState {
+func followed(t *testing.T, host *actors.Host) history.AgentState {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -269,16 +270,16 @@ func TestForkOffline(t *testing.T) {
 }
 
 // awaitFork waits until a fork has followed its parent to the end, and returns it as it is then.
-func awaitFork(ctx context.Context, host *actors.Host, fork events.AgentID) (actors.AgentState, error) {
+func awaitFork(ctx context.Context, host *actors.Host, fork events.AgentID) (history.AgentState, error) {
 	feed, err := host.Watch(ctx, fork, events.NoRevision)
 	if err != nil {
-		return actors.AgentState{}, err
+		return history.AgentState{}, err
 	}
 	defer feed.Close()
 	for {
 		item, err := feed.Next(ctx)
 		if err != nil {
-			return actors.AgentState{}, err
+			return history.AgentState{}, err
 		}
 		if item.Event != nil && item.Event.Kind == (events.ForkFinished{}).Kind() {
 			return host.State(ctx, fork, events.NoRevision)

@@ -25,6 +25,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -46,7 +47,7 @@ type Config struct {
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger       // nil: nothing is logged
 	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
-	Where     func(expression string) (EventFilter, error)
+	Where     func(expression string) (history.EventFilter, error)
 	Deadlines Deadlines
 
 	Idle          time.Duration // an entity with nothing to do leaves memory after this; 0: default 5 min; negative: never
@@ -71,18 +72,12 @@ type Models interface {
 	Lookup(model string) (found Model, name string, err error)
 }
 
-// DefaultWallet is the wallet of agents that name none; DefaultTenant the tenant.
-const (
-	DefaultWallet events.WalletID = "main"
-	DefaultTenant events.TenantID = "local"
-)
-
 // Host runs agents. Its methods are safe for concurrent use.
 type Host struct {
+	*history.Reader // what answers from history alone
 	*projector.Projector
 
 	name       string
-	build      string
 	journal    storage.Journal
 	snapshots  storage.Snapshots
 	blobs      storage.Blobs
@@ -92,7 +87,6 @@ type Host struct {
 	workspaces storage.Workspaces
 	forks      string
 	log        *slog.Logger
-	where      func(expression string) (EventFilter, error)
 	deadlines  Deadlines
 	idle       time.Duration
 	admit      int
@@ -123,7 +117,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		return nil, err
 	}
 	h.Projector, err = projector.New(ctx, projector.Config{
-		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Log: h.log, Tenant: DefaultTenant,
+		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Log: h.log, Tenant: sagas.DefaultTenant,
 		Resting: config.Resting, Projections: config.Projections, Declare: config.Declare,
 	})
 	if err != nil {
@@ -154,8 +148,8 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs and models are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), build: c.Build, journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
-		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, where: c.Where, credit: c.OpeningCredit,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
+		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024),
 		deadlines: Deadlines{
 			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
@@ -170,6 +164,9 @@ func configure(c Config) (*Host, error) {
 	if h.prices == nil {
 		h.prices = unpriced{}
 	}
+	h.Reader = history.New(history.Config{
+		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Files: h.workspaces, Log: h.log, Build: c.Build, Where: c.Where,
+	})
 	h.origin = Origin{Actor: h.name}
 	for _, tool := range c.Tools {
 		name := tool.Spec().Name
@@ -339,12 +336,9 @@ func final(err error) bool {
 	return errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend)
 }
 
-// circuitCommand is the command of what appendRaw stores.
-const circuitCommand = sagas.InternalPrefix + "circuit"
-
 // appendRaw stores one event that no saga decided, at the end of a stream as it is now; unless the stream ends with its like.
 func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events.Event) error {
-	page, err := h.journal.Read(ctx, stream, latest, storage.Backward, storage.Limit{Events: 1})
+	page, err := h.journal.Read(ctx, stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
 	if err != nil {
 		return err
 	}
@@ -360,7 +354,7 @@ func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events
 	}
 	_, err = h.append(stream, storage.ExpectRevision(page.Events[0].Revision), []events.Envelope{{
 		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: storage.Now(), Actor: h.name,
-		Command: circuitCommand, Correlation: circuitCommand,
+		Command: history.CircuitCommand, Correlation: history.CircuitCommand,
 		Digest: page.Events[0].Digest.Next(event.Kind(), data), Data: data,
 	}})
 	return err
@@ -373,7 +367,7 @@ func agentKind() kind {
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			a := &agent{running: map[events.RequestID]context.CancelFunc{}}
 			a.life = life[sagas.Agent]{handle: h, registry: self, conduct: a}
-			a.entity = entity[sagas.Agent]{stream: r.kind.stream(h.id), fold: agentFold, host: r.host}
+			a.entity = entity[sagas.Agent]{stream: r.kind.stream(h.id), fold: history.AgentFold(), turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID }, host: r.host}
 			return a
 		},
 	}

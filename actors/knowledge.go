@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -19,17 +20,12 @@ import (
 	"example.com/life/sagas"
 )
 
-// knowledgeFold names the fold of a tenant's notes; raise its version with every change to what it holds.
-//
-//nolint:gochecknoglobals // constant
-var knowledgeFold = fold[sagas.Knowledge]{name: "knowledge/1", zero: sagas.NewKnowledge}
-
 func knowledgeKind() kind {
 	return kind{
 		stream: func(id string) events.Stream { return events.KnowledgeStream(events.TenantID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			l := &life[sagas.Knowledge]{handle: h, registry: self}
-			l.entity = entity[sagas.Knowledge]{stream: r.kind.stream(h.id), fold: knowledgeFold, host: r.host}
+			l.entity = entity[sagas.Knowledge]{stream: r.kind.stream(h.id), fold: history.KnowledgeFold(), host: r.host}
 			l.conduct = plain{func() {}}
 			return l
 		},
@@ -189,7 +185,7 @@ func (k *callKnowledge) Keep(ctx context.Context, change NoteChange) (Receipt, e
 // returned finds what an earlier call of the turn gave back.
 func (k *callKnowledge) returned(ctx context.Context, call events.CallID) (events.Ref, string, error) {
 	stream := events.AgentStream(k.agent)
-	for from := events.Revision(1 << 62); from >= 0; {
+	for from := storage.Latest; from >= 0; {
 		page, err := k.host.journal.Read(ctx, stream, from, storage.Backward, storage.Limit{Events: 64})
 		if err != nil {
 			return "", "", fmt.Errorf("read what call %s returned: %w", call, err)

@@ -21,7 +21,7 @@ import (
 func keep(t *testing.T, host *actors.Host, id string, notes ...events.Note) actors.Receipt {
 	t.Helper()
 	command := sagas.KeepNotes{Meta: meta(id), Write: notes, Author: events.NoteAuthor{By: "ada"}}
-	receipt, err := host.Do(t.Context(), events.KnowledgeStream(actors.DefaultTenant), command, actors.Origin{Actor: "test"})
+	receipt, err := host.Do(t.Context(), events.KnowledgeStream(sagas.DefaultTenant), command, actors.Origin{Actor: "test"})
 	if err != nil {
 		t.Fatalf("keep %s: %v", id, err)
 	}
@@ -98,7 +98,7 @@ func TestTurnsBeginWithWhatIsKnown(t *testing.T) {
 	if len(messages) != 2 || messages[1].Role != sagas.RoleContext || !strings.Contains(messages[1].Text.Inline, "1650 degrees") || strings.Contains(messages[1].Text.Inline, "Soup") {
 		t.Errorf("the model was shown %+v", messages)
 	}
-	page, err := host.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 3, storage.Forward, storage.Limit{})
+	page, err := host.History(t.Context(), events.KnowledgeStream(sagas.DefaultTenant), 3, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatalf("the agent wrote %d notes, %v", len(page.Events), err)
 	}
@@ -149,7 +149,7 @@ func TestLargeNote(t *testing.T) {
 	host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{actorstest.FakeModel(twoRounds)}})
 	text := strings.Repeat("ä line with many words\n", 3000) + "[[end]]"
 	keep(t, host, "k1", events.Note{ID: "large", Title: "Large", Text: events.Text{Inline: text}})
-	page, err := host.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 0, storage.Forward, storage.Limit{})
+	page, err := host.History(t.Context(), events.KnowledgeStream(sagas.DefaultTenant), 0, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestLargeNote(t *testing.T) {
 	if len(written.Links) != 1 || written.Links[0].Target != "end" {
 		t.Errorf("links %+v", written.Links)
 	}
-	_, err = host.Do(t.Context(), events.KnowledgeStream(actors.DefaultTenant), sagas.KeepNotes{
+	_, err = host.Do(t.Context(), events.KnowledgeStream(sagas.DefaultTenant), sagas.KeepNotes{
 		Meta: meta("k2"), Write: []events.Note{{ID: "blob", Title: "B", Text: events.Text{Blob: &events.BlobRef{}}}},
 	}, actors.Origin{})
 	var refused *sagas.Refusal
@@ -208,7 +208,7 @@ func crashWithNotes(t *testing.T, n int, after bool) {
 			}
 		}
 	}
-	page, err := second.History(t.Context(), events.KnowledgeStream(actors.DefaultTenant), 3, storage.Forward, storage.Limit{})
+	page, err := second.History(t.Context(), events.KnowledgeStream(sagas.DefaultTenant), 3, storage.Forward, storage.Limit{})
 	if err != nil || len(page.Events) > 1 || len(page.Events) < written || answers != 1 {
 		t.Errorf("%d notes were written, %d said to be, %d answers recorded: %v", len(page.Events), written, answers, err)
 	}

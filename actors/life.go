@@ -11,6 +11,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -90,7 +91,7 @@ func (l *life[S]) receiveOther(message any) {
 			return
 		}
 		l.conduct.stored()
-		if l.stored.revision-l.saved >= l.every {
+		if l.stored.Revision-l.saved >= l.every {
 			l.snapshot()
 		}
 		if len(l.queue) > 0 {
@@ -120,7 +121,7 @@ func (l *life[S]) begin(c actor.Context) {
 	var err error
 	l.host.dispatcher.blocking(func() { err = l.load(l.host.running) })
 	if err != nil {
-		var poison *poisoned
+		var poison *history.UnreadableError
 		l.die(&failure{reason: err.Error(), poison: errors.As(err, &poison)}, true)
 		return
 	}

@@ -98,7 +98,7 @@ func TestDeclared(t *testing.T) {
 	for _, host := range []*actors.Host{one, two, resting} {
 		ask(t, host, question, is(2))
 	}
-	_, err := one.Do(t.Context(), events.ProjectionsStream(actors.DefaultTenant), sagas.AddProjection{Meta: meta("odd"), Source: events.Text{Inline: "count"}}, actors.Origin{})
+	_, err := one.Do(t.Context(), events.ProjectionsStream(sagas.DefaultTenant), sagas.AddProjection{Meta: meta("odd"), Source: events.Text{Inline: "count"}}, actors.Origin{})
 	var refusal *sagas.Refusal
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid || !strings.Contains(refusal.Detail, "want") {
 		t.Errorf("a text that makes no sense: %v", err)

@@ -73,7 +73,7 @@ func standing(t *testing.T, host *actors.Host, name string) projector.Projection
 
 func catalogued(t *testing.T, host *actors.Host, command sagas.Command) actors.Receipt {
 	t.Helper()
-	receipt, err := host.Do(t.Context(), events.ProjectionsStream(actors.DefaultTenant), command, actors.Origin{Actor: "test"})
+	receipt, err := host.Do(t.Context(), events.ProjectionsStream(sagas.DefaultTenant), command, actors.Origin{Actor: "test"})
 	if err != nil {
 		t.Fatalf("%T: %v", command, err)
 	}
@@ -183,7 +183,7 @@ func TestPoison(t *testing.T) {
 		t.Errorf("from the beginning: %+v, %v", steps, err)
 	}
 	var refusal *sagas.Refusal
-	_, err = host.Do(t.Context(), events.ProjectionsStream(actors.DefaultTenant), sagas.SkipEvent{Meta: meta("s0"), Name: "balance", Position: bad, By: "ann"}, actors.Origin{})
+	_, err = host.Do(t.Context(), events.ProjectionsStream(sagas.DefaultTenant), sagas.SkipEvent{Meta: meta("s0"), Name: "balance", Position: bad, By: "ann"}, actors.Origin{})
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 		t.Errorf("without a reason: %v", err)
 	}

@@ -110,3 +110,8 @@ func TestProjectRefuses(t *testing.T) {
 		t.Errorf("a turn that is not there: %v", err)
 	}
 }
+
+// noModels has none.
+type noModels struct{}
+
+func (noModels) Lookup(string) (actors.Model, string, error) { return nil, "", context.Canceled }

@@ -8,6 +8,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
@@ -68,12 +69,12 @@ func recordingCrash(t *testing.T, n int, after bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if state.Source == actors.FromPresent { // every call was lost, and nothing was recorded since
+	if state.Source == history.FromPresent { // every call was lost, and nothing was recorded since
 		return
 	}
 	if lost(t, second) == 0 { // the last word is a record, not a call of which nobody knows
-		holds(t, second, events.NoRevision, actors.FromCall, want)
-		holds(t, second, 0, actors.FromNext, map[string]string{"given": "g"})
+		holds(t, second, events.NoRevision, history.FromCall, want)
+		holds(t, second, 0, history.FromNext, map[string]string{"given": "g"})
 	}
 }
 

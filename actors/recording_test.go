@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -89,7 +90,7 @@ func turnOf(t *testing.T, host *actors.Host, text string) []events.ToolReturned 
 }
 
 // holds checks what the workspace of the agent was as of a revision, as it is restored.
-func holds(t *testing.T, host *actors.Host, at events.Revision, source actors.TreeSource, want map[string]string) actors.RestoredWorkspace {
+func holds(t *testing.T, host *actors.Host, at events.Revision, source history.TreeSource, want map[string]string) history.RestoredWorkspace {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copy")
 	restored, err := host.RestoreWorkspace(t.Context(), "demo", at, dir)
@@ -160,18 +161,18 @@ func TestWorkspaceIsRecorded(t *testing.T) {
 	for _, host := range []*actors.Host{host, start(t, config)} {
 		begun, returned := revisionOf(t, host, "turn.started", 0), revisionOf(t, host, "tool.returned", 0)
 		given := map[string]string{"given": "from the beginning"}
-		holds(t, host, 0, actors.FromNext, given)
-		holds(t, host, begun, actors.FromNext, given)
-		holds(t, host, returned-1, actors.FromNext, given)
-		holds(t, host, returned, actors.FromCall, map[string]string{"given": "from the beginning", "a": "1"})
-		holds(t, host, two, actors.FromCall, map[string]string{"given": "from the beginning", "a": "2"})
+		holds(t, host, 0, history.FromNext, given)
+		holds(t, host, begun, history.FromNext, given)
+		holds(t, host, returned-1, history.FromNext, given)
+		holds(t, host, returned, history.FromCall, map[string]string{"given": "from the beginning", "a": "1"})
+		holds(t, host, two, history.FromCall, map[string]string{"given": "from the beginning", "a": "2"})
 		begun = revisionOf(t, host, "turn.started", two)
-		holds(t, host, begun-1, actors.FromCall, map[string]string{"given": "from the beginning", "a": "2"})
-		last := holds(t, host, begun, actors.FromNext, map[string]string{"given": "from the beginning", "a": "edited"})
+		holds(t, host, begun-1, history.FromCall, map[string]string{"given": "from the beginning", "a": "2"})
+		last := holds(t, host, begun, history.FromNext, map[string]string{"given": "from the beginning", "a": "edited"})
 		if last.Note == "" || last.Event != events.NewRef(events.AgentStream("demo"), revisionOf(t, host, "tool.returned", begun)) {
 			t.Errorf("%+v does not say where it is from", last)
 		}
-		holds(t, host, events.NoRevision, actors.FromCall, map[string]string{"given": "from the beginning", "a": "edited", "b": "3"})
+		holds(t, host, events.NoRevision, history.FromCall, map[string]string{"given": "from the beginning", "a": "edited", "b": "3"})
 	}
 	if report, err := host.Verify(t.Context(), "", nil); err != nil || len(report.Failures) > 0 {
 		t.Errorf("verify: %v %+v", err, report.Failures)
@@ -201,8 +202,8 @@ func TestCallsSideBySide(t *testing.T) {
 			t.Errorf("call %s, the %d. to return, found %+v and left %+v", returned.Call, i+1, returned.Before, returned.Tree)
 		}
 	}
-	holds(t, host, 0, actors.FromNext, map[string]string{})
-	holds(t, host, events.NoRevision, actors.FromCall, want)
+	holds(t, host, 0, history.FromNext, map[string]string{})
+	holds(t, host, events.NoRevision, history.FromCall, want)
 }
 
 // TestCallsOneAfterAnother has the calls of one round wait for each other's place: the second finds what the first did, which is not in history yet
@@ -289,7 +290,7 @@ func TestNothingRecorded(t *testing.T) {
 	worker(t, host, dir, "echo")
 	turnOf(t, host, "go")
 	for _, at := range []events.Revision{0, events.NoRevision} {
-		if restored := holds(t, host, at, actors.FromPresent, map[string]string{"f": "text"}); restored.Note == "" {
+		if restored := holds(t, host, at, history.FromPresent, map[string]string{"f": "text"}); restored.Note == "" {
 			t.Error("it does not say that this is the present workspace")
 		}
 	}
@@ -323,7 +324,7 @@ func TestCallsThatRecordedNothing(t *testing.T) {
 	turnOf(t, start(t, without), "two")
 	looking := config
 	looking.Resting = true
-	restored := holds(t, start(t, looking), events.NoRevision, actors.FromCall, map[string]string{"a": "1"})
+	restored := holds(t, start(t, looking), events.NoRevision, history.FromCall, map[string]string{"a": "1"})
 	if restored.Note != "calls since, which may have changed files, were lost or recorded nothing: 1" {
 		t.Errorf("the note says %q", restored.Note)
 	}

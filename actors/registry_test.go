@@ -24,7 +24,7 @@ func meddle(t *testing.T, memory *actorstest.Memory) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := events.AgentConfigured{Config: events.AgentConfig{Model: "fake/two", Wallet: actors.DefaultWallet, Tenant: actors.DefaultTenant}}
+	event := events.AgentConfigured{Config: events.AgentConfig{Model: "fake/two", Wallet: sagas.DefaultWallet, Tenant: sagas.DefaultTenant}}
 	data, version, err := events.Encode(event)
 	if err != nil {
 		t.Fatal(err)

@@ -3,16 +3,10 @@ package actors
 import (
 	"github.com/asynkron/protoactor-go/actor"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
-)
-
-//nolint:gochecknoglobals // constants; raise a version with every change to what its fold holds
-var (
-	walletFold      = fold[sagas.Wallet]{name: "wallet/1", zero: sagas.NewWallet}
-	homeostasisFold = fold[sagas.Homeostasis]{name: "homeostasis/1", zero: sagas.NewHomeostasis}
-	catalogueFold   = fold[sagas.Catalogue]{name: "projections/1", zero: sagas.NewCatalogue}
 )
 
 // plain is the conduct of an entity that only answers.
@@ -29,7 +23,7 @@ func walletKind() kind {
 		stream: func(id string) events.Stream { return events.WalletStream(events.WalletID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			w := &life[sagas.Wallet]{handle: h, registry: self}
-			w.entity = entity[sagas.Wallet]{stream: r.kind.stream(h.id), fold: walletFold, host: r.host}
+			w.entity = entity[sagas.Wallet]{stream: r.kind.stream(h.id), fold: history.WalletFold(), host: r.host}
 			w.conduct = plain{func() { openDefault(w) }}
 			return w
 		},
@@ -39,7 +33,7 @@ func walletKind() kind {
 // openDefault opens the wallet "main" with the host's opening credit when it is first needed. Others are opened by command.
 func openDefault(w *life[sagas.Wallet]) {
 	id := events.WalletID(w.handle.id)
-	if w.saga.ID != "" || id != DefaultWallet {
+	if w.saga.ID != "" || id != sagas.DefaultWallet {
 		return
 	}
 	w.instruct(&instruction{
@@ -53,7 +47,7 @@ func homeostasisKind() kind {
 		stream: func(id string) events.Stream { return events.HomeostasisStream(events.TenantID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			l := &life[sagas.Homeostasis]{handle: h, registry: self}
-			l.entity = entity[sagas.Homeostasis]{stream: r.kind.stream(h.id), fold: homeostasisFold, host: r.host}
+			l.entity = entity[sagas.Homeostasis]{stream: r.kind.stream(h.id), fold: history.HomeostasisFold(), host: r.host}
 			l.conduct = plain{func() {}}
 			return l
 		},
@@ -65,7 +59,7 @@ func catalogueKind() kind {
 		stream: func(id string) events.Stream { return events.ProjectionsStream(events.TenantID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			l := &life[sagas.Catalogue]{handle: h, registry: self}
-			l.entity = entity[sagas.Catalogue]{stream: r.kind.stream(h.id), fold: catalogueFold, host: r.host}
+			l.entity = entity[sagas.Catalogue]{stream: r.kind.stream(h.id), fold: history.CatalogueFold(), host: r.host}
 			l.conduct = plain{func() {}}
 			return l
 		},

@@ -125,7 +125,7 @@ func (a *app) benchKnowledge(ctx context.Context, f *benchKnowledgeFlags) (m kno
 	if err != nil {
 		return m, err
 	}
-	b := notesBench{rig: r, flags: f, words: newNoteWriter(f.seed, f.notes), stream: events.KnowledgeStream(actors.DefaultTenant)}
+	b := notesBench{rig: r, flags: f, words: newNoteWriter(f.seed, f.notes), stream: events.KnowledgeStream(sagas.DefaultTenant)}
 	progress := a.newMeter(f.progress)
 	defer progress.done()
 	for _, step := range []func(context.Context, *meter) error{b.write, b.ask, b.update, b.fold} {

@@ -14,6 +14,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // TestBusAcrossKills publishes commands, and kills the host that carries them out again and again: in the end each message is in its
@@ -97,7 +98,7 @@ func publishAll(t *testing.T, agents, messages int) {
 	for k := range messages {
 		data := fmt.Appendf(nil, `{"agent":"a%d","text":"message %d"}`, k%agents, k)
 		command := api.BusCommand{ID: events.CommandID(fmt.Sprint("c", k)), Type: "SendMessage", Data: data}
-		if err := (commandBus{journal}).Publish(t.Context(), actors.DefaultTenant, command, actors.Origin{}); err != nil {
+		if err := (commandBus{journal}).Publish(t.Context(), sagas.DefaultTenant, command, actors.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 	}

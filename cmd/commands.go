@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 func commandsCommand(a *app) *cobra.Command {
@@ -30,7 +30,7 @@ type poisonedFlags struct {
 }
 
 func (f *poisonedFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "tenant that the commands belong to")
+	cmd.Flags().StringVar(&f.tenant, "tenant", string(sagas.DefaultTenant), "tenant that the commands belong to")
 	jsonFlag(cmd, &f.asJSON)
 }
 

@@ -9,13 +9,13 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
 
 // printChanges prints one change a line: what, from what to what, and the event that changed it last.
-func printChanges(out io.Writer, d *actors.Difference) error {
+func printChanges(out io.Writer, d *history.Difference) error {
 	fmt.Fprintf(out, "from revision %d (%s, %s) to %d (%s, %s): %d events\n",
 		d.From.Revision, d.From.Kind, exactly(d.From.Time), d.To.Revision, d.To.Kind, exactly(d.To.Time), d.Events)
 	if len(d.Changes) == 0 {

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 )
 
 // comparer is what the verbs need that compare agents.
 type comparer interface {
-	Compare(ctx context.Context, order actors.CompareOrder, progress func(read int64)) (actors.Comparison, error)
+	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
 }
 
 // diffRuns is what life diff is asked about two agents.
@@ -26,7 +26,7 @@ type diffRuns struct {
 }
 
 func (a *app) diffRuns(ctx context.Context, one, other string, d *diffRuns) error {
-	var order actors.CompareOrder
+	var order history.CompareOrder
 	var err error
 	if order.A, err = checkAgent(one); err != nil {
 		return err
@@ -64,7 +64,7 @@ func turnFlag(text string, agent events.AgentID) (events.TurnID, error) {
 }
 
 // printComparison prints what two agents did side by side; of one turn all rounds, if that was asked for.
-func printComparison(out io.Writer, c *actors.Comparison, oneTurn bool) error {
+func printComparison(out io.Writer, c *history.Comparison, oneTurn bool) error {
 	if oneTurn {
 		return printTurns(out, c)
 	}

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 )
@@ -14,7 +14,7 @@ import (
 const mostPairs = 40
 
 // printPairs prints the turns of both in pairs, with what differs.
-func printPairs(out io.Writer, c *actors.Comparison) error {
+func printPairs(out io.Writer, c *history.Comparison) error {
 	w := table(out)
 	if len(c.Pairs) == 0 {
 		fmt.Fprintln(out, "no turns to compare")
@@ -113,7 +113,7 @@ func beside(a, b *runs.TurnBrief, show func(*runs.TurnBrief) string) string {
 }
 
 // printFirst prints the first difference, and the first in what was answered, where that is another one.
-func printFirst(out io.Writer, c *actors.Comparison) {
+func printFirst(out io.Writer, c *history.Comparison) {
 	fmt.Fprint(out, "first difference: ")
 	printDifference(out, &c.First.Difference)
 	printTexts(out, c.First)
@@ -158,7 +158,7 @@ func sideOf(s *runs.Side) string {
 }
 
 // printTurns prints one turn of each round by round.
-func printTurns(out io.Writer, c *actors.Comparison) error {
+func printTurns(out io.Writer, c *history.Comparison) error {
 	t := c.Turn
 	for _, turn := range []*runs.RunTurn{t.A, t.B} {
 		if turn == nil {

@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/projections/runs"
 )
 
@@ -26,7 +26,7 @@ func TestPrintTexts(t *testing.T) {
 		},
 	} {
 		var out strings.Builder
-		printTexts(&out, &actors.FoundDifference{TextA: test.a, TextB: test.b})
+		printTexts(&out, &history.FoundDifference{TextA: test.a, TextB: test.b})
 		if out.String() != test.want {
 			t.Errorf("%q to %q:\n%s\nwant\n%s", test.a, test.b, out.String(), test.want)
 		}

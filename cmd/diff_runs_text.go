@@ -6,12 +6,12 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/projections/runs"
 )
 
 // printTexts prints two texts as lines that are in one, in the other, or in both.
-func printTexts(out io.Writer, d *actors.FoundDifference) {
+func printTexts(out io.Writer, d *history.FoundDifference) {
 	if d.TextA == d.TextB {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -74,7 +75,7 @@ func (a *app) fork(cmd *cobra.Command, agent string, f *forkFlags) error {
 	ctx := cmd.Context()
 	return a.with(ctx, func(host reached) error {
 		if f.at != "" {
-			moment, err := actors.ParseMoment(f.at, time.Now())
+			moment, err := history.ParseMoment(f.at, time.Now())
 			if err != nil {
 				return usage("--at: %w", err)
 			}
@@ -168,20 +169,20 @@ func settingText(setting string) (string, error) {
 }
 
 // followFork shows what a fork does until it has followed its parent to the end, or can do nothing more.
-func (a *app) followFork(ctx context.Context, host reached, fork events.AgentID, v *view) (actors.AgentState, error) {
+func (a *app) followFork(ctx context.Context, host reached, fork events.AgentID, v *view) (history.AgentState, error) {
 	feed, err := host.Watch(ctx, fork, events.NoRevision)
 	if err != nil {
-		return actors.AgentState{}, fmt.Errorf("watch fork %s: %w", fork, err)
+		return history.AgentState{}, fmt.Errorf("watch fork %s: %w", fork, err)
 	}
 	defer feed.Close()
 	defer v.finish()
 	for {
 		item, err := feed.Next(ctx)
 		if errors.Is(err, context.Canceled) {
-			return actors.AgentState{}, &exit{exitCancelled, fmt.Errorf("left before fork %s had followed its parent; life serve goes on with it, life state %s shows how far it is", fork, fork)}
+			return history.AgentState{}, &exit{exitCancelled, fmt.Errorf("left before fork %s had followed its parent; life serve goes on with it, life state %s shows how far it is", fork, fork)}
 		}
 		if err != nil {
-			return actors.AgentState{}, fmt.Errorf("follow fork %s: %w", fork, err)
+			return history.AgentState{}, fmt.Errorf("follow fork %s: %w", fork, err)
 		}
 		if item.Delta != nil {
 			v.delta(item.Delta.Request, item.Delta.Text)
@@ -189,10 +190,10 @@ func (a *app) followFork(ctx context.Context, host reached, fork events.AgentID,
 		}
 		event, err := item.Event.Event()
 		if err != nil {
-			return actors.AgentState{}, err
+			return history.AgentState{}, err
 		}
 		if err := v.event(item.Event, event); err != nil {
-			return actors.AgentState{}, err
+			return history.AgentState{}, err
 		}
 		switch event.(type) {
 		case events.ForkFinished, events.AgentRetired, events.AgentQuarantined:

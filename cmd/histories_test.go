@@ -18,6 +18,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/history"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 	"example.com/life/events"
@@ -105,7 +106,7 @@ func verifyHistory(t *testing.T, file string, kinds map[events.Kind]int) {
 	}
 	for i := range report.Failures {
 		d := &report.Failures[i]
-		if d.What == actors.ProblemBlob {
+		if d.What == history.ProblemBlob {
 			continue // the corpus has events alone
 		}
 		var shown strings.Builder

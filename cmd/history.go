@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
@@ -117,7 +118,7 @@ func (a *app) stretch(ctx context.Context, host past, agent events.AgentID, from
 func (a *app) history(ctx context.Context, host chronicle, agent events.AgentID, first, last events.Revision, f *historyFlags) error {
 	m := a.newMeter(f.progress)
 	defer m.done()
-	r := &historyReader{host: host, agent: agent, meter: m, order: actors.Search{
+	r := &historyReader{host: host, agent: agent, meter: m, order: history.Search{
 		First: first, Last: last, Reverse: f.reverse, Kinds: f.kinds, Text: f.text, Where: f.where,
 	}}
 	limit := f.limit
@@ -159,7 +160,7 @@ func (a *app) history(ctx context.Context, host chronicle, agent events.AgentID,
 type historyReader struct {
 	host  chronicle
 	agent events.AgentID
-	order actors.Search
+	order history.Search
 	meter *meter
 	end   events.Revision
 	more  bool // there are more than were asked for

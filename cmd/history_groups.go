@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 )
@@ -18,7 +18,7 @@ func (a *app) groups(ctx context.Context, host chronicle, agent events.AgentID, 
 	if !f.limited && !f.asJSON && first == events.NoRevision && last == events.NoRevision {
 		limit = shownTurns
 	}
-	order := actors.GroupOrder{First: first, Last: last, Forward: !f.reverse && (limit == 0 || f.fromHere)}
+	order := history.GroupOrder{First: first, Last: last, Forward: !f.reverse && (limit == 0 || f.fromHere)}
 	tail := !f.reverse && !order.Forward // the latest, in the order of history
 	var kept []runs.Group
 	for printed := 0; ; {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -47,7 +46,7 @@ func (q *notesQuestion) flags(cmd *cobra.Command, valid string) {
 }
 
 func (q *notesQuestion) tenantFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&q.tenant, "tenant", string(actors.DefaultTenant), "tenant that the notes belong to")
+	cmd.Flags().StringVar(&q.tenant, "tenant", string(sagas.DefaultTenant), "tenant that the notes belong to")
 }
 
 // parameter adds a flag that is a parameter of the query.
@@ -216,7 +215,7 @@ func knowledgeRemoveCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "tenant that the notes belong to")
+	cmd.Flags().StringVar(&tenant, "tenant", string(sagas.DefaultTenant), "tenant that the notes belong to")
 	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for the record")
 	id.add(cmd)
 	return cmd

@@ -57,7 +57,7 @@ func knowledgeAddCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.Collection, "collection", "", "name of the collection that the notes belong to (default: the directory's name)")
 	cmd.Flags().StringVar(&f.Prefix, "prefix", "", "prefix of each note's id, such as capsule/")
-	cmd.Flags().StringVar(&f.tenant, "tenant", string(actors.DefaultTenant), "tenant that the notes belong to")
+	cmd.Flags().StringVar(&f.tenant, "tenant", string(sagas.DefaultTenant), "tenant that the notes belong to")
 	cmd.Flags().BoolVar(&f.prune, "prune", false, "remove notes of the collection whose files are gone")
 	jsonFlag(cmd, &f.asJSON)
 	progressFlag(cmd, &f.progress)

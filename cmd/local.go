@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/declared"
@@ -76,9 +77,9 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*local, error) {
 }
 
 // where compiles what life history --where is given.
-func where(expression string) (actors.EventFilter, error) {
+func where(expression string) (history.EventFilter, error) {
 	filter, err := declared.CompileFilter(expression)
-	return actors.EventFilter(filter), err
+	return history.EventFilter(filter), err
 }
 
 // openHost opens the stores of a place, fills in what comes from them, and starts the host.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
@@ -63,16 +63,16 @@ func decodeLines[T any](t *testing.T, text string) []T {
 func TestLookingBack(t *testing.T) {
 	tour(t)
 	printed := must(t, "history", "demo", "--json")
-	history := decodeLines[events.Envelope](t, printed)
+	recorded := decodeLines[events.Envelope](t, printed)
 	agent := sagas.NewAgent()
-	for n := range history {
-		fact, err := sagas.FactOf(&history[n])
+	for n := range recorded {
+		fact, err := sagas.FactOf(&recorded[n])
 		if err != nil {
 			t.Fatal(err)
 		}
 		agent = agent.Apply(fact)
-		want := actors.AgentState{
-			Agent: agent, Vector: agent.Vector(), Ready: []events.RequestID{}, Revision: events.Revision(n), Digest: history[n].Digest,
+		want := history.AgentState{
+			Agent: agent, Vector: agent.Vector(), Ready: []events.RequestID{}, Revision: events.Revision(n), Digest: recorded[n].Digest,
 		}
 		for _, request := range agent.Ready() {
 			if id := request.RequestID(); id != "" {
@@ -87,7 +87,7 @@ func TestLookingBack(t *testing.T) {
 			t.Fatalf("at %d:\n%s\nwant\n%s", n, got, &expected)
 		}
 	}
-	if status, _, errs := life(t, "state", "demo", "--at", fmt.Sprint(len(history))); status != exitError || !strings.Contains(errs, "ends at revision") {
+	if status, _, errs := life(t, "state", "demo", "--at", fmt.Sprint(len(recorded))); status != exitError || !strings.Contains(errs, "ends at revision") {
 		t.Errorf("after the end: status %d, %s", status, errs)
 	}
 	if again := must(t, "history", "demo", "--json"); again != printed {
@@ -98,8 +98,8 @@ func TestLookingBack(t *testing.T) {
 // TestVerifyNamesADivergence: history that says what this build does not decide, or whose chain is broken, is named.
 func TestVerifyNamesADivergence(t *testing.T) {
 	tour(t)
-	history := decodeLines[events.Envelope](t, must(t, "history", "demo", "--json"))
-	last := history[len(history)-1]
+	recorded := decodeLines[events.Envelope](t, must(t, "history", "demo", "--json"))
+	last := recorded[len(recorded)-1]
 	a := &app{log: slog.New(slog.DiscardHandler)}
 	var err error
 	if a.config, err = resolve(os.Getenv, flagsOf(nil)); err != nil {
@@ -128,7 +128,7 @@ func TestVerifyNamesADivergence(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs := life(t, "verify", "--all")
-	if status != exitError || !strings.Contains(out, fmt.Sprintf("agent-demo@%d: ", len(history))) ||
+	if status != exitError || !strings.Contains(out, fmt.Sprintf("agent-demo@%d: ", len(recorded))) ||
 		!strings.Contains(out, "effect-other@0: digest: the digest does not fit") || !strings.Contains(errs, "disagree in 2 places") {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}

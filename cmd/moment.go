@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -16,7 +16,7 @@ const momentHelp = "revision (31), time (14:02:11), or turn (turn:3, turn:3.1)"
 
 // parseMoment reads a flag that names a moment, in the local time zone.
 func parseMoment(flag, text string) (events.Moment, error) {
-	m, err := actors.ParseMoment(text, time.Now())
+	m, err := history.ParseMoment(text, time.Now())
 	var refusal *sagas.Refusal
 	if errors.As(err, &refusal) {
 		return m, usage("--%s: %s", flag, refusal.Detail)
@@ -25,7 +25,7 @@ func parseMoment(flag, text string) (events.Moment, error) {
 }
 
 // resolve finds a moment, and says which one was understood unless it is plain.
-func (a *app) resolve(ctx context.Context, host past, agent events.AgentID, m events.Moment) (actors.Stretch, error) {
+func (a *app) resolve(ctx context.Context, host past, agent events.AgentID, m events.Moment) (history.Stretch, error) {
 	at, err := host.Resolve(ctx, agent, m)
 	if err != nil {
 		return at, err
@@ -48,7 +48,7 @@ func understood(m events.Moment) string {
 		}
 		return at.Format("2006-01-02 15:04:05.999999 -07:00") + yet
 	}
-	return actors.FormatMoment(m)
+	return history.FormatMoment(m)
 }
 
 // exactly writes a time to the millisecond.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 )
 
@@ -32,8 +33,8 @@ type oneTurn struct {
 	items []actors.Item
 }
 
-func (h *oneTurn) State(context.Context, events.AgentID, events.Revision) (actors.AgentState, error) {
-	return actors.AgentState{}, nil
+func (h *oneTurn) State(context.Context, events.AgentID, events.Revision) (history.AgentState, error) {
+	return history.AgentState{}, nil
 }
 
 func (h *oneTurn) Watch(context.Context, events.AgentID, events.Revision) (actors.Feed, error) {

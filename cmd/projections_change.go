@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/actors/projector"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
@@ -19,7 +18,7 @@ import (
 )
 
 // projectionsStream is where commands about projections go.
-func projectionsStream() events.Stream { return events.ProjectionsStream(actors.DefaultTenant) }
+func projectionsStream() events.Stream { return events.ProjectionsStream(sagas.DefaultTenant) }
 
 func projectionsAddCommand(a *app) *cobra.Command {
 	var id idFlags

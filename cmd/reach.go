@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
@@ -28,7 +29,7 @@ import (
 type driver interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 	Agents(ctx context.Context) ([]projections.AgentSummary, error)
-	State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error)
+	State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error)
 	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
@@ -45,14 +46,14 @@ type projectionHost interface {
 // inspector is what the verbs need that look at more than agents.
 type inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
-	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (actors.VerifyReport, error)
+	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
 	CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error)
 }
 
 // past is what the verbs need that look back.
 type past interface {
-	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Stretch, error)
-	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
+	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (history.Stretch, error)
+	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (history.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
 	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
@@ -60,8 +61,8 @@ type past interface {
 
 // chronicle is what the verbs need that read histories turn by turn and search them.
 type chronicle interface {
-	Groups(ctx context.Context, agent events.AgentID, order actors.GroupOrder) (actors.GroupPage, error)
-	Search(ctx context.Context, agent events.AgentID, order actors.Search) (actors.Found, error)
+	Groups(ctx context.Context, agent events.AgentID, order history.GroupOrder) (history.GroupPage, error)
+	Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error)
 }
 
 // forker is what the verbs need that make forks, and rules for them.

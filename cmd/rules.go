@@ -46,7 +46,7 @@ func rulesShowCommand(a *app) *cobra.Command {
 
 func tenantOf(args []string) events.TenantID {
 	if len(args) == 0 {
-		return actors.DefaultTenant
+		return sagas.DefaultTenant
 	}
 	return events.TenantID(args[0])
 }
@@ -105,7 +105,7 @@ func rulesAdoptCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", string(actors.DefaultTenant), "tenant that the rules belong to")
+	cmd.Flags().StringVar(&tenant, "tenant", string(sagas.DefaultTenant), "tenant that the rules belong to")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

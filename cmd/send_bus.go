@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/bus"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // The ways of a message to its agent.
@@ -44,13 +44,13 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 		if err != nil {
 			return fmt.Errorf("encode the message: %w", err)
 		}
-		replies := events.Stream(bus.ReplyTopic(actors.DefaultTenant))
+		replies := events.Stream(bus.ReplyTopic(sagas.DefaultTenant))
 		before, err := host.History(ctx, replies, 1<<62, storage.Backward, storage.Limit{Events: 1})
 		if err != nil {
 			return err
 		}
 		id := newMeta(f.id).ID
-		if err := host.bus.Publish(ctx, actors.DefaultTenant, api.BusCommand{ID: id, Type: "SendMessage", Data: data}, origin()); err != nil {
+		if err := host.bus.Publish(ctx, sagas.DefaultTenant, api.BusCommand{ID: id, Type: "SendMessage", Data: data}, origin()); err != nil {
 			return err
 		}
 		if !f.wait {
@@ -74,7 +74,7 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 }
 
 func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
-	topic := bus.CommandTopic(actors.DefaultTenant)
+	topic := bus.CommandTopic(sagas.DefaultTenant)
 	if asJSON {
 		return a.printJSON(map[string]string{"command": string(id), "topic": topic})
 	}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/adapters/providers"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // setting is one thing that can be configured: by a flag, else by its environment variable, else in the configuration file,
@@ -35,7 +35,7 @@ func settings() []setting {
 		{flag: "model", env: "LIFE_MODEL", about: "model of new agents, as provider/model"},
 		{flag: "tools", env: "LIFE_TOOLS", standard: "read_file,write_file,edit_file,list_dir,glob,grep,bash", about: "tools of new agents, comma separated; none: no tools"},
 		{flag: "listen", env: "LIFE_LISTEN", standard: "127.0.0.1:4777", about: "address of life serve"},
-		{flag: "commands", env: "LIFE_COMMANDS", standard: string(actors.DefaultTenant), about: "tenants whose bus commands life serve executes, comma separated; none: no tenant"},
+		{flag: "commands", env: "LIFE_COMMANDS", standard: string(sagas.DefaultTenant), about: "tenants whose bus commands life serve executes, comma separated; none: no tenant"},
 		{flag: "token-file", env: "LIFE_TOKEN_FILE", about: "file with the bearer token that clients of life serve must send"},
 		{flag: "scripts", env: "LIFE_SCRIPTS", about: "directory of scripts for the models scripted/NAME"},
 		{flag: "prices", env: "LIFE_PRICES", about: "file of prices that override the built-in ones"},

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
@@ -51,7 +51,7 @@ func stateCommand(a *app) *cobra.Command {
 }
 
 // stateAt looks at an agent as of a moment. A revision needs no search.
-func (a *app) stateAt(ctx context.Context, host reached, agent events.AgentID, m events.Moment) (actors.AgentState, error) {
+func (a *app) stateAt(ctx context.Context, host reached, agent events.AgentID, m events.Moment) (history.AgentState, error) {
 	at := events.NoRevision
 	switch m.Form {
 	case events.MomentLatest:
@@ -60,7 +60,7 @@ func (a *app) stateAt(ctx context.Context, host reached, agent events.AgentID, m
 	case events.MomentTime, events.MomentTurn:
 		found, err := a.resolve(ctx, host, agent, m)
 		if err != nil {
-			return actors.AgentState{}, err
+			return history.AgentState{}, err
 		}
 		at = found.Revision
 	}
@@ -70,7 +70,7 @@ func (a *app) stateAt(ctx context.Context, host reached, agent events.AgentID, m
 // stateMessages is how much of the conversation is shown.
 const stateMessages = 6
 
-func printState(out io.Writer, s *actors.AgentState) error {
+func printState(out io.Writer, s *history.AgentState) error {
 	w := table(out)
 	agent := &s.Agent
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
@@ -121,7 +121,7 @@ func stage(name string) string {
 	return name
 }
 
-func printConversation(out io.Writer, s *actors.AgentState) error {
+func printConversation(out io.Writer, s *history.AgentState) error {
 	messages := s.Agent.Conversation.Messages
 	if len(messages) == 0 {
 		return nil

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 )
 
@@ -57,8 +57,8 @@ func verifyCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, host inspector, agents []events.AgentID, progress bool) (actors.VerifyReport, error) {
-	sum := actors.VerifyReport{Failures: []actors.Divergence{}}
+func (a *app) verify(ctx context.Context, host inspector, agents []events.AgentID, progress bool) (history.VerifyReport, error) {
+	sum := history.VerifyReport{Failures: []history.Divergence{}}
 	m := a.newMeter(progress)
 	defer m.done()
 	begun := time.Now()
@@ -96,7 +96,7 @@ func showVerified(m *meter, begun time.Time, checked, total int64) {
 		100*float64(checked)/float64(total), float64(checked)/seconds, left.Round(time.Second))
 }
 
-func (a *app) printVerified(r *actors.VerifyReport, asJSON bool) error {
+func (a *app) printVerified(r *history.VerifyReport, asJSON bool) error {
 	failures := int64(len(r.Failures)) + r.More
 	failed := &exit{exitError, fmt.Errorf("history and this build disagree in %d places", failures)}
 	if asJSON {
@@ -134,11 +134,11 @@ func (a *app) printVerified(r *actors.VerifyReport, asJSON bool) error {
 }
 
 // printDivergence shows what differs, and how to see the rest.
-func printDivergence(out io.Writer, d *actors.Divergence) {
+func printDivergence(out io.Writer, d *history.Divergence) {
 	fmt.Fprintf(out, "%s: %s: %s\n", events.NewRef(d.Stream, d.Revision), d.What, d.Detail)
 	for _, each := range []struct {
 		who   string
-		event *actors.Verified
+		event *history.Verified
 	}{{"recorded", d.Recorded}, {"decided", d.Decided}} {
 		if each.event != nil {
 			fmt.Fprintf(out, "  %-8s  %s version %d %s\n", each.who, each.event.Kind, each.event.Version, preview(string(each.event.Data)))
@@ -147,7 +147,7 @@ func printDivergence(out io.Writer, d *actors.Divergence) {
 	for _, f := range d.Fields {
 		fmt.Fprintf(out, "  differs   %s: recorded %s, decided %s\n", f.Field, cmp.Or(f.Recorded, "nothing"), cmp.Or(f.Decided, "nothing"))
 	}
-	if agent, ok := d.Stream.Agent(); ok && d.First > 0 && (d.What == actors.ProblemDecision || d.What == actors.ProblemRefused || d.What == actors.ProblemPanic) {
+	if agent, ok := d.Stream.Agent(); ok && d.First > 0 && (d.What == history.ProblemDecision || d.What == history.ProblemRefused || d.What == history.ProblemPanic) {
 		fmt.Fprintf(out, "  before    life state %s --at %d\n", agent, d.First-1)
 	}
 }

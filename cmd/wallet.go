@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -53,7 +52,7 @@ func (a *app) printWallet(wallet *sagas.Wallet, asJSON bool) error {
 }
 
 func walletArgument(args []string) (events.WalletID, error) {
-	id := actors.DefaultWallet
+	id := sagas.DefaultWallet
 	if len(args) > 0 {
 		id = events.WalletID(args[0])
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 	"example.com/life/sagas"
@@ -71,7 +71,7 @@ func (w *whatIf) one(ctx context.Context, turn *runs.RecordedTurn) runs.WhatIfTu
 	}
 	ctx = context.WithoutCancel(ctx) // what was run is compared
 	number := turn.Turn.Number()
-	compared, err := w.host.Compare(ctx, actors.CompareOrder{
+	compared, err := w.host.Compare(ctx, history.CompareOrder{
 		A: turn.Turn.Agent(), B: result.Fork, Turn: events.NewTurnID(result.Fork, number), Turns: 1,
 	}, nil)
 	if err != nil {
@@ -91,12 +91,12 @@ func (w *whatIf) one(ctx context.Context, turn *runs.RecordedTurn) runs.WhatIfTu
 }
 
 // await waits for a fork to come to its end, or as far as it comes in time.
-func (w *whatIf) await(ctx context.Context, turn *runs.RecordedTurn) (actors.AgentState, error) {
+func (w *whatIf) await(ctx context.Context, turn *runs.RecordedTurn) (history.AgentState, error) {
 	within, stop := context.WithTimeout(ctx, w.flags.patience)
 	defer stop()
 	err := w.watch(within, turn)
 	if err != nil && within.Err() == nil {
-		return actors.AgentState{}, err
+		return history.AgentState{}, err
 	}
 	return w.host.State(context.WithoutCancel(ctx), w.forkName(turn.Turn), events.NoRevision)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 	"example.com/life/sagas"
@@ -88,7 +89,7 @@ func (f *goingOn) Next(ctx context.Context) (actors.Item, error) {
 
 func (*goingOn) Close() error { return nil }
 
-func (h *madeUp) State(_ context.Context, fork events.AgentID, _ events.Revision) (actors.AgentState, error) {
+func (h *madeUp) State(_ context.Context, fork events.AgentID, _ events.Revision) (history.AgentState, error) {
 	h.mu.Lock()
 	h.running--
 	h.mu.Unlock()
@@ -96,13 +97,13 @@ func (h *madeUp) State(_ context.Context, fork events.AgentID, _ events.Revision
 	if h.isWaiting(fork) {
 		agent.Turn = sagas.Turn{ID: events.NewTurnID(fork, h.waits), Number: h.waits, Calls: []sagas.Call{{ID: "1.1", Tool: "bash", Stage: sagas.CallWaiting}}}
 	}
-	return actors.AgentState{Agent: agent}, nil
+	return history.AgentState{Agent: agent}, nil
 }
 
-func (h *madeUp) Compare(_ context.Context, order actors.CompareOrder, _ func(int64)) (actors.Comparison, error) {
+func (h *madeUp) Compare(_ context.Context, order history.CompareOrder, _ func(int64)) (history.Comparison, error) {
 	a := &runs.TurnBrief{Turn: events.NewTurnID(order.A, order.Turn.Number()), Outcome: events.Done}
 	b := &runs.TurnBrief{Turn: order.Turn, Outcome: events.Done, Totals: runs.RunTotals{Cost: 30}}
-	return actors.Comparison{
+	return history.Comparison{
 		Pairs: []runs.TurnPair{{A: a, B: b, Same: runs.SameAll, Turns: 1}},
 		Turn:  &runs.TurnComparison{B: &runs.RunTurn{Rounds: []runs.RunRound{{Round: 1, Cost: 10}, {Round: 2, Cost: 20}}}},
 	}, nil

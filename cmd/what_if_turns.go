@@ -7,7 +7,7 @@ import (
 	"path"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
@@ -121,7 +121,7 @@ func (w *whatIf) window(ctx context.Context, agent events.AgentID) (from, to eve
 }
 
 // recorded describes a turn: where it can be forked, what it cost, and whether --where chooses it.
-func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int, place actors.Stretch) (runs.RecordedTurn, bool, error) {
+func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int, place history.Stretch) (runs.RecordedTurn, bool, error) {
 	turn := runs.RecordedTurn{Turn: events.NewTurnID(agent, number), At: events.NoRevision}
 	wanted := w.where == nil
 	err := w.each(ctx, agent, place, func(e *events.Envelope) (err error) {
@@ -155,7 +155,7 @@ func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int,
 }
 
 // each reads the events of a place in an agent's history: all of them for --where, else the first and the last ones.
-func (w *whatIf) each(ctx context.Context, agent events.AgentID, place actors.Stretch, use func(*events.Envelope) error) error {
+func (w *whatIf) each(ctx context.Context, agent events.AgentID, place history.Stretch, use func(*events.Envelope) error) error {
 	const first = 64 // more than the decision that starts a turn has
 	for from := place.First; from <= place.Revision; {
 		limit := storage.Limit{Events: int(min(place.Revision-from+1, 512))}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/blobs"
@@ -21,9 +21,9 @@ import (
 
 // workspaces is what the verbs need that look at the files of agents.
 type workspaces interface {
-	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (actors.ListedWorkspace, error)
+	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error)
 	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
-	RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (actors.RestoredWorkspace, error)
+	RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (history.RestoredWorkspace, error)
 }
 
 // served looks at workspaces behind a life serve. What is restored belongs to who asks for it, so it is made in this process, from the
@@ -34,8 +34,8 @@ type served struct {
 }
 
 // RestoreWorkspace is Host.RestoreWorkspace.
-func (s served) RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (actors.RestoredWorkspace, error) {
-	var made actors.RestoredWorkspace
+func (s served) RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (history.RestoredWorkspace, error) {
+	var made history.RestoredWorkspace
 	listed, err := s.ListWorkspace(ctx, agent, at)
 	if err != nil {
 		return made, err
@@ -48,7 +48,7 @@ func (s served) RestoreWorkspace(ctx context.Context, agent events.AgentID, at e
 	if err != nil {
 		return made, err
 	}
-	made = actors.RestoredWorkspace{WorkspaceState: listed.WorkspaceState, Dir: dir}
+	made = history.RestoredWorkspace{WorkspaceState: listed.WorkspaceState, Dir: dir}
 	made.Restored, err = store.Restore(ctx, listed.Tree, dir)
 	return made, err
 }
@@ -70,7 +70,7 @@ func workspaceListCommand(a *app) *cobra.Command {
 		Example: "  life workspace list demo\n  life workspace list demo --at turn:3\n  life workspace list demo --at 12 --json",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"at", at}}, func(_ reached, listed []actors.ListedWorkspace) error {
+			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"at", at}}, func(_ reached, listed []history.ListedWorkspace) error {
 				if asJSON {
 					return a.printJSON(listed[0])
 				}
@@ -87,7 +87,7 @@ func workspaceListCommand(a *app) *cobra.Command {
 type momentFlag struct{ name, text string }
 
 // withWorkspace lists an agent's workspace as of moments.
-func (a *app) withWorkspace(ctx context.Context, name string, moments []momentFlag, use func(reached, []actors.ListedWorkspace) error) error {
+func (a *app) withWorkspace(ctx context.Context, name string, moments []momentFlag, use func(reached, []history.ListedWorkspace) error) error {
 	agent, err := checkAgent(name)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (a *app) withWorkspace(ctx context.Context, name string, moments []momentFl
 		}
 	}
 	return a.with(ctx, func(host reached) error {
-		listed := make([]actors.ListedWorkspace, len(moments))
+		listed := make([]history.ListedWorkspace, len(moments))
 		for i, m := range parsed {
 			at, err := a.revisionOf(ctx, host, agent, m)
 			if err != nil {
@@ -126,7 +126,7 @@ func (a *app) revisionOf(ctx context.Context, host reached, agent events.AgentID
 	return at.Revision, err
 }
 
-func printWorkspace(out io.Writer, l *actors.ListedWorkspace) error {
+func printWorkspace(out io.Writer, l *history.ListedWorkspace) error {
 	w := table(out)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	line("workspace", "%s", l.Workspace)
@@ -221,7 +221,7 @@ func workspaceRestoreCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) printRestored(r *actors.RestoredWorkspace) error {
+func (a *app) printRestored(r *history.RestoredWorkspace) error {
 	fmt.Fprintf(a.out, "ok: %d files, %d bytes as of revision %d in %s\n", r.Restored.Files, r.Restored.Bytes, r.Revision, r.Dir)
 	if r.Note != "" {
 		fmt.Fprintf(a.errs, "life: %s\n", r.Note)

@@ -10,7 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 )
@@ -47,7 +47,7 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 			if from == "" {
 				return usage("--from is needed: the earlier moment; 0 is the agent's beginning")
 			}
-			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"from", from}, {"to", to}}, func(host reached, listed []actors.ListedWorkspace) error {
+			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"from", from}, {"to", to}}, func(host reached, listed []history.ListedWorkspace) error {
 				for i := range listed {
 					if listed[i].Tree.Manifest == nil {
 						return fmt.Errorf("the files as of revision %d were not recorded: %s", listed[i].Revision, harmless(listed[i].Tree.Missing))
@@ -72,7 +72,7 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 }
 
 // compareFiles lists what differs, by path.
-func compareFiles(from, to *actors.ListedWorkspace) changedFiles {
+func compareFiles(from, to *history.ListedWorkspace) changedFiles {
 	result := changedFiles{Agent: to.Agent, From: from.Revision, To: to.Revision, Changes: []changedFile{}}
 	before := map[string]*storage.File{}
 	for i := range from.Files {
@@ -138,7 +138,7 @@ func what(f *storage.File) string {
 }
 
 // diffFile prints the changes of one text file as a unified diff.
-func (a *app) diffFile(ctx context.Context, host reached, from, to *actors.ListedWorkspace, path string) error {
+func (a *app) diffFile(ctx context.Context, host reached, from, to *history.ListedWorkspace, path string) error {
 	old, before, err := textOf(ctx, host, from, path)
 	if err != nil {
 		return err
@@ -150,13 +150,13 @@ func (a *app) diffFile(ctx context.Context, host reached, from, to *actors.Liste
 	if !before && !after {
 		return fmt.Errorf("there is no file %s in either: life workspace list %s lists what there is", shownPath(path), to.Agent)
 	}
-	name := func(l *actors.ListedWorkspace) string { return fmt.Sprintf("%s@%d", shownPath(path), l.Revision) }
+	name := func(l *history.ListedWorkspace) string { return fmt.Sprintf("%s@%d", shownPath(path), l.Revision) }
 	_, err = a.out.Write(diff.Diff(name(from), old, name(to), current))
 	return err
 }
 
 // textOf reads a text file of a workspace; one that is not there is empty.
-func textOf(ctx context.Context, host reached, l *actors.ListedWorkspace, path string) (text []byte, there bool, err error) {
+func textOf(ctx context.Context, host reached, l *history.ListedWorkspace, path string) (text []byte, there bool, err error) {
 	for i := range l.Files {
 		f := &l.Files[i]
 		if f.Path != path {

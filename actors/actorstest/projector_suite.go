@@ -175,7 +175,7 @@ func (noLookup) Lookup(model string) (actors.Model, string, error) {
 
 func (s *projected) do(command sagas.Command) {
 	s.t.Helper()
-	_, err := s.host.Do(s.t.Context(), events.ProjectionsStream(actors.DefaultTenant), command, actors.Origin{Actor: "test"})
+	_, err := s.host.Do(s.t.Context(), events.ProjectionsStream(sagas.DefaultTenant), command, actors.Origin{Actor: "test"})
 	var refusal *sagas.Refusal
 	if err != nil && (!errors.As(err, &refusal) || refusal.Code != sagas.RefusedExists) {
 		s.t.Fatal(err)

@@ -47,6 +47,9 @@ type Beginner interface {
 	Begin(ctx context.Context, stream events.Stream, expected Expected, batch []events.Envelope, done func(Appended, error))
 }
 
+// Latest is a revision beyond the end of every stream: what is read back from it begins at the end.
+const Latest events.Revision = 1 << 62
+
 // Expected is what an append requires of its stream: a revision, or one of the conditions below.
 type Expected int64
 

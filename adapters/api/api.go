@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -42,7 +43,7 @@ import (
 type Agents interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 	Agents(ctx context.Context) ([]projections.AgentSummary, error)
-	State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error)
+	State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error)
 	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
 	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
 }
@@ -50,7 +51,7 @@ type Agents interface {
 // Inspector looks at wallets and verifies history. *actors.Host documents the methods and their errors.
 type Inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
-	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (actors.VerifyReport, error)
+	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
 }
 
 // Projector asks what follows from history. *actors.Host documents the methods and their errors.

@@ -83,7 +83,7 @@ func (s *server) publish(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), decideWithin)
 	defer cancel()
 	command := BusCommand{meta.ID, body.Type, body.Command}
-	if err := bus.Publish(ctx, cmp.Or(body.Tenant, actors.DefaultTenant), command, origin); err != nil {
+	if err := bus.Publish(ctx, cmp.Or(body.Tenant, sagas.DefaultTenant), command, origin); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusAccepted, published{meta.ID})
@@ -106,7 +106,7 @@ func (s *server) poisoned(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := bus.Poisoned(r.Context(), cmp.Or(events.TenantID(q.text("tenant")), actors.DefaultTenant))
+	list, err := bus.Poisoned(r.Context(), cmp.Or(events.TenantID(q.text("tenant")), sagas.DefaultTenant))
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *server) settle(
 	if err != nil || entry < 0 {
 		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "a poisoned command is named by its number"}
 	}
-	tenant := cmp.Or(body.Tenant, actors.DefaultTenant)
+	tenant := cmp.Or(body.Tenant, sagas.DefaultTenant)
 	if err := do(r.Context(), bus, tenant, events.Revision(entry), body); err != nil {
 		return err
 	}

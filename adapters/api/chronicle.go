@@ -8,14 +8,14 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 )
 
 // Chronicle reads an agent's history turn by turn, and searches it. *actors.Host documents the methods and their errors.
 type Chronicle interface {
-	Groups(ctx context.Context, agent events.AgentID, order actors.GroupOrder) (actors.GroupPage, error)
-	Search(ctx context.Context, agent events.AgentID, order actors.Search) (actors.Found, error)
+	Groups(ctx context.Context, agent events.AgentID, order history.GroupOrder) (history.GroupPage, error)
+	Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error)
 }
 
 const mostGroups, mostFound = 200, 4096
@@ -84,7 +84,7 @@ func (s *server) groups(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page, err := s.chronicle.Groups(r.Context(), events.AgentID(r.PathValue("agent")),
-		actors.GroupOrder{First: first, Last: last, Limit: int(limit), Forward: !backward})
+		history.GroupOrder{First: first, Last: last, Limit: int(limit), Forward: !backward})
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 	if s.chronicle == nil {
 		return errNoChronicle()
 	}
-	order := actors.Search{Limit: int(limit), Text: q.text("text"), Where: q.text("where")}
+	order := history.Search{Limit: int(limit), Text: q.text("text"), Where: q.text("where")}
 	if order.First, order.Last, order.Reverse, err = s.stretch(r, q, false); err != nil {
 		return err
 	}
@@ -134,8 +134,8 @@ func stretchOf(first, last events.Revision, backward bool, limit int) url.Values
 }
 
 // Groups asks for a page of an agent's history, turn by turn.
-func (c *Client) Groups(ctx context.Context, agent events.AgentID, order actors.GroupOrder) (actors.GroupPage, error) {
-	var page actors.GroupPage
+func (c *Client) Groups(ctx context.Context, agent events.AgentID, order history.GroupOrder) (history.GroupPage, error) {
+	var page history.GroupPage
 	if err := agent.Validate(); err != nil {
 		return page, invalid("%v", err)
 	}
@@ -145,8 +145,8 @@ func (c *Client) Groups(ctx context.Context, agent events.AgentID, order actors.
 }
 
 // Search asks for a page of the events of an agent that are wanted.
-func (c *Client) Search(ctx context.Context, agent events.AgentID, order actors.Search) (actors.Found, error) {
-	var found actors.Found
+func (c *Client) Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error) {
+	var found history.Found
 	if err := agent.Validate(); err != nil {
 		return found, invalid("%v", err)
 	}

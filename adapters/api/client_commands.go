@@ -66,8 +66,8 @@ func callOf(stream events.Stream, command sagas.Command) (call, error) {
 		}
 		return tenantCall(events.TenantID(id), command)
 	case events.ProjectionsCategory:
-		if events.TenantID(id) != actors.DefaultTenant {
-			return call{}, invalid("a host keeps the projections of tenant %s only", actors.DefaultTenant)
+		if events.TenantID(id) != sagas.DefaultTenant {
+			return call{}, invalid("a host keeps the projections of tenant %s only", sagas.DefaultTenant)
 		}
 		return projectionsCall(command)
 	case events.KnowledgeCategory:

@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"strconv"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -37,9 +37,9 @@ func (c *Client) Agents(ctx context.Context) ([]projections.AgentSummary, error)
 
 // State folds an agent's history up to and including a revision (NoRevision: all of it). All of the fold comes over but the memory
 // of past commands' ids.
-func (c *Client) State(ctx context.Context, agent events.AgentID, at events.Revision) (actors.AgentState, error) {
+func (c *Client) State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error) {
 	if err := agent.Validate(); err != nil {
-		return actors.AgentState{}, invalid("%v", err)
+		return history.AgentState{}, invalid("%v", err)
 	}
 	query := url.Values{}
 	if at != events.NoRevision {
@@ -47,7 +47,7 @@ func (c *Client) State(ctx context.Context, agent events.AgentID, at events.Revi
 	}
 	var state State
 	if err := c.get(ctx, agentPath(agent, "state"), query, &state); err != nil {
-		return actors.AgentState{}, err
+		return history.AgentState{}, err
 	}
 	return state.state(), nil
 }
@@ -70,7 +70,7 @@ func (c *Client) History(
 		}
 		query.Set("direction", backward)
 	}
-	var page history
+	var page eventPage
 	err := c.get(ctx, "/v1/streams/"+url.PathEscape(string(stream))+"/events", query, &page)
 	var refusal *sagas.Refusal
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
@@ -103,12 +103,12 @@ func (c *Client) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, 
 
 // Verify has the server verify one agent's history, or all when agent is empty. progress, if given, hears from time to time how
 // many of about how many events were checked.
-func (c *Client) Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (actors.VerifyReport, error) {
+func (c *Client) Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error) {
 	query := url.Values{}
 	if agent != "" {
 		query.Set("agent", string(agent))
 	}
-	return readLines[actors.VerifyReport](ctx, c, call{method: http.MethodPost, path: "/v1/verify", query: query}, func(checked, total int64) {
+	return readLines[history.VerifyReport](ctx, c, call{method: http.MethodPost, path: "/v1/verify", query: query}, func(checked, total int64) {
 		if progress != nil {
 			progress(checked, total)
 		}

@@ -7,14 +7,14 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
 
 // Runs compares agents' histories. *actors.Host documents the method and its errors.
 type Runs interface {
-	Compare(ctx context.Context, order actors.CompareOrder, progress func(read int64)) (actors.Comparison, error)
+	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
 }
 
 // mostPairs is how many pairs of turns one answer may list.
@@ -34,7 +34,7 @@ func (s *server) diff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	order := actors.CompareOrder{
+	order := history.CompareOrder{
 		A: events.AgentID(q.text("a")), B: events.AgentID(q.text("b")), Turn: events.TurnID(q.text("turn")), Turns: int(turns), Pairs: int(pairs),
 	}
 	for _, agent := range []events.AgentID{order.A, order.B} {
@@ -58,7 +58,7 @@ func (s *server) diff(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Compare has the server compare two agents' histories. progress, if given, hears from time to time how many events were read.
-func (c *Client) Compare(ctx context.Context, order actors.CompareOrder, progress func(read int64)) (actors.Comparison, error) {
+func (c *Client) Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error) {
 	query := url.Values{"a": {string(order.A)}, "b": {string(order.B)}}
 	if order.Turn != "" {
 		query.Set("turn", string(order.Turn))
@@ -70,7 +70,7 @@ func (c *Client) Compare(ctx context.Context, order actors.CompareOrder, progres
 		query.Set("pairs", strconv.Itoa(min(order.Pairs, mostPairs)))
 	}
 	asked := call{method: http.MethodGet, path: "/v1/diff", query: query, header: http.Header{"Accept": {inLines}}}
-	return readLines[actors.Comparison](ctx, c, asked, func(read, _ int64) {
+	return readLines[history.Comparison](ctx, c, asked, func(read, _ int64) {
 		if progress != nil {
 			progress(read)
 		}

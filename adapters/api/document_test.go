@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -24,8 +25,8 @@ func (nothing) Do(_ context.Context, stream events.Stream, _ sagas.Command, _ ac
 }
 func (nothing) Agents(context.Context) ([]projections.AgentSummary, error) { return nil, nil }
 
-func (nothing) State(context.Context, events.AgentID, events.Revision) (actors.AgentState, error) {
-	return actors.AgentState{}, nil
+func (nothing) State(context.Context, events.AgentID, events.Revision) (history.AgentState, error) {
+	return history.AgentState{}, nil
 }
 
 func (nothing) History(context.Context, events.Stream, events.Revision, storage.Direction, storage.Limit) (storage.Page, error) {
@@ -40,8 +41,8 @@ func (nothing) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 	return sagas.NewWallet(), nil
 }
 
-func (nothing) Verify(context.Context, events.AgentID, func(int64, int64)) (actors.VerifyReport, error) {
-	return actors.VerifyReport{}, nil
+func (nothing) Verify(context.Context, events.AgentID, func(int64, int64)) (history.VerifyReport, error) {
+	return history.VerifyReport{}, nil
 }
 
 func (nothing) Projections(context.Context) ([]projector.Projection, error) { return nil, nil }
@@ -62,28 +63,28 @@ func (nothing) Query(context.Context, projector.Ask, func(int64)) (projector.Pro
 	return projector.Projected{}, nil
 }
 
-func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (actors.Stretch, error) {
-	return actors.Stretch{}, nil
+func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (history.Stretch, error) {
+	return history.Stretch{}, nil
 }
 
-func (nothing) Compare(context.Context, actors.CompareOrder, func(int64)) (actors.Comparison, error) {
-	return actors.Comparison{}, nil
+func (nothing) Compare(context.Context, history.CompareOrder, func(int64)) (history.Comparison, error) {
+	return history.Comparison{}, nil
 }
 
-func (nothing) Difference(context.Context, events.AgentID, events.Moment, events.Moment, func(int64)) (actors.Difference, error) {
-	return actors.Difference{}, nil
+func (nothing) Difference(context.Context, events.AgentID, events.Moment, events.Moment, func(int64)) (history.Difference, error) {
+	return history.Difference{}, nil
 }
 
 func (nothing) Waterfall(context.Context, events.TurnID) (projections.Turn, error) {
 	return projections.Turn{}, nil
 }
 
-func (nothing) Groups(context.Context, events.AgentID, actors.GroupOrder) (actors.GroupPage, error) {
-	return actors.GroupPage{}, nil
+func (nothing) Groups(context.Context, events.AgentID, history.GroupOrder) (history.GroupPage, error) {
+	return history.GroupPage{}, nil
 }
 
-func (nothing) Search(context.Context, events.AgentID, actors.Search) (actors.Found, error) {
-	return actors.Found{}, nil
+func (nothing) Search(context.Context, events.AgentID, history.Search) (history.Found, error) {
+	return history.Found{}, nil
 }
 
 func (nothing) Causes(context.Context, events.Ref, func(int64)) (*runs.Deed, error) {

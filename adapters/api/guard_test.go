@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
@@ -115,7 +116,7 @@ func TestNumbersAreStrings(t *testing.T) {
 		api.Health{},
 		api.Problem{},
 		actors.Receipt{},
-		actors.VerifyReport{},
+		history.VerifyReport{},
 		actors.Delta{},
 		projections.AgentSummary{},
 		events.Envelope{},

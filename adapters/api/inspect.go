@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -93,7 +93,7 @@ func (s *server) verify(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := newLines(w)
 	report, err := s.inspector.Verify(r.Context(), agent, func(checked, total int64) { out.tell(progress{checked, total}) })
-	return finish[actors.VerifyReport](s, out, &report, err)
+	return finish[history.VerifyReport](s, out, &report, err)
 }
 
 // check checks the store.

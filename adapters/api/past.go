@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/projections/runs"
@@ -17,8 +17,8 @@ import (
 
 // Past looks at what happened before. *actors.Host documents the methods and their errors.
 type Past interface {
-	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (actors.Stretch, error)
-	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (actors.Difference, error)
+	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (history.Stretch, error)
+	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (history.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
 	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
 	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
@@ -26,7 +26,7 @@ type Past interface {
 
 // moment reads a query parameter that names a moment. What does not say its zone is in UTC.
 func (q query) moment(name string) (events.Moment, error) {
-	m, err := actors.ParseMoment(q.text(name), time.Now().UTC())
+	m, err := history.ParseMoment(q.text(name), time.Now().UTC())
 	if err != nil {
 		return m, problem(codeMalformed, "query parameter %q: %v", name, err)
 	}
@@ -90,7 +90,7 @@ func (s *server) difference(w http.ResponseWriter, r *http.Request) error {
 	if s.past == nil {
 		return errNoPast()
 	}
-	return answer(s, w, r, func(tell func(int64)) (actors.Difference, error) {
+	return answer(s, w, r, func(tell func(int64)) (history.Difference, error) {
 		return s.past.Difference(r.Context(), events.AgentID(r.PathValue("agent")), from, to, tell)
 	})
 }
@@ -122,12 +122,12 @@ func askInLines[R any](ctx context.Context, c *Client, path string, query url.Va
 // Difference has the server compare an agent at two moments. progress, if given, hears how many events were looked at.
 func (c *Client) Difference(
 	ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64),
-) (actors.Difference, error) {
+) (history.Difference, error) {
 	if err := agent.Validate(); err != nil {
-		return actors.Difference{}, invalid("%v", err)
+		return history.Difference{}, invalid("%v", err)
 	}
-	query := url.Values{"from": {actors.FormatMoment(from)}, "to": {actors.FormatMoment(to)}}
-	return askInLines[actors.Difference](ctx, c, agentPath(agent, "diff"), query, progress)
+	query := url.Values{"from": {history.FormatMoment(from)}, "to": {history.FormatMoment(to)}}
+	return askInLines[history.Difference](ctx, c, agentPath(agent, "diff"), query, progress)
 }
 
 // waterfall answers with what ran when in a turn.
@@ -210,11 +210,11 @@ func (c *Client) trace(ctx context.Context, path string, event events.Ref, progr
 }
 
 // Resolve finds a moment in an agent's history.
-func (c *Client) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (actors.Stretch, error) {
-	var at actors.Stretch
+func (c *Client) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (history.Stretch, error) {
+	var at history.Stretch
 	if err := agent.Validate(); err != nil {
 		return at, invalid("%v", err)
 	}
-	err := c.get(ctx, agentPath(agent, "moment"), url.Values{parameterAt: {actors.FormatMoment(m)}}, &at)
+	err := c.get(ctx, agentPath(agent, "moment"), url.Values{parameterAt: {history.FormatMoment(m)}}, &at)
 	return at, err
 }

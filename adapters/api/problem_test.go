@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
@@ -39,8 +40,8 @@ func (f *fake) Do(_ context.Context, stream events.Stream, command sagas.Command
 
 func (f *fake) Agents(context.Context) ([]projections.AgentSummary, error) { return nil, f.err }
 
-func (f *fake) State(context.Context, events.AgentID, events.Revision) (actors.AgentState, error) {
-	return actors.AgentState{}, f.err
+func (f *fake) State(context.Context, events.AgentID, events.Revision) (history.AgentState, error) {
+	return history.AgentState{}, f.err
 }
 
 func (f *fake) History(context.Context, events.Stream, events.Revision, storage.Direction, storage.Limit) (storage.Page, error) {
@@ -73,8 +74,8 @@ func (f *fake) Query(context.Context, projector.Ask, func(int64)) (projector.Pro
 	return projector.Projected{}, f.err
 }
 
-func (f *fake) Verify(context.Context, events.AgentID, func(int64, int64)) (actors.VerifyReport, error) {
-	return actors.VerifyReport{}, f.err
+func (f *fake) Verify(context.Context, events.AgentID, func(int64, int64)) (history.VerifyReport, error) {
+	return history.VerifyReport{}, f.err
 }
 
 // endedFeed is a feed that has ended.

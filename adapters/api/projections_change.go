@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"example.com/life/actors"
 	"example.com/life/actors/projector"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -48,7 +47,7 @@ func projectionCommand[B any](s *server, command func(*B, sagas.Meta, string) sa
 		if err != nil {
 			return err
 		}
-		return s.do(w, r, events.ProjectionsStream(actors.DefaultTenant), command(&body, meta, r.PathValue("name")))
+		return s.do(w, r, events.ProjectionsStream(sagas.DefaultTenant), command(&body, meta, r.PathValue("name")))
 	}
 }
 
@@ -58,7 +57,7 @@ func (s *server) addProjection(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.do(w, r, events.ProjectionsStream(actors.DefaultTenant),
+	return s.do(w, r, events.ProjectionsStream(sagas.DefaultTenant),
 		sagas.AddProjection{Meta: meta, Source: events.Text{Inline: body.Source}, By: body.By})
 }
 

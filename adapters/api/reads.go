@@ -22,8 +22,8 @@ type agentList struct {
 	Next   string                     `json:"next,omitempty"` // link to the next page; absent on the last
 }
 
-// history is a page of a stream.
-type history struct {
+// eventPage is a page of a stream.
+type eventPage struct {
 	Events []events.Envelope `json:"events"`
 	Last   events.Revision   `json:"last,string"` // the stream's last revision when the page was read
 	End    bool              `json:"end"`         // nothing more in this direction at the moment
@@ -185,8 +185,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	return writeJSON(w, http.StatusOK, historyOf(r, page, direction))
 }
 
-func historyOf(r *http.Request, page storage.Page, direction storage.Direction) history {
-	answer := history{Events: page.Events, Last: page.Last, End: page.End}
+func historyOf(r *http.Request, page storage.Page, direction storage.Direction) eventPage {
+	answer := eventPage{Events: page.Events, Last: page.Last, End: page.End}
 	if answer.Events == nil {
 		answer.Events = []events.Envelope{}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
@@ -65,7 +66,7 @@ func comes(kind events.Kind, after events.Revision) step {
 func commandSteps() []step {
 	stream, wallet, notebook := events.AgentStream(ada), events.WalletStream(savings), events.KnowledgeStream("local")
 	ann := events.NoteAuthor{By: "ann"}
-	catalogue := events.ProjectionsStream(actors.DefaultTenant)
+	catalogue := events.ProjectionsStream(sagas.DefaultTenant)
 	other := create(ada)
 	other.Config.Prompt = "something else"
 	again := other
@@ -154,7 +155,7 @@ func commandSteps() []step {
 }
 
 func readSteps() []step {
-	history := func(name string, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) step {
+	pageOf := func(name string, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) step {
 		return step{"history: " + name, func(ctx context.Context, d driver) (any, error) {
 			return d.History(ctx, stream, from, direction, limit)
 		}}
@@ -164,7 +165,7 @@ func readSteps() []step {
 	}
 	resolve := func(agent events.AgentID, text string) step {
 		return step{"moment " + text, func(ctx context.Context, d driver) (any, error) {
-			m, err := actors.ParseMoment(text, time.Now())
+			m, err := history.ParseMoment(text, time.Now())
 			if err != nil {
 				return nil, err
 			}
@@ -173,11 +174,11 @@ func readSteps() []step {
 	}
 	diff := func(agent events.AgentID, from, to string) step {
 		return step{"diff " + from + " " + to, func(ctx context.Context, d driver) (any, error) {
-			begin, err := actors.ParseMoment(from, time.Now())
+			begin, err := history.ParseMoment(from, time.Now())
 			if err != nil {
 				return nil, err
 			}
-			end, err := actors.ParseMoment(to, time.Now())
+			end, err := history.ParseMoment(to, time.Now())
 			if err != nil {
 				return nil, err
 			}
@@ -187,10 +188,10 @@ func readSteps() []step {
 	waterfall := func(turn events.TurnID) step {
 		return step{"waterfall " + string(turn), func(ctx context.Context, d driver) (any, error) { return d.Waterfall(ctx, turn) }}
 	}
-	groups := func(agent events.AgentID, order actors.GroupOrder) step {
+	groups := func(agent events.AgentID, order history.GroupOrder) step {
 		return step{fmt.Sprintf("groups of %s %+v", agent, order), func(ctx context.Context, d driver) (any, error) { return d.Groups(ctx, agent, order) }}
 	}
-	search := func(agent events.AgentID, order actors.Search) step {
+	search := func(agent events.AgentID, order history.Search) step {
 		return step{fmt.Sprintf("search %s %+v", agent, order), func(ctx context.Context, d driver) (any, error) { return d.Search(ctx, agent, order) }}
 	}
 	causes := func(event events.Ref) step {
@@ -216,7 +217,7 @@ func readSteps() []step {
 	}
 	compare := func(a, b events.AgentID, turn events.TurnID) step {
 		return step{fmt.Sprint("compare ", a, b, turn), func(ctx context.Context, d driver) (any, error) {
-			return d.Compare(ctx, actors.CompareOrder{A: a, B: b, Turn: turn, Pairs: 3}, nil)
+			return d.Compare(ctx, history.CompareOrder{A: a, B: b, Turn: turn, Pairs: 3}, nil)
 		}}
 	}
 	stream := events.AgentStream(ada)
@@ -240,17 +241,17 @@ func readSteps() []step {
 			return rebuilt.Projections, err
 		}},
 		{"rebuild nothing", func(ctx context.Context, d driver) (any, error) { return d.Rebuild(ctx, []string{"none"}, nil) }},
-		history("all", stream, 0, storage.Forward, storage.Limit{}),
-		history("some", stream, 3, storage.Forward, storage.Limit{Events: 4}),
-		history("few bytes", stream, 0, storage.Forward, storage.Limit{Bytes: 10}),
-		history("backward", stream, 1<<62, storage.Backward, storage.Limit{Events: 3}),
-		history("backward from the middle", stream, 4, storage.Backward, storage.Limit{}),
-		history("backward from before the first", stream, -1, storage.Backward, storage.Limit{}),
-		history("after the end", stream, 1000, storage.Forward, storage.Limit{}),
-		history("a wallet", events.WalletStream(savings), 0, storage.Forward, storage.Limit{}),
-		history("a name with a slash", "effect-agent-ada@3/4", 0, storage.Forward, storage.Limit{}),
-		history("a stream that is not there", "agent-nobody", 0, storage.Forward, storage.Limit{}),
-		history("no stream", "", 0, storage.Forward, storage.Limit{}),
+		pageOf("all", stream, 0, storage.Forward, storage.Limit{}),
+		pageOf("some", stream, 3, storage.Forward, storage.Limit{Events: 4}),
+		pageOf("few bytes", stream, 0, storage.Forward, storage.Limit{Bytes: 10}),
+		pageOf("backward", stream, 1<<62, storage.Backward, storage.Limit{Events: 3}),
+		pageOf("backward from the middle", stream, 4, storage.Backward, storage.Limit{}),
+		pageOf("backward from before the first", stream, -1, storage.Backward, storage.Limit{}),
+		pageOf("after the end", stream, 1000, storage.Forward, storage.Limit{}),
+		pageOf("a wallet", events.WalletStream(savings), 0, storage.Forward, storage.Limit{}),
+		pageOf("a name with a slash", "effect-agent-ada@3/4", 0, storage.Forward, storage.Limit{}),
+		pageOf("a stream that is not there", "agent-nobody", 0, storage.Forward, storage.Limit{}),
+		pageOf("no stream", "", 0, storage.Forward, storage.Limit{}),
 		state("at the end", ada, events.NoRevision),
 		state("at the beginning", ada, 0),
 		state("in the middle", ada, 9),
@@ -259,11 +260,11 @@ func readSteps() []step {
 		state("malformed", "NOBODY", events.NoRevision),
 		resolve(ada, ""), resolve(ada, "3"), resolve(ada, "1000"), resolve(ada, "turn:1"), resolve(ada, "turn:1.1"), resolve(ada, "turn:1.9"),
 		resolve(ada, "turn:2"), resolve(ada, "2001-01-01"), resolve(ada, "9001-01-01"), resolve("nobody", "turn:1"), resolve("NOBODY", "0"),
-		groups(ada, actors.GroupOrder{Last: -1}), groups(ada, actors.GroupOrder{Last: 9, Limit: 1}), groups(ada, actors.GroupOrder{First: 3, Last: -1, Forward: true}),
-		groups("nobody", actors.GroupOrder{}), groups("NOBODY", actors.GroupOrder{}),
-		search(ada, actors.Search{Last: -1}), search(ada, actors.Search{Last: -1, Reverse: true, Limit: 3}), search(ada, actors.Search{First: 3, Last: 5}),
-		search(ada, actors.Search{Last: -1, Kinds: []string{"tool.", "turn.ended"}}), search(ada, actors.Search{Last: -1, Text: "ECHO", Limit: 2}),
-		search(ada, actors.Search{Last: -1, Where: `kind == "tool.returned" or x`}), search("nobody", actors.Search{}), search("NOBODY", actors.Search{}),
+		groups(ada, history.GroupOrder{Last: -1}), groups(ada, history.GroupOrder{Last: 9, Limit: 1}), groups(ada, history.GroupOrder{First: 3, Last: -1, Forward: true}),
+		groups("nobody", history.GroupOrder{}), groups("NOBODY", history.GroupOrder{}),
+		search(ada, history.Search{Last: -1}), search(ada, history.Search{Last: -1, Reverse: true, Limit: 3}), search(ada, history.Search{First: 3, Last: 5}),
+		search(ada, history.Search{Last: -1, Kinds: []string{"tool.", "turn.ended"}}), search(ada, history.Search{Last: -1, Text: "ECHO", Limit: 2}),
+		search(ada, history.Search{Last: -1, Where: `kind == "tool.returned" or x`}), search("nobody", history.Search{}), search("NOBODY", history.Search{}),
 		causes("agent-ada@9"), causes("agent-ada@0"), causes("wallet-main@1"), causes("agent-ada@1000"), causes("nobody@1"), causes("x"),
 		effects("agent-ada@1"), effects("agent-ada@4"), effects("wallet-main@1"), effects("agent-ada@1000"), effects("x"),
 		waterfall("ada/1"), waterfall("ada/9"), waterfall("nobody/1"), waterfall("ada"), waterfall("ada/01"),

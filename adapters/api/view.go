@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -156,7 +156,7 @@ type settlingView struct {
 const stageNew = "new"
 
 // NewState shows a state.
-func NewState(state actors.AgentState) State {
+func NewState(state history.AgentState) State {
 	saga := state.Agent
 	agent := agentView{agentFields: agentFields(saga), Conversation: conversationView(saga.Conversation)}
 	for _, s := range saga.Settling {
@@ -177,7 +177,7 @@ func NewState(state actors.AgentState) State {
 }
 
 // state is the way back.
-func (s *State) state() actors.AgentState {
+func (s *State) state() history.AgentState {
 	saga := sagas.Agent(s.Agent.agentFields)
 	saga.Revision = s.Revision
 	saga.Conversation = sagas.Conversation(s.Agent.Conversation)
@@ -200,7 +200,7 @@ func (s *State) state() actors.AgentState {
 			saga.Turn.Calls = append(saga.Turn.Calls, restored)
 		}
 	}
-	return actors.AgentState{Agent: saga, Vector: s.Vector, Ready: s.Ready, Revision: s.Revision, Digest: s.Digest}
+	return history.AgentState{Agent: saga, Vector: s.Vector, Ready: s.Ready, Revision: s.Revision, Digest: s.Digest}
 }
 
 // Wallet is a wallet as the API and the command line show it, in micro-dollars.

@@ -8,13 +8,13 @@ import (
 	"net/url"
 	"strconv"
 
-	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/events"
 )
 
 // Workspaces looks at the files of agents' workspaces, as they were recorded. *actors.Host documents the methods and their errors.
 type Workspaces interface {
-	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (actors.ListedWorkspace, error)
+	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error)
 	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
 }
 
@@ -74,13 +74,13 @@ func (s *server) workspaceAt(r *http.Request, parameters ...string) (events.Agen
 }
 
 // ListWorkspace lists the files of an agent's workspace as of a revision (NoRevision: the latest).
-func (c *Client) ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (actors.ListedWorkspace, error) {
-	var listed actors.ListedWorkspace
+func (c *Client) ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error) {
+	var listed history.ListedWorkspace
 	if err := agent.Validate(); err != nil {
 		return listed, invalid("%v", err)
 	}
 	if err := c.get(ctx, agentPath(agent, "workspace"), atQuery(at), &listed); err != nil {
-		return actors.ListedWorkspace{}, err
+		return history.ListedWorkspace{}, err
 	}
 	for i := range listed.Files {
 		if f := &listed.Files[i]; f.Raw != nil {

@@ -10,6 +10,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
@@ -35,7 +36,7 @@ func TestSameWorkspaces(t *testing.T) {
 	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
 
 	type looks struct {
-		Listed actors.ListedWorkspace
+		Listed history.ListedWorkspace
 		Texts  map[string]string
 		Errors map[string]string
 	}

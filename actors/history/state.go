@@ -1,0 +1,70 @@
+package history
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/life/actors/storage"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// AgentState is an agent as of a revision.
+type AgentState struct {
+	Agent    sagas.Agent             `json:"agent"`
+	Vector   events.AgentStateVector `json:"vector"`
+	Ready    []events.RequestID      `json:"ready"` // outstanding requests
+	Revision events.Revision         `json:"revision,string"`
+	Digest   events.Digest           `json:"digest"`
+}
+
+// State folds an agent's history up to and including a revision (NoRevision: all of it). Looking has no effects: nothing is brought
+// to life, asked or run.
+func (r *Reader) State(ctx context.Context, agent events.AgentID, at events.Revision) (AgentState, error) {
+	if err := agent.Validate(); err != nil {
+		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	until := at
+	if at == events.NoRevision {
+		until = storage.Latest
+	}
+	saga, end, err := FoldStream(ctx, r, AgentFold(), events.AgentStream(agent), until)
+	switch {
+	case err != nil:
+		return AgentState{}, err
+	case end.Revision == events.NoRevision:
+		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(agent)}
+	case at != events.NoRevision && end.Revision < at:
+		return AgentState{}, &sagas.Refusal{
+			Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the history of agent %s ends at revision %d", agent, end.Revision),
+		}
+	}
+	state := AgentState{Agent: saga, Vector: saga.Vector(), Revision: end.Revision, Digest: end.Digest, Ready: []events.RequestID{}}
+	for _, request := range saga.Ready() {
+		if id := request.RequestID(); id != "" {
+			state.Ready = append(state.Ready, id)
+		}
+	}
+	return state, nil
+}
+
+// Wallet folds a wallet's history.
+func (r *Reader) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error) {
+	if err := id.Validate(); err != nil {
+		return sagas.Wallet{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	wallet, end, err := FoldStream(ctx, r, WalletFold(), events.WalletStream(id), storage.Latest)
+	if err == nil && end.Revision == events.NoRevision {
+		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no wallet " + string(id)}
+	}
+	return wallet, err
+}
+
+// Rules folds a tenant's homeostasis. Without rules of its own the default ones advise.
+func (r *Reader) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error) {
+	if err := tenant.Validate(); err != nil {
+		return sagas.Homeostasis{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	found, _, err := FoldStream(ctx, r, HomeostasisFold(), events.HomeostasisStream(tenant), storage.Latest)
+	return found, err
+}
