@@ -17,7 +17,7 @@ import (
 type Receipt struct {
 	Stream    events.Stream    `json:"stream"`
 	Revision  events.Revision  `json:"revision,string"`     // of the first event it caused
-	Position  events.Position  `json:"position,string"`     // by which all of it is stored: what a query can demand, see projector.Ask.Min
+	Position  events.Position  `json:"position,string"`     // by which all of it is stored: what a query can demand, see projector.Question.Min
 	Message   events.MessageID `json:"message,omitempty"`   // of a message that was sent
 	Turn      events.TurnID    `json:"turn,omitempty"`      // that it started
 	Written   int              `json:"written,omitempty"`   // notes that were new, or had a new version

@@ -117,7 +117,7 @@ func (h *Host) askNotes(ctx context.Context, tenant events.TenantID, query proje
 			parameters[name] = value
 		}
 	}
-	answer, err := h.Query(ctx, projector.Ask{Projection: "knowledge", Query: projections.Query{Name: query.Name, Parameters: parameters}}, nil)
+	answer, err := h.Query(ctx, projector.Question{Projection: "knowledge", Query: projections.Query{Name: query.Name, Parameters: parameters}}, nil)
 	return answer.Answer, err
 }
 
@@ -307,11 +307,11 @@ func (h *Host) searchFor(ctx context.Context, r *sagas.AskKnowledge) (found proj
 	if near.Len() > 0 {
 		query.Parameters["near"] = near.String()
 	}
-	answer, err := h.Query(ctx, projector.Ask{Projection: "knowledge", Query: query}, nil)
+	answer, err := h.Query(ctx, projector.Question{Projection: "knowledge", Query: query}, nil)
 	var refused *sagas.Refusal
 	if errors.As(err, &refused) && refused.Code == sagas.RefusedMissing && near.Len() > 0 {
 		delete(query.Parameters, "near")
-		answer, err = h.Query(ctx, projector.Ask{Projection: "knowledge", Query: query}, nil)
+		answer, err = h.Query(ctx, projector.Question{Projection: "knowledge", Query: query}, nil)
 	}
 	if err != nil {
 		return found, 0, err

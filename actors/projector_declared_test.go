@@ -39,21 +39,21 @@ func TestVersionRaised(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask(t, first, projector.Ask{Projection: "mine", Min: last}, func(_ projector.Projected, err error) bool { return err == nil })
+	ask(t, first, projector.Question{Projection: "mine", Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	if err := first.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	open := make(chan struct{})
 	second := keeping(t, &slowStart{Journal: memory, open: open}, memory, versioned(2))
-	var behind *projector.Behind
-	if answer, err := second.Query(t.Context(), projector.Ask{Projection: "mine"}, nil); !errors.As(err, &behind) || !strings.Contains(err.Error(), "is being built: it is at position 0 of 192105") {
+	var behind *projector.BehindError
+	if answer, err := second.Query(t.Context(), projector.Question{Projection: "mine"}, nil); !errors.As(err, &behind) || !strings.Contains(err.Error(), "is being built: it is at position 0 of 192105") {
 		t.Errorf("before it is built: %+v, %v", answer, err)
 	}
-	if s := standing(t, second, "mine"); s.State != projector.ProjectionBuilding || s.Head != last {
+	if s := standing(t, second, "mine"); s.State != projector.StateBuilding || s.Head != last {
 		t.Errorf("%+v", s)
 	}
 	close(open)
-	answer := ask(t, second, projector.Ask{Projection: "mine", Min: last}, func(_ projector.Projected, err error) bool { return err == nil })
+	answer := ask(t, second, projector.Question{Projection: "mine", Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	if answer.Version != 2 || answer.Events != 3001 {
 		t.Errorf("%+v", answer)
 	}
@@ -83,9 +83,9 @@ func TestDeclared(t *testing.T) {
 	one, two := keeping(t, memory, memory), keeping(t, memory, nil)
 	put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
 	added := catalogued(t, one, sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1"}, By: "ann"})
-	question := projector.Ask{Projection: "tally", Min: added.Position}
-	is := func(version int) func(projector.Projected, error) bool {
-		return func(a projector.Projected, err error) bool {
+	question := projector.Question{Projection: "tally", Min: added.Position}
+	is := func(version int) func(projector.Answer, error) bool {
+		return func(a projector.Answer, err error) bool {
 			return err == nil && a.Version == version && string(a.Answer) == `{"counts":{"wallet.opened":1}}`
 		}
 	}
@@ -107,18 +107,18 @@ func TestDeclared(t *testing.T) {
 		Journal: memory, Models: noModels{}, Resting: true,
 		Declare: func([]byte) (projections.Spec, error) { return projections.Spec{}, errors.New("line 1: no longer") },
 	})
-	if s := standing(t, newer, "tally"); s.State != projector.ProjectionBroken || s.Problem != "line 1: no longer" || s.Declared == nil {
+	if s := standing(t, newer, "tally"); s.State != projector.StateBroken || s.Problem != "line 1: no longer" || s.Declared == nil {
 		t.Errorf("%+v", s)
 	}
 	if _, err := newer.Query(t.Context(), question, nil); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedState {
 		t.Errorf("ask what is broken: %v", err)
 	}
-	if _, err := newer.Query(t.Context(), projector.Ask{Projection: "balance"}, nil); err != nil {
+	if _, err := newer.Query(t.Context(), projector.Question{Projection: "balance"}, nil); err != nil {
 		t.Errorf("ask another: %v", err)
 	}
 	catalogued(t, one, sagas.RemoveProjection{Meta: meta("remove"), Name: "tally", By: "ann"})
 	for _, host := range []*actors.Host{one, two, resting} {
-		ask(t, host, projector.Ask{Projection: "tally"}, func(_ projector.Projected, err error) bool {
+		ask(t, host, projector.Question{Projection: "tally"}, func(_ projector.Answer, err error) bool {
 			return errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing
 		})
 	}
@@ -137,9 +137,9 @@ func TestDoubt(t *testing.T) {
 		host := keeping(t, memory, memory)
 		put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
 		catalogued(t, host, sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1 " + how + " wallet.credited"}})
-		ask(t, host, projector.Ask{Projection: "tally"}, func(a projector.Projected, err error) bool { return err == nil && a.Events == 1 })
+		ask(t, host, projector.Question{Projection: "tally"}, func(a projector.Answer, err error) bool { return err == nil && a.Events == 1 })
 		bad := credits(t, memory, 1)
-		answer := ask(t, host, projector.Ask{Projection: "tally"}, func(a projector.Projected, err error) bool { return err == nil && a.Stopped != nil })
+		answer := ask(t, host, projector.Question{Projection: "tally"}, func(a projector.Answer, err error) bool { return err == nil && a.Stopped != nil })
 		if string(answer.Answer) != `{"counts":{"wallet.opened":1}}` || answer.Position != bad-1 || !strings.Contains(answer.Stopped.Problem, "it was told to") {
 			t.Errorf("%s: %s, %+v, %+v", how, answer.Answer, answer, answer.Stopped)
 		}
@@ -162,7 +162,7 @@ func TestRestsUntilAsked(t *testing.T) {
 	if n := counted.read.Load(); n != 0 {
 		t.Errorf("%d events were read before anything was asked", n)
 	}
-	if answer, err := host.Query(t.Context(), projector.Ask{Projection: "balance"}, nil); err != nil || answer.Events != 1 {
+	if answer, err := host.Query(t.Context(), projector.Question{Projection: "balance"}, nil); err != nil || answer.Events != 1 {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	if n := counted.read.Load(); n != 1 {

@@ -43,7 +43,7 @@ func put(t *testing.T, journal storage.Journal, stream events.Stream, command ev
 }
 
 // ask asks until the answer is as wanted.
-func ask(t *testing.T, host *actors.Host, question projector.Ask, wanted func(projector.Projected, error) bool) projector.Projected {
+func ask(t *testing.T, host *actors.Host, question projector.Question, wanted func(projector.Answer, error) bool) projector.Answer {
 	t.Helper()
 	for began := time.Now(); ; <-time.After(2 * time.Millisecond) {
 		answer, err := host.Query(t.Context(), question, nil)
@@ -56,7 +56,7 @@ func ask(t *testing.T, host *actors.Host, question projector.Ask, wanted func(pr
 	}
 }
 
-func standing(t *testing.T, host *actors.Host, name string) projector.Projection {
+func standing(t *testing.T, host *actors.Host, name string) projector.Status {
 	t.Helper()
 	list, err := host.Projections(t.Context())
 	if err != nil {
@@ -68,7 +68,7 @@ func standing(t *testing.T, host *actors.Host, name string) projector.Projection
 		}
 	}
 	t.Fatalf("there is no projection %s", name)
-	return projector.Projection{}
+	return projector.Status{}
 }
 
 func catalogued(t *testing.T, host *actors.Host, command sagas.Command) actors.Receipt {
@@ -91,7 +91,7 @@ func TestWholeDecisions(t *testing.T) {
 	for range 2 {
 		asking.Go(func() {
 			for ctx.Err() == nil {
-				answer, err := host.Query(ctx, projector.Ask{Projection: "tally"}, nil)
+				answer, err := host.Query(ctx, projector.Question{Projection: "tally"}, nil)
 				var counted actorstest.Tallies
 				if err == nil {
 					err = json.Unmarshal(answer.Answer, &counted)
@@ -108,7 +108,7 @@ func TestWholeDecisions(t *testing.T) {
 	for i := range 3000 {
 		last = put(t, memory, events.Stream(fmt.Sprint("wallet-", i%7)), events.CommandID(fmt.Sprint(i)), "wallet.credited", `{"amount":"1"}`, `{"amount":"1"}`, `{"amount":"1"}`)
 	}
-	answer, err := host.Query(t.Context(), projector.Ask{Projection: "tally", Min: last}, nil)
+	answer, err := host.Query(t.Context(), projector.Question{Projection: "tally", Min: last}, nil)
 	if err != nil || string(answer.Answer) != `{"counts":{"wallet.credited":9000}}` || answer.Position < last {
 		t.Errorf("%s at %d, %v", answer.Answer, answer.Position, err)
 	}
@@ -140,19 +140,19 @@ func TestReadYourWrites(t *testing.T) {
 			t.Fatalf("sent again: %+v, %v", again, err)
 		}
 		query := projections.Query{Parameters: map[string]string{"wallet": "purse"}}
-		answer, err := host.Query(t.Context(), projector.Ask{Projection: "balance", Query: query, Min: last}, nil)
+		answer, err := host.Query(t.Context(), projector.Question{Projection: "balance", Query: query, Min: last}, nil)
 		if want := fmt.Sprintf(`"balance":"%d"`, i+1); err != nil || !strings.Contains(string(answer.Answer), want) {
 			t.Fatalf("%s, %v, want %s", answer.Answer, err, want)
 		}
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := host.Query(soon, projector.Ask{Projection: "balance", Min: last + 100}, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := host.Query(soon, projector.Question{Projection: "balance", Min: last + 100}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a position that is not there: %v", err)
 	}
 	poison := put(t, memory, "wallet-side", "", "wallet.credited", `{"amount":1}`)
-	var behind *projector.Behind
-	if _, err := host.Query(t.Context(), projector.Ask{Projection: "balance", Min: poison}, nil); !errors.As(err, &behind) || !strings.Contains(behind.Reason, "stopped before position") {
+	var behind *projector.BehindError
+	if _, err := host.Query(t.Context(), projector.Question{Projection: "balance", Min: poison}, nil); !errors.As(err, &behind) || !strings.Contains(behind.Reason, "stopped before position") {
 		t.Errorf("behind poison: %v", err)
 	}
 }
@@ -165,15 +165,15 @@ func TestPoison(t *testing.T) {
 	put(t, memory, "wallet-main", "a", "wallet.opened", `{"wallet":"main","credit":"5"}`)
 	bad := put(t, memory, "wallet-main", "b", "wallet.credited", `{"amount":7}`)
 	last := put(t, memory, "wallet-main", "c", "wallet.credited", `{"amount":"7"}`)
-	question := projector.Ask{Projection: "balance"}
-	stopped := ask(t, host, question, func(a projector.Projected, err error) bool { return err == nil && a.Stopped != nil })
+	question := projector.Question{Projection: "balance"}
+	stopped := ask(t, host, question, func(a projector.Answer, err error) bool { return err == nil && a.Stopped != nil })
 	if stopped.Position != bad-1 || stopped.Events != 1 || stopped.Stopped.Event != "wallet-main@1" || !strings.Contains(stopped.Stopped.Problem, "decode event") {
 		t.Errorf("%+v, %+v", stopped, stopped.Stopped)
 	}
-	if s := standing(t, host, "balance"); s.State != projector.ProjectionStopped || s.Behind == 0 {
+	if s := standing(t, host, "balance"); s.State != projector.StateStopped || s.Behind == 0 {
 		t.Errorf("%+v", s)
 	}
-	ask(t, host, projector.Ask{Projection: "roster", Min: last}, func(a projector.Projected, err error) bool { return err == nil && a.Stopped == nil })
+	ask(t, host, projector.Question{Projection: "roster", Min: last}, func(a projector.Answer, err error) bool { return err == nil && a.Stopped == nil })
 	steps, err := host.Step(t.Context(), "balance", 0, 5)
 	if err != nil || len(steps) != 1 || steps[0].Position != bad || steps[0].Problem == "" {
 		t.Errorf("%+v, %v", steps, err)
@@ -188,20 +188,20 @@ func TestPoison(t *testing.T) {
 		t.Errorf("without a reason: %v", err)
 	}
 	catalogued(t, host, sagas.SkipEvent{Meta: meta("s1"), Name: "balance", Position: bad, Reason: "no number", By: "ann"})
-	went := func(a projector.Projected, err error) bool {
+	went := func(a projector.Answer, err error) bool {
 		return err == nil && a.Stopped == nil && a.Events == 2 && strings.Contains(string(a.Answer), `"balance":"12"`)
 	}
-	ask(t, host, projector.Ask{Projection: "balance", Min: last}, went)
+	ask(t, host, projector.Question{Projection: "balance", Min: last}, went)
 	if _, err := host.Rebuild(t.Context(), []string{"balance"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	ask(t, host, projector.Ask{Projection: "balance", Min: last}, went)
-	ask(t, host, projector.Ask{Projection: "balance", At: last}, went)
+	ask(t, host, projector.Question{Projection: "balance", Min: last}, went)
+	ask(t, host, projector.Question{Projection: "balance", At: last}, went)
 	if s := standing(t, host, "balance"); len(s.Skipped) != 1 || s.Skipped[0].Reason != "no number" || s.Skipped[0].Event != "wallet-main@1" {
 		t.Errorf("%+v", s.Skipped)
 	}
 	other := keeping(t, memory, nil)
-	ask(t, other, projector.Ask{Projection: "balance", Min: last}, went)
+	ask(t, other, projector.Question{Projection: "balance", Min: last}, went)
 }
 
 // gate is a journal whose reads of everything wait, from a position on, until it is opened.
@@ -246,7 +246,7 @@ func TestRebuildBesides(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"balance", "mode"} { // both fold wallets: what is not read when a host closes is read by the next
-		ask(t, first, projector.Ask{Projection: name, Min: last}, func(_ projector.Projected, err error) bool { return err == nil })
+		ask(t, first, projector.Question{Projection: name, Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	}
 	if err := first.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestRebuildBesides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask(t, second, projector.Ask{Projection: "balance", Min: last}, func(_ projector.Projected, err error) bool { return err == nil })
+	ask(t, second, projector.Question{Projection: "balance", Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	if n := closed.read.Load(); n > 1000 {
 		t.Errorf("a start from stored states read %d events", n)
 	}
@@ -277,7 +277,7 @@ func TestRebuildBesides(t *testing.T) {
 		t.Errorf("a rebuild that was given up: %v", err)
 	}
 	close(blocked.open)
-	answer, err := third.Query(t.Context(), projector.Ask{Projection: "balance"}, nil)
+	answer, err := third.Query(t.Context(), projector.Question{Projection: "balance"}, nil)
 	if err != nil || answer.Events != 9001 || blocked.read.Load() > 6000 {
 		t.Errorf("after it: %+v, %v, %d events read", answer, err, blocked.read.Load())
 	}
@@ -291,7 +291,7 @@ func TestRebuildBesides(t *testing.T) {
 		t.Errorf("%+v, %v", report, err)
 	}
 	last = credits(t, memory, 10)
-	answer = ask(t, second, projector.Ask{Projection: "balance", Min: last}, func(_ projector.Projected, err error) bool { return err == nil })
+	answer = ask(t, second, projector.Question{Projection: "balance", Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	if answer.Events != 9021 || !strings.Contains(string(answer.Answer), `"balance":"9021"`) {
 		t.Errorf("after the new one took over: %+v", answer)
 	}

@@ -159,7 +159,7 @@ func (b *notesBench) ask(ctx context.Context, meter *meter) error {
 	var size projections.KnowledgeSize
 	for size.Notes < b.flags.notes {
 		err := b.question(ctx, "size", nil, 0, &size)
-		if behind := new(projector.Behind); err != nil && !errors.As(err, &behind) {
+		if behind := new(projector.BehindError); err != nil && !errors.As(err, &behind) {
 			return err
 		}
 	}
@@ -185,9 +185,9 @@ func (b *notesBench) ask(ctx context.Context, meter *meter) error {
 
 // timed asks the live projection and times it, until the answer is there as JSON.
 func (b *notesBench) timed(ctx context.Context, watch *stopwatch, name string, parameters map[string]string, answer any) error {
-	var asked projector.Projected
+	var asked projector.Answer
 	err := watch.time(func() (err error) {
-		asked, err = b.Query(ctx, projector.Ask{Projection: "knowledge", Query: projections.Query{Name: name, Parameters: parameters}}, nil)
+		asked, err = b.Query(ctx, projector.Question{Projection: "knowledge", Query: projections.Query{Name: name, Parameters: parameters}}, nil)
 		return err
 	})
 	if err != nil {
@@ -198,7 +198,7 @@ func (b *notesBench) timed(ctx context.Context, watch *stopwatch, name string, p
 
 // question asks the live projection.
 func (b *notesBench) question(ctx context.Context, name string, parameters map[string]string, least events.Position, answer any) error {
-	asked, err := b.Query(ctx, projector.Ask{Projection: "knowledge", Min: least, Query: projections.Query{Name: name, Parameters: parameters}}, nil)
+	asked, err := b.Query(ctx, projector.Question{Projection: "knowledge", Min: least, Query: projections.Query{Name: name, Parameters: parameters}}, nil)
 	if err != nil {
 		return err
 	}

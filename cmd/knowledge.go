@@ -58,8 +58,8 @@ func (q *notesQuestion) parameter(cmd *cobra.Command, flag, name, about string) 
 }
 
 // ask is the question itself.
-func (q *notesQuestion) ask(query string, given map[string]string) (projector.Ask, error) {
-	ask := projector.Ask{Projection: "knowledge", Query: projections.Query{Name: query, Parameters: given}}
+func (q *notesQuestion) ask(query string, given map[string]string) (projector.Question, error) {
+	ask := projector.Question{Projection: "knowledge", Query: projections.Query{Name: query, Parameters: given}}
 	given["tenant"] = q.tenant
 	for name, value := range q.parameters {
 		if *value != "" {
@@ -222,7 +222,7 @@ func knowledgeRemoveCommand(a *app) *cobra.Command {
 }
 
 // decodeAnswer reads what a projection answered.
-func decodeAnswer(asked projector.Projected, answer any) error {
+func decodeAnswer(asked projector.Answer, answer any) error {
 	if err := json.Unmarshal(asked.Answer, answer); err != nil {
 		return fmt.Errorf("read the answer of projection %s, version %d: %w", asked.Projection, asked.Version, err)
 	}

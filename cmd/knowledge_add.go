@@ -198,7 +198,7 @@ func (r *adding) page(ctx context.Context, after events.NoteID, page *projection
 	if after != "" {
 		query.Parameters["after"] = string(after)
 	}
-	answer, err := r.host.Query(ctx, projector.Ask{Projection: "knowledge", Query: query, Min: r.least}, func(folded int64) {
+	answer, err := r.host.Query(ctx, projector.Question{Projection: "knowledge", Query: query, Min: r.least}, func(folded int64) {
 		r.meter.show("%d files read, %d notes written, %d events folded", r.did.Files, r.did.Written, folded)
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ func projectionsCommand(a *app) *cobra.Command {
 
 // projectionQuery is what life projections query is asked.
 type projectionQuery struct {
-	projector.Ask
+	projector.Question
 	asJSON   bool
 	progress bool
 }
@@ -90,7 +90,7 @@ func readProjectionQuery(args []string) (projections.Query, error) {
 func (a *app) project(ctx context.Context, host projectionHost, q *projectionQuery) error {
 	m := a.newMeter(q.progress)
 	defer m.done()
-	answer, err := host.Query(ctx, q.Ask, func(folded int64) { m.show("%d events folded", folded) })
+	answer, err := host.Query(ctx, q.Question, func(folded int64) { m.show("%d events folded", folded) })
 	m.done()
 	if err != nil {
 		return askedWrong(err)
@@ -117,7 +117,7 @@ func askedWrong(err error) error {
 }
 
 // showProjected shows an answer by the shape that the projection gives it.
-func (a *app) showProjected(ctx context.Context, host projectionHost, answer *projector.Projected) error {
+func (a *app) showProjected(ctx context.Context, host projectionHost, answer *projector.Answer) error {
 	shape, err := a.answerShape(ctx, host, answer)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (a *app) showProjected(ctx context.Context, host projectionHost, answer *pr
 }
 
 // answerShape is the type of an answer: this build knows it, or the host says which columns it has.
-func (a *app) answerShape(ctx context.Context, host projectionHost, answer *projector.Projected) (reflect.Type, error) {
+func (a *app) answerShape(ctx context.Context, host projectionHost, answer *projector.Answer) (reflect.Type, error) {
 	for _, spec := range slices.Concat(projections.Catalog, a.build.Projections) {
 		if shape := shapeOf(&spec, answer); shape != nil {
 			return shape, nil
@@ -149,7 +149,7 @@ func (a *app) answerShape(ctx context.Context, host projectionHost, answer *proj
 }
 
 // shapeOf is the type of an answer, if it is this projection's.
-func shapeOf(spec *projections.Spec, answer *projector.Projected) reflect.Type {
+func shapeOf(spec *projections.Spec, answer *projector.Answer) reflect.Type {
 	if spec.Name != answer.Projection || spec.Version != answer.Version {
 		return nil
 	}

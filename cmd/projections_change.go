@@ -195,8 +195,8 @@ func projectionsStepCommand(a *app) *cobra.Command {
 				}
 				position = max(position, 1)
 			}
-			if count < 1 || count > projector.MostSteps {
-				return usage("--count is %d, want 1 to %d", count, projector.MostSteps)
+			if count < 1 || count > projector.MaxSteps {
+				return usage("--count is %d, want 1 to %d", count, projector.MaxSteps)
 			}
 			return a.with(cmd.Context(), func(host reached) error {
 				steps, err := host.Step(cmd.Context(), args[0], position, count)

@@ -24,7 +24,7 @@ func projectionsListCommand(a *app) *cobra.Command {
 					return err
 				}
 				if asJSON {
-					return a.printJSON(map[string][]projector.Projection{"projections": list})
+					return a.printJSON(map[string][]projector.Status{"projections": list})
 				}
 				for i := range list {
 					printProjection(a.out, &list[i])
@@ -38,9 +38,9 @@ func projectionsListCommand(a *app) *cobra.Command {
 }
 
 // printProjection prints what a projection is about, its queries and what they take.
-func printProjection(out io.Writer, p *projector.Projection) {
+func printProjection(out io.Writer, p *projector.Status) {
 	fmt.Fprintf(out, "%s, version %d, %s: %s\n", p.Name, p.Version, p.State, p.About)
-	if p.State == projector.ProjectionBroken {
+	if p.State == projector.StateBroken {
 		fmt.Fprintf(out, "  it cannot be used: %s\n", p.Problem)
 	}
 	if p.Stopped != nil {
@@ -84,7 +84,7 @@ func projectionsShowCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func printStanding(out io.Writer, p *projector.Projection) error {
+func printStanding(out io.Writer, p *projector.Status) error {
 	w := table(out)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	line("projection", "%s, version %d: %s", p.Name, p.Version, p.About)
@@ -118,7 +118,7 @@ func printStanding(out io.Writer, p *projector.Projection) error {
 }
 
 // stateText says what is stored of a projection's state.
-func stateText(p *projector.Projection) string {
+func stateText(p *projector.Status) string {
 	switch {
 	case p.TooLarge:
 		return fmt.Sprintf("nothing after position %d: the state of %d bytes is too large, and is read from history at each start", p.Stored, p.Bytes)

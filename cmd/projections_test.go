@@ -16,7 +16,7 @@ func stoppedAt(ts *testscript.TestScript, _ bool, args []string) {
 	cmd.Env = environment(ts)
 	out, err := cmd.Output()
 	ts.Check(err)
-	var shown projector.Projection
+	var shown projector.Status
 	ts.Check(json.Unmarshal(out, &shown))
 	if shown.Stopped == nil {
 		ts.Fatalf("projection %s is not stopped: %s", args[0], out)

@@ -36,9 +36,9 @@ type driver interface {
 
 // projectionHost is what the verbs need that ask what follows from history.
 type projectionHost interface {
-	Projections(ctx context.Context) ([]projector.Projection, error)
-	Projection(ctx context.Context, name string) (projector.Projection, error)
-	Query(ctx context.Context, ask projector.Ask, progress func(folded int64)) (projector.Projected, error)
+	Projections(ctx context.Context) ([]projector.Status, error)
+	Projection(ctx context.Context, name string) (projector.Status, error)
+	Query(ctx context.Context, ask projector.Question, progress func(folded int64)) (projector.Answer, error)
 	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error)
 	Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error)
 }

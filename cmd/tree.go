@@ -22,7 +22,7 @@ func treeCommand(a *app) *cobra.Command {
 		Example: "  life tree demo\n  life tree --json",
 		Args:    takes(0, 1, "one agent at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ask := projector.Ask{Projection: "forks", Query: projections.Query{Name: "tree", Parameters: map[string]string{}}}
+			ask := projector.Question{Projection: "forks", Query: projections.Query{Name: "tree", Parameters: map[string]string{}}}
 			if len(args) > 0 {
 				agent, err := checkAgent(args[0])
 				if err != nil {

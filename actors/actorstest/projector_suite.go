@@ -275,7 +275,7 @@ func (s *projected) check() {
 	s.t.Helper()
 	all := s.history(1 << 62)
 	if len(all) > 0 {
-		s.compare(all, projector.Ask{Min: 0}, all[len(all)-1].Position)
+		s.compare(all, projector.Question{Min: 0}, all[len(all)-1].Position)
 	}
 }
 
@@ -285,11 +285,11 @@ func (s *projected) earlier() {
 	all := s.history(1 << 62)
 	for range 6 {
 		n := 1 + s.random.IntN(len(all))
-		s.compare(all[:n], projector.Ask{At: all[n-1].Position}, 0)
+		s.compare(all[:n], projector.Question{At: all[n-1].Position}, 0)
 	}
 }
 
-func (s *projected) compare(all []events.Envelope, ask projector.Ask, head events.Position) {
+func (s *projected) compare(all []events.Envelope, ask projector.Question, head events.Position) {
 	s.t.Helper()
 	specs := s.specs()
 	for i := range specs {
@@ -322,7 +322,7 @@ func (s *projected) compare(all []events.Envelope, ask projector.Ask, head event
 }
 
 // ask asks the host, until it has noticed what it must notice: that an event stands in the way, or that another text is built.
-func (s *projected) ask(spec *projections.Spec, ask projector.Ask, stopped events.Position) projector.Projected {
+func (s *projected) ask(spec *projections.Spec, ask projector.Question, stopped events.Position) projector.Answer {
 	s.t.Helper()
 	for began := time.Now(); ; {
 		got, err := s.host.Query(s.t.Context(), ask, nil)

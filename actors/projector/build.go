@@ -25,9 +25,9 @@ func (p *Projector) buildOnce(ctx context.Context, greens []*reading, progress f
 	for _, r := range greens {
 		r.mu.Lock()
 		var err error
-		if !r.loaded {
+		if r.phase == unread {
 			if err = p.load(ctx, r, 1<<62); err == nil {
-				r.loaded = true
+				r.restored(false)
 			}
 		}
 		r.mu.Unlock()
@@ -49,29 +49,29 @@ func (p *Projector) takeOver(ctx context.Context, greens []*reading) error {
 		return err
 	}
 	for _, green := range greens {
-		if of := p.greenOf(green); of != nil {
-			p.switchOver(of, green)
+		if of, old := p.greenOf(green); of != nil {
+			p.switchOver(of, old, green)
 		}
 	}
 	p.tell()
 	return nil
 }
 
-// greenOf returns the projection for which a reading is built; nil when it was dropped.
-func (p *Projector) greenOf(green *reading) *projection {
+// greenOf returns the projection for which a reading is built, and what answers until then; nil when it was dropped.
+func (p *Projector) greenOf(green *reading) (of *projection, old *reading) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, each := range p.list {
 		if each.green == green {
-			return each
+			return each, each.serving
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // switchOver has one green answer from now on, unless it came less far than what answers.
-func (p *Projector) switchOver(of *projection, green *reading) {
-	old, stopped := p.serves(of), green.halted()
+func (p *Projector) switchOver(of *projection, old, green *reading) {
+	stopped := green.halted()
 	if stopped != nil && green.position() < old.position() {
 		p.config.Log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
 		green.drop()
@@ -80,7 +80,7 @@ func (p *Projector) switchOver(of *projection, green *reading) {
 		p.mu.Unlock()
 		return
 	}
-	green.arrive()
+	green.arrived()
 	p.mu.Lock()
 	of.serving, of.green, of.failed = green, nil, ""
 	p.mu.Unlock()
@@ -212,7 +212,7 @@ func (p *Projector) greens(ctx context.Context, chosen []*projection) ([]*readin
 			return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s is being built already: life projections show %s", each.name, each.name)}
 		}
 		greens[i] = newReading(old.spec, old.source, noted.Generation+1, &each.skips)
-		greens[i].loaded = true // from the very beginning, whatever a rebuild that was killed has left
+		greens[i].restored(false) // from the very beginning, whatever a rebuild that was killed has left
 		p.forget(ctx, greens[i], 0)
 	}
 	p.mu.Lock()

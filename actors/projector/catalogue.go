@@ -190,21 +190,20 @@ func (p *Projector) add(made *projection) {
 // remove takes off the list what is declared no longer.
 func (p *Projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
 	p.mu.Lock()
-	var gone []*projection
+	var gone []*reading
 	p.list = slices.DeleteFunc(p.list, func(each *projection) bool {
 		removed := each.declared != nil && catalogue.Declares(each.name) == nil
 		if removed {
-			gone = append(gone, each)
+			gone = append(gone, each.serving, each.green)
+			each.serving, each.green, each.broken = nil, nil, "it was removed"
 		}
 		return removed
 	})
 	p.mu.Unlock()
-	for _, each := range gone {
-		for _, r := range []*reading{each.serving, each.green} {
-			if r != nil {
-				r.drop()
-				p.forget(ctx, r, 0)
-			}
+	for _, r := range gone {
+		if r != nil {
+			r.drop()
+			p.forget(ctx, r, 0)
 		}
 	}
 	p.tell()
@@ -267,8 +266,8 @@ func (p *Projector) leaveOut(ctx context.Context, of *projection, skipped map[ev
 	var past []*reading
 	for _, r := range readings {
 		switch {
-		case r.stopped != nil && r.stopped.Position == first:
-			r.stopped, r.live, r.started = nil, false, false
+		case r.phase == stopped && r.stopped.Position == first:
+			r.resume()
 		case r.at >= first:
 			r.frozen = true // it is another state than what is stored as of its position from now on
 			past = append(past, r)

@@ -152,11 +152,14 @@ func (p *Projector) find(name string) (*projection, error) {
 	}
 }
 
-// serves returns the reading that answers for a projection.
-func (p *Projector) serves(of *projection) *reading {
+// serves returns the reading that answers for a projection; the error says why there is none.
+func (p *Projector) serves(of *projection) (*reading, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return of.serving
+	if of.serving == nil {
+		return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be asked: %s", of.name, of.broken)}
+	}
+	return of.serving, nil
 }
 
 // follow keeps everything up to date until the host closes.
@@ -234,9 +237,9 @@ func (r *reading) start() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.started
-	r.started = true
-	return !before
+	before := r.fed
+	r.fed = true
+	return !before && r.phase.goesOn()
 }
 
 // bring loads what is stored and reads on: what is near the end of history need not wait for what is far from it.
@@ -290,7 +293,7 @@ func (p *Projector) read(ctx context.Context, group []*reading, until events.Pos
 
 // readTo feeds those of a group that are before a position up to it.
 func (p *Projector) readTo(ctx context.Context, group []*reading, until events.Position) error {
-	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= until || r.halted() != nil })
+	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= until || !r.goesOn() })
 	if len(behind) == 0 {
 		return nil
 	}
@@ -312,7 +315,7 @@ func (p *Projector) ended(r *reading) {
 		level = slog.LevelInfo // whoever asks is told
 	}
 	p.config.Log.Log(p.running, level, "projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
-	if stopped.doubt && !p.config.Resting {
+	if r.in(doubtful) && !p.config.Resting {
 		p.tasks.Go(func() {
 			p.again(p.running, "repair projection "+of.name, func(ctx context.Context) error {
 				_, err := p.repair(ctx, of, r)
@@ -351,10 +354,10 @@ func (p *Projector) joinTail(ctx context.Context, group []*reading) (first []*re
 		return nil, err
 	}
 	for _, r := range group {
-		if r.arrive() {
+		if r.arrived() {
 			first = append(first, r)
 		}
-		if r.halted() == nil {
+		if r.in(live) {
 			p.tail.readings = append(p.tail.readings, r)
 		}
 	}
@@ -362,20 +365,11 @@ func (p *Projector) joinTail(ctx context.Context, group []*reading) (first []*re
 	return first, nil
 }
 
-// arrive notes that a reading was at the end of history, or as near as it can come, and reports whether it was there never before.
-func (r *reading) arrive() (first bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first = !r.built
-	r.built, r.live = true, true
-	return first
-}
-
 // prepare loads the stored state of a reading, once.
 func (p *Projector) prepare(ctx context.Context, r *reading) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.loaded {
+	if r.phase != unread {
 		return nil
 	}
 	noted := p.current(ctx, r.spec.Name)
@@ -383,10 +377,11 @@ func (p *Projector) prepare(ctx context.Context, r *reading) error {
 	if r.generation = noted.Generation; !is && noted.Version > 0 {
 		r.generation++ // the states of another version stay until this one is built
 	}
-	err := p.load(ctx, r, 1<<62)
-	r.loaded = err == nil
-	r.built = is && r.at > 0
-	return err
+	if err := p.load(ctx, r, 1<<62); err != nil {
+		return err
+	}
+	r.restored(is && r.at > 0)
+	return nil
 }
 
 // tell wakes whoever waits for a projection to come further.

@@ -15,16 +15,16 @@ import (
 	"example.com/life/sagas"
 )
 
-// Ask is a question to a projection.
-type Ask struct {
+// Question is a question to a projection.
+type Question struct {
 	Projection string
 	Query      projections.Query
 	At         events.Position // as of then; 0: as of now
 	Min        events.Position // as of then at least: what a command's receipt says, for instance
 }
 
-// Projected is what a projection answered.
-type Projected struct {
+// Answer is what a projection answered.
+type Answer struct {
 	Projection string          `json:"projection"`
 	Version    int             `json:"version"`
 	Query      string          `json:"query"`
@@ -34,54 +34,54 @@ type Projected struct {
 	Stopped    *Stopped        `json:"stopped,omitempty"`
 }
 
-// Behind says that a projection has not come as far as is asked of it.
-type Behind struct {
+// BehindError says that a projection has not come as far as is asked of it.
+type BehindError struct {
 	Projection string
 	Reason     string
 }
 
 // Error says which, and how far it is.
-func (b *Behind) Error() string { return fmt.Sprintf("projection %s %s", b.Projection, b.Reason) }
+func (b *BehindError) Error() string { return fmt.Sprintf("projection %s %s", b.Projection, b.Reason) }
 
 const (
 	freshWait = time.Second      // for a projection that is catching up since a start, before what it has is taken
 	minWait   = 10 * time.Second // for a position that is demanded
 )
 
-// Query asks a projection of the host's own copy. A question that makes no sense is a *sagas.Refusal, and *Behind says that the
+// Query asks a projection of the host's own copy. A question that makes no sense is a *sagas.Refusal, and *BehindError says that the
 // projection is being built, or has not come as far as is demanded in ten seconds. What is as of now in a host that rests, and what is
 // as of an earlier position, is read from the nearest stored state; progress, if given, hears how many events were folded.
-func (p *Projector) Query(ctx context.Context, ask Ask, progress func(folded int64)) (Projected, error) {
+func (p *Projector) Query(ctx context.Context, question Question, progress func(folded int64)) (Answer, error) {
 	if err := p.asked(ctx); err != nil {
-		return Projected{}, err
+		return Answer{}, err
 	}
-	asked, err := p.find(ask.Projection)
+	asked, err := p.find(question.Projection)
 	if err != nil {
-		return Projected{}, err
+		return Answer{}, err
 	}
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	r := p.serves(asked)
-	if r == nil {
-		return Projected{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be asked: %s", asked.name, asked.broken)}
-	}
-	query, _, err := r.spec.Check(ask.Query)
+	r, err := p.serves(asked)
 	if err != nil {
-		return Projected{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return Answer{}, err
+	}
+	query, _, err := r.spec.Check(question.Query)
+	if err != nil {
+		return Answer{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	switch {
-	case ask.At > 0:
+	case question.At > 0:
 		if err = p.prepare(ctx, r); err == nil {
-			r, err = p.restore(ctx, r, ask.At, progress)
+			r, err = p.restore(ctx, r, question.At, progress)
 		}
 	case p.config.Resting:
-		r, err = p.refreshed(ctx, asked, ask.Min, progress)
+		r, err = p.refreshed(ctx, asked, question.Min, progress)
 	default:
-		r, err = p.await(ctx, asked, ask.Min)
+		r, err = p.await(ctx, asked, question.Min)
 	}
 	if err != nil {
-		return Projected{}, err
+		return Answer{}, err
 	}
 	answer, err := r.ask(query)
 	if errors.Is(err, projections.ErrMissing) {
@@ -126,7 +126,10 @@ func (p *Projector) await(ctx context.Context, of *projection, least events.Posi
 	own := events.Position(p.stored.Load())
 	for {
 		moved := p.watch()
-		r := p.serves(of)
+		r, err := p.serves(of)
+		if err != nil {
+			return nil, err
+		}
 		ready, err := r.ready(own, least, time.Since(began))
 		if errors.Is(err, errBuilding) {
 			return nil, p.building(ctx, r)
@@ -150,24 +153,24 @@ func (p *Projector) await(ctx context.Context, of *projection, least events.Posi
 func (r *reading) ready(own, least events.Position, waited time.Duration) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	behind := func(format string, args ...any) (bool, error) {
-		return false, &Behind{Projection: r.spec.Name, Reason: fmt.Sprintf(format, args...)}
+	late := func(format string, args ...any) (bool, error) {
+		return false, &BehindError{Projection: r.spec.Name, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case r.stopped != nil && !r.stopped.doubt && r.at < least:
-		return behind("cannot come as far as position %d: it %v", least, r.stopped)
-	case r.stopped != nil && !r.stopped.doubt:
+	case r.phase == stopped && r.at < least:
+		return late("cannot come as far as position %d: it %v", least, r.stopped)
+	case r.phase == stopped:
 		return true, nil
-	case r.stopped != nil && waited >= freshWait:
-		return behind("is being restored as of position %d: it %v", r.stopped.Position-1, r.stopped)
-	case r.stopped != nil:
-		return false, nil
-	case !r.built && waited >= freshWait:
+	case r.phase == doubtful && waited >= freshWait:
+		return late("is being restored as of position %d: it %v", r.stopped.Position-1, r.stopped)
+	case r.phase <= building && waited >= freshWait:
 		return false, errBuilding
-	case r.built && r.at < least && waited >= minWait:
-		return behind("is at position %d and was not at %d within %s", r.at, least, minWait)
+	case r.phase != live && r.phase != behind:
+		return false, nil
+	case r.at < least && waited >= minWait:
+		return late("is at position %d and was not at %d within %s", r.at, least, minWait)
 	}
-	return r.built && r.at >= least && (r.live && r.at >= own || waited >= freshWait), nil
+	return r.at >= least && (r.phase == live && r.at >= own || waited >= freshWait), nil
 }
 
 var errBuilding = errors.New("it is being built")
@@ -178,13 +181,13 @@ func (p *Projector) building(ctx context.Context, r *reading) error {
 	if err != nil {
 		return err
 	}
-	var status Projection
+	var status Status
 	r.describe(&status, head, 0)
 	reason := fmt.Sprintf("is being built: it is at position %d of %d", status.Position, status.Head)
 	if status.Left > 0 {
 		reason += fmt.Sprintf(", %s left", (time.Duration(status.Left) * time.Microsecond).Round(time.Second))
 	}
-	return &Behind{Projection: r.spec.Name, Reason: reason}
+	return &BehindError{Projection: r.spec.Name, Reason: reason}
 }
 
 // refreshed reads on to the end of history, and further until the position that is demanded.
@@ -203,11 +206,11 @@ func (p *Projector) refreshed(ctx context.Context, of *projection, least events.
 			return r, nil
 		}
 		if stopped := r.halted(); stopped != nil {
-			return r, &Behind{r.spec.Name, fmt.Sprintf("cannot come as far as position %d: it %v", least, stopped)}
+			return r, &BehindError{r.spec.Name, fmt.Sprintf("cannot come as far as position %d: it %v", least, stopped)}
 		}
 		if err := p.news(ctx, r.begins()); err != nil {
 			if context.Cause(ctx) == errWaited { //nolint:errorlint // it is that very one
-				err = &Behind{r.spec.Name, fmt.Sprintf("is at position %d, where history ends, and was not at %d within %s", r.position(), least, minWait)}
+				err = &BehindError{r.spec.Name, fmt.Sprintf("is at position %d, where history ends, and was not at %d within %s", r.position(), least, minWait)}
 			}
 			return r, err
 		}
@@ -228,20 +231,26 @@ func (p *Projector) news(ctx context.Context, after events.Position) error {
 
 // refresh reads a projection on to the end of history, whoever else does.
 func (p *Projector) refresh(ctx context.Context, of *projection, progress func(int64)) (*reading, error) {
-	r := p.serves(of)
+	r, err := p.serves(of)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.prepare(ctx, r); err != nil {
 		return r, err
 	}
 	if err := p.readOne(ctx, r, 0, progress); err != nil {
 		return r, err
 	}
-	if p.config.Resting && r.worth() && r.arrive() {
+	if p.config.Resting && r.worth() && r.arrived() {
 		p.settle(ctx, []*reading{r})
 	}
-	if stopped := r.halted(); stopped != nil && stopped.doubt {
-		return p.repair(ctx, of, r)
+	if !r.in(doubtful) {
+		return r, nil
 	}
-	return r, nil
+	if r, err = p.repair(ctx, of, r); err == nil && r.goesOn() {
+		return p.refresh(ctx, of, progress)
+	}
+	return r, err
 }
 
 // worth reports whether a state is worth storing for the next one who asks.
@@ -255,7 +264,7 @@ func (r *reading) worth() bool {
 func (p *Projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
 	feed := feeder{projector: p, readings: []*reading{r}}
 	from := pass{journal: p.config.Journal, after: r.begins(), until: until, kinds: r.spec.Kinds}
-	if r.halted() != nil || until > 0 && r.position() >= until {
+	if !r.goesOn() || until > 0 && r.position() >= until {
 		return nil
 	}
 	err := from.run(ctx, func(c *chunk) (bool, error) {
@@ -275,26 +284,23 @@ func (p *Projector) readOne(ctx context.Context, r *reading, until events.Positi
 // restore returns a fold of its own as of a position, from the nearest stored state. What stops it stops it there too; a fold that is
 // in doubt then is folded anew without the event that brought it there.
 func (p *Projector) restore(ctx context.Context, like *reading, until events.Position, progress func(int64)) (*reading, error) {
-	var stopped *Stopped
+	var before *Stopped
 	for {
 		r := newReading(like.spec, like.source, like.generation, like.skips)
-		if until == 0 {
-			r.stopped = stopped
-			return r, nil
+		if until > 0 {
+			if err := p.load(ctx, r, until); err != nil {
+				return nil, err
+			}
+			if err := p.readOne(ctx, r, until, progress); err != nil {
+				return nil, err
+			}
 		}
-		if err := p.load(ctx, r, until); err != nil {
-			return nil, err
-		}
-		if err := p.readOne(ctx, r, until, progress); err != nil {
-			return nil, err
-		}
-		if r.stopped != nil && r.stopped.doubt {
-			stopped = &Stopped{Position: r.stopped.Position, Event: r.stopped.Event, Kind: r.stopped.Kind, Problem: r.stopped.Problem}
-			until = stopped.Position - 1
+		if r.phase == doubtful {
+			before, until = r.stopped, r.stopped.Position-1
 			continue
 		}
-		if r.stopped == nil {
-			r.stopped = stopped
+		if before != nil {
+			r.stop(before, false)
 		}
 		return r, nil
 	}
@@ -302,20 +308,23 @@ func (p *Projector) restore(ctx context.Context, like *reading, until events.Pos
 
 // repair puts a sound fold in place of one that is in doubt.
 func (p *Projector) repair(ctx context.Context, of *projection, broken *reading) (*reading, error) {
-	stopped := broken.halted()
-	r, err := p.restore(ctx, broken, stopped.Position-1, func(int64) {})
+	before := broken.halted()
+	r, err := p.restore(ctx, broken, before.Position-1, func(int64) {})
 	if err != nil {
 		return nil, err
 	}
-	if r.stopped == nil {
-		r.stopped = &Stopped{Position: stopped.Position, Event: stopped.Event, Kind: stopped.Kind, Problem: stopped.Problem}
-	}
-	r.loaded, r.built = true, true
 	p.mu.Lock()
+	if r.skips.all()[before.Position] { // since then
+		r.restored(true)
+	} else {
+		r.stop(before, false)
+		r.arrived()
+	}
 	if of.serving == broken {
 		of.serving = r
 	}
 	p.mu.Unlock()
+	p.schedule()
 	p.tell()
 	return r, nil
 }

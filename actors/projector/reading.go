@@ -30,13 +30,11 @@ type reading struct {
 	folded  int64           // events
 	read    int64           // events that were looked at since this start
 	begun   events.Micros   // when it was begun, at position 0
-	loaded  bool            // the stored state was looked for
-	built   bool            // it was at the end of history once, so that it can serve
-	live    bool            // since this start too
-	dropped bool            // nobody wants it any more
-	started bool            // somebody feeds it
+	phase   phase           // see phase.go
+	stopped *Stopped        // why it goes no further
+	resumes phase           // in which it goes on when that event is skipped
+	fed     bool            // somebody feeds it
 	frozen  bool            // its state is not stored any more
-	stopped *Stopped
 	stored  stored
 	trend   trend
 }
@@ -54,8 +52,6 @@ type Stopped struct {
 	Event    events.Ref      `json:"event"`
 	Kind     events.Kind     `json:"kind"`
 	Problem  string          `json:"problem"`
-
-	doubt bool // the fold may be half changed
 }
 
 // String says where and why.
@@ -86,11 +82,11 @@ func (r *reading) wants(kind events.Kind) bool {
 func (r *reading) feed(c *chunk) (goesOn bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stopped != nil || r.dropped {
+	if !r.phase.goesOn() {
 		return false
 	}
 	if c.after > r.at {
-		r.started, r.live = false, false // it is read up to here beside the tail
+		r.left() // it is read up to here beside the tail
 		return false
 	}
 	if c.through <= r.at {
@@ -109,7 +105,7 @@ func (r *reading) feed(c *chunk) (goesOn bool) {
 			if i > 0 {
 				r.place = max(r.place, all[i-1].Position)
 			}
-			r.stop(event, err)
+			r.stopAt(event, err)
 			return false
 		}
 		r.folded++
@@ -135,12 +131,10 @@ func (r *reading) apply(event *projections.Recorded) (err error) {
 	return r.fold.Apply(event)
 }
 
-// stop ends the reading before an event.
-func (r *reading) stop(event *projections.Recorded, err error) {
+// stopAt ends the reading before an event.
+func (r *reading) stopAt(event *projections.Recorded, err error) {
 	var poison *projections.Poison
-	r.stopped = &Stopped{
-		Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: problemOf(err), doubt: !errors.As(err, &poison),
-	}
+	r.stop(&Stopped{Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: problemOf(err)}, !errors.As(err, &poison))
 	r.at = max(r.at, event.Position-1)
 }
 
@@ -154,20 +148,20 @@ func problemOf(err error) string {
 }
 
 // ask answers a checked query.
-func (r *reading) ask(query projections.Query) (Projected, error) {
+func (r *reading) ask(query projections.Query) (Answer, error) {
 	answer, told, err := r.answer(query)
 	if err != nil {
-		return Projected{}, err
+		return Answer{}, err
 	}
 	text, err := plainJSON(answer)
 	if err != nil {
-		return Projected{}, fmt.Errorf("encode answer of projection %s: %w", r.spec.Name, err)
+		return Answer{}, fmt.Errorf("encode answer of projection %s: %w", r.spec.Name, err)
 	}
 	told.Answer = text
 	return told, nil
 }
 
-func (r *reading) answer(query projections.Query) (answer any, told Projected, err error) {
+func (r *reading) answer(query projections.Query) (answer any, told Answer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer func() {
@@ -175,7 +169,7 @@ func (r *reading) answer(query projections.Query) (answer any, told Projected, e
 			err = fmt.Errorf("ask projection %s: panic: %v", r.spec.Name, p)
 		}
 	}()
-	told = Projected{
+	told = Answer{
 		Projection: r.spec.Name, Version: r.spec.Version, Query: query.Name, Position: r.at, Events: r.folded, Stopped: r.stopped,
 	}
 	answer, err = r.fold.Answer(query)
@@ -203,11 +197,18 @@ func (r *reading) halted() *Stopped {
 	return r.stopped
 }
 
-// drop ends whatever feeds the reading.
-func (r *reading) drop() {
+// in reports whether the reading is in a phase.
+func (r *reading) in(phase phase) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dropped = true
+	return r.phase == phase
+}
+
+// goesOn reports whether the reading takes events.
+func (r *reading) goesOn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.phase.goesOn()
 }
 
 // skips are the positions of events that a projection leaves out. They are history, see sagas.Catalogue; all readings of a projection

@@ -13,11 +13,11 @@ import (
 	"example.com/life/sagas"
 )
 
-// Projection is one of a host's catalogue, and how it stands on this host.
-type Projection struct {
+// Status is one of a host's catalogue, and how it stands on this host.
+type Status struct {
 	projections.Spec
 	Declared *sagas.DeclaredFold `json:"declared,omitempty"` // nil: it is in the build
-	State    ProjectionState     `json:"state"`
+	State    State               `json:"state"`
 	Problem  string              `json:"problem,omitempty"` // why it is broken, or why the latest rebuild did not take over
 
 	Position events.Position `json:"position,string"`         // up to which history is in it
@@ -45,17 +45,17 @@ type Building struct {
 	Left     events.Micros   `json:"left_us,string,omitzero"`
 }
 
-// ProjectionState sums up how a projection stands.
-type ProjectionState string
+// State sums up how a projection stands.
+type State string
 
 // The states.
 const (
-	ProjectionResting  ProjectionState = "resting"     // it is read on when it is asked
-	ProjectionBuilding ProjectionState = "building"    // it was never at the end of history, and cannot be asked
-	ProjectionCatching ProjectionState = "catching up" // it answers as of where it is
-	ProjectionLive     ProjectionState = "live"
-	ProjectionStopped  ProjectionState = "stopped"
-	ProjectionBroken   ProjectionState = "broken" // its text cannot be used
+	StateResting    State = "resting"     // it is read on when it is asked
+	StateBuilding   State = "building"    // it was never at the end of history, and cannot be asked
+	StateCatchingUp State = "catching up" // it answers as of where it is
+	StateLive       State = "live"
+	StateStopped    State = "stopped"
+	StateBroken     State = "broken" // its text cannot be used
 )
 
 // Trend says whether a projection comes nearer to the end of history.
@@ -63,14 +63,14 @@ type Trend string
 
 // The trends.
 const (
-	TrendUpToDate Trend = "up to date"
-	TrendCatching Trend = "catching up"
-	TrendFalling  Trend = "falling behind"
-	TrendStanding Trend = "standing still"
+	TrendUpToDate      Trend = "up to date"
+	TrendCatchingUp    Trend = "catching up"
+	TrendFallingBehind Trend = "falling behind"
+	TrendStandingStill Trend = "standing still"
 )
 
 // Projections lists the host's catalogue, in its order, and how each stands.
-func (p *Projector) Projections(ctx context.Context) ([]Projection, error) {
+func (p *Projector) Projections(ctx context.Context) ([]Status, error) {
 	if err := p.asked(ctx); err != nil {
 		return nil, err
 	}
@@ -82,9 +82,9 @@ func (p *Projector) Projections(ctx context.Context) ([]Projection, error) {
 	all := slices.Clone(p.list)
 	p.heads.note(head, 0)
 	p.mu.Unlock()
-	list := make([]Projection, len(all))
+	list := make([]Status, len(all))
 	for i, each := range all {
-		if r := p.serves(each); r != nil {
+		if r, err := p.serves(each); err == nil {
 			if err := p.prepare(ctx, r); err != nil {
 				return nil, err
 			}
@@ -95,63 +95,55 @@ func (p *Projector) Projections(ctx context.Context) ([]Projection, error) {
 }
 
 // Projection says how one projection of the catalogue stands. In a host that rests it is read on to the end first.
-func (p *Projector) Projection(ctx context.Context, name string) (Projection, error) {
+func (p *Projector) Projection(ctx context.Context, name string) (Status, error) {
 	if err := p.asked(ctx); err != nil {
-		return Projection{}, err
+		return Status{}, err
 	}
 	of, err := p.find(name)
 	if err != nil {
-		return Projection{}, err
+		return Status{}, err
 	}
-	if p.config.Resting && p.serves(of) != nil {
+	if _, err := p.serves(of); p.config.Resting && err == nil {
 		if _, err := p.refresh(ctx, of, func(int64) {}); err != nil {
-			return Projection{}, err
+			return Status{}, err
 		}
 	}
 	head, err := p.head(ctx)
 	if err != nil {
-		return Projection{}, fmt.Errorf("find the end of history: %w", err)
+		return Status{}, fmt.Errorf("find the end of history: %w", err)
 	}
 	return of.status(p, head), nil
 }
 
-func (each *projection) status(p *Projector, head events.Position) Projection {
+func (each *projection) status(p *Projector, head events.Position) Status {
 	p.mu.Lock()
-	serving, green, status := each.serving, each.green, Projection{Declared: each.declared, Skipped: each.skipped}
+	serving, green, status := each.serving, each.green, Status{Declared: each.declared, Skipped: each.skipped}
 	status.Problem = cmp.Or(each.broken, each.failed)
 	growth := p.heads.speed()
 	p.mu.Unlock()
 	if serving == nil {
 		status.Spec = projections.Spec{Name: each.name, Version: each.declared.Version}
-		status.State, status.Head, status.Trend = ProjectionBroken, head, TrendStanding
+		status.State, status.Head, status.Trend = StateBroken, head, TrendStandingStill
 		return status
 	}
 	serving.describe(&status, head, growth)
-	if p.config.Resting && status.State != ProjectionStopped {
-		status.State = ProjectionResting
+	if p.config.Resting && status.State != StateStopped {
+		status.State = StateResting
 	}
 	if green != nil {
-		var other Projection
+		var other Status
 		green.describe(&other, head, growth)
 		status.Building = &Building{Version: other.Version, Position: other.Position, Rate: other.Rate, Left: other.Left}
 	}
 	return status
 }
 
-func (r *reading) describe(status *Projection, head events.Position, growth float64) {
+func (r *reading) describe(status *Status, head events.Position, growth float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	status.Spec, status.Position, status.Events, status.Stopped, status.Since = *r.spec, r.at, r.folded, r.stopped, r.begun
-	status.Head, status.State = max(head, r.at), ProjectionCatching
+	status.Head, status.State = max(head, r.at), phases[r.phase].state
 	status.Stored, status.Bytes, status.TooLarge = r.stored.at, r.stored.bytes, r.stored.large
-	switch {
-	case r.stopped != nil:
-		status.State = ProjectionStopped
-	case !r.built:
-		status.State = ProjectionBuilding
-	case r.live:
-		status.State = ProjectionLive
-	}
 	distance := status.Head - r.at
 	if status.Behind = int64(distance); r.folded > 0 && r.at > 0 {
 		status.Behind = min(status.Behind, int64(math.Ceil(float64(distance)*float64(r.folded)/float64(r.at))))
@@ -205,7 +197,7 @@ func (t *trend) judge(distance events.Position, growth float64) (rate int, trend
 	if distance == 0 {
 		trend = TrendUpToDate
 	} else {
-		trend = TrendStanding
+		trend = TrendStandingStill
 	}
 	speed := t.speed()
 	if speed > 0 {
@@ -216,7 +208,7 @@ func (t *trend) judge(distance events.Position, growth float64) (rate int, trend
 	case distance == 0 || speed == 0 && growth == 0:
 		return rate, trend, 0
 	case speed <= growth:
-		return rate, TrendFalling, 0
+		return rate, TrendFallingBehind, 0
 	}
-	return rate, TrendCatching, events.Micros(float64(distance) / (speed - growth) * 1e6)
+	return rate, TrendCatchingUp, events.Micros(float64(distance) / (speed - growth) * 1e6)
 }

@@ -22,8 +22,8 @@ type Step struct {
 	Problem  string          `json:"problem,omitempty"` // why it cannot be folded: the projection stops here
 }
 
-// MostSteps bounds how many events are stepped through at once.
-const MostSteps = 100
+// MaxSteps bounds how many events are stepped through at once.
+const MaxSteps = 100
 
 // Step shows what each of some events does to a projection's state: the first of them that it needs from a position on; without a
 // position, those from where it stopped, or the latest that it folded. Nothing is changed: a fold of its own is read to there.
@@ -35,9 +35,9 @@ func (p *Projector) Step(ctx context.Context, name string, from events.Position,
 	if err != nil {
 		return nil, err
 	}
-	serving := p.serves(of)
-	if serving == nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s has no state: %s", name, of.broken)}
+	serving, err := p.serves(of)
+	if err != nil {
+		return nil, err
 	}
 	if p.config.Resting {
 		serving, err = p.refresh(ctx, of, func(int64) {})
@@ -56,7 +56,7 @@ func (p *Projector) Step(ctx context.Context, name string, from events.Position,
 	if err != nil {
 		return nil, err
 	}
-	return p.step(ctx, r, min(max(count, 1), MostSteps))
+	return p.step(ctx, r, min(max(count, 1), MaxSteps))
 }
 
 // stepsFrom is where stepping begins if nobody says where.

@@ -71,7 +71,7 @@ func (r *reading) due() bool {
 	defer r.mu.Unlock()
 	s := &r.stored
 	spacing := storage.SnapshotSpacing(s.bytes)
-	return !r.dropped && !r.frozen && (r.folded-s.folded >= spacing || r.read-s.read >= passedPart*spacing)
+	return r.phase != dropped && !r.frozen && (r.folded-s.folded >= spacing || r.read-s.read >= passedPart*spacing)
 }
 
 // save stores the state, if it is another than the one stored last by at least so many events. It is a cache: failing costs time at
@@ -105,7 +105,7 @@ func (r *reading) snapshot(least int64) (snapshot storage.Snapshot, before store
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before = r.stored
-	if r.dropped || r.frozen || r.last.Stream == "" || r.stopped != nil && r.stopped.doubt || r.at == r.stored.at {
+	if r.phase >= doubtful || r.frozen || r.last.Stream == "" || r.at == r.stored.at {
 		return snapshot, before, false, nil
 	}
 	if r.folded-r.stored.folded < least && r.at-r.stored.at < events.Position(movedPart*least) {

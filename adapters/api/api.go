@@ -56,9 +56,9 @@ type Inspector interface {
 
 // Projector asks what follows from history. *actors.Host documents the methods and their errors.
 type Projector interface {
-	Projections(ctx context.Context) ([]projector.Projection, error)
-	Projection(ctx context.Context, name string) (projector.Projection, error)
-	Query(ctx context.Context, ask projector.Ask, progress func(folded int64)) (projector.Projected, error)
+	Projections(ctx context.Context) ([]projector.Status, error)
+	Projection(ctx context.Context, name string) (projector.Status, error)
+	Query(ctx context.Context, ask projector.Question, progress func(folded int64)) (projector.Answer, error)
 	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error)
 	Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error)
 }

@@ -45,10 +45,10 @@ func (nothing) Verify(context.Context, events.AgentID, func(int64, int64)) (hist
 	return history.VerifyReport{}, nil
 }
 
-func (nothing) Projections(context.Context) ([]projector.Projection, error) { return nil, nil }
+func (nothing) Projections(context.Context) ([]projector.Status, error) { return nil, nil }
 
-func (nothing) Projection(context.Context, string) (projector.Projection, error) {
-	return projector.Projection{}, nil
+func (nothing) Projection(context.Context, string) (projector.Status, error) {
+	return projector.Status{}, nil
 }
 
 func (nothing) Rebuild(context.Context, []string, func(at, head events.Position)) (projector.Rebuilt, error) {
@@ -59,8 +59,8 @@ func (nothing) Step(context.Context, string, events.Position, int) ([]projector.
 	return nil, nil
 }
 
-func (nothing) Query(context.Context, projector.Ask, func(int64)) (projector.Projected, error) {
-	return projector.Projected{}, nil
+func (nothing) Query(context.Context, projector.Question, func(int64)) (projector.Answer, error) {
+	return projector.Answer{}, nil
 }
 
 func (nothing) Resolve(context.Context, events.AgentID, events.Moment) (history.Stretch, error) {

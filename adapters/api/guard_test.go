@@ -109,7 +109,7 @@ func TestNumbersAreStrings(t *testing.T) {
 		}
 	}
 	for _, shown := range append(answers,
-		projector.Projected{},
+		projector.Answer{},
 		api.State{},
 		api.Wallet{},
 		api.StoreReport{},

@@ -157,7 +157,7 @@ func problemOf(err error) *Problem {
 		overloaded  *actors.Overloaded
 		unavailable *actors.Unavailable
 		fenced      *actors.Fenced
-		behind      *projector.Behind
+		behind      *projector.BehindError
 	)
 	switch {
 	case errors.As(err, &ready):
@@ -207,7 +207,7 @@ func (p *Problem) typed() error {
 	case codeFenced:
 		return &actors.Fenced{Stream: p.Stream}
 	case codeBehind:
-		return &projector.Behind{Projection: p.Projection, Reason: p.Reason}
+		return &projector.BehindError{Projection: p.Projection, Reason: p.Reason}
 	}
 	for _, s := range sentinels() {
 		if s.code == p.Code {

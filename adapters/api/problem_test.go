@@ -56,10 +56,10 @@ func (f *fake) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) {
 	return sagas.Wallet{}, f.err
 }
 
-func (f *fake) Projections(context.Context) ([]projector.Projection, error) { return nil, f.err }
+func (f *fake) Projections(context.Context) ([]projector.Status, error) { return nil, f.err }
 
-func (f *fake) Projection(context.Context, string) (projector.Projection, error) {
-	return projector.Projection{}, f.err
+func (f *fake) Projection(context.Context, string) (projector.Status, error) {
+	return projector.Status{}, f.err
 }
 
 func (f *fake) Rebuild(context.Context, []string, func(at, head events.Position)) (projector.Rebuilt, error) {
@@ -70,8 +70,8 @@ func (f *fake) Step(context.Context, string, events.Position, int) ([]projector.
 	return nil, f.err
 }
 
-func (f *fake) Query(context.Context, projector.Ask, func(int64)) (projector.Projected, error) {
-	return projector.Projected{}, f.err
+func (f *fake) Query(context.Context, projector.Question, func(int64)) (projector.Answer, error) {
+	return projector.Answer{}, f.err
 }
 
 func (f *fake) Verify(context.Context, events.AgentID, func(int64, int64)) (history.VerifyReport, error) {

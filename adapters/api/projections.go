@@ -16,7 +16,7 @@ import (
 
 // projectionList is what can be asked of history.
 type projectionList struct {
-	Projections []projector.Projection `json:"projections"`
+	Projections []projector.Status `json:"projections"`
 }
 
 // The query parameters of a projection that are not its query's own.
@@ -42,7 +42,7 @@ func (s *server) projections(w http.ResponseWriter, r *http.Request) error {
 
 // project asks a projection. It answers with one JSON value, or in lines if that is asked for.
 func (s *server) project(w http.ResponseWriter, r *http.Request) error {
-	ask := projector.Ask{Projection: r.PathValue("name"), Query: projections.Query{Parameters: map[string]string{}}}
+	ask := projector.Question{Projection: r.PathValue("name"), Query: projections.Query{Parameters: map[string]string{}}}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return problem(codeMalformed, "the query cannot be read: %s", clip(err.Error()))
@@ -80,22 +80,22 @@ func (s *server) project(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Projections lists the catalogue of the server's host, and how each projection stands there.
-func (c *Client) Projections(ctx context.Context) ([]projector.Projection, error) {
+func (c *Client) Projections(ctx context.Context) ([]projector.Status, error) {
 	var list projectionList
 	err := c.get(ctx, "/v1/projections", nil, &list)
 	return list.Projections, err
 }
 
 // Query asks a projection of the server. progress, if given, hears from time to time how many events were folded.
-func (c *Client) Query(ctx context.Context, ask projector.Ask, progress func(folded int64)) (projector.Projected, error) {
+func (c *Client) Query(ctx context.Context, ask projector.Question, progress func(folded int64)) (projector.Answer, error) {
 	path, err := projectionPath(ask.Projection)
 	if err != nil {
-		return projector.Projected{}, err
+		return projector.Answer{}, err
 	}
 	parameters := url.Values{}
 	for name, value := range ask.Query.Parameters {
 		if name == parameterQuery || name == parameterAt || name == parameterMin {
-			return projector.Projected{}, invalid("no query has a parameter %q", name)
+			return projector.Answer{}, invalid("no query has a parameter %q", name)
 		}
 		parameters.Set(name, value)
 	}
@@ -108,7 +108,7 @@ func (c *Client) Query(ctx context.Context, ask projector.Ask, progress func(fol
 		}
 	}
 	asked := call{method: http.MethodGet, path: path, query: parameters, header: http.Header{"Accept": {inLines}}}
-	return readLines[projector.Projected](ctx, c, asked, func(folded, _ int64) {
+	return readLines[projector.Answer](ctx, c, asked, func(folded, _ int64) {
 		if progress != nil {
 			progress(folded)
 		}

@@ -87,7 +87,7 @@ func (s *server) projectionSteps(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	count, err := q.number("count", 1, 1, projector.MostSteps)
+	count, err := q.number("count", 1, 1, projector.MaxSteps)
 	if err != nil {
 		return err
 	}
@@ -115,12 +115,12 @@ func (s *server) rebuildProjections(w http.ResponseWriter, r *http.Request) erro
 }
 
 // Projection says how one projection stands on the server.
-func (c *Client) Projection(ctx context.Context, name string) (projector.Projection, error) {
+func (c *Client) Projection(ctx context.Context, name string) (projector.Status, error) {
 	path, err := projectionPath(name, "status")
 	if err != nil {
-		return projector.Projection{}, err
+		return projector.Status{}, err
 	}
-	var shown projector.Projection
+	var shown projector.Status
 	return shown, c.get(ctx, path, nil, &shown)
 }
 
@@ -140,7 +140,7 @@ func (c *Client) Step(ctx context.Context, name string, from events.Position, co
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{"count": {strconv.Itoa(min(max(count, 1), projector.MostSteps))}}
+	query := url.Values{"count": {strconv.Itoa(min(max(count, 1), projector.MaxSteps))}}
 	if from > 0 {
 		query.Set("from", strconv.FormatUint(uint64(from), 10))
 	}

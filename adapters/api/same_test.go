@@ -212,7 +212,7 @@ func readSteps() []step {
 			asked.Parameters[parameters[i]] = parameters[i+1]
 		}
 		return step{fmt.Sprint("project ", name, query, parameters), func(ctx context.Context, d driver) (any, error) {
-			return d.Query(ctx, projector.Ask{Projection: name, Query: asked, At: at}, nil)
+			return d.Query(ctx, projector.Question{Projection: name, Query: asked, At: at}, nil)
 		}}
 	}
 	compare := func(a, b events.AgentID, turn events.TurnID) step {
