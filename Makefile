@@ -14,8 +14,8 @@ RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
-build: ## bin/life
-	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/life ./cmd/life
+build: ## bin/life, without symbols for debuggers
+	go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/life ./cmd/life
 
 test: ## every test, with the race detector
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector" >&2)

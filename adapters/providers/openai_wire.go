@@ -6,7 +6,8 @@ import (
 	"strconv"
 )
 
-// What is sent to and read from chat completions, and no more: OpenAI's SDK would link its whole API, a quarter of the binary.
+// What Life sends to and reads from chat completions. OpenAI's SDK registers the types of its whole API and, with them, makes the binary
+// half as large again (58 MB instead of 37).
 
 type chatRequest struct {
 	Model               string            `json:"model"`

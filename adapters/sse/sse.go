@@ -22,14 +22,14 @@ var ErrTooLong = errors.New("a server-sent event is too long")
 // Reader reads events one after another.
 type Reader struct {
 	reader *bufio.Reader
-	max    int
+	limit  int
 	heard  func()
 }
 
-// NewReader returns a reader of events of at most max bytes each, in time and memory linear in what comes in. It calls heard for
+// NewReader returns a reader of events of at most limit bytes each, in time and memory linear in what comes in. It calls heard for
 // each line, comments too: they say that the other side is alive.
-func NewReader(r io.Reader, max int, heard func()) *Reader {
-	return &Reader{reader: bufio.NewReader(r), max: max, heard: heard}
+func NewReader(r io.Reader, limit int, heard func()) *Reader {
+	return &Reader{reader: bufio.NewReader(r), limit: limit, heard: heard}
 }
 
 // Next returns the next event that has data. At the end of the stream it drops an unfinished event and returns io.EOF.
@@ -37,7 +37,7 @@ func (r *Reader) Next() (Event, error) {
 	var event Event
 	size := 0
 	for {
-		line, err := r.line(r.max - size)
+		line, err := r.line(r.limit - size)
 		if err != nil {
 			return Event{}, err
 		}
@@ -65,14 +65,14 @@ func (r *Reader) Next() (Event, error) {
 }
 
 // line reads to the next line feed, which is not returned, nor a carriage return before it.
-func (r *Reader) line(max int) ([]byte, error) {
+func (r *Reader) line(limit int) ([]byte, error) {
 	var line []byte
 	for {
 		part, err := r.reader.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
-		case len(line) > max:
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLong, r.max)
+		case len(line) > limit:
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLong, r.limit)
 		case err == nil:
 			return bytes.TrimSuffix(line[:len(line)-1], []byte("\r")), nil
 		case errors.Is(err, bufio.ErrBufferFull):
