@@ -184,7 +184,7 @@ func granted(flag string, names []string, tools []events.ToolGrant) error {
 	}
 	for _, name := range names {
 		if name != "*" && !slices.Contains(known, name) {
-			return usage("--%s names %q, which is none of the agent's tools: %s", flag, name, strings.Join(known, ", "))
+			return usage("--%s names %q, which is not one of the agent's tools: %s", flag, name, strings.Join(known, ", "))
 		}
 	}
 	return nil
@@ -251,7 +251,7 @@ func checkText(text string) error {
 		}
 		at += utf8.RuneLen(r)
 	}
-	return usage("the message is no UTF-8 text, see its byte %d; iconv -t UTF-8 converts one", at)
+	return usage("the message is not valid UTF-8 (byte %d); convert it with iconv -t UTF-8", at)
 }
 
 // maxMessage bounds a message, in bytes; it leaves room for its escapes in the API's own limit.

@@ -40,11 +40,11 @@ func agentsCommand(a *app) *cobra.Command {
 
 func (a *app) printAgents(list []projections.AgentSummary) error {
 	if len(list) == 0 {
-		fmt.Fprintln(a.errs, `there are no agents yet; life run "Take the tour" makes one`)
+		fmt.Fprintln(a.errs, `there are no agents yet; life run "Take the tour" creates one`)
 		return nil
 	}
 	w := table(a.out)
-	fmt.Fprintln(w, "AGENT\tDOES\tMODEL\tTURNS\tTOKENS\tCOST\tREVISION\tLAST")
+	fmt.Fprintln(w, "AGENT\tSTATUS\tMODEL\tTURNS\tTOKENS\tCOST\tREVISION\tLAST")
 	for i := range list {
 		s := &list[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", s.ID, does(s), s.Model, s.Turns, s.Usage.Total(), s.Cost, s.Revision, clock(s.Updated))
@@ -64,13 +64,13 @@ func does(s *projections.AgentSummary) string {
 	case s.Quarantined != "":
 		return "quarantined: " + s.Quarantined
 	case len(calls) > 0:
-		return "waits for approval of " + strings.Join(calls, ", ")
+		return "waiting for approval of " + strings.Join(calls, ", ")
 	case s.Paused != "":
 		return "paused: " + string(s.Paused)
 	case s.Turn != "":
 		return "works on " + string(s.Turn)
 	case s.Outcome != "":
-		return "rests, last turn " + string(s.Outcome)
+		return "idle, last turn " + string(s.Outcome)
 	}
 	return "rests"
 }
@@ -122,7 +122,7 @@ func configureCommand(a *app) *cobra.Command {
 					return err
 				}
 				if reflect.DeepEqual(c, state.Agent.Config) {
-					return usage("nothing changes: name what is to change, such as --model; see %s --help", cmd.CommandPath())
+					return usage("nothing to change: give at least one setting, such as --model; see %s --help", cmd.CommandPath())
 				}
 				return a.do(cmd, host, events.AgentStream(agent), sagas.Configure{Meta: newMeta(id.id), Config: c}, id)
 			})
@@ -205,7 +205,7 @@ func (a *app) printReceipt(r actors.Receipt, asJSON bool) error {
 	}
 	line := fmt.Sprintf("accepted: %s at revision %d", r.Stream, r.Revision)
 	if r.Duplicate {
-		line = fmt.Sprintf("accepted before: %s at revision %d", r.Stream, r.Revision)
+		line = fmt.Sprintf("already accepted: %s at revision %d", r.Stream, r.Revision)
 	}
 	if r.Message != "" {
 		line += ", message " + string(r.Message)

@@ -73,7 +73,7 @@ func TestVerbWaitsForStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.kill()
-	untilSaid(t, said, "life: the event store "+store.address+" is there")
+	untilSaid(t, said, "life: the event store "+store.address+" is back")
 	if status := ending(t, verb, said); status != exitDone {
 		t.Errorf("status %d", status)
 	}
@@ -154,7 +154,7 @@ func TestLookout(t *testing.T) {
 		<-time.After(sayAfter) // of the bubble
 		expect("after a second", "life: looking for the event store s, for 20s at most: refused\n")
 		l.told(nil)
-		expect("back", "life: the event store s is there\n")
+		expect("back", "life: the event store s is back\n")
 		l.opened()
 		l.told(away())
 		<-time.After(sayAfter) // of the bubble

@@ -43,7 +43,7 @@ func benchDir(under string) (string, error) {
 			return "", err
 		}
 		if err := os.MkdirAll(under, 0o700); err != nil {
-			return "", fmt.Errorf("make the directory of the benchmark: %w", err)
+			return "", fmt.Errorf("create the benchmark's directory: %w", err)
 		}
 	}
 	return os.MkdirTemp(under, "life-bench-")

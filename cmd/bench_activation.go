@@ -34,7 +34,7 @@ func benchActivationCommand(a *app) *cobra.Command {
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 1 {
-				return usage("--events is %d: it is a positive number", count)
+				return usage("--events is %d: it must be positive", count)
 			}
 			shown := a.newMeter(progress)
 			defer shown.done()
@@ -80,7 +80,7 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 			return m, errors.Join(err, ctx.Err())
 		}
 		m.Events = int64(page.Last) + 1
-		shown.show("%d of %d events made", m.Events, count)
+		shown.show("%d of %d events stored", m.Events, count)
 	}
 	if m.With, err = r.activate(ctx, r.store); err != nil {
 		return m, err
@@ -113,7 +113,7 @@ func (r *rig) activate(ctx context.Context, snapshots storage.Snapshots) (float6
 		_, err = host.Do(ctx, events.AgentStream(longAgent), sagas.Cancel{Meta: newMeta("")}, actors.Origin{Actor: "bench"})
 		var refusal *sagas.Refusal
 		if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedState {
-			return 0, fmt.Errorf("the agent did not come to rest: %w", err)
+			return 0, fmt.Errorf("the agent did not become idle: %w", err)
 		}
 		times = append(times, time.Since(begun))
 	}

@@ -41,7 +41,7 @@ func benchAgentsCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[0])
 			if err != nil || n < 1 || n > 10_000_000 {
-				return usage("the number of agents is %q: it is from 1 to 10000000", args[0])
+				return usage("the number of agents is %q: it must be from 1 to 10000000", args[0])
 			}
 			m := agentsMeasured{Agents: n, LiveAgents: min(n, liveAgents)}
 			ctx := cmd.Context()
@@ -57,7 +57,9 @@ func benchAgentsCommand(a *app) *cobra.Command {
 			if asJSON {
 				return a.printJSON(m)
 			}
-			fmt.Fprintf(a.out, "%d agents made, %.0f a second\n%.0f bytes for each that is idle\n%.0f bytes for each of %d in memory\n",
+			fmt.Fprintf(a.out, "%d agents created, %.0f/s\n"+
+				"%.0f bytes for each idle agent\n"+
+				"%.0f bytes for each of %d active agents\n",
 				m.Agents, m.CreatedPerSec, m.PerIdleAgent, m.PerLiveAgent, m.LiveAgents)
 			return nil
 		},
@@ -149,7 +151,7 @@ func (r *rig) many(ctx context.Context, n int, shown *meter, do func(events.Agen
 					stop()
 				}
 				if i%1000 == 0 {
-					shown.show("%d of %d agents made", i, n)
+					shown.show("%d of %d agents created", i, n)
 				}
 			}
 		})

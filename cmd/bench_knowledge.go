@@ -71,7 +71,7 @@ func benchKnowledgeCommand(a *app) *cobra.Command {
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.notes < 1 || f.questions < 1 {
-				return usage("--notes and --questions are positive")
+				return usage("--notes and --questions must be positive")
 			}
 			measured, err := a.benchKnowledge(cmd.Context(), &f)
 			if err != nil {
@@ -101,7 +101,7 @@ func (a *app) printKnowledge(m *knowledgeMeasured) {
 		what string
 		askedTime
 	}{{"search", m.Search}, {"traverse", m.Traverse}, {"update", m.Update}} {
-		fmt.Fprintf(a.out, "%-9s p50 %.2f ms, p99 %.2f ms, at most %.2f ms; of the processor p50 %.2f ms, p99 %.2f ms\n",
+		fmt.Fprintf(a.out, "%-9s p50 %.2f ms, p99 %.2f ms, max %.2f ms; CPU time p50 %.2f ms, p99 %.2f ms\n",
 			each.what, each.P50, each.P99, each.Max, each.CPU50, each.CPU99)
 	}
 }
@@ -155,7 +155,7 @@ func (b *notesBench) write(ctx context.Context, meter *meter) error {
 
 // ask searches and follows links, once the live projection has all notes.
 func (b *notesBench) ask(ctx context.Context, meter *meter) error {
-	meter.show("the projection reads them")
+	meter.show("the projection is catching up")
 	var size projections.KnowledgeSize
 	for size.Notes < b.flags.notes {
 		err := b.question(ctx, "size", nil, 0, &size)
@@ -177,7 +177,7 @@ func (b *notesBench) ask(ctx context.Context, meter *meter) error {
 		}
 		b.m.Found += float64(found.Matched) / float64(b.flags.questions)
 		b.m.Reached += float64(len(reached.Nodes)) / float64(b.flags.questions)
-		meter.show("%d questions asked", i)
+		meter.show("%d queries answered", i)
 	}
 	b.m.Search, b.m.Traverse = search.asked(), traverse.asked()
 	return nil
@@ -220,7 +220,7 @@ func (b *notesBench) update(ctx context.Context, meter *meter) error {
 			return err
 		}
 		took = append(took, time.Since(begun))
-		meter.show("%d notes written anew", i)
+		meter.show("%d notes rewritten", i)
 	}
 	slices.Sort(took)
 	b.m.Update = askedTime{Count: len(took), P50: quantile(took, 0.5), P99: quantile(took, 0.99), Max: quantile(took, 1)}

@@ -46,7 +46,7 @@ func benchLookCommand(a *app) *cobra.Command {
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.looks < 1 {
-				return usage("--looks is %d: it is a positive number", f.looks)
+				return usage("--looks is %d: it must be positive", f.looks)
 			}
 			if err := openable(a.place()); err != nil {
 				return err
@@ -59,7 +59,7 @@ func benchLookCommand(a *app) *cobra.Command {
 				if f.asJSON {
 					return a.printJSON(m)
 				}
-				fmt.Fprintf(a.out, "%d looks at %d agents: p50 %.2f ms, p99 %.2f ms, at most %.2f ms; then p50 %.2f ms, p99 %.2f ms, at most %.2f ms\n",
+				fmt.Fprintf(a.out, "%d inspections of %d agents: first round p50 %.2f ms, p99 %.2f ms, max %.2f ms; second round p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
 					m.Looks, m.Agents, m.First.P50, m.First.P99, m.First.Max, m.Then.P50, m.Then.P99, m.Then.Max)
 				return nil
 			})
@@ -81,7 +81,7 @@ func (a *app) benchLook(ctx context.Context, host reached, f *benchLookFlags) (m
 		list = slices.DeleteFunc(list, func(s projections.AgentSummary) bool { return string(s.ID) != f.agent })
 	}
 	if len(list) == 0 {
-		return m, fmt.Errorf("there is no such agent to look at")
+		return m, fmt.Errorf("there is no such agent")
 	}
 	shown := a.newMeter(false)
 	defer shown.done()

@@ -49,7 +49,7 @@ func benchSeedCommand(a *app) *cobra.Command {
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.dir == "" || f.agents < 1 || f.agents > 10_000_000 || f.events < 1 {
-				return usage("--dir names the data directory to fill, --agents and --events are 1 or more")
+				return usage("--dir must name the data directory to fill; --agents and --events must be at least 1")
 			}
 			m, err := a.benchSeed(cmd.Context(), &f)
 			if err != nil {
@@ -81,7 +81,7 @@ func (a *app) benchSeed(ctx context.Context, f *benchSeedFlags) (m seeded, err e
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if stats, err := store.Stats(ctx); err != nil || stats.Events > 0 {
-		return m, errors.Join(err, fmt.Errorf("%s holds %d events already: name a new directory", f.dir, stats.Events))
+		return m, errors.Join(err, fmt.Errorf("%s already holds %d events: name a new directory", f.dir, stats.Events))
 	}
 	shown := a.newMeter(f.progress)
 	defer shown.done()
@@ -100,7 +100,7 @@ func (a *app) benchSeed(ctx context.Context, f *benchSeedFlags) (m seeded, err e
 		}
 		stored += int64(len(batch))
 		seconds := time.Since(begun).Seconds()
-		shown.show("%d of %d events, %.0f%%, %.0f a second", stored, f.events, min(100, 100*float64(stored)/float64(f.events)), float64(stored)/seconds)
+		shown.show("%d of %d events, %.0f%%, %.0f/s", stored, f.events, min(100, 100*float64(stored)/float64(f.events)), float64(stored)/seconds)
 	}
 	if err = errors.Join(err, <-failed); err != nil {
 		return m, err

@@ -59,7 +59,7 @@ func benchStoreCommand(a *app) *cobra.Command {
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.events < 0 || f.duration <= 0 || len(f.writers) == 0 || slices.Min(f.writers) < 1 || slices.Max(f.writers) > 10_000 {
-				return usage("--writers is from 1 to 10000, --duration is positive and --events not negative")
+				return usage("--writers must be from 1 to 10000, --duration positive and --events not negative")
 			}
 			return a.benchStores(cmd.Context(), &f)
 		},
@@ -98,7 +98,7 @@ func (a *app) printStoreMeasured(m storeMeasured, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(m)
 	}
-	fmt.Fprintf(a.out, "%s, %d events before\n", m.Store, m.Seeded)
+	fmt.Fprintf(a.out, "%s, %d events stored before\n", m.Store, m.Seeded)
 	for _, each := range m.Appends {
 		fmt.Fprintf(a.out, "  %8.0f appends/s by %d writers, p50 %.3f ms, p99 %.3f ms\n", each.PerSec, each.Writers, each.P50, each.P99)
 	}
@@ -190,7 +190,7 @@ func (a *app) benchProtocol(ctx context.Context, f *benchStoreFlags, shown *mete
 // benchAddress measures the EventStoreDB of the setting.
 func (a *app) benchAddress(ctx context.Context, f *benchStoreFlags, shown *meter) (storeMeasured, error) {
 	if f.events > 0 || f.dir != "" {
-		return storeMeasured{}, usage("--events and --dir are for stores that the benchmark makes itself")
+		return storeMeasured{}, usage("--events and --dir apply only to stores that the benchmark creates itself")
 	}
 	at := a.place()
 	m, err := a.benchConnected(ctx, at, f, shown)

@@ -35,7 +35,7 @@ func thisProgram() (string, error) {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
 	if strings.HasSuffix(life, ".test") {
-		return "", errors.New("this is a test program, which would run its tests again")
+		return "", errors.New("this is a test binary, which would run its tests again")
 	}
 	return life, nil
 }
@@ -66,7 +66,8 @@ func startStoreServer(ctx context.Context, life, data, listen string) (*storeSer
 		case <-s.ended:
 			return nil, fmt.Errorf("the store server ended: %w\n%s", errors.Join(s.err, ctx.Err()), &s.errs)
 		case <-late:
-			return nil, errors.Join(fmt.Errorf("the store server does not start\n%s", &s.errs), s.kill())
+			return nil, errors.Join(fmt.Errorf("the store server did not start\n"+
+				"%s", &s.errs), s.kill())
 		case <-time.After(time.Millisecond):
 		}
 	}

@@ -239,7 +239,7 @@ func measureLive(ctx context.Context, store storage.Journal, during time.Duratio
 		times = append(times, time.Since(at))
 	}
 	if err := errors.Join(<-wrote, feed.Close()); err != nil || len(times) == 0 {
-		return 0, 0, errors.Join(err, errors.New("no delivery was measured: give it more time"))
+		return 0, 0, errors.Join(err, errors.New("no delivery was measured: set a longer --duration"))
 	}
 	slices.Sort(times)
 	return quantile(times, 0.5), quantile(times, 0.99), nil

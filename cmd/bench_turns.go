@@ -57,10 +57,10 @@ func benchTurnsCommand(a *app) *cobra.Command {
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.turns < 0 || f.duration <= 0 || f.warmUp < 0 || len(f.concurrency) == 0 || slices.Min(f.concurrency) < 1 || slices.Max(f.concurrency) > 10_000 {
-				return usage("--concurrency is from 1 to 10000, and --turns and --duration are positive")
+				return usage("--concurrency must be from 1 to 10000, and --turns and --duration positive")
 			}
 			if !a.place().embedded() && f.dir != "" {
-				return usage("--dir is for stores that the benchmark makes itself")
+				return usage("--dir applies only to stores that the benchmark creates itself")
 			}
 			for i, concurrency := range f.concurrency {
 				measured, err := a.measureTurns(cmd.Context(), concurrency, &f)
@@ -147,7 +147,7 @@ func (r *rig) measure(ctx context.Context, concurrency int, f *turnsFlags) (m tu
 	seconds := time.Since(begun).Seconds()
 	runtime.ReadMemStats(&after)
 	if err = errors.Join(err, profiled()); err != nil || len(times) == 0 {
-		return m, 0, cmp.Or(err, errors.New("no turn was measured: give it more time"))
+		return m, 0, cmp.Or(err, errors.New("no turn was measured: set a longer --duration"))
 	}
 	slices.Sort(times)
 	n := float64(len(times))

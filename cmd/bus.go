@@ -119,7 +119,7 @@ func (c *config) readTenants() error {
 	for name := range strings.SplitSeq(setting.value, ",") {
 		tenant := events.TenantID(strings.TrimSpace(name))
 		if err := tenant.Validate(); err != nil {
-			return setting.wrong(fmt.Sprintf("is not none or tenants, comma separated: %v", err))
+			return setting.wrong(fmt.Sprintf("must be none or a comma-separated list of tenants: %v", err))
 		}
 		if !slices.Contains(c.tenants, tenant) {
 			c.tenants = append(c.tenants, tenant)

@@ -90,7 +90,7 @@ func categories() []string {
 func eventRef(text string) (events.Ref, error) {
 	stream, _, err := events.Ref(text).Split()
 	if err != nil {
-		return "", usage("%q names no event: write its stream and its revision, such as agent-demo@31 or demo@31", text)
+		return "", usage("%q is not an event: write its stream and its revision, such as agent-demo@31 or demo@31", text)
 	}
 	if category, id := stream.Split(); id != "" && slices.Contains(categories(), category) || strings.HasPrefix(string(stream), "$") {
 		return events.Ref(text), nil

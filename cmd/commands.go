@@ -115,7 +115,7 @@ func poisonedDropCommand(a *app) *cobra.Command {
 		Args:    takes(1, 1, "the number of one poisoned command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" {
-				return usage("a command is dropped for a reason, which is recorded: say which with --reason")
+				return usage("give the reason with --reason: it is recorded")
 			}
 			return a.settlePoisoned(cmd, args[0], &f, "dropped", func(host reached, tenant events.TenantID, entry events.Revision) error {
 				return host.bus.Drop(cmd.Context(), tenant, entry, a.person(), reason)

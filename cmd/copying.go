@@ -84,13 +84,13 @@ func (c *copying) copyEvents(ctx context.Context) error {
 			return c.into.put(ctx, e)
 		}
 		if there.ID != e.ID || there.Stream != e.Stream || there.Revision != e.Revision {
-			return fmt.Errorf("the target is no beginning of a copy: it has %s (%s) where the source has %s (%s)", there.Ref(), there.ID, e.Ref(), e.ID)
+			return fmt.Errorf("the target is not the beginning of a copy: it has %s (%s) where the source has %s (%s)", there.Ref(), there.ID, e.Ref(), e.ID)
 		}
 		there, err = c.nextOf(ctx, &old, target)
 		return err
 	})
 	if err == nil && there != nil {
-		err = fmt.Errorf("the target is no beginning of a copy: it goes on with %s, which the source does not have", there.Ref())
+		err = fmt.Errorf("the target is not the beginning of a copy: it continues with %s, which the source does not have", there.Ref())
 	}
 	return errors.Join(err, c.into.flush(ctx))
 }
@@ -112,7 +112,7 @@ func (c *copying) show(what string, position, last events.Position) {
 		return
 	}
 	left := time.Duration(seconds * (float64(last)/float64(position) - 1) * float64(time.Second))
-	c.meter.show("%d events %s, %.0f%%, %.0f a second, about %s left", c.source.count, what,
+	c.meter.show("%d events %s, %.0f%%, %.0f/s, about %s left", c.source.count, what,
 		100*float64(position)/float64(max(last, 1)), float64(c.source.count)/seconds, max(left, 0).Round(time.Second))
 }
 
@@ -144,7 +144,7 @@ func (c *copying) finish(ctx context.Context) error {
 	}
 	store, ok := c.to.(ender)
 	if !ok && len(c.source.ended) > 0 {
-		return fmt.Errorf("%d streams were deleted for good, and the target has no way to do so", len(c.source.ended))
+		return fmt.Errorf("%d streams were deleted permanently, which the target does not support", len(c.source.ended))
 	}
 	for _, stream := range slices.Sorted(maps.Keys(c.source.ended)) {
 		if err := store.Tombstone(ctx, stream); err != nil {
@@ -225,7 +225,7 @@ func (c *contents) compare(there *contents) error {
 		}
 	}
 	if !maps.Equal(c.ended, there.ended) {
-		return fmt.Errorf("%w: %d streams are deleted for good, in the copy %d", storage.ErrCorrupt, len(c.ended), len(there.ended))
+		return fmt.Errorf("%w: the source has %d permanently deleted streams, the copy %d", storage.ErrCorrupt, len(c.ended), len(there.ended))
 	}
 	if c.count != there.count || c.total != there.total {
 		return fmt.Errorf("%w: the copy has %d events with digest %s, its source %d with %s", storage.ErrCorrupt, there.count, there.total, c.count, c.total)

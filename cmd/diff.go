@@ -24,12 +24,12 @@ func diffCommand(a *app) *cobra.Command {
 			flags := cmd.Flags()
 			if len(args) == 1 {
 				if flags.Changed("turn") {
-					return usage("--turn is about two agents; of one, --from turn:3.1 --to turn:3 shows what changed in a turn")
+					return usage("--turn needs two agents; for one agent, --from turn:3.1 --to turn:3 shows what changed in a turn")
 				}
 				return a.diffMoments(cmd.Context(), args[0], &moments, &runs)
 			}
 			if flags.Changed("from") || flags.Changed("to") {
-				return usage("--from and --to are about one agent: name one, or leave them out")
+				return usage("--from and --to need exactly one agent: name one, or leave them out")
 			}
 			return a.diffRuns(cmd.Context(), args[0], args[1], &runs)
 		},
@@ -51,7 +51,7 @@ func (a *app) diffMoments(ctx context.Context, name string, d *diffMoments, show
 		return err
 	}
 	if d.from == "" {
-		return usage("--from says since when: a %s", momentHelp)
+		return usage("--from is required: a %s", momentHelp)
 	}
 	from, err := parseMoment("from", d.from)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *app) diffMoments(ctx context.Context, name string, d *diffMoments, show
 	return a.with(ctx, func(host reached) error {
 		m := a.newMeter(shown.progress)
 		defer m.done()
-		found, err := host.Difference(ctx, agent, from, to, func(looked int64) { m.show("%d events looked at", looked) })
+		found, err := host.Difference(ctx, agent, from, to, func(looked int64) { m.show("%d events read", looked) })
 		m.done()
 		switch {
 		case err != nil:

@@ -58,7 +58,7 @@ func turnFlag(text string, agent events.AgentID) (events.TurnID, error) {
 		return events.NewTurnID(agent, number), nil
 	}
 	if text != "" && events.TurnID(text).Number() == 0 {
-		return "", usage("--turn is %q: it is the number of a turn, or its name such as demo/3", text)
+		return "", usage("--turn is %q: it must be the number of a turn, or its name, such as demo/3", text)
 	}
 	return events.TurnID(text), nil
 }
@@ -69,7 +69,7 @@ func printComparison(out io.Writer, c *history.Comparison, oneTurn bool) error {
 		return printTurns(out, c)
 	}
 	if c.Shared != nil {
-		fmt.Fprintf(out, "%s and %s part after revision %d of %s; %d turns before that are shared, and not counted here\n",
+		fmt.Fprintf(out, "%s and %s diverge after revision %d of %s; the %d turns before that are shared and not counted here\n",
 			c.A.Agent, c.B.Agent, c.Shared.Revision, c.Shared.Agent, c.Shared.Turns)
 	}
 	if err := printTotals(out, [2]string{string(c.A.Agent), string(c.B.Agent)}, &c.A.Totals, &c.B.Totals); err != nil {
@@ -134,7 +134,7 @@ func signed(text string, more bool) string {
 // costOf says what turns cost, as far as that is known.
 func costOf(t *runs.RunTotals) string {
 	if t.Unpriced > 0 {
-		return t.Cost.String() + " and " + strconv.Itoa(t.Unpriced) + " replies with no price"
+		return t.Cost.String() + " and " + strconv.Itoa(t.Unpriced) + " replies without a price"
 	}
 	return t.Cost.String()
 }

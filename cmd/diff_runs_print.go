@@ -65,7 +65,7 @@ func samenessOf(p *runs.TurnPair) string {
 	case runs.SameAll:
 		return "equal"
 	case runs.SameAnswers:
-		return "asked otherwise, same answers"
+		return "other requests, same responses"
 	case runs.Differs:
 		return fmt.Sprintf("differ from round %d", p.Round)
 	case runs.Unlike:
@@ -119,9 +119,9 @@ func printFirst(out io.Writer, c *history.Comparison) {
 	printTexts(out, c.First)
 	switch {
 	case c.Answers == nil:
-		fmt.Fprintln(out, "what was answered is the same throughout")
+		fmt.Fprintln(out, "all responses are the same")
 	case c.First.What == runs.AspectRequest:
-		fmt.Fprint(out, "first difference in what was answered: ")
+		fmt.Fprint(out, "first difference in a response: ")
 		printDifference(out, &c.Answers.Difference)
 		printTexts(out, c.Answers)
 	}

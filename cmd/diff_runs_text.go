@@ -25,7 +25,7 @@ func printTexts(out io.Writer, d *history.FoundDifference) {
 		}
 	}
 	if d.Cut {
-		fmt.Fprintln(out, "    … (the texts go on)")
+		fmt.Fprintln(out, "    … (the rest is not shown)")
 	}
 }
 

@@ -58,7 +58,7 @@ func doctorCommand(a *app) *cobra.Command {
 				}
 			}
 			if wrong > 0 {
-				return &exit{exitError, fmt.Errorf("%d things are wrong", wrong)}
+				return &exit{exitError, fmt.Errorf("%d problems found", wrong)}
 			}
 			return nil
 		},
@@ -169,9 +169,9 @@ func (a *app) examineServe(ctx context.Context) finding {
 		return finding{Check: check, OK: true, Detail: fmt.Sprintf("answers at %s, process %d", where.Address, where.PID)}
 	}
 	if errors.Is(err, errNotServing) {
-		return finding{Check: check, OK: true, Detail: "does not run; verbs open the store themselves"}
+		return finding{Check: check, OK: true, Detail: "not running; commands open the store themselves"}
 	}
-	return wrong(check, err.Error(), "start it again: life serve")
+	return wrong(check, err.Error(), "restart it: life serve")
 }
 
 // examineModels is about the providers. One that is not ready is in the way only if it is the one in use.
@@ -190,12 +190,12 @@ func (a *app) examineModels() []finding {
 	}
 	model := a.config.find("model")
 	if _, _, err := set.Lookup(model.value); err != nil {
-		findings = append(findings, wrong("model", err.Error(), "name another one with --model or LIFE_MODEL, such as scripted/tour, which needs no key"))
+		findings = append(findings, wrong("model", err.Error(), "choose another one with --model or LIFE_MODEL, such as scripted/tour, which needs no key"))
 	} else {
 		findings = append(findings, finding{Check: "model", OK: true, Detail: model.value + ": " + model.source})
 	}
 	if _, err := providers.LoadPrices(a.config.get("prices")); err != nil {
-		findings = append(findings, wrong("prices", err.Error(), "correct the file, or name none"))
+		findings = append(findings, wrong("prices", err.Error(), "correct the file, or remove the setting"))
 	}
 	return findings
 }
@@ -203,7 +203,7 @@ func (a *app) examineModels() []finding {
 func (a *app) examineTools() finding {
 	path, err := exec.LookPath("bash")
 	if err != nil {
-		return wrong("tool bash", "there is no bash: "+err.Error(), "install bash, or leave it out of --tools")
+		return wrong("tool bash", "there is no bash: "+err.Error(), "install bash, or remove it from --tools")
 	}
 	return finding{Check: "tool bash", OK: true, Detail: path}
 }
@@ -219,7 +219,7 @@ func (a *app) examineToken() finding {
 			return finding{Check: check, Detail: fmt.Sprintf("%s can be read by others (%s)", path, info.Mode().Perm()), Remedy: "chmod 600 " + quote(path)}
 		}
 	}
-	detail := address + ", no token needed: this machine only"
+	detail := address + ", without a token: loopback only"
 	if token != "" {
 		detail = address + ", with a token"
 	}

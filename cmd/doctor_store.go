@@ -44,30 +44,30 @@ func (a *app) examineData() finding {
 		if err == nil && where.PID == held.PID {
 			return finding{Check: check, OK: true, Detail: fmt.Sprintf("%s is held by life serve, process %d", data, held.PID)}
 		}
-		return wrong(check, fmt.Sprintf("%s is held by process %d, which cannot be asked", data, held.PID), fmt.Sprintf("wait until it ends, or end it: kill %d", held.PID))
+		return wrong(check, fmt.Sprintf("%s is held by process %d, which serves no API", data, held.PID), fmt.Sprintf("wait until it exits, or stop it: kill %d", held.PID))
 	case err != nil:
 		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
 	_, problem := blobs.Open(filepath.Join(data, blobsName))
 	if err := opened.Close(); err != nil {
-		return wrong(check, err.Error(), "see the disk's health")
+		return wrong(check, err.Error(), "check the disk's health")
 	}
 	if problem != nil {
 		return wrong(check, problem.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
-	return finding{Check: check, OK: true, Detail: data + " can be used"}
+	return finding{Check: check, OK: true, Detail: data + " is usable"}
 }
 
 // examineNew is about a data directory that has nothing in it yet.
 func examineNew(check, data string) finding {
 	parent := existing(data)
 	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
-		return wrong(check, fmt.Sprintf("%s cannot be used: %s is not a directory", data, parent), "name another one with --data or LIFE_DATA, or move that file away")
+		return wrong(check, fmt.Sprintf("%s cannot be used: %s is not a directory", data, parent), "choose another one with --data or LIFE_DATA, or move that file away")
 	}
 	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
-		return wrong(check, fmt.Sprintf("%s cannot be made: %s: %v", data, parent, err), "make it, or name another one with --data or LIFE_DATA")
+		return wrong(check, fmt.Sprintf("%s cannot be created: %s: %v", data, parent, err), "create it, or choose another one with --data or LIFE_DATA")
 	}
-	return finding{Check: check, OK: true, Detail: data + " is made when it is first needed"}
+	return finding{Check: check, OK: true, Detail: data + " will be created when it is first needed"}
 }
 
 // examineBeside is about a data directory that holds what is not in the store: blobs, above all.
@@ -80,7 +80,7 @@ func (a *app) examineBeside() finding {
 	if _, err := blobs.Open(filepath.Join(data, blobsName)); err != nil {
 		return wrong(check, err.Error(), "make the directory readable and writable for this user")
 	}
-	return finding{Check: check, OK: true, Detail: data + " can be used, for blobs: hosts on other machines with the same store need the same ones"}
+	return finding{Check: check, OK: true, Detail: data + " is usable, for blobs: hosts on other machines that use the same store need the same blobs"}
 }
 
 // doctorTime is what life doctor gives EventStoreDB to answer, and then to be read and written to.
@@ -112,7 +112,7 @@ func examineOpen(ctx context.Context, check string, at place, store storage.Jour
 	if _, err := store.Append(ctx, events.AgentStream("doctor"), storage.ExpectAny, nil); err != nil {
 		return storeTrouble(check, fmt.Sprintf("%s cannot be written to: ", at), err)
 	}
-	detail := fmt.Sprintf("%s answers, can be read and written to", at)
+	detail := fmt.Sprintf("%s responds, and can be read and written", at)
 	if len(page.Events) > 0 {
 		detail += ", newest event of " + clock(page.Events[0].Time)
 	}
@@ -129,7 +129,7 @@ func storeTrouble(check, what string, err error) finding {
 	case errors.As(err, &away):
 		return wrong(check, what+away.Problem(), away.Remedy()+" (the setting store)")
 	}
-	return wrong(check, what+err.Error(), "correct the setting store; an address is such as esdb://127.0.0.1:2113, with ?tls=false for one without encryption")
+	return wrong(check, what+err.Error(), "correct the setting store; an address looks like esdb://127.0.0.1:2113, with ?tls=false if the server has no TLS")
 }
 
 // examineAddressSecret is about files with passwords that others can read.
@@ -139,7 +139,7 @@ func (a *app) examineAddressSecret() finding {
 	_, rest, _ := strings.Cut(store.value, "://")
 	switch {
 	case path == "" && userEnd(rest) == 0:
-		return finding{Check: check, OK: true, Detail: "none: the store is asked without a user"}
+		return finding{Check: check, OK: true, Detail: "none: requests to the store carry no user"}
 	case path == "" && !strings.HasPrefix(store.source, a.config.file+",") || a.config.file == "" && path == "":
 		return finding{Check: check, OK: true, Detail: "in the environment"}
 	case path == "":

@@ -67,7 +67,7 @@ func (a *app) await(ctx context.Context, host driver, agent events.AgentID, v *v
 type repeated struct{ receipt actors.Receipt }
 
 func (r *repeated) Error() string {
-	return fmt.Sprintf("this command was accepted before, at revision %d of %s: nothing new happens", r.receipt.Revision, r.receipt.Stream)
+	return fmt.Sprintf("this command was already accepted, at revision %d of %s: nothing new happens", r.receipt.Revision, r.receipt.Stream)
 }
 
 // waits reports whether only a person can move a turn.
@@ -129,7 +129,7 @@ func (f *follower) run(ctx context.Context) (result, error) {
 		item, err := f.feed.Next(ctx)
 		if ctx.Err() != nil {
 			f.view.finish()
-			return f.result(), &exit{exitCancelled, fmt.Errorf("left before the turn of %s ended; life state %s shows how it goes on", f.agent, f.agent)}
+			return f.result(), &exit{exitCancelled, fmt.Errorf("left before the turn of %s ended; life state %s shows its progress", f.agent, f.agent)}
 		}
 		if err != nil {
 			return f.result(), fmt.Errorf("follow agent %s: %w", f.agent, err)
@@ -160,7 +160,7 @@ func (f *follower) onInterrupt(ctx context.Context, interrupts <-chan os.Signal,
 			leave()
 			return
 		}
-		f.view.note("cancelling the turn; interrupt again to leave at once")
+		f.view.note("cancelling the turn; interrupt again to exit at once")
 		cancelling.Go(func() {
 			_, err := f.host.Do(ctx, events.AgentStream(f.agent), sagas.Cancel{Meta: newMeta(""), By: f.person}, origin())
 			if err != nil && ctx.Err() == nil {
@@ -196,7 +196,8 @@ func (f *follower) onSilence(ctx context.Context) {
 			return
 		case err != nil && !away:
 			f.view.note("the history of " + string(f.agent) + " cannot be read: " + err.Error() +
-				"\n  the turn goes on by itself when it can be; interrupt twice to leave")
+				"\n" +
+				"  the turn continues by itself when it can be read again; interrupt twice to exit")
 		case err == nil && away:
 			f.view.note("the history of " + string(f.agent) + " can be read again")
 		}

@@ -114,7 +114,7 @@ func (f *forkFlags) order(parent events.AgentID) (actors.ForkOrder, error) {
 		order.Tape = events.TapeOffline
 	}
 	if f.turns < 0 {
-		return order, usage("--turns is %d: name how many", f.turns)
+		return order, usage("--turns is %d: it must be positive", f.turns)
 	}
 	if f.noInputs {
 		order.Turns = actors.NoTurns
@@ -145,11 +145,11 @@ func (f *forkFlags) order(parent events.AgentID) (actors.ForkOrder, error) {
 func (f *forkFlags) exclusive() error {
 	switch {
 	case f.tape && f.live, f.tape && f.offline, f.live && f.offline:
-		return usage("give one of --tape, --live and --offline")
+		return usage("give only one of --tape, --live and --offline")
 	case f.noInputs && f.turns != 0:
 		return usage("give --no-inputs or --turns, not both")
 	case f.wallet != "" && f.budget != "":
-		return usage("--budget is for the fork's own wallet: give it or --wallet, not both")
+		return usage("--budget applies to the fork's own wallet: give --budget or --wallet, not both")
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (a *app) followFork(ctx context.Context, host reached, fork events.AgentID,
 	for {
 		item, err := feed.Next(ctx)
 		if errors.Is(err, context.Canceled) {
-			return history.AgentState{}, &exit{exitCancelled, fmt.Errorf("left before fork %s had followed its parent; life serve goes on with it, life state %s shows how far it is", fork, fork)}
+			return history.AgentState{}, &exit{exitCancelled, fmt.Errorf("left before fork %s had followed its parent; life serve continues it, life state %s shows its progress", fork, fork)}
 		}
 		if err != nil {
 			return history.AgentState{}, fmt.Errorf("follow fork %s: %w", fork, err)
@@ -234,11 +234,11 @@ func (v *view) concludeFork(forked *actors.Forked, agent *sagas.Agent, revision 
 		fmt.Fprintln(w, "  no difference")
 	}
 	if l.Skipped > 0 {
-		fmt.Fprintf(w, "  %d things that %s was sent were not accepted; life history %s --kind fork.skipped says why\n", l.Skipped, forked.Parent, forked.Agent)
+		fmt.Fprintf(w, "  %d inputs of %s were not accepted; life history %s --kind fork.skipped says why\n", l.Skipped, forked.Parent, forked.Agent)
 	}
 	switch {
 	case agent.Turn.ID != "":
-		fmt.Fprintf(w, "turn %s waits for a person, revision %d. To go on, or not:\n", r.Turn, r.Revision)
+		fmt.Fprintf(w, "turn %s is waiting for a person, revision %d. To approve or deny:\n", r.Turn, r.Revision)
 		v.app.nextSteps(w, &r)
 	case agent.Last != nil && !v.quiet:
 		fmt.Fprintln(w, endLine(r))

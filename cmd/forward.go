@@ -27,7 +27,7 @@ func forwardCommand(a *app) *cobra.Command {
 			"Nats-Msg-Id. The subject of an event is PREFIX.STREAM.KIND. While life serve runs, no other process can read its data\n" +
 			"directory; an EventStoreDB (--store) can be shared. docs/bus.md describes forwarding.",
 		Example: "  life forward audit --to nats://127.0.0.1:4222/life\n  life forward turns --to nats://127.0.0.1:4222/life --streams agent- --kinds turn.",
-		Args:    takes(1, 1, "a name for what is forwarded"),
+		Args:    takes(1, 1, "a name for the forwarding"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.forward(cmd.Context(), bus.ForwardConfig{Name: args[0], Streams: streams, Kinds: kinds, Log: a.log}, to, progress)
 		},
@@ -42,7 +42,7 @@ func forwardCommand(a *app) *cobra.Command {
 // forward forwards until ctx ends, which is how it is meant to end.
 func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progress bool) (err error) {
 	if to == "" {
-		return usage("say where to, with --to nats://HOST:PORT/PREFIX")
+		return usage("name the destination with --to nats://HOST:PORT/PREFIX")
 	}
 	at := a.place()
 	at.patience = forever
@@ -74,6 +74,6 @@ func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progr
 		return err
 	}
 	m.done()
-	fmt.Fprintf(a.errs, "life: %d events forwarded in %s; the next run goes on from here\n", forwarded, time.Since(began).Round(time.Second))
+	fmt.Fprintf(a.errs, "life: %d events forwarded in %s; the next run continues from here\n", forwarded, time.Since(began).Round(time.Second))
 	return nil
 }

@@ -51,11 +51,11 @@ func historyCommand(a *app) *cobra.Command {
 				return err
 			}
 			if f.limit < 0 {
-				return usage("--limit is %d: it is a number of events, or of turns with --compact, and 0 means all", f.limit)
+				return usage("--limit is %d: it must be a number of events, or of turns with --compact; 0 means all", f.limit)
 			}
 			f.limited, f.fromHere = cmd.Flags().Changed("limit"), f.from != ""
 			if f.compact && (len(f.kinds) > 0 || f.text != "" || f.where != "") {
-				return usage("--compact tells all of a turn: --kind, --text and --where are for the full form")
+				return usage("--compact shows whole turns: --kind, --text and --where work only without it")
 			}
 			from, err := parseMoment("from", f.from)
 			if err != nil {
@@ -151,7 +151,7 @@ func (a *app) history(ctx context.Context, host chronicle, agent events.AgentID,
 	case first > r.end:
 		fmt.Fprintf(a.errs, "life: the history of %s ends at revision %d\n", agent, r.end)
 	case !f.limited && tail && r.more && n > 0:
-		fmt.Fprintf(a.errs, "life: these are the latest %d events; --limit 0 shows all, --from and --to a part\n", n)
+		fmt.Fprintf(a.errs, "life: these are the latest %d events; --limit 0 shows all, --from and --to select a part\n", n)
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (r *historyReader) each(ctx context.Context, limit int, use func(*events.En
 		if !r.more || limit > 0 && used >= limit {
 			return nil
 		}
-		r.meter.show("%d events looked at, %d found", looked, used)
+		r.meter.show("%d events searched, %d found", looked, used)
 		if r.order.Reverse {
 			r.order.Last = found.Next
 		} else {
@@ -223,7 +223,7 @@ func tailCommand(a *app) *cobra.Command {
 			}
 			return a.with(cmd.Context(), func(host reached) error {
 				if host.here {
-					fmt.Fprintln(a.errs, "life: no life serve runs, so nothing can happen now; this is what is stored")
+					fmt.Fprintln(a.errs, "life: no life serve is running, so nothing new can happen; these are the stored events")
 					return a.history(cmd.Context(), host, agent, begin, events.NoRevision, &historyFlags{asJSON: asJSON, forward: true})
 				}
 				return a.tail(cmd.Context(), host, agent, begin, asJSON, deltas)
@@ -254,7 +254,7 @@ func (a *app) tail(ctx context.Context, host driver, agent events.AgentID, begin
 	for {
 		item, err := feed.Next(ctx)
 		if errors.Is(err, storage.ErrClosed) {
-			return errors.New("life serve stopped; life tail again when it runs")
+			return errors.New("life serve stopped; run life tail again when it is back")
 		}
 		if err != nil {
 			return err

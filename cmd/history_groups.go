@@ -47,7 +47,7 @@ func (a *app) groups(ctx context.Context, host chronicle, agent events.AgentID, 
 				return err
 			}
 			if n := len(kept); !f.limited && n > 0 && kept[0].First > 0 {
-				fmt.Fprintf(a.errs, "life: these are the latest %d turns; --limit 0 shows all, --from and --to a part\n", n)
+				fmt.Fprintf(a.errs, "life: these are the latest %d turns; --limit 0 shows all, --from and --to select a part\n", n)
 			}
 			return nil
 		}
@@ -106,7 +106,7 @@ func groupOutcome(g *runs.Group) string {
 	}
 	cost := g.Cost.String()
 	if g.Unpriced {
-		cost += " and calls with no price"
+		cost += " and calls without a price"
 	}
 	return fmt.Sprintf("%s: %d rounds, %d calls, %d tokens, %s, %s", how, g.Rounds, g.Calls, g.Tokens, cost, length(g.Elapsed))
 }

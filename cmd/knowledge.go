@@ -39,7 +39,7 @@ const always = "always"
 // flags adds the flags that all questions have.
 func (q *notesQuestion) flags(cmd *cobra.Command, valid string) {
 	q.tenantFlag(cmd)
-	cmd.Flags().StringVar(&q.valid, "valid", valid, `only what holds at a moment: now, 2026-01-31, 2026-01-31T14:02:11Z; always: whenever`)
+	cmd.Flags().StringVar(&q.valid, "valid", valid, "only what is valid at a moment: now, 2026-01-31, 2026-01-31T14:02:11Z; always: at any time")
 	cmd.Flags().StringVar(&q.at, "at", "", "answer as of this position (default: the latest)")
 	jsonFlag(cmd, &q.asJSON)
 	progressFlag(cmd, &q.progress)
@@ -132,13 +132,13 @@ func knowledgeSearchCommand(a *app) *cobra.Command {
 func (a *app) printFound(ctx context.Context) func(reached, *projections.FoundNotes) error {
 	return func(host reached, found *projections.FoundNotes) error {
 		if len(found.Notes) == 0 {
-			fmt.Fprintln(a.out, "no note fits")
+			fmt.Fprintln(a.out, "no note matches")
 			return nil
 		}
 		for i := range found.Notes {
 			n := &found.Notes[i]
 			fmt.Fprintf(a.out, "%s  %s%s\n", n.Note, n.Title, heldWhen(n.From, n.To))
-			fmt.Fprintf(a.out, "    score %.4g = words %.4g + names and tags %.4g + nearness %.4g\n", n.Score, n.BM25, n.Boost, n.Proximity)
+			fmt.Fprintf(a.out, "    score %.4g = text %.4g + names and tags %.4g + links %.4g\n", n.Score, n.BM25, n.Boost, n.Proximity)
 			written, err := noteAt(ctx, host, n.Event)
 			if err != nil {
 				return err
@@ -206,7 +206,7 @@ func knowledgeRemoveCommand(a *app) *cobra.Command {
 		Args:    takes(1, 1, "the id of one note"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.TrimSpace(reason) == "" {
-				return usage("--reason says why the note is removed")
+				return usage("give the reason with --reason: it is recorded")
 			}
 			return a.with(cmd.Context(), func(host reached) error {
 				return a.do(cmd, host, events.KnowledgeStream(events.TenantID(tenant)), sagas.KeepNotes{

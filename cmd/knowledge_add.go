@@ -50,7 +50,7 @@ func knowledgeAddCommand(a *app) *cobra.Command {
 				f.Collection = filepath.Base(f.Dir)
 			}
 			if f.Prefix != "" && !strings.HasSuffix(f.Prefix, "/") {
-				return usage("--prefix is %q: it ends in a slash", f.Prefix)
+				return usage("--prefix is %q: it must end in a slash", f.Prefix)
 			}
 			return a.with(cmd.Context(), func(host reached) error { return a.addNotes(cmd.Context(), host, &f) })
 		},
@@ -110,7 +110,8 @@ func (a *app) addNotes(ctx context.Context, host reached, f *knowledgeAddFlags) 
 	}
 	r.meter.done()
 	if err != nil {
-		return fmt.Errorf("%w\n  %d notes were written; run it again to go on", err, r.did.Written)
+		return fmt.Errorf("%w\n"+
+			"  %d notes were written; run it again to continue", err, r.did.Written)
 	}
 	return r.report()
 }
@@ -214,10 +215,10 @@ func (r *adding) report() error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(r.out, "%s: %d files, %d notes written, %d as they were, %d vanished, %d removed\n",
+		fmt.Fprintf(r.out, "%s: %d files, %d notes written, %d unchanged, %d missing, %d removed\n",
 			r.did.Collection, r.did.Files, r.did.Written, r.did.Unchanged, len(r.did.Vanished), r.did.Removed)
 		if len(r.did.Vanished) > r.did.Removed {
-			fmt.Fprintln(r.out, "the files of these are gone; --prune removes them:")
+			fmt.Fprintln(r.out, "these notes have no file any more; --prune removes them:")
 			for _, note := range r.did.Vanished {
 				fmt.Fprintf(r.out, "    %s\n", note)
 			}
@@ -230,8 +231,8 @@ func (r *adding) report() error {
 	case 0:
 		return nil
 	case 1:
-		return errors.New("one file is no note and was left out")
+		return errors.New("one file is not a valid note and was skipped")
 	default:
-		return fmt.Errorf("%d files are no notes and were left out", n)
+		return fmt.Errorf("%d files are not valid notes and were skipped", n)
 	}
 }

@@ -55,7 +55,7 @@ func (a *app) printTraversal(t *projections.Traversal) {
 		fmt.Fprintln(a.out, "there are more notes; --limit shows them")
 	}
 	if t.Cut > 0 {
-		fmt.Fprintf(a.out, "of %d notes only some links were followed; --fan-out follows more\n", t.Cut)
+		fmt.Fprintf(a.out, "for %d notes, not all links were followed; --fan-out follows more\n", t.Cut)
 	}
 }
 
@@ -133,7 +133,8 @@ func (a *app) printNote(ctx context.Context, host reached, n *projections.NoteAn
 		fmt.Fprintf(a.out, "\n%s\n", text)
 	}
 	if written.Blob != nil {
-		fmt.Fprintf(a.out, "\n[of %d bytes these are the first; the rest is blob %s]\n", written.Blob.Size, written.Blob.Hash)
+		fmt.Fprintf(a.out, "\n"+
+			"[the beginning of %d bytes; the whole text is blob %s]\n", written.Blob.Size, written.Blob.Hash)
 	}
 	return nil
 }

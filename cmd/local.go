@@ -94,7 +94,7 @@ func openHost(ctx context.Context, at place, c actors.Config) (*local, error) {
 func (l *local) open(ctx context.Context, c actors.Config) (err error) {
 	data := l.place.data
 	if err := os.MkdirAll(filepath.Join(data, scratchName), 0o700); err != nil {
-		return fmt.Errorf("make the data directory: %w; --data or LIFE_DATA names another one", err)
+		return fmt.Errorf("create the data directory: %w; choose another one with --data or LIFE_DATA", err)
 	}
 	if l.journal, err = l.place.open(ctx, c.Log); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (l *lookout) told(away *eventstore.Away) {
 	case away == nil:
 		l.stop()
 		if l.said {
-			fmt.Fprintf(l.to, "life: the event store %s is there\n", l.store)
+			fmt.Fprintf(l.to, "life: the event store %s is back\n", l.store)
 		}
 		l.said = false
 	case l.said:

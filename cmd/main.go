@@ -130,11 +130,13 @@ func remedy(err error) string {
 	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing:
 		return missing(refusal.Detail)
 	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMismatch:
-		return "\n  life agents shows what waits for approval"
+		return "\n" +
+			"  life agents shows what is waiting for approval"
 	case errors.Is(err, storage.ErrFull):
 		return "\n  free some space on the disk and try again: nothing is damaged"
 	case errors.Is(err, storage.ErrCorrupt) && !strings.Contains(err.Error(), "open the embedded store"): // which check needs too
-		return "\n  life store check names everything that is damaged"
+		return "\n" +
+			"  life store check lists all damage"
 	}
 	return ""
 }
@@ -143,9 +145,11 @@ func remedy(err error) string {
 func missing(what string) string {
 	switch {
 	case strings.HasPrefix(what, "there is no wallet ") || strings.HasPrefix(what, "the wallet "):
-		return "\n  life wallet open NAME --with DOLLARS opens one; main opens by itself when it is first needed"
+		return "\n" +
+			"  life wallet open NAME --with DOLLARS opens one; main is opened automatically when it is first needed"
 	case strings.HasPrefix(what, "there is no poisoned command "):
-		return "\n  life commands poisoned list lists those that there are"
+		return "\n" +
+			"  life commands poisoned list lists them"
 	case strings.HasPrefix(what, "there is no projection ") || strings.HasPrefix(what, "there is no declared projection "):
 		return "\n  life projections list lists the projections"
 	case strings.HasPrefix(what, "there is no event at position "):
@@ -155,5 +159,6 @@ func missing(what string) string {
 	case strings.Contains(what, " ends at revision "):
 		return "\n  life history AGENT lists the revisions"
 	}
-	return "\n  life agents lists the agents there are, life agents create NAME makes one"
+	return "\n" +
+		"  life agents lists all agents, life agents create NAME creates one"
 }

@@ -44,7 +44,7 @@ func understood(m events.Moment) string {
 	if m.Form == events.MomentTime {
 		at, yet := time.UnixMicro(int64(m.Begin)), ""
 		if at.After(time.Now()) {
-			yet = ", yet to come,"
+			yet = ", in the future,"
 		}
 		return at.Format("2006-01-02 15:04:05.999999 -07:00") + yet
 	}

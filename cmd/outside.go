@@ -40,7 +40,7 @@ func newOutsideCheck(ctx context.Context, journal storage.Journal) (*outsideChec
 	last, err := lastPosition(ctx, journal)
 	return &outsideCheck{
 		journal: journal, last: last, streams: map[events.Stream]*streamEnd{}, report: api.StoreReport{
-			Damage: []api.StoreDamage{}, Unchecked: []string{"the files and replicas of the store, which it checks itself", "events that a scavenge removed"},
+			Damage: []api.StoreDamage{}, Unchecked: []string{"the store's files and replicas, which the store checks itself", "events that a scavenge removed"},
 		},
 	}, err
 }
@@ -81,7 +81,7 @@ func (c *outsideCheck) event(e *events.Envelope) {
 		s.ended = true
 		return
 	case s.ended:
-		c.damage(e, "the stream was deleted for good before it")
+		c.damage(e, "the stream was permanently deleted before it")
 	case e.Revision <= s.revision:
 		c.damage(e, "it comes after revision %d", s.revision)
 	case own && e.Revision != s.revision+1:
@@ -91,7 +91,7 @@ func (c *outsideCheck) event(e *events.Envelope) {
 		c.damage(e, "it has no id")
 	}
 	if own && !s.foreign && e.Digest != s.digest.Next(e.Kind, e.Data) {
-		c.damage(e, "the digest does not fit: it, or an event before it, is not as it was written")
+		c.damage(e, "the digest does not match: this event or an earlier one was changed")
 	}
 	s.revision, s.digest = e.Revision, e.Digest
 }

@@ -113,7 +113,7 @@ func (p place) connect(ctx context.Context, log *slog.Logger) (*watched, error) 
 		}
 		var ok bool
 		if config.Username, config.Password, ok = strings.Cut(text, ":"); !ok || strings.ContainsAny(text, "\r\n") {
-			return nil, fmt.Errorf("read the store's credentials: %s holds something else than one line user:password", p.credentials)
+			return nil, fmt.Errorf("read the store's credentials: %s must hold one line, user:password", p.credentials)
 		}
 	}
 	if l.limit > 0 {
@@ -124,7 +124,8 @@ func (p place) connect(ctx context.Context, log *slog.Logger) (*watched, error) 
 	opened, err := eventstore.Open(ctx, config)
 	if err != nil {
 		l.end()
-		return nil, fmt.Errorf("%w\n  --store or LIFE_STORE says where the store is, --store-credentials-file who asks", err)
+		return nil, fmt.Errorf("%w\n"+
+			"  --store or LIFE_STORE sets the address of the store, --store-credentials-file the user", err)
 	}
 	l.opened()
 	return &watched{opened, l}, nil
@@ -138,7 +139,7 @@ func (p place) checkAddress(onCommandLine bool) error {
 	case p.embedded():
 		return nil
 	case given && p.credentials != "":
-		return errors.New("there are credentials both in the address of the store and in a file: leave out one of them")
+		return errors.New("there are credentials both in the address of the store and in a file: remove one of them")
 	case given && onCommandLine:
 		return errors.New("the address of the store holds a password, and every user of this machine can see command lines: " +
 			"put the address into LIFE_STORE or the configuration file, or user:password into a file and name that with --store-credentials-file")

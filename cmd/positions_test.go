@@ -209,7 +209,7 @@ func (p *named) refused() {
 		{"projections", "skip", "balance", "0", "--reason", "x"},
 		{"knowledge", "search", "x", "--at", "0"},
 	} {
-		if status, _, errs := life(p.t, call...); status != exitUsage || !strings.Contains(errs, "a position is a number from") {
+		if status, _, errs := life(p.t, call...); status != exitUsage || !strings.Contains(errs, "a position must be a number from") {
 			p.t.Errorf("life %s: status %d, %s", strings.Join(call, " "), status, errs)
 		}
 	}

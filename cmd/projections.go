@@ -77,9 +77,9 @@ func readProjectionQuery(args []string) (projections.Query, error) {
 		case !is && i == 0:
 			q.Name = arg
 		case !is || name == "":
-			return q, usage("%q is no parameter such as agent=demo", arg)
+			return q, usage("%q is not a parameter; parameters look like agent=demo", arg)
 		case twice:
-			return q, usage("parameter %s is there twice", name)
+			return q, usage("parameter %s is given twice", name)
 		default:
 			q.Parameters[name] = value
 		}
@@ -145,7 +145,7 @@ func (a *app) answerShape(ctx context.Context, host projectionHost, answer *proj
 			return shape, nil
 		}
 	}
-	return nil, fmt.Errorf("projection %s, version %d, is not in this build: ask with --json", answer.Projection, answer.Version)
+	return nil, fmt.Errorf("projection %s, version %d, is not in this build: use --json", answer.Projection, answer.Version)
 }
 
 // shapeOf is the type of an answer, if it is this projection's.

@@ -103,11 +103,11 @@ func projectionsSkipCommand(a *app) *cobra.Command {
 				return err
 			}
 			if strings.TrimSpace(reason) == "" {
-				return usage("--reason is needed: the event is left out of %s for ever", args[0])
+				return usage("--reason is required: %s will skip the event permanently", args[0])
 			}
 			by := a.person()
 			if by == "" {
-				return usage("it is recorded who skips an event: set LIFE_USER")
+				return usage("the user who skips an event is recorded: set LIFE_USER")
 			}
 			return a.projectionsDo(cmd, id, sagas.SkipEvent{Meta: newMeta(id.id), Name: args[0], Position: position, Reason: reason, By: by})
 		},
@@ -225,7 +225,7 @@ func printStep(out io.Writer, s *projector.Step) {
 	case s.Problem != "":
 		fmt.Fprintf(out, "  stops here: %s\n", s.Problem)
 	case s.Skipped:
-		fmt.Fprintln(out, "  is left out")
+		fmt.Fprintln(out, "  is skipped")
 	case len(s.Changes) == 0:
 		fmt.Fprintln(out, "  changes nothing")
 	}

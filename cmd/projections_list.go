@@ -41,7 +41,7 @@ func projectionsListCommand(a *app) *cobra.Command {
 func printProjection(out io.Writer, p *projector.Status) {
 	fmt.Fprintf(out, "%s, version %d, %s: %s\n", p.Name, p.Version, p.State, p.About)
 	if p.State == projector.StateBroken {
-		fmt.Fprintf(out, "  it cannot be used: %s\n", p.Problem)
+		fmt.Fprintf(out, "  unusable: %s\n", p.Problem)
 	}
 	if p.Stopped != nil {
 		fmt.Fprintf(out, "  %v\n", p.Stopped)
@@ -121,7 +121,7 @@ func printStanding(out io.Writer, p *projector.Status) error {
 func stateText(p *projector.Status) string {
 	switch {
 	case p.TooLarge:
-		return fmt.Sprintf("nothing after position %d: the state of %d bytes is too large, and is read from history at each start", p.Stored, p.Bytes)
+		return fmt.Sprintf("nothing after position %d: the state of %d bytes is too large to store, so each start folds history again", p.Stored, p.Bytes)
 	case p.Stored == 0:
 		return "nothing yet"
 	}

@@ -142,7 +142,8 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 			return reached{}, err
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return reached{}, fmt.Errorf("%w\n  it cannot be asked: %w", err, problem)
+			return reached{}, fmt.Errorf("%w\n"+
+				"  the process that holds it cannot be reached: %w", err, problem)
 		}
 		select { // a life serve that is starting has the directory before it can be reached
 		case <-ctx.Done():
@@ -162,7 +163,7 @@ type serving struct {
 const servingName = "serve.json"
 
 // errNotServing says that no life serve runs on the data directory.
-var errNotServing = errors.New("no life serve runs on it")
+var errNotServing = errors.New("no life serve is running on it")
 
 // readServing reads where life serve is.
 func readServing(data string) (serving, error) {
@@ -180,7 +181,7 @@ func readServing(data string) (serving, error) {
 	}
 	var s serving
 	if err := json.Unmarshal(text, &s); err != nil || s.PID <= 0 || s.Address == "" {
-		return serving{}, fmt.Errorf("%s does not say where life serve is: delete it", file.Name())
+		return serving{}, fmt.Errorf("%s does not hold the address of life serve: delete it", file.Name())
 	}
 	if err := syscall.Kill(s.PID, 0); errors.Is(err, syscall.ESRCH) {
 		return serving{}, errNotServing // it was killed
@@ -196,10 +197,10 @@ func writeServing(data string, s serving) error {
 	}
 	path := filepath.Join(data, servingName)
 	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("say where life serve is: %w", err)
+		return fmt.Errorf("write the address of life serve: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("say where life serve is: %w", err)
+		return fmt.Errorf("write the address of life serve: %w", err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 	defer cancel()
 	health, err := client.Health(ctx)
 	if err == nil && (health.PID != where.PID || health.Data != data) {
-		err = fmt.Errorf("%s is answered by process %d on %s", where.Address, health.PID, health.Data)
+		err = fmt.Errorf("%s is served by process %d on %s", where.Address, health.PID, health.Data)
 	}
 	if mine := a.config.storeName(); err == nil && where.Store != mine && where.Store != "" {
 		return reached{}, errors.Join(&elsewhere{data: data, pid: where.PID, theirs: where.Store, mine: mine}, client.Close())
@@ -54,7 +54,7 @@ type elsewhere struct {
 
 // Error names both places and the remedy.
 func (e *elsewhere) Error() string {
-	return fmt.Sprintf("the life serve on %s, process %d, has its events in %s, but the setting store says %s: give both the same, or another --data", e.data, e.pid, e.theirs, e.mine)
+	return fmt.Sprintf("the life serve on %s, process %d, stores its events in %s, but the setting store is %s: use the same store, or another --data", e.data, e.pid, e.theirs, e.mine)
 }
 
 // readToken reads the token that life serve asks for; without a file there is none.

@@ -62,7 +62,7 @@ func parseSize(text string) (int64, bool) {
 func (c *config) checkRecord() error {
 	record, ok := parseRecord(c.get("record"))
 	if !ok {
-		return c.find("record").wrong(fmt.Sprintf("is not none or limits such as %s", standardRecord))
+		return c.find("record").wrong(fmt.Sprintf("must be none or limits such as %s", standardRecord))
 	}
 	c.record = record
 	return nil

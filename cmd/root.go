@@ -63,7 +63,7 @@ func group(use, short, example string, verbs ...*cobra.Command) *cobra.Command {
 func takes(least, most int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || most >= 0 && len(args) > most {
-			return usage("%s takes %s, %d given; see %s --help", cmd.CommandPath(), names, len(args), cmd.CommandPath())
+			return usage("%s takes %s; got %d; see %s --help", cmd.CommandPath(), names, len(args), cmd.CommandPath())
 		}
 		return nil
 	}
@@ -71,9 +71,9 @@ func takes(least, most int, names string) cobra.PositionalArgs {
 
 // Why verbs have no use for the flag --store, which every verb takes.
 const (
-	aboutNone = "it uses no store"
-	aboutOwn  = "it uses a store that it makes itself"
-	aboutData = "it is about the store in a data directory, which --data names"
+	aboutNone = "it does not use a store"
+	aboutOwn  = "it creates its own store"
+	aboutData = "it works on the store in a data directory (--data)"
 	aboutBoth = "its arguments name both stores"
 )
 
@@ -91,7 +91,7 @@ func (a *app) refuseStore(cmd *cobra.Command) error {
 	}
 	for at := cmd; at != nil; at = at.Parent() {
 		if why := at.Annotations["storeless"]; why != "" {
-			return usage("%s has no use for --store: %s; leave out --store", cmd.CommandPath(), why)
+			return usage("%s does not take --store: %s; remove --store", cmd.CommandPath(), why)
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func rulesShowCommand(a *app) *cobra.Command {
 		Short:   "Show a tenant's homeostasis rules",
 		Long:    "Show a tenant's homeostasis rules: the first rule that matches an agent's state decides its operating mode. life rules adopt reads the JSON form.",
 		Example: "  life rules show\n  life rules show accounts --json > rules.json",
-		Args:    takes(0, 1, "one tenant at most"),
+		Args:    takes(0, 1, "at most one tenant"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tenant := tenantOf(args)
 			return a.with(cmd.Context(), func(host reached) error {
@@ -53,7 +53,7 @@ func tenantOf(args []string) events.TenantID {
 
 func printRules(out io.Writer, rules *api.Rules) error {
 	if rules.Revision == events.NoRevision {
-		fmt.Fprintf(out, "tenant %s has adopted no rules; these hold without:\n", rules.Tenant)
+		fmt.Fprintf(out, "tenant %s has adopted no rules; these are the defaults:\n", rules.Tenant)
 	} else {
 		fmt.Fprintf(out, "rules of tenant %s, revision %d:\n", rules.Tenant, rules.Revision)
 	}

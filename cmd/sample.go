@@ -27,9 +27,9 @@ func sampleCommand(a *app) *cobra.Command {
 				return err
 			}
 			if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
-				return fmt.Errorf("%s exists already: name a new directory", dir)
+				return fmt.Errorf("%s already exists: name a new directory", dir)
 			} else if err != nil {
-				return fmt.Errorf("make the sample: %w", err)
+				return fmt.Errorf("create the sample: %w", err)
 			}
 			if err := os.CopyFS(dir, files); err != nil {
 				return fmt.Errorf("write the sample: %w", err)

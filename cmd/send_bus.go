@@ -38,7 +38,7 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 	ctx := cmd.Context()
 	return a.with(ctx, func(host reached) error {
 		if host.here && f.wait {
-			return usage("no life serve runs on this store, so nobody would answer: start one, or leave out --wait")
+			return usage("no life serve is running on this store, so there would be no reply: start one, or leave out --wait")
 		}
 		data, err := json.Marshal(message)
 		if err != nil {
@@ -80,7 +80,7 @@ func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
 	}
 	fmt.Fprintf(a.out, "published: command %s in %s\n", id, topic)
 	if here {
-		fmt.Fprintln(a.errs, "it is carried out when life serve runs")
+		fmt.Fprintln(a.errs, "it is executed when life serve runs")
 	}
 	return nil
 }
@@ -89,18 +89,18 @@ func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
 func isAnswerTo(ctx context.Context, host driver, command events.Ref, id events.CommandID, message *bus.SendMessage) error {
 	stream, revision, err := command.Split()
 	if err != nil {
-		return fmt.Errorf("find what was sent as command %s: %w", id, err)
+		return fmt.Errorf("find the event of command %s: %w", id, err)
 	}
 	page, err := host.History(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
 	if err != nil {
 		return err
 	}
 	if len(page.Events) == 0 {
-		return fmt.Errorf("find what was sent as command %s: there is no event %s", id, command)
+		return fmt.Errorf("find the event of command %s: there is no event %s", id, command)
 	}
 	sent, err := bus.Decode(string(page.Events[0].Kind), page.Events[0].Data)
 	if err != nil || !reflect.DeepEqual(sent, bus.Command(message)) {
-		return &exit{exitError, fmt.Errorf("refused: command id %q was already used for something else: choose a new one for each command", id)}
+		return &exit{exitError, fmt.Errorf("refused: command id %q was already used for a different command: choose a new id for each command", id)}
 	}
 	return nil
 }

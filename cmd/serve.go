@@ -146,7 +146,7 @@ func (a *app) answer(ctx context.Context, host *local, listener net.Listener, ha
 	var failed error
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(a.errs, "life: stopping, once calls that cannot be repeated have finished; again to stop now. The rest goes on when life serve runs again")
+		fmt.Fprintln(a.errs, "life: stopping once calls that cannot be repeated have finished; interrupt again to stop now. Other work continues when life serve runs again")
 	case failed = <-served:
 		served <- http.ErrServerClosed
 	}

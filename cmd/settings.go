@@ -206,7 +206,7 @@ func (c *config) complete(getenv func(string) string) error {
 		data.value = standardData(getenv)
 	}
 	if data.value == "" {
-		return errors.New("there is no home directory to keep data in: name a directory with --data or LIFE_DATA")
+		return errors.New("there is no home directory: name a data directory with --data or LIFE_DATA")
 	}
 	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "tape-dir", "openai-api-key-file"} {
 		if err := c.find(flag).absolute(); err != nil {
@@ -214,14 +214,14 @@ func (c *config) complete(getenv func(string) string) error {
 		}
 	}
 	if err := c.level.UnmarshalText([]byte(c.get("log-level"))); err != nil {
-		return c.find("log-level").wrong("is not debug, info, warn or error")
+		return c.find("log-level").wrong("must be debug, info, warn or error")
 	}
 	if err := c.checkStore(); err != nil {
 		return err
 	}
 	credit, err := events.ParseMoney(c.get("credit"))
 	if err != nil {
-		return c.find("credit").wrong("is not dollars with at most six decimals, such as 2.50")
+		return c.find("credit").wrong("must be dollars with at most six decimals, such as 2.50")
 	}
 	c.credit = credit
 	if err := c.checkRecord(); err != nil {
@@ -229,7 +229,7 @@ func (c *config) complete(getenv func(string) string) error {
 	}
 	tape := providers.TapeMode(c.get("tape"))
 	if tape != "" && tape != providers.TapeRecord && tape != providers.TapePlay {
-		return c.find("tape").wrong("is not record or play")
+		return c.find("tape").wrong("must be record or play")
 	}
 	if tape != "" && c.get("tape-dir") == "" {
 		c.find("tape-dir").value = filepath.Join(data.value, "tape")
@@ -282,5 +282,5 @@ func (e *effective) absolute() error {
 }
 
 func (e *effective) wrong(what string) error {
-	return fmt.Errorf("%s is %q (%s), which %s", e.key(), e.value, e.source, what)
+	return fmt.Errorf("%s is %q (%s): it %s", e.key(), e.value, e.source, what)
 }

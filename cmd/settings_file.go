@@ -56,14 +56,14 @@ func parseConfig(text []byte) (map[string]entry, error) {
 		return nil, err
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is a second document: one is enough")
+		return nil, errors.New("the file has a second YAML document; only one is allowed")
 	}
 	root := document.Content[0]
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
 		return entries, nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("line %d: it must be a mapping of names to values, such as model: scripted/tour", root.Line)
+		return nil, fmt.Errorf("line %d: the file must be a mapping of names to values, such as model: scripted/tour", root.Line)
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, node := root.Content[i], root.Content[i+1]
@@ -93,7 +93,7 @@ func checkKey(key *yaml.Node, entries map[string]entry) error {
 		return fmt.Errorf("line %d: unknown key %q; the keys are %s", key.Line, key.Value, strings.Join(known, ", "))
 	}
 	if before, twice := entries[key.Value]; twice {
-		return fmt.Errorf("line %d: %s is set already, in line %d", key.Line, key.Value, before.line)
+		return fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, before.line)
 	}
 	return nil
 }

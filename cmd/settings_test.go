@@ -62,12 +62,12 @@ func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
 func TestConfigIsRefusedByNameAndLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"model: a/b\nmood: c/d\n":  `line 2: unknown key "mood"; the keys are data, store, store_credentials_file, model`,
-		"model: a/b\nmodel: c/d\n": `line 2: model is set already, in line 1`,
+		"model: a/b\nmodel: c/d\n": `line 2: model is already set in line 1`,
 		"openai_api_key: sk-1\n":   `line 1: openai_api_key does not belong in a file: set OPENAI_API_KEY`,
 		"model:\n":                 `line 1: model: it has no value`,
 		"model: {a: b}\n":          `line 1: model: it must be a plain value`,
-		"- model\n":                `line 1: it must be a mapping`,
-		"a: b\n---\nc: d\n":        `there is a second document`,
+		"- model\n":                `line 1: the file must be a mapping`,
+		"a: b\n---\nc: d\n":        `the file has a second YAML document`,
 		"model: [\n":               `did not find expected node content`,
 	} {
 		if _, err := parseConfig([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

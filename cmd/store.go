@@ -35,7 +35,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 				}
 				m.done()
 				damage := len(report.Damage) + report.More
-				failed := &exit{exitError, fmt.Errorf("%d things are damaged; restore %s from a backup", damage, a.damaged())}
+				failed := &exit{exitError, fmt.Errorf("%d damaged items; restore %s from a backup", damage, a.damaged())}
 				if asJSON {
 					if err := a.printJSON(report); err != nil || damage == 0 {
 						return err
@@ -73,7 +73,7 @@ func (a *app) damaged() string {
 func (a *app) here() string {
 	data, store := a.config.get("data"), a.config.find("store")
 	if isAddress(store.value) {
-		fmt.Fprintf(a.errs, "life: this is about the store in %s, not the one at %s (%s)\n", data, masked(store.value), store.source)
+		fmt.Fprintf(a.errs, "life: this checks the store in %s, not the one at %s (%s)\n", data, masked(store.value), store.source)
 	}
 	return data
 }

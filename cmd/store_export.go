@@ -49,7 +49,7 @@ func storeExportCommand(a *app) *cobra.Command {
 func parsePosition(flag, text string, least events.Position) (events.Position, error) {
 	position, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || events.Position(position) < least {
-		return 0, usage("%s is %q: a position is a number from %d to %d", flag, text, least, uint64(math.MaxUint64))
+		return 0, usage("%s is %q: a position must be a number from %d to %d", flag, text, least, uint64(math.MaxUint64))
 	}
 	return events.Position(position), nil
 }
@@ -92,8 +92,8 @@ func (a *app) export(ctx context.Context, file string, from events.Position, pro
 // warnOfBlobs says what an export does not hold, if its events refer to any of it.
 func (a *app) warnOfBlobs(count int64) {
 	if count > 0 {
-		fmt.Fprintf(a.errs, "life: %d events refer to blobs, which are not in it: large texts and the files of workspaces. Copy the directory blobs\n"+
-			"  of the data directory too (%s): without it forks cannot have these files\n", count, filepath.Join(a.config.get("data"), blobsName))
+		fmt.Fprintf(a.errs, "life: %d events refer to blobs, which are not included: large texts and workspace files. Copy the directory blobs\n"+
+			"  of the data directory too (%s): without it, forks cannot restore these files\n", count, filepath.Join(a.config.get("data"), blobsName))
 	}
 }
 

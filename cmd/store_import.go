@@ -43,7 +43,7 @@ func storeImportCommand(a *app) *cobra.Command {
 func (a *app) importFile(ctx context.Context, name string, progress bool) (err error) {
 	at := a.place()
 	if !at.embedded() {
-		return usage("%s gives out positions itself, so nothing can be imported there: import into a data directory (--store %s --data NEW), then life store copy NEW %s", at, inData, at)
+		return usage("%s assigns its own positions, so nothing can be imported there: import into a data directory (--store %s --data NEW), then life store copy NEW %s", at, inData, at)
 	}
 	file, err := os.Open(name)
 	if err != nil {

@@ -95,14 +95,14 @@ func (r *lineReader) next() ([]byte, error) {
 	if r.line == 0 {
 		header, err := r.read()
 		if err != nil || string(header) != exportHeader {
-			return nil, r.wrong("this is no export of events: its first line has to be %s", exportHeader)
+			return nil, r.wrong("this is not an export of events: its first line must be %s", exportHeader)
 		}
 		r.sum()
 	}
 	text, err := r.read()
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, r.wrong("the file ends without its trailer: it was cut off")
+		return nil, r.wrong("the file has no trailer: it was truncated")
 	case err != nil:
 		return nil, r.wrong("%w", err)
 	case bytes.HasPrefix(text, []byte(`{"trailer":`)):
@@ -142,13 +142,13 @@ func (r *lineReader) end(text []byte) error {
 		return r.wrong("the trailer cannot be read")
 	}
 	if last.Trailer.Events != r.events {
-		return r.wrong("the trailer counts %d events, there are %d: lines are missing or too many", last.Trailer.Events, r.events)
+		return r.wrong("the trailer counts %d events, but there are %d: lines are missing or duplicated", last.Trailer.Events, r.events)
 	}
 	if last.Trailer.Digest != events.Digest(r.hash.Sum(nil)) {
-		return r.wrong("the digest does not fit: the file is not as it was written")
+		return r.wrong("the digest does not match: the file was changed")
 	}
 	if _, err := r.in.ReadByte(); !errors.Is(err, io.EOF) {
-		return r.wrong("something follows the trailer")
+		return r.wrong("there is more data after the trailer")
 	}
 	return io.EOF
 }
@@ -170,11 +170,11 @@ func parseLine(text []byte) (events.Envelope, error) {
 	}
 	switch e := &line.Envelope; {
 	case decoder.InputOffset() != int64(len(text)):
-		return line.Envelope, errors.New("something follows the event")
+		return line.Envelope, errors.New("there is more data after the event")
 	case e.ID == (events.EventID{}) || e.Stream == "" || e.Kind == "" || e.Revision < 0 || e.Position == 0:
 		return line.Envelope, errors.New("an event needs an id, a stream, a kind, a revision from 0 and a position from 1")
 	case !json.Valid(e.Data):
-		return line.Envelope, errors.New("its data are not JSON")
+		return line.Envelope, errors.New("its data is not JSON")
 	}
 	return line.Envelope, nil
 }

@@ -82,13 +82,13 @@ func (f *storeServeFlags) check() error {
 	case (cert == "") != (f.tls.Key == ""):
 		return usage("a certificate and its key belong together: give both --tls-cert and --tls-key")
 	case cert != "" && f.insecure:
-		return usage("--insecure means no encryption and no users: leave it out, or leave out the certificate")
+		return usage("--insecure means no encryption and no users: remove it, or remove the certificate")
 	case cert == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()):
 		return usage("listening on %s without encryption lets other machines read and write everything: give a certificate (--tls-cert, --tls-key), or listen on 127.0.0.1", f.listen)
 	case cert == "" && !f.insecure:
-		return usage("there is no certificate: give one (--tls-cert, --tls-key), or say --insecure to let every program on this machine do everything")
+		return usage("there is no certificate: give one (--tls-cert, --tls-key), or use --insecure to let every program on this machine do everything")
 	case cert == "" && f.tls.ClientCA != "":
-		return usage("--client-ca is about encrypted connections: give a certificate too (--tls-cert, --tls-key)")
+		return usage("--client-ca needs encrypted connections: give a certificate too (--tls-cert, --tls-key)")
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func (a *app) answerStore(ctx context.Context, f *storeServeFlags, served *serve
 	fmt.Fprintln(a.out, address)
 	fmt.Fprintf(a.errs, "life: serving %s as EventStoreDB, process %d\n", filepath.Join(a.config.get("data"), storeName), os.Getpid())
 	if !f.insecure {
-		fmt.Fprintln(a.errs, "life: clients need credentials (--store-credentials-file), and ?tlsCAFile=FILE behind the address when they do not know who issued the certificate")
+		fmt.Fprintln(a.errs, "life: clients need credentials (--store-credentials-file), and ?tlsCAFile=FILE after the address if they do not know the certificate's issuer")
 	}
 	return served.Serve(ctx)
 }
@@ -165,10 +165,10 @@ func (a *app) answerStore(ctx context.Context, f *storeServeFlags, served *serve
 // writeReady writes the address, whole or not at all.
 func writeReady(path, address string) error {
 	if err := os.WriteFile(path+".new", []byte(address+"\n"), 0o600); err != nil {
-		return fmt.Errorf("say that the store can be reached: %w", err)
+		return fmt.Errorf("write the ready file: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("say that the store can be reached: %w", err)
+		return fmt.Errorf("write the ready file: %w", err)
 	}
 	return nil
 }

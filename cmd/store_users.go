@@ -57,7 +57,7 @@ func storeUsersListCommand(a *app) *cobra.Command {
 					return a.printJSON(list)
 				}
 				w := table(a.out)
-				fmt.Fprintln(w, "USER\tNAME\tGROUPS\tMAY LOG IN")
+				fmt.Fprintln(w, "USER\tNAME\tGROUPS\tENABLED")
 				for _, user := range list {
 					may := "yes"
 					if user.Disabled {
@@ -153,7 +153,7 @@ func storeCertificatesCommand(a *app) *cobra.Command {
 		Args: takes(1, 1, "a directory"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if days < 1 || days > 10_000 {
-				return usage("--days is %d: it is from 1 to 10000", days)
+				return usage("--days is %d: it must be from 1 to 10000", days)
 			}
 			c.Dir, c.Lifetime = args[0], time.Duration(days)*24*time.Hour
 			if err := c.Write(); err != nil {

@@ -31,7 +31,7 @@ func TestStoreFlag(t *testing.T) {
 			call := exampleOf(t, verb, "--store 'esdb://127.0.0.1:1?tlsCAFile=/no/such/file'")
 			output, err := exec.CommandContext(t.Context(), "sh", "-c", call).CombinedOutput()
 			said := string(output)
-			if !strings.Contains(said, "/no/such/file") && !strings.Contains(said, "leave out --store") {
+			if !strings.Contains(said, "/no/such/file") && !strings.Contains(said, "remove --store") {
 				t.Errorf("%s: %v\n%s", call, err, said)
 			}
 		})

@@ -20,7 +20,7 @@ func treeCommand(a *app) *cobra.Command {
 		Long: "Show the tree of forks that an agent belongs to: for each fork, where it was forked, which settings differ from its parent's, its first\n" +
 			"difference, the outcome of its latest turn and the cost of its own calls. Without an agent, show all trees.",
 		Example: "  life tree demo\n  life tree --json",
-		Args:    takes(0, 1, "one agent at most"),
+		Args:    takes(0, 1, "at most one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ask := projector.Question{Projection: "forks", Query: projections.Query{Name: "tree", Parameters: map[string]string{}}}
 			if len(args) > 0 {
@@ -52,11 +52,11 @@ func treeCommand(a *app) *cobra.Command {
 
 func printTree(out io.Writer, tree *projections.ForkTree, asked []string) error {
 	if len(tree.Nodes) == 0 {
-		fmt.Fprintln(out, "no agent was forked; life fork AGENT --at REVISION does it")
+		fmt.Fprintln(out, "there are no forks; life fork AGENT --at REVISION creates one")
 		return nil
 	}
 	w := table(out)
-	fmt.Fprintln(w, "AGENT\tAT\tOTHERWISE\tFIRST DIFFERENCE\tTAPED\tLIVE\tTURNS\tOUTCOME\tCOST")
+	fmt.Fprintln(w, "AGENT\tAT\tCHANGED\tFIRST DIFFERENCE\tTAPED\tLIVE\tTURNS\tOUTCOME\tCOST")
 	for i := range tree.Nodes {
 		n := &tree.Nodes[i]
 		name := strings.Repeat("  ", n.Depth) + string(n.Agent)
@@ -87,7 +87,7 @@ func difference(n *projections.ForkNode) string {
 	case d == nil && n.Parent == "":
 		return ""
 	case d == nil && !n.Finished:
-		return "(it follows still)"
+		return "(still following)"
 	case d == nil && string(n.Tape) == "live":
 		return "(all live)"
 	case d == nil:

@@ -88,17 +88,17 @@ func (a *app) verify(ctx context.Context, host inspector, agents []events.AgentI
 func showVerified(m *meter, begun time.Time, checked, total int64) {
 	seconds := max(time.Since(begun).Seconds(), 1e-3)
 	if total <= checked {
-		m.show("%d events checked, %.0f a second", checked, float64(checked)/seconds)
+		m.show("%d events checked, %.0f/s", checked, float64(checked)/seconds)
 		return
 	}
 	left := time.Duration(seconds * (float64(total)/float64(max(checked, 1)) - 1) * float64(time.Second))
-	m.show("%d of about %d events checked, %.0f%%, %.0f a second, about %s left", checked, total,
+	m.show("%d of about %d events checked, %.0f%%, %.0f/s, about %s left", checked, total,
 		100*float64(checked)/float64(total), float64(checked)/seconds, left.Round(time.Second))
 }
 
 func (a *app) printVerified(r *history.VerifyReport, asJSON bool) error {
 	failures := int64(len(r.Failures)) + r.More
-	failed := &exit{exitError, fmt.Errorf("history and this build disagree in %d places", failures)}
+	failed := &exit{exitError, fmt.Errorf("history and this build differ in %d places", failures)}
 	if asJSON {
 		if err := a.printJSON(r); err != nil || failures == 0 {
 			return err
@@ -109,7 +109,7 @@ func (a *app) printVerified(r *history.VerifyReport, asJSON bool) error {
 		printDivergence(a.out, &r.Failures[i])
 	}
 	if r.More > 0 {
-		fmt.Fprintf(a.out, "and %d more, in later places\n", r.More)
+		fmt.Fprintf(a.out, "and %d more after these\n", r.More)
 	}
 	counted := fmt.Sprintf("%d events in %d streams, %d decisions decided again by life %s", r.Events, r.Streams, r.Decisions, r.Build)
 	for _, part := range []struct {
@@ -117,9 +117,9 @@ func (a *app) printVerified(r *history.VerifyReport, asJSON bool) error {
 		what  string
 	}{
 		{r.Blobs, "blobs read"},
-		{r.Chained, "events that no saga decides: their digests alone were checked"},
-		{r.Raw, "quarantines recorded by a host whose build could not have the agent decide"},
-		{r.Foreign, "events of other programs, which have no digests: nothing of them was checked"},
+		{r.Chained, "events that no saga decides: only their digests were checked"},
+		{r.Raw, "quarantines recorded by a host whose build could not decide for the agent"},
+		{r.Foreign, "events of other programs, which have no digests: not checked"},
 	} {
 		if part.count > 0 {
 			counted += fmt.Sprintf("\n    %d %s", part.count, part.what)

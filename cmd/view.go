@@ -119,7 +119,7 @@ func (v *view) conclude(r result) error {
 			return err
 		}
 	case r.Outcome == "":
-		fmt.Fprintf(v.app.errs, "turn %s waits for a person, revision %d. To go on, or not:\n", r.Turn, r.Revision)
+		fmt.Fprintf(v.app.errs, "turn %s is waiting for a person, revision %d. To approve or deny:\n", r.Turn, r.Revision)
 		v.app.nextSteps(v.app.errs, &r)
 	case !v.quiet || r.Outcome != events.Done:
 		fmt.Fprintln(v.app.errs, endLine(r))
@@ -134,7 +134,7 @@ func endLine(r result) string {
 	}
 	cost := r.Cost.String()
 	if r.Unpriced {
-		cost += " and calls with no price"
+		cost += " and calls without a price"
 	}
 	line += fmt.Sprintf(": %d rounds, %d tool calls, %d tokens, %s, revision %d", r.Rounds, r.Calls, r.Usage.Total(), cost, r.Revision)
 	if r.Detail != "" {

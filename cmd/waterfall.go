@@ -24,7 +24,7 @@ func waterfallCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			turn := events.TurnID(args[0])
 			if turn.Number() == 0 || turn.Agent().Validate() != nil {
-				return usage("%q is no turn: name an agent and the number of its turn, such as demo/3", args[0])
+				return usage("%q is not a turn: name an agent and the number of its turn, such as demo/3", args[0])
 			}
 			return a.with(cmd.Context(), func(host reached) error {
 				answer, err := host.Waterfall(cmd.Context(), turn)
@@ -55,10 +55,10 @@ func printWaterfall(out io.Writer, t *projections.Turn) error {
 	if t.Reason != "" {
 		how += " (" + string(t.Reason) + ")"
 	}
-	fmt.Fprintf(out, "%s: %s, begun %s, %s: %s running, %s queued, %s waiting for a person; %d tokens, %s\n",
+	fmt.Fprintf(out, "%s: %s, started %s, %s: %s running, %s queued, %s waiting for a person; %d tokens, %s\n",
 		t.Turn, how, exactly(t.Started), length(t.Elapsed), length(t.Running), length(t.Queued), length(t.Person), t.Tokens, t.Cost)
 	if t.Delayed > 0 {
-		fmt.Fprintf(out, "its first message waited %s before it\n", length(t.Delayed))
+		fmt.Fprintf(out, "its first message had waited %s before the turn started\n", length(t.Delayed))
 	}
 	w := table(out)
 	fmt.Fprintf(w, "AT\tWHAT\tNAME\tCALL\t%-*s\tQUEUED\tRUNNING\tPERSON\tTOKENS\tCOST\t\n", barWidth, "0 to "+length(t.Elapsed))

@@ -42,7 +42,7 @@ func whatIfCommand(a *app) *cobra.Command {
 			"default), or the turn stops (--offline). With --live, all calls are live from the start.",
 		Example: "  life what-if --agents demo --set model=openai/gpt-4o-mini --turns 5 --budget 0.50\n" +
 			"  life what-if --agents 'support-*' --set prompt='Be brief.' --from 2026-11-01 --parallel 4 --json",
-		Args: takes(0, 0, "nothing but flags"),
+		Args: takes(0, 0, "only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := a.newWhatIf(&f)
 			if err != nil {
@@ -101,20 +101,20 @@ func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
 	w := &whatIf{app: a, flags: f, id: f.id, mode: events.TapeFirst}
 	for _, pattern := range f.agents {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return nil, usage("--agents: %q is no name or pattern", pattern)
+			return nil, usage("--agents: %q is not a name or a pattern", pattern)
 		}
 	}
 	switch {
 	case len(f.agents) == 0:
-		return nil, usage("--agents says whose turns are run again; '*' is everybody's")
+		return nil, usage("--agents is required: the agents whose turns to run; '*' means all")
 	case f.turns < 0:
-		return nil, usage("--turns is %d: it is a number of turns, and 0 means all", f.turns)
+		return nil, usage("--turns is %d: it must be a number of turns; 0 means all", f.turns)
 	case f.parallel < 1:
-		return nil, usage("--parallel is %d: it is how many turns run at the same time", f.parallel)
+		return nil, usage("--parallel is %d: it must be at least 1", f.parallel)
 	case f.patience <= 0:
-		return nil, usage("--patience is %s: it is how long one turn may take", f.patience)
+		return nil, usage("--patience is %s: it must be positive", f.patience)
 	case f.live && f.offline, f.live && f.tape, f.offline && f.tape:
-		return nil, usage("of --tape, --live and --offline only one can be meant")
+		return nil, usage("give only one of --tape, --live and --offline")
 	case f.live:
 		w.mode = events.TapeLive
 	case f.offline:
@@ -135,7 +135,7 @@ func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
 		w.id = strings.ReplaceAll(uuid.NewString(), "-", "")[:6]
 	}
 	if err := events.AgentID(w.id).Validate(); err != nil || len(w.id) > mostWhatIfID {
-		return nil, usage("--id is %q: it has 1 to %d of a-z 0-9 . _ -, and begins with a letter or digit", w.id, mostWhatIfID)
+		return nil, usage("--id is %q: it must have 1 to %d characters of a-z 0-9 . _ -, and begin with a letter or digit", w.id, mostWhatIfID)
 	}
 	if f.where != "" {
 		var err error
@@ -151,7 +151,7 @@ func (w *whatIf) readBounds() (err error) {
 	if w.flags.budget != "" {
 		w.budget.Limit, err = events.ParseMoney(w.flags.budget)
 		if err != nil || w.budget.Limit <= 0 {
-			return usage("--budget is %q: it is an amount of dollars, such as 0.50", w.flags.budget)
+			return usage("--budget is %q: it must be an amount in dollars, such as 0.50", w.flags.budget)
 		}
 	}
 	if w.flags.from != "" {
@@ -175,10 +175,10 @@ func (w *whatIf) do(ctx context.Context) error {
 	}
 	m.done()
 	if len(turns) == 0 {
-		return &exit{exitError, fmt.Errorf("no agent that --agents names has a turn that ended in that time; life agents lists the agents")}
+		return &exit{exitError, fmt.Errorf("no agent selected by --agents has a turn that ended in that time; life agents lists the agents")}
 	}
 	if !w.flags.asJSON {
-		fmt.Fprintf(w.app.errs, "life: what-if %s: %d turns; --id %s goes on with it if it is interrupted\n", w.id, len(turns), w.id)
+		fmt.Fprintf(w.app.errs, "life: what-if %s: %d turns; if it is interrupted, --id %s continues it\n", w.id, len(turns), w.id)
 	}
 	results := w.run(ctx, turns, m)
 	m.done()

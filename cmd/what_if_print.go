@@ -51,7 +51,7 @@ func (w *whatIf) printTurns(turns []runs.WhatIfTurn) error {
 			fmt.Fprintf(out, " \t%s\t%s\t%s\n", turns[i].Turn, turns[i].Fork, problemOf(&turns[i]))
 		}
 		if alike > 3 {
-			fmt.Fprintf(out, " \t… %d more\t\tlikewise\n", alike-3)
+			fmt.Fprintf(out, " \t… %d more\t\tthe same\n", alike-3)
 		}
 		turns = turns[alike:]
 	}
@@ -80,7 +80,7 @@ func whereDiffers(t *runs.WhatIfTurn) string {
 		if d = t.First; d == nil {
 			return "equal"
 		}
-		return string(d.What) + " (" + strings.Join(d.Why, ", ") + "), same answers"
+		return string(d.What) + " (" + strings.Join(d.Why, ", ") + "), same responses"
 	}
 	at := d.A
 	if at == nil {
@@ -95,20 +95,21 @@ func whereDiffers(t *runs.WhatIfTurn) string {
 
 func (w *whatIf) printSummary(s *runs.WhatIfSummary) error {
 	out := w.app.out
-	fmt.Fprintf(out, "\nwhat-if %s: %d turns, %d compared: %d equal, %d with the same answers to other requests, %d different\n",
+	fmt.Fprintf(out, "\n"+
+		"what-if %s: %d turns, %d compared: %d equal, %d with the same responses to other requests, %d different\n",
 		w.id, s.Turns, s.Compared, s.Equal, s.Asked, s.Differ)
 	for _, place := range s.Where {
 		fmt.Fprintf(out, "  %d differ first in: %s\n", place.Turns, place.What)
 	}
 	for _, end := range s.Outcomes {
 		if end.A != end.B {
-			fmt.Fprintf(out, "  %d ended otherwise: %s before, %s now\n", end.Turns, end.A, end.B)
+			fmt.Fprintf(out, "  %d ended differently: %s before, %s now\n", end.Turns, end.A, end.B)
 		}
 	}
 	for _, other := range []struct {
 		count int
 		what  string
-	}{{s.Waits, "wait for a person, or have not ended in time"}, {s.Failed, "failed"}, {s.NotRun, "were not run"}} {
+	}{{s.Waits, "are waiting for a person, or did not end in time"}, {s.Failed, "failed"}, {s.NotRun, "were not run"}} {
 		if other.count > 0 {
 			fmt.Fprintf(out, "  %d %s\n", other.count, other.what)
 		}
@@ -118,7 +119,7 @@ func (w *whatIf) printSummary(s *runs.WhatIfSummary) error {
 	}
 	fmt.Fprintln(out)
 	counts := table(out)
-	fmt.Fprintln(counts, "turns with\tless\tas much\tmore")
+	fmt.Fprintln(counts, "turns with\tless\tthe same\tmore")
 	for _, c := range s.Better {
 		fmt.Fprintf(counts, "%s\t%d\t%d\t%d\n", c.Of, c.Less, c.Same, c.More)
 	}
@@ -129,6 +130,6 @@ func (w *whatIf) printSummary(s *runs.WhatIfSummary) error {
 	if err := printTotals(out, [2]string{"before", "now"}, &s.A, &s.B); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "spent on it: %s\n", s.Live)
+	fmt.Fprintf(out, "spent: %s\n", s.Live)
 	return nil
 }

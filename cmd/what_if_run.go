@@ -152,7 +152,7 @@ func (w *whatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *ev
 // discard retires a fork that has been compared, and says why it could not.
 func (w *whatIf) discard(ctx context.Context, turn *runs.RecordedTurn) string {
 	order := w.order(turn)
-	retire := sagas.Retire{Meta: newMeta(string(order.ID) + "-retire"), Reason: "it was made to compare"}
+	retire := sagas.Retire{Meta: newMeta(string(order.ID) + "-retire"), Reason: "it was created for a comparison"}
 	if _, err := w.host.Do(ctx, events.AgentStream(order.Name), retire, origin()); err != nil {
 		return "the fork was not retired: " + err.Error()
 	}
@@ -163,14 +163,14 @@ func (w *whatIf) discard(ctx context.Context, turn *runs.RecordedTurn) string {
 func waitsFor(agent *sagas.Agent) string {
 	turn := &agent.Turn
 	if turn.Paused != "" {
-		return fmt.Sprintf("paused (%s): life approve %s lets it go on", turn.Paused, agent.ID)
+		return fmt.Sprintf("paused (%s): life approve %s resumes it", turn.Paused, agent.ID)
 	}
 	for i := range turn.Calls {
 		if turn.Calls[i].Stage == sagas.CallWaiting {
-			return fmt.Sprintf("call %s of %s waits for approval: life approve %s %s lets it run", turn.Calls[i].ID, turn.Calls[i].Tool, agent.ID, turn.Calls[i].ID)
+			return fmt.Sprintf("call %s of %s is waiting for approval: life approve %s %s approves it", turn.Calls[i].ID, turn.Calls[i].Tool, agent.ID, turn.Calls[i].ID)
 		}
 	}
-	return "it has not ended in time"
+	return "it did not end in time"
 }
 
 // liveCost is what a turn of a fork cost beyond what the recording answered.

@@ -185,7 +185,7 @@ func workspaceRestoreCommand(a *app) *cobra.Command {
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
-				return usage("--to is needed: the directory to make")
+				return usage("--to is required: the directory to create")
 			}
 			dir, err := filepath.Abs(to)
 			if err != nil {
@@ -227,13 +227,13 @@ func (a *app) printRestored(r *history.RestoredWorkspace) error {
 		fmt.Fprintf(a.errs, "life: %s\n", r.Note)
 	}
 	if r.Tree.Missing != "" {
-		fmt.Fprintf(a.errs, "life: not recorded, and so not restored: %s\n", harmless(r.Tree.Missing))
+		fmt.Fprintf(a.errs, "life: not recorded, so not restored: %s\n", harmless(r.Tree.Missing))
 	}
 	for _, f := range r.Restored.LeftOut {
 		fmt.Fprintf(a.errs, "life: left out: %s: %s\n", shownPath(f.Path), harmless(f.Why))
 	}
 	for _, path := range r.Restored.Outgoing {
-		fmt.Fprintf(a.errs, "life: the link %s leads out of the directory: who follows it is not in the copy\n", shownPath(path))
+		fmt.Fprintf(a.errs, "life: the link %s leads out of the directory: following it leaves the copy\n", shownPath(path))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if from == "" {
-				return usage("--from is needed: the earlier moment; 0 is the agent's beginning")
+				return usage("--from is required: the earlier moment; 0 is the agent's first event")
 			}
 			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"from", from}, {"to", to}}, func(host reached, listed []history.ListedWorkspace) error {
 				for i := range listed {
@@ -148,7 +148,7 @@ func (a *app) diffFile(ctx context.Context, host reached, from, to *history.List
 		return err
 	}
 	if !before && !after {
-		return fmt.Errorf("there is no file %s in either: life workspace list %s lists what there is", shownPath(path), to.Agent)
+		return fmt.Errorf("there is no file %s at either moment: life workspace list %s lists the files", shownPath(path), to.Agent)
 	}
 	name := func(l *history.ListedWorkspace) string { return fmt.Sprintf("%s@%d", shownPath(path), l.Revision) }
 	_, err = a.out.Write(diff.Diff(name(from), old, name(to), current))
@@ -163,7 +163,7 @@ func textOf(ctx context.Context, host reached, l *history.ListedWorkspace, path 
 			continue
 		}
 		if f.Kind != storage.RegularFile || f.Size > mostDiffed {
-			return nil, true, fmt.Errorf("%s as of revision %d is no text file of at most %d bytes: %s", shownPath(path), l.Revision, mostDiffed, what(f))
+			return nil, true, fmt.Errorf("%s as of revision %d is not a text file of at most %d bytes: %s", shownPath(path), l.Revision, mostDiffed, what(f))
 		}
 		reader, err := host.OpenWorkspaceFile(ctx, l.Agent, l.Revision, path)
 		if err != nil {
@@ -171,7 +171,7 @@ func textOf(ctx context.Context, host reached, l *history.ListedWorkspace, path 
 		}
 		text, err := io.ReadAll(reader)
 		if err == nil && bytes.IndexByte(text, 0) >= 0 {
-			err = fmt.Errorf("%s as of revision %d is no text", shownPath(path), l.Revision)
+			err = fmt.Errorf("%s as of revision %d is not text", shownPath(path), l.Revision)
 		}
 		return text, true, errors.Join(err, reader.Close())
 	}

@@ -36,7 +36,7 @@ func known(accepted []Accepted, command Command) error {
 			continue
 		}
 		if !asksFor(command, accepted[i].Fingerprint) {
-			return refuse(RefusedReuse, "command id %q was already used for something else: choose a new one for each command", id)
+			return refuse(RefusedReuse, "command id %q was already used for a different command: choose a new id for each command", id)
 		}
 		return &Duplicate{Revision: accepted[i].Revision}
 	}

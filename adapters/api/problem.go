@@ -84,7 +84,7 @@ func meaningOf(code string) meaning {
 	case string(sagas.RefusedQueue):
 		return meaning{http.StatusTooManyRequests, "Too many messages wait", 5}
 	case string(sagas.RefusedReuse):
-		return meaning{http.StatusUnprocessableEntity, "The Idempotency-Key was used for something else", 0}
+		return meaning{http.StatusUnprocessableEntity, "The Idempotency-Key was used for a different command", 0}
 	case codeMalformed, codeStream:
 		return meaning{http.StatusBadRequest, "The request cannot be read", 0}
 	case codeNoRoute:
