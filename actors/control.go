@@ -181,7 +181,7 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		return c, err
 	case sagas.Send:
 		if c.Text.Blob != nil {
-			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a message carries its text, not a blob"}
+			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
 		}
 		text, err := h.spill(ctx, c.Text.Inline)
 		c.Text = text

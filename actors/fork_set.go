@@ -1,7 +1,7 @@
 package actors
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,6 +10,7 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/strictjson"
 )
 
 // setting is one key that a fork can have otherwise than its parent.
@@ -38,7 +39,7 @@ func settings() []setting {
 		}},
 		{"policy", `the whole policy as JSON: {"ask": […], "deny": […], "on_lost": …, "on_limit": …}`, func(o *overrides, v string) error {
 			var policy events.Policy
-			err := sagas.ReadJSON([]byte(v), &policy)
+			err := strictjson.Read([]byte(v), &policy)
 			o.config.Policy = policy
 			return err
 		}},
@@ -158,16 +159,11 @@ func ReadRules(text []byte) ([]events.Rule, error) {
 		Rules []events.Rule `json:"rules"`
 	}
 	into := any(&file)
-	if trimmed := strings.TrimSpace(string(text)); strings.HasPrefix(trimmed, "[") {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
 		into = &file.Rules
 	}
-	decoder := json.NewDecoder(strings.NewReader(string(text)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
+	if err := strictjson.Read(text, into); err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
-	}
-	if decoder.More() {
-		return nil, fmt.Errorf("read rules: there is more after the rules")
 	}
 	if len(file.Rules) == 0 {
 		return nil, fmt.Errorf("read rules: there are none")

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
-	"example.com/life/adapters/bus"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -79,12 +78,11 @@ func sendCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			send := sagas.Send{Verb: how, From: a.person(), Text: events.Text{Inline: text}}
 			if throughBus {
-				return f.sendOnBus(a, cmd, bus.SendMessage{Agent: agent, Text: text, Verb: how, From: a.person()})
+				return f.sendOnBus(a, cmd, agent, send)
 			}
-			return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command {
-				return sagas.Send{Meta: m, Verb: how, From: a.person(), Text: events.Text{Inline: text}}
-			})
+			return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command { return sagas.Identified(send, m) })
 		},
 	}
 	cmd.Flags().StringVar(&verb, "verb", string(events.Collect), "collect, followup, steer or interrupt")

@@ -34,15 +34,16 @@ func checkVia(via string) (throughBus bool, err error) {
 const replyLook = 100 * time.Millisecond
 
 // sendOnBus publishes a message on the bus, as any program may, and prints the command's id; with --wait also what became of it.
-func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessage) error {
+func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, agent events.AgentID, message sagas.Send) error {
 	ctx := cmd.Context()
 	return a.with(ctx, func(host reached) error {
 		if host.here && f.wait {
 			return usage("no life serve is running on this store, so there would be no reply: start one, or leave out --wait")
 		}
-		data, err := json.Marshal(message)
+		command := bus.Command{Stream: events.AgentStream(agent), Command: message}
+		kind, data, err := command.Encode()
 		if err != nil {
-			return fmt.Errorf("encode the message: %w", err)
+			return err
 		}
 		replies := events.Stream(bus.ReplyTopic(sagas.DefaultTenant))
 		before, err := host.History(ctx, replies, 1<<62, storage.Backward, storage.Limit{Events: 1})
@@ -50,7 +51,7 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 			return err
 		}
 		id := newMeta(f.id).ID
-		if err := host.bus.Publish(ctx, sagas.DefaultTenant, api.BusCommand{ID: id, Type: "SendMessage", Data: data}, origin()); err != nil {
+		if err := host.bus.Publish(ctx, sagas.DefaultTenant, api.BusCommand{ID: id, Type: kind, Data: data}, origin()); err != nil {
 			return err
 		}
 		if !f.wait {
@@ -60,12 +61,12 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, message bus.SendMessag
 		if f.id != "" {
 			from = 0 // it may have been sent and answered before
 		}
-		answer, command, err := awaitReply(ctx, host, replies, from, id)
+		answer, published, err := awaitReply(ctx, host, replies, from, id)
 		if err != nil {
 			return err
 		}
 		if from == 0 {
-			if err := isAnswerTo(ctx, host, command, id, &message); err != nil {
+			if err := isAnswerTo(ctx, host, published, id, command); err != nil {
 				return err
 			}
 		}
@@ -86,8 +87,8 @@ func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
 }
 
 // isAnswerTo reports an answer that another command got, which was sent under the same id before.
-func isAnswerTo(ctx context.Context, host driver, command events.Ref, id events.CommandID, message *bus.SendMessage) error {
-	stream, revision, err := command.Split()
+func isAnswerTo(ctx context.Context, host driver, published events.Ref, id events.CommandID, command bus.Command) error {
+	stream, revision, err := published.Split()
 	if err != nil {
 		return fmt.Errorf("find the event of command %s: %w", id, err)
 	}
@@ -96,10 +97,10 @@ func isAnswerTo(ctx context.Context, host driver, command events.Ref, id events.
 		return err
 	}
 	if len(page.Events) == 0 {
-		return fmt.Errorf("find the event of command %s: there is no event %s", id, command)
+		return fmt.Errorf("find the event of command %s: there is no event %s", id, published)
 	}
 	sent, err := bus.Decode(string(page.Events[0].Kind), page.Events[0].Data)
-	if err != nil || !reflect.DeepEqual(sent, bus.Command(message)) {
+	if err != nil || !reflect.DeepEqual(sent, command) {
 		return &exit{exitError, fmt.Errorf("refused: command id %q was already used for a different command: choose a new id for each command", id)}
 	}
 	return nil

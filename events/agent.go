@@ -2,10 +2,10 @@ package events
 
 // AgentConfig is everything about an agent that its owner chooses. It is recorded whole, so that any past decision can be explained.
 type AgentConfig struct {
-	Model     string      `json:"model"`               // "<provider>/<model>", such as scripted/tour
-	Prompt    string      `json:"prompt,omitempty"`    // the system prompt
-	Workspace string      `json:"workspace,omitempty"` // absolute path of the directory its tools are confined to
-	Tools     []ToolGrant `json:"tools,omitempty"`     // the tools it may use
+	Model     string      `json:"model"`                          // "<provider>/<model>", such as scripted/tour
+	Prompt    string      `json:"prompt,omitempty"`               // the system prompt
+	Workspace string      `json:"workspace,omitempty"`            // absolute path of the directory its tools are confined to
+	Tools     []ToolGrant `json:"tools,omitempty" command:"Name"` // the tools it may use
 	Wallet    WalletID    `json:"wallet"`
 	Tenant    TenantID    `json:"tenant"`
 	Limits    Limits      `json:"limits"`
@@ -18,8 +18,8 @@ type AgentConfig struct {
 // about calls can be explained from history alone.
 type ToolGrant struct {
 	Name       string    `json:"name"`
-	Risk       RiskLevel `json:"risk"`
-	Repeatable bool      `json:"repeatable,omitempty"`
+	Risk       RiskLevel `json:"risk" command:"filled"`
+	Repeatable bool      `json:"repeatable,omitempty" command:"filled"`
 }
 
 // Limits bound one turn. Zero means the default (see sagas.DefaultLimits), never "no limit".

@@ -31,7 +31,7 @@ func HashBytes(b []byte) string {
 func (r BlobRef) Validate() error {
 	raw, err := hex.DecodeString(r.Hash)
 	if err != nil || len(raw) != 32 || hex.EncodeToString(raw) != r.Hash {
-		return fmt.Errorf("%w: blob hash %q is not 64 lower-case hex digits", ErrInvalidID, clip(r.Hash, 80))
+		return fmt.Errorf("%w: blob hash %q is not 64 lower-case hex digits", ErrInvalidID, Clip(r.Hash, 80))
 	}
 	if r.Size < 0 {
 		return fmt.Errorf("%w: blob %s has negative size %d", ErrInvalidID, r.Hash, r.Size)
@@ -42,14 +42,14 @@ func (r BlobRef) Validate() error {
 // Text is a piece of text as events hold it: whole up to InlineLimit, else a preview and the blob with all of it.
 type Text struct {
 	Inline string   `json:"text,omitempty"` // the whole text, or its first PreviewLimit bytes when Blob is set
-	Blob   *BlobRef `json:"blob,omitempty"`
+	Blob   *BlobRef `json:"blob,omitempty" command:"-"`
 }
 
 // Preview cuts text to at most PreviewLimit bytes without splitting a character.
-func Preview(text string) string { return clip(text, PreviewLimit) }
+func Preview(text string) string { return Clip(text, PreviewLimit) }
 
-// clip cuts s to at most n bytes without splitting a character, marking the cut.
-func clip(s string, n int) string {
+// Clip cuts s to at most n bytes without splitting a character, marking the cut.
+func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

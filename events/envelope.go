@@ -113,7 +113,7 @@ func (u Unknown) Kind() Kind { return u.Of }
 
 // String says what is known.
 func (u Unknown) String() string {
-	return sentence("unknown event %s version %d: %s", u.Of, u.Version, clip(string(u.Data), 120))
+	return sentence("unknown event %s version %d: %s", u.Of, u.Version, Clip(string(u.Data), 120))
 }
 
 // MarshalJSON writes the payload as it was stored.

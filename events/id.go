@@ -115,21 +115,21 @@ func NewRef(stream Stream, revision Revision) Ref {
 func (r Ref) Split() (Stream, Revision, error) {
 	at := strings.LastIndexByte(string(r), '@')
 	if at < 1 {
-		return "", NoRevision, fmt.Errorf("%w: reference %q is not <stream>@<revision>", ErrInvalidID, clip(string(r), 200))
+		return "", NoRevision, fmt.Errorf("%w: reference %q is not <stream>@<revision>", ErrInvalidID, Clip(string(r), 200))
 	}
 	revision, err := strconv.ParseInt(string(r[at+1:]), 10, 64)
 	if err != nil || revision < 0 {
-		return "", NoRevision, fmt.Errorf("%w: reference %q has no revision after @", ErrInvalidID, clip(string(r), 200))
+		return "", NoRevision, fmt.Errorf("%w: reference %q has no revision after @", ErrInvalidID, Clip(string(r), 200))
 	}
 	if NewRef(Stream(r[:at]), Revision(revision)) != r { // "+7" and "07" would be second names of one event
-		return "", NoRevision, fmt.Errorf("%w: reference %q does not write its revision plainly", ErrInvalidID, clip(string(r), 200))
+		return "", NoRevision, fmt.Errorf("%w: reference %q does not write its revision plainly", ErrInvalidID, Clip(string(r), 200))
 	}
 	return Stream(r[:at]), Revision(revision), nil
 }
 
 func validName(what, name string) error {
 	if name == "" || len(name) > 64 {
-		return fmt.Errorf("%w: %s name %q has %d characters, want 1 to 64", ErrInvalidID, what, clip(name, 80), len(name))
+		return fmt.Errorf("%w: %s name %q has %d characters, want 1 to 64", ErrInvalidID, what, Clip(name, 80), len(name))
 	}
 	for i := range len(name) {
 		c := name[i]

@@ -16,7 +16,7 @@ func (id NoteID) Validate() error {
 	text := string(id)
 	switch {
 	case text == "" || len(text) > 256:
-		return fmt.Errorf("%w: note name %q has %d bytes, want 1 to 256", ErrInvalidID, clip(text, 80), len(text))
+		return fmt.Errorf("%w: note name %q has %d bytes, want 1 to 256", ErrInvalidID, Clip(text, 80), len(text))
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
 		return fmt.Errorf("%w: note name %q has a control character, or is not UTF-8", ErrInvalidID, text)
 	case strings.ContainsAny(text, "[]|#"):
@@ -140,7 +140,7 @@ func (e NoteWritten) String() string {
 	if e.Replaces != NoRevision {
 		verb = "written anew"
 	}
-	return sentence("note %s was %s%s: %q, with %d links", e.ID, verb, e.Author.sentence(), clip(e.Title, 60), len(e.Links))
+	return sentence("note %s was %s%s: %q, with %d links", e.ID, verb, e.Author.sentence(), Clip(e.Title, 60), len(e.Links))
 }
 
 func (e NoteRemoved) String() string {
@@ -166,7 +166,7 @@ func (e KnowledgeRecalled) String() string {
 	for i := range e.Notes {
 		names[i] = e.Notes[i].Note
 	}
-	return sentence("%d notes were recalled, %d tokens: %s", len(e.Notes), e.Tokens, clip(list(names), 200))
+	return sentence("%d notes were recalled, %d tokens: %s", len(e.Notes), e.Tokens, Clip(list(names), 200))
 }
 
 func (e KnowledgeMissed) String() string {

@@ -30,17 +30,17 @@ func ParseMoney(text string) (Money, error) {
 	digits := strings.TrimPrefix(strings.TrimSpace(text), "$")
 	whole, decimals, _ := strings.Cut(digits, ".")
 	if whole == "" || len(decimals) > 6 || strings.ContainsAny(digits, "+-") {
-		return 0, fmt.Errorf("amount %q is not dollars with at most six decimals, such as 1.50", clip(text, 40))
+		return 0, fmt.Errorf("amount %q is not dollars with at most six decimals, such as 1.50", Clip(text, 40))
 	}
 	dollars, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil || dollars > int64(1<<63-1)/int64(Dollar)-1 {
-		return 0, fmt.Errorf("amount %q is not dollars with at most six decimals, such as 1.50", clip(text, 40))
+		return 0, fmt.Errorf("amount %q is not dollars with at most six decimals, such as 1.50", Clip(text, 40))
 	}
 	micros := int64(0)
 	if decimals != "" {
 		micros, err = strconv.ParseInt((decimals + "000000")[:6], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("amount %q is not dollars with at most six decimals, such as 1.50", clip(text, 40))
+			return 0, fmt.Errorf("amount %q is not dollars with at most six decimals, such as 1.50", Clip(text, 40))
 		}
 	}
 	return Money(dollars)*Dollar + Money(micros), nil

@@ -22,7 +22,7 @@ func plain(text string) string {
 }
 
 // line shows a text in a sentence: quoted, at most 60 bytes.
-func line(t Text) string { return fmt.Sprintf("%q", clip(t.Inline, 60)) }
+func line(t Text) string { return fmt.Sprintf("%q", Clip(t.Inline, 60)) }
 
 // list joins ids for a sentence.
 func list[T ~string](ids []T) string {
@@ -38,7 +38,7 @@ func because(reason string) string {
 	if reason == "" {
 		return ""
 	}
-	return ": " + plain(clip(reason, 200))
+	return ": " + plain(Clip(reason, 200))
 }
 
 // by ends a sentence with who did it, if that is known.

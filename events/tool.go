@@ -87,7 +87,7 @@ func (ApprovalDenied) Kind() Kind    { return "approval.denied" }
 func (ApprovalExpired) Kind() Kind   { return "approval.expired" }
 
 func (e ToolRequested) String() string {
-	return sentence("call %s was sent: %s %s", e.Call, e.Tool, clip(string(e.Arguments), 100))
+	return sentence("call %s was sent: %s %s", e.Call, e.Tool, Clip(string(e.Arguments), 100))
 }
 
 func (e ToolReturned) String() string {

@@ -65,7 +65,7 @@ func (r *RiskLevel) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown risk level %q", clip(string(text), 40))
+	return fmt.Errorf("unknown risk level %q", Clip(string(text), 40))
 }
 
 // OperatingMode is how an agent works at the moment; homeostasis advises it, the turn applies it.
@@ -87,5 +87,5 @@ func (m OperatingMode) Validate() error {
 	case ModeExplore, ModeExecute, ModeVerify, ModeRecover, ModeAskHuman, ModeSleep:
 		return nil
 	}
-	return fmt.Errorf("unknown operating mode %q", clip(string(m), 40))
+	return fmt.Errorf("unknown operating mode %q", Clip(string(m), 40))
 }

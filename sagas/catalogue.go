@@ -94,7 +94,7 @@ func (c Catalogue) remove(m RemoveProjection) ([]events.Event, error) {
 		return nil, err
 	}
 	if c.Declares(m.Name) == nil {
-		return nil, refuse(RefusedMissing, "there is no declared projection %q", clipped(m.Name))
+		return nil, refuse(RefusedMissing, "there is no declared projection %q", events.Clip(m.Name, 200))
 	}
 	return []events.Event{events.ProjectionRemoved{Name: m.Name, By: valid(m.By), Reason: valid(m.Reason)}}, nil
 }

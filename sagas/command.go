@@ -4,50 +4,50 @@ import (
 	"example.com/life/events"
 )
 
-// Commands to an agent from outside.
+// Commands to an agent from outside. Their tags say what they are in JSON, over HTTP and on the bus; see [strictjson].
 type (
 	// Create makes an agent; it is the first command of its stream.
 	Create struct {
 		Meta
-		Agent  events.AgentID
-		Config events.AgentConfig
+		Agent  events.AgentID     `json:"agent,omitempty"`
+		Config events.AgentConfig `json:"config"`
 	}
 	// Configure replaces the configuration, from the next turn on.
 	Configure struct {
 		Meta
-		Config events.AgentConfig
+		Config events.AgentConfig `json:"config"`
 	}
 	// Send gives the agent a message.
 	Send struct {
 		Meta
-		Verb events.Verb
-		From string
-		Text events.Text
+		events.Text
+		Verb events.Verb `json:"verb"`
+		From string      `json:"from,omitempty"`
 	}
 	// Cancel stops the running turn.
 	Cancel struct {
 		Meta
-		Turn events.TurnID // empty: whichever runs
-		By   string
+		Turn events.TurnID `json:"turn,omitempty"` // empty: whichever runs
+		By   string        `json:"by,omitempty"`
 	}
 	// Approve lets a waiting call run, or a paused turn go on when Call is empty.
 	Approve struct {
 		Meta
-		Call   events.CallID
-		Digest string // if set, only these arguments are approved
-		By     string
+		Call   events.CallID `json:"call,omitempty"`
+		Digest string        `json:"digest,omitempty"` // if set, only these arguments are approved
+		By     string        `json:"by,omitempty"`
 	}
 	// Deny refuses a waiting call, or ends a paused turn when Call is empty.
 	Deny struct {
 		Meta
-		Call   events.CallID
-		By     string
-		Reason string
+		Call   events.CallID `json:"call,omitempty"`
+		By     string        `json:"by,omitempty"`
+		Reason string        `json:"reason,omitempty"`
 	}
 	// Retire ends the agent's life.
 	Retire struct {
 		Meta
-		Reason string
+		Reason string `json:"reason,omitempty"`
 	}
 	// Quarantine stops an agent that keeps failing.
 	Quarantine struct {
@@ -58,7 +58,7 @@ type (
 	// Release lets a quarantined agent go on.
 	Release struct {
 		Meta
-		By string
+		By string `json:"by,omitempty"`
 	}
 )
 
@@ -230,15 +230,15 @@ type (
 	// OpenWallet makes a wallet; it is the first command of its stream.
 	OpenWallet struct {
 		Meta
-		Wallet events.WalletID
-		Credit events.Money
+		Wallet events.WalletID `json:"-"` // its stream says it
+		Credit events.Money    `json:"micro_dollars,string"`
 	}
 	// Credit adds money.
 	Credit struct {
 		Meta
-		Amount events.Money
-		By     string
-		Memo   string
+		Amount events.Money `json:"micro_dollars,string"`
+		By     string       `json:"by,omitempty"`
+		Memo   string       `json:"memo,omitempty"`
 	}
 	// Reserve sets money aside for a turn.
 	Reserve struct {
@@ -259,8 +259,8 @@ type (
 // Adopt replaces a tenant's homeostasis rules.
 type Adopt struct {
 	Meta
-	Rules []events.Rule
-	By    string
+	Rules []events.Rule `json:"rules"`
+	By    string        `json:"by,omitempty"`
 }
 
 // Commands to a tenant's catalogue of projections.
@@ -268,26 +268,26 @@ type (
 	// AddProjection declares a projection, or replaces its text.
 	AddProjection struct {
 		Meta
-		Name    string
-		Version int
-		Source  events.Text
-		By      string
+		Name    string      `json:"-"` // the text says it
+		Version int         `json:"-"`
+		Source  events.Text `json:"source" command:"Inline"`
+		By      string      `json:"by,omitempty"`
 	}
 	// RemoveProjection removes a declared projection.
 	RemoveProjection struct {
 		Meta
-		Name   string
-		By     string
-		Reason string
+		Name   string `json:"-"` // the route says it
+		By     string `json:"by,omitempty"`
+		Reason string `json:"reason,omitempty"`
 	}
 	// SkipEvent has a projection leave out an event that it cannot fold.
 	SkipEvent struct {
 		Meta
-		Name     string
-		Position events.Position
-		Event    events.Ref
-		Of       events.Kind
-		Reason   string
-		By       string
+		Name     string          `json:"-"` // the route says it
+		Position events.Position `json:"position,string"`
+		Event    events.Ref      `json:"-"` // the host fills in which event stands there
+		Of       events.Kind     `json:"-"`
+		Reason   string          `json:"reason"`
+		By       string          `json:"by"`
 	}
 )

@@ -28,16 +28,16 @@ func NewKnowledge() Knowledge { return Knowledge{Revision: events.NoRevision} }
 // has it no longer, changes nothing: so the same directory may be read in any number of times.
 type KeepNotes struct {
 	Meta
-	Write  []events.Note
-	Remove []NoteRemoval
-	Author events.NoteAuthor
+	Write  []events.Note     `json:"write,omitempty"`
+	Remove []NoteRemoval     `json:"remove,omitempty"`
+	Author events.NoteAuthor `json:"by,omitempty" command:"By"` // from outside, notes are written by people, not by agents
 }
 
 // NoteRemoval is a note to be removed, and why.
 type NoteRemoval struct {
-	Note       events.NoteID
-	Reason     string
-	Collection string // if set, the note is removed only if its latest version is from a file of this collection
+	Note       events.NoteID `json:"note"`
+	Reason     string        `json:"reason"`
+	Collection string        `json:"collection,omitempty"` // if set, the note is removed only if its latest version is from a file of this collection
 }
 
 // Decide implements [Saga].

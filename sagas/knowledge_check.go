@@ -82,7 +82,7 @@ func ValidateNote(note *events.Note) error {
 	for what, words := range map[string][]string{"alias": note.Aliases, "tag": note.Tags} {
 		for _, word := range words {
 			if strings.TrimSpace(word) == "" || len(word) > MaxNoteWord {
-				return refuse(RefusedInvalid, "note %s has the %s %q: want 1 to %d bytes", note.ID, what, clipped(word), MaxNoteWord)
+				return refuse(RefusedInvalid, "note %s has the %s %q: want 1 to %d bytes", note.ID, what, events.Clip(word, 200), MaxNoteWord)
 			}
 		}
 	}
@@ -97,11 +97,11 @@ func ValidateNote(note *events.Note) error {
 func validateLink(id events.NoteID, link *events.NoteLink) error {
 	if strings.TrimSpace(link.Target) == "" || max(len(link.Target), len(link.Heading), len(link.Label)) > MaxNoteWord {
 		return refuse(RefusedInvalid, "note %s has a link to %q: target, heading and label have at most %d bytes, and the target at least one",
-			id, clipped(link.Target), MaxNoteWord)
+			id, events.Clip(link.Target, 200), MaxNoteWord)
 	}
 	if link.Relation != "" && !IsRelation(link.Relation) {
 		return refuse(RefusedInvalid, "note %s has the relation %q: want at most 64 lower-case letters, digits, - and _, beginning with a letter",
-			id, clipped(link.Relation))
+			id, events.Clip(link.Relation, 200))
 	}
 	return validatePeriod(link.Validity, "a link of note", string(id))
 }

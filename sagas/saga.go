@@ -17,6 +17,7 @@ package sagas
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"example.com/life/events"
 )
@@ -72,6 +73,25 @@ type Command interface {
 
 // Metadata returns the command's id and time.
 func (m Meta) Metadata() Meta { return m }
+
+// Identified returns a command that was read from outside with its id and the time of the decision.
+func Identified(command Command, meta Meta) Command {
+	identified := reflect.New(reflect.TypeOf(command)).Elem()
+	identified.Set(reflect.ValueOf(command))
+	identified.FieldByName("Meta").Set(reflect.ValueOf(meta))
+	return identified.Interface().(Command) //nolint:errcheck,forcetypeassert // it has the type of a command
+}
+
+// Maker is a command that makes the entity of its stream, and says its id.
+type Maker interface {
+	Makes() *string
+}
+
+// Makes implements [Maker].
+func (c *Create) Makes() *string { return (*string)(&c.Agent) }
+
+// Makes implements [Maker].
+func (c *OpenWallet) Makes() *string { return (*string)(&c.Wallet) }
 
 // Request is something a saga needs done. Receivers are idempotent by its id.
 type Request interface {

@@ -15,8 +15,8 @@
 //
 // What it may not do: decide anything. It reads requests, calls a port and writes what the port answered.
 //
-// To add a route: its handler here or in commands.go, its line in routes, its method in the client, and a row in the tables of
-// routes_test.go. docs/api.md describes the routes to users; a test looks for each in it.
+// To add a command: its line in commandRoutes. To add another route: its handler, its line in otherRoutes, and its method in the client.
+// Both get a row in the tables of routes_test.go. docs/api.md describes the routes to users; a test looks for each in it.
 package api
 
 import (
@@ -197,8 +197,16 @@ func (s *server) mux() *http.ServeMux {
 
 // routes is the table of contents.
 func (s *server) routes() map[string]route {
+	routes := s.otherRoutes()
+	for _, c := range commandRoutes() {
+		routes[c.method+" "+c.path] = s.serveCommand(c)
+	}
+	return routes
+}
+
+// otherRoutes are those that are no command's.
+func (s *server) otherRoutes() map[string]route {
 	return map[string]route{
-		"POST /v1/agents":                  s.create,
 		"GET /v1/agents":                   s.list,
 		"GET /v1/agents/{agent}":           s.summary,
 		"GET /v1/agents/{agent}/state":     s.state,
@@ -210,21 +218,10 @@ func (s *server) routes() map[string]route {
 		"GET /v1/agents/{agent}/events":    s.agentEvents,
 		"GET /v1/agents/{agent}/feed":      s.feed,
 		"GET /v1/agents/{agent}/workspace": s.workspace,
-		"PUT /v1/agents/{agent}/config":    agentCommand(s, (*configBody).command),
-		"POST /v1/agents/{agent}/messages": s.message,
-		"POST /v1/agents/{agent}/cancel":   agentCommand(s, (*cancelBody).command),
-		"POST /v1/agents/{agent}/approve":  agentCommand(s, (*approveBody).command),
-		"POST /v1/agents/{agent}/deny":     agentCommand(s, (*denyBody).command),
-		"POST /v1/agents/{agent}/retire":   agentCommand(s, (*retireBody).command),
-		"POST /v1/agents/{agent}/release":  agentCommand(s, (*releaseBody).command),
 		"POST /v1/agents/{agent}/forks":    s.fork,
 		"GET /v1/tenants/{tenant}/rules":   s.rules,
-		"PUT /v1/tenants/{tenant}/rules":   s.adopt,
 		"GET /v1/streams/{stream}/events":  s.streamEvents,
 		"GET /v1/wallets/{wallet}":         s.wallet,
-		"POST /v1/wallets/{wallet}":        s.openWallet,
-		"POST /v1/wallets/{wallet}/credit": s.creditWallet,
-		"POST /v1/knowledge/{tenant}":      s.keepNotes,
 		"POST /v1/commands":                s.publish,
 		"GET /v1/commands/poisoned":        s.poisoned,
 
@@ -236,12 +233,9 @@ func (s *server) routes() map[string]route {
 		"GET /v1/projections":        s.projections,
 		"GET /v1/projections/{name}": s.project,
 
-		"GET /v1/projections/{name}/status":  s.projectionStatus,
-		"GET /v1/projections/{name}/steps":   s.projectionSteps,
-		"POST /v1/projections":               s.addProjection,
-		"POST /v1/projections/rebuild":       s.rebuildProjections,
-		"POST /v1/projections/{name}/remove": projectionCommand(s, (*removeBody).command),
-		"POST /v1/projections/{name}/skip":   projectionCommand(s, (*skipBody).command),
+		"GET /v1/projections/{name}/status": s.projectionStatus,
+		"GET /v1/projections/{name}/steps":  s.projectionSteps,
+		"POST /v1/projections/rebuild":      s.rebuildProjections,
 
 		"GET /v1/diff":         s.diff,
 		"POST /v1/verify":      s.verify,

@@ -16,7 +16,7 @@ import (
 // Bus takes commands that are carried out later, in order, and looks after those that could not be. docs/bus.md describes it.
 type Bus interface {
 	// Publish stores a command under its id, for whoever carries out the tenant's commands. What cannot be read is a
-	// *sagas.Malformed and is not stored; everything else is answered on the bus.
+	// *strictjson.Malformed and is not stored; everything else is answered on the bus.
 	Publish(ctx context.Context, tenant events.TenantID, command BusCommand, origin actors.Origin) error
 	// Poisoned lists the commands that could not be carried out, the oldest first.
 	Poisoned(ctx context.Context, tenant events.TenantID) ([]PoisonedCommand, error)

@@ -12,6 +12,7 @@ import (
 	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/strictjson"
 )
 
 // fakeBus notes what it is told.
@@ -85,7 +86,7 @@ func TestBusRefuses(t *testing.T) {
 	if len(bus.told) > 0 {
 		t.Errorf("the bus was told %q", bus.told)
 	}
-	bus.err = &sagas.Malformed{Detail: "there is no command X"}
+	bus.err = &strictjson.Malformed{Detail: "there is no command X"}
 	post("/v1/commands", `{"type":"X","command":{}}`).wantProblem(t, 400, "malformed", "there is no command X")
 	bus.err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no poisoned command 1"}
 	post("/v1/commands/poisoned/1/drop", `{"reason":"r"}`).wantProblem(t, 404, "not_found", "there is no poisoned command 1")

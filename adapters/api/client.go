@@ -86,7 +86,7 @@ type call struct {
 	method, path string
 	query        url.Values
 	header       http.Header
-	body         any // JSON, if not nil
+	body         any // if not nil: JSON as bytes, or what is written as JSON
 }
 
 // get asks for something and reads the answer.
@@ -121,9 +121,12 @@ func closedAs(ctx context.Context, err error) error { return cmp.Or(ctx.Err(), e
 func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	var content io.Reader
 	if call.body != nil {
-		encoded, err := encodeJSON(call.body)
-		if err != nil {
-			return nil, fmt.Errorf("encode request: %w", err)
+		encoded, ready := call.body.([]byte)
+		if !ready {
+			var err error
+			if encoded, err = encodeJSON(call.body); err != nil {
+				return nil, fmt.Errorf("encode request: %w", err)
+			}
 		}
 		content = bytes.NewReader(encoded)
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/life/sagas"
+	"example.com/life/sagas/strictjson"
 )
 
 // bodyTime is how long a client may take to send a body.
@@ -42,7 +42,7 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 
 // decodeJSON reads JSON into a struct, strictly.
 func decodeJSON(raw []byte, into any) error {
-	if err := sagas.ReadJSON(raw, into); err != nil {
+	if err := strictjson.Read(raw, into); err != nil {
 		return problemOf(err)
 	}
 	return nil

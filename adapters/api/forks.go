@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -36,11 +35,6 @@ type Rules struct {
 	Tenant   events.TenantID `json:"tenant"`
 	Revision events.Revision `json:"revision,string"` // -1: it has adopted none
 	Rules    []events.Rule   `json:"rules"`
-}
-
-type rulesBody struct {
-	Rules []json.RawMessage `json:"rules"`
-	By    string            `json:"by,omitempty"`
 }
 
 func errNoForks() error {
@@ -115,23 +109,6 @@ func NewRules(tenant events.TenantID, h sagas.Homeostasis) Rules {
 	return Rules{Tenant: tenant, Revision: h.Revision, Rules: rules}
 }
 
-func (s *server) adopt(w http.ResponseWriter, r *http.Request) error {
-	var body rulesBody
-	meta, err := s.read(w, r, s.limits.body, &body)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(body.Rules)
-	if err != nil {
-		return err
-	}
-	rules, err := actors.ReadRules(text)
-	if err != nil {
-		return problem(codeMalformed, "%v", err)
-	}
-	return s.do(w, r, events.HomeostasisStream(events.TenantID(r.PathValue("tenant"))), sagas.Adopt{Meta: meta, Rules: rules, By: body.By})
-}
-
 // Fork has the server make a fork. Sent again with the same id it is the same fork.
 func (c *Client) Fork(ctx context.Context, order actors.ForkOrder, origin actors.Origin) (actors.Forked, error) {
 	for _, err := range []error{order.ID.Validate(), order.Parent.Validate()} {
@@ -162,20 +139,3 @@ func (c *Client) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeo
 }
 
 func rulesPath(tenant events.TenantID) string { return "/v1/tenants/" + string(tenant) + "/rules" }
-
-// tenantCall is the request that carries a command to a tenant's homeostasis.
-func tenantCall(tenant events.TenantID, command sagas.Command) (call, error) {
-	c, ok := command.(sagas.Adopt)
-	if !ok {
-		return call{}, invalid("%T cannot be sent to homeostasis over the API", command)
-	}
-	body := rulesBody{By: c.By}
-	for i := range c.Rules {
-		text, err := json.Marshal(c.Rules[i])
-		if err != nil {
-			return call{}, invalid("rule %d: %v", i+1, err)
-		}
-		body.Rules = append(body.Rules, text)
-	}
-	return call{method: http.MethodPut, path: rulesPath(tenant), body: body}, nil
-}

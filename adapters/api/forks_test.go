@@ -109,7 +109,7 @@ func TestForkBodies(t *testing.T) {
 	}
 	request(t, server, "POST", path+"?x=1", `{}`).wantProblem(t, 400, "malformed", "query")
 	request(t, server, "PUT", "/v1/tenants/local/rules", `{"rules":[{"gauge":"x"}]}`).wantProblem(t, 400, "malformed", "gauge")
-	request(t, server, "PUT", "/v1/tenants/local/rules", `{"rules":[7]}`).wantProblem(t, 400, "malformed", "is no object")
+	request(t, server, "PUT", "/v1/tenants/local/rules", `{"rules":[7]}`).wantProblem(t, 400, "malformed", `"rules[0]" is a number, want an object`)
 	agents, err := host.Agents(t.Context())
 	if err != nil || len(agents) != 1 {
 		t.Errorf("there are %d agents, %v", len(agents), err)

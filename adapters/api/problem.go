@@ -13,6 +13,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/strictjson"
 )
 
 // Problem is an error as it goes over the wire (RFC 9457). The client returns one where no typed error of actors or sagas fits.
@@ -153,7 +154,7 @@ func problemOf(err error) *Problem {
 	var (
 		ready       *Problem
 		refusal     *sagas.Refusal
-		malformed   *sagas.Malformed
+		malformed   *strictjson.Malformed
 		overloaded  *actors.Overloaded
 		unavailable *actors.Unavailable
 		fenced      *actors.Fenced

@@ -8,57 +8,11 @@ import (
 
 	"example.com/life/actors/projector"
 	"example.com/life/events"
-	"example.com/life/sagas"
 )
 
-// The bodies of what changes projections. The client writes them, the server reads them.
-type (
-	addBody struct {
-		Source string `json:"source"` // the text that declares it
-		By     string `json:"by,omitempty"`
-	}
-	removeBody struct {
-		By     string `json:"by,omitempty"`
-		Reason string `json:"reason,omitempty"`
-	}
-	skipBody struct {
-		Position int64  `json:"position,string"`
-		Reason   string `json:"reason"`
-		By       string `json:"by"`
-	}
-	rebuildBody struct {
-		Projections []string `json:"projections,omitempty"` // names; none: all
-	}
-)
-
-func (b *removeBody) command(m sagas.Meta, name string) sagas.Command {
-	return sagas.RemoveProjection{Meta: m, Name: name, By: b.By, Reason: b.Reason}
-}
-
-func (b *skipBody) command(m sagas.Meta, name string) sagas.Command {
-	return sagas.SkipEvent{Meta: m, Name: name, Position: events.Position(max(b.Position, 0)), Reason: b.Reason, By: b.By}
-}
-
-// projectionCommand is the route of a command about the projection in the path.
-func projectionCommand[B any](s *server, command func(*B, sagas.Meta, string) sagas.Command) route {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		var body B
-		meta, err := s.read(w, r, s.limits.body, &body)
-		if err != nil {
-			return err
-		}
-		return s.do(w, r, events.ProjectionsStream(sagas.DefaultTenant), command(&body, meta, r.PathValue("name")))
-	}
-}
-
-func (s *server) addProjection(w http.ResponseWriter, r *http.Request) error {
-	var body addBody
-	meta, err := s.read(w, r, s.limits.message, &body)
-	if err != nil {
-		return err
-	}
-	return s.do(w, r, events.ProjectionsStream(sagas.DefaultTenant),
-		sagas.AddProjection{Meta: meta, Source: events.Text{Inline: body.Source}, By: body.By})
+// rebuildBody names projections; none: all.
+type rebuildBody struct {
+	Projections []string `json:"projections,omitempty"`
 }
 
 // projectionStatus answers with one projection as the list has it.
@@ -146,22 +100,4 @@ func (c *Client) Step(ctx context.Context, name string, from events.Position, co
 	}
 	var list stepList
 	return list.Steps, c.get(ctx, path, query, &list)
-}
-
-// projectionsCall is the request that carries a command about projections.
-func projectionsCall(command sagas.Command) (call, error) {
-	switch c := command.(type) {
-	case sagas.AddProjection:
-		if c.Source.Blob != nil {
-			return call{}, invalid("a projection is added by its text, not by a blob")
-		}
-		return call{method: http.MethodPost, path: "/v1/projections", body: addBody{c.Source.Inline, c.By}}, nil
-	case sagas.RemoveProjection:
-		path, err := projectionPath(c.Name, "remove")
-		return call{method: http.MethodPost, path: path, body: removeBody{c.By, c.Reason}}, err
-	case sagas.SkipEvent:
-		path, err := projectionPath(c.Name, "skip")
-		return call{method: http.MethodPost, path: path, body: skipBody{int64(c.Position), c.Reason, c.By}}, err
-	}
-	return call{}, invalid("%T cannot be sent to the catalogue of projections over the API", command)
 }

@@ -1,8 +1,6 @@
 package bus
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -14,115 +12,87 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/strictjson"
 )
 
-// Command is a command as it is published: the JSON of one of the structs below, under the struct's name as its type. The fields are
-// those of the HTTP API's bodies, and whom the command is for.
-type Command interface {
-	// decide returns the stream whose entity decides the command, and the command.
-	decide(sagas.Meta) (events.Stream, sagas.Command)
-	// check reports what no command of the kind may have.
-	check() error
+// vocabulary lists the commands that are taken from the bus, by the types that they are published under. It is the only list. The JSON
+// of a command is what its tags say, and "agent" or "wallet": the id of the entity that it is for.
+func vocabulary() []word {
+	return []word{
+		wordFor("Create", toAgent, sagas.Create{}),
+		wordFor("Configure", toAgent, sagas.Configure{}),
+		wordFor("SendMessage", toAgent, sagas.Send{Verb: events.Collect}),
+		wordFor("Cancel", toAgent, sagas.Cancel{}),
+		wordFor("Approve", toAgent, sagas.Approve{}),
+		wordFor("Deny", toAgent, sagas.Deny{}),
+		wordFor("Retire", toAgent, sagas.Retire{}),
+		wordFor("Release", toAgent, sagas.Release{}),
+		wordFor("OpenWallet", toWallet, sagas.OpenWallet{}),
+		wordFor("CreditWallet", toWallet, sagas.Credit{}),
+	}
 }
 
-// The commands.
+// word is a command of the vocabulary.
+type word struct {
+	kind    string
+	address func() address
+	command reflect.Type
+	read    func(data []byte, to address) (sagas.Command, error)
+}
+
+// wordFor lists a command; what is in empty holds unless a command's JSON says otherwise.
+func wordFor[C sagas.Command](kind string, to func() address, empty C) word {
+	return word{kind, to, reflect.TypeFor[C](), func(data []byte, to address) (sagas.Command, error) {
+		c := empty
+		if err := strictjson.Read(data, to, &c); err != nil {
+			return nil, err
+		}
+		if maker, ok := any(&c).(sagas.Maker); ok {
+			_, *maker.Makes() = to.stream().Split()
+		}
+		return c, nil
+	}}
+}
+
+// address is the part of a command's JSON that says whom it is for.
+type address interface {
+	set(id string)
+	stream() events.Stream
+	Validate() error
+}
+
 type (
-	// Create makes an agent.
-	Create struct {
-		Agent  events.AgentID `json:"agent"`
-		Config AgentConfig    `json:"config"`
-	}
-	// Configure replaces an agent's configuration.
-	Configure struct {
-		Agent  events.AgentID `json:"agent"`
-		Config AgentConfig    `json:"config"`
-	}
-	// SendMessage gives an agent a message.
-	SendMessage struct {
+	agentAddress struct {
 		Agent events.AgentID `json:"agent"`
-		Text  string         `json:"text"`
-		Verb  events.Verb    `json:"verb,omitempty"` // empty: collect
-		From  string         `json:"from,omitempty"`
 	}
-	// Cancel stops a turn.
-	Cancel struct {
-		Agent events.AgentID `json:"agent"`
-		Turn  events.TurnID  `json:"turn,omitempty"` // empty: whichever runs
-		By    string         `json:"by,omitempty"`
-	}
-	// Approve lets a waiting call run, or a paused turn go on.
-	Approve struct {
-		Agent  events.AgentID `json:"agent"`
-		Call   events.CallID  `json:"call,omitempty"`
-		Digest string         `json:"digest,omitempty"` // if set, only these arguments are approved
-		By     string         `json:"by,omitempty"`
-	}
-	// Deny refuses a waiting call, or ends a paused turn.
-	Deny struct {
-		Agent  events.AgentID `json:"agent"`
-		Call   events.CallID  `json:"call,omitempty"`
-		By     string         `json:"by,omitempty"`
-		Reason string         `json:"reason,omitempty"`
-	}
-	// Retire ends an agent's life.
-	Retire struct {
-		Agent  events.AgentID `json:"agent"`
-		Reason string         `json:"reason,omitempty"`
-	}
-	// Release lets a quarantined agent go on.
-	Release struct {
-		Agent events.AgentID `json:"agent"`
-		By    string         `json:"by,omitempty"`
-	}
-	// OpenWallet makes a wallet.
-	OpenWallet struct {
+	walletAddress struct {
 		Wallet events.WalletID `json:"wallet"`
-		Credit events.Money    `json:"micro_dollars,string"`
-	}
-	// CreditWallet adds money to a wallet.
-	CreditWallet struct {
-		Wallet events.WalletID `json:"wallet"`
-		Amount events.Money    `json:"micro_dollars,string"`
-		By     string          `json:"by,omitempty"`
-		Memo   string          `json:"memo,omitempty"`
-	}
-	// AgentConfig is an agent's configuration, with its tools by name.
-	AgentConfig struct {
-		Model     string          `json:"model"`
-		Prompt    string          `json:"prompt,omitempty"`
-		Workspace string          `json:"workspace,omitempty"`
-		Tools     []string        `json:"tools,omitempty"`
-		Wallet    events.WalletID `json:"wallet,omitempty"`
-		Tenant    events.TenantID `json:"tenant,omitempty"`
-		Limits    events.Limits   `json:"limits,omitzero"`
-		Policy    events.Policy   `json:"policy,omitzero"`
-
-		Knowledge events.KnowledgeConfig `json:"knowledge,omitzero"`
 	}
 )
 
-// vocabulary lists the commands, empty. It is the only list.
-func vocabulary() []Command {
-	return []Command{
-		&Create{}, &Configure{}, &SendMessage{}, &Cancel{}, &Approve{}, &Deny{}, &Retire{}, &Release{}, &OpenWallet{}, &CreditWallet{},
-	}
-}
+func toAgent() address  { return &agentAddress{} }
+func toWallet() address { return &walletAddress{} }
+
+func (a *agentAddress) set(id string)          { a.Agent = events.AgentID(id) }
+func (a *agentAddress) stream() events.Stream  { return events.AgentStream(a.Agent) }
+func (a *agentAddress) Validate() error        { return a.Agent.Validate() }
+func (a *walletAddress) set(id string)         { a.Wallet = events.WalletID(id) }
+func (a *walletAddress) stream() events.Stream { return events.WalletStream(a.Wallet) }
+func (a *walletAddress) Validate() error       { return a.Wallet.Validate() }
 
 // Types are the names of all commands.
 func Types() []string {
 	var names []string
-	for _, c := range vocabulary() {
-		names = append(names, typeOf(c))
+	for _, w := range vocabulary() {
+		names = append(names, w.kind)
 	}
 	return names
 }
 
-func typeOf(command any) string {
-	t := reflect.TypeOf(command)
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	return t.Name()
+// Command is a command as it is published, and the stream whose entity decides it.
+type Command struct {
+	Stream  events.Stream
+	Command sagas.Command
 }
 
 // Sizes of commands' JSON, in bytes, as over HTTP.
@@ -131,41 +101,84 @@ const (
 	mostMessage = 8 << 20
 )
 
-// Decode reads the JSON of a command of a type. What is not as it should be is a *sagas.Malformed.
+// Decode reads the JSON of a command of a type. What is not as it should be is a *strictjson.Malformed.
 func Decode(kind string, data []byte) (Command, error) {
 	all := vocabulary()
-	i := slices.IndexFunc(all, func(c Command) bool { return typeOf(c) == kind })
+	i := slices.IndexFunc(all, func(w word) bool { return w.kind == kind })
 	if i < 0 {
-		return nil, malformed("there is no command %q; the commands are: %s", bounded(kind), strings.Join(Types(), ", "))
+		return Command{}, malformed("there is no command %q; the commands are: %s", events.Clip(kind, 100), strings.Join(Types(), ", "))
 	}
-	return all[i], decode(data, all[i])
-}
-
-func decode(data []byte, into Command) error {
 	most := mostCommand
-	if _, ok := into.(*SendMessage); ok {
+	if all[i].command == reflect.TypeFor[sagas.Send]() {
 		most = mostMessage
 	}
 	if len(data) > most {
-		return malformed("the command has %d bytes, at most %d are allowed", len(data), most)
+		return Command{}, malformed("the command has %d bytes, at most %d are allowed", len(data), most)
 	}
-	if err := sagas.ReadJSON(data, into); err != nil {
+	to := all[i].address()
+	command, err := all[i].read(data, to)
+	if err != nil {
+		return Command{}, err
+	}
+	c := Command{to.stream(), command}
+	return c, c.check()
+}
+
+// Encode writes a command as it is published: its type, and its JSON.
+func (c Command) Encode() (kind string, data []byte, err error) {
+	w, to, err := c.find()
+	if err != nil {
+		return "", nil, err
+	}
+	data, err = strictjson.Write(to, c.Command)
+	if err != nil {
+		return "", nil, fmt.Errorf("encode command %s: %w", w.kind, err)
+	}
+	return w.kind, data, nil
+}
+
+// find returns the word of a command, and its address.
+func (c Command) find() (word, address, error) {
+	all := vocabulary()
+	i := slices.IndexFunc(all, func(w word) bool { return w.command == reflect.TypeOf(c.Command) })
+	if i < 0 {
+		return word{}, nil, malformed("%T is no command of the bus", c.Command)
+	}
+	to := all[i].address()
+	_, id := c.Stream.Split()
+	if to.set(id); to.stream() != c.Stream {
+		return word{}, nil, malformed("command %s is not for %s", all[i].kind, c.Stream)
+	}
+	return all[i], to, nil
+}
+
+// check reports a name that nobody can have, and an unknown verb: the agent would refuse it, and the sender should hear of it at once.
+func (c Command) check() error {
+	_, to, err := c.find()
+	if err != nil {
 		return err
 	}
-	return into.check()
+	if err := to.Validate(); err != nil {
+		return malformed("whom the command is for: %v", err)
+	}
+	if send, ok := c.Command.(sagas.Send); ok {
+		switch send.Verb {
+		case events.Collect, events.Followup, events.Steer, events.Interrupt:
+		default:
+			return malformed("verb %q is not collect, followup, steer or interrupt", events.Clip(string(send.Verb), 100))
+		}
+	}
+	return nil
 }
 
 func malformed(format string, args ...any) error {
-	return &sagas.Malformed{Detail: fmt.Sprintf(format, args...)}
+	return &strictjson.Malformed{Detail: fmt.Sprintf(format, args...)}
 }
 
-// bounded shortens what was sent, for an error.
-func bounded(text string) string {
-	const most = 100
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
+// received is a command that is read from the bus.
+type received struct {
+	kind string
+	Command
 }
 
 // commandJSON is how the CQRS component writes and reads commands.
@@ -173,30 +186,42 @@ type commandJSON struct{}
 
 var _ cqrs.CommandEventMarshaler = commandJSON{}
 
-// Marshal implements cqrs.CommandEventMarshaler. "<" stays as it is, as everywhere in stored data.
+// Marshal implements cqrs.CommandEventMarshaler.
 func (commandJSON) Marshal(v any) (*message.Message, error) {
-	var data bytes.Buffer
-	encoder := json.NewEncoder(&data)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
-		return nil, fmt.Errorf("encode command %s: %w", typeOf(v), err)
+	command, ok := v.(Command)
+	if !ok {
+		return nil, malformed("%T is no command", v)
 	}
-	m := message.NewMessage(uuid.NewString(), bytes.TrimSpace(data.Bytes()))
-	m.Metadata.Set(TypeKey, typeOf(v))
+	kind, data, err := command.Encode()
+	if err != nil {
+		return nil, err
+	}
+	m := message.NewMessage(uuid.NewString(), data)
+	m.Metadata.Set(TypeKey, kind)
 	return m, nil
 }
 
 // Unmarshal implements cqrs.CommandEventMarshaler, strictly.
-func (commandJSON) Unmarshal(m *message.Message, v any) error {
-	command, ok := v.(Command)
+func (commandJSON) Unmarshal(m *message.Message, v any) (err error) {
+	into, ok := v.(*received)
 	if !ok {
 		return malformed("%T is no command", v)
 	}
-	return decode(m.Payload, command)
+	into.Command, err = Decode(into.kind, m.Payload)
+	return err
 }
 
 // Name implements cqrs.CommandEventMarshaler.
-func (commandJSON) Name(v any) string { return typeOf(v) }
+func (commandJSON) Name(v any) string {
+	if r, ok := v.(*received); ok {
+		return r.kind
+	}
+	if command, ok := v.(Command); ok {
+		w, _, _ := command.find() //nolint:errcheck // Marshal reports it
+		return w.kind
+	}
+	return ""
+}
 
 // NameFromMessage implements cqrs.CommandEventMarshaler.
 func (commandJSON) NameFromMessage(m *message.Message) string { return m.Metadata.Get(TypeKey) }

@@ -90,6 +90,11 @@ func (b *bench) run() (stop func()) {
 	}
 }
 
+// say is a message to demo, from me.
+func say(text string) Command {
+	return Command{"agent-demo", sagas.Send{Verb: events.Collect, From: "me", Text: events.Text{Inline: text}}}
+}
+
 func (b *bench) send(id events.CommandID, command Command) {
 	b.t.Helper()
 	publisher, err := NewPublisher(PublisherConfig{Journal: b.journal})

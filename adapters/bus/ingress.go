@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/strictjson"
 )
 
 // Commands carries commands out. *actors.Host documents the method and its errors.
@@ -113,8 +113,8 @@ func (in *Ingress) assemble() error {
 		return fmt.Errorf("configure ingress: %w", err)
 	}
 	var handlers []cqrs.GroupEventHandler
-	for _, command := range vocabulary() {
-		handlers = append(handlers, handler{reflect.TypeOf(command).Elem(), in})
+	for _, kind := range Types() {
+		handlers = append(handlers, handler{kind, in})
 	}
 	return processor.AddHandlersGroup(ingressGroup, handlers...)
 }
@@ -134,20 +134,20 @@ func (in *Ingress) again(attempt int, wait time.Duration) {
 
 // handler has the commands of one type carried out.
 type handler struct {
-	command reflect.Type
-	in      *Ingress
+	kind string
+	in   *Ingress
 }
 
 // NewEvent implements cqrs.GroupEventHandler.
-func (h handler) NewEvent() any { return reflect.New(h.command).Interface() }
+func (h handler) NewEvent() any { return &received{kind: h.kind} }
 
 // Handle implements cqrs.GroupEventHandler.
 func (h handler) Handle(ctx context.Context, event any) error {
-	command, ok := event.(Command)
+	command, ok := event.(*received)
 	if !ok {
 		return malformed("%T is no command", event)
 	}
-	return h.in.carryOut(ctx, cqrs.OriginalMessageFromCtx(ctx), command)
+	return h.in.carryOut(ctx, cqrs.OriginalMessageFromCtx(ctx), command.Command)
 }
 
 // carryOut has a command decided, and publishes the outcome. It returns when the decision is stored: only then is the message acked.
@@ -161,10 +161,9 @@ func (in *Ingress) carryOut(ctx context.Context, m *message.Message, command Com
 	if err != nil {
 		return err
 	}
-	stream, decided := command.decide(sagas.Meta{ID: id, At: storage.Now()})
 	doing, cancel := context.WithTimeout(ctx, in.config.Within)
 	defer cancel()
-	receipt, err := in.config.Commands.Do(doing, stream, decided, origin)
+	receipt, err := in.config.Commands.Do(doing, command.Stream, sagas.Identified(command.Command, sagas.Meta{ID: id, At: storage.Now()}), origin)
 	topic := ReplyTopic(in.config.Tenant)
 	var refusal *sagas.Refusal
 	switch {
@@ -208,7 +207,7 @@ func known(handle message.HandlerFunc) message.HandlerFunc {
 
 // retryable reports whether trying a command again can change anything.
 func retryable(err error) bool {
-	var malformed *sagas.Malformed
+	var malformed *strictjson.Malformed
 	return !errors.As(err, &malformed)
 }
 

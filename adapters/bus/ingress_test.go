@@ -25,9 +25,9 @@ import (
 func TestCommandsAreCarriedOutAndAnswered(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {
 		stop := b.run()
-		b.send("c-1", &SendMessage{Agent: "demo", Text: "hello", From: "me"})
-		b.send("c-1", &SendMessage{Agent: "demo", Text: "hello", From: "me"}) // the same one
-		b.send("c-2", &Cancel{Agent: "demo", By: "me"})
+		b.send("c-1", say("hello"))
+		b.send("c-1", say("hello")) // the same one
+		b.send("c-2", Command{"agent-demo", sagas.Cancel{By: "me"}})
 		synctest.Wait()
 		stop()
 		if len(b.host.done) != 2 {
@@ -57,7 +57,7 @@ func TestRefusalsAreAnswers(t *testing.T) {
 			return actors.Receipt{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent demo"}
 		}
 		stop := b.run()
-		b.send("c-1", &Retire{Agent: "demo"})
+		b.send("c-1", Command{"agent-demo", sagas.Retire{}})
 		synctest.Wait()
 		stop()
 		b.same("replies", b.replies(), []string{`command.refused {"command":"c-1","type":"Retire","code":"not_found","detail":"there is no agent demo"}`})
@@ -81,8 +81,8 @@ func TestFailuresAreTriedAgainInOrder(t *testing.T) {
 			return actors.Receipt{Stream: d.stream}, nil
 		}
 		stop := b.run()
-		b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
-		b.send("c-2", &SendMessage{Agent: "demo", Text: "two"})
+		b.send("c-1", say("one"))
+		b.send("c-2", say("two"))
 		elapse(time.Minute)
 		stop()
 		b.same("commands", b.host.texts(), []string{"one", "one", "one", "one", "two"})
@@ -98,7 +98,7 @@ func TestUnreadableCommandsArePoisoned(t *testing.T) {
 		b.raw("SendMessage", `{"agent":"demo","text":"x","colour":"red"}`)
 		b.raw("Reboot", `{}`)
 		b.raw("poison.dropped", `{"entry":"0"}`) // no forgery settles anything
-		b.send("c-1", &SendMessage{Agent: "demo", Text: "next"})
+		b.send("c-1", say("next"))
 		synctest.Wait()
 		stop()
 		b.same("commands", b.host.texts(), []string{"next"})
@@ -131,8 +131,8 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 		}
 		stop := b.run()
 		defer stop()
-		b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
-		b.send("c-2", &SendMessage{Agent: "demo", Text: "two"})
+		b.send("c-1", say("one"))
+		b.send("c-2", say("two"))
 		elapse(10 * time.Minute) // eight tries each
 		if list := b.list(); len(b.host.texts()) != 18 || len(list) != 2 || list[0].Command != "c-1" || !strings.Contains(list[0].Reason, "its circuit is open") {
 			t.Fatalf("after %d tries poisoned: %+v", len(b.host.texts()), list)
@@ -184,8 +184,8 @@ func TestWhileTheHostIsAway(t *testing.T) {
 			return actors.Receipt{Stream: d.stream}, nil
 		}
 		stop := b.run()
-		b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
-		b.send("c-2", &SendMessage{Agent: "demo", Text: "two"})
+		b.send("c-1", say("one"))
+		b.send("c-2", say("two"))
 		elapse(2 * time.Hour)
 		back.Store(true)
 		elapse(time.Minute)
@@ -203,7 +203,7 @@ func TestAcknowledgedOnlyAfterTheDecision(t *testing.T) {
 	for _, dies := range []string{"before the decision", "before the reply", "before the position"} {
 		t.Run(dies, func(t *testing.T) {
 			onBench(t, func(t *testing.T, b *bench) {
-				b.send("c-1", &SendMessage{Agent: "demo", Text: "one"})
+				b.send("c-1", say("one"))
 				var dead atomic.Bool
 				end := func(here bool) error {
 					if here {

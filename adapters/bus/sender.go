@@ -60,7 +60,7 @@ func (s *Sender) Send(ctx context.Context, id events.CommandID, origin actors.Or
 		return nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("send %s: %w", typeOf(command), err)
+		return "", fmt.Errorf("send %s: %w", commandJSON{}.Name(command), err)
 	}
 	return id, nil
 }
