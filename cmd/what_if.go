@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/whatif"
 	"example.com/life/adapters/declared"
 	"example.com/life/events"
-	"example.com/life/projections/runs"
 )
 
 // whatIfFlags is what life what-if is asked.
@@ -49,8 +49,7 @@ func whatIfCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.with(cmd.Context(), func(host reached) error {
-				w.host = host
-				return w.do(cmd.Context())
+				return w.do(cmd.Context(), host)
 			})
 		},
 	}
@@ -75,30 +74,19 @@ func whatIfCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// whatIfHost is what life what-if needs of a host.
-type whatIfHost interface {
-	driver
-	past
-	comparer
-	forker
-}
-
 // whatIf is one what-if under way.
 type whatIf struct {
-	app      *app
-	host     whatIfHost
-	flags    *whatIfFlags
-	id       string
-	set      []string // the texts of files in it
-	mode     events.TapeMode
-	from, to events.Moment
-	where    declared.Filter // nil: every turn
-	budget   runs.WhatIfBudget
+	app    *app
+	flags  *whatIfFlags
+	config whatif.Config
 }
 
 // newWhatIf checks what is asked.
 func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
-	w := &whatIf{app: a, flags: f, id: f.id, mode: events.TapeFirst}
+	w := &whatIf{app: a, flags: f, config: whatif.Config{
+		ID: f.id, Origin: origin(), Agents: f.agents, Turns: f.turns, Tape: events.TapeFirst, NoWorkspace: f.bare,
+		Parallel: f.parallel, Patience: f.patience, Discard: f.discard,
+	}}
 	for _, pattern := range f.agents {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return nil, usage("--agents: %q is not a name or a pattern", pattern)
@@ -116,9 +104,9 @@ func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
 	case f.live && f.offline, f.live && f.tape, f.offline && f.tape:
 		return nil, usage("give only one of --tape, --live and --offline")
 	case f.live:
-		w.mode = events.TapeLive
+		w.config.Tape = events.TapeLive
 	case f.offline:
-		w.mode = events.TapeOffline
+		w.config.Tape = events.TapeOffline
 	}
 	keys, _ := actors.SettingKeys()
 	for _, set := range f.set {
@@ -129,18 +117,25 @@ func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.set = append(w.set, text)
+		w.config.Set = append(w.config.Set, text)
 	}
-	if w.id == "" {
-		w.id = strings.ReplaceAll(uuid.NewString(), "-", "")[:6]
+	if w.config.ID == "" {
+		w.config.ID = strings.ReplaceAll(uuid.NewString(), "-", "")[:6]
 	}
-	if err := events.AgentID(w.id).Validate(); err != nil || len(w.id) > mostWhatIfID {
-		return nil, usage("--id is %q: it must have 1 to %d characters of a-z 0-9 . _ -, and begin with a letter or digit", w.id, mostWhatIfID)
+	if err := events.AgentID(w.config.ID).Validate(); err != nil || len(w.config.ID) > whatif.MaxID {
+		return nil, usage("--id is %q: it must have 1 to %d characters of a-z 0-9 . _ -, and begin with a letter or digit", w.config.ID, whatif.MaxID)
 	}
 	if f.where != "" {
-		var err error
-		if w.where, err = declared.CompileFilter(f.where); err != nil {
+		where, err := declared.CompileFilter(f.where)
+		if err != nil {
 			return nil, usage("--where: %w", err)
+		}
+		w.config.Where = func(e *events.Envelope) (bool, error) {
+			is, err := where(e)
+			if err != nil {
+				err = fmt.Errorf("--where: %w", err)
+			}
+			return is, err
 		}
 	}
 	return w, w.readBounds()
@@ -149,27 +144,30 @@ func (a *app) newWhatIf(f *whatIfFlags) (*whatIf, error) {
 // readBounds reads the flags that bound a what-if in time and money.
 func (w *whatIf) readBounds() (err error) {
 	if w.flags.budget != "" {
-		w.budget.Limit, err = events.ParseMoney(w.flags.budget)
-		if err != nil || w.budget.Limit <= 0 {
+		w.config.Budget, err = events.ParseMoney(w.flags.budget)
+		if err != nil || w.config.Budget <= 0 {
 			return usage("--budget is %q: it must be an amount in dollars, such as 0.50", w.flags.budget)
 		}
 	}
 	if w.flags.from != "" {
-		if w.from, err = parseMoment("from", w.flags.from); err != nil {
+		if w.config.From, err = parseMoment("from", w.flags.from); err != nil {
 			return err
 		}
 	}
 	if w.flags.to != "" {
-		w.to, err = parseMoment("to", w.flags.to)
+		w.config.To, err = parseMoment("to", w.flags.to)
 	}
 	return err
 }
 
 // do chooses the turns, runs them and tells what came of it.
-func (w *whatIf) do(ctx context.Context) error {
+func (w *whatIf) do(ctx context.Context, host whatif.Host) error {
 	m := w.app.newMeter(w.flags.progress)
 	defer m.done()
-	turns, err := w.choose(ctx, m)
+	run := whatif.New(host, w.config)
+	turns, err := run.Choose(ctx, func(agent events.AgentID, number, of int) {
+		m.show("looking for turns of %s, agent %d of %d", agent, number, of)
+	})
 	if err != nil {
 		return err
 	}
@@ -178,9 +176,11 @@ func (w *whatIf) do(ctx context.Context) error {
 		return &exit{exitError, fmt.Errorf("no agent selected by --agents has a turn that ended in that time; life agents lists the agents")}
 	}
 	if !w.flags.asJSON {
-		fmt.Fprintf(w.app.errs, "life: what-if %s: %d turns; if it is interrupted, --id %s continues it\n", w.id, len(turns), w.id)
+		fmt.Fprintf(w.app.errs, "life: what-if %s: %d turns; if it is interrupted, --id %s continues it\n", w.config.ID, len(turns), w.config.ID)
 	}
-	results := w.run(ctx, turns, m)
+	results := run.Run(ctx, turns, func(done int, left time.Duration) {
+		m.show("%d of %d turns, %s left", done, len(turns), left.Round(time.Second))
+	})
 	m.done()
 	if err := w.print(results); err != nil {
 		return err
@@ -189,32 +189,4 @@ func (w *whatIf) do(ctx context.Context) error {
 		return &exit{code: exitCancelled}
 	}
 	return nil
-}
-
-const (
-	whatIfPrefix = "what-if-"
-	mostWhatIfID = 12
-	mostForkName = 59 // a fork's own wallet has its name with five letters more
-)
-
-// forkName names the fork of a turn. What does not fit is replaced by a digest, so that no two turns share a name.
-func (w *whatIf) forkName(turn events.TurnID) events.AgentID {
-	name := fmt.Sprintf("%s%s-%s-%d", whatIfPrefix, w.id, turn.Agent(), turn.Number())
-	if len(name) > mostForkName {
-		name = fmt.Sprintf("%s-%s", name[:mostForkName-9], events.HashBytes([]byte(name))[:8])
-	}
-	return events.AgentID(name)
-}
-
-// order is how a turn is forked.
-func (w *whatIf) order(turn *runs.RecordedTurn) actors.ForkOrder {
-	workspace := ""
-	if w.flags.bare {
-		workspace = actors.NoWorkspace
-	}
-	return actors.ForkOrder{
-		Workspace: workspace,
-		ID:        events.CommandID(whatIfPrefix + w.id + "-" + events.HashBytes([]byte(turn.Turn))[:16]), Parent: turn.Turn.Agent(), At: turn.At,
-		Name: w.forkName(turn.Turn), Set: w.set, Tape: w.mode, Turns: 1,
-	}
 }

@@ -22,7 +22,7 @@ func (w *whatIf) print(turns []runs.WhatIfTurn) error {
 				return err
 			}
 		}
-		return w.app.printJSON(map[string]whatIfResult{"summary": {w.id, summary}})
+		return w.app.printJSON(map[string]whatIfResult{"summary": {w.config.ID, summary}})
 	}
 	if err := w.printTurns(turns); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (w *whatIf) printSummary(s *runs.WhatIfSummary) error {
 	out := w.app.out
 	fmt.Fprintf(out, "\n"+
 		"what-if %s: %d turns, %d compared: %d equal, %d with the same responses to other requests, %d different\n",
-		w.id, s.Turns, s.Compared, s.Equal, s.Asked, s.Differ)
+		w.config.ID, s.Turns, s.Compared, s.Equal, s.Asked, s.Differ)
 	for _, place := range s.Where {
 		fmt.Fprintf(out, "  %d differ first in: %s\n", place.Turns, place.What)
 	}

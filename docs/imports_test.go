@@ -107,6 +107,8 @@ func TestImportsTeach(t *testing.T) {
 		{"actors/history/a.go", module + "/actors", false},
 		{"actors/history/a_test.go", module + "/actors", false},
 		{"actors/history/a.go", protoactor + "/actor", false},
+		{"actors/whatif/a.go", module + "/actors", true},
+		{"actors/whatif/a.go", protoactor + "/actor", false},
 		{"actors/projector/a.go", module + "/actors/storage", true},
 		{"actors/projector/a.go", module + "/actors", false},
 		{"actors/projector/a.go", protoactor + "/actor", false},

@@ -1,4 +1,4 @@
-package cmd
+package whatif
 
 import (
 	"context"
@@ -13,8 +13,9 @@ import (
 	"example.com/life/sagas"
 )
 
-// run runs turns, several at a time, and returns what became of each, in the same order.
-func (w *whatIf) run(ctx context.Context, turns []runs.RecordedTurn, m *meter) []runs.WhatIfTurn {
+// Run runs turns, several at a time, and returns what became of each, in the same order. progress hears how many are done, and about how much
+// time the others take.
+func (w *WhatIf) Run(ctx context.Context, turns []runs.RecordedTurn, progress func(done int, left time.Duration)) []runs.WhatIfTurn {
 	results := make([]runs.WhatIfTurn, len(turns))
 	begun := time.Now()
 	var mu sync.Mutex // guards the budget, next and done
@@ -38,7 +39,7 @@ func (w *whatIf) run(ctx context.Context, turns []runs.RecordedTurn, m *meter) [
 		return 0, false
 	}
 	var workers sync.WaitGroup
-	for range min(w.flags.parallel, len(turns)) {
+	for range min(w.Parallel, len(turns)) {
 		workers.Go(func() {
 			for at, more := take(); more; at, more = take() {
 				results[at] = w.one(ctx, &turns[at])
@@ -46,7 +47,7 @@ func (w *whatIf) run(ctx context.Context, turns []runs.RecordedTurn, m *meter) [
 				w.budget.Settle(&turns[at], results[at].Live)
 				done++
 				left := time.Since(begun) / time.Duration(done) * time.Duration(len(turns)-done)
-				m.show("%d of %d turns, %s left", done, len(turns), left.Round(time.Second))
+				progress(done, left)
 				mu.Unlock()
 			}
 		})
@@ -56,9 +57,9 @@ func (w *whatIf) run(ctx context.Context, turns []runs.RecordedTurn, m *meter) [
 }
 
 // one runs one turn with the change, and compares.
-func (w *whatIf) one(ctx context.Context, turn *runs.RecordedTurn) runs.WhatIfTurn {
+func (w *WhatIf) one(ctx context.Context, turn *runs.RecordedTurn) runs.WhatIfTurn {
 	result := runs.WhatIfTurn{Turn: turn.Turn, State: runs.WhatIfFailed, Fork: w.forkName(turn.Turn)}
-	if _, err := w.host.Fork(ctx, w.order(turn), origin()); err != nil {
+	if _, err := w.host.Fork(ctx, w.order(turn), w.Origin); err != nil {
 		if result.Problem = err.Error(); ctx.Err() != nil {
 			result.State = runs.WhatIfNotRun
 		}
@@ -84,15 +85,15 @@ func (w *whatIf) one(ctx context.Context, turn *runs.RecordedTurn) runs.WhatIfTu
 		return result
 	}
 	result.Compared(&compared.Pairs[0], compared.Turn)
-	if w.flags.discard {
+	if w.Discard {
 		result.Problem = w.discard(ctx, turn)
 	}
 	return result
 }
 
 // await waits for a fork to come to its end, or as far as it comes in time.
-func (w *whatIf) await(ctx context.Context, turn *runs.RecordedTurn) (history.AgentState, error) {
-	within, stop := context.WithTimeout(ctx, w.flags.patience)
+func (w *WhatIf) await(ctx context.Context, turn *runs.RecordedTurn) (history.AgentState, error) {
+	within, stop := context.WithTimeout(ctx, w.Patience)
 	defer stop()
 	err := w.watch(within, turn)
 	if err != nil && within.Err() == nil {
@@ -103,7 +104,7 @@ func (w *whatIf) await(ctx context.Context, turn *runs.RecordedTurn) (history.Ag
 
 // watch watches a fork until it has followed its parent to the end of the turn, or can do nothing more. A message that waited for the
 // turn to end starts another one, which nobody asked for: it is cancelled.
-func (w *whatIf) watch(ctx context.Context, turn *runs.RecordedTurn) error {
+func (w *WhatIf) watch(ctx context.Context, turn *runs.RecordedTurn) error {
 	fork := w.forkName(turn.Turn)
 	feed, err := w.host.Watch(ctx, fork, events.NoRevision)
 	if err != nil {
@@ -130,7 +131,7 @@ func (w *whatIf) watch(ctx context.Context, turn *runs.RecordedTurn) error {
 }
 
 // cancelLater cancels a turn of a fork that is not the one to compare.
-func (w *whatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *events.Envelope) error {
+func (w *WhatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *events.Envelope) error {
 	event, err := e.Event()
 	if err != nil {
 		return err
@@ -140,8 +141,8 @@ func (w *whatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *ev
 		return nil
 	}
 	order := w.order(turn)
-	cancel := sagas.Cancel{Meta: newMeta(fmt.Sprintf("%s-cancel-%d", order.ID, started.Turn.Number())), Turn: started.Turn, By: whatIfPrefix + w.id}
-	_, err = w.host.Do(ctx, events.AgentStream(order.Name), cancel, origin())
+	cancel := sagas.Cancel{Meta: meta(&order, fmt.Sprintf("cancel-%d", started.Turn.Number())), Turn: started.Turn, By: prefix + w.ID}
+	_, err = w.host.Do(ctx, events.AgentStream(order.Name), cancel, w.Origin)
 	var refusal *sagas.Refusal
 	if errors.As(err, &refusal) { // it has ended
 		return nil
@@ -150,10 +151,10 @@ func (w *whatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *ev
 }
 
 // discard retires a fork that has been compared, and says why it could not.
-func (w *whatIf) discard(ctx context.Context, turn *runs.RecordedTurn) string {
+func (w *WhatIf) discard(ctx context.Context, turn *runs.RecordedTurn) string {
 	order := w.order(turn)
-	retire := sagas.Retire{Meta: newMeta(string(order.ID) + "-retire"), Reason: "it was created for a comparison"}
-	if _, err := w.host.Do(ctx, events.AgentStream(order.Name), retire, origin()); err != nil {
+	retire := sagas.Retire{Meta: meta(&order, "retire"), Reason: "it was created for a comparison"}
+	if _, err := w.host.Do(ctx, events.AgentStream(order.Name), retire, w.Origin); err != nil {
 		return "the fork was not retired: " + err.Error()
 	}
 	return ""

@@ -1,4 +1,4 @@
-package cmd
+package whatif
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"example.com/life/sagas"
 )
 
-// choose finds the recorded turns that are to be run again.
-func (w *whatIf) choose(ctx context.Context, m *meter) ([]runs.RecordedTurn, error) {
+// Choose finds the recorded turns that are to be run again. progress hears whose turns are looked for.
+func (w *WhatIf) Choose(ctx context.Context, progress func(agent events.AgentID, number, of int)) ([]runs.RecordedTurn, error) {
 	agents, err := w.host.Agents(ctx)
 	if err != nil {
 		return nil, err
@@ -25,20 +25,20 @@ func (w *whatIf) choose(ctx context.Context, m *meter) ([]runs.RecordedTurn, err
 		if agents[i].Problem != "" || !w.wants(agents[i].ID) {
 			continue
 		}
-		m.show("looking for turns of %s, agent %d of %d", agents[i].ID, i+1, len(agents))
+		progress(agents[i].ID, i+1, len(agents))
 		turns, err := w.turnsOf(ctx, agents[i].ID)
 		if err != nil {
 			return nil, fmt.Errorf("look for turns of %s: %w", agents[i].ID, err)
 		}
 		recorded = append(recorded, turns...)
 	}
-	return runs.ChooseTurns(recorded, w.flags.turns), nil
+	return runs.ChooseTurns(recorded, w.Turns), nil
 }
 
 // wants reports whether an agent is meant. The forks of what-ifs are meant only by patterns that say so.
-func (w *whatIf) wants(agent events.AgentID) bool {
-	for _, pattern := range w.flags.agents {
-		if strings.HasPrefix(string(agent), whatIfPrefix) && !strings.HasPrefix(pattern, whatIfPrefix) {
+func (w *WhatIf) wants(agent events.AgentID) bool {
+	for _, pattern := range w.Agents {
+		if strings.HasPrefix(string(agent), prefix) && !strings.HasPrefix(pattern, prefix) {
 			continue
 		}
 		if is, err := path.Match(pattern, string(agent)); err == nil && is {
@@ -49,7 +49,7 @@ func (w *whatIf) wants(agent events.AgentID) bool {
 }
 
 // turnsOf lists turns of one agent that have ended, the latest first.
-func (w *whatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]runs.RecordedTurn, error) {
+func (w *WhatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]runs.RecordedTurn, error) {
 	from, to, err := w.window(ctx, agent)
 	if err != nil || from > to {
 		return nil, err
@@ -77,7 +77,7 @@ func (w *whatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]runs.Reco
 		if wanted {
 			turns = append(turns, turn)
 		}
-		if len(turns) == w.flags.turns {
+		if len(turns) == w.Turns {
 			break
 		}
 	}
@@ -90,13 +90,13 @@ func isMissing(err error) bool {
 }
 
 // window is the part of an agent's history that is meant; when it is empty from is after to.
-func (w *whatIf) window(ctx context.Context, agent events.AgentID) (from, to events.Revision, err error) {
+func (w *WhatIf) window(ctx context.Context, agent events.AgentID) (from, to events.Revision, err error) {
 	const end = 1 << 62
 	from, to = 0, end
-	if w.flags.from != "" {
-		at, err := w.host.Resolve(ctx, agent, w.from)
+	if w.From != (events.Moment{}) {
+		at, err := w.host.Resolve(ctx, agent, w.From)
 		switch {
-		case isMissing(err) && w.from.Form == events.MomentTime: // before the agent's first event
+		case isMissing(err) && w.From.Form == events.MomentTime: // before the agent's first event
 		case isMissing(err):
 			return end, 0, nil
 		case err != nil:
@@ -105,10 +105,10 @@ func (w *whatIf) window(ctx context.Context, agent events.AgentID) (from, to eve
 			from = at.First
 		}
 	}
-	if w.flags.to != "" {
-		at, err := w.host.Resolve(ctx, agent, w.to)
+	if w.To != (events.Moment{}) {
+		at, err := w.host.Resolve(ctx, agent, w.To)
 		switch {
-		case isMissing(err) && w.to.Form == events.MomentRevision: // after its last
+		case isMissing(err) && w.To.Form == events.MomentRevision: // after its last
 		case isMissing(err):
 			return end, 0, nil
 		case err != nil:
@@ -120,14 +120,14 @@ func (w *whatIf) window(ctx context.Context, agent events.AgentID) (from, to eve
 	return from, to, nil
 }
 
-// recorded describes a turn: where it can be forked, what it cost, and whether --where chooses it.
-func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int, place history.Stretch) (runs.RecordedTurn, bool, error) {
+// recorded describes a turn: where it can be forked, what it cost, and whether Where chooses it.
+func (w *WhatIf) recorded(ctx context.Context, agent events.AgentID, number int, place history.Stretch) (runs.RecordedTurn, bool, error) {
 	turn := runs.RecordedTurn{Turn: events.NewTurnID(agent, number), At: events.NoRevision}
-	wanted := w.where == nil
+	wanted := w.Where == nil
 	err := w.each(ctx, agent, place, func(e *events.Envelope) (err error) {
 		if !wanted {
-			if wanted, err = w.where(e); err != nil {
-				return fmt.Errorf("--where: %w", err)
+			if wanted, err = w.Where(e); err != nil {
+				return err
 			}
 		}
 		switch e.Kind {
@@ -154,12 +154,12 @@ func (w *whatIf) recorded(ctx context.Context, agent events.AgentID, number int,
 	return turn, wanted, err
 }
 
-// each reads the events of a place in an agent's history: all of them for --where, else the first and the last ones.
-func (w *whatIf) each(ctx context.Context, agent events.AgentID, place history.Stretch, use func(*events.Envelope) error) error {
+// each reads the events of a place in an agent's history: all of them for Where, else the first and the last ones.
+func (w *WhatIf) each(ctx context.Context, agent events.AgentID, place history.Stretch, use func(*events.Envelope) error) error {
 	const first = 64 // more than the decision that starts a turn has
 	for from := place.First; from <= place.Revision; {
 		limit := storage.Limit{Events: int(min(place.Revision-from+1, 512))}
-		if w.where == nil {
+		if w.Where == nil {
 			limit.Events = min(limit.Events, first)
 		}
 		page, err := w.host.History(ctx, events.AgentStream(agent), from, storage.Forward, limit)
@@ -174,7 +174,7 @@ func (w *whatIf) each(ctx context.Context, agent events.AgentID, place history.S
 		if len(page.Events) == 0 {
 			return nil
 		}
-		if from = page.Events[len(page.Events)-1].Revision + 1; w.where == nil {
+		if from = page.Events[len(page.Events)-1].Revision + 1; w.Where == nil {
 			from = max(from, place.Revision)
 		}
 	}

@@ -1,14 +1,16 @@
-package cmd
+package whatif
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"example.com/life/actors"
 	"example.com/life/actors/history"
@@ -17,11 +19,11 @@ import (
 	"example.com/life/sagas"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // madeUp is a host whose forks end at once. What became of a fork follows from the number of its turn.
 type madeUp struct {
-	driver
-	past
-	forker
+	Host
 
 	mu             sync.Mutex
 	running, most  int
@@ -128,21 +130,13 @@ func recordedTurns(count int, cost events.Money) []runs.RecordedTurn {
 	return turns
 }
 
-func newTestWhatIf(t *testing.T, host *madeUp, f whatIfFlags) *whatIf {
-	f.agents, f.id = []string{"*"}, "x1"
-	if f.parallel == 0 {
-		f.parallel = 3
-	}
-	if f.patience == 0 {
-		f.patience = time.Minute
-	}
-	w, err := (&app{out: io.Discard, errs: io.Discard}).newWhatIf(&f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.host = host
-	return w
+func newTest(host Host, c Config) *WhatIf {
+	c.ID, c.Agents = "x1", []string{"*"}
+	c.Parallel, c.Patience = cmp.Or(c.Parallel, 3), cmp.Or(c.Patience, time.Minute)
+	return New(host, c)
 }
+
+func quiet(int, time.Duration) {}
 
 func states(results []runs.WhatIfTurn) string {
 	var all []string
@@ -152,11 +146,11 @@ func states(results []runs.WhatIfTurn) string {
 	return strings.Join(all, " ")
 }
 
-// TestWhatIfRuns: turns run side by side, as many as may; what failed, and what waits, is said and stops no other.
-func TestWhatIfRuns(t *testing.T) {
+// TestRuns: turns run side by side, as many as may; what failed, and what waits, is said and stops no other.
+func TestRuns(t *testing.T) {
 	host := &madeUp{waits: 5, refuses: 2}
-	w := newTestWhatIf(t, host, whatIfFlags{patience: 20 * time.Millisecond, discard: true})
-	results := w.run(t.Context(), recordedTurns(9, 1), &meter{})
+	w := newTest(host, Config{Patience: 20 * time.Millisecond, Discard: true})
+	results := w.Run(t.Context(), recordedTurns(9, 1), quiet)
 	if got := states(results); got != "compared failed compared compared waits compared compared compared compared" {
 		t.Errorf("the turns: %s", got)
 	}
@@ -171,11 +165,11 @@ func TestWhatIfRuns(t *testing.T) {
 	}
 }
 
-// TestWhatIfBudget: when the money is spent no further turn runs, and they are reported.
-func TestWhatIfBudget(t *testing.T) {
+// TestBudget: when the money is spent no further turn runs, and they are reported.
+func TestBudget(t *testing.T) {
 	host := &madeUp{}
-	w := newTestWhatIf(t, host, whatIfFlags{budget: "0.0001", parallel: 1})
-	results := w.run(t.Context(), recordedTurns(6, 15), &meter{})
+	w := newTest(host, Config{Budget: 100, Parallel: 1})
+	results := w.Run(t.Context(), recordedTurns(6, 15), quiet)
 	if got := states(results); got != "compared compared compared not_run not_run not_run" { // 30 each, of 100
 		t.Errorf("the turns: %s", got)
 	}
@@ -184,29 +178,29 @@ func TestWhatIfBudget(t *testing.T) {
 	}
 }
 
-// TestWhatIfCancels: a turn that a fork starts after the one to compare is cancelled, and one that has ended already is no trouble.
-func TestWhatIfCancels(t *testing.T) {
+// TestCancels: a turn that a fork starts after the one to compare is cancelled, and one that has ended already is no trouble.
+func TestCancels(t *testing.T) {
 	host := &madeUp{goesOn: true}
-	w := newTestWhatIf(t, host, whatIfFlags{})
-	got := states(w.run(t.Context(), recordedTurns(1, 1), &meter{}))
+	w := newTest(host, Config{})
+	got := states(w.Run(t.Context(), recordedTurns(1, 1), quiet))
 	if got != "compared" || len(host.cancelled) != 1 || host.cancelled[0] != "what-if-x1-ada-1/2" {
 		t.Errorf("%s, cancelled %v", got, host.cancelled)
 	}
 }
 
-// TestWhatIfInterrupted: what runs ends, and what has not begun is not run.
-func TestWhatIfInterrupted(t *testing.T) {
+// TestInterrupted: what runs ends, and what has not begun is not run.
+func TestInterrupted(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	host := &madeUp{afterFirst: stop}
-	w := newTestWhatIf(t, host, whatIfFlags{parallel: 1})
-	if got := states(w.run(ctx, recordedTurns(4, 1), &meter{})); got != "compared not_run not_run not_run" {
+	w := newTest(host, Config{Parallel: 1})
+	if got := states(w.Run(ctx, recordedTurns(4, 1), quiet)); got != "compared not_run not_run not_run" {
 		t.Errorf("the turns: %s", got)
 	}
 }
 
-// TestWhatIfNames: forks are named after their turns, no two alike, and so that their wallets can be named after them.
-func TestWhatIfNames(t *testing.T) {
-	w := newTestWhatIf(t, nil, whatIfFlags{})
+// TestNames: forks are named after their turns, no two alike, and so that their wallets can be named after them.
+func TestNames(t *testing.T) {
+	w := newTest(nil, Config{})
 	seen := map[events.AgentID]bool{}
 	long := strings.Repeat("a", 63)
 	for _, turn := range []events.TurnID{"ada/1", "ada/11", "ada-1/1", events.TurnID(long + "b/1"), events.TurnID(long + "c/1"), events.TurnID(long + "c/2")} {
