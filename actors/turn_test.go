@@ -23,6 +23,11 @@ type oneModel struct{ model actors.Model }
 
 func (m oneModel) Lookup(name string) (actors.Model, string, error) { return m.model, name, nil }
 
+// noModels has none.
+type noModels struct{}
+
+func (noModels) Lookup(string) (actors.Model, string, error) { return nil, "", context.Canceled }
+
 // twoRounds calls the tool echo once and then says done.
 func twoRounds(_ context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
 	usage := events.Usage{Input: 10, Output: 5}

@@ -293,7 +293,7 @@ func (p *Projector) read(ctx context.Context, group []*reading, until events.Pos
 
 // readTo feeds those of a group that are before a position up to it.
 func (p *Projector) readTo(ctx context.Context, group []*reading, until events.Position) error {
-	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= until || !r.goesOn() })
+	behind := slices.DeleteFunc(slices.Clone(group), func(r *reading) bool { return r.position() >= until || !r.now().goesOn() })
 	if len(behind) == 0 {
 		return nil
 	}
@@ -314,8 +314,8 @@ func (p *Projector) ended(r *reading) {
 	if p.config.Resting {
 		level = slog.LevelInfo // whoever asks is told
 	}
-	p.config.Log.Log(p.running, level, "projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "problem", stopped.Problem)
-	if r.in(doubtful) && !p.config.Resting {
+	p.config.Log.Log(p.running, level, "projection stopped", "projection", of.name, "position", stopped.Position, "event", stopped.Event, "phase", r.now(), "problem", stopped.Problem)
+	if r.now() == doubtful && !p.config.Resting {
 		p.tasks.Go(func() {
 			p.again(p.running, "repair projection "+of.name, func(ctx context.Context) error {
 				_, err := p.repair(ctx, of, r)
@@ -357,7 +357,7 @@ func (p *Projector) joinTail(ctx context.Context, group []*reading) (first []*re
 		if r.arrived() {
 			first = append(first, r)
 		}
-		if r.in(live) {
+		if r.now() == live {
 			p.tail.readings = append(p.tail.readings, r)
 		}
 	}

@@ -244,10 +244,10 @@ func (p *Projector) refresh(ctx context.Context, of *projection, progress func(i
 	if p.config.Resting && r.worth() && r.arrived() {
 		p.settle(ctx, []*reading{r})
 	}
-	if !r.in(doubtful) {
+	if r.now() != doubtful {
 		return r, nil
 	}
-	if r, err = p.repair(ctx, of, r); err == nil && r.goesOn() {
+	if r, err = p.repair(ctx, of, r); err == nil && r.now().goesOn() {
 		return p.refresh(ctx, of, progress)
 	}
 	return r, err
@@ -264,7 +264,7 @@ func (r *reading) worth() bool {
 func (p *Projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
 	feed := feeder{projector: p, readings: []*reading{r}}
 	from := pass{journal: p.config.Journal, after: r.begins(), until: until, kinds: r.spec.Kinds}
-	if !r.goesOn() || until > 0 && r.position() >= until {
+	if !r.now().goesOn() || until > 0 && r.position() >= until {
 		return nil
 	}
 	err := from.run(ctx, func(c *chunk) (bool, error) {

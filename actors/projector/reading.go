@@ -197,18 +197,11 @@ func (r *reading) halted() *Stopped {
 	return r.stopped
 }
 
-// in reports whether the reading is in a phase.
-func (r *reading) in(phase phase) bool {
+// now is the phase in which the reading is.
+func (r *reading) now() phase {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.phase == phase
-}
-
-// goesOn reports whether the reading takes events.
-func (r *reading) goesOn() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.phase.goesOn()
+	return r.phase
 }
 
 // skips are the positions of events that a projection leaves out. They are history, see sagas.Catalogue; all readings of a projection

@@ -1,4 +1,4 @@
-package actors_test
+package projector_test
 
 import (
 	"context"
@@ -6,48 +6,27 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/uuid"
-
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/projector"
-	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
-// projectingHost is a resting host and a way to write history.
-func projectingHost(t *testing.T) (*actors.Host, func(stream events.Stream, kind events.Kind, data string) events.Position) {
+// resting starts a projector that rests, and a way to write history.
+func resting(t *testing.T) (*keeper, func(stream events.Stream, kind events.Kind, data string) events.Position) {
 	t.Helper()
 	journal := actorstest.NewMemory()
-	host, err := actors.New(t.Context(), actors.Config{Journal: journal, Blobs: actorstest.NewBlobs(), Models: noModels{}, Resting: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := host.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	host := start(t, projector.Config{Journal: journal, Resting: true})
 	return host, func(stream events.Stream, kind events.Kind, data string) events.Position {
-		t.Helper()
-		e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Data: []byte(data)}
-		appended, err := journal.Append(t.Context(), stream, storage.ExpectAny, []events.Envelope{e})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return appended.Position
+		return put(t, journal, stream, "", kind, data)
 	}
 }
 
 // TestProject reads history over many pages, up to any position, and says how far it came.
 func TestProject(t *testing.T) {
-	host, write := projectingHost(t)
+	host, write := resting(t)
 	write("wallet-main", "wallet.opened", `{"wallet":"main","credit":"1"}`)
 	write("agent-a", "message.received", `{"message":"m1","verb":"collect"}`)
 	positions := make([]events.Position, 10_000)
@@ -76,7 +55,7 @@ func TestProject(t *testing.T) {
 
 // TestProjectRefuses: what cannot be asked, what is not there, and history that cannot be projected are refused with the reason.
 func TestProjectRefuses(t *testing.T) {
-	host, write := projectingHost(t)
+	host, write := resting(t)
 	write("wallet-main", "wallet.opened", `{"wallet":"main","credit":"1"}`)
 	poison := write("wallet-main", "wallet.credited", `{"amount":1}`)
 	write("wallet-main", "wallet.credited", `{"amount":"1"}`)
@@ -110,8 +89,3 @@ func TestProjectRefuses(t *testing.T) {
 		t.Errorf("a turn that is not there: %v", err)
 	}
 }
-
-// noModels has none.
-type noModels struct{}
-
-func (noModels) Lookup(string) (actors.Model, string, error) { return nil, "", context.Canceled }

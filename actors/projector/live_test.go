@@ -1,4 +1,4 @@
-package actors_test
+package projector_test
 
 import (
 	"context"
@@ -11,80 +11,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/projector"
-	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
-// keeping starts a host that keeps projections, with the declared ones of tests.
-func keeping(t *testing.T, journal storage.Journal, snapshots storage.Snapshots, more ...projections.Spec) *actors.Host {
-	t.Helper()
-	return start(t, actors.Config{Journal: journal, Snapshots: snapshots, Models: noModels{}, Projections: more, Declare: actorstest.Declare})
-}
-
-// put stores events of one decision.
-func put(t *testing.T, journal storage.Journal, stream events.Stream, command events.CommandID, kind events.Kind, data ...string) events.Position {
-	t.Helper()
-	batch := make([]events.Envelope, len(data))
-	for i := range data {
-		batch[i] = events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Command: command, Data: []byte(data[i])}
-	}
-	appended, err := journal.Append(t.Context(), stream, storage.ExpectAny, batch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return appended.Position
-}
-
-// ask asks until the answer is as wanted.
-func ask(t *testing.T, host *actors.Host, question projector.Question, wanted func(projector.Answer, error) bool) projector.Answer {
-	t.Helper()
-	for began := time.Now(); ; <-time.After(2 * time.Millisecond) {
-		answer, err := host.Query(t.Context(), question, nil)
-		if wanted(answer, err) {
-			return answer
-		}
-		if time.Since(began) > 10*time.Second {
-			t.Fatalf("%+v: %+v, %+v, %v", question, answer, answer.Stopped, err)
-		}
-	}
-}
-
-func standing(t *testing.T, host *actors.Host, name string) projector.Status {
-	t.Helper()
-	list, err := host.Projections(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range list {
-		if list[i].Name == name {
-			return list[i]
-		}
-	}
-	t.Fatalf("there is no projection %s", name)
-	return projector.Status{}
-}
-
-func catalogued(t *testing.T, host *actors.Host, command sagas.Command) actors.Receipt {
-	t.Helper()
-	receipt, err := host.Do(t.Context(), events.ProjectionsStream(sagas.DefaultTenant), command, actors.Origin{Actor: "test"})
-	if err != nil {
-		t.Fatalf("%T: %v", command, err)
-	}
-	return receipt
-}
-
 // TestWholeDecisions asks while decisions of three events each are stored as fast as they can be: no answer has a part of one.
 func TestWholeDecisions(t *testing.T) {
 	memory := actorstest.NewMemory()
 	host := keeping(t, memory, memory)
-	catalogued(t, host, sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1"}})
+	host.must(sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1"}})
 	ctx, stop := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	var asked atomic.Int64
@@ -119,32 +57,12 @@ func TestWholeDecisions(t *testing.T) {
 	}
 }
 
-// TestReadYourWrites demands the position of a receipt, again and again; a position that nothing has comes too late, clearly.
-func TestReadYourWrites(t *testing.T) {
+// TestBehind: a position that is not there, or lies behind an event that cannot be folded, is an error that says so.
+func TestBehind(t *testing.T) {
 	memory := actorstest.NewMemory()
 	host := keeping(t, memory, memory)
-	wallet := events.WalletStream("purse")
-	last := events.Position(0)
-	for i := range 100 {
-		var command sagas.Command = sagas.Credit{Meta: meta(fmt.Sprint("c", i)), Amount: 1}
-		if i == 0 {
-			command = sagas.OpenWallet{Meta: meta("c0"), Wallet: "purse", Credit: 1}
-		}
-		receipt, err := host.Do(t.Context(), wallet, command, actors.Origin{})
-		if err != nil || receipt.Position <= last {
-			t.Fatalf("%+v, %v", receipt, err)
-		}
-		last = receipt.Position
-		again, err := host.Do(t.Context(), wallet, command, actors.Origin{})
-		if err != nil || !again.Duplicate || again.Position != last {
-			t.Fatalf("sent again: %+v, %v", again, err)
-		}
-		query := projections.Query{Parameters: map[string]string{"wallet": "purse"}}
-		answer, err := host.Query(t.Context(), projector.Question{Projection: "balance", Query: query, Min: last}, nil)
-		if want := fmt.Sprintf(`"balance":"%d"`, i+1); err != nil || !strings.Contains(string(answer.Answer), want) {
-			t.Fatalf("%s, %v, want %s", answer.Answer, err, want)
-		}
-	}
+	put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
+	last := credits(t, memory, 10)
 	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := host.Query(soon, projector.Question{Projection: "balance", Min: last + 100}, nil); !errors.Is(err, context.DeadlineExceeded) {
@@ -183,11 +101,11 @@ func TestPoison(t *testing.T) {
 		t.Errorf("from the beginning: %+v, %v", steps, err)
 	}
 	var refusal *sagas.Refusal
-	_, err = host.Do(t.Context(), events.ProjectionsStream(sagas.DefaultTenant), sagas.SkipEvent{Meta: meta("s0"), Name: "balance", Position: bad, By: "ann"}, actors.Origin{})
+	_, err = host.do(sagas.SkipEvent{Meta: meta("s0"), Name: "balance", Position: bad, By: "ann"})
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 		t.Errorf("without a reason: %v", err)
 	}
-	catalogued(t, host, sagas.SkipEvent{Meta: meta("s1"), Name: "balance", Position: bad, Reason: "no number", By: "ann"})
+	host.must(sagas.SkipEvent{Meta: meta("s1"), Name: "balance", Position: bad, Reason: "no number", By: "ann"})
 	went := func(a projector.Answer, err error) bool {
 		return err == nil && a.Stopped == nil && a.Events == 2 && strings.Contains(string(a.Answer), `"balance":"12"`)
 	}
@@ -204,65 +122,26 @@ func TestPoison(t *testing.T) {
 	ask(t, other, projector.Question{Projection: "balance", Min: last}, went)
 }
 
-// gate is a journal whose reads of everything wait, from a position on, until it is opened.
-type gate struct {
-	storage.Journal
-	from events.Position
-	open chan struct{}
-	read atomic.Int64 // events, forward
-}
-
-func (g *gate) ReadAll(ctx context.Context, from storage.Place, d storage.Direction, f storage.Filter, l storage.Limit) (storage.Page, error) {
-	if d == storage.Forward && from.Position >= g.from && g.from > 0 {
-		select {
-		case <-g.open:
-		case <-ctx.Done():
-			return storage.Page{}, ctx.Err()
-		}
-	}
-	page, err := g.Journal.ReadAll(ctx, from, d, f, l)
-	if d == storage.Forward {
-		g.read.Add(int64(len(page.Events)))
-	}
-	return page, err
-}
-
-func credits(t *testing.T, memory *actorstest.Memory, n int) (last events.Position) {
-	t.Helper()
-	for i := range n {
-		last = put(t, memory, "wallet-main", events.CommandID(fmt.Sprint("credit-", i)), "wallet.credited", `{"amount":"1"}`)
-	}
-	return last
-}
-
 // TestRebuildBesides: the old fold answers while another is built, goes on meanwhile, and is what is there after the host died in the
 // middle; the new one takes over at once where the old one is.
 func TestRebuildBesides(t *testing.T) {
 	memory := actorstest.NewMemory()
 	put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
 	last := credits(t, memory, 9000)
-	first, err := actors.New(t.Context(), actors.Config{Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: noModels{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := start(t, projector.Config{Journal: memory, Snapshots: memory})
 	for _, name := range []string{"balance", "mode"} { // both fold wallets: what is not read when a host closes is read by the next
 		ask(t, first, projector.Question{Projection: name, Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	}
-	if err := first.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	first.Close()
 
 	closed := &gate{Journal: memory}
-	second, err := actors.New(t.Context(), actors.Config{Journal: closed, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: noModels{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := start(t, projector.Config{Journal: closed, Snapshots: memory})
 	ask(t, second, projector.Question{Projection: "balance", Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
 	if n := closed.read.Load(); n > 1000 {
 		t.Errorf("a start from stored states read %d events", n)
 	}
 	blocked := &gate{Journal: memory, from: 4000, open: make(chan struct{})}
-	third := start(t, actors.Config{Journal: blocked, Snapshots: memory, Models: noModels{}, Resting: true})
+	third := start(t, projector.Config{Journal: blocked, Snapshots: memory, Resting: true})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -295,7 +174,5 @@ func TestRebuildBesides(t *testing.T) {
 	if answer.Events != 9021 || !strings.Contains(string(answer.Answer), `"balance":"9021"`) {
 		t.Errorf("after the new one took over: %+v", answer)
 	}
-	if err := second.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	second.Close()
 }

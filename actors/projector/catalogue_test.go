@@ -1,4 +1,4 @@
-package actors_test
+package projector_test
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
@@ -33,16 +32,9 @@ func TestVersionRaised(t *testing.T) {
 	memory := actorstest.NewMemory()
 	put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
 	last := credits(t, memory, 3000)
-	first, err := actors.New(t.Context(), actors.Config{
-		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: noModels{}, Projections: []projections.Spec{versioned(1)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := start(t, projector.Config{Journal: memory, Snapshots: memory, Projections: []projections.Spec{versioned(1)}})
 	ask(t, first, projector.Question{Projection: "mine", Min: last}, func(_ projector.Answer, err error) bool { return err == nil })
-	if err := first.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	first.Close()
 	open := make(chan struct{})
 	second := keeping(t, &slowStart{Journal: memory, open: open}, memory, versioned(2))
 	var behind *projector.BehindError
@@ -82,29 +74,29 @@ func TestDeclared(t *testing.T) {
 	memory := actorstest.NewMemory()
 	one, two := keeping(t, memory, memory), keeping(t, memory, nil)
 	put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
-	added := catalogued(t, one, sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1"}, By: "ann"})
-	question := projector.Question{Projection: "tally", Min: added.Position}
+	added := one.must(sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1"}, By: "ann"})
+	question := projector.Question{Projection: "tally", Min: added}
 	is := func(version int) func(projector.Answer, error) bool {
 		return func(a projector.Answer, err error) bool {
 			return err == nil && a.Version == version && string(a.Answer) == `{"counts":{"wallet.opened":1}}`
 		}
 	}
-	for _, host := range []*actors.Host{one, two} {
+	for _, host := range []*keeper{one, two} {
 		ask(t, host, question, is(1))
 	}
-	resting := start(t, actors.Config{Journal: memory, Models: noModels{}, Declare: actorstest.Declare, Resting: true})
+	resting := start(t, projector.Config{Journal: memory, Declare: actorstest.Declare, Resting: true})
 	ask(t, resting, question, is(1))
-	catalogued(t, two, sagas.AddProjection{Meta: meta("again"), Source: events.Text{Inline: "tally 2"}})
-	for _, host := range []*actors.Host{one, two, resting} {
+	two.must(sagas.AddProjection{Meta: meta("again"), Source: events.Text{Inline: "tally 2"}})
+	for _, host := range []*keeper{one, two, resting} {
 		ask(t, host, question, is(2))
 	}
-	_, err := one.Do(t.Context(), events.ProjectionsStream(sagas.DefaultTenant), sagas.AddProjection{Meta: meta("odd"), Source: events.Text{Inline: "count"}}, actors.Origin{})
+	_, err := one.do(sagas.AddProjection{Meta: meta("odd"), Source: events.Text{Inline: "count"}})
 	var refusal *sagas.Refusal
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid || !strings.Contains(refusal.Detail, "want") {
 		t.Errorf("a text that makes no sense: %v", err)
 	}
-	newer := start(t, actors.Config{
-		Journal: memory, Models: noModels{}, Resting: true,
+	newer := start(t, projector.Config{
+		Journal: memory, Resting: true,
 		Declare: func([]byte) (projections.Spec, error) { return projections.Spec{}, errors.New("line 1: no longer") },
 	})
 	if s := standing(t, newer, "tally"); s.State != projector.StateBroken || s.Problem != "line 1: no longer" || s.Declared == nil {
@@ -116,14 +108,14 @@ func TestDeclared(t *testing.T) {
 	if _, err := newer.Query(t.Context(), projector.Question{Projection: "balance"}, nil); err != nil {
 		t.Errorf("ask another: %v", err)
 	}
-	catalogued(t, one, sagas.RemoveProjection{Meta: meta("remove"), Name: "tally", By: "ann"})
-	for _, host := range []*actors.Host{one, two, resting} {
+	one.must(sagas.RemoveProjection{Meta: meta("remove"), Name: "tally", By: "ann"})
+	for _, host := range []*keeper{one, two, resting} {
 		ask(t, host, projector.Question{Projection: "tally"}, func(_ projector.Answer, err error) bool {
 			return errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing
 		})
 	}
-	_, err = actors.New(t.Context(), actors.Config{
-		Journal: memory, Blobs: actorstest.NewBlobs(), Models: noModels{}, Projections: []projections.Spec{versioned(1), versioned(2)},
+	_, err = projector.New(t.Context(), projector.Config{
+		Journal: memory, Projections: []projections.Spec{versioned(1), versioned(2)},
 	})
 	if err == nil || !strings.Contains(err.Error(), "two projections are named mine") {
 		t.Errorf("two of one name: %v", err)
@@ -136,7 +128,7 @@ func TestDoubt(t *testing.T) {
 		memory := actorstest.NewMemory()
 		host := keeping(t, memory, memory)
 		put(t, memory, "wallet-main", "open", "wallet.opened", `{"wallet":"main","credit":"1"}`)
-		catalogued(t, host, sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1 " + how + " wallet.credited"}})
+		host.must(sagas.AddProjection{Meta: meta("add"), Source: events.Text{Inline: "tally 1 " + how + " wallet.credited"}})
 		ask(t, host, projector.Question{Projection: "tally"}, func(a projector.Answer, err error) bool { return err == nil && a.Events == 1 })
 		bad := credits(t, memory, 1)
 		answer := ask(t, host, projector.Question{Projection: "tally"}, func(a projector.Answer, err error) bool { return err == nil && a.Stopped != nil })
@@ -155,10 +147,7 @@ func TestRestsUntilAsked(t *testing.T) {
 	}
 	counted := &gate{Journal: memory}
 	saved := &savesCounted{Snapshots: memory}
-	host, err := actors.New(t.Context(), actors.Config{Journal: counted, Snapshots: saved, Blobs: actorstest.NewBlobs(), Models: noModels{}, Resting: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := start(t, projector.Config{Journal: counted, Snapshots: saved, Resting: true})
 	if n := counted.read.Load(); n != 0 {
 		t.Errorf("%d events were read before anything was asked", n)
 	}
@@ -168,9 +157,7 @@ func TestRestsUntilAsked(t *testing.T) {
 	if n := counted.read.Load(); n != 1 {
 		t.Errorf("%d events were read for one that was needed", n)
 	}
-	if err := host.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	host.Close()
 	if n := saved.count.Load(); n != 0 {
 		t.Errorf("%d states were stored", n)
 	}
