@@ -22,12 +22,12 @@ func recalledQuestion(model string) actors.Question {
 
 // TestContextIsSent: what the host adds to the conversation reaches an OpenAI model as a message of its own, after what was said.
 func TestContextIsSent(t *testing.T) {
-	request, err := (&openAI{}).request(recalledQuestion("m"))
+	params, err := (&openAI{}).params(recalledQuestion("m"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent, err := json.Marshal(request.Messages)
-	if err != nil || string(sent) != `[{"role":"user","content":"How hot?"},{"role":"user","content":"Notes: very."}]` {
+	sent, err := json.Marshal(params.Messages)
+	if err != nil || string(sent) != `[{"content":"How hot?","role":"user"},{"content":"Notes: very.","role":"user"}]` {
 		t.Errorf("%s, %v", sent, err)
 	}
 }

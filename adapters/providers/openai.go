@@ -12,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+
 	"example.com/life/actors"
 	"example.com/life/events"
 )
@@ -48,12 +51,10 @@ func OpenAIFromEnvironment(getenv func(name string) string) OpenAIConfig {
 
 // openAI asks one endpoint.
 type openAI struct {
-	client *http.Client
-	url    string
-	key    string // empty: none is sent
-	idle   time.Duration
-	scrub  *strings.Replacer // takes the key out of whatever the endpoint sends back
-	own    bool              // it is OpenAI's own endpoint, not a compatible one
+	chat  openai.ChatCompletionService
+	idle  time.Duration
+	scrub *strings.Replacer // takes the key out of whatever the endpoint sends back
+	own   bool              // it is OpenAI's own endpoint, not a compatible one
 }
 
 // OpenAI returns the models of an OpenAI-compatible endpoint, asked with streaming chat completions. Each Ask is one HTTP
@@ -80,13 +81,18 @@ func OpenAI(config OpenAIConfig) (actors.Model, error) {
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	model := &openAI{
-		client: &client, url: base + "/chat/completions", key: key,
-		idle: config.Idle, scrub: newScrubber(key), own: base == openAIBaseURL,
-	}
+	model := &openAI{idle: config.Idle, scrub: newScrubber(key), own: base == openAIBaseURL}
 	if model.idle == 0 {
 		model.idle = defaultIdle
 	}
+	options := []option.RequestOption{
+		option.WithBaseURL(base), option.WithHTTPClient(&client), option.WithMaxRetries(0),
+	}
+	if key != "" {
+		options = append(options, option.WithAPIKey(key))
+	}
+	// The service, not the whole client: that one takes more of the environment than is configured here.
+	model.chat = openai.NewChatCompletionService(options...)
 	return model, nil
 }
 
@@ -147,7 +153,7 @@ func (m *openAI) Ask(ctx context.Context, question actors.Question, delta func(t
 	if err := ctx.Err(); err != nil {
 		return actors.Answer{}, err
 	}
-	request, err := m.request(question)
+	params, err := m.params(question)
 	if err != nil {
 		return actors.Answer{}, m.failed(events.ErrorInvalid, err.Error(), 0)
 	}
@@ -157,10 +163,14 @@ func (m *openAI) Ask(ctx context.Context, question actors.Question, delta func(t
 	defer idle.Stop()
 
 	reply := newReply(question, delta)
-	broken := m.stream(watched, request, idle, func(chunk *chatChunk) bool {
-		reply.add(chunk)
-		return reply.err == nil
-	})
+	chunks := m.chat.NewStreaming(watched, params, option.WithMiddleware(m.receive(idle)))
+	for reply.err == nil && chunks.Next() {
+		reply.add(chunks.Current())
+	}
+	broken := chunks.Err()
+	if err := chunks.Close(); err != nil && broken == nil {
+		broken = err
+	}
 	if err := ctx.Err(); err != nil {
 		return actors.Answer{}, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openai/openai-go/v3/packages/ssestream"
+
 	"example.com/life/actors"
 	"example.com/life/events"
 )
@@ -40,8 +42,12 @@ func (m *openAI) failed(class events.ErrorClass, detail string, after time.Durat
 // classify sorts what ended a stream before the reply was complete. begun says whether anything of it had come.
 func (m *openAI) classify(broken error, begun bool) error {
 	var failure *actors.ModelError
-	if errors.As(broken, &failure) { // sorted already
+	if errors.As(broken, &failure) { // receive has sorted it
 		return failure
+	}
+	var streamed *ssestream.StreamError
+	if errors.As(broken, &streamed) {
+		return m.refused(0, streamed.Event.Data, 0)
 	}
 	var syntax *json.SyntaxError
 	var certificate *tls.CertificateVerificationError

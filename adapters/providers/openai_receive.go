@@ -1,9 +1,6 @@
 package providers
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,72 +10,32 @@ import (
 	"strings"
 	"time"
 
-	"example.com/life/adapters/sse"
+	"github.com/openai/openai-go/v3/option"
+
 	"example.com/life/events"
 )
 
 // maxErrorBody is how much of a refusal's body is read, in bytes.
 const maxErrorBody = 64 << 10
 
-// stream sends a request and hands on the pieces of its reply until next returns false or the stream ends. Refusals become
-// *actors.ModelError, with all that their headers say. Every piece of the body winds up the watchdog again.
-func (m *openAI) stream(ctx context.Context, request chatRequest, idle *time.Timer, next func(chunk *chatChunk) bool) error {
-	body, err := m.open(ctx, request, idle)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	pieces := sse.NewReader(body, maxReply+1, func() {})
-	for {
-		event, err := pieces.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case bytes.HasPrefix(event.Data, []byte("[DONE]")):
-			return nil
-		case hasError(event.Data):
-			return m.refused(0, event.Data, 0)
+// receive stands between the SDK and the network for one call. It turns refusals into *actors.ModelError, with all that
+// their headers say, and bounds and watches the stream of an accepted request: every piece of it winds up the watchdog again.
+func (m *openAI) receive(idle *time.Timer) option.Middleware {
+	return func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		response, err := next(request)
+		if err != nil {
+			return response, err
 		}
-		var chunk chatChunk
-		var mistyped *json.UnmarshalTypeError
-		if err := json.Unmarshal(event.Data, &chunk); err != nil && !errors.As(err, &mistyped) {
-			return err
+		idle.Reset(m.idle)
+		response.Body = &watchedBody{ReadCloser: response.Body, left: maxReply, idle: idle, wait: m.idle}
+		media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+		media = strings.ToLower(strings.TrimSpace(media))
+		accepted := response.StatusCode >= 200 && response.StatusCode < 300
+		if accepted && media != "application/json" && media != "text/html" {
+			return response, nil
 		}
-		if !next(&chunk) {
-			return nil
-		}
+		return nil, m.notAStream(response, accepted, media)
 	}
-}
-
-// open sends a request and gives the body of its reply once the endpoint has accepted it, bounded and watched.
-func (m *openAI) open(ctx context.Context, request chatRequest, idle *time.Timer) (io.ReadCloser, error) {
-	content, err := json.Marshal(request)
-	if err != nil {
-		return nil, m.failed(events.ErrorInvalid, err.Error(), 0)
-	}
-	call, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, bytes.NewReader(content))
-	if err != nil {
-		return nil, m.failed(events.ErrorInvalid, err.Error(), 0)
-	}
-	call.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream"}, "User-Agent": {"life"}}
-	if m.key != "" {
-		call.Header.Set("Authorization", "Bearer "+m.key)
-	}
-	response, err := m.client.Do(call)
-	if err != nil {
-		return nil, err
-	}
-	idle.Reset(m.idle)
-	response.Body = &watchedBody{ReadCloser: response.Body, left: maxReply, idle: idle, wait: m.idle}
-	media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
-	media = strings.ToLower(strings.TrimSpace(media))
-	accepted := response.StatusCode >= 200 && response.StatusCode < 300
-	if accepted && media != "application/json" && media != "text/html" {
-		return response.Body, nil
-	}
-	return nil, m.notAStream(response, accepted, media)
 }
 
 // notAStream reads a response that is a refusal, or no stream at all, and says why.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/openai/openai-go/v3"
+
 	"example.com/life/actors"
 	"example.com/life/events"
 )
@@ -45,16 +47,16 @@ func newReply(question actors.Question, delta func(text string)) *reply {
 	return &reply{question: &question, delta: delta}
 }
 
-func (r *reply) add(chunk *chatChunk) {
+func (r *reply) add(chunk openai.ChatCompletionChunk) {
 	r.begun = true
 	if chunk.Model != "" {
 		r.model = chunk.Model
 	}
-	if usage := chunk.Usage; usage != nil {
-		input := max(int64(usage.PromptTokens), 0)
+	if chunk.JSON.Usage.Valid() {
+		input := max(chunk.Usage.PromptTokens, 0)
 		r.usage = events.Usage{
-			Input: input, Output: max(int64(usage.CompletionTokens), 0),
-			Cached: min(max(int64(usage.PromptTokensDetails.CachedTokens), 0), input),
+			Input: input, Output: max(chunk.Usage.CompletionTokens, 0),
+			Cached: min(max(chunk.Usage.PromptTokensDetails.CachedTokens, 0), input),
 		}
 	}
 	for i := range chunk.Choices {
@@ -62,8 +64,8 @@ func (r *reply) add(chunk *chatChunk) {
 		if choice.Index != 0 {
 			continue // one reply was asked for
 		}
-		r.say(r.content.next(choice.Delta.Content))
-		if refusal := r.refusal.next(choice.Delta.Refusal); refusal != "" {
+		r.say(r.content.next(choice.Delta.Content, choice.Delta.JSON.Content.Raw()))
+		if refusal := r.refusal.next(choice.Delta.Refusal, choice.Delta.JSON.Refusal.Raw()); refusal != "" {
 			r.refused = true
 			r.say(refusal)
 		}
@@ -83,7 +85,7 @@ func (r *reply) say(text string) {
 	}
 }
 
-func (r *reply) addCall(piece *chatCallPiece) {
+func (r *reply) addCall(piece *openai.ChatCompletionChunkChoiceDeltaToolCall) {
 	call := r.callOf(piece)
 	if call == nil {
 		if len(r.calls) == maxCalls {
@@ -91,8 +93,8 @@ func (r *reply) addCall(piece *chatCallPiece) {
 			return
 		}
 		call = &callParts{index: -1}
-		if piece.Index != nil {
-			call.index = int64(*piece.Index)
+		if piece.JSON.Index.Valid() {
+			call.index = piece.Index
 		}
 		r.calls = append(r.calls, call)
 	}
@@ -102,25 +104,25 @@ func (r *reply) addCall(piece *chatCallPiece) {
 	if name := piece.Function.Name; name != call.tool { // some repeat the name in every piece
 		call.tool += name
 	}
-	call.arguments.WriteString(call.split.next(piece.Function.Arguments))
+	call.arguments.WriteString(call.split.next(piece.Function.Arguments, piece.Function.JSON.Arguments.Raw()))
 }
 
 // callOf finds the call that a piece goes on with; nil: it begins a new one.
-func (r *reply) callOf(piece *chatCallPiece) *callParts {
+func (r *reply) callOf(piece *openai.ChatCompletionChunkChoiceDeltaToolCall) *callParts {
 	begins := piece.Function.Name != "" // only a first piece must have the name
 	for i := len(r.calls) - 1; i >= 0; i-- {
 		call := r.calls[i]
-		if piece.Index != nil && call.index != int64(*piece.Index) {
+		if piece.JSON.Index.Valid() && call.index != piece.Index {
 			continue
 		}
 		other := piece.ID != "" && call.id != "" && piece.ID != call.id
 		if other && begins {
-			if piece.Index != nil {
+			if piece.JSON.Index.Valid() {
 				return nil // one index for every call
 			}
 			continue
 		}
-		if piece.Index == nil && piece.ID == "" && begins && call.tool != "" {
+		if !piece.JSON.Index.Valid() && piece.ID == "" && begins && call.tool != "" {
 			return nil // neither index nor id: a name begins a call
 		}
 		return call
@@ -177,14 +179,14 @@ func arguments(written string) json.RawMessage {
 // would become a replacement character.
 type surrogates struct{ held string }
 
-// next takes a piece and gives the text that is complete.
-func (s *surrogates) next(piece chatText) string {
-	if piece.text == "" || s.held == "" && !strings.Contains(piece.raw, `\u`) {
-		return piece.text
+// next takes a piece as decoded and as sent, and gives the text that is complete.
+func (s *surrogates) next(text, raw string) string {
+	if text == "" || s.held == "" && !strings.Contains(raw, `\u`) {
+		return text
 	}
-	inner, err := inside(piece.raw)
+	inner, err := inside(raw)
 	if err != nil {
-		return s.rest() + piece.text
+		return s.rest() + text
 	}
 	inner, s.held = s.held+inner, ""
 	if at := len(inner) - len(`\ud83d`); at >= 0 && halfPair(inner[at:]) && !escapedAt(inner, at) {

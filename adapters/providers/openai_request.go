@@ -4,64 +4,69 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/shared"
+
 	"example.com/life/actors"
 	"example.com/life/sagas"
 )
 
-// request writes the question as a request. It is a pure function of the question.
-func (m *openAI) request(question actors.Question) (chatRequest, error) {
-	request := chatRequest{
-		Model:  question.Model,
-		Stream: true, StreamOptions: chatStreamOptions{IncludeUsage: true},
+// params writes the question as a request. It is a pure function of the question.
+func (m *openAI) params(question actors.Question) (openai.ChatCompletionNewParams, error) {
+	params := openai.ChatCompletionNewParams{
+		Model:         question.Model,
+		StreamOptions: openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)},
 	}
 	if question.System != "" {
-		request.Messages = append(request.Messages, chatMessage{Role: "system", Content: &question.System})
+		params.Messages = append(params.Messages, openai.SystemMessage(question.System))
 	}
 	for i := range question.Messages {
-		message, err := requestMessage(&question.Messages[i])
+		message, err := paramMessage(&question.Messages[i])
 		if err != nil {
-			return chatRequest{}, fmt.Errorf("message %d: %w", i, err)
+			return openai.ChatCompletionNewParams{}, fmt.Errorf("message %d: %w", i, err)
 		}
-		request.Messages = append(request.Messages, message)
+		params.Messages = append(params.Messages, message)
 	}
 	for _, tool := range question.Tools {
-		if len(tool.Schema) > 0 && !json.Valid(tool.Schema) {
-			return chatRequest{}, fmt.Errorf("schema of tool %s is not JSON", tool.Name)
+		function := shared.FunctionDefinitionParam{Name: tool.Name, Description: openai.String(tool.Description)}
+		if len(tool.Schema) > 0 {
+			if err := json.Unmarshal(tool.Schema, &function.Parameters); err != nil {
+				return openai.ChatCompletionNewParams{}, fmt.Errorf("schema of tool %s: %w", tool.Name, err)
+			}
 		}
-		request.Tools = append(request.Tools, chatTool{
-			Type: "function", Function: chatToolFunction{Name: tool.Name, Description: tool.Description, Parameters: tool.Schema},
-		})
+		params.Tools = append(params.Tools, openai.ChatCompletionFunctionTool(function))
 	}
 	switch {
 	case question.Reply <= 0:
 	case m.own:
-		request.MaxCompletionTokens = question.Reply
+		params.MaxCompletionTokens = openai.Int(question.Reply)
 	default: // the older name is the one that compatible servers know
-		request.MaxTokens = question.Reply
+		params.MaxTokens = openai.Int(question.Reply)
 	}
-	return request, nil
+	return params, nil
 }
 
-func requestMessage(message *sagas.Message) (chatMessage, error) {
-	text := &message.Text.Inline
+func paramMessage(message *sagas.Message) (openai.ChatCompletionMessageParamUnion, error) {
 	switch message.Role {
 	case sagas.RoleUser, sagas.RoleContext: // many servers take one system message and no developer's: what nobody said says so itself
-		return chatMessage{Role: "user", Content: text}, nil
+		return openai.UserMessage(message.Text.Inline), nil
 	case sagas.RoleTool:
-		return chatMessage{Role: "tool", Content: text, ToolCallID: message.CallID}, nil
+		return openai.ToolMessage(message.Text.Inline, message.CallID), nil
 	case sagas.RoleAssistant:
-		assistant := chatMessage{Role: "assistant", Content: text}
-		if *text == "" && len(message.Calls) > 0 {
-			assistant.Content = nil
+		var assistant openai.ChatCompletionAssistantMessageParam
+		if message.Text.Inline != "" || len(message.Calls) == 0 {
+			assistant.Content.OfString = openai.String(message.Text.Inline)
 		}
 		for _, call := range message.Calls {
-			assistant.ToolCalls = append(assistant.ToolCalls, chatCall{
-				ID: call.ID, Type: "function",
-				// Always JSON, if only a string: many servers parse the arguments of the past and fail on anything else.
-				Function: chatCallFunction{Name: call.Tool, Arguments: string(call.Arguments)},
+			assistant.ToolCalls = append(assistant.ToolCalls, openai.ChatCompletionMessageToolCallUnionParam{
+				OfFunction: &openai.ChatCompletionMessageFunctionToolCallParam{
+					ID: call.ID,
+					// Always JSON, if only a string: many servers parse the arguments of the past and fail on anything else.
+					Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Tool, Arguments: string(call.Arguments)},
+				},
 			})
 		}
-		return assistant, nil
+		return openai.ChatCompletionMessageParamUnion{OfAssistant: &assistant}, nil
 	}
-	return chatMessage{}, fmt.Errorf("role %q is unknown", message.Role)
+	return openai.ChatCompletionMessageParamUnion{}, fmt.Errorf("role %q is unknown", message.Role)
 }
