@@ -45,6 +45,25 @@ func (a *agent) loaded() {
 	a.pump()
 }
 
+// begun asks for advice and for money, as soon as the requests are in line to be stored: what comes of them stays in this process and its
+// journal, where it goes to disk behind the requests or not at all. If we die meanwhile, history says that they were asked for, or
+// nothing. Models and tools act on the world outside, and wait until everything is stored. A fork that follows its parent takes one step at a
+// time.
+func (a *agent) begun() {
+	t := &a.saga.Turn
+	if t.Advice == "" && t.Budget == "" || len(a.flying) == 0 || a.saga.Fork.Following() || a.host.closing.Load() {
+		return
+	}
+	for _, request := range a.saga.Ready() {
+		switch request.(type) {
+		case sagas.AskAdvice, sagas.AskReserve:
+			if id := request.RequestID(); a.running[id] == nil {
+				a.running[id] = a.dispatch(request)
+			}
+		}
+	}
+}
+
 // stored acts on what is outstanding now.
 func (a *agent) stored() {
 	a.sync()
@@ -76,7 +95,7 @@ func (a *agent) receive(message any) {
 		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.deadlines.Advice.String()}, events.Ref(m.request))
 	case woke:
 		a.rang = true
-		if a.flight == nil { // else what is being stored may be what it rang for; sync sets the clock anew
+		if len(a.flying) == 0 { // else what is being stored may be what it rang for; sync sets the clock anew
 			a.command(sagas.Woke{Meta: a.meta("woke")}, "")
 		}
 		a.sync()
@@ -91,7 +110,7 @@ func (a *agent) receive(message any) {
 // sync compares what is outstanding with what was sent: new requests are sent, abandoned ones are cancelled. It is called only
 // when everything decided is stored, or rides.
 func (a *agent) sync() {
-	if a.flight != nil {
+	if len(a.flying) > 0 {
 		return
 	}
 	ready := a.saga.Ready()
@@ -154,30 +173,34 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 // askAdvice asks homeostasis. The answer is a pure function of the rules, so asking again after a crash costs nothing.
 func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
 	deadline := time.AfterFunc(a.host.deadlines.Advice, func() { a.send(late{r.ID}) })
-	answer := a.answer()
+	answer := a.earlyAnswer()
 	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
 		mode, because := h.Advise(r.Vector, r.Mode)
-		answer(sagas.Advised{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID))
+		answer(sagas.Advised{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID), nil)
 	}}})
 	return func() { deadline.Stop() }
 }
 
 // askReserve asks the wallet, until it decides. It fails closed: without its decision no model is called.
 func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
-	answer := a.answer()
+	answer := a.earlyAnswer()
 	asking := meta(r.ID)
 	asking.ID += events.CommandID("#" + uuid.NewString()) // a refused request may be judged again: that is another decision
-	a.instructWallet(r.Wallet, sagas.Reserve{Meta: asking, Request: r.ID, Turn: r.Turn, Amount: r.Amount}, r.ID, func(o outcome) {
+	order := &instruction{command: sagas.Reserve{Meta: asking, Request: r.ID, Turn: r.Turn, Amount: r.Amount}}
+	if n := len(a.flying); n > 0 {
+		order.early, order.needs = true, []*pendingAppend{a.flying[n-1].append}
+	}
+	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
 		at := events.NewRef(events.WalletStream(r.Wallet), o.revision)
 		var refused *sagas.Refusal
 		switch e := walletAnswer(o).(type) {
 		case events.FundsReserved:
-			answer(sagas.Reserved{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, at)
+			answer(sagas.Reserved{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, at, o.after)
 		case events.FundsRefused:
-			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, at)
+			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, at, o.after)
 		default:
 			if errors.As(o.err, &refused) { // there is no such wallet
-				answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Reason: refused.Detail}, events.Ref(r.ID))
+				answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Reason: refused.Detail}, events.Ref(r.ID), o.after)
 				return
 			}
 			a.askAgain(r.ID, o.err)
@@ -189,7 +212,8 @@ func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
 // askSettle tells the wallet what a turn cost, until the wallet has it: money is never left aside.
 func (a *agent) askSettle(r sagas.AskSettle) context.CancelFunc {
 	answer := a.answer()
-	a.instructWallet(r.Wallet, sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}, r.ID, func(o outcome) {
+	order := &instruction{command: sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}}
+	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
 		if e, ok := walletAnswer(o).(events.FundsSettled); ok {
 			answer(sagas.Settled{Meta: meta(r.ID), Request: r.ID, Released: e.Released}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
 			return
@@ -219,10 +243,9 @@ func (a *agent) askAgain(request events.RequestID, err error) {
 	time.AfterFunc(wait, func() { send(again{request}) })
 }
 
-func (a *agent) instructWallet(wallet events.WalletID, command sagas.Command, request events.RequestID, done func(outcome)) {
-	a.host.system.Root.Send(a.host.wallets, deliver{string(wallet), &instruction{
-		command: command, origin: a.host.origin, causation: events.Ref(request), done: done,
-	}})
+func (a *agent) instructWallet(wallet events.WalletID, in *instruction, request events.RequestID, done func(outcome)) {
+	in.origin, in.causation, in.done = a.host.origin, events.Ref(request), done
+	a.host.system.Root.Send(a.host.wallets, deliver{string(wallet), in})
 }
 
 // walletAnswer is the event with which a wallet answered, now or when it was first asked; nil if it did not.
@@ -240,9 +263,18 @@ func walletAnswer(o outcome) events.Event {
 // answer returns the function with which whoever works on a request answers it, from any goroutine. Late and repeated answers
 // reach a saga that waits for them no more, and are dropped there.
 func (a *agent) answer() func(sagas.Command, events.Ref) {
-	send, origin, taped := a.send, a.host.origin, a.saga.Fork.OnTape()
-	return func(command sagas.Command, causation events.Ref) {
-		in := &instruction{command: command, origin: origin, causation: causation}
+	answer := a.earlyAnswer()
+	return func(command sagas.Command, causation events.Ref) { answer(command, causation, nil) }
+}
+
+// earlyAnswer is answer for those who are asked before the request is stored. They say on which append their answer rests.
+func (a *agent) earlyAnswer() func(sagas.Command, events.Ref, *pendingAppend) {
+	send, origin, taped, early := a.send, a.host.origin, a.saga.Fork.OnTape(), len(a.flying) > 0
+	return func(command sagas.Command, causation events.Ref, after *pendingAppend) {
+		in := &instruction{command: command, origin: origin, causation: causation, early: early}
+		if after != nil {
+			in.needs = []*pendingAppend{after}
+		}
 		if taped {
 			send(heard{in}) // in the parent's order
 			return

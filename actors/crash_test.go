@@ -28,21 +28,43 @@ func counting() (actors.Tool, *atomic.Int64) {
 	}, &runs
 }
 
-// TestCrash lets the store die at every append, before it stores and after it stored without saying so, and starts another host on
-// what is left. Whatever was accepted ends exactly once, and what cannot be repeated is not.
+// waitedFor is a journal that takes no appends in line, as EventStoreDB's does not.
+type waitedFor struct{ storage.Journal }
+
+// death is what a store still does when it dies at an append.
+type death int
+
+const (
+	unstored  death = iota // that append is not stored, and none after it
+	untold                 // it is stored, and perhaps others that were begun, but nobody learns of it
+	inBetween              // it is stored, nobody learns of it, and nothing after it is stored though it may have been begun
+)
+
+func (d death) String() string {
+	return [...]string{"not stored", "stored", "stored, none after it"}[d]
+}
+
+// TestCrash lets the store die at every append, in every way, and starts another host on what is left. Whatever was accepted ends exactly
+// once, and what cannot be repeated is not.
 func TestCrash(t *testing.T) {
-	for _, after := range []bool{false, true} {
-		for n := 1; n <= 12; n++ {
-			t.Run(fmt.Sprintf("append %d, stored %t", n, after), func(t *testing.T) { crashAt(t, n, after) })
+	for _, inLine := range []bool{true, false} {
+		for _, how := range []death{unstored, untold, inBetween} {
+			for n := 1; n <= 12; n++ {
+				t.Run(fmt.Sprintf("append %d, %s, in line %t", n, how, inLine), func(t *testing.T) { crashAt(t, n, how, inLine) })
+			}
 		}
 	}
 }
 
-func crashAt(t *testing.T, n int, after bool) {
+func crashAt(t *testing.T, n int, how death, inLine bool) {
 	memory := actorstest.NewMemory()
+	var journal storage.Journal = memory
+	if !inLine {
+		journal = waitedFor{memory}
+	}
 	tool, runs := counting()
 	config := actors.Config{
-		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
+		Journal: journal, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
 		Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool},
 		Deadlines: actors.Deadlines{Append: 20 * time.Millisecond},
 	}
@@ -54,7 +76,7 @@ func crashAt(t *testing.T, n int, after bool) {
 	made.Config.Policy.OnLost = events.LostTell
 	do(t, first, "demo", made)
 
-	dead := dieAt(memory, n, after)
+	dead := dieAt(memory, n, how)
 	_, sendErr := first.Do(t.Context(), events.AgentStream("demo"), say("c1", "go"), actors.Origin{})
 	select {
 	case <-dead:
@@ -203,25 +225,29 @@ func TestLooking(t *testing.T) {
 }
 
 // dieAt has the n-th append from now, and all after it, fail.
-func dieAt(memory *actorstest.Memory, n int, after bool) (dead chan struct{}) {
-	var appends atomic.Int64
+func dieAt(memory *actorstest.Memory, n int, how death) (dead chan struct{}) {
 	dead = make(chan struct{})
-	die := func(events.Stream, []events.Envelope) error {
-		switch count := appends.Add(1); {
-		case count < int64(n):
-			return nil
-		case count == int64(n):
-			close(dead)
-			if after {
-				return errors.New("the answer was lost")
+	count := func(at func() error) func(events.Stream, []events.Envelope) error {
+		var appends atomic.Int64
+		return func(events.Stream, []events.Envelope) error {
+			switch count := appends.Add(1); {
+			case count < int64(n):
+				return nil
+			case count > int64(n):
+				return storage.ErrClosed
 			}
+			return at()
 		}
-		return storage.ErrClosed
 	}
-	if after {
-		memory.FailAfter(die)
-	} else {
-		memory.Fail(die)
+	dies := func(err error) func() error { return func() error { close(dead); return err } }
+	switch how {
+	case unstored:
+		memory.Fail(count(dies(storage.ErrClosed)))
+	case inBetween:
+		memory.Fail(count(func() error { return nil }))
+		fallthrough
+	case untold:
+		memory.FailAfter(count(dies(errors.New("the answer was lost"))))
 	}
 	return dead
 }

@@ -19,9 +19,13 @@ import (
 
 // entity is a saga with its stream: it decides commands, stores what was decided, and only then lets anyone act on it.
 //
-// Commands that arrive while an append is under way are decided together when it lands, and stored by one append, in order. A
-// decision that asks for nothing and that nobody waits for (see rides) waits a moment for company. Every event carries its
+// Commands that arrive while an append is under way are decided together when it is stored, by one append, in order. A
+// decision that asks for nothing and that nobody waits for (see mayLinger) waits a moment for company. Every event carries its
 // decision's command id, so history still tells decisions apart.
+//
+// What one entity asks of another in this process need not wait for the disk, where the journal takes appends in line: an early instruction
+// is decided at once, and answered at once, with the append that the answer rests on. All of these appends go to disk in the order in which they were
+// decided, and none without those that it needs; whatever acts on the world outside waits until all of them are there.
 //
 // An entity belongs to its actor's goroutine. It reads the journal only to load; its appends run beside it.
 type entity[S sagas.Saga[S]] struct {
@@ -33,28 +37,34 @@ type entity[S sagas.Saga[S]] struct {
 	saga   S                 // with everything decided so far
 	tip    history.Tip       // after everything decided so far
 	stored history.Tip       // after everything stored
-	carry  []events.Envelope // decided, waiting for company
-	riders []answered        // who waits for what is in carry
+	linger []events.Envelope // decided, waiting for company
+	riders []answered        // who waits for what lingers
 	queue  []*instruction    // not decided yet
-	flight *flight           // the append under way, or nil
-	timer  *time.Timer       // flushes carry
+	flying []*flight         // the appends under way, in order
+	began  bool              // one was begun, and nobody has looked at what may follow from it
+	timer  *time.Timer       // flushes what lingers
 	saved  events.Revision   // of the newest snapshot
 	every  events.Revision   // events until the next one
 }
 
 // flight is an append under way, and who waits for it.
 type flight struct {
-	answers []answered
-	after   history.Tip
+	append   *pendingAppend
+	answers  []answered
+	after    history.Tip
+	stored   bool // but one before it may not be
+	position events.Position
 }
 
 type answered struct {
 	done    func(outcome)
 	outcome outcome
+	early   bool // answered before it is stored
 }
 
 const (
-	companyWait = 20 * time.Millisecond // how long a decision may wait for company
+	lingerTime  = 20 * time.Millisecond // how long a decision may wait for company
+	maxFlights  = 4                     // appends of one entity under way; beyond, what is early waits too
 	batchEnough = storage.MaxAppend / 4 // bytes after which a batch takes in no further decision
 )
 
@@ -68,10 +78,25 @@ func (e *entity[S]) load(ctx context.Context) error {
 	return nil
 }
 
-// instruct takes an instruction in. It is decided now, or with its company when the append under way lands.
+// instruct takes an instruction in. It is decided now, or with others when what is under way is stored.
 func (e *entity[S]) instruct(in *instruction) {
 	e.queue = append(e.queue, in)
-	if e.flight == nil {
+	if len(e.flying) == 0 || in.early && e.mayBegin() {
+		e.decide()
+	}
+}
+
+// mayBegin reports whether another append may be begun beside those under way. When a snapshot is due there is none, for it needs an
+// entity that is stored.
+func (e *entity[S]) mayBegin() bool {
+	due := e.host.snapshots != nil && e.tip.Revision-e.saved >= 2*e.every
+	return len(e.flying) < maxFlights && !due
+}
+
+// decideNext decides what waits, after an append was stored.
+func (e *entity[S]) decideNext() {
+	early := func(in *instruction) bool { return in.early }
+	if len(e.queue) > 0 && (len(e.flying) == 0 || e.mayBegin() && slices.ContainsFunc(e.queue, early)) {
 		e.decide()
 	}
 }
@@ -79,13 +104,14 @@ func (e *entity[S]) instruct(in *instruction) {
 // decide decides what waits, as much as one append may hold, and stores it.
 func (e *entity[S]) decide() {
 	queue := e.queue // still there, to be answered, if deciding panics
-	batch, answers := e.carry, e.riders
-	ride, waiting := true, len(e.carry) > 0
+	batch, answers := e.linger, e.riders
+	linger, waiting := true, len(e.linger) > 0
 	var rest []*instruction // for the next append
+	var needs []*pendingAppend
 	size := storage.BatchSize(batch)
 	for i, in := range queue {
 		if size > batchEnough {
-			rest, ride = queue[i:], false
+			rest, linger = queue[i:], false
 			break
 		}
 		in.leave()
@@ -99,38 +125,61 @@ func (e *entity[S]) decide() {
 			e.saga = e.fold.Zero()
 		}
 		if err != nil {
-			answers = append(answers, answered{in.done, outcome{err: err}})
+			answers = append(answers, answered{in.done, outcome{err: err}, in.early})
 			continue
 		}
 		result := outcome{revision: e.tip.Revision + 1, events: decided}
 		if batch, err = e.record(batch, in, decided); err != nil {
 			e.host.log.Error("encode decision", "stream", e.stream, "error", err)
-			answers = append(answers, answered{in.done, outcome{err: err}})
+			answers = append(answers, answered{in.done, outcome{err: err}, in.early})
 			continue
 		}
-		answers = append(answers, answered{in.done, result})
+		answers = append(answers, answered{in.done, result, in.early})
+		needs = append(needs, in.needs...)
 		size += storage.BatchSize(batch[before:])
-		ride = ride && rides(in.command, decided)
+		linger = linger && len(in.needs) == 0 && mayLinger(in.command, decided)
 	}
-	e.queue, e.carry, e.riders = rest, nil, nil
-	if len(batch) == 0 { // refused or known before: nothing to wait for
-		answer(answers)
+	e.queue, e.linger, e.riders = rest, nil, nil
+	if len(batch) == 0 { // refused or known before: nothing to store
+		e.answerRefused(answers)
 		return
 	}
-	if ride && len(queue) > 0 {
-		e.carry, e.riders = batch, answers
+	if linger && len(queue) > 0 {
+		e.linger, e.riders = batch, answers
 		if !waiting { // the first to wait says how long
 			e.flushLater()
 		}
 		return
 	}
-	e.fly(batch, answers)
+	e.startAppend(batch, needs, answers)
 }
 
-// rides reports whether a decision may wait for company. Only what can be had again at no cost, and what nobody is in a hurry for,
+// answerRefused answers commands of which nothing is stored. It may be because of decisions that are not stored yet: then the answer
+// waits for them, or rests on them.
+func (e *entity[S]) answerRefused(answers []answered) {
+	if len(e.flying) == 0 {
+		answer(answers)
+		return
+	}
+	last := e.flying[len(e.flying)-1]
+	last.answers = append(last.answers, answerEarly(answers, last.append)...)
+}
+
+// answerEarly answers those who do not wait for the disk, with the append on which their answers rest, and returns the others.
+func answerEarly(answers []answered, after *pendingAppend) []answered {
+	return slices.DeleteFunc(answers, func(a answered) bool {
+		if a.early && a.done != nil {
+			a.outcome.after = after
+			a.done(a.outcome)
+		}
+		return a.early
+	})
+}
+
+// mayLinger reports whether a decision may wait for company. Only what can be had again at no cost, and what nobody is in a hurry for,
 // qualifies: if the host dies before it is stored, Ready asks homeostasis or the wallet once more and gets the same answer. Whoever
 // asked hears of it when it is stored.
-func rides(command sagas.Command, decided []events.Event) bool {
+func mayLinger(command sagas.Command, decided []events.Event) bool {
 	if len(decided) != 1 || sagas.IsStep(command.Metadata().ID) {
 		return false
 	}
@@ -180,28 +229,42 @@ func eventID(base uuid.UUID, i int) events.EventID {
 	return base
 }
 
-// fly stores a batch, beside the actor. The same event ids are sent again until the outcome is known or the time is up.
-func (e *entity[S]) fly(batch []events.Envelope, answers []answered) {
-	e.flight = &flight{answers: answers, after: e.tip}
-	e.host.begin(e.stream, storage.ExpectRevision(e.stored.Revision), batch, func(appended storage.Appended, err error) {
+// startAppend stores a batch, beside the actor. The same event ids are sent again until the outcome is known or the time is up.
+func (e *entity[S]) startAppend(batch []events.Envelope, needs []*pendingAppend, answers []answered) {
+	at := e.stored.Revision
+	if n := len(e.flying); n > 0 {
+		last := e.flying[n-1]
+		at, needs = last.after.Revision, append(needs, last.append)
+	}
+	f := &flight{after: e.tip}
+	f.append = e.host.startAppend(e.stream, storage.ExpectRevision(at), batch, needs, func(appended storage.Appended, err error) {
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
-		e.send(landed{appended, err})
+		e.send(appendDone{f, appended, err})
 	})
+	// If we die here, or at any moment before the batch is on disk, nothing is there that rests on it: what is answered early leads to
+	// appends that need this one, and to nothing else.
+	f.answers = answerEarly(answers, f.append)
+	e.flying, e.began = append(e.flying, f), true
 }
 
-// land ends the flight. With an error the saga has decided what is not stored: the entity must be given up.
-func (e *entity[S]) land(m landed) error {
-	flight := e.flight
-	e.flight = nil
+// appended ends an append. With an error the saga has decided what is not stored: the entity must be given up.
+func (e *entity[S]) appended(m appendDone) error {
+	f := m.flight
 	if m.err != nil {
-		fail(flight.answers, e.reason(m.err))
+		fail(f.answers, e.reason(m.err))
+		f.answers = nil
 		return m.err
 	}
-	e.stored = flight.after
-	for i := range flight.answers {
-		flight.answers[i].outcome.position = m.appended.Position
+	f.stored, f.position = true, m.appended.Position
+	for len(e.flying) > 0 && e.flying[0].stored { // an answer that was lost on its way comes after later ones
+		f := e.flying[0]
+		e.flying = slices.Delete(e.flying, 0, 1)
+		e.stored = f.after
+		for i := range f.answers {
+			f.answers[i].outcome.position = f.position
+		}
+		answer(f.answers)
 	}
-	answer(flight.answers)
 	return nil
 }
 
@@ -220,22 +283,22 @@ func (e *entity[S]) reason(err error) error {
 // flushLater stores what waits for company after a moment, if none has come.
 func (e *entity[S]) flushLater() {
 	if e.timer == nil {
-		e.timer = time.AfterFunc(companyWait, func() { e.send(flush{}) })
+		e.timer = time.AfterFunc(lingerTime, func() { e.send(flush{}) })
 		return
 	}
-	e.timer.Reset(companyWait)
+	e.timer.Reset(lingerTime)
 }
 
 // flush stores what waits for company.
 func (e *entity[S]) flushNow() {
-	if e.flight == nil && len(e.carry) > 0 {
+	if len(e.linger) > 0 {
 		e.decide()
 	}
 }
 
 // settled reports whether everything decided is stored.
 func (e *entity[S]) settled() bool {
-	return e.flight == nil && len(e.carry) == 0 && len(e.queue) == 0
+	return len(e.flying) == 0 && len(e.linger) == 0 && len(e.queue) == 0
 }
 
 // snapshot saves the fold, beside the actor. It is a cache: failing to save it costs time at the next load.
@@ -263,15 +326,15 @@ func (e *entity[S]) giveUp(err error) {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
-	if e.flight != nil {
-		fail(e.flight.answers, err)
-		e.flight = nil
+	for _, f := range e.flying {
+		fail(f.answers, err)
 	}
+	e.flying = nil
 	for _, in := range e.queue {
-		answer([]answered{{in.done, outcome{err: err}}})
+		answer([]answered{{done: in.done, outcome: outcome{err: err}}})
 	}
 	fail(e.riders, err)
-	e.queue, e.carry, e.riders = nil, nil, nil
+	e.queue, e.linger, e.riders = nil, nil, nil
 }
 
 func answer(answers []answered) {

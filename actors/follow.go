@@ -60,11 +60,11 @@ func (a *agent) pump() {
 		a.follow = &following{}
 	}
 	f := a.follow
-	if a.flight == nil && len(a.queue) > 0 { // decided first; it may come to nothing, and nobody is told
+	if len(a.flying) == 0 && len(a.queue) > 0 { // decided first; it may come to nothing, and nobody is told
 		a.send(next{})
 		return
 	}
-	for !f.reading && !f.moving && a.flight == nil && !a.dead && !a.host.closing.Load() && a.saga.Fork.Following() {
+	for !f.reading && !f.moving && len(a.flying) == 0 && !a.dead && !a.host.closing.Load() && a.saga.Fork.Following() {
 		if !a.readStep() {
 			return
 		}

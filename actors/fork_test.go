@@ -193,14 +193,14 @@ func TestForkOnTape(t *testing.T) {
 
 // TestForkCrash lets the host die at every append of a fork that follows its parent; the next host goes on with the tape.
 func TestForkCrash(t *testing.T) {
-	for _, after := range []bool{false, true} {
+	for _, how := range []death{unstored, untold, inBetween} {
 		for n := 1; n <= 41; n += 5 {
-			t.Run(fmt.Sprintf("append %d, stored %t", n, after), func(t *testing.T) { forkCrashAt(t, n, after) })
+			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) { forkCrashAt(t, n, how) })
 		}
 	}
 }
 
-func forkCrashAt(t *testing.T, n int, after bool) {
+func forkCrashAt(t *testing.T, n int, how death) {
 	w := newForkWorld(t)
 	asked, ran := w.asked.Load(), w.ran.Load()
 	w.config.Deadlines.Append = 20 * time.Millisecond
@@ -208,7 +208,7 @@ func forkCrashAt(t *testing.T, n int, after bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := dieAt(w.memory, n, after)
+	dead := dieAt(w.memory, n, how)
 	_, forkErr := first.Fork(t.Context(), order(0), actors.Origin{Actor: "test"})
 	select {
 	case <-dead:

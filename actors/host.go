@@ -79,6 +79,7 @@ type Host struct {
 
 	name       string
 	journal    storage.Journal
+	line       storage.Beginner // the journal, if it takes appends in line; else nil
 	snapshots  storage.Snapshots
 	blobs      storage.Blobs
 	models     Models
@@ -168,6 +169,7 @@ func configure(c Config) (*Host, error) {
 		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Files: h.workspaces, Log: h.log, Build: c.Build, Where: c.Where,
 	})
 	h.origin = Origin{Actor: h.name}
+	h.line, _ = c.Journal.(storage.Beginner)
 	for _, tool := range c.Tools {
 		name := tool.Spec().Name
 		if _, twice := h.toolbox[name]; twice {
@@ -278,62 +280,6 @@ func (h *Host) run(task func()) {
 		defer h.tasks.Done()
 		task()
 	})
-}
-
-// begin has a batch stored beside the actors, and calls land with what append would return.
-func (h *Host) begin(stream events.Stream, expected storage.Expected, batch []events.Envelope, land func(storage.Appended, error)) {
-	again := func() { land(h.append(stream, expected, batch)) }
-	beginner, can := h.journal.(storage.Beginner)
-	if !can {
-		h.run(again)
-		return
-	}
-	h.tasks.Add(1)
-	ctx := h.appending.context(h.running, h.deadlines.Append)
-	beginner.Begin(ctx, stream, expected, batch, func(appended storage.Appended, err error) {
-		defer h.tasks.Done()
-		switch {
-		case err == nil || final(err) || ctx.Err() != nil:
-			land(h.appended(stream, batch, appended, err))
-		default:
-			h.run(again)
-		}
-	})
-}
-
-// append stores a batch, trying the same events again until the outcome is known or the deadline passes.
-func (h *Host) append(stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
-	ctx := h.appending.context(h.running, h.deadlines.Append)
-	wait := 5 * time.Millisecond
-	for {
-		appended, err := h.journal.Append(ctx, stream, expected, batch)
-		if err == nil || final(err) {
-			return h.appended(stream, batch, appended, err)
-		}
-		select {
-		case <-ctx.Done():
-			return h.appended(stream, batch, appended, err)
-		case <-time.After(wait):
-			wait = min(2*wait, time.Second)
-		}
-	}
-}
-
-// appended is the outcome of an append that is not tried again.
-func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended storage.Appended, err error) (storage.Appended, error) {
-	switch {
-	case err == nil && len(batch) > 0:
-		h.Stored(appended.Position)
-	case err != nil && !final(err):
-		return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
-	}
-	return appended, err
-}
-
-// final reports an answer to an append that trying again does not change.
-func final(err error) bool {
-	var conflict *storage.Conflict
-	return errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend)
 }
 
 // appendRaw stores one event that no saga decided, at the end of a stream as it is now; unless the stream ends with its like.

@@ -173,14 +173,14 @@ func TestLargeNote(t *testing.T) {
 // TestCrashWithNotes lets the store die at every append of a turn that asks what is known and writes a note. It is answered once,
 // and the note is written once.
 func TestCrashWithNotes(t *testing.T) {
-	for _, after := range []bool{false, true} {
+	for _, how := range []death{unstored, untold, inBetween} {
 		for n := 1; n <= 14; n++ {
-			t.Run(fmt.Sprintf("append %d, stored %t", n, after), func(t *testing.T) { crashWithNotes(t, n, after) })
+			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) { crashWithNotes(t, n, how) })
 		}
 	}
 }
 
-func crashWithNotes(t *testing.T, n int, after bool) {
+func crashWithNotes(t *testing.T, n int, how death) {
 	memory := actorstest.NewMemory()
 	model, _ := shown(t.Context())
 	config := actors.Config{
@@ -193,7 +193,7 @@ func crashWithNotes(t *testing.T, n int, after bool) {
 	}
 	keep(t, first, "k1", someNotes()...)
 	do(t, first, "demo", knowing())
-	die(t, memory, first, n, after)
+	die(t, memory, first, n, how)
 	config.Deadlines = actors.Deadlines{}
 	second := start(t, config)
 	do(t, second, "demo", say("c1", "How hot is the heat shield?"))
@@ -218,9 +218,9 @@ func crashWithNotes(t *testing.T, n int, after bool) {
 }
 
 // die sends the agent a message and has the store die at an append.
-func die(t *testing.T, memory *actorstest.Memory, host *actors.Host, n int, after bool) {
+func die(t *testing.T, memory *actorstest.Memory, host *actors.Host, n int, how death) {
 	t.Helper()
-	dead := dieAt(memory, n, after)
+	dead := dieAt(memory, n, how)
 	_, _ = host.Do(t.Context(), events.AgentStream("demo"), say("c1", "How hot is the heat shield?"), actors.Origin{})
 	select {
 	case <-dead:

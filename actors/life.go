@@ -39,6 +39,7 @@ type life[S sagas.Saga[S]] struct {
 // conduct is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
 type conduct interface {
 	loaded()     // the saga is at the end of its stream
+	begun()      // more of what was decided is in line to be stored; of a journal that has a line
 	stored()     // more of what was decided is stored
 	receive(any) // a message of its own
 	busy() bool  // something is under way that needs the entity alive
@@ -85,8 +86,8 @@ func (l *life[S]) receiveOther(message any) {
 	case own:
 		l.instruct(m.instruction)
 		l.afterStep()
-	case landed:
-		if err := l.land(m); err != nil {
+	case appendDone:
+		if err := l.appended(m); err != nil {
 			l.fence(err)
 			return
 		}
@@ -94,9 +95,7 @@ func (l *life[S]) receiveOther(message any) {
 		if l.stored.Revision-l.saved >= l.every {
 			l.snapshot()
 		}
-		if len(l.queue) > 0 {
-			l.decide()
-		}
+		l.decideNext()
 		l.afterStep()
 		l.considerQuitting()
 	case flush:
@@ -132,8 +131,13 @@ func (l *life[S]) begin(c actor.Context) {
 // arrive notes a message from the registry.
 func (l *life[S]) arrive() { l.seen++ }
 
-// afterStep starts the idle clock when there is nothing to do. Its jitter keeps many entities from leaving at once.
+// afterStep looks at what may follow early from what was begun, and starts the idle clock when there is nothing to do. Its jitter keeps many
+// entities from leaving at once.
 func (l *life[S]) afterStep() {
+	if l.began && !l.dead && l.host.line != nil {
+		l.conduct.begun()
+	}
+	l.began = false
 	if l.dead || l.host.idle <= 0 || !l.settled() || l.conduct.busy() {
 		return
 	}

@@ -23,16 +23,19 @@ type (
 		command   sagas.Command
 		origin    Origin
 		causation events.Ref
-		base      any           // of a command that begins a stream: the fold it is decided on; nil: the stream's own
-		done      func(outcome) // called once, in the entity's goroutine; must not block
-		admitted  *admission    // counts it until it is decided; nil for the entity's own
+		base      any              // of a command that begins a stream: the fold it is decided on; nil: the stream's own
+		done      func(outcome)    // called once, in the entity's goroutine; must not block
+		admitted  *admission       // counts it until it is decided; nil for the entity's own
+		early     bool             // decided beside the appends under way, and answered before it is stored
+		needs     []*pendingAppend // on which it rests: what it leads to is stored only if they are
 	}
 	// own is an instruction that an entity gives itself: an answer to one of its requests, or its clock.
 	own struct{ instruction *instruction }
 	// wakeUp has no content: it brings an entity to life.
 	wakeUp struct{}
-	// landed tells an entity how its append went.
-	landed struct {
+	// appendDone tells an entity how its append went.
+	appendDone struct {
+		flight   *flight
 		appended storage.Appended
 		err      error
 	}
@@ -88,6 +91,7 @@ type outcome struct {
 	position events.Position // of the last event that was stored with it
 	events   []events.Event
 	err      error
+	after    *pendingAppend // of an early instruction: on which the answer rests; nil: on what is stored
 }
 
 // Origin says where a command comes from.

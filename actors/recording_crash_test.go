@@ -17,14 +17,14 @@ import (
 // and lets another host go on. Whatever was lost on the way, the workspace as of the end is what is there, as of the beginning what was
 // there, and history verifies.
 func TestRecordingCrash(t *testing.T) {
-	for _, after := range []bool{false, true} {
+	for _, how := range []death{unstored, untold, inBetween} {
 		for n := 1; n <= 14; n++ {
-			t.Run(fmt.Sprintf("append %d, stored %t", n, after), func(t *testing.T) { recordingCrash(t, n, after) })
+			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) { recordingCrash(t, n, how) })
 		}
 	}
 }
 
-func recordingCrash(t *testing.T, n int, after bool) {
+func recordingCrash(t *testing.T, n int, how death) {
 	dir, memory := t.TempDir(), actorstest.NewMemory()
 	actorstest.Write(t, dir, "given", "g")
 	config := actors.Config{
@@ -39,7 +39,7 @@ func recordingCrash(t *testing.T, n int, after bool) {
 	made := create("demo", "write")
 	made.Config.Workspace, made.Config.Policy.OnLost = dir, events.LostTell
 	do(t, first, "demo", made)
-	dead := dieAt(memory, n, after)
+	dead := dieAt(memory, n, how)
 	_, sendErr := first.Do(t.Context(), events.AgentStream("demo"), say("go", "go"), actors.Origin{})
 	select {
 	case <-dead:

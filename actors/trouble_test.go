@@ -158,7 +158,7 @@ func TestRefusedTwice(t *testing.T) {
 func TestCompanyWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
-		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}})
+		host := start(t, actors.Config{Journal: waitedFor{memory}, Models: oneModel{actorstest.FakeModel(twoRounds)}})
 		do(t, host, "demo", create("demo"))
 		gate := make(chan struct{})
 		memory.Fail(func(stream events.Stream, _ []events.Envelope) error {

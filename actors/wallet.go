@@ -13,6 +13,7 @@ import (
 type plain struct{ onLoad func() }
 
 func (p plain) loaded()   { p.onLoad() }
+func (plain) begun()      {}
 func (plain) stored()     {}
 func (plain) receive(any) {}
 func (plain) busy() bool  { return false }

@@ -235,51 +235,6 @@ func journalGreatest(t *testing.T, journal storage.Journal, greatest int) {
 	}
 }
 
-// journalBegin holds a journal that is an storage.Beginner to one answer for each append, the one that Append would give.
-func journalBegin(t *testing.T, journal storage.Journal) {
-	beginner, can := journal.(storage.Beginner)
-	if !can {
-		t.Skip("appends to this journal are waited for")
-	}
-	const streams, rounds = 8, 20
-	type answer struct {
-		appended storage.Appended
-		err      error
-	}
-	begin := func(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) <-chan answer {
-		answers := make(chan answer, 2)
-		beginner.Begin(ctx, stream, expected, batch, func(appended storage.Appended, err error) { answers <- answer{appended, err} })
-		return answers
-	}
-	for round := range rounds {
-		var waiting [streams]<-chan answer
-		for i := range waiting {
-			waiting[i] = begin(t.Context(), events.Stream(fmt.Sprint("begin-", i)), storage.ExpectRevision(events.Revision(2*round-1)), batch("begun", 2))
-		}
-		for i, answers := range waiting {
-			want := events.Revision(2*round + 1)
-			if got := <-answers; got.err != nil || got.appended.First != want-1 || got.appended.Last != want {
-				t.Fatalf("append %d to begin-%d: %+v; want it to end at revision %d", round, i, got, want)
-			}
-			if len(answers) > 0 {
-				t.Fatalf("append %d to begin-%d has a second answer", round, i)
-			}
-		}
-	}
-	var conflict *storage.Conflict
-	if got := <-begin(t.Context(), "begin-0", 3, batch("late", 1)); !errors.As(got.err, &conflict) || conflict.Actual != 2*rounds-1 {
-		t.Errorf("begun at a revision that has passed: %+v", got)
-	}
-	if got := <-begin(t.Context(), "", storage.ExpectAny, batch("nowhere", 1)); !errors.Is(got.err, storage.ErrInvalidAppend) {
-		t.Errorf("begun on no stream: %+v", got)
-	}
-	ended, end := context.WithCancel(t.Context())
-	end()
-	if got := <-begin(ended, "begin-ended", storage.ExpectNoStream, batch("ended", 1)); !errors.Is(got.err, context.Canceled) {
-		t.Errorf("begun when the time was over: %+v", got)
-	}
-}
-
 func journalEndedContext(t *testing.T, journal storage.Journal) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

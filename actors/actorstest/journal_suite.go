@@ -47,6 +47,7 @@ func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) stora
 		{"a batch of the greatest size", func(t *testing.T, journal storage.Journal) { journalGreatest(t, journal, greatest) }},
 		{"an ended context", journalEndedContext},
 		{"appends that nobody waits for", journalBegin},
+		{"appends that need others", journalNeeds},
 		{"two writers never interleave a decision", journalTwoWriters},
 		{"many writers on many streams", journalManyWriters},
 		{"a stream forward from every revision", journalReadForward},

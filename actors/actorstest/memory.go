@@ -22,6 +22,7 @@ type Memory struct {
 	closed    chan struct{}                            //
 	before    func(events.Stream, []events.Envelope) error
 	after     func(events.Stream, []events.Envelope) error
+	line      []func() // appends that were begun; the first is under way
 }
 
 type snapshotKey struct {
@@ -68,6 +69,12 @@ func (m *Memory) Close() error {
 
 // Append implements storage.Journal.
 func (m *Memory) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
+	return m.append(ctx, stream, expected, batch, nil)
+}
+
+func (m *Memory) append(
+	ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope, ticket *storage.Ticket,
+) (storage.Appended, error) {
 	if err := storage.CheckAppend(stream, expected, batch); err != nil {
 		return storage.Appended{}, err
 	}
@@ -83,6 +90,9 @@ func (m *Memory) Append(ctx context.Context, stream events.Stream, expected stor
 		}
 	}
 	appended, err := m.store(stream, expected, batch)
+	if err == nil {
+		ticket.Accept()
+	}
 	if err == nil && after != nil {
 		if err := after(stream, batch); err != nil {
 			return storage.Appended{}, err
@@ -91,9 +101,52 @@ func (m *Memory) Append(ctx context.Context, stream events.Stream, expected stor
 	return appended, err
 }
 
-// Begin implements storage.Beginner.
-func (m *Memory) Begin(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope, done func(storage.Appended, error)) {
-	go func() { done(m.Append(ctx, stream, expected, batch)) }()
+// Begin implements storage.Beginner: one append after another, so that a hook that blocks holds up all that were begun later.
+func (m *Memory) Begin(ctx context.Context, b storage.Begun, done func(storage.Appended, error)) {
+	var once sync.Once
+	stop := context.AfterFunc(ctx, func() {
+		once.Do(func() {
+			done(storage.Appended{}, fmt.Errorf("append to %s: the outcome is unknown: %w", b.Stream, ctx.Err()))
+		})
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.line = append(m.line, func() {
+		var appended storage.Appended
+		err := storage.CheckNeeds(b.Stream, b.Needs)
+		if err == nil {
+			appended, err = m.append(ctx, b.Stream, b.Expected, b.Batch, b.Ticket)
+		}
+		stop()
+		once.Do(func() { done(appended, err) })
+	})
+	if len(m.line) == 1 {
+		go m.serve()
+	}
+}
+
+// serve takes appends from the line until there are none.
+func (m *Memory) serve() {
+	for {
+		m.mu.Lock()
+		next := m.line[0]
+		m.mu.Unlock()
+		next()
+		m.mu.Lock()
+		m.line = m.line[1:]
+		more := len(m.line) > 0
+		m.mu.Unlock()
+		if !more {
+			return
+		}
+	}
+}
+
+// InLine counts the appends that were begun and have no outcome yet.
+func (m *Memory) InLine() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.line)
 }
 
 func (m *Memory) store(stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {

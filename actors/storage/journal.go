@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync/atomic"
 
 	"example.com/life/events"
 )
@@ -39,12 +40,44 @@ type Journal interface {
 	Subscribe(ctx context.Context, from From) (Subscription, error)
 }
 
-// Beginner is a Journal that can take an append without anyone waiting for it: a goroutine for each costs a tenth of a turn. A journal
-// that is none is waited for.
+// Beginner is a Journal that takes appends without anyone waiting for them, in line: appends are decided, and reach the disk, in the order
+// in which they were begun. So one append can be begun on the strength of another that is not stored yet.
 type Beginner interface {
 	// Begin is Append, whose answer it gives to done: once, at the latest when ctx ends, from any goroutine, which done must not
-	// hold up; it may be this one.
-	Begin(ctx context.Context, stream events.Stream, expected Expected, batch []events.Envelope, done func(Appended, error))
+	// hold up; it may be this one. When Begin returns, the append has its place in line.
+	//
+	// An append is stored only if everything it needs is: otherwise it is answered ErrNeeded, and nothing was stored. That holds through
+	// a crash at any moment: no append is ever found there without those that it needs.
+	Begin(ctx context.Context, begun Begun, done func(Appended, error))
+}
+
+// Begun is an append that nobody waits for.
+type Begun struct {
+	Stream   events.Stream
+	Expected Expected
+	Batch    []events.Envelope
+	Ticket   *Ticket   // by which later appends may need this one; used once. nil: none will
+	Needs    []*Ticket // of appends begun before
+}
+
+// Ticket stands for an append that was begun, before its answer is known. Its journal accepts it when it has decided to store the append.
+type Ticket struct{ accepted atomic.Bool }
+
+// Accept says that the append is in line for the disk, before everything that is decided later.
+func (t *Ticket) Accept() {
+	if t != nil {
+		t.accepted.Store(true)
+	}
+}
+
+// CheckNeeds returns ErrNeeded unless all tickets were accepted. A journal asks when an append's turn has come.
+func CheckNeeds(stream events.Stream, needs []*Ticket) error {
+	for _, t := range needs {
+		if !t.accepted.Load() {
+			return fmt.Errorf("append to %s: %w", stream, ErrNeeded)
+		}
+	}
+	return nil
 }
 
 // Latest is a revision beyond the end of every stream: what is read back from it begins at the end.
@@ -170,6 +203,7 @@ var (
 	ErrCorrupt = errors.New("the stored bytes are damaged")
 	ErrDeleted = errors.New("the stream was deleted for good") // nothing can be read from it or appended to it, ever
 	ErrPlace   = errors.New("no event of the store is at this position")
+	ErrNeeded  = errors.New("an append that this one needs was not stored")
 )
 
 // Conflict says that a stream is not as an append expected: someone else wrote to it. A stream that was deleted and may begin again reads as

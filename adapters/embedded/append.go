@@ -60,6 +60,8 @@ type request struct {
 	answer   chan answer
 	decided  answer // what it will be told when its group is on disk
 	begun    begun
+	ticket   *storage.Ticket   // accepted once the append is in a group
+	needs    []*storage.Ticket // without which it is refused
 }
 
 type answer struct {
@@ -87,6 +89,7 @@ func (s *Store) reuse(r *request) {
 		r.body = nil
 	}
 	r.batch, r.imported, r.begun, r.decided = nil, nil, begun{}, answer{}
+	r.ticket, r.needs = nil, nil
 	s.requests.Put(r)
 }
 

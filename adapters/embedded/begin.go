@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"example.com/life/actors/storage"
-	"example.com/life/events"
 )
 
 // begun says who is told the answer to an append that nobody waits for.
@@ -34,17 +33,18 @@ type cohorts struct {
 
 // Begin implements storage.Beginner. done is called by the goroutine that answers all appends, or by one of its own when ctx ends; then the
 // outcome is unknown, as it is on a disk that hangs.
-func (s *Store) Begin(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope, done func(storage.Appended, error)) {
-	if err := errors.Join(checkAppend(stream, expected, batch), ctx.Err()); err != nil {
+func (s *Store) Begin(ctx context.Context, b storage.Begun, done func(storage.Appended, error)) {
+	if err := errors.Join(checkAppend(b.Stream, b.Expected, b.Batch), ctx.Err()); err != nil {
 		done(storage.Appended{}, err)
 		return
 	}
 	if err := s.disk.refusal(); err != nil {
-		done(storage.Appended{}, fmt.Errorf("append to %s: %w", stream, err))
+		done(storage.Appended{}, fmt.Errorf("append to %s: %w", b.Stream, err))
 		return
 	}
 	r := s.requests.Get().(*request) //nolint:errcheck // the pool holds nothing else
-	r.action, r.expected, r.stream, r.batch, r.imported = appending, expected, stream, batch, nil
+	r.action, r.expected, r.stream, r.batch, r.imported = appending, b.Expected, b.Stream, b.Batch, nil
+	r.ticket, r.needs = b.Ticket, b.Needs
 	r.encode()
 	r.begun.done = done
 	s.cohorts.add(ctx, r) // first: it may be answered before push returns

@@ -89,6 +89,9 @@ func (c *committer) commit(requests []*request) int {
 		} else if !c.decide(r) {
 			break
 		}
+		if r.decided.err == nil {
+			r.ticket.Accept()
+		}
 		if done++; c.group.batch != nil && c.group.batch.Len() > groupBytes {
 			break
 		}

@@ -18,6 +18,11 @@ func (c *committer) decide(r *request) bool {
 		r.decided = c.decideImport(r)
 		return true
 	}
+	// What it needs was begun before it and is decided by now. It is in this group or an earlier one, so it is on disk whenever this is.
+	if err := storage.CheckNeeds(r.stream, r.needs); err != nil {
+		r.decided = answer{err: err}
+		return true
+	}
 	h, missing, err := c.standing(r)
 	if err != nil {
 		r.decided = answer{err: fmt.Errorf("append to %s: %w", r.stream, err)}

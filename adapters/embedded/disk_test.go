@@ -276,7 +276,7 @@ func begins(ctx context.Context, t *testing.T, store *embedded.Store, stream eve
 	t.Helper()
 	c := chain{last: last}
 	answers := make(chan error, 1)
-	store.Begin(ctx, stream, storage.ExpectRevision(last), c.next(1), func(_ storage.Appended, err error) {
+	store.Begin(ctx, storage.Begun{Stream: stream, Expected: storage.ExpectRevision(last), Batch: c.next(1)}, func(_ storage.Appended, err error) {
 		select {
 		case answers <- err:
 		default:
