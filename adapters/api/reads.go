@@ -69,7 +69,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	all, err := s.agents.Agents(r.Context())
+	all, err := s.host.Agents(r.Context())
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
 	if err := id.Validate(); err != nil {
 		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	all, err := s.agents.Agents(r.Context())
+	all, err := s.host.Agents(r.Context())
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.agents.State(r.Context(), agent, at)
+	state, err := s.host.State(r.Context(), agent, at)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	if err != nil {
 		return err
 	}
-	page, err := s.agents.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
+	page, err := s.host.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (s *server) wallet(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	wallet, err := s.inspector.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
+	wallet, err := s.host.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
 	if err != nil {
 		return err
 	}
