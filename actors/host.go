@@ -225,7 +225,7 @@ func stopFailing(any) actor.Directive { return actor.StopDirective }
 
 // recover brings every agent to life that has work outstanding.
 func (h *Host) recover(ctx context.Context) error {
-	list, err := h.Agents(ctx)
+	list, err := h.Agents(ctx, projections.AgentFilter{})
 	if err != nil {
 		return fmt.Errorf("find agents with work to do: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
-	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -16,30 +15,41 @@ import (
 
 func agentsCommand(a *app) *cobra.Command {
 	asJSON := false
+	var filter projections.AgentFilter
 	cmd := &cobra.Command{
 		Use:     "agents",
 		Short:   "List agents, and create, configure, retire or release them",
-		Example: "  life agents\n  life agents create reviewer --model openai/gpt-5-mini --ask bash",
+		Example: "  life agents\n  life agents --status waiting\n  life agents create reviewer --model openai/gpt-5-mini --ask bash",
 		Args:    noVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), func(host reached) error {
-				list, err := host.Agents(cmd.Context())
+				list, err := host.Agents(cmd.Context(), filter)
 				if err != nil {
 					return err
 				}
 				if asJSON {
 					return a.printJSON(list)
 				}
-				return a.printAgents(list)
+				return a.printAgents(list, filter)
 			})
 		},
 	}
+	flags := cmd.Flags()
+	flags.StringVar((*string)(&filter.Status), "status", "", "only agents that are "+strings.Join(projections.AgentStatuses(), ", "))
+	flags.StringVar(&filter.Model, "model", "", "only agents of this model")
+	flags.StringVar((*string)(&filter.Parent), "parent", "", "only forks of this agent")
+	flags.StringVar((*string)(&filter.After), "after", "", "only agents whose names come after this one")
+	flags.IntVar(&filter.Limit, "limit", 0, "list at most this many agents (default: all)")
 	jsonFlag(cmd, &asJSON)
 	cmd.AddCommand(createCommand(a), configureCommand(a), retireCommand(a), releaseCommand(a))
 	return cmd
 }
 
-func (a *app) printAgents(list []projections.AgentSummary) error {
+func (a *app) printAgents(list []projections.AgentSummary, filter projections.AgentFilter) error {
+	if len(list) == 0 && filter != (projections.AgentFilter{}) {
+		fmt.Fprintln(a.errs, "no agent matches")
+		return nil
+	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.errs, `there are no agents yet; life run "Take the tour" creates one`)
 		return nil
@@ -55,25 +65,24 @@ func (a *app) printAgents(list []projections.AgentSummary) error {
 
 // does says what an agent is doing, the most pressing first.
 func does(s *projections.AgentSummary) string {
-	var calls []string
-	for _, call := range s.Approvals {
-		calls = append(calls, string(call))
-	}
-	switch {
-	case s.Retired:
-		return "retired"
-	case s.Quarantined != "":
+	switch status := s.Status(); {
+	case status == projections.StatusQuarantined:
 		return "quarantined: " + s.Quarantined
-	case len(calls) > 0:
+	case status == projections.StatusWaiting:
+		calls := make([]string, len(s.Approvals))
+		for i, call := range s.Approvals {
+			calls[i] = string(call)
+		}
 		return "waiting for approval of " + strings.Join(calls, ", ")
-	case s.Paused != "":
+	case status == projections.StatusPaused:
 		return "paused: " + string(s.Paused)
-	case s.Turn != "":
-		return "works on " + string(s.Turn)
-	case s.Outcome != "":
+	case status == projections.StatusWorking:
+		return "working on " + string(s.Turn)
+	case status == projections.StatusIdle && s.Outcome != "":
 		return "idle, last turn " + string(s.Outcome)
+	default:
+		return string(status)
 	}
-	return "rests"
 }
 
 func createCommand(a *app) *cobra.Command {
@@ -192,7 +201,7 @@ func (a *app) command(cmd *cobra.Command, name string, id idFlags, made func(eve
 	})
 }
 
-func (a *app) do(cmd *cobra.Command, host api.Host, stream events.Stream, command sagas.Command, id idFlags) error {
+func (a *app) do(cmd *cobra.Command, host driver, stream events.Stream, command sagas.Command, id idFlags) error {
 	receipt, err := host.Do(cmd.Context(), stream, command, origin())
 	if err != nil {
 		return err

@@ -73,12 +73,9 @@ func benchLookCommand(a *app) *cobra.Command {
 }
 
 func (a *app) benchLook(ctx context.Context, host reached, f *benchLookFlags) (m lookMeasured, err error) {
-	list, err := host.Agents(ctx)
+	list, err := host.Agents(ctx, projections.AgentFilter{Agent: events.AgentID(f.agent)})
 	if err != nil {
 		return m, err
-	}
-	if f.agent != "" {
-		list = slices.DeleteFunc(list, func(s projections.AgentSummary) bool { return string(s.ID) != f.agent })
 	}
 	if len(list) == 0 {
 		return m, fmt.Errorf("there is no such agent")

@@ -18,6 +18,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
@@ -274,7 +275,7 @@ func (s *storm) finish() {
 // rest waits until no agent has anything to do.
 func (s *storm) rest(ctx context.Context, client *api.Client) {
 	for ; ctx.Err() == nil; wait(ctx, 20*time.Millisecond) {
-		list, err := client.Agents(ctx)
+		list, err := client.Agents(ctx, projections.AgentFilter{})
 		s.check(err)
 		busy := 0
 		for i := range list {
@@ -286,7 +287,7 @@ func (s *storm) rest(ctx context.Context, client *api.Client) {
 			return
 		}
 	}
-	list, err := client.Agents(s.t.Context())
+	list, err := client.Agents(s.t.Context(), projections.AgentFilter{})
 	s.t.Fatalf("the agents do not come to rest: %+v, %v", list, err)
 }
 

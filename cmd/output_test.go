@@ -9,7 +9,6 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/history"
-	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
 
@@ -30,7 +29,7 @@ func TestOutput(t *testing.T) {
 
 // oneTurn is a host whose agent says one word.
 type oneTurn struct {
-	api.Host
+	driver
 	items []actors.Item
 }
 

@@ -1,19 +1,12 @@
 package projections
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
 
 	"example.com/life/events"
 )
-
-// Roster knows every agent and what it is doing.
-type Roster struct {
-	Position events.Position                  `json:"position"` // of the latest event applied
-	Agents   map[events.AgentID]*AgentSummary `json:"agents"`
-}
 
 // AgentList answers the query "agents" of roster.
 type AgentList struct {
@@ -26,34 +19,66 @@ const RosterName = "roster"
 func rosterSpec() Spec {
 	return Spec{
 		Name: RosterName, Version: 2, About: "every agent and what it is doing", Kinds: RosterKinds(),
-		New: func() Fold { return &rosterFold{NewRoster()} },
+		New: func() Fold { return newRoster() },
 		Queries: []QuerySpec{{
-			Name: "agents", About: "all agents by name; one whose history cannot be read says so", Takes: []Parameter{ofAgent()}, Answer: AgentList{},
+			Name: "agents", About: "agents by name; one whose history cannot be read says so", Takes: rosterParameters(), Answer: AgentList{},
 		}},
 	}
 }
 
-// rosterFold is the roster as one projection among others. An event that cannot be read does not stop it: it is its agent's
-// problem, and whoever looks for an agent has to find all others.
-type rosterFold struct{ *Roster }
+// roster knows every agent and what it is doing. An event that cannot be read does not stop it: it is its agent's problem, and whoever
+// looks for an agent has to find all others.
+type roster struct {
+	Position events.Position                  `json:"position"` // of the latest event applied
+	Agents   map[events.AgentID]*AgentSummary `json:"agents"`
+	index    *rosterIndex
+}
+
+func newRoster() *roster {
+	return &roster{Agents: map[events.AgentID]*AgentSummary{}, index: newRosterIndex(nil)}
+}
 
 // Apply implements [Fold].
-func (f *rosterFold) Apply(r *Recorded) error {
-	f.apply(r)
+func (r *roster) Apply(recorded *Recorded) error {
+	if recorded.Position <= r.Position {
+		return nil // delivered again
+	}
+	r.Position = recorded.Position
+	id, ok := recorded.Stream.Agent()
+	if !ok {
+		return nil
+	}
+	agent := r.Agents[id]
+	if agent == nil {
+		agent = &AgentSummary{ID: id, Created: recorded.Time}
+		r.Agents[id] = agent
+		r.index.add(agent)
+	}
+	was := keysOf(agent)
+	agent.Revision, agent.Updated = recorded.Revision, recorded.Time
+	if event, err := recorded.Outline(); err != nil {
+		agent.Problem = errors.Unwrap(err).Error() // it names the event
+	} else {
+		agent.apply(event)
+	}
+	r.index.move(agent, was)
 	return nil
 }
 
 // Answer implements [Fold].
-func (f *rosterFold) Answer(q Query) (any, error) {
-	list := slices.DeleteFunc(f.List(), func(a AgentSummary) bool { return !matches(q.Parameters["agent"], a.ID) })
-	return AgentList{list}, nil
-}
+func (r *roster) Answer(q Query) (any, error) { return AgentList{r.index.find(q)}, nil }
 
 // Save implements [Fold].
-func (f *rosterFold) Save() ([]byte, error) { return json.Marshal(f.Roster) }
+func (r *roster) Save() ([]byte, error) { return json.Marshal(r) }
 
 // Restore implements [Fold].
-func (f *rosterFold) Restore(state []byte) error { return restore(state, f.Roster, NewRoster()) }
+func (r *roster) Restore(state []byte) error {
+	if err := restore(state, r, newRoster()); err != nil {
+		return err
+	}
+	r.index = newRosterIndex(r.Agents)
+	return nil
+}
 
 // RosterKinds are the beginnings of the kinds of events that a roster folds; it can do without all others.
 func RosterKinds() []string {
@@ -87,36 +112,6 @@ type AgentSummary struct {
 // Open reports whether the agent has work that goes on by itself.
 func (a *AgentSummary) Open() bool {
 	return a.Unsettled > 0 || (a.Turn != "" || a.Following && !a.Retired) && a.Quarantined == ""
-}
-
-// NewRoster returns the roster of an empty store.
-func NewRoster() *Roster { return &Roster{Agents: map[events.AgentID]*AgentSummary{}} }
-
-// Apply folds the next event. Events of other streams and of kinds it does not know change nothing but the position. An event that
-// cannot be read is the agent's problem, and nobody else's.
-func (r *Roster) Apply(envelope *events.Envelope) { r.apply(&Recorded{Envelope: envelope}) }
-
-func (r *Roster) apply(envelope *Recorded) {
-	if envelope.Position <= r.Position {
-		return // delivered again
-	}
-	r.Position = envelope.Position
-	id, ok := envelope.Stream.Agent()
-	if !ok {
-		return
-	}
-	agent := r.Agents[id]
-	if agent == nil {
-		agent = &AgentSummary{ID: id, Created: envelope.Time}
-		r.Agents[id] = agent
-	}
-	agent.Revision, agent.Updated = envelope.Revision, envelope.Time
-	event, err := envelope.Outline()
-	if err != nil {
-		agent.Problem = errors.Unwrap(err).Error() // it names the event
-		return
-	}
-	agent.apply(event)
 }
 
 func (a *AgentSummary) apply(event events.Event) {
@@ -179,16 +174,4 @@ func (a *AgentSummary) answered(call events.CallID) {
 	if len(a.Approvals) == 0 {
 		a.Approvals = nil // as a restored roster has it
 	}
-}
-
-// List returns all agents by name.
-func (r *Roster) List() []AgentSummary {
-	list := make([]AgentSummary, 0, len(r.Agents))
-	for _, agent := range r.Agents {
-		copied := *agent
-		copied.Approvals = slices.Clone(agent.Approvals)
-		list = append(list, copied)
-	}
-	slices.SortFunc(list, func(a, b AgentSummary) int { return cmp.Compare(a.ID, b.ID) })
-	return list
 }

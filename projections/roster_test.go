@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,7 +51,7 @@ func stored(t interface{ Fatal(...any) }, stream events.Stream, all []events.Eve
 }
 
 func TestRosterFollowsALife(t *testing.T) {
-	roster := projections.NewRoster()
+	roster := newRoster(t)
 	want := map[int]func(projections.AgentSummary) bool{
 		1:  func(a projections.AgentSummary) bool { return a.Waiting == 1 && !a.Open() },
 		2:  func(a projections.AgentSummary) bool { return a.Waiting == 0 && a.Turn == "a/1" && a.Open() },
@@ -66,26 +67,26 @@ func TestRosterFollowsALife(t *testing.T) {
 	}
 	for i, envelope := range stored(t, "agent-a", life("a")) {
 		envelope.Position = events.Position(i + 1)
-		roster.Apply(&envelope)
-		if check := want[i]; check != nil && !check(roster.List()[0]) {
-			t.Errorf("after %s: %+v", envelope.Kind, roster.List()[0])
+		give(t, roster, &envelope)
+		if check := want[i]; check != nil && !check(agentsOf(t, roster, projections.AgentFilter{})[0]) {
+			t.Errorf("after %s: %+v", envelope.Kind, agentsOf(t, roster, projections.AgentFilter{}))
 		}
 	}
 }
 
 func TestRosterKeepsGoing(t *testing.T) {
-	roster := projections.NewRoster()
+	roster := newRoster(t)
 	for i, envelope := range []events.Envelope{
 		{Stream: "agent-a", Kind: "agent.created", Version: 1, Data: json.RawMessage(`{"agent":7}`)},
 		{Stream: "wallet-main", Kind: "wallet.opened", Version: 1, Data: json.RawMessage(`{}`)},
 		{Stream: "agent-b", Kind: "agent.dreamt", Version: 9, Data: json.RawMessage(`{}`)},
 	} {
 		envelope.Position = events.Position(i + 1)
-		roster.Apply(&envelope)
+		give(t, roster, &envelope)
 	}
-	list := roster.List()
-	if roster.Position != 3 || len(list) != 2 || list[0].Problem == "" || list[1].Problem != "" {
-		t.Errorf("position %d, agents %+v", roster.Position, list)
+	list := agentsOf(t, roster, projections.AgentFilter{})
+	if len(list) != 2 || list[0].Problem == "" || list[1].Problem != "" {
+		t.Errorf("agents %+v", list)
 	}
 }
 
@@ -109,25 +110,116 @@ func TestRosterRebuilt(t *testing.T) {
 			envelope.Position = events.Position(2*len(all) + 1)
 			all, rest[agent] = append(all, envelope), rest[agent][1:]
 		}
-		once, kept := projections.NewRoster(), projections.NewRoster()
+		once, kept := newRoster(t), newRoster(t)
 		restart := rapid.IntRange(0, len(all)).Draw(t, "restart")
 		for i := range all {
-			once.Apply(&all[i])
+			give(t, once, &all[i])
 			if i == restart {
-				state, err := json.Marshal(kept)
+				state, err := kept.Save()
 				if err != nil {
 					t.Fatal(err)
 				}
-				if kept = projections.NewRoster(); json.Unmarshal(state, kept) != nil {
+				if kept = newRoster(t); kept.Restore(state) != nil {
 					t.Fatal("the roster cannot be restored")
 				}
 			}
 			for range rapid.IntRange(1, 2).Draw(t, "deliveries") {
-				kept.Apply(&all[i])
+				give(t, kept, &all[i])
 			}
 		}
-		if diff := cmp.Diff(once.List(), kept.List()); diff != "" {
+		whole := agentsOf(t, once, projections.AgentFilter{})
+		if diff := cmp.Diff(whole, agentsOf(t, kept, projections.AgentFilter{})); diff != "" {
 			t.Fatalf("(- read once, + stored and restored)\n%s", diff)
 		}
+		filter := projections.AgentFilter{
+			Agent:  rapid.SampledFrom([]events.AgentID{"", "a", "b", "z"}).Draw(t, "agent"),
+			Status: projections.AgentStatus(rapid.SampledFrom(append(projections.AgentStatuses(), "", "")).Draw(t, "status")),
+			Model:  rapid.SampledFrom([]string{"", "scripted/tour", "other"}).Draw(t, "model"),
+			After:  rapid.SampledFrom([]events.AgentID{"", "a", "aa", "b", "c"}).Draw(t, "after"),
+			Limit:  rapid.IntRange(0, 3).Draw(t, "limit"),
+		}
+		want := []projections.AgentSummary{}
+		for _, agent := range whole {
+			if (filter.Agent == "" || filter.Agent == agent.ID) && (filter.Status == "" || filter.Status == agent.Status()) &&
+				(filter.Model == "" || filter.Model == agent.Model) && agent.ID > filter.After && (filter.Limit == 0 || len(want) < filter.Limit) {
+				want = append(want, agent)
+			}
+		}
+		for name, roster := range map[string]projections.Fold{"read once": once, "stored and restored": kept} {
+			if diff := cmp.Diff(want, agentsOf(t, roster, filter)); diff != "" {
+				t.Fatalf("%s: %+v (- one by one, + by the index)\n%s", name, filter, diff)
+			}
+		}
 	})
+}
+
+// TestRosterFindsForks: what a fork's parent is, and that a set that becomes empty is gone.
+func TestRosterFindsForks(t *testing.T) {
+	roster := newRoster(t)
+	forked := stored(t, "agent-b", []events.Event{
+		events.AgentForked{Agent: "b", Parent: "a", Config: events.AgentConfig{Model: "x"}},
+		events.AgentConfigured{Config: events.AgentConfig{Model: "y"}},
+	})
+	for i, envelope := range append(stored(t, "agent-a", life("a"))[:1], forked...) {
+		envelope.Position = events.Position(i + 1)
+		give(t, roster, &envelope)
+	}
+	for filter, want := range map[projections.AgentFilter]int{
+		{}: 2, {Parent: "a"}: 1, {Parent: "b"}: 0, {Model: "x"}: 0, {Model: "y"}: 1, {Model: "y", Parent: "a"}: 1, {Model: "scripted/tour", Parent: "a"}: 0,
+	} {
+		if got := agentsOf(t, roster, filter); len(got) != want {
+			t.Errorf("%+v finds %d agents, want %d", filter, len(got), want)
+		}
+	}
+}
+
+// TestRosterCostsWhatItReturns: a query allocates the same for one of ten agents as for one of ten thousand.
+func TestRosterCostsWhatItReturns(t *testing.T) {
+	allocations := func(agents int, filter projections.AgentFilter) float64 {
+		roster := newRoster(t)
+		for i := range agents {
+			id := events.AgentID(fmt.Sprintf("agent-%05d", i))
+			lived := life(id)[:1]
+			if i == agents/2 {
+				lived = life(id)[:6] // waits for approval
+			}
+			for _, envelope := range stored(t, events.AgentStream(id), lived) {
+				envelope.Position = events.Position(10*i) + events.Position(envelope.Revision) + 1
+				give(t, roster, &envelope)
+			}
+		}
+		if got := agentsOf(t, roster, filter); len(got) != 1 {
+			t.Fatalf("%+v finds %d agents", filter, len(got))
+		}
+		return testing.AllocsPerRun(10, func() { agentsOf(t, roster, filter) })
+	}
+	for _, filter := range []projections.AgentFilter{
+		{Agent: "agent-00003"}, {Status: projections.StatusWaiting}, {Status: projections.StatusWaiting, Model: "scripted/tour"}, {After: "agent-00003", Limit: 1},
+	} {
+		if few, many := allocations(10, filter), allocations(10_000, filter); few != many {
+			t.Errorf("%+v allocates %.0f times among 10 agents and %.0f among 10,000", filter, few, many)
+		}
+	}
+}
+
+func newRoster(t interface{ Fatal(...any) }) projections.Fold {
+	spec, err := projections.Find(projections.RosterName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec.New()
+}
+
+func give(t interface{ Fatal(...any) }, fold projections.Fold, envelope *events.Envelope) {
+	if err := fold.Apply(&projections.Recorded{Envelope: envelope}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func agentsOf(t interface{ Fatal(...any) }, roster projections.Fold, filter projections.AgentFilter) []projections.AgentSummary {
+	answer, err := roster.Answer(filter.Query())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.(projections.AgentList).Agents
 }

@@ -90,8 +90,9 @@ func (p *Projector) Query(ctx context.Context, question Question, progress func(
 	return answer, err
 }
 
-// Agents lists all agents, by name, as of now: history is read on to its end, whatever the projector has come to.
-func (p *Projector) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
+// Agents lists the agents that a filter chooses, by name, as of now: history is read on to its end, whatever the projector has come to.
+// A filter that makes no sense is a *sagas.Refusal.
+func (p *Projector) Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error) {
 	if err := p.asked(ctx); err != nil {
 		return nil, err
 	}
@@ -103,7 +104,11 @@ func (p *Projector) Agents(ctx context.Context) ([]projections.AgentSummary, err
 	if err != nil {
 		return nil, err
 	}
-	answer, _, err := r.answer(projections.Query{})
+	query, _, err := r.spec.Check(filter.Query())
+	if err != nil {
+		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+	}
+	answer, _, err := r.answer(query)
 	if list, ok := answer.(projections.AgentList); ok && err == nil {
 		return list.Agents, nil
 	}

@@ -10,13 +10,14 @@ import (
 	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
 // Choose finds the recorded turns that are to be run again. progress hears whose turns are looked for.
 func (w *WhatIf) Choose(ctx context.Context, progress func(agent events.AgentID, number, of int)) ([]runs.RecordedTurn, error) {
-	agents, err := w.host.Agents(ctx)
+	agents, err := w.host.Agents(ctx, projections.AgentFilter{})
 	if err != nil {
 		return nil, err
 	}

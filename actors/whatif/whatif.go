@@ -19,7 +19,7 @@ import (
 
 // Host is what a what-if needs of a host.
 type Host interface {
-	Agents(ctx context.Context) ([]projections.AgentSummary, error)
+	Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error)
 	State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error)
 	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (history.Stretch, error)
 	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)

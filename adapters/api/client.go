@@ -32,7 +32,13 @@ type Client struct {
 	patience time.Duration
 }
 
-var _ Host = (*Client)(nil)
+var (
+	_ Agents    = (*Client)(nil)
+	_ Inspector = (*Client)(nil)
+	_ Projector = (*Client)(nil)
+	_ Runs      = (*Client)(nil)
+	_ Bus       = (*Client)(nil)
+)
 
 // NewClient returns a client. It does not reach for the server yet.
 func NewClient(config ClientConfig) (*Client, error) {

@@ -18,17 +18,25 @@ import (
 	"example.com/life/sagas"
 )
 
-// Agents lists all agents, by name.
-func (c *Client) Agents(ctx context.Context) ([]projections.AgentSummary, error) {
+// Agents lists the agents that a filter chooses, by name.
+func (c *Client) Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error) {
 	all := []projections.AgentSummary{}
-	query := url.Values{"limit": {strconv.Itoa(mostAgents)}}
+	query := url.Values{}
+	for name, value := range filter.Query().Parameters {
+		query.Set(name, value)
+	}
 	for {
+		left := mostAgents
+		if filter.Limit != 0 {
+			left = min(left, filter.Limit-len(all))
+		}
+		query.Set("limit", strconv.Itoa(left))
 		var page agentList
 		if err := c.get(ctx, "/v1/agents", query, &page); err != nil {
 			return nil, err
 		}
 		all = append(all, page.Agents...)
-		if page.Next == "" || len(page.Agents) == 0 {
+		if page.Next == "" || len(page.Agents) == 0 || len(all) == filter.Limit {
 			return all, nil
 		}
 		query.Set("after", string(page.Agents[len(page.Agents)-1].ID))

@@ -10,28 +10,34 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/api"
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 )
 
-// driver is a host that can be forked, in process or behind the API.
+// forker is a host that can be forked, in process or behind the API.
+type forker interface {
+	driver
+	api.Forks
+}
+
 func forkSteps() []struct {
 	name string
-	does func(ctx context.Context, d driver) (any, error)
+	does func(ctx context.Context, d forker) (any, error)
 } {
-	type does = func(ctx context.Context, d driver) (any, error)
+	type does = func(ctx context.Context, d forker) (any, error)
 	fork := func(order actors.ForkOrder) does {
-		return func(ctx context.Context, d driver) (any, error) {
+		return func(ctx context.Context, d forker) (any, error) {
 			return d.Fork(ctx, order, actors.Origin{Actor: "test"})
 		}
 	}
 	rules := func(tenant events.TenantID) does {
-		return func(ctx context.Context, d driver) (any, error) {
+		return func(ctx context.Context, d forker) (any, error) {
 			found, err := d.Rules(ctx, tenant)
 			return api.NewRules(tenant, found), err
 		}
 	}
 	adopt := func(id string, rules ...events.Rule) does {
-		return func(ctx context.Context, d driver) (any, error) {
+		return func(ctx context.Context, d forker) (any, error) {
 			return d.Do(ctx, events.HomeostasisStream("local"), sagas.Adopt{Meta: meta(id), Rules: rules, By: "ann"}, actors.Origin{Actor: "test"})
 		}
 	}
@@ -68,7 +74,7 @@ func forkSteps() []struct {
 // TestSameForks makes forks and adopts rules in process and through the API: the answers are alike.
 func TestSameForks(t *testing.T) {
 	host, behind := startHost(t), startHost(t)
-	hosts := []driver{host, newClient(t, api.ClientConfig{BaseURL: serve(t, behind).URL})}
+	hosts := []forker{host, newClient(t, api.ClientConfig{BaseURL: serve(t, behind, behind).URL})}
 	answers := make([][]result, len(hosts))
 	for i, d := range hosts {
 		run(t, d, []step{onAda("create", create(ada)), onAda("message", say("s1", "call")), comes("approval.requested", 0)})
@@ -87,7 +93,7 @@ func TestSameForks(t *testing.T) {
 // TestForkBodies: what is wrong with an order is named, and nothing is made.
 func TestForkBodies(t *testing.T) {
 	host := startHost(t)
-	server := serve(t, host)
+	server := serve(t, host, host)
 	run(t, host, []step{onAda("create", create(ada))})
 	const path = "/v1/agents/ada/forks"
 	for body, inDetail := range map[string]string{
@@ -105,7 +111,7 @@ func TestForkBodies(t *testing.T) {
 	request(t, server, "POST", path+"?x=1", `{}`).wantProblem(t, 400, "malformed", "query")
 	request(t, server, "PUT", "/v1/tenants/local/rules", `{"rules":[{"gauge":"x"}]}`).wantProblem(t, 400, "malformed", "gauge")
 	request(t, server, "PUT", "/v1/tenants/local/rules", `{"rules":[7]}`).wantProblem(t, 400, "malformed", `"rules[0]" is a number, want an object`)
-	agents, err := host.Agents(t.Context())
+	agents, err := host.Agents(t.Context(), projections.AgentFilter{})
 	if err != nil || len(agents) != 1 {
 		t.Errorf("there are %d agents, %v", len(agents), err)
 	}

@@ -2,12 +2,10 @@ package api
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"example.com/life/actors/storage"
@@ -59,9 +57,9 @@ func encodeJSON(value any) ([]byte, error) {
 	return body.Bytes(), nil
 }
 
-// list answers with agents by name, those after one.
+// list answers with agents by name: those that match every filter in the query.
 func (s *server) list(w http.ResponseWriter, r *http.Request) error {
-	q, err := readQuery(r, "after", "limit")
+	q, err := readQuery(r, "agent", "status", "model", "parent", "after", "limit")
 	if err != nil {
 		return err
 	}
@@ -69,24 +67,22 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	all, err := s.host.Agents(r.Context())
+	list, err := s.agents.Agents(r.Context(), projections.AgentFilter{
+		Agent: events.AgentID(q.text("agent")), Status: projections.AgentStatus(q.text("status")), Model: q.text("model"),
+		Parent: events.AgentID(q.text("parent")), After: events.AgentID(q.text("after")), Limit: int(limit) + 1,
+	})
 	if err != nil {
 		return err
 	}
-	from, found := slices.BinarySearchFunc(all, events.AgentID(q.text("after")), byName)
-	if found {
-		from++
-	}
-	page := agentList{Agents: all[from:min(len(all), from+int(limit))]}
-	if from+int(limit) < len(all) {
-		page.Next = link(r, url.Values{
-			"after": {string(page.Agents[limit-1].ID)}, "limit": {strconv.FormatInt(limit, 10)},
-		})
+	page := agentList{Agents: list[:min(len(list), int(limit))]}
+	if len(list) > int(limit) {
+		parameters := r.URL.Query()
+		parameters.Set("after", string(page.Agents[limit-1].ID))
+		parameters.Set("limit", strconv.FormatInt(limit, 10))
+		page.Next = link(r, parameters)
 	}
 	return writeJSON(w, http.StatusOK, page)
 }
-
-func byName(agent projections.AgentSummary, id events.AgentID) int { return cmp.Compare(agent.ID, id) }
 
 // summary answers with one agent as the list shows it.
 func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
@@ -97,15 +93,14 @@ func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
 	if err := id.Validate(); err != nil {
 		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	all, err := s.host.Agents(r.Context())
+	found, err := s.agents.Agents(r.Context(), projections.AgentFilter{Agent: id})
 	if err != nil {
 		return err
 	}
-	at, found := slices.BinarySearchFunc(all, id, byName)
-	if !found {
+	if len(found) == 0 {
 		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(id)}
 	}
-	return writeJSON(w, http.StatusOK, all[at])
+	return writeJSON(w, http.StatusOK, found[0])
 }
 
 // lastRevision is larger than any revision.
@@ -125,7 +120,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.host.State(r.Context(), agent, at)
+	state, err := s.agents.State(r.Context(), agent, at)
 	if err != nil {
 		return err
 	}
@@ -175,7 +170,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	if err != nil {
 		return err
 	}
-	page, err := s.host.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
+	page, err := s.agents.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
 	if err != nil {
 		return err
 	}
@@ -211,7 +206,7 @@ func (s *server) wallet(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	wallet, err := s.host.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
+	wallet, err := s.inspector.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,11 @@ import (
 
 // driver is a host, in process or behind the API.
 type driver interface {
-	api.Host
+	api.Agents
+	looks
+	api.Past
+	api.Chronicle
+	api.Runs
 }
 
 // step is something done to a host; what it answers must not depend on the way it is reached.
@@ -224,7 +228,7 @@ func readSteps() []step {
 		project("waterfall", "turn", 0, "turn", "nobody/7"), project("spending", "spending", 0, "by", "day,model"), project("failures", "", 0),
 		project("approvals", "waiting", 0, "agent", "ada"), project("mode", "changes", 0), project("mode", "", 0, "time", "noon"),
 		project("balances", "", 0), project("balance", "sum", 0), project("balance", "days", 0, "color", "red"),
-		{"agents", func(ctx context.Context, d driver) (any, error) { return d.Agents(ctx) }},
+		{"agents", func(ctx context.Context, d driver) (any, error) { return d.Agents(ctx, projections.AgentFilter{}) }},
 		{"step", func(ctx context.Context, d driver) (any, error) { return d.Step(ctx, "balance", 1, 3) }},
 		{"step in nothing", func(ctx context.Context, d driver) (any, error) { return d.Step(ctx, "none", 1, 3) }},
 		{"how one stands", func(ctx context.Context, d driver) (any, error) {
@@ -323,7 +327,7 @@ func internals() cmp.Option {
 // is accepted, refused, sent again or makes no sense at the moment.
 func TestSameAnswers(t *testing.T) {
 	host, behind := startHost(t), startHost(t)
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, behind).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, behind, behind).URL})
 	want, got := run(t, host, commandSteps()), run(t, client, commandSteps())
 	for i := range want {
 		if diff := cmp.Diff(normal(want[i]), normal(got[i]), internals()); diff != "" {
@@ -351,7 +355,7 @@ func TestSameReads(t *testing.T) {
 	do(t, host, "agent-bea", create("bea"))
 	do(t, host, "agent-bea", say("s1", "hello"))
 	until(t, watch(t, host, "bea", events.NoRevision), "settlement.recorded")
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
 	want, got := run(t, host, readSteps()), run(t, client, readSteps())
 	for i := range want {
 		if diff := cmp.Diff(want[i], got[i], internals()); diff != "" {
@@ -363,7 +367,7 @@ func TestSameReads(t *testing.T) {
 // TestSameStates compares the states of a turn at each of its revisions, a waiting call and a running one among them.
 func TestSameStates(t *testing.T) {
 	host := startHost(t)
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
 	stream := events.AgentStream(ada)
 	do(t, client, stream, create(ada))
 	do(t, client, stream, say("s1", "call"))
