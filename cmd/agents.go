@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -201,7 +202,7 @@ func (a *app) command(cmd *cobra.Command, name string, id idFlags, made func(eve
 	})
 }
 
-func (a *app) do(cmd *cobra.Command, host driver, stream events.Stream, command sagas.Command, id idFlags) error {
+func (a *app) do(cmd *cobra.Command, host api.Host, stream events.Stream, command sagas.Command, id idFlags) error {
 	receipt, err := host.Do(cmd.Context(), stream, command, origin())
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func poisonedListCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.with(cmd.Context(), func(host reached) error {
-				list, err := host.bus.Poisoned(cmd.Context(), tenant)
+				list, err := host.Poisoned(cmd.Context(), tenant)
 				if err != nil {
 					return err
 				}
@@ -97,7 +97,7 @@ func poisonedRetryCommand(a *app) *cobra.Command {
 		Args:    takes(1, 1, "the number of one poisoned command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.settlePoisoned(cmd, args[0], &f, "published again", func(host reached, tenant events.TenantID, entry events.Revision) error {
-				return host.bus.Retry(cmd.Context(), tenant, entry, a.person())
+				return host.Retry(cmd.Context(), tenant, entry, a.person())
 			})
 		},
 	}
@@ -118,7 +118,7 @@ func poisonedDropCommand(a *app) *cobra.Command {
 				return usage("give the reason with --reason: it is recorded")
 			}
 			return a.settlePoisoned(cmd, args[0], &f, "dropped", func(host reached, tenant events.TenantID, entry events.Revision) error {
-				return host.bus.Drop(cmd.Context(), tenant, entry, a.person(), reason)
+				return host.Drop(cmd.Context(), tenant, entry, a.person(), reason)
 			})
 		},
 	}

@@ -13,11 +13,6 @@ import (
 	"example.com/life/projections/runs"
 )
 
-// comparer is what the verbs need that compare agents.
-type comparer interface {
-	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
-}
-
 // diffRuns is what life diff is asked about two agents.
 type diffRuns struct {
 	turn     string

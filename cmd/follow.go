@@ -13,13 +13,14 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
 
 // follower watches an agent until the turn that it waits for has ended, or only a person can move it.
 type follower struct {
-	host     driver
+	host     api.Host
 	agent    events.AgentID
 	feed     actors.Feed
 	view     *view
@@ -36,7 +37,7 @@ type follower struct {
 }
 
 // await does something to an agent and follows what comes of it. The agent's state before decides what is new.
-func (a *app) await(ctx context.Context, host driver, agent events.AgentID, v *view, act func() (actors.Receipt, error)) (result, error) {
+func (a *app) await(ctx context.Context, host api.Host, agent events.AgentID, v *view, act func() (actors.Receipt, error)) (result, error) {
 	before, err := host.State(ctx, agent, events.NoRevision)
 	if err != nil {
 		return result{}, err

@@ -12,6 +12,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
 
@@ -91,7 +92,7 @@ func historyCommand(a *app) *cobra.Command {
 }
 
 // stretch resolves the two ends of a part of history: NoRevision for one that was not given.
-func (a *app) stretch(ctx context.Context, host past, agent events.AgentID, from, to events.Moment) (first, last events.Revision, err error) {
+func (a *app) stretch(ctx context.Context, host api.Host, agent events.AgentID, from, to events.Moment) (first, last events.Revision, err error) {
 	first, last = events.NoRevision, events.NoRevision
 	for _, end := range []struct {
 		at   events.Moment
@@ -115,7 +116,7 @@ func (a *app) stretch(ctx context.Context, host past, agent events.AgentID, from
 }
 
 // history prints events, page by page.
-func (a *app) history(ctx context.Context, host chronicle, agent events.AgentID, first, last events.Revision, f *historyFlags) error {
+func (a *app) history(ctx context.Context, host api.Host, agent events.AgentID, first, last events.Revision, f *historyFlags) error {
 	m := a.newMeter(f.progress)
 	defer m.done()
 	r := &historyReader{host: host, agent: agent, meter: m, order: history.Search{
@@ -158,7 +159,7 @@ func (a *app) history(ctx context.Context, host chronicle, agent events.AgentID,
 
 // historyReader reads an agent's events page by page.
 type historyReader struct {
-	host  chronicle
+	host  api.Host
 	agent events.AgentID
 	order history.Search
 	meter *meter
@@ -236,7 +237,7 @@ func tailCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) tail(ctx context.Context, host driver, agent events.AgentID, begin events.Revision, asJSON, deltas bool) error {
+func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, begin events.Revision, asJSON, deltas bool) error {
 	state, err := host.State(ctx, agent, events.NoRevision)
 	if err != nil {
 		return err

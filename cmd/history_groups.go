@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"example.com/life/actors/history"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 )
 
 // groups prints an agent's history turn by turn, page by page.
-func (a *app) groups(ctx context.Context, host chronicle, agent events.AgentID, first, last events.Revision, f *historyFlags) error {
+func (a *app) groups(ctx context.Context, host api.Host, agent events.AgentID, first, last events.Revision, f *historyFlags) error {
 	limit := f.limit
 	if !f.limited && !f.asJSON && first == events.NoRevision && last == events.NoRevision {
 		limit = shownTurns

@@ -45,6 +45,7 @@ const (
 // local is a host in this process, on stores that it opened.
 type local struct {
 	*actors.Host
+	commandBus
 	place     place
 	journal   journal
 	store     *embedded.Store // the journal, when it is embedded
@@ -99,6 +100,7 @@ func (l *local) open(ctx context.Context, c actors.Config) (err error) {
 	if l.journal, err = l.place.open(ctx, c.Log); err != nil {
 		return err
 	}
+	l.commandBus = commandBus{l.journal}
 	if l.blobs, err = blobs.Open(filepath.Join(data, blobsName)); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/life/actors/history"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -25,7 +26,7 @@ func parseMoment(flag, text string) (events.Moment, error) {
 }
 
 // resolve finds a moment, and says which one was understood unless it is plain.
-func (a *app) resolve(ctx context.Context, host past, agent events.AgentID, m events.Moment) (history.Stretch, error) {
+func (a *app) resolve(ctx context.Context, host api.Host, agent events.AgentID, m events.Moment) (history.Stretch, error) {
 	at, err := host.Resolve(ctx, agent, m)
 	if err != nil {
 		return at, err

@@ -9,6 +9,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/history"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
 
@@ -29,7 +30,7 @@ func TestOutput(t *testing.T) {
 
 // oneTurn is a host whose agent says one word.
 type oneTurn struct {
-	driver
+	api.Host
 	items []actors.Item
 }
 

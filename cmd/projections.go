@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors/projector"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -87,7 +88,7 @@ func readProjectionQuery(args []string) (projections.Query, error) {
 	return q, nil
 }
 
-func (a *app) project(ctx context.Context, host projectionHost, q *projectionQuery) error {
+func (a *app) project(ctx context.Context, host api.Host, q *projectionQuery) error {
 	m := a.newMeter(q.progress)
 	defer m.done()
 	answer, err := host.Query(ctx, q.Question, func(folded int64) { m.show("%d events folded", folded) })
@@ -117,7 +118,7 @@ func askedWrong(err error) error {
 }
 
 // showProjected shows an answer by the shape that the projection gives it.
-func (a *app) showProjected(ctx context.Context, host projectionHost, answer *projector.Answer) error {
+func (a *app) showProjected(ctx context.Context, host api.Host, answer *projector.Answer) error {
 	shape, err := a.answerShape(ctx, host, answer)
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (a *app) showProjected(ctx context.Context, host projectionHost, answer *pr
 }
 
 // answerShape is the type of an answer: this build knows it, or the host says which columns it has.
-func (a *app) answerShape(ctx context.Context, host projectionHost, answer *projector.Answer) (reflect.Type, error) {
+func (a *app) answerShape(ctx context.Context, host api.Host, answer *projector.Answer) (reflect.Type, error) {
 	for _, spec := range slices.Concat(projections.Catalog, a.build.Projections) {
 		if shape := shapeOf(&spec, answer); shape != nil {
 			return shape, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors/projector"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 	"example.com/life/sagas"
@@ -148,7 +149,7 @@ func projectionsRebuildCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) rebuild(ctx context.Context, host projectionHost, names []string, asJSON, progress bool) error {
+func (a *app) rebuild(ctx context.Context, host api.Host, names []string, asJSON, progress bool) error {
 	m, began := a.newMeter(progress), time.Now()
 	defer m.done()
 	report, err := host.Rebuild(ctx, names, func(at, head events.Position) {

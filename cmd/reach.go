@@ -15,75 +15,24 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/history"
-	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
 	"example.com/life/events"
-	"example.com/life/projections"
-	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
-// driver is what most verbs need of a host, in this process or behind life serve.
-type driver interface {
-	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
-	Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error)
-	State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error)
-	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
-	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
-}
-
-// projectionHost is what the verbs need that ask what follows from history.
-type projectionHost interface {
-	Projections(ctx context.Context) ([]projector.Status, error)
-	Projection(ctx context.Context, name string) (projector.Status, error)
-	Query(ctx context.Context, ask projector.Question, progress func(folded int64)) (projector.Answer, error)
-	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error)
-	Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error)
-}
-
-// inspector is what the verbs need that look at more than agents.
-type inspector interface {
-	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
-	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
-	CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error)
-}
-
-// past is what the verbs need that look back.
-type past interface {
-	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (history.Stretch, error)
-	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (history.Difference, error)
-	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
-	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
-	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
-}
-
-// chronicle is what the verbs need that read histories turn by turn and search them.
-type chronicle interface {
-	Groups(ctx context.Context, agent events.AgentID, order history.GroupOrder) (history.GroupPage, error)
-	Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error)
-}
-
-// forker is what the verbs need that make forks, and rules for them.
-type forker interface {
-	Fork(ctx context.Context, order actors.ForkOrder, origin actors.Origin) (actors.Forked, error)
-	Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error)
-}
-
-// reached is a host that a verb can ask.
+// reached is a host that a verb can ask: in this process, or behind life serve.
 type reached struct {
-	driver
-	inspector
-	projectionHost
-	past
-	chronicle
-	forker
-	comparer
-	workspaces
-	bus   api.Bus
+	fullHost
 	here  bool // in this process: what it began ends with it
 	close func(patience time.Duration) error
+}
+
+// fullHost is what verbs need of a host.
+type fullHost interface {
+	api.Host
+	RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (history.RestoredWorkspace, error)
 }
 
 // Times that a verb gives others.
@@ -131,7 +80,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		l, err := a.openLocal(ctx, true)
 		if err == nil {
-			return reached{driver: l, inspector: l, projectionHost: l, past: l, chronicle: l, forker: l, comparer: l, workspaces: l, bus: commandBus{l.journal}, here: true, close: func(patience time.Duration) error {
+			return reached{fullHost: l, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 				defer cancel()
 				return l.Close(ctx)

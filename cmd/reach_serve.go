@@ -39,10 +39,7 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 	if err != nil {
 		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
 	}
-	return reached{
-		driver: client, inspector: client, projectionHost: client, past: client, chronicle: client, forker: client, comparer: client, workspaces: served{client, data}, bus: client,
-		close: func(time.Duration) error { return client.Close() },
-	}, nil
+	return reached{fullHost: served{client, data}, close: func(time.Duration) error { return client.Close() }}, nil
 }
 
 // elsewhere says that the life serve of a data directory stores events in another place than the verb is told to.

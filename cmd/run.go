@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -90,7 +91,7 @@ func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
 }
 
 // prepare makes the agent, or configures it as the command line says.
-func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host driver, agent events.AgentID, f *agentFlags) error {
+func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, agent events.AgentID, f *agentFlags) error {
 	state, err := host.State(ctx, agent, events.NoRevision)
 	var refusal *sagas.Refusal
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {

@@ -51,7 +51,7 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, agent events.AgentID, 
 			return err
 		}
 		id := newMeta(f.id).ID
-		if err := host.bus.Publish(ctx, sagas.DefaultTenant, api.BusCommand{ID: id, Type: kind, Data: data}, origin()); err != nil {
+		if err := host.Publish(ctx, sagas.DefaultTenant, api.BusCommand{ID: id, Type: kind, Data: data}, origin()); err != nil {
 			return err
 		}
 		if !f.wait {
@@ -87,7 +87,7 @@ func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
 }
 
 // isAnswerTo reports an answer that another command got, which was sent under the same id before.
-func isAnswerTo(ctx context.Context, host driver, published events.Ref, id events.CommandID, command bus.Command) error {
+func isAnswerTo(ctx context.Context, host api.Host, published events.Ref, id events.CommandID, command bus.Command) error {
 	stream, revision, err := published.Split()
 	if err != nil {
 		return fmt.Errorf("find the event of command %s: %w", id, err)
@@ -107,7 +107,7 @@ func isAnswerTo(ctx context.Context, host driver, published events.Ref, id event
 }
 
 // awaitReply waits for the outcome of a command, among the replies from a revision on, and returns also which event the command is.
-func awaitReply(ctx context.Context, host driver, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, events.Ref, error) {
+func awaitReply(ctx context.Context, host api.Host, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, events.Ref, error) {
 	for {
 		page, err := host.History(ctx, replies, from, storage.Forward, storage.Limit{})
 		if err != nil {

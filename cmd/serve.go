@@ -71,8 +71,7 @@ func (a *app) serve(ctx context.Context, names []string) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Agents: host, Inspector: host, Projector: host, Past: host, Chronicle: host, Forks: host, Runs: host, Workspaces: host,
-		CheckStore: host.CheckStore, Bus: commandBus{host.journal}, Log: a.log, Hosts: names, Token: token,
+		Host: host, Log: a.log, Hosts: names, Token: token,
 		Health: api.Health{Name: "life", Version: a.build.Version, PID: os.Getpid(), Data: a.config.get("data")},
 	})
 	if err == nil {

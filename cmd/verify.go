@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors/history"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 )
 
@@ -57,7 +58,7 @@ func verifyCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, host inspector, agents []events.AgentID, progress bool) (history.VerifyReport, error) {
+func (a *app) verify(ctx context.Context, host api.Host, agents []events.AgentID, progress bool) (history.VerifyReport, error) {
 	sum := history.VerifyReport{Failures: []history.Divergence{}}
 	m := a.newMeter(progress)
 	defer m.done()

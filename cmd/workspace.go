@@ -19,15 +19,8 @@ import (
 	"example.com/life/events"
 )
 
-// workspaces is what the verbs need that look at the files of agents.
-type workspaces interface {
-	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error)
-	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
-	RestoreWorkspace(ctx context.Context, agent events.AgentID, at events.Revision, dir string) (history.RestoredWorkspace, error)
-}
-
-// served looks at workspaces behind a life serve. What is restored belongs to who asks for it, so it is made in this process, from the
-// blobs of the data directory, which both share.
+// served is a host behind life serve. A workspace is restored in this process, for the user who asks, from the blobs of the data
+// directory, which both share.
 type served struct {
 	*api.Client
 	data string

@@ -1,8 +1,7 @@
 // Package api lets a host be driven over HTTP, and is the client that does so.
 //
-// The server is one http.Handler over five ports, [Agents], [Inspector], [Projector], [Past] and [Forks], that *actors.Host satisfies. The [Client] satisfies the
-// same ports over the wire, so whoever drives a host in process drives a running one with the same calls, and gets the same typed
-// errors back: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, storage.ErrClosed and the others.
+// The server is one http.Handler over a [Host], and the [Client] is a Host over the wire: the same calls drive a host in process and a
+// running one, and return the same typed errors: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, storage.ErrClosed and the others.
 //
 // What it promises:
 //   - A command carries its id in the Idempotency-Key header. Sent again it is the same command: it gets the same receipt, marked
@@ -13,7 +12,7 @@
 //   - A feed (feed.go) resumes from the revision of the last event that arrived: no event is left out, none comes twice.
 //   - Browsers of other sites, and host names that are not this server's, are turned away (guard.go).
 //
-// What it may not do: decide anything. It reads requests, calls a port and writes what the port answered.
+// What it may not do: decide anything. It reads requests, calls the host and writes what the host answered.
 //
 // To add a command: its line in commandRoutes. To add another route: its handler, its line in otherRoutes, and its method in the client.
 // Both get a row in the tables of routes_test.go. docs/api.md describes the routes to users; a test looks for each in it.
@@ -25,6 +24,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -36,49 +36,51 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
+	"example.com/life/projections/runs"
 	"example.com/life/sagas"
 )
 
-// Agents drives agents and looks at them. *actors.Host documents the methods and their errors.
-type Agents interface {
+// Host is what a server serves and a [Client] is: an *actors.Host, which documents the methods and their errors, with its store and its
+// bus.
+type Host interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
+	Fork(ctx context.Context, order actors.ForkOrder, origin actors.Origin) (actors.Forked, error)
+	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
+
 	Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error)
 	State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error)
-	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
-	Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error)
-}
-
-// Inspector looks at wallets and verifies history. *actors.Host documents the methods and their errors.
-type Inspector interface {
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
-	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
-}
+	Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error)
+	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error)
+	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
 
-// Projector asks what follows from history. *actors.Host documents the methods and their errors.
-type Projector interface {
+	History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error)
+	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (history.Stretch, error)
+	Groups(ctx context.Context, agent events.AgentID, order history.GroupOrder) (history.GroupPage, error)
+	Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error)
+	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (history.Difference, error)
+	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
+	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
+	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
+	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
+	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
+
 	Projections(ctx context.Context) ([]projector.Status, error)
 	Projection(ctx context.Context, name string) (projector.Status, error)
 	Query(ctx context.Context, ask projector.Question, progress func(folded int64)) (projector.Answer, error)
 	Rebuild(ctx context.Context, names []string, progress func(at, head events.Position)) (projector.Rebuilt, error)
 	Step(ctx context.Context, name string, from events.Position, count int) ([]projector.Step, error)
+
+	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were read.
+	CheckStore(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
+	Bus
 }
 
-// Config says what a server serves. Agents, Inspector and Projector are required: usually the same *actors.Host.
+// Config says what a server serves. Host is required.
 type Config struct {
-	Agents    Agents
-	Inspector Inspector
-	Projector Projector
-	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were
-	// read. nil: the store cannot be checked through this server.
-	CheckStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
-	Past       Past         // nil: this server shows no other past than states at revisions
-	Chronicle  Chronicle    // nil: histories are not told turn by turn, nor searched, through this server
-	Runs       Runs         // nil: runs cannot be compared through this server
-	Workspaces Workspaces   // nil: this server does not look at workspaces
-	Forks      Forks        // nil: this server makes no forks
-	Bus        Bus          // nil: commands cannot be published through this server
-	Log        *slog.Logger // nil: nothing is logged
-	Health     Health       // what GET /v1/health answers
+	Host   Host
+	Log    *slog.Logger // nil: nothing is logged
+	Health Health       // what GET /v1/health answers
 
 	Hosts      []string      // names that requests may be addressed to, besides localhost, 127.0.0.1 and ::1
 	Token      string        // if set, every request must carry it: Authorization: Bearer <token>
@@ -117,21 +119,12 @@ type StoreDamage struct {
 const maxHeartbeat = 15 * time.Second
 
 type server struct {
-	agents     Agents
-	inspector  Inspector
-	projector  Projector
-	past       Past
-	chronicle  Chronicle
-	forks      Forks
-	runs       Runs
-	workspaces Workspaces
-	bus        Bus
-	checkStore func(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
-	log        *slog.Logger
-	health     Health
-	limits     bodyLimits
-	heartbeat  time.Duration
-	slow       time.Duration
+	host      Host
+	log       *slog.Logger
+	health    Health
+	limits    bodyLimits
+	heartbeat time.Duration
+	slow      time.Duration
 }
 
 // bodyLimits are the sizes of requests' bodies, in bytes.
@@ -143,8 +136,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		agents: config.Agents, inspector: config.Inspector, projector: config.Projector, past: config.Past, chronicle: config.Chronicle, forks: config.Forks, runs: config.Runs, workspaces: config.Workspaces,
-		bus: config.Bus, checkStore: config.CheckStore, log: config.Log, health: config.Health,
+		host: config.Host, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
 	}
@@ -164,8 +156,8 @@ func New(config Config) (http.Handler, error) {
 
 func (c *Config) validate() error {
 	switch {
-	case c.Agents == nil || c.Inspector == nil || c.Projector == nil:
-		return errors.New("agents, an inspector and a projector are required")
+	case c.Host == nil:
+		return errors.New("a host is required")
 	case c.MaxBody < 0 || c.MaxMessage < 0:
 		return errors.New("a size limit is negative")
 	case c.Heartbeat < 0 || c.Heartbeat > maxHeartbeat:

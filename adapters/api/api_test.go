@@ -67,7 +67,7 @@ func echo() actors.Tool {
 }
 
 // startHost runs a host until the test ends.
-func startHost(t *testing.T) *actors.Host {
+func startHost(t *testing.T) whole {
 	t.Helper()
 	memory := actorstest.NewMemory()
 	host, err := actors.New(t.Context(), actors.Config{
@@ -78,7 +78,7 @@ func startHost(t *testing.T) *actors.Host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeHost(t, host) })
-	return host
+	return whole{host, &fakeBus{}}
 }
 
 func closeHost(t *testing.T, host *actors.Host) {
@@ -90,31 +90,20 @@ func closeHost(t *testing.T, host *actors.Host) {
 	}
 }
 
-// serve serves ports until the test ends.
-// looks is what a server looks at besides agents.
-type looks interface {
-	api.Inspector
-	api.Projector
+// whole is a host with a bus that takes everything, and a store that nothing is wrong with.
+type whole struct {
+	*actors.Host
+	*fakeBus
 }
 
-func serve(t *testing.T, agents api.Agents, inspector looks, change ...func(*api.Config)) *httptest.Server {
+func (whole) CheckStore(context.Context, func(checked, total int64)) (api.StoreReport, error) {
+	return api.StoreReport{}, nil
+}
+
+// serve serves a port until the test ends.
+func serve(t *testing.T, host api.Host, change ...func(*api.Config)) *httptest.Server {
 	t.Helper()
-	config := api.Config{Agents: agents, Inspector: inspector, Projector: inspector, Health: api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}}
-	if past, is := agents.(api.Past); is {
-		config.Past = past
-	}
-	if chronicle, is := agents.(api.Chronicle); is {
-		config.Chronicle = chronicle
-	}
-	if workspaces, is := agents.(api.Workspaces); is {
-		config.Workspaces = workspaces
-	}
-	if forks, is := agents.(api.Forks); is {
-		config.Forks = forks
-	}
-	if runs, is := agents.(api.Runs); is {
-		config.Runs = runs
-	}
+	config := api.Config{Host: host, Health: api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}}
 	for _, c := range change {
 		c(&config)
 	}
@@ -219,7 +208,7 @@ func until(t *testing.T, feed actors.Feed, kind events.Kind) []events.Envelope {
 	}
 }
 
-func watch(t *testing.T, agents api.Agents, agent events.AgentID, after events.Revision) actors.Feed {
+func watch(t *testing.T, agents api.Host, agent events.AgentID, after events.Revision) actors.Feed {
 	t.Helper()
 	feed, err := agents.Watch(t.Context(), agent, after)
 	if err != nil {
@@ -229,7 +218,7 @@ func watch(t *testing.T, agents api.Agents, agent events.AgentID, after events.R
 	return feed
 }
 
-func do(t *testing.T, agents api.Agents, stream events.Stream, command sagas.Command) actors.Receipt {
+func do(t *testing.T, agents api.Host, stream events.Stream, command sagas.Command) actors.Receipt {
 	t.Helper()
 	receipt, err := agents.Do(t.Context(), stream, command, actors.Origin{Actor: "test"})
 	if err != nil {

@@ -72,10 +72,6 @@ func (s *server) publish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	bus, err := s.busOf()
-	if err != nil {
-		return err
-	}
 	origin, err := originOf(r)
 	if err != nil {
 		return err
@@ -83,17 +79,10 @@ func (s *server) publish(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), decideWithin)
 	defer cancel()
 	command := BusCommand{meta.ID, body.Type, body.Command}
-	if err := bus.Publish(ctx, cmp.Or(body.Tenant, sagas.DefaultTenant), command, origin); err != nil {
+	if err := s.host.Publish(ctx, cmp.Or(body.Tenant, sagas.DefaultTenant), command, origin); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusAccepted, published{meta.ID})
-}
-
-func (s *server) busOf() (Bus, error) {
-	if s.bus == nil {
-		return nil, problem(codeUnsupported, "this server has no bus")
-	}
-	return s.bus, nil
 }
 
 // poisoned lists what could not be carried out.
@@ -102,11 +91,7 @@ func (s *server) poisoned(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	bus, err := s.busOf()
-	if err != nil {
-		return err
-	}
-	list, err := bus.Poisoned(r.Context(), cmp.Or(events.TenantID(q.text("tenant")), sagas.DefaultTenant))
+	list, err := s.host.Poisoned(r.Context(), cmp.Or(events.TenantID(q.text("tenant")), sagas.DefaultTenant))
 	if err != nil {
 		return err
 	}
@@ -114,30 +99,26 @@ func (s *server) poisoned(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) retryPoisoned(w http.ResponseWriter, r *http.Request) error {
-	return s.settle(w, r, func(ctx context.Context, bus Bus, tenant events.TenantID, entry events.Revision, body settleBody) error {
+	return s.settle(w, r, func(ctx context.Context, tenant events.TenantID, entry events.Revision, body settleBody) error {
 		if body.Reason != "" {
 			return problem(codeMalformed, "trying again needs no reason")
 		}
-		return bus.Retry(ctx, tenant, entry, body.By)
+		return s.host.Retry(ctx, tenant, entry, body.By)
 	})
 }
 
 func (s *server) dropPoisoned(w http.ResponseWriter, r *http.Request) error {
-	return s.settle(w, r, func(ctx context.Context, bus Bus, tenant events.TenantID, entry events.Revision, body settleBody) error {
-		return bus.Drop(ctx, tenant, entry, body.By, body.Reason)
+	return s.settle(w, r, func(ctx context.Context, tenant events.TenantID, entry events.Revision, body settleBody) error {
+		return s.host.Drop(ctx, tenant, entry, body.By, body.Reason)
 	})
 }
 
 // settle does something about the poisoned command in the path, and answers with what is left.
 func (s *server) settle(
-	w http.ResponseWriter, r *http.Request, do func(context.Context, Bus, events.TenantID, events.Revision, settleBody) error,
+	w http.ResponseWriter, r *http.Request, do func(context.Context, events.TenantID, events.Revision, settleBody) error,
 ) error {
 	var body settleBody
 	if _, err := s.read(w, r, s.limits.body, &body); err != nil {
-		return err
-	}
-	bus, err := s.busOf()
-	if err != nil {
 		return err
 	}
 	entry, err := strconv.ParseInt(r.PathValue("entry"), 10, 64)
@@ -145,10 +126,10 @@ func (s *server) settle(
 		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "a poisoned command is named by its number"}
 	}
 	tenant := cmp.Or(body.Tenant, sagas.DefaultTenant)
-	if err := do(r.Context(), bus, tenant, events.Revision(entry), body); err != nil {
+	if err := do(r.Context(), tenant, events.Revision(entry), body); err != nil {
 		return err
 	}
-	list, err := bus.Poisoned(r.Context(), tenant)
+	list, err := s.host.Poisoned(r.Context(), tenant)
 	if err != nil {
 		return err
 	}

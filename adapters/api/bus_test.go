@@ -45,8 +45,8 @@ func (b *fakeBus) Drop(_ context.Context, tenant events.TenantID, entry events.R
 
 // TestBus goes to a bus through the server and the client.
 func TestBus(t *testing.T) {
-	port, bus := &fake{}, &fakeBus{}
-	server := serve(t, port, port, func(c *api.Config) { c.Bus = bus })
+	bus := &fakeBus{}
+	server := serve(t, whole{fakeBus: bus})
 	client := newClient(t, api.ClientConfig{BaseURL: server.URL})
 	ctx := t.Context()
 	command := api.BusCommand{ID: "c-1", Type: "Cancel", Data: []byte(`{"agent":"<ada>"}`)}
@@ -72,8 +72,8 @@ func TestBus(t *testing.T) {
 }
 
 func TestBusRefuses(t *testing.T) {
-	port, bus := &fake{}, &fakeBus{}
-	server := serve(t, port, port, func(c *api.Config) { c.Bus = bus })
+	bus := &fakeBus{}
+	server := serve(t, whole{fakeBus: bus})
 	post := func(path, body string) asked {
 		return request(t, server, http.MethodPost, path, body, "Content-Type", "application/json")
 	}
@@ -95,9 +95,4 @@ func TestBusRefuses(t *testing.T) {
 	if err := client.Retry(t.Context(), "x", 1, ""); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedMissing {
 		t.Errorf("retry over the client: %v", err)
 	}
-	none := serve(t, port, port)
-	for _, path := range []string{"/v1/commands", "/v1/commands/poisoned/1/retry"} {
-		request(t, none, http.MethodPost, path, `{}`, "Content-Type", "application/json").wantProblem(t, 501, "unsupported", "no bus")
-	}
-	request(t, none, http.MethodGet, "/v1/commands/poisoned", "").wantProblem(t, 501, "unsupported", "no bus")
 }

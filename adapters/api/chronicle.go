@@ -12,17 +12,7 @@ import (
 	"example.com/life/events"
 )
 
-// Chronicle reads an agent's history turn by turn, and searches it. *actors.Host documents the methods and their errors.
-type Chronicle interface {
-	Groups(ctx context.Context, agent events.AgentID, order history.GroupOrder) (history.GroupPage, error)
-	Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error)
-}
-
 const mostGroups, mostFound = 200, 4096
-
-func errNoChronicle() error {
-	return problem(codeUnsupported, "this server does not search histories: search where they are")
-}
 
 // stretch reads from, to and direction: the part of an agent's history that is wanted, and whether the latest comes first.
 func (s *server) stretch(r *http.Request, q query, reverse bool) (first, last events.Revision, backward bool, err error) {
@@ -56,10 +46,8 @@ func (s *server) end(ctx context.Context, agent events.AgentID, q query, name st
 		return 0, err
 	case m.Form == events.MomentRevision:
 		return m.Revision, nil
-	case s.past == nil:
-		return 0, errNoPast()
 	}
-	at, err := s.past.Resolve(ctx, agent, m)
+	at, err := s.host.Resolve(ctx, agent, m)
 	if name == "from" {
 		return at.First, err
 	}
@@ -76,14 +64,11 @@ func (s *server) groups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s.chronicle == nil {
-		return errNoChronicle()
-	}
 	first, last, backward, err := s.stretch(r, q, true)
 	if err != nil {
 		return err
 	}
-	page, err := s.chronicle.Groups(r.Context(), events.AgentID(r.PathValue("agent")),
+	page, err := s.host.Groups(r.Context(), events.AgentID(r.PathValue("agent")),
 		history.GroupOrder{First: first, Last: last, Limit: int(limit), Forward: !backward})
 	if err != nil {
 		return err
@@ -101,9 +86,6 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s.chronicle == nil {
-		return errNoChronicle()
-	}
 	order := history.Search{Limit: int(limit), Text: q.text("text"), Where: q.text("where")}
 	if order.First, order.Last, order.Reverse, err = s.stretch(r, q, false); err != nil {
 		return err
@@ -111,7 +93,7 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 	if kinds := q.text("kind"); kinds != "" {
 		order.Kinds = strings.Split(kinds, ",")
 	}
-	found, err := s.chronicle.Search(r.Context(), events.AgentID(r.PathValue("agent")), order)
+	found, err := s.host.Search(r.Context(), events.AgentID(r.PathValue("agent")), order)
 	if err != nil {
 		return err
 	}

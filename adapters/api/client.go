@@ -32,13 +32,7 @@ type Client struct {
 	patience time.Duration
 }
 
-var (
-	_ Agents    = (*Client)(nil)
-	_ Inspector = (*Client)(nil)
-	_ Projector = (*Client)(nil)
-	_ Runs      = (*Client)(nil)
-	_ Bus       = (*Client)(nil)
-)
+var _ Host = (*Client)(nil)
 
 // NewClient returns a client. It does not reach for the server yet.
 func NewClient(config ClientConfig) (*Client, error) {

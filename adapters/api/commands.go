@@ -48,7 +48,7 @@ func (s *server) do(w http.ResponseWriter, r *http.Request, stream events.Stream
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), decideWithin)
 	defer cancel()
-	receipt, err := s.agents.Do(ctx, stream, command, origin)
+	receipt, err := s.host.Do(ctx, stream, command, origin)
 	if err != nil {
 		w.Header().Del("Location")
 		return err

@@ -12,11 +12,6 @@ import (
 	"example.com/life/sagas"
 )
 
-// Runs compares agents' histories. *actors.Host documents the method and its errors.
-type Runs interface {
-	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
-}
-
 // mostPairs is how many pairs of turns one answer may list.
 const mostPairs = 100_000
 
@@ -42,18 +37,15 @@ func (s *server) diff(w http.ResponseWriter, r *http.Request) error {
 			return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 		}
 	}
-	if s.runs == nil {
-		return problem(codeUnsupported, "runs cannot be compared through this server")
-	}
 	if !strings.Contains(r.Header.Get("Accept"), inLines) {
-		answer, err := s.runs.Compare(r.Context(), order, nil)
+		answer, err := s.host.Compare(r.Context(), order, nil)
 		if err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, answer)
 	}
 	out := newLines(w)
-	answer, err := s.runs.Compare(r.Context(), order, func(read int64) { out.tell(progress{Checked: read}) })
+	answer, err := s.host.Compare(r.Context(), order, func(read int64) { out.tell(progress{Checked: read}) })
 	return finish(s, out, &answer, err)
 }
 

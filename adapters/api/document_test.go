@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -97,6 +98,36 @@ func (nothing) Effects(context.Context, events.Ref, func(int64)) (*runs.Deed, er
 	return &runs.Deed{}, nil
 }
 
+func (nothing) Fork(context.Context, actors.ForkOrder, actors.Origin) (actors.Forked, error) {
+	return actors.Forked{}, nil
+}
+
+func (nothing) Rules(context.Context, events.TenantID) (sagas.Homeostasis, error) {
+	return sagas.Homeostasis{}, nil
+}
+
+func (nothing) ListWorkspace(context.Context, events.AgentID, events.Revision) (history.ListedWorkspace, error) {
+	return history.ListedWorkspace{}, nil
+}
+
+func (nothing) OpenWorkspaceFile(context.Context, events.AgentID, events.Revision, string) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("")), nil
+}
+
+func (nothing) CheckStore(context.Context, func(checked, total int64)) (StoreReport, error) {
+	return StoreReport{}, nil
+}
+
+func (nothing) Publish(context.Context, events.TenantID, BusCommand, actors.Origin) error { return nil }
+
+func (nothing) Poisoned(context.Context, events.TenantID) ([]PoisonedCommand, error) { return nil, nil }
+
+func (nothing) Retry(context.Context, events.TenantID, events.Revision, string) error { return nil }
+
+func (nothing) Drop(context.Context, events.TenantID, events.Revision, string, string) error {
+	return nil
+}
+
 // TestDocument looks for every route, and every status that problems have, in docs/api.md.
 func TestDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/api.md")
@@ -109,7 +140,7 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	codes := []string{
-		codeMalformed, codeNoRoute, codeMethod, codeMedia, codeTooLarge, codeUnauthorized, codeCrossOrigin, codeHost, codeUnsupported, codeOverloaded,
+		codeMalformed, codeNoRoute, codeMethod, codeMedia, codeTooLarge, codeUnauthorized, codeCrossOrigin, codeHost, codeOverloaded,
 		codeUnavailable, codeFenced, codeClosed, codeFull, codeCorrupt, codeStream, codeTimeout, codeInternal, string(sagas.RefusedInvalid),
 		string(sagas.RefusedMissing), string(sagas.RefusedExists), string(sagas.RefusedState), string(sagas.RefusedQueue),
 		string(sagas.RefusedReuse), string(sagas.RefusedMismatch),

@@ -31,7 +31,7 @@ func (s *server) feed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	feed, err := s.agents.Watch(r.Context(), events.AgentID(r.PathValue("agent")), after)
+	feed, err := s.host.Watch(r.Context(), events.AgentID(r.PathValue("agent")), after)
 	if err != nil {
 		return err
 	}

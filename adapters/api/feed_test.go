@@ -56,7 +56,7 @@ func (b *cutBody) Read(p []byte) (int, error) {
 // once and in order.
 func TestFeedResumes(t *testing.T) {
 	host := startHost(t)
-	server := serve(t, host, host)
+	server := serve(t, host)
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	cuts := &cutting{RoundTripper: transport}
@@ -99,7 +99,7 @@ func TestFeedResumes(t *testing.T) {
 // TestFeedOnTheWire reads a feed as any client of server-sent events would.
 func TestFeedOnTheWire(t *testing.T) {
 	host := startHost(t)
-	server := serve(t, host, host)
+	server := serve(t, host)
 	do(t, host, "agent-ada", create(ada))
 	do(t, host, "agent-ada", say("s1", "wait"))
 	read := func(path string, headers ...string) *bufio.Scanner {
@@ -144,7 +144,7 @@ func TestFeedOnTheWire(t *testing.T) {
 	want(some, "retry: ", "", "id: 2", "event: turn.started")
 	header := read("/v1/agents/ada/feed?after=0", "Last-Event-ID", "2") // the header is newer
 	want(header, "retry: ", "", "id: 3")
-	go closeHost(t, host)
+	go closeHost(t, host.Host)
 	for all.Scan() && all.Text() != "event: closed" {
 	}
 	want(all, "data: {}", "")
@@ -156,7 +156,7 @@ func TestFeedOnTheWire(t *testing.T) {
 // TestFeedDeltas shows a model's text as it comes in.
 func TestFeedDeltas(t *testing.T) {
 	host := startHost(t)
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host).URL})
 	do(t, client, "agent-ada", create(ada))
 	feed := watch(t, client, ada, events.NoRevision)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -182,7 +182,7 @@ func TestFeedDeltas(t *testing.T) {
 // TestFeedEnds ends feeds from either side.
 func TestFeedEnds(t *testing.T) {
 	host := startHost(t)
-	server := serve(t, host, host)
+	server := serve(t, host)
 	client := newClient(t, api.ClientConfig{BaseURL: server.URL, Patience: time.Millisecond})
 	do(t, client, "agent-ada", create(ada))
 	closed := watch(t, client, ada, 0)
@@ -201,7 +201,7 @@ func TestFeedEnds(t *testing.T) {
 	if _, err := client.Watch(ended, ada, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("watching with an ended context: %v", err)
 	}
-	closeHost(t, host)
+	closeHost(t, host.Host)
 	if _, err := waiting.Next(t.Context()); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("the host closed: %v", err)
 	}
@@ -213,7 +213,7 @@ func TestFeedEnds(t *testing.T) {
 // TestFeedGivesUp: a server that is gone for good is told as what it is.
 func TestFeedGivesUp(t *testing.T) {
 	host := startHost(t)
-	server := serve(t, host, host)
+	server := serve(t, host)
 	client := newClient(t, api.ClientConfig{BaseURL: server.URL, Patience: time.Millisecond})
 	feed := watch(t, client, ada, events.NoRevision)
 	server.CloseClientConnections()
@@ -228,7 +228,7 @@ func TestFeedGivesUp(t *testing.T) {
 // TestFeedFails: a feed that cannot be read on ends with the reason, typed.
 func TestFeedFails(t *testing.T) {
 	port := &failing{err: fmt.Errorf("read: %w", storage.ErrCorrupt)}
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, port, port).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, port).URL})
 	feed := watch(t, client, ada, 0)
 	if _, err := feed.Next(t.Context()); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("got %v", err)
@@ -287,7 +287,7 @@ func (r *reader) Write(b []byte) (int, error) {
 func watchScript(ctx context.Context, t *testing.T, items []actors.Item, pause func(string) time.Duration) string {
 	t.Helper()
 	port := &script{items: items}
-	handler, err := api.New(api.Config{Agents: port, Inspector: port, Projector: port})
+	handler, err := api.New(api.Config{Host: port})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,6 @@ import (
 	"example.com/life/sagas"
 )
 
-// Forks makes agents that go on from others' histories, and knows the rules that advise them. *actors.Host documents the methods
-// and their errors.
-type Forks interface {
-	Fork(ctx context.Context, order actors.ForkOrder, origin actors.Origin) (actors.Forked, error)
-	Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error)
-}
-
 // forkBody orders a fork. What is left out is as in the parent.
 type forkBody struct {
 	At        string          `json:"at,omitempty"`   // a moment; empty: the latest
@@ -37,19 +30,12 @@ type Rules struct {
 	Rules    []events.Rule   `json:"rules"`
 }
 
-func errNoForks() error {
-	return problem(codeUnsupported, "this server makes no forks and adopts no rules: do it where its history is")
-}
-
 // fork makes a fork and answers when it is made; its feed shows how it follows its parent.
 func (s *server) fork(w http.ResponseWriter, r *http.Request) error {
 	var body forkBody
 	meta, err := s.read(w, r, s.limits.message, &body)
 	if err != nil {
 		return err
-	}
-	if s.forks == nil {
-		return errNoForks()
 	}
 	origin, err := originOf(r)
 	if err != nil {
@@ -60,7 +46,7 @@ func (s *server) fork(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	forked, err := s.forks.Fork(r.Context(), actors.ForkOrder{
+	forked, err := s.host.Fork(r.Context(), actors.ForkOrder{
 		ID: meta.ID, Parent: parent, At: at, Name: body.Name, Set: body.Set, Edit: body.Edit, Tape: body.Tape, Turns: body.Turns,
 		Wallet: body.Wallet, Budget: body.Budget, Workspace: body.Workspace,
 	}, origin)
@@ -89,11 +75,8 @@ func (s *server) rules(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	if s.forks == nil {
-		return errNoForks()
-	}
 	tenant := events.TenantID(r.PathValue("tenant"))
-	found, err := s.forks.Rules(r.Context(), tenant)
+	found, err := s.host.Rules(r.Context(), tenant)
 	if err != nil {
 		return err
 	}

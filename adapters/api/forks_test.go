@@ -14,30 +14,25 @@ import (
 	"example.com/life/sagas"
 )
 
-// forker is a host that can be forked, in process or behind the API.
-type forker interface {
-	driver
-	api.Forks
-}
-
+// driver is a host that can be forked, in process or behind the API.
 func forkSteps() []struct {
 	name string
-	does func(ctx context.Context, d forker) (any, error)
+	does func(ctx context.Context, d driver) (any, error)
 } {
-	type does = func(ctx context.Context, d forker) (any, error)
+	type does = func(ctx context.Context, d driver) (any, error)
 	fork := func(order actors.ForkOrder) does {
-		return func(ctx context.Context, d forker) (any, error) {
+		return func(ctx context.Context, d driver) (any, error) {
 			return d.Fork(ctx, order, actors.Origin{Actor: "test"})
 		}
 	}
 	rules := func(tenant events.TenantID) does {
-		return func(ctx context.Context, d forker) (any, error) {
+		return func(ctx context.Context, d driver) (any, error) {
 			found, err := d.Rules(ctx, tenant)
 			return api.NewRules(tenant, found), err
 		}
 	}
 	adopt := func(id string, rules ...events.Rule) does {
-		return func(ctx context.Context, d forker) (any, error) {
+		return func(ctx context.Context, d driver) (any, error) {
 			return d.Do(ctx, events.HomeostasisStream("local"), sagas.Adopt{Meta: meta(id), Rules: rules, By: "ann"}, actors.Origin{Actor: "test"})
 		}
 	}
@@ -74,7 +69,7 @@ func forkSteps() []struct {
 // TestSameForks makes forks and adopts rules in process and through the API: the answers are alike.
 func TestSameForks(t *testing.T) {
 	host, behind := startHost(t), startHost(t)
-	hosts := []forker{host, newClient(t, api.ClientConfig{BaseURL: serve(t, behind, behind).URL})}
+	hosts := []driver{host, newClient(t, api.ClientConfig{BaseURL: serve(t, behind).URL})}
 	answers := make([][]result, len(hosts))
 	for i, d := range hosts {
 		run(t, d, []step{onAda("create", create(ada)), onAda("message", say("s1", "call")), comes("approval.requested", 0)})
@@ -93,7 +88,7 @@ func TestSameForks(t *testing.T) {
 // TestForkBodies: what is wrong with an order is named, and nothing is made.
 func TestForkBodies(t *testing.T) {
 	host := startHost(t)
-	server := serve(t, host, host)
+	server := serve(t, host)
 	run(t, host, []step{onAda("create", create(ada))})
 	const path = "/v1/agents/ada/forks"
 	for body, inDetail := range map[string]string{

@@ -86,7 +86,7 @@ func FuzzRequests(f *testing.F) {
 		f.Add(seed.method, seed.path, seed.query, seed.header, seed.value, []byte(seed.body))
 	}
 	port := nothing{}
-	handler, err := New(Config{Agents: port, Inspector: port, Projector: port, Past: port, Chronicle: port, Runs: port})
+	handler, err := New(Config{Host: port})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // TestGuard turns away requests for other names, from other sites, and without the token.
 func TestGuard(t *testing.T) {
 	port := &fake{}
-	server := serve(t, port, port, func(c *api.Config) { c.Hosts = []string{"Life.example"} })
+	server := serve(t, port, func(c *api.Config) { c.Hosts = []string{"Life.example"} })
 	own := strings.TrimPrefix(server.URL, "http://")
 	for _, test := range []struct {
 		headers []string
@@ -58,7 +58,7 @@ func TestGuard(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	port := &fake{}
-	server := serve(t, port, port, func(c *api.Config) { c.Token = "s3cret" })
+	server := serve(t, port, func(c *api.Config) { c.Token = "s3cret" })
 	for authorization, status := range map[string]int{
 		"Bearer s3cret": 200, "bearer s3cret": 200, "": 401, "Bearer": 401, "Bearer ": 401, "Bearer s3cre": 401, "Bearer s3cret ": 200, // net/http trims
 		"Basic s3cret": 401, "s3cret": 401, "Bearer  s3cret": 401,
@@ -91,7 +91,7 @@ func (buggy) Wallet(context.Context, events.WalletID) (sagas.Wallet, error) { pa
 func TestPanics(t *testing.T) {
 	log := &strings.Builder{}
 	port := buggy{&fake{}}
-	server := serve(t, port, port, func(c *api.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	server := serve(t, port, func(c *api.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	answer := request(t, server, "GET", "/v1/wallets/w", "")
 	answer.wantProblem(t, 500, "internal", "its log says why")
 	if strings.Contains(answer.body, "secret") || !strings.Contains(log.String(), "in secret.go") {

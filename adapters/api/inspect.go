@@ -92,7 +92,7 @@ func (s *server) verify(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := newLines(w)
-	report, err := s.inspector.Verify(r.Context(), agent, func(checked, total int64) { out.tell(progress{checked, total}) })
+	report, err := s.host.Verify(r.Context(), agent, func(checked, total int64) { out.tell(progress{checked, total}) })
 	return finish[history.VerifyReport](s, out, &report, err)
 }
 
@@ -101,14 +101,11 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	if s.checkStore == nil {
-		return problem(codeUnsupported, "this server's store cannot be checked through it: check it where it runs")
-	}
 	if err := decode(w, r, s.limits.body, &struct{}{}); err != nil {
 		return err
 	}
 	out := newLines(w)
-	report, err := s.checkStore(r.Context(), func(checked, total int64) { out.tell(progress{checked, total}) })
+	report, err := s.host.CheckStore(r.Context(), func(checked, total int64) { out.tell(progress{checked, total}) })
 	if report.Damage == nil {
 		report.Damage = []StoreDamage{}
 	}

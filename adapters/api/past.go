@@ -15,15 +15,6 @@ import (
 	"example.com/life/projections/runs"
 )
 
-// Past looks at what happened before. *actors.Host documents the methods and their errors.
-type Past interface {
-	Resolve(ctx context.Context, agent events.AgentID, moment events.Moment) (history.Stretch, error)
-	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (history.Difference, error)
-	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
-	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
-	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
-}
-
 // moment reads a query parameter that names a moment. What does not say its zone is in UTC.
 func (q query) moment(name string) (events.Moment, error) {
 	m, err := history.ParseMoment(q.text(name), time.Now().UTC())
@@ -42,15 +33,8 @@ func (s *server) resolve(ctx context.Context, agent events.AgentID, m events.Mom
 		return m.Revision, nil
 	case events.MomentTime, events.MomentTurn:
 	}
-	if s.past == nil {
-		return 0, errNoPast()
-	}
-	at, err := s.past.Resolve(ctx, agent, m)
+	at, err := s.host.Resolve(ctx, agent, m)
 	return at.Revision, err
-}
-
-func errNoPast() error {
-	return problem(codeUnsupported, "this server does not look at the past: look where its history is")
 }
 
 // moment answers with where a moment stands in an agent's history.
@@ -63,10 +47,7 @@ func (s *server) moment(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s.past == nil {
-		return errNoPast()
-	}
-	at, err := s.past.Resolve(r.Context(), events.AgentID(r.PathValue("agent")), m)
+	at, err := s.host.Resolve(r.Context(), events.AgentID(r.PathValue("agent")), m)
 	if err != nil {
 		return err
 	}
@@ -87,11 +68,8 @@ func (s *server) difference(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s.past == nil {
-		return errNoPast()
-	}
 	return answer(s, w, r, func(tell func(int64)) (history.Difference, error) {
-		return s.past.Difference(r.Context(), events.AgentID(r.PathValue("agent")), from, to, tell)
+		return s.host.Difference(r.Context(), events.AgentID(r.PathValue("agent")), from, to, tell)
 	})
 }
 
@@ -143,10 +121,7 @@ func (s *server) waterfall(w http.ResponseWriter, r *http.Request) error {
 	if number == 0 {
 		return problem(codeMalformed, "query parameter %q is not there: the number of the turn", "turn")
 	}
-	if s.past == nil {
-		return errNoPast()
-	}
-	turn, err := s.past.Waterfall(r.Context(), events.NewTurnID(events.AgentID(r.PathValue("agent")), int(number)))
+	turn, err := s.host.Waterfall(r.Context(), events.NewTurnID(events.AgentID(r.PathValue("agent")), int(number)))
 	if err != nil {
 		return err
 	}
@@ -166,14 +141,14 @@ func (c *Client) Waterfall(ctx context.Context, turn events.TurnID) (projections
 // causes answers with what led to an event.
 func (s *server) causes(w http.ResponseWriter, r *http.Request) error {
 	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.Deed, error) {
-		return s.past.Causes(r.Context(), event, tell)
+		return s.host.Causes(r.Context(), event, tell)
 	})
 }
 
 // effects answers with what followed from an event.
 func (s *server) effects(w http.ResponseWriter, r *http.Request) error {
 	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.Deed, error) {
-		return s.past.Effects(r.Context(), event, tell)
+		return s.host.Effects(r.Context(), event, tell)
 	})
 }
 
@@ -185,9 +160,6 @@ func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.R
 	event := events.Ref(q.text("event"))
 	if _, _, err := event.Split(); err != nil {
 		return problem(codeMalformed, "query parameter %q: %s", "event", clip(err.Error()))
-	}
-	if s.past == nil {
-		return errNoPast()
 	}
 	return answer(s, w, r, func(tell func(int64)) (*runs.Deed, error) { return ask(event, tell) })
 }

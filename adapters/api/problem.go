@@ -49,7 +49,6 @@ const (
 	codeUnauthorized = "unauthorized"
 	codeCrossOrigin  = "cross_origin"
 	codeHost         = "unknown_host"
-	codeUnsupported  = "unsupported"
 	codeOverloaded   = "overloaded"
 	codeUnavailable  = "unavailable"
 	codeFenced       = "fenced"
@@ -102,8 +101,6 @@ func meaningOf(code string) meaning {
 		return meaning{http.StatusForbidden, "Requests from other sites are refused", 0}
 	case codeHost:
 		return meaning{http.StatusMisdirectedRequest, "This server does not go by that name", 0}
-	case codeUnsupported:
-		return meaning{http.StatusNotImplemented, "This server cannot do it", 0}
 	case codeOverloaded:
 		return meaning{http.StatusTooManyRequests, "Too many commands wait", 1}
 	case codeUnavailable:

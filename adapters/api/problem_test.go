@@ -26,9 +26,10 @@ import (
 
 // fake is a host that answers everything with one error, or with nothing.
 type fake struct {
-	err error
-	mu  sync.Mutex
-	got []any // commands, with their origins
+	api.Host // what a test must not ask
+	err      error
+	mu       sync.Mutex
+	got      []any // commands, with their origins
 }
 
 func (f *fake) Do(_ context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error) {
@@ -116,7 +117,7 @@ func TestErrorsRoundTrip(t *testing.T) {
 		t.Run(test.code, func(t *testing.T) {
 			log := &strings.Builder{}
 			port := &fake{err: test.err}
-			server := serve(t, port, port, func(c *api.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+			server := serve(t, port, func(c *api.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 			raw := request(t, server, http.MethodPost, "/v1/agents/ada/cancel", "")
 			raw.wantProblem(t, test.status, test.code, "")
 			if again := raw.Header.Get("Retry-After"); again != test.again {
@@ -221,11 +222,10 @@ func TestConfigure(t *testing.T) {
 	port := &fake{}
 	for name, config := range map[string]api.Config{
 		"nothing":           {},
-		"no inspector":      {Agents: port},
-		"a negative size":   {Agents: port, Inspector: port, Projector: port, MaxBody: -1},
-		"a slow heartbeat":  {Agents: port, Inspector: port, Projector: port, Heartbeat: 1 << 40},
-		"a negative time":   {Agents: port, Inspector: port, Projector: port, SlowWrite: -1},
-		"a malformed token": {Agents: port, Inspector: port, Projector: port, Token: "a\nb"},
+		"a negative size":   {Host: port, MaxBody: -1},
+		"a slow heartbeat":  {Host: port, Heartbeat: 1 << 40},
+		"a negative time":   {Host: port, SlowWrite: -1},
+		"a malformed token": {Host: port, Token: "a\nb"},
 	} {
 		if _, err := api.New(config); err == nil {
 			t.Errorf("server with %s: no error", name)

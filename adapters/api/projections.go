@@ -33,7 +33,7 @@ func (s *server) projections(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	list, err := s.projector.Projections(r.Context())
+	list, err := s.host.Projections(r.Context())
 	if err != nil {
 		return err
 	}
@@ -68,14 +68,14 @@ func (s *server) project(w http.ResponseWriter, r *http.Request) error {
 		delete(ask.Query.Parameters, own)
 	}
 	if !strings.Contains(r.Header.Get("Accept"), inLines) {
-		answer, err := s.projector.Query(r.Context(), ask, nil)
+		answer, err := s.host.Query(r.Context(), ask, nil)
 		if err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, answer)
 	}
 	out := newLines(w)
-	answer, err := s.projector.Query(r.Context(), ask, func(folded int64) { out.tell(progress{Checked: folded}) })
+	answer, err := s.host.Query(r.Context(), ask, func(folded int64) { out.tell(progress{Checked: folded}) })
 	return finish(s, out, &answer, err)
 }
 

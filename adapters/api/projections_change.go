@@ -20,7 +20,7 @@ func (s *server) projectionStatus(w http.ResponseWriter, r *http.Request) error 
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	shown, err := s.projector.Projection(r.Context(), r.PathValue("name"))
+	shown, err := s.host.Projection(r.Context(), r.PathValue("name"))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *server) projectionSteps(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	steps, err := s.projector.Step(r.Context(), r.PathValue("name"), events.Position(from), int(count))
+	steps, err := s.host.Step(r.Context(), r.PathValue("name"), events.Position(from), int(count))
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (s *server) rebuildProjections(w http.ResponseWriter, r *http.Request) erro
 		return err
 	}
 	out := newLines(w)
-	report, err := s.projector.Rebuild(r.Context(), body.Projections, func(at, head events.Position) {
+	report, err := s.host.Rebuild(r.Context(), body.Projections, func(at, head events.Position) {
 		out.tell(progress{Checked: int64(at), Total: int64(head)})
 	})
 	return finish(s, out, &report, err)

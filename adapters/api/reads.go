@@ -67,7 +67,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.agents.Agents(r.Context(), projections.AgentFilter{
+	list, err := s.host.Agents(r.Context(), projections.AgentFilter{
 		Agent: events.AgentID(q.text("agent")), Status: projections.AgentStatus(q.text("status")), Model: q.text("model"),
 		Parent: events.AgentID(q.text("parent")), After: events.AgentID(q.text("after")), Limit: int(limit) + 1,
 	})
@@ -93,7 +93,7 @@ func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
 	if err := id.Validate(); err != nil {
 		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	found, err := s.agents.Agents(r.Context(), projections.AgentFilter{Agent: id})
+	found, err := s.host.Agents(r.Context(), projections.AgentFilter{Agent: id})
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.agents.State(r.Context(), agent, at)
+	state, err := s.host.State(r.Context(), agent, at)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	if err != nil {
 		return err
 	}
-	page, err := s.agents.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
+	page, err := s.host.History(r.Context(), stream, events.Revision(from), direction, storage.Limit{Events: int(limit), Bytes: int(size)})
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (s *server) wallet(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	wallet, err := s.inspector.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
+	wallet, err := s.host.Wallet(r.Context(), events.WalletID(r.PathValue("wallet")))
 	if err != nil {
 		return err
 	}

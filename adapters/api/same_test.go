@@ -23,11 +23,7 @@ import (
 
 // driver is a host, in process or behind the API.
 type driver interface {
-	api.Agents
-	looks
-	api.Past
-	api.Chronicle
-	api.Runs
+	api.Host
 }
 
 // step is something done to a host; what it answers must not depend on the way it is reached.
@@ -327,7 +323,7 @@ func internals() cmp.Option {
 // is accepted, refused, sent again or makes no sense at the moment.
 func TestSameAnswers(t *testing.T) {
 	host, behind := startHost(t), startHost(t)
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, behind, behind).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, behind).URL})
 	want, got := run(t, host, commandSteps()), run(t, client, commandSteps())
 	for i := range want {
 		if diff := cmp.Diff(normal(want[i]), normal(got[i]), internals()); diff != "" {
@@ -355,7 +351,7 @@ func TestSameReads(t *testing.T) {
 	do(t, host, "agent-bea", create("bea"))
 	do(t, host, "agent-bea", say("s1", "hello"))
 	until(t, watch(t, host, "bea", events.NoRevision), "settlement.recorded")
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host).URL})
 	want, got := run(t, host, readSteps()), run(t, client, readSteps())
 	for i := range want {
 		if diff := cmp.Diff(want[i], got[i], internals()); diff != "" {
@@ -367,7 +363,7 @@ func TestSameReads(t *testing.T) {
 // TestSameStates compares the states of a turn at each of its revisions, a waiting call and a running one among them.
 func TestSameStates(t *testing.T) {
 	host := startHost(t)
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host).URL})
 	stream := events.AgentStream(ada)
 	do(t, client, stream, create(ada))
 	do(t, client, stream, say("s1", "call"))

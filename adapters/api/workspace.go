@@ -12,12 +12,6 @@ import (
 	"example.com/life/events"
 )
 
-// Workspaces looks at the files of agents' workspaces, as they were recorded. *actors.Host documents the methods and their errors.
-type Workspaces interface {
-	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error)
-	OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at events.Revision, path string) (io.ReadCloser, error)
-}
-
 // parameterPath is the query parameter that names a file of a workspace.
 const parameterPath = "path"
 
@@ -27,7 +21,7 @@ func (s *server) workspace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	listed, err := s.workspaces.ListWorkspace(r.Context(), agent, at)
+	listed, err := s.host.ListWorkspace(r.Context(), agent, at)
 	if err != nil {
 		return err
 	}
@@ -40,7 +34,7 @@ func (s *server) workspaceFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	file, err := s.workspaces.OpenWorkspaceFile(r.Context(), agent, at, q.text(parameterPath))
+	file, err := s.host.OpenWorkspaceFile(r.Context(), agent, at, q.text(parameterPath))
 	if err != nil {
 		return err
 	}
@@ -64,9 +58,6 @@ func (s *server) workspaceAt(r *http.Request, parameters ...string) (events.Agen
 	m, err := q.moment(parameterAt)
 	if err != nil {
 		return "", 0, q, err
-	}
-	if s.workspaces == nil {
-		return "", 0, q, problem(codeUnsupported, "this server does not look at workspaces: look where they are")
 	}
 	agent := events.AgentID(r.PathValue("agent"))
 	at, err := s.resolve(r.Context(), agent, m)

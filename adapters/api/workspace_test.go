@@ -24,23 +24,24 @@ func TestSameWorkspaces(t *testing.T) {
 	}
 	files := actorstest.NewWorkspaces()
 	files.Blobs = blobs
-	host, err := actors.New(t.Context(), actors.Config{Journal: actorstest.NewMemory(), Blobs: blobs, Models: models{}, Tools: []actors.Tool{echo()}, Files: files})
+	running, err := actors.New(t.Context(), actors.Config{Journal: actorstest.NewMemory(), Blobs: blobs, Models: models{}, Tools: []actors.Tool{echo()}, Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { closeHost(t, host) })
+	t.Cleanup(func() { closeHost(t, running) })
+	host := whole{running, &fakeBus{}}
 	made := create(ada)
 	made.Config.Workspace = dir
 	do(t, host, events.AgentStream(ada), made)
 	blobs.hash = events.HashBytes([]byte("soon"))
-	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host, host).URL})
+	client := newClient(t, api.ClientConfig{BaseURL: serve(t, host).URL})
 
 	type looks struct {
 		Listed history.ListedWorkspace
 		Texts  map[string]string
 		Errors map[string]string
 	}
-	look := func(w api.Workspaces) looks {
+	look := func(w api.Host) looks {
 		listed, err := w.ListWorkspace(t.Context(), ada, events.NoRevision)
 		if err != nil || len(listed.Files) != 5 {
 			t.Fatalf("listed %+v: %v", listed, err)
@@ -71,7 +72,7 @@ func TestSameWorkspaces(t *testing.T) {
 	}
 }
 
-func readFile(ctx context.Context, w api.Workspaces, agent events.AgentID, at events.Revision, path string) (string, error) {
+func readFile(ctx context.Context, w api.Host, agent events.AgentID, at events.Revision, path string) (string, error) {
 	file, err := w.OpenWorkspaceFile(ctx, agent, at, path)
 	if err != nil {
 		return "", err
