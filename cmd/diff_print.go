@@ -11,7 +11,7 @@ import (
 
 	"example.com/life/actors/history"
 	"example.com/life/events"
-	"example.com/life/sagas"
+	"example.com/life/sagas/diff"
 )
 
 // printChanges prints one change a line: what, from what to what, and the event that changed it last.
@@ -32,7 +32,7 @@ func printChanges(out io.Writer, d *history.Difference) error {
 }
 
 // changedValue shows a value on one line.
-func changedValue(value json.RawMessage, unit sagas.Unit) string {
+func changedValue(value json.RawMessage, unit diff.Unit) string {
 	if value == nil {
 		return "–"
 	}
@@ -47,9 +47,9 @@ func changedValue(value json.RawMessage, unit sagas.Unit) string {
 	}
 	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
 		switch unit {
-		case sagas.UnitMoney:
+		case diff.UnitMoney:
 			return events.Money(number).String()
-		case sagas.UnitTime:
+		case diff.UnitTime:
 			if number > 1e14 { // since 1970
 				return exactly(events.Micros(number))
 			}

@@ -66,6 +66,12 @@ type Meta struct {
 // InternalPrefix begins the ids of commands that come from the host itself: answers to requests, and timers.
 const InternalPrefix = "~"
 
+// DefaultWallet is the wallet of agents that name none; DefaultTenant the tenant.
+const (
+	DefaultWallet events.WalletID = "main"
+	DefaultTenant events.TenantID = "local"
+)
+
 // Command asks a saga to decide.
 type Command interface {
 	Metadata() Meta

@@ -14,6 +14,7 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/diff"
 )
 
 // The words of the transcripts' commands.
@@ -266,4 +267,39 @@ func vectorText(v events.AgentStateVector) string {
 		out += fmt.Sprintf("%s %.4g\n", name, measures[name])
 	}
 	return out
+}
+
+// diff says what differs between two revisions, and which event was the last to change it.
+func (s *script) diff(d *datadriven.TestData) string {
+	facts, from, to := s.agent.facts, number(s.t, d, "from"), number(s.t, d, "to")
+	var states [2]sagas.Agent
+	for i, revision := range []int{from, to} {
+		states[i] = sagas.NewAgent()
+		for _, fact := range facts[:revision+1] {
+			states[i] = states[i].Apply(fact)
+		}
+	}
+	changes := diff.Between(&states[0], &states[1])
+	last := diff.NewLastChanges(changes)
+	last.Begin(states[0])
+	for _, fact := range facts[from+1 : to+1] {
+		last.Apply(fact)
+	}
+	last.End()
+	var b strings.Builder
+	for i, c := range changes {
+		fmt.Fprintf(&b, "%-26s %s → %s", c.Path, orNothing(c.Before), orNothing(c.After))
+		if c.Unit != "" {
+			fmt.Fprintf(&b, " (%s)", c.Unit)
+		}
+		fmt.Fprintf(&b, "\n    @%d %s\n", last.Found()[i].Revision, last.Found()[i])
+	}
+	return b.String()
+}
+
+func orNothing(value json.RawMessage) string {
+	if value == nil {
+		return "–"
+	}
+	return string(value)
 }

@@ -8,6 +8,7 @@ import (
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 	"example.com/life/sagas"
+	"example.com/life/sagas/diff"
 )
 
 // Difference is what changed in an agent between two moments.
@@ -21,7 +22,7 @@ type Difference struct {
 
 // Changed is one change, and the event that was the last to make it.
 type Changed struct {
-	sagas.Change
+	diff.Change
 	Last runs.Happening `json:"last"`
 }
 
@@ -54,7 +55,7 @@ func (r *Reader) Difference(ctx context.Context, agent events.AgentID, from, to 
 	if err != nil {
 		return d, err
 	}
-	changes := sagas.Differences(&before, &after)
+	changes := diff.Between(&before, &after)
 	facts, err := r.lastChanges(ctx, &d, changes, progress)
 	if err != nil {
 		return d, err
@@ -70,9 +71,9 @@ func (r *Reader) Difference(ctx context.Context, agent events.AgentID, from, to 
 }
 
 // lastChanges searches stretches of history, each longer than the one after it, from the later moment back.
-func (r *Reader) lastChanges(ctx context.Context, d *Difference, changes []sagas.Change, progress func(int64)) ([]*sagas.Fact, error) {
+func (r *Reader) lastChanges(ctx context.Context, d *Difference, changes []diff.Change, progress func(int64)) ([]*sagas.Fact, error) {
 	s := seeker{journal: r.journal, agent: d.Agent, stream: events.AgentStream(d.Agent)}
-	last, looked := sagas.NewLastChanges(changes), int64(0)
+	last, looked := diff.NewLastChanges(changes), int64(0)
 	end, length := d.To.Revision, events.Revision(storage.SnapshotEvery/4)
 	for more := len(changes) > 0; more && end > d.From.Revision; length = min(2*length, 64*storage.SnapshotEvery) {
 		begin := max(d.From.Revision, end-length)

@@ -1,25 +1,27 @@
-package sagas
+package diff
 
 import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"example.com/life/sagas"
 )
 
 // LastChanges finds, for each of some changes, the fact that made it last. It reads stretches of history, the latest first: what the
 // latest stretch does not touch was changed before it. So finding what changed recently costs little, however far apart the states are.
 type LastChanges struct {
 	open  map[string]int // changes not yet found, by path
-	found []*Fact        // by change
-	agent Agent
+	found []*sagas.Fact  // by change
+	agent sagas.Agent
 	walk  *walk
-	fact  *Fact
-	seen  map[int]*Fact // in this stretch
+	fact  *sagas.Fact
+	seen  map[int]*sagas.Fact // in this stretch
 }
 
 // NewLastChanges looks for the facts behind changes.
 func NewLastChanges(changes []Change) *LastChanges {
-	l := &LastChanges{open: map[string]int{}, found: make([]*Fact, len(changes)), seen: map[int]*Fact{}}
+	l := &LastChanges{open: map[string]int{}, found: make([]*sagas.Fact, len(changes)), seen: map[int]*sagas.Fact{}}
 	for i := range changes {
 		l.open[changes[i].Path] = i
 	}
@@ -28,10 +30,10 @@ func NewLastChanges(changes []Change) *LastChanges {
 }
 
 // Begin begins a stretch with the state before it.
-func (l *LastChanges) Begin(agent Agent) { l.agent = agent }
+func (l *LastChanges) Begin(agent sagas.Agent) { l.agent = agent }
 
 // Apply adds the next fact of the stretch. The saga that Begin was given is the search's from then on.
-func (l *LastChanges) Apply(fact Fact) {
+func (l *LastChanges) Apply(fact sagas.Fact) {
 	before := l.agent
 	before.Turn.Calls = slices.Clone(before.Turn.Calls) // the only memory that Apply changes in place
 	l.agent = l.agent.Apply(fact)
@@ -52,7 +54,7 @@ func (l *LastChanges) End() (more bool) {
 }
 
 // Found returns the facts, in the order of the changes; nil for one that no stretch made.
-func (l *LastChanges) Found() []*Fact { return l.found }
+func (l *LastChanges) Found() []*sagas.Fact { return l.found }
 
 // note remembers the fact for a path that it changed and for what the path is part of; and, when it came or went, for its parts.
 func (l *LastChanges) note(path string, whole bool) {

@@ -1,4 +1,6 @@
-package sagas
+// Package diff says what differs between two states of an agent, path by path, and which event was the last to change each path. Like the saga that it
+// looks at it is pure: it is given states and facts.
+package diff
 
 import (
 	"bytes"
@@ -8,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // Change is one place in an agent's state that is not as it was.
@@ -30,10 +33,10 @@ const (
 	UnitTime  Unit = "microseconds" // since 1970, or long
 )
 
-// Differences lists what differs between two states of one agent, in the order of the state's fields. Left out are the revision, the
+// Between lists what differs between two states of one agent, in the order of the state's fields. Left out are the revision, the
 // digest of the conversation and the memory of past commands, which every event changes. Of a turn that is over only its
 // beginning is told, of one that is new not what it copied from the configuration.
-func Differences(before, after *Agent) []Change {
+func Between(before, after *sagas.Agent) []Change {
 	changes := []Change{}
 	w := newWalk(func(at path, before, after reflect.Value) {
 		changes = append(changes, Change{Path: at.String(), Before: shown(before), After: shown(after), Unit: unitOf(before, after)})
@@ -82,7 +85,7 @@ func newWalk(visit func(at path, before, after reflect.Value)) *walk {
 	return &walk{visit: visit, fields: map[reflect.Type][]field{}}
 }
 
-func (w *walk) agents(before, after *Agent) {
+func (w *walk) agents(before, after *sagas.Agent) {
 	w.compare(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
 }
 
@@ -90,9 +93,9 @@ func (w *walk) compare(a, b reflect.Value) {
 	switch {
 	case a.Kind() == reflect.Pointer && !a.IsNil() && !b.IsNil():
 		w.compare(a.Elem(), b.Elem())
-	case a.Type() == reflect.TypeFor[Conversation]():
-		w.conversations(a.Addr().Interface().(*Conversation), b.Addr().Interface().(*Conversation)) //nolint:errcheck,forcetypeassert // it is one
-	case a.Type() == reflect.TypeFor[Turn]():
+	case a.Type() == reflect.TypeFor[sagas.Conversation]():
+		w.conversations(a.Addr().Interface().(*sagas.Conversation), b.Addr().Interface().(*sagas.Conversation)) //nolint:errcheck,forcetypeassert // it is one
+	case a.Type() == reflect.TypeFor[sagas.Turn]():
 		w.turns(a, b)
 	case a.Kind() == reflect.Struct:
 		w.structs(a, b)
@@ -156,11 +159,11 @@ func (w *walk) fieldsOf(t reflect.Type) []field {
 		f := t.Field(i)
 		name := nameOfField(&f)
 		switch t {
-		case reflect.TypeFor[Agent]():
+		case reflect.TypeFor[sagas.Agent]():
 			if name == "revision" || name == "accepted" {
 				continue
 			}
-		case reflect.TypeFor[Turn]():
+		case reflect.TypeFor[sagas.Turn]():
 			if name == "config" || name == "limits" {
 				continue // see turns
 			}
@@ -184,7 +187,7 @@ func nameOfField(f *reflect.StructField) string {
 
 // turns compares the running turns.
 func (w *walk) turns(a, b reflect.Value) {
-	x, y := a.Addr().Interface().(*Turn), b.Addr().Interface().(*Turn) //nolint:errcheck,forcetypeassert // they are
+	x, y := a.Addr().Interface().(*sagas.Turn), b.Addr().Interface().(*sagas.Turn) //nolint:errcheck,forcetypeassert // they are
 	switch {
 	case x.ID == "" && y.ID == "":
 		return
@@ -211,7 +214,7 @@ func (w *walk) copied(name string, a, b any) {
 }
 
 // conversations compares what was added. What is kept was never changed, and what was dropped is counted.
-func (w *walk) conversations(a, b *Conversation) {
+func (w *walk) conversations(a, b *sagas.Conversation) {
 	added := b.Dropped + len(b.Messages) - a.Dropped - len(a.Messages)
 	w.copied("dropped", &a.Dropped, &b.Dropped)
 	w.copied("bytes", &a.Bytes, &b.Bytes)
@@ -251,11 +254,11 @@ func partName(v reflect.Value, index int) string {
 	switch part := v.Addr().Interface().(type) {
 	case *string:
 		return *part
-	case *Call:
+	case *sagas.Call:
 		return string(part.ID)
-	case *Waiting:
+	case *sagas.Waiting:
 		return string(part.ID)
-	case *AskSettle:
+	case *sagas.AskSettle:
 		return string(part.ID)
 	case *events.ToolGrant:
 		return part.Name

@@ -1,17 +1,16 @@
-package sagas_test
+package diff_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/datadriven"
 	"pgregory.net/rapid"
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/diff"
 	worlds "example.com/life/sagas/world"
 )
 
@@ -24,33 +23,11 @@ func stateAt(facts []sagas.Fact, revision int) sagas.Agent {
 	return agent
 }
 
-// diff says what differs between two revisions, and which event was the last to change it.
-func (s *script) diff(d *datadriven.TestData) string {
-	facts, from, to := s.agent.facts, number(s.t, d, "from"), number(s.t, d, "to")
-	changes, found := difference(facts, from, to, []int{from})
-	var b strings.Builder
-	for i, c := range changes {
-		fmt.Fprintf(&b, "%-26s %s → %s", c.Path, orNothing(c.Before), orNothing(c.After))
-		if c.Unit != "" {
-			fmt.Fprintf(&b, " (%s)", c.Unit)
-		}
-		fmt.Fprintf(&b, "\n    @%d %s\n", found[i].Revision, found[i])
-	}
-	return b.String()
-}
-
-func orNothing(value json.RawMessage) string {
-	if value == nil {
-		return "–"
-	}
-	return string(value)
-}
-
 // difference compares two revisions, and looks for the facts in stretches that begin at the given revisions, the latest first.
-func difference(facts []sagas.Fact, from, to int, begins []int) ([]sagas.Change, []*sagas.Fact) {
+func difference(facts []sagas.Fact, from, to int, begins []int) ([]diff.Change, []*sagas.Fact) {
 	before, after := stateAt(facts, from), stateAt(facts, to)
-	changes := sagas.Differences(&before, &after)
-	last, end := sagas.NewLastChanges(changes), to
+	changes := diff.Between(&before, &after)
+	last, end := diff.NewLastChanges(changes), to
 	for _, begin := range begins {
 		last.Begin(stateAt(facts, begin))
 		for _, fact := range facts[begin+1 : end+1] {
@@ -93,9 +70,9 @@ func worldFacts(t *testing.T, c worlds.Config) [][]sagas.Fact {
 	}
 }
 
-// TestDifferences compares any two moments of the agents of a world. What is said to differ does; what is not, does not; and the
+// TestBetween compares any two moments of the agents of a world. What is said to differ does; what is not, does not; and the
 // fact behind each difference is the last that changed it, however the search is split into stretches.
-func TestDifferences(t *testing.T) {
+func TestBetween(t *testing.T) {
 	histories := worldFacts(t, worlds.Config{Seed: 11, Agents: 5, Events: 3000})
 	rapid.Check(t, func(t *rapid.T) {
 		facts := rapid.SampledFrom(histories).Draw(t, "history")
@@ -132,10 +109,10 @@ func TestDifferences(t *testing.T) {
 
 // lastChanges finds when a path changed last by comparing, at every revision, states that share no memory.
 func lastChanges(facts []sagas.Fact, from, to int) func(path string) events.Revision {
-	changed := make([][]sagas.Change, 0, to-from)
+	changed := make([][]diff.Change, 0, to-from)
 	for at := from; at < to; at++ {
 		before, after := stateAt(facts, at), stateAt(facts, at+1)
-		changed = append(changed, sagas.Differences(&before, &after))
+		changed = append(changed, diff.Between(&before, &after))
 	}
 	return func(path string) events.Revision {
 		for i, changes := range slices.Backward(changed) {
@@ -169,10 +146,10 @@ func BenchmarkLastChanges(b *testing.B) {
 	t := &testing.T{}
 	facts := worldFacts(t, worlds.Config{Seed: 11, Agents: 1, Events: 20_000})[0]
 	before, after := stateAt(facts, 100), stateAt(facts, len(facts)-1)
-	changes := sagas.Differences(&before, &after)
+	changes := diff.Between(&before, &after)
 	b.ResetTimer()
 	for range b.N {
-		last := sagas.NewLastChanges(changes)
+		last := diff.NewLastChanges(changes)
 		last.Begin(stateAt(facts, 100))
 		for _, fact := range facts[101:] {
 			last.Apply(fact)
