@@ -92,7 +92,7 @@ func (a *agent) receive(message any) {
 		if a.saga.Fork.OnTape() {
 			return // the tape has the advice, or waits for it: its time is the parent's
 		}
-		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.deadlines.Advice.String()}, events.Ref(m.request))
+		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.limits.Advice.String()}, events.Ref(m.request))
 	case woke:
 		a.rang = true
 		if len(a.flying) == 0 { // else what is being stored may be what it rang for; sync sets the clock anew
@@ -159,7 +159,7 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 	case sagas.AskSettle:
 		return a.askSettle(r)
 	case sagas.AskModel:
-		ctx, cancel := context.WithTimeout(a.host.running, a.host.deadlines.Model)
+		ctx, cancel := context.WithTimeout(a.host.running, a.host.limits.Model)
 		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer(), nil})
 		return cancel
 	case sagas.AskTool:
@@ -172,7 +172,7 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 
 // askAdvice asks homeostasis. The answer is a pure function of the rules, so asking again after a crash costs nothing.
 func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
-	deadline := time.AfterFunc(a.host.deadlines.Advice, func() { a.send(late{r.ID}) })
+	deadline := time.AfterFunc(a.host.limits.Advice, func() { a.send(late{r.ID}) })
 	answer := a.earlyAnswer()
 	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
 		mode, because := h.Advise(r.Vector, r.Mode)

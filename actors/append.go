@@ -32,7 +32,7 @@ type pendingAppend struct {
 func (h *Host) startAppend(
 	stream events.Stream, expected storage.Expected, batch []events.Envelope, needs []*pendingAppend, done func(storage.Appended, error),
 ) *pendingAppend {
-	ctx := h.appending.context(h.running, h.deadlines.Append)
+	ctx := h.appending.context(h.running, h.limits.Append)
 	p := &pendingAppend{host: h, ctx: ctx, stream: stream, expected: expected, batch: batch, needs: needs, done: done}
 	h.tasks.Add(1)
 	if h.line == nil {
@@ -104,7 +104,7 @@ func (p *pendingAppend) finish(appended storage.Appended, err error) {
 
 // append stores a batch, trying the same events again until the outcome is known or its time is over.
 func (h *Host) append(stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
-	return h.appendWithin(h.appending.context(h.running, h.deadlines.Append), stream, expected, batch)
+	return h.appendWithin(h.appending.context(h.running, h.limits.Append), stream, expected, batch)
 }
 
 func (h *Host) appendWithin(
@@ -131,7 +131,7 @@ func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended 
 	case err == nil && len(batch) > 0:
 		h.Stored(appended.Position)
 	case err != nil && !final(err):
-		return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.deadlines.Append, err)
+		return storage.Appended{}, fmt.Errorf("append to %s, given up after %s: %w", stream, h.limits.Append, err)
 	}
 	return appended, err
 }

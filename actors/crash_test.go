@@ -66,9 +66,8 @@ func crashAt(t *testing.T, n int, how death, inLine bool) {
 	config := actors.Config{
 		Journal: journal, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
 		Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool},
-		Deadlines: actors.Deadlines{Append: 20 * time.Millisecond},
 	}
-	first, err := actors.New(t.Context(), config)
+	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +90,6 @@ func crashAt(t *testing.T, n int, how death, inLine bool) {
 	}
 	memory.FailAfter(nil)
 
-	config.Deadlines = actors.Deadlines{}
 	second := start(t, config)
 	do(t, second, "demo", say("c1", "go")) // the sender tries again: accepted once
 	seen := until(t, watch(t, second, "demo"), func(e events.Event) bool { return e.Kind() == "settlement.recorded" })

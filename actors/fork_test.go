@@ -203,8 +203,7 @@ func TestForkCrash(t *testing.T) {
 func forkCrashAt(t *testing.T, n int, how death) {
 	w := newForkWorld(t)
 	asked, ran := w.asked.Load(), w.ran.Load()
-	w.config.Deadlines.Append = 20 * time.Millisecond
-	first, err := actors.New(t.Context(), w.config)
+	first, err := actors.New(t.Context(), w.config.Within(actors.Limits{Append: 20 * time.Millisecond}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +218,6 @@ func forkCrashAt(t *testing.T, n int, how death) {
 	w.close(t, first)
 	w.memory.FailAfter(nil)
 
-	w.config.Deadlines = actors.Deadlines{}
 	second := start(t, w.config)
 	if forkErr != nil { // whoever ordered it orders it again
 		if _, err := second.Fork(t.Context(), order(0), actors.Origin{Actor: "test"}); err != nil {

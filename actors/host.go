@@ -47,13 +47,9 @@ type Config struct {
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger       // nil: nothing is logged
 	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
-	Where     func(expression string) (history.EventFilter, error)
-	Deadlines Deadlines
+	Where func(expression string) (history.EventFilter, error)
 
 	Idle          time.Duration // an entity with nothing to do leaves memory after this; 0: default 5 min; negative: never
-	Admit         int           // commands that may wait for one entity, more are refused; default 1024
-	ModelCalls    int           // at the same time; default 256
-	ToolCalls     int           // at the same time; default 64
 	OpeningCredit events.Money  // with which the wallet "main" opens when it is first needed
 
 	// Resting leaves agents with work outstanding alone until a command comes for them. Without it a new host goes on with
@@ -64,6 +60,8 @@ type Config struct {
 	Projections []projections.Spec
 	// Declare reads the text of a projection that is declared at run time. nil: none can be.
 	Declare func(source []byte) (projections.Spec, error)
+
+	limits limits
 }
 
 // Models finds the model that a name such as scripted/tour means.
@@ -88,9 +86,8 @@ type Host struct {
 	workspaces storage.Workspaces
 	forks      string
 	log        *slog.Logger
-	deadlines  Deadlines
+	limits     limits
 	idle       time.Duration
-	admit      int
 	credit     events.Money
 	origin     Origin
 
@@ -131,7 +128,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 		actor.WithDeadLetterRequestLogging(false),
 		actor.WithDeadLetterThrottleInterval(time.Nanosecond), // its timer is a goroutine that nobody waits for: have it end at once
 	)
-	if err := h.spawn(config); err != nil {
+	if err := h.spawn(); err != nil {
 		h.Projector.Close()
 		return nil, err
 	}
@@ -151,12 +148,7 @@ func configure(c Config) (*Host, error) {
 	h := &Host{
 		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
-		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), admit: cmp.Or(c.Admit, 1024),
-		deadlines: Deadlines{
-			Append: cmp.Or(c.Deadlines.Append, 15*time.Second), Advice: cmp.Or(c.Deadlines.Advice, 250*time.Millisecond),
-			Knowledge: cmp.Or(c.Deadlines.Knowledge, 2*time.Second),
-			Model:     cmp.Or(c.Deadlines.Model, 10*time.Minute), Tool: cmp.Or(c.Deadlines.Tool, 10*time.Minute),
-		},
+		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),
 	}
 	if h.log == nil {
@@ -181,7 +173,7 @@ func configure(c Config) (*Host, error) {
 }
 
 // spawn starts the actors under the root: the registries and the pools.
-func (h *Host) spawn(c Config) error {
+func (h *Host) spawn() error {
 	start := func(name string, produce func() actor.Actor) (*actor.PID, error) {
 		pid, err := h.system.Root.SpawnNamed(actor.PropsFromProducer(produce, actor.WithSupervisor(actor.NewOneForOneStrategy(0, 0, stopFailing)), actor.WithDispatcher(h.dispatcher)), name)
 		if err != nil {
@@ -205,10 +197,10 @@ func (h *Host) spawn(c Config) error {
 		{&h.knowledge, "knowledge", registryOf(knowledgeKind())},
 		{&h.catalogues, "catalogues", registryOf(catalogueKind())},
 		{&h.provider, "provider", func() actor.Actor {
-			return &pool[sagas.AskModel]{host: h, work: h.askModel, limit: cmp.Or(c.ModelCalls, 256)}
+			return &pool[sagas.AskModel]{host: h, work: h.askModel, limit: h.limits.ModelCalls}
 		}},
 		{&h.tools, "tools", func() actor.Actor {
-			return &pool[sagas.AskTool]{host: h, work: h.runTool, limit: cmp.Or(c.ToolCalls, 64)}
+			return &pool[sagas.AskTool]{host: h, work: h.runTool, limit: h.limits.ToolCalls}
 		}},
 		{&h.agents, "agents", registryOf(agentKind())},
 	} {

@@ -228,7 +228,7 @@ func (h *Host) whole(ctx context.Context, text events.Text) (string, error) {
 // askKnowledge has the notes searched for what fits the turn's messages, beside the actor. It is advisory: after its time the turn
 // goes on without.
 func (a *agent) askKnowledge(r sagas.AskKnowledge) context.CancelFunc {
-	limit := a.host.deadlines.Knowledge
+	limit := a.host.limits.Knowledge
 	ctx, cancel := context.WithTimeout(a.host.running, limit)
 	answer, host := a.answer(), a.host
 	host.run(func() {

@@ -118,8 +118,8 @@ func TestNothingIsKnownInTime(t *testing.T) {
 	for configured, want := range map[bool]string{true: "no answer within 1ns", false: ""} {
 		model, first := shown(t.Context())
 		host := start(t, actors.Config{
-			Journal: actorstest.NewMemory(), Models: oneModel{model}, Tools: []actors.Tool{noted()}, Deadlines: actors.Deadlines{Knowledge: 1},
-		})
+			Journal: actorstest.NewMemory(), Models: oneModel{model}, Tools: []actors.Tool{noted()},
+		}.Within(actors.Limits{Knowledge: 1}))
 		keep(t, host, "k1", someNotes()...)
 		made := knowing()
 		if !configured {
@@ -185,16 +185,15 @@ func crashWithNotes(t *testing.T, n int, how death) {
 	model, _ := shown(t.Context())
 	config := actors.Config{
 		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
-		Models: oneModel{model}, Tools: []actors.Tool{noted()}, Deadlines: actors.Deadlines{Append: 20 * time.Millisecond},
+		Models: oneModel{model}, Tools: []actors.Tool{noted()},
 	}
-	first, err := actors.New(t.Context(), config)
+	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	keep(t, first, "k1", someNotes()...)
 	do(t, first, "demo", knowing())
 	die(t, memory, first, n, how)
-	config.Deadlines = actors.Deadlines{}
 	second := start(t, config)
 	do(t, second, "demo", say("c1", "How hot is the heat shield?"))
 	answers, written := 0, 0

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"strings"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -106,13 +105,4 @@ type handle struct {
 	pid      *actor.PID
 	sent     uint64 // owned by the registry
 	admitted admission
-}
-
-// Deadlines bound how long each kind of request may take. Zero means the default.
-type Deadlines struct {
-	Append    time.Duration // storing a decision, retries included: 15 s
-	Advice    time.Duration // after which the turn goes on in its last mode: 250 ms
-	Knowledge time.Duration // after which the turn goes on without what is known: 2 s
-	Model     time.Duration // one attempt at a model's reply: 10 min
-	Tool      time.Duration // a tool that names no time of its own: 10 min
 }

@@ -29,10 +29,10 @@ func recordingCrash(t *testing.T, n int, how death) {
 	actorstest.Write(t, dir, "given", "g")
 	config := actors.Config{
 		Journal: memory, Blobs: actorstest.NewBlobs(), Files: actorstest.NewWorkspaces(), OpeningCredit: events.Dollar,
-		Tools: []actors.Tool{scribe(nil)}, Deadlines: actors.Deadlines{Append: 20 * time.Millisecond},
+		Tools:  []actors.Tool{scribe(nil)},
 		Models: oneModel{writing(map[string][][]events.ModelCall{"go": {{call("write", "a", "1"), call("write", "b", "1")}, {call("write", "a", "2")}}})},
 	}
-	first, err := actors.New(t.Context(), config)
+	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,6 @@ func recordingCrash(t *testing.T, n int, how death) {
 	}
 	memory.FailAfter(nil)
 
-	config.Deadlines = actors.Deadlines{}
 	second := start(t, config)
 	do(t, second, "demo", say("go", "go")) // accepted once
 	until(t, watch(t, second, "demo"), func(e events.Event) bool { return e.Kind() == "settlement.recorded" })

@@ -211,9 +211,9 @@ func TestCallsSideBySide(t *testing.T) {
 func TestCallsOneAfterAnother(t *testing.T) {
 	dir := t.TempDir()
 	host := start(t, actors.Config{
-		Journal: actorstest.NewMemory(), Files: actorstest.NewWorkspaces(), Tools: []actors.Tool{scribe(nil)}, ToolCalls: 1,
+		Journal: actorstest.NewMemory(), Files: actorstest.NewWorkspaces(), Tools: []actors.Tool{scribe(nil)},
 		Models: oneModel{writing(map[string][][]events.ModelCall{"go": {{call("write", "a", "a"), call("write", "b", "b"), call("write", "c", "c")}}})},
-	})
+	}.Within(actors.Limits{ToolCalls: 1}))
 	worker(t, host, dir, "write")
 	for i, returned := range turnOf(t, host, "go") {
 		if (returned.Before != nil) != (i == 0) || returned.Tree == nil || returned.Tree.Files != i+1 {

@@ -92,8 +92,8 @@ func (r *registry) deliver(c actor.Context, m deliver) {
 		h = r.spawn(c, m.id)
 	}
 	if in, ok := m.message.(*instruction); ok {
-		if in.external() && h.admitted.waiting.Load() >= int64(r.host.admit) {
-			in.done(outcome{err: &Overloaded{Stream: r.kind.stream(m.id), Waiting: r.host.admit}})
+		if in.external() && h.admitted.waiting.Load() >= int64(r.host.limits.Waiting) {
+			in.done(outcome{err: &Overloaded{Stream: r.kind.stream(m.id), Waiting: r.host.limits.Waiting}})
 			return
 		}
 		h.admitted.waiting.Add(1)

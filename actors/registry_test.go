@@ -69,7 +69,7 @@ func TestReleaseCloses(t *testing.T) {
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
-		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Admit: 4})
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}}.Within(actors.Limits{Waiting: 4}))
 		do(t, host, "demo", create("demo"))
 		gate := make(chan struct{})
 		memory.Fail(func(events.Stream, []events.Envelope) error { <-gate; return nil })

@@ -87,8 +87,7 @@ func TestDeadlines(t *testing.T) {
 		})
 		host := start(t, actors.Config{
 			Journal: actorstest.NewMemory(), Models: oneModel{model}, Tools: []actors.Tool{s.tool(true)},
-			Deadlines: actors.Deadlines{Model: time.Minute, Tool: 2 * time.Minute},
-		})
+		}.Within(actors.Limits{Model: time.Minute, Tool: 2 * time.Minute}))
 		do(t, host, "demo", create("demo", "echo"))
 		began := time.Now()
 		do(t, host, "demo", say("c1", "go"))
@@ -206,7 +205,7 @@ func TestPanics(t *testing.T) {
 // TestAdmission refuses commands beyond the limit while an agent cannot decide, and loses none that it accepted.
 func TestAdmission(t *testing.T) {
 	memory := actorstest.NewMemory()
-	host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Admit: 4})
+	host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}}.Within(actors.Limits{Waiting: 4}))
 	do(t, host, "demo", create("demo"))
 	gate := make(chan struct{})
 	memory.Fail(func(events.Stream, []events.Envelope) error { <-gate; return nil })

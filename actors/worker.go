@@ -78,13 +78,13 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		return
 	}
 	if err != nil {
-		m.answer(unreplied(m.what.ID, err, h.deadlines.Model), events.Ref(m.what.ID))
+		m.answer(unreplied(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
 		return
 	}
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
 	text, err := h.spill(m.ctx, reply.Text)
 	if err != nil {
-		m.answer(unreplied(m.what.ID, err, h.deadlines.Model), events.Ref(m.what.ID))
+		m.answer(unreplied(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
 		return
 	}
 	m.answer(sagas.Replied{
@@ -250,7 +250,7 @@ func (h *Host) toolLimit(name string) time.Duration {
 	if tool, known := h.toolbox[name]; known && tool.Spec().Timeout > 0 {
 		return tool.Spec().Timeout
 	}
-	return h.deadlines.Tool
+	return h.limits.Tool
 }
 
 func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.Returned {
