@@ -2,8 +2,6 @@ package cmd
 
 import (
 	"bufio"
-	"bytes"
-	"errors"
 	"net/url"
 	"os"
 	"os/exec"
@@ -11,11 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/eventstore/eventstoretest"
+	"example.com/life/cmd/stores"
 )
 
 // processOf starts life in a process of its own, with a data directory of its own, and returns what it says on standard error.
@@ -129,47 +126,6 @@ func TestServeWaitsForStore(t *testing.T) {
 	}
 }
 
-// TestLookout: nothing is said of a store that is back in a moment; otherwise that it is looked for, for how long and why, and that it is there.
-func TestLookout(t *testing.T) {
-	away := func() *eventstore.Away {
-		return &eventstore.Away{Store: "s", Since: time.Now(), Cause: errors.New("refused")}
-	}
-	synctest.Test(t, func(t *testing.T) {
-		var said bytes.Buffer
-		l := &lookout{to: &said, store: "s", limit: 20 * time.Second}
-		expect := func(when, want string) {
-			t.Helper()
-			synctest.Wait()
-			if got := said.String(); got != want {
-				t.Errorf("%s it says %q, want %q", when, got, want)
-			}
-			said.Reset()
-		}
-		l.told(away())
-		<-time.After(sayAfter - time.Millisecond) // of the bubble
-		l.told(nil)
-		<-time.After(time.Minute) // of the bubble
-		expect("after a moment", "")
-		l.told(away())
-		<-time.After(sayAfter) // of the bubble
-		expect("after a second", "life: looking for the event store s, for 20s at most: refused\n")
-		l.told(nil)
-		expect("back", "life: the event store s is back\n")
-		l.opened()
-		l.told(away())
-		<-time.After(sayAfter) // of the bubble
-		expect("away again", "life: looking for the event store s: refused\n")
-		l.told(away())
-		expect("still away", "life: looking for the event store s: refused\n")
-		l.told(nil)
-		said.Reset()
-		l.told(away())
-		l.end()
-		<-time.After(time.Minute) // of the bubble
-		expect("closed", "")
-	})
-}
-
 // TestDoctorKnowsWhatHelps: each kind of trouble with a store has its remedy.
 func TestDoctorKnowsWhatHelps(t *testing.T) {
 	dir := t.TempDir()
@@ -244,7 +200,7 @@ func secureStore(t *testing.T, dir string) string {
 	serve := func() *exec.Cmd {
 		cmd := exec.Command(binary, "store", "serve", "--listen", "127.0.0.1:0", "--data", data, "--ready-file", ready,
 			"--tls-cert", filepath.Join(certs, "server.crt"), "--tls-key", filepath.Join(certs, "server.key"), "--admin-password-file", password)
-		cmd.Env = append(os.Environ(), "LIFE_STORE="+inData)
+		cmd.Env = append(os.Environ(), "LIFE_STORE="+stores.InData)
 		cmd.Stderr = t.Output()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

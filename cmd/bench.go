@@ -16,6 +16,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -32,7 +33,7 @@ type rig struct {
 	conf   actors.Config
 	prefix string          // of the names of agents
 	wallet events.WalletID // that pays for their turns
-	*local
+	*stores.Local
 }
 
 // benchDir is a new directory below the one that was named, or in the usual place for temporary files.
@@ -51,12 +52,12 @@ func benchDir(under string) (string, error) {
 
 // newRig starts a host with a new store in a directory.
 func newRig(ctx context.Context, dir string, idle time.Duration) (*rig, error) {
-	return newRigAt(ctx, place{data: dir}, idle)
+	return newRigAt(ctx, stores.Location{Data: dir}, idle)
 }
 
 // newRigAt starts a host on a place. A store at an address may be somebody's: what else is in it is left alone, and what the benchmark
 // stores has names of its own.
-func newRigAt(ctx context.Context, at place, idle time.Duration) (*rig, error) {
+func newRigAt(ctx context.Context, at stores.Location, idle time.Duration) (*rig, error) {
 	models, err := providers.New(providers.Config{})
 	if err != nil {
 		return nil, err
@@ -65,13 +66,13 @@ func newRigAt(ctx context.Context, at place, idle time.Duration) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: benchCredit, Resting: !at.embedded()}
-	l, err := openHost(ctx, at, conf)
+	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: benchCredit, Resting: !at.Embedded()}
+	l, err := stores.OpenHost(ctx, at, conf)
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{dir: at.data, conf: conf, prefix: "bench-", local: l}
-	if at.embedded() {
+	r := &rig{dir: at.Data, conf: conf, prefix: "bench-", Local: l}
+	if at.Embedded() {
 		return r, nil
 	}
 	r.prefix += uuid.NewString()[:8] + "-"
@@ -130,7 +131,7 @@ func (r *rig) turns(ctx context.Context, id events.AgentID, more func() bool, to
 
 // storedBytes is what a store has on disk once its log has been turned into tables: opening it again does that.
 func storedBytes(ctx context.Context, data string) (bytes uint64, err error) {
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName)})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, stores.StoreName)})
 	if err != nil {
 		return 0, err
 	}

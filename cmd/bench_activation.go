@@ -82,10 +82,10 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 		m.Events = int64(page.Last) + 1
 		shown.show("%d of %d events stored", m.Events, count)
 	}
-	if m.With, err = r.activate(ctx, r.store); err != nil {
+	if m.With, err = r.activate(ctx, r.Store); err != nil {
 		return m, err
 	}
-	snapshot, _, err := r.store.Load(ctx, "agent/5", stream, 1<<62)
+	snapshot, _, err := r.Store.Load(ctx, "agent/5", stream, 1<<62)
 	if err != nil {
 		return m, err
 	}
@@ -102,7 +102,7 @@ func (r *rig) activate(ctx context.Context, snapshots storage.Snapshots) (float6
 			return 0, err
 		}
 		conf := r.conf
-		conf.Journal, conf.Blobs, conf.Snapshots, conf.Resting = r.store, r.blobs, snapshots, true
+		conf.Journal, conf.Blobs, conf.Snapshots, conf.Resting = r.Store, r.Blobs, snapshots, true
 		host, err := actors.New(ctx, conf)
 		if err != nil {
 			return 0, err

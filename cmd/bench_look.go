@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/projections"
 )
@@ -48,7 +49,7 @@ func benchLookCommand(a *app) *cobra.Command {
 			if f.looks < 1 {
 				return usage("--looks is %d: it must be positive", f.looks)
 			}
-			if err := openable(a.place()); err != nil {
+			if err := stores.Openable(a.place()); err != nil {
 				return err
 			}
 			return a.with(cmd.Context(), func(host reached) error {

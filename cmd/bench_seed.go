@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas/world"
 )
@@ -75,7 +76,7 @@ func benchSeedCommand(a *app) *cobra.Command {
 // benchSeed generates on one goroutine and stores on another.
 func (a *app) benchSeed(ctx context.Context, f *benchSeedFlags) (m seeded, err error) {
 	begun := time.Now()
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(f.dir, storeName), Log: a.log})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(f.dir, stores.StoreName), Log: a.log})
 	if err != nil {
 		return m, err
 	}

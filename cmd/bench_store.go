@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 )
 
 // storeMeasured is what was measured of one store.
@@ -76,7 +77,7 @@ func benchStoreCommand(a *app) *cobra.Command {
 // benchStores measures the store of the setting, or the embedded one in process and through the protocol.
 func (a *app) benchStores(ctx context.Context, f *benchStoreFlags) error {
 	measures := []func(context.Context, *benchStoreFlags, *meter) (storeMeasured, error){a.benchEmbedded, a.benchProtocol}
-	if at := a.place(); !at.embedded() {
+	if at := a.place(); !at.Embedded() {
 		measures = measures[:0:0]
 		measures = append(measures, a.benchAddress)
 	}
@@ -117,7 +118,7 @@ func (a *app) benchEmbedded(ctx context.Context, f *benchStoreFlags, shown *mete
 		return m, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, storeName)})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, stores.StoreName)})
 	if err != nil {
 		return m, err
 	}
@@ -134,7 +135,7 @@ func (a *app) benchEmbedded(ctx context.Context, f *benchStoreFlags, shown *mete
 // reopen measures how long opening takes, and how much there is.
 func (m *storeMeasured) reopen(ctx context.Context, dir string) error {
 	begun := time.Now()
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, storeName)})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, stores.StoreName)})
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (a *app) benchProtocol(ctx context.Context, f *benchStoreFlags, shown *mete
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if f.events > 0 {
-		store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, storeName)})
+		store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, stores.StoreName)})
 		if err != nil {
 			return m, err
 		}
@@ -171,7 +172,7 @@ func (a *app) benchProtocol(ctx context.Context, f *benchStoreFlags, shown *mete
 	if err != nil {
 		return m, err
 	}
-	m, err = a.benchConnected(ctx, place{address: child.address}, f, shown)
+	m, err = a.benchConnected(ctx, stores.Location{Address: child.address}, f, shown)
 	if err = errors.Join(err, child.kill()); err != nil {
 		return m, err
 	}
@@ -198,8 +199,8 @@ func (a *app) benchAddress(ctx context.Context, f *benchStoreFlags, shown *meter
 	return m, err
 }
 
-func (a *app) benchConnected(ctx context.Context, at place, f *benchStoreFlags, shown *meter) (storeMeasured, error) {
-	store, err := at.open(ctx, a.log)
+func (a *app) benchConnected(ctx context.Context, at stores.Location, f *benchStoreFlags, shown *meter) (storeMeasured, error) {
+	store, err := at.Open(ctx, a.log)
 	if err != nil {
 		return storeMeasured{}, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"example.com/life/cmd/stores"
 )
 
 // storeServer is a life store serve in a process of its own.
@@ -49,7 +51,7 @@ func startStoreServer(ctx context.Context, life, data, listen string) (*storeSer
 	s := &storeServer{ended: make(chan struct{})}
 	s.cmd = exec.CommandContext(ctx, life, "store", "serve", "--insecure", "--listen", listen, "--ready-file", ready, "--data", data)
 	s.cmd.Stderr = &s.errs
-	s.cmd.Env = append(os.Environ(), "LIFE_STORE="+inData)
+	s.cmd.Env = append(os.Environ(), "LIFE_STORE="+stores.InData)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start a store server: %w", err)
 	}

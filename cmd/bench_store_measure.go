@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors/storage"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -91,7 +92,7 @@ func atOnce(n int, do func(i int) error) error {
 // measureStore measures everything that can be measured from outside.
 func measureStore(ctx context.Context, store storage.Journal, f *benchStoreFlags, shown *meter) (m storeMeasured, err error) {
 	var streams []*benchWriter
-	start, err := lastPosition(ctx, store)
+	start, err := stores.LastPosition(ctx, store)
 	if err != nil {
 		return m, err
 	}
@@ -199,7 +200,7 @@ func measureAll(ctx context.Context, store storage.Journal, from events.Position
 func measureLive(ctx context.Context, store storage.Journal, during time.Duration) (p50, p99 float64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	end, err := lastPosition(ctx, store)
+	end, err := stores.LastPosition(ctx, store)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -59,7 +59,7 @@ func benchTurnsCommand(a *app) *cobra.Command {
 			if f.turns < 0 || f.duration <= 0 || f.warmUp < 0 || len(f.concurrency) == 0 || slices.Min(f.concurrency) < 1 || slices.Max(f.concurrency) > 10_000 {
 				return usage("--concurrency must be from 1 to 10000, and --turns and --duration positive")
 			}
-			if !a.place().embedded() && f.dir != "" {
+			if !a.place().Embedded() && f.dir != "" {
 				return usage("--dir applies only to stores that the benchmark creates itself")
 			}
 			for i, concurrency := range f.concurrency {
@@ -101,23 +101,23 @@ func (a *app) printTurns(m turnsMeasured, first, asJSON bool) error {
 
 func (a *app) measureTurns(ctx context.Context, concurrency int, f *turnsFlags) (m turnsMeasured, err error) {
 	at := a.place()
-	if at.data, err = benchDir(f.dir); err != nil {
+	if at.Data, err = benchDir(f.dir); err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(at.data)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(at.Data)) }()
 	r, err := newRigAt(ctx, at, -1)
 	if err != nil {
 		return m, err
 	}
 	m, total, err := r.measure(ctx, concurrency, f)
-	if !at.embedded() { // how much it has on disk is not seen from here
+	if !at.Embedded() { // how much it has on disk is not seen from here
 		return m, errors.Join(err, r.Close(context.WithoutCancel(ctx)))
 	}
-	stats, statsErr := r.store.Stats(ctx)
+	stats, statsErr := r.Store.Stats(ctx)
 	if err = errors.Join(err, statsErr, r.Close(context.WithoutCancel(ctx))); err != nil {
 		return m, err
 	}
-	bytes, err := storedBytes(ctx, at.data)
+	bytes, err := storedBytes(ctx, at.Data)
 	m.BytesPerTurn, m.EventsPerTurn = float64(bytes)/float64(total), float64(stats.Events)/float64(total)
 	return m, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/api"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -87,18 +88,18 @@ func TestBusAcrossKills(t *testing.T) {
 // publishAll publishes messages to agents in turn; no life serve runs yet.
 func publishAll(t *testing.T, agents, messages int) {
 	t.Helper()
-	p := place{data: os.Getenv("LIFE_DATA")}
-	if store := os.Getenv("LIFE_STORE"); isAddress(store) {
-		p.address = store
+	p := stores.Location{Data: os.Getenv("LIFE_DATA")}
+	if store := os.Getenv("LIFE_STORE"); stores.IsAddress(store) {
+		p.Address = store
 	}
-	journal, err := p.open(t.Context(), slog.New(slog.DiscardHandler))
+	journal, err := p.Open(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for k := range messages {
 		data := fmt.Appendf(nil, `{"agent":"a%d","text":"message %d"}`, k%agents, k)
 		command := api.BusCommand{ID: events.CommandID(fmt.Sprint("c", k)), Type: "SendMessage", Data: data}
-		if err := (commandBus{journal}).Publish(t.Context(), sagas.DefaultTenant, command, actors.Origin{}); err != nil {
+		if err := (stores.Bus{Journal: journal}).Publish(t.Context(), sagas.DefaultTenant, command, actors.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,16 +25,17 @@ import (
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
 // publish appends a command to the bus as another program does, which nobody has checked. No life serve may hold the store.
 func publish(ts *testscript.TestScript, _ bool, args []string) {
-	p := place{data: ts.Getenv("LIFE_DATA")}
-	if store := ts.Getenv("LIFE_STORE"); isAddress(store) {
-		p.address = store
+	p := stores.Location{Data: ts.Getenv("LIFE_DATA")}
+	if store := ts.Getenv("LIFE_STORE"); stores.IsAddress(store) {
+		p.Address = store
 	}
-	journal, err := p.open(context.Background(), slog.New(slog.DiscardHandler))
+	journal, err := p.Open(context.Background(), slog.New(slog.DiscardHandler))
 	ts.Check(err)
 	e := events.Envelope{ID: uuid.New(), Kind: events.Kind(args[0]), Data: json.RawMessage(args[1])}
 	e.SetMetadata([]byte(`{"actor":"shop"}`))

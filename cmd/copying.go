@@ -14,18 +14,13 @@ import (
 	"github.com/zeebo/blake3"
 
 	"example.com/life/actors/storage"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
-)
-
-// The names by which a store keeps what is said about a stream.
-const (
-	metastream    = "$$"             // begins the name of the stream with a stream's metadata
-	tombstoneKind = "$streamDeleted" // of the last event of a stream that was deleted for good
 )
 
 // copying reads one store and makes another one the same.
 type copying struct {
-	from, to journal
+	from, to stores.Journal
 	into     sink
 	meter    *meter
 	begun    time.Time
@@ -35,7 +30,7 @@ type copying struct {
 	kept     int64 // blobs
 }
 
-func newCopying(from, to journal, m *meter) *copying {
+func newCopying(from, to stores.Journal, m *meter) *copying {
 	return &copying{from: from, to: to, into: intoStore(to), meter: m, begun: time.Now()}
 }
 
@@ -58,7 +53,7 @@ func (c *copying) run(ctx context.Context, report *copied) error {
 // copyEvents walks over both stores side by side as far as the target goes, which has to be the beginning of the source, and
 // from there puts what is missing.
 func (c *copying) copyEvents(ctx context.Context) error {
-	last, err := lastPosition(ctx, c.from)
+	last, err := stores.LastPosition(ctx, c.from)
 	if err != nil {
 		return err
 	}
@@ -68,7 +63,7 @@ func (c *copying) copyEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = everything(ctx, c.from, 1, func(e *events.Envelope) error {
+	err = stores.Everything(ctx, c.from, 1, func(e *events.Envelope) error {
 		if !c.source.add(e, c.into) {
 			return nil
 		}
@@ -128,7 +123,7 @@ func (c *copying) finish(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.source.metadata)) {
 		e := c.source.metadata[name]
-		if c.source.ended[events.Stream(strings.TrimPrefix(string(name), metastream))] {
+		if c.source.ended[events.Stream(strings.TrimPrefix(string(name), stores.Metastream))] {
 			continue
 		}
 		page, err := c.to.Read(ctx, name, math.MaxInt64, storage.Backward, storage.Limit{Events: 1})
@@ -156,13 +151,13 @@ func (c *copying) finish(ctx context.Context) error {
 
 // verify reads the target from its beginning and compares it with what was read from the source.
 func (c *copying) verify(ctx context.Context) (*contents, error) {
-	last, err := lastPosition(ctx, c.to)
+	last, err := stores.LastPosition(ctx, c.to)
 	if err != nil {
 		return nil, err
 	}
 	c.begun = time.Now()
 	there := newContents()
-	err = everything(ctx, c.to, 1, func(e *events.Envelope) error {
+	err = stores.Everything(ctx, c.to, 1, func(e *events.Envelope) error {
 		there.add(e, c.into)
 		c.show("verified", e.Position, last)
 		return nil
@@ -189,8 +184,8 @@ func newContents() *contents {
 
 // add counts an event; false when a copy leaves it out or says it in another way.
 func (c *contents) add(e *events.Envelope, into sink) bool {
-	about, metadata := strings.CutPrefix(string(e.Stream), metastream)
-	tombstone := e.Kind == tombstoneKind && e.Revision == math.MaxInt64
+	about, metadata := strings.CutPrefix(string(e.Stream), stores.Metastream)
+	tombstone := e.Kind == stores.TombstoneKind && e.Revision == math.MaxInt64
 	switch {
 	case strings.HasPrefix(about, "$"):
 		c.left++
@@ -218,7 +213,7 @@ func (c *contents) compare(there *contents) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.metadata)) {
-		of := events.Stream(strings.TrimPrefix(string(name), metastream))
+		of := events.Stream(strings.TrimPrefix(string(name), stores.Metastream))
 		got := there.metadata[name]
 		if want := c.metadata[name]; !c.ended[of] && string(got.Data) != string(want.Data) {
 			return fmt.Errorf("%w: the copy of the metadata %s differs from its source", storage.ErrCorrupt, name)
@@ -276,16 +271,4 @@ func (c *cursor) next(ctx context.Context) (*events.Envelope, error) {
 	}
 	c.taken++
 	return &c.page.Events[c.taken-1], nil
-}
-
-// lastPosition is that of the newest event, the store's own included; 0 when there is none.
-func lastPosition(ctx context.Context, of storage.Journal) (events.Position, error) {
-	page, err := of.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
-	if err != nil {
-		return 0, fmt.Errorf("find the end of the store: %w", err)
-	}
-	if len(page.Events) == 0 {
-		return 0, nil
-	}
-	return page.Events[0].Position, nil
 }

@@ -4,21 +4,20 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"example.com/life/actors/storage"
-	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
 // openStore opens an embedded store below a data directory until the test ends.
 func openStore(t *testing.T, data string) *embedded.Store {
 	t.Helper()
-	opened, err := (place{data: data}).open(t.Context(), slog.New(slog.DiscardHandler))
+	opened, err := (stores.Location{Data: data}).Open(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +48,12 @@ func TestCopyKeepsWhatIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.kill() })
-	there, err := (place{address: server.address}).open(t.Context(), slog.New(slog.DiscardHandler))
+	there, err := (stores.Location{Address: server.address}).Open(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = there.Close() })
-	for name, to := range map[string]journal{"protocol": there, "directory": openStore(t, t.TempDir())} {
+	for name, to := range map[string]stores.Journal{"protocol": there, "directory": openStore(t, t.TempDir())} {
 		t.Run(name, func(t *testing.T) {
 			for _, fresh := range []bool{true, false} { // again it changes nothing
 				var report copied
@@ -107,62 +106,6 @@ func TestCopyNamesADifference(t *testing.T) {
 		err := of(all).compare(of(changed))
 		if (err == nil) != (name == "nothing") || err != nil && !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// TestOutsideCheckNamesDamage: what can be seen of a store from outside is seen.
-func TestOutsideCheckNamesDamage(t *testing.T) {
-	chain := func() (all []events.Envelope) {
-		digest := events.Digest{}
-		for i := range 3 {
-			data := []byte(`{}`)
-			digest = digest.Next(benchKind, data)
-			all = append(all, events.Envelope{Stream: "s", Kind: benchKind, Version: 1, ID: uuid.New(), Revision: events.Revision(i), Position: events.Position(i + 1), Digest: digest, Data: data})
-		}
-		return all
-	}
-	for want, change := range map[string]func(all []events.Envelope) []events.Envelope{
-		"":                        func(all []events.Envelope) []events.Envelope { return all },
-		"the digest does not fit": func(all []events.Envelope) []events.Envelope { all[1].Data = []byte(`{ }`); return all },
-		"it follows revision 0":   func(all []events.Envelope) []events.Envelope { return append(all[:1:1], all[2]) },
-		"it comes after position": func(all []events.Envelope) []events.Envelope { all[2].Position = 2; return all },
-		"it comes after revision": func(all []events.Envelope) []events.Envelope { return append(all, all[2]) },
-		"it has no id":            func(all []events.Envelope) []events.Envelope { all[0].ID = events.EventID{}; return all },
-		"was deleted for good": func(all []events.Envelope) []events.Envelope {
-			all[1].Kind, all[1].Revision = tombstoneKind, math.MaxInt64
-			return all
-		},
-		"it follows revision -1": func(all []events.Envelope) []events.Envelope { return all[1:] },
-	} {
-		c := &outsideCheck{streams: map[events.Stream]*streamEnd{}, report: api.StoreReport{}}
-		all := change(chain())
-		for i := range all {
-			c.event(&all[i])
-		}
-		found := false
-		for _, d := range c.report.Damage {
-			found = found || strings.Contains(d.Problem, want)
-		}
-		if found != (want != "") {
-			t.Errorf("%q: %+v", want, c.report.Damage)
-		}
-	}
-}
-
-// TestMasked: a password in an address is not shown, however it is written.
-func TestMasked(t *testing.T) {
-	for address, want := range map[string]string{
-		"esdb://127.0.0.1:2113?tls=false":    "esdb://127.0.0.1:2113?tls=false",
-		"esdb://ada:secret@h:2113":           "esdb://ada:***@h:2113",
-		"esdb://ada@h":                       "esdb://ada@h",
-		"esdb+discover://ada:se/cr@et@h?a=b": "esdb+discover://ada:***@h?a=b",
-		"esdb://ada:secret?x@h":              "esdb://ada:***@h",
-		"http://ada:secret@h":                "http://ada:***@h",
-		"ada:secret@h":                       "ada:***@h",
-	} {
-		if got := masked(address); got != want {
-			t.Errorf("%s is shown as %s, want %s", address, got, want)
 		}
 	}
 }

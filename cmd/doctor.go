@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/cmd/stores"
 )
 
 // finding is what doctor found out about one thing.
@@ -78,7 +79,7 @@ func (a *app) shownSettings() []shownSetting {
 			}
 		}
 		if e.flag == "store" {
-			s.Value = masked(s.Value)
+			s.Value = stores.Masked(s.Value)
 		}
 		shown = append(shown, s)
 	}

@@ -16,13 +16,14 @@ import (
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
 // examineStore looks at the store that the settings name, and at the data directory.
 func (a *app) examineStore(ctx context.Context) []finding {
 	at := a.place()
-	if at.embedded() {
+	if at.Embedded() {
 		return []finding{a.examineData()}
 	}
 	return []finding{a.examineBeside(), a.examineAddress(ctx, at), a.examineAddressSecret()}
@@ -32,7 +33,7 @@ func (a *app) examineStore(ctx context.Context) []finding {
 func (a *app) examineData() finding {
 	const check = "data directory"
 	data := a.config.get("data")
-	store := filepath.Join(data, storeName)
+	store := filepath.Join(data, stores.StoreName)
 	if _, err := os.Stat(store); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return examineNew(check, data)
 	}
@@ -48,7 +49,7 @@ func (a *app) examineData() finding {
 	case err != nil:
 		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
-	_, problem := blobs.Open(filepath.Join(data, blobsName))
+	_, problem := blobs.Open(filepath.Join(data, stores.BlobsName))
 	if err := opened.Close(); err != nil {
 		return wrong(check, err.Error(), "check the disk's health")
 	}
@@ -74,10 +75,10 @@ func examineNew(check, data string) finding {
 func (a *app) examineBeside() finding {
 	const check = "data directory"
 	data := a.config.get("data")
-	if _, err := os.Stat(filepath.Join(data, blobsName)); err != nil {
+	if _, err := os.Stat(filepath.Join(data, stores.BlobsName)); err != nil {
 		return examineNew(check, data)
 	}
-	if _, err := blobs.Open(filepath.Join(data, blobsName)); err != nil {
+	if _, err := blobs.Open(filepath.Join(data, stores.BlobsName)); err != nil {
 		return wrong(check, err.Error(), "make the directory readable and writable for this user")
 	}
 	return finding{Check: check, OK: true, Detail: data + " is usable, for blobs: hosts on other machines that use the same store need the same blobs"}
@@ -87,10 +88,10 @@ func (a *app) examineBeside() finding {
 const doctorTime = 5 * time.Second
 
 // examineAddress asks the EventStoreDB what verbs need of it. It writes nothing.
-func (a *app) examineAddress(ctx context.Context, at place) finding {
+func (a *app) examineAddress(ctx context.Context, at stores.Location) finding {
 	const check = "store"
-	at.patience, at.say = doctorTime, nil
-	store, err := at.connect(ctx, slog.New(slog.DiscardHandler))
+	at.Patience, at.Say = doctorTime, nil
+	store, err := at.Connect(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return storeTrouble(check, "", err)
 	}
@@ -103,7 +104,7 @@ func (a *app) examineAddress(ctx context.Context, at place) finding {
 	return found
 }
 
-func examineOpen(ctx context.Context, check string, at place, store storage.Journal) finding {
+func examineOpen(ctx context.Context, check string, at stores.Location, store storage.Journal) finding {
 	page, err := store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil {
 		return storeTrouble(check, fmt.Sprintf("%s cannot be read: ", at), err)
@@ -138,7 +139,7 @@ func (a *app) examineAddressSecret() finding {
 	store, path := a.config.find("store"), a.config.get("store-credentials-file")
 	_, rest, _ := strings.Cut(store.value, "://")
 	switch {
-	case path == "" && userEnd(rest) == 0:
+	case path == "" && stores.UserEnd(rest) == 0:
 		return finding{Check: check, OK: true, Detail: "none: requests to the store carry no user"}
 	case path == "" && !strings.HasPrefix(store.source, a.config.file+",") || a.config.file == "" && path == "":
 		return finding{Check: check, OK: true, Detail: "in the environment"}

@@ -24,6 +24,7 @@ import (
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
 	"example.com/life/sagas/world"
@@ -46,7 +47,7 @@ func newFlipped(t *testing.T) *flipped {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, storeName), Memory: 128 << 10})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, stores.StoreName), Memory: 128 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func (f *flipped) find(t *testing.T, files map[string][]byte) string {
 	t.Helper()
 	disk := vfs.NewMem()
 	for name, content := range files {
-		if !strings.HasPrefix(name, storeName+"/") {
+		if !strings.HasPrefix(name, stores.StoreName+"/") {
 			continue
 		}
 		if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -135,12 +136,12 @@ func (f *flipped) find(t *testing.T, files map[string][]byte) string {
 			t.Fatal(err)
 		}
 	}
-	store, err := embedded.Open(embedded.Config{Dir: storeName, FS: disk, Reserve: -1})
+	store, err := embedded.Open(embedded.Config{Dir: stores.StoreName, FS: disk, Reserve: -1})
 	if err != nil {
 		return "open: " + err.Error()
 	}
 	defer func() { _ = store.Close() }()
-	kept, err := blobs.Open(filepath.Join(f.dir, blobsName))
+	kept, err := blobs.Open(filepath.Join(f.dir, stores.BlobsName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func (f *flipped) find(t *testing.T, files map[string][]byte) string {
 	if err != nil {
 		return "start: " + err.Error()
 	}
-	l := &local{Host: host, journal: store, store: store, blobs: kept}
+	l := &stores.Local{Host: host, Journal: store, Store: store, Blobs: kept}
 	defer func() { _ = host.Close(context.WithoutCancel(t.Context())) }()
 	var found []string
 	if report, err := l.Verify(t.Context(), "", nil); err != nil {
@@ -305,7 +306,7 @@ func (f *flipped) carries(name string, at int) (nothing string) {
 func (f *flipped) current(kind string) string {
 	names := slices.Sorted(maps.Keys(f.files))
 	for _, name := range slices.Backward(names) {
-		if strings.Contains(filepath.Base(name), kind) && strings.HasPrefix(name, storeName+"/journal/") {
+		if strings.Contains(filepath.Base(name), kind) && strings.HasPrefix(name, stores.StoreName+"/journal/") {
 			return name
 		}
 	}
@@ -321,7 +322,7 @@ func (f *flipped) flip(t *testing.T, name string, at int, bits byte) string {
 	changed := maps.Clone(f.files)
 	changed[name] = slices.Clone(f.files[name])
 	changed[name][at] ^= bits
-	if strings.HasPrefix(name, blobsName+"/") {
+	if strings.HasPrefix(name, stores.BlobsName+"/") {
 		if err := os.WriteFile(filepath.Join(f.dir, name), changed[name], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -351,9 +352,9 @@ func (f *flipped) flip(t *testing.T, name string, at int, bits byte) string {
 func classOf(name string) string {
 	base := filepath.Base(name)
 	switch {
-	case strings.HasPrefix(name, blobsName+"/"):
+	case strings.HasPrefix(name, stores.BlobsName+"/"):
 		return "blob"
-	case strings.HasPrefix(name, filepath.Join(storeName, snapshotsName)+"/"):
+	case strings.HasPrefix(name, filepath.Join(stores.StoreName, stores.SnapshotsName)+"/"):
 		return "snapshots"
 	case strings.HasSuffix(base, ".sst"):
 		return "table"

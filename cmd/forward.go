@@ -12,6 +12,7 @@ import (
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/bus/jetstream"
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -45,8 +46,8 @@ func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progr
 		return usage("name the destination with --to nats://HOST:PORT/PREFIX")
 	}
 	at := a.place()
-	at.patience = forever
-	journal, err := afterKilled(ctx, func() (journal, error) { return at.open(ctx, a.log) })
+	at.Patience = stores.Forever
+	journal, err := afterKilled(ctx, func() (stores.Journal, error) { return at.Open(ctx, a.log) })
 	if err != nil {
 		var held *embedded.Held
 		if errors.As(err, &held) {

@@ -21,6 +21,7 @@ import (
 	"example.com/life/actors/history"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas/world"
 )
@@ -114,7 +115,7 @@ func verifyHistory(t *testing.T, file string, kinds map[events.Kind]int) {
 		t.Errorf("an existing history decides differently:\n%s\nStores hold such histories. If the change is meant, keep the old decision for them: raise the version of the\n"+
 			"event that says which rule holds, write an ADR, and add a history of the new way with -record.", shown.String())
 	}
-	if err := everything(t.Context(), store, 1, func(e *events.Envelope) error { kinds[e.Kind]++; return nil }); err != nil {
+	if err := stores.Everything(t.Context(), store, 1, func(e *events.Envelope) error { kinds[e.Kind]++; return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -155,12 +156,12 @@ func recordWorld(t *testing.T) {
 func recordStory(data, story string) error {
 	var failed error
 	fail := func(args ...any) { failed = errors.New(fmt.Sprint(args...)) }
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName)})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, stores.StoreName)})
 	if err != nil {
 		return err
 	}
 	writeHistory(fail, story, func(lines *lineWriter) error {
-		return everything(context.Background(), store, 1, func(e *events.Envelope) error { return lines.event(e) })
+		return stores.Everything(context.Background(), store, 1, func(e *events.Envelope) error { return lines.event(e) })
 	})
 	return errors.Join(failed, store.Close())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/life/adapters/api"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -59,13 +60,13 @@ func TestTwoHosts(t *testing.T) {
 // shareBlobs gives two hosts one directory of blobs, as hosts of one store need it.
 func shareBlobs(t *testing.T, first, second *storm) {
 	t.Helper()
-	shared := filepath.Join(first.data(), blobsName)
+	shared := filepath.Join(first.data(), stores.BlobsName)
 	for _, dir := range []string{shared, second.data()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(shared, filepath.Join(second.data(), blobsName)); err != nil {
+	if err := os.Symlink(shared, filepath.Join(second.data(), stores.BlobsName)); err != nil {
 		t.Fatal(err)
 	}
 }

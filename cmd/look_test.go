@@ -105,7 +105,7 @@ func TestVerifyNamesADivergence(t *testing.T) {
 	if a.config, err = resolve(os.Getenv, flagsOf(nil)); err != nil {
 		t.Fatal(err)
 	}
-	store, err := a.config.place().open(t.Context(), a.log)
+	store, err := a.config.place().Open(t.Context(), a.log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/life/cmd/stores"
 )
 
 func TestMain(m *testing.M) {
@@ -69,7 +71,7 @@ func setUp(e *testscript.Env) error {
 	}
 	if story := strings.TrimPrefix(filepath.Base(e.WorkDir), "script-"); *recordStories && !overProtocol() {
 		e.Defer(func() {
-			if _, err := os.Stat(filepath.Join(e.WorkDir, "data", storeName)); err != nil {
+			if _, err := os.Stat(filepath.Join(e.WorkDir, "data", stores.StoreName)); err != nil {
 				return // it has no store of its own
 			}
 			if err := recordStory(filepath.Join(e.WorkDir, "data"), story); err != nil {

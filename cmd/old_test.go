@@ -20,6 +20,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/nats-io/nats.go"
 
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -27,7 +28,7 @@ import (
 // bus and projections go on where they were.
 func TestOldDirectory(t *testing.T) {
 	dir := unpackOld(t, "embedded")
-	t.Setenv("LIFE_STORE", inData)
+	t.Setenv("LIFE_STORE", stores.InData)
 	o := oldStore{t: t, dir: dir}
 	o.read()
 	o.forward()

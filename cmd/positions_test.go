@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestPositionsNamed(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
-	t.Setenv("LIFE_STORE", inData)
+	t.Setenv("LIFE_STORE", stores.InData)
 	t.Setenv("LIFE_USER", "ada")
 	dense, gaps := filepath.Join(dir, "dense"), filepath.Join(dir, "gaps")
 	t.Setenv("LIFE_DATA", dense)
@@ -37,8 +38,8 @@ func TestPositionsNamed(t *testing.T) {
 		store, data string
 		beyond      events.Position
 	}{
-		"dense":  {inData, dense, math.MaxUint64},
-		"gaps":   {inData, gaps, 1 << 63},
+		"dense":  {stores.InData, dense, math.MaxUint64},
+		"gaps":   {stores.InData, gaps, 1 << 63},
 		"served": {served.address, filepath.Join(dir, "host"), 1 << 62},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +62,7 @@ func spread(t *testing.T, from, to string) {
 	t.Helper()
 	source := openStore(t, from)
 	target := openStore(t, to)
-	err := everything(t.Context(), source, 1, func(e *events.Envelope) error {
+	err := stores.Everything(t.Context(), source, 1, func(e *events.Envelope) error {
 		moved := *e
 		moved.Position = 10*e.Position + 3
 		return target.Import(t.Context(), []events.Envelope{moved})
@@ -219,7 +220,7 @@ func (p *named) refused() {
 			p.t.Errorf("skip %s: status %d, %s", n, status, errs)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(os.Getenv("LIFE_DATA"), storeName)); os.Getenv("LIFE_STORE") != inData && err == nil {
+	if _, err := os.Stat(filepath.Join(os.Getenv("LIFE_DATA"), stores.StoreName)); os.Getenv("LIFE_STORE") != stores.InData && err == nil {
 		p.t.Error("a store was made in the data directory of a host that has its events elsewhere")
 	}
 }

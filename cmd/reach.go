@@ -17,7 +17,10 @@ import (
 	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
+	"example.com/life/adapters/declared"
 	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/providers"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -37,13 +40,10 @@ type fullHost interface {
 
 // Times that a verb gives others.
 const (
-	healthTime  = 2 * time.Second  // life serve, to say that it is there
-	startTime   = time.Second      // a process that holds the directory, to say where it can be reached
-	closeTime   = time.Minute      // calls that cannot be repeated, to finish
-	leaveTime   = time.Second      // the same, when a person wants to leave
-	connectTime = 20 * time.Second // EventStoreDB, to answer: it may be starting, or choosing a leader
-	sayAfter    = time.Second      // EventStoreDB, before it is said that it is looked for
-	forever     = -1               // patience without end
+	healthTime = 2 * time.Second // life serve, to say that it is there
+	startTime  = time.Second     // a process that holds the directory, to say where it can be reached
+	closeTime  = time.Minute     // calls that cannot be repeated, to finish
+	leaveTime  = time.Second     // the same, when a person wants to leave
 )
 
 // with reaches a host, uses it and lets it go.
@@ -173,4 +173,34 @@ func (a *app) person() string {
 		}
 	}
 	return ""
+}
+
+// restingIdle is how long an agent stays in memory for a verb, which may work with one after the other.
+const restingIdle = 10 * time.Second
+
+// openLocal opens the stores and starts a host on them. A resting one leaves alone whom it is not asked about.
+func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error) {
+	models, err := providers.New(a.config.models)
+	if err != nil {
+		return nil, err
+	}
+	prices, err := providers.LoadPrices(a.config.get("prices"))
+	if err != nil {
+		return nil, err
+	}
+	at, idle := a.place(), restingIdle
+	if !resting {
+		at.Patience = stores.Forever // a host may be started before its store
+		idle = 0                     // as long as hosts do
+	}
+	return stores.OpenHost(ctx, at, actors.Config{
+		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,
+		Projections: a.build.Projections, Declare: declared.Parse,
+	})
+}
+
+// where compiles what life history --where is given.
+func where(expression string) (history.EventFilter, error) {
+	filter, err := declared.CompileFilter(expression)
+	return history.EventFilter(filter), err
 }

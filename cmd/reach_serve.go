@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"example.com/life/adapters/api"
+	"example.com/life/cmd/stores"
 )
 
 // reachServe returns the running life serve of the data directory, or why there is none.
@@ -59,23 +57,5 @@ func readToken(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	return readSecret("the token", path)
-}
-
-// readSecret reads a file that holds one secret and nothing else.
-func readSecret(what, path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", what, err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, 4<<10))
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", what, err)
-	}
-	secret := strings.TrimSpace(string(text))
-	if secret == "" {
-		return "", fmt.Errorf("read %s: %s is empty", what, path)
-	}
-	return secret, nil
+	return stores.ReadSecret("the token", path)
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"example.com/life/cmd/stores"
 )
 
 // newRoot returns the command with all its verbs. The list is the only one.
@@ -86,7 +88,7 @@ func storeless(why string, cmd *cobra.Command) *cobra.Command {
 // refuseStore refuses the address of a store on the command line of a verb that would ignore it. One that is set for all verbs is ignored.
 func (a *app) refuseStore(cmd *cobra.Command) error {
 	store := a.config.find("store")
-	if !isAddress(store.value) || !strings.HasPrefix(store.source, "flag") {
+	if !stores.IsAddress(store.value) || !strings.HasPrefix(store.source, "flag") {
 		return nil
 	}
 	for at := cmd; at != nil; at = at.Parent() {

@@ -16,6 +16,7 @@ import (
 
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 )
 
 func serveCommand(a *app) *cobra.Command {
@@ -83,7 +84,7 @@ func (a *app) serve(ctx context.Context, names []string) error {
 }
 
 // answerAndCarryOut serves over HTTP and takes commands from the bus, until ctx ends.
-func (a *app) answerAndCarryOut(ctx context.Context, host *local, listener net.Listener, handler http.Handler) error {
+func (a *app) answerAndCarryOut(ctx context.Context, host *stores.Local, listener net.Listener, handler http.Handler) error {
 	stop, err := a.carryOut(ctx, host)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (a *app) answerAndCarryOut(ctx context.Context, host *local, listener net.L
 
 // onlyServer refuses to serve a data directory that another life serve serves already. The embedded store sees to that itself.
 func (a *app) onlyServer(ctx context.Context) error {
-	if a.config.place().embedded() {
+	if a.config.place().Embedded() {
 		return nil
 	}
 	data := a.config.get("data")
@@ -110,8 +111,8 @@ func (a *app) onlyServer(ctx context.Context) error {
 }
 
 // openAfter opens the stores.
-func (a *app) openAfter(ctx context.Context) (*local, error) {
-	return afterKilled(ctx, func() (*local, error) { return a.openLocal(ctx, false) })
+func (a *app) openAfter(ctx context.Context) (*stores.Local, error) {
+	return afterKilled(ctx, func() (*stores.Local, error) { return a.openLocal(ctx, false) })
 }
 
 // afterKilled opens what is in a directory. One that was held by a process that was killed is free in a moment: a child that it
@@ -132,7 +133,7 @@ func afterKilled[T any](ctx context.Context, open func() (T, error)) (T, error) 
 }
 
 // answer serves until ctx ends, and then closes the host, which ends the feeds, while the last requests are answered.
-func (a *app) answer(ctx context.Context, host *local, listener net.Listener, handler http.Handler) error {
+func (a *app) answer(ctx context.Context, host *stores.Local, listener net.Listener, handler http.Handler) error {
 	data := a.config.get("data")
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	served := make(chan error, 1)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 )
 
 // TestOpenAfterKill holds the directory as a child does that a killed life serve was just starting: the lock outlives the process.
@@ -30,7 +31,7 @@ func TestOpenAfterKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		type opened struct {
-			host *local
+			host *stores.Local
 			err  error
 		}
 		done := make(chan opened, 1)
@@ -65,7 +66,7 @@ func TestOpenAfterKill(t *testing.T) {
 // lockAs locks a data directory's store in the name of a process.
 func lockAs(t *testing.T, data string, pid int) *os.File {
 	t.Helper()
-	store := filepath.Join(data, storeName)
+	store := filepath.Join(data, stores.StoreName)
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		t.Fatal(err)
 	}

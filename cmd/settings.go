@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -30,7 +31,7 @@ type setting struct {
 func settings() []setting {
 	return []setting{
 		{flag: "data", env: "LIFE_DATA", about: "data directory"},
-		{flag: "store", env: "LIFE_STORE", standard: inData, about: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
+		{flag: "store", env: "LIFE_STORE", standard: stores.InData, about: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", about: "file with user:password for EventStoreDB"},
 		{flag: "model", env: "LIFE_MODEL", about: "model of new agents, as provider/model"},
 		{flag: "tools", env: "LIFE_TOOLS", standard: "read_file,write_file,edit_file,list_dir,glob,grep,bash", about: "tools of new agents, comma separated; none: no tools"},
@@ -247,13 +248,13 @@ func (c *config) complete(getenv func(string) string) error {
 func (c *config) checkStore() error {
 	store := c.find("store")
 	if store.value == "" { // said with an empty flag
-		store.value = inData
+		store.value = stores.InData
 	}
-	if store.value != inData && !isAddress(store.value) {
+	if store.value != stores.InData && !stores.IsAddress(store.value) {
 		return fmt.Errorf("store is %q (%s), which is neither embedded nor an address such as esdb://127.0.0.1:2113; --data names the directory of the embedded store",
-			masked(store.value), store.source)
+			stores.Masked(store.value), store.source)
 	}
-	return c.place().checkAddress(store.source == "flag --store")
+	return c.place().CheckAddress(store.source == "flag --store")
 }
 
 // chooseModel picks the model of new agents when nothing names one: a real one if there is a way to reach it.
@@ -283,4 +284,30 @@ func (e *effective) absolute() error {
 
 func (e *effective) wrong(what string) error {
 	return fmt.Errorf("%s is %q (%s): it %s", e.key(), e.value, e.source, what)
+}
+
+// place is the one that the settings name, for a verb that opens it.
+func (a *app) place() stores.Location {
+	p := a.config.place()
+	p.Say = a.errs
+	return p
+}
+
+// place is the one that the settings name.
+func (c *config) place() stores.Location {
+	p := stores.Location{Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off}
+	if store := c.get("store"); stores.IsAddress(store) {
+		p.Address = store
+	}
+	return p
+}
+
+// storeName says where events are, without who asks: processes compare it.
+func (c *config) storeName() string {
+	p := c.place()
+	if p.Embedded() {
+		return stores.InData
+	}
+	scheme, rest, _ := strings.Cut(p.Address, "://")
+	return scheme + "://" + rest[stores.UserEnd(rest):]
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"example.com/life/cmd/stores"
 )
 
 func storeCommand(a *app) *cobra.Command {
@@ -23,7 +25,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 		Example: "  life store check\n  life store check --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := openable(a.place()); err != nil {
+			if err := stores.Openable(a.place()); err != nil {
 				return err // nothing is not sound
 			}
 			return a.with(cmd.Context(), func(host reached) error {
@@ -63,7 +65,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 
 // damaged names what to restore.
 func (a *app) damaged() string {
-	if at := a.place(); !at.embedded() {
+	if at := a.place(); !at.Embedded() {
 		return "the store at " + at.String()
 	}
 	return "the data directory"
@@ -72,8 +74,8 @@ func (a *app) damaged() string {
 // here is the data directory for verbs about its own store alone. Another store that is set, which other verbs use, is mentioned.
 func (a *app) here() string {
 	data, store := a.config.get("data"), a.config.find("store")
-	if isAddress(store.value) {
-		fmt.Fprintf(a.errs, "life: this checks the store in %s, not the one at %s (%s)\n", data, masked(store.value), store.source)
+	if stores.IsAddress(store.value) {
+		fmt.Fprintf(a.errs, "life: this checks the store in %s, not the one at %s (%s)\n", data, stores.Masked(store.value), store.source)
 	}
 	return data
 }

@@ -11,6 +11,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -59,20 +60,20 @@ func storeCopyCommand(a *app) *cobra.Command {
 }
 
 // placeOf reads a store's name on the command line.
-func (a *app) placeOf(text, credentials string) (place, error) {
-	p := place{data: text, say: a.errs}
-	if isAddress(text) {
-		p = place{address: text, credentials: credentials, say: a.errs}
+func (a *app) placeOf(text, credentials string) (stores.Location, error) {
+	p := stores.Location{Data: text, Say: a.errs}
+	if stores.IsAddress(text) {
+		p = stores.Location{Address: text, Credentials: credentials, Say: a.errs}
 		if credentials == "" {
-			p.credentials = a.config.get("store-credentials-file")
+			p.Credentials = a.config.get("store-credentials-file")
 		}
-		if err := p.checkAddress(true); err != nil {
+		if err := p.CheckAddress(true); err != nil {
 			return p, &exit{exitUsage, err}
 		}
 		return p, nil
 	}
 	var err error
-	if p.data, err = filepath.Abs(text); err != nil {
+	if p.Data, err = filepath.Abs(text); err != nil {
 		return p, fmt.Errorf("find %s: %w", text, err)
 	}
 	return p, nil
@@ -96,7 +97,7 @@ func (a *app) copyStore(ctx context.Context, from, to string, f *copyFlags) (rep
 		return report, err
 	}
 	defer func() { err = errors.Join(err, reading.Close()) }()
-	writing, err := target.open(ctx, a.log)
+	writing, err := target.Open(ctx, a.log)
 	if err != nil {
 		return report, err
 	}
@@ -104,8 +105,8 @@ func (a *app) copyStore(ctx context.Context, from, to string, f *copyFlags) (rep
 	m := a.newMeter(f.progress)
 	defer m.done()
 	c := newCopying(reading, writing, m)
-	if source.embedded() && target.embedded() {
-		if c.blobs, err = copyBlobs(source.data, target.data); err != nil {
+	if source.Embedded() && target.Embedded() {
+		if c.blobs, err = copyBlobs(source.Data, target.Data); err != nil {
 			return report, err
 		}
 	}
@@ -115,20 +116,20 @@ func (a *app) copyStore(ctx context.Context, from, to string, f *copyFlags) (rep
 
 // copyBlobs returns what copies the blobs that an event refers to.
 func copyBlobs(source, target string) (func(context.Context, *events.Envelope) (int, error), error) {
-	from, err := blobs.Open(filepath.Join(source, blobsName))
+	from, err := blobs.Open(filepath.Join(source, stores.BlobsName))
 	if err != nil {
 		return nil, err
 	}
-	to, err := blobs.Open(filepath.Join(target, blobsName))
+	to, err := blobs.Open(filepath.Join(target, stores.BlobsName))
 	if err != nil {
 		return nil, err
 	}
-	all, err := newReferred(from)
+	all, err := stores.NewBlobRefs(from)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, e *events.Envelope) (count int, err error) {
-		copyErr := all.each(ctx, e, func(ref events.BlobRef) {
+		copyErr := all.Each(ctx, e, func(ref events.BlobRef) {
 			if err == nil {
 				count++
 				err = copyBlob(ctx, from, to, ref)
@@ -159,16 +160,16 @@ func (a *app) printCopied(r copied, asJSON bool) error {
 		fmt.Fprintf(a.errs, "life: %d events of the store's own streams are not copied: users, and consumer groups with their checkpoints\n", r.Left)
 	}
 	switch {
-	case !isAddress(r.From) && isAddress(r.To):
-		fmt.Fprintf(a.errs, "life: blobs stay in %s: hosts that use the copy need that directory in their data directory\n", filepath.Join(r.From, blobsName))
-	case isAddress(r.From):
+	case !stores.IsAddress(r.From) && stores.IsAddress(r.To):
+		fmt.Fprintf(a.errs, "life: blobs stay in %s: hosts that use the copy need that directory in their data directory\n", filepath.Join(r.From, stores.BlobsName))
+	case stores.IsAddress(r.From):
 		fmt.Fprintln(a.errs, "life: blobs are not copied: hosts that use the copy need the directory blobs of the hosts that wrote it")
 	}
 	return nil
 }
 
 // intoStore returns what puts events into a store: where they stood if it is embedded, else one append after the other.
-func intoStore(to journal) sink {
+func intoStore(to stores.Journal) sink {
 	if store, ok := to.(*embedded.Store); ok {
 		return &importing{store: store}
 	}

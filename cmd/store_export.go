@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors/storage"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -93,24 +94,16 @@ func (a *app) export(ctx context.Context, file string, from events.Position, pro
 func (a *app) warnOfBlobs(count int64) {
 	if count > 0 {
 		fmt.Fprintf(a.errs, "life: %d events refer to blobs, which are not included: large texts and workspace files. Copy the directory blobs\n"+
-			"  of the data directory too (%s): without it, forks cannot restore these files\n", count, filepath.Join(a.config.get("data"), blobsName))
+			"  of the data directory too (%s): without it, forks cannot restore these files\n", count, filepath.Join(a.config.get("data"), stores.BlobsName))
 	}
-}
-
-// openable finds out whether there is an embedded store to open, so that none is made where none was meant to be.
-func openable(at place) error {
-	if _, err := os.Stat(filepath.Join(at.data, storeName)); at.embedded() && err != nil {
-		return fmt.Errorf("there is no store in %s: %w", at.data, err)
-	}
-	return nil
 }
 
 // openSource opens a store that is only read.
-func (a *app) openSource(ctx context.Context, at place) (journal, error) {
-	if err := openable(at); err != nil {
+func (a *app) openSource(ctx context.Context, at stores.Location) (stores.Journal, error) {
+	if err := stores.Openable(at); err != nil {
 		return nil, err
 	}
-	return at.open(ctx, a.log)
+	return at.Open(ctx, a.log)
 }
 
 func exportTo(ctx context.Context, source storage.Journal, to io.Writer, from events.Position, m *meter) (count, blobs int64, err error) {
@@ -118,8 +111,8 @@ func exportTo(ctx context.Context, source storage.Journal, to io.Writer, from ev
 	if err != nil {
 		return 0, 0, err
 	}
-	err = everything(ctx, source, from, func(e *events.Envelope) error {
-		if refers(e) {
+	err = stores.Everything(ctx, source, from, func(e *events.Envelope) error {
+		if stores.Refers(e) {
 			blobs++
 		}
 		m.show("%d events written, up to position %d", w.count, e.Position)
@@ -129,53 +122,4 @@ func exportTo(ctx context.Context, source storage.Journal, to io.Writer, from ev
 		return w.count, blobs, err // and no trailer: what was written is not whole
 	}
 	return w.count, blobs, w.end()
-}
-
-// everything hands over each event of a store from a position on, its own streams included.
-func everything(ctx context.Context, source storage.Journal, from events.Position, each func(*events.Envelope) error) error {
-	next, err := placeBefore(ctx, source, from)
-	for err == nil {
-		var page storage.Page
-		if page, err = source.ReadAll(ctx, next, storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 4096, Bytes: 4 << 20}); err != nil {
-			break
-		}
-		for i := range page.Events {
-			if err := each(&page.Events[i]); err != nil {
-				return err
-			}
-		}
-		if page.End {
-			return nil
-		}
-		next = page.Next
-	}
-	return fmt.Errorf("read the store: %w", err)
-}
-
-// placeBefore is the place in front of the first event at or behind a position, at which no event need be. Then it is looked for from the
-// end: who names a position wants what came lately.
-func placeBefore(ctx context.Context, source storage.Journal, position events.Position) (storage.Place, error) {
-	if position <= 1 {
-		return storage.Start(), nil
-	}
-	exact := storage.Before(position)
-	_, err := source.ReadAll(ctx, exact, storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 1})
-	if !errors.Is(err, storage.ErrPlace) {
-		return exact, err
-	}
-	for next := storage.End(); ; {
-		page, err := source.ReadAll(ctx, next, storage.Backward, storage.Filter{System: true}, storage.Limit{Events: 512})
-		if err != nil {
-			return next, err
-		}
-		for i := range page.Events {
-			if e := &page.Events[i]; e.Position < position {
-				return storage.After(e.Position), nil
-			}
-		}
-		if page.End {
-			return storage.Start(), nil
-		}
-		next = page.Next
-	}
 }

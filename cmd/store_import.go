@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -42,8 +43,8 @@ func storeImportCommand(a *app) *cobra.Command {
 
 func (a *app) importFile(ctx context.Context, name string, progress bool) (err error) {
 	at := a.place()
-	if !at.embedded() {
-		return usage("%s assigns its own positions, so nothing can be imported there: import into a data directory (--store %s --data NEW), then life store copy NEW %s", at, inData, at)
+	if !at.Embedded() {
+		return usage("%s assigns its own positions, so nothing can be imported there: import into a data directory (--store %s --data NEW), then life store copy NEW %s", at, stores.InData, at)
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -59,7 +60,7 @@ func (a *app) importFile(ctx context.Context, name string, progress bool) (err e
 	if err != nil {
 		return fmt.Errorf("import %s: nothing was stored: %w", name, err)
 	}
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(at.data, storeName), Log: a.log})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(at.Data, stores.StoreName), Log: a.log})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/server"
+	"example.com/life/cmd/stores"
 )
 
 // storeServeFlags are those of life store serve.
@@ -109,7 +110,7 @@ func (a *app) storeServerConfig(f *storeServeFlags) (server.Config, error) {
 		if path == "" {
 			continue
 		}
-		if *password, err = readSecret("the first password of "+name, path); err != nil {
+		if *password, err = stores.ReadSecret("the first password of "+name, path); err != nil {
 			return config, err
 		}
 	}
@@ -124,7 +125,7 @@ func (a *app) serveStore(ctx context.Context, f *storeServeFlags) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(a.here(), storeName)
+	dir := filepath.Join(a.here(), stores.StoreName)
 	store, err := afterKilled(ctx, func() (*embedded.Store, error) { return embedded.Open(embedded.Config{Dir: dir, Log: a.log}) })
 	if err != nil {
 		return err
@@ -144,9 +145,9 @@ func (a *app) serveStore(ctx context.Context, f *storeServeFlags) error {
 
 // answerStore serves until ctx ends.
 func (a *app) answerStore(ctx context.Context, f *storeServeFlags, served *server.Server) (err error) {
-	address := schemeDirect + served.Addr() + "?tls=false"
+	address := stores.SchemeDirect + served.Addr() + "?tls=false"
 	if !f.insecure {
-		address = schemeDirect + served.Addr()
+		address = stores.SchemeDirect + served.Addr()
 	}
 	if f.ready != "" {
 		if err := writeReady(f.ready, address); err != nil {
@@ -155,7 +156,7 @@ func (a *app) answerStore(ctx context.Context, f *storeServeFlags, served *serve
 		defer func() { err = errors.Join(err, os.Remove(f.ready)) }()
 	}
 	fmt.Fprintln(a.out, address)
-	fmt.Fprintf(a.errs, "life: serving %s as EventStoreDB, process %d\n", filepath.Join(a.config.get("data"), storeName), os.Getpid())
+	fmt.Fprintf(a.errs, "life: serving %s as EventStoreDB, process %d\n", filepath.Join(a.config.get("data"), stores.StoreName), os.Getpid())
 	if !f.insecure {
 		fmt.Fprintln(a.errs, "life: clients need credentials (--store-credentials-file), and ?tlsCAFile=FILE after the address if they do not know the certificate's issuer")
 	}

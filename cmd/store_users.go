@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/server"
+	"example.com/life/cmd/stores"
 )
 
 func storeUsersCommand(a *app) *cobra.Command {
@@ -30,10 +31,10 @@ func storeUsersCommand(a *app) *cobra.Command {
 // withUsers opens the embedded store of the data directory for its users.
 func (a *app) withUsers(ctx context.Context, use func(*server.Users) error) error {
 	data := a.here()
-	if err := openable(place{data: data}); err != nil {
+	if err := stores.Openable(stores.Location{Data: data}); err != nil {
 		return err
 	}
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName), Log: a.log})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, stores.StoreName), Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func passwordFlag(cmd *cobra.Command, path *string) {
 // withPassword reads the password before it opens the store.
 func (a *app) withPassword(cmd *cobra.Command, path string, use func(users *server.Users, password string) error) error {
 	if path != "-" {
-		password, err := readSecret("the password", path)
+		password, err := stores.ReadSecret("the password", path)
 		if err != nil {
 			return err
 		}

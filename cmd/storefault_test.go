@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors/storage"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -37,7 +38,7 @@ type outage struct {
 	data    string
 	listen  string
 	random  *rand.Rand
-	journal journal
+	journal stores.Journal
 	server  *storeServer
 
 	stop    chan struct{} // closed: writers finish the append they are at
@@ -99,7 +100,7 @@ func newOutage(t *testing.T) *outage {
 	o.start()
 	t.Cleanup(func() { _ = o.server.kill() })
 	var err error
-	if o.journal, err = (place{address: o.server.address}).open(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+	if o.journal, err = (stores.Location{Address: o.server.address}).Open(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -256,13 +257,13 @@ func (o *outage) checkStore() {
 	if err := o.server.stop(); err != nil {
 		o.t.Error(err)
 	}
-	at := place{data: o.data}
-	store, err := at.open(o.t.Context(), slog.New(slog.DiscardHandler))
+	at := stores.Location{Data: o.data}
+	store, err := at.Open(o.t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		o.t.Fatal(err)
 	}
 	stored := map[events.Stream][]events.EventID{}
-	err = everything(o.t.Context(), store, 1, func(e *events.Envelope) error {
+	err = stores.Everything(o.t.Context(), store, 1, func(e *events.Envelope) error {
 		if e.Kind == benchKind {
 			stored[e.Stream] = append(stored[e.Stream], e.ID)
 		}
@@ -276,7 +277,7 @@ func (o *outage) checkStore() {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(o.t.Context(), life, "store", "check", "--data", o.data, "--store", inData)
+	cmd := exec.CommandContext(o.t.Context(), life, "store", "check", "--data", o.data, "--store", stores.InData)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		o.t.Errorf("store check: %v\n%s", err, out)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/life/cmd/stores"
 )
 
 // The tests of this package run over two stores. LIFE_TEST_STORE=esdb gives each test a life store serve of its own, and has its
@@ -21,7 +23,7 @@ func overProtocol() bool { return os.Getenv(testStoreVariable) == "esdb" }
 // startTestStore starts a store server on a directory and returns its address; "embedded" when tests are not over the protocol.
 func startTestStore(dir string, done func(func())) (address string, err error) {
 	if !overProtocol() {
-		return inData, nil
+		return stores.InData, nil
 	}
 	s, err := startStoreServerHere(dir, anyPort)
 	if err != nil {

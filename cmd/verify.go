@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors/history"
 	"example.com/life/adapters/api"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -40,7 +41,7 @@ func verifyCommand(a *app) *cobra.Command {
 				}
 				agents = append(agents, agent)
 			}
-			if err := openable(a.place()); err != nil {
+			if err := stores.Openable(a.place()); err != nil {
 				return err // nothing is not sound
 			}
 			return a.with(cmd.Context(), func(host reached) error {

@@ -16,6 +16,7 @@ import (
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/workspace"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -33,7 +34,7 @@ func (s served) RestoreWorkspace(ctx context.Context, agent events.AgentID, at e
 	if err != nil {
 		return made, err
 	}
-	kept, err := blobs.Open(filepath.Join(s.data, blobsName))
+	kept, err := blobs.Open(filepath.Join(s.data, stores.BlobsName))
 	if err != nil {
 		return made, err
 	}

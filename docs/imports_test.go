@@ -152,6 +152,8 @@ func TestImportsTeach(t *testing.T) {
 		{"adapters/registration/registration_test.go", module + "/adapters/embedded", false},
 		{"cmd/a.go", module + "/adapters/embedded", true},
 		{"cmd/a.go", protoactor + "/actor", false},
+		{"cmd/stores/a.go", module + "/adapters/embedded", true},
+		{"cmd/stores/a.go", protoactor + "/actor", false},
 		{"helpers/a.go", "fmt", false},
 	} {
 		if problem := table.check(imported{file: test.file, path: test.path}); (problem == "") != test.allowed {

@@ -1,4 +1,4 @@
-package cmd
+package stores
 
 import (
 	"bytes"
@@ -11,20 +11,21 @@ import (
 	"example.com/life/events"
 )
 
-// referred finds the blobs that events refer to: texts, and of the files of workspaces the manifests and the contents that they list. What
+// BlobRefs finds the blobs that events refer to: texts, and of the files of workspaces the manifests and the contents that they list. What
 // is listed is handed over once, however many calls left it as it was.
-type referred struct {
+type BlobRefs struct {
 	files *workspace.Store
 	seen  map[string]bool // manifests and contents
 }
 
-func newReferred(kept storage.Blobs) (*referred, error) {
+// NewBlobRefs returns a finder over the blobs in which manifests are kept.
+func NewBlobRefs(kept storage.Blobs) (*BlobRefs, error) {
 	files, err := workspace.New(workspace.Config{Blobs: kept})
-	return &referred{files: files, seen: map[string]bool{}}, err
+	return &BlobRefs{files: files, seen: map[string]bool{}}, err
 }
 
-// each hands over the blobs of an event. The error says which manifest cannot be read, so that nobody knows what it lists.
-func (r *referred) each(ctx context.Context, e *events.Envelope, visit func(events.BlobRef)) error {
+// Each hands over the blobs of an event. The error says which manifest cannot be read, so that nobody knows what it lists.
+func (r *BlobRefs) Each(ctx context.Context, e *events.Envelope, visit func(events.BlobRef)) error {
 	event, err := e.Event()
 	if err != nil {
 		return nil //nolint:nilerr // verify says what cannot be read
@@ -59,7 +60,7 @@ func kindsWithBlobs() []string {
 	return kinds
 }
 
-// refers tells quickly whether an event may refer to blobs: as a key, this text stands in no string.
-func refers(e *events.Envelope) bool {
+// Refers tells quickly whether an event may refer to blobs: as a key, this text stands in no string.
+func Refers(e *events.Envelope) bool {
 	return slices.Contains(kindsWithBlobs(), string(e.Kind)) && bytes.Contains(e.Data, []byte(`"hash":"`))
 }

@@ -1,4 +1,4 @@
-package cmd
+package stores
 
 import (
 	"fmt"
@@ -86,14 +86,14 @@ func (l *lookout) stop() {
 	}
 }
 
-// watched is an open store at an address, with who tells that it is away.
-type watched struct {
+// Remote is an open store at an address. It reports when the store is away.
+type Remote struct {
 	*eventstore.Journal
 	lookout *lookout
 }
 
 // Close closes the journal.
-func (w *watched) Close() error {
+func (w *Remote) Close() error {
 	w.lookout.end()
 	return w.Journal.Close()
 }

@@ -1,4 +1,4 @@
-package cmd
+package stores
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 // mostDamage is how much of what is wrong a check lists; the rest is counted.
 const mostDamage = 1000
 
-// outsideCheck verifies what can be seen of a store without its files: positions rise, the revisions of each stream follow one
+// remoteCheck verifies what can be seen of a store without its files: positions rise, the revisions of each stream follow one
 // another, Life's own events have ids and form an unbroken chain of digests, and each stream ends where the whole says it does.
 //
 // A chain of digests shows also what is there twice. Bytes that nobody reads, replicas, and what a scavenge took away cannot be
 // seen from here.
-type outsideCheck struct {
+type remoteCheck struct {
 	journal  storage.Journal
 	report   api.StoreReport
 	first    events.Position
@@ -36,9 +36,9 @@ type streamEnd struct {
 	ended    bool // deleted for good
 }
 
-func newOutsideCheck(ctx context.Context, journal storage.Journal) (*outsideCheck, error) {
-	last, err := lastPosition(ctx, journal)
-	return &outsideCheck{
+func newRemoteCheck(ctx context.Context, journal storage.Journal) (*remoteCheck, error) {
+	last, err := LastPosition(ctx, journal)
+	return &remoteCheck{
 		journal: journal, last: last, streams: map[events.Stream]*streamEnd{}, report: api.StoreReport{
 			Damage: []api.StoreDamage{}, Unchecked: []string{"the store's files and replicas, which the store checks itself", "events that a scavenge removed"},
 		},
@@ -46,7 +46,7 @@ func newOutsideCheck(ctx context.Context, journal storage.Journal) (*outsideChec
 }
 
 // total guesses how many events there are, from how far along the positions this one is.
-func (c *outsideCheck) total(at events.Position) int64 {
+func (c *remoteCheck) total(at events.Position) int64 {
 	if c.first == 0 {
 		c.first = at
 	}
@@ -54,7 +54,7 @@ func (c *outsideCheck) total(at events.Position) int64 {
 	return int64(float64(c.report.Events) / done)
 }
 
-func (c *outsideCheck) damage(e *events.Envelope, format string, args ...any) {
+func (c *remoteCheck) damage(e *events.Envelope, format string, args ...any) {
 	if len(c.report.Damage) == mostDamage {
 		c.report.More++
 		return
@@ -63,7 +63,7 @@ func (c *outsideCheck) damage(e *events.Envelope, format string, args ...any) {
 	c.report.Damage = append(c.report.Damage, api.StoreDamage{Stream: e.Stream, Revision: e.Revision, Problem: problem})
 }
 
-func (c *outsideCheck) event(e *events.Envelope) {
+func (c *remoteCheck) event(e *events.Envelope) {
 	c.report.Events++
 	if e.Position <= c.position {
 		c.damage(e, "it comes after position %d", c.position)
@@ -77,7 +77,7 @@ func (c *outsideCheck) event(e *events.Envelope) {
 	own := e.Foreign == nil
 	s.foreign = s.foreign || !own
 	switch {
-	case e.Kind == tombstoneKind && e.Revision == math.MaxInt64:
+	case e.Kind == TombstoneKind && e.Revision == math.MaxInt64:
 		s.ended = true
 		return
 	case s.ended:
@@ -97,7 +97,7 @@ func (c *outsideCheck) event(e *events.Envelope) {
 }
 
 // ends compares the end of each stream with what the whole had of it. Streams may have grown meanwhile, but not shrunk.
-func (c *outsideCheck) ends(ctx context.Context) error {
+func (c *remoteCheck) ends(ctx context.Context) error {
 	for name, s := range c.streams {
 		if s.ended || strings.HasPrefix(string(name), "$") {
 			continue // nothing can be read from it, or the store alone knows what is kept of it

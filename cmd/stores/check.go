@@ -1,4 +1,4 @@
-package cmd
+package stores
 
 import (
 	"context"
@@ -13,19 +13,19 @@ import (
 )
 
 // CheckStore reads everything that is stored and says what is damaged.
-func (l *local) CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
+func (l *Local) CheckStore(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
 	check := l.checkEmbedded
-	if l.store == nil {
-		check = l.checkOutside
+	if l.Store == nil {
+		check = l.checkRemote
 	}
 	report, err := check(ctx, progress)
 	if err != nil {
 		return api.StoreReport{}, err
 	}
-	kept, err := l.blobs.Check(ctx, nil)
+	kept, err := l.Blobs.Check(ctx, nil)
 	if err != nil {
 		return api.StoreReport{}, err
 	}
@@ -38,8 +38,8 @@ func (l *local) CheckStore(ctx context.Context, progress func(checked, total int
 }
 
 // checkEmbedded reads every byte of the embedded store.
-func (l *local) checkEmbedded(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
-	found, err := l.store.Check(ctx, func(p embedded.Progress) { progress(int64(p.Events), int64(p.Total)) })
+func (l *Local) checkEmbedded(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
+	found, err := l.Store.Check(ctx, func(p embedded.Progress) { progress(int64(p.Events), int64(p.Total)) })
 	if err != nil {
 		return api.StoreReport{}, err
 	}
@@ -50,13 +50,13 @@ func (l *local) checkEmbedded(ctx context.Context, progress func(checked, total 
 	return report, nil
 }
 
-// checkOutside reads what an EventStoreDB answers: it has its own checks for the bytes on its disks.
-func (l *local) checkOutside(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
-	c, err := newOutsideCheck(ctx, l.journal)
+// checkRemote reads what an EventStoreDB answers: it has its own checks for the bytes on its disks.
+func (l *Local) checkRemote(ctx context.Context, progress func(checked, total int64)) (api.StoreReport, error) {
+	c, err := newRemoteCheck(ctx, l.Journal)
 	if err != nil {
 		return api.StoreReport{}, err
 	}
-	err = everything(ctx, l.journal, 1, func(e *events.Envelope) error {
+	err = Everything(ctx, l.Journal, 1, func(e *events.Envelope) error {
 		c.event(e)
 		progress(c.report.Events, max(c.total(e.Position), c.report.Events))
 		return nil
@@ -70,14 +70,14 @@ func (l *local) checkOutside(ctx context.Context, progress func(checked, total i
 
 // missingBlobs names the blobs that history refers to and that are not there: texts, and the files of workspaces. What is there was
 // read by the blobs' own check.
-func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
+func (l *Local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 	var missing []api.StoreDamage
-	all, err := newReferred(l.blobs)
+	all, err := NewBlobRefs(l.Blobs)
 	if err != nil {
 		return nil, err
 	}
 	for next := storage.Start(); ; {
-		page, err := l.journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: kindsWithBlobs()}, storage.Limit{})
+		page, err := l.Journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: kindsWithBlobs()}, storage.Limit{})
 		if errors.Is(err, storage.ErrCorrupt) {
 			return missing, nil // the journal's check has said so
 		}
@@ -91,8 +91,8 @@ func (l *local) missingBlobs(ctx context.Context) ([]api.StoreDamage, error) {
 					missing = append(missing, api.StoreDamage{Stream: e.Stream, Revision: e.Revision, Problem: fmt.Sprintf("%s@%d: %v", e.Stream, e.Revision, err)})
 				}
 			}
-			err := all.each(ctx, e, func(ref events.BlobRef) {
-				blob, err := l.blobs.Open(ctx, ref)
+			err := all.Each(ctx, e, func(ref events.BlobRef) {
+				blob, err := l.Blobs.Open(ctx, ref)
 				if err == nil {
 					err = blob.Close()
 				}

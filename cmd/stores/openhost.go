@@ -1,0 +1,124 @@
+// Package stores opens what a command line names: a data directory or the address of an EventStoreDB ([Location]), its stores, and a
+// host on them ([OpenHost]). It reads whole stores ([Everything]) and checks them ([Local.CheckStore]).
+package stores
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"example.com/life/actors"
+	"example.com/life/actors/storage"
+	"example.com/life/adapters/blobs"
+	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/tools"
+	"example.com/life/adapters/workspace"
+)
+
+// The data directory holds
+//
+//	store/       the embedded journal and its snapshots
+//	snapshots/   the cache of snapshots, when the journal is elsewhere
+//	blobs/       large texts, and the files of workspaces
+//	scratch/     what commands keep outside their workspaces
+//	forks/       the workspaces of forks
+//	serve.json   where the running life serve is
+//	config.yaml  configuration, if there is any
+//
+// One process at a time has the embedded store. When events are at EventStoreDB several may use one data directory: blobs are
+// made for that, and of the snapshots one process has the cache and the others go without. Hosts on several machines that share
+// one EventStoreDB have to share the directory blobs too.
+const (
+	StoreName     = "store"
+	SnapshotsName = "snapshots"
+	BlobsName     = "blobs"
+	scratchName   = "scratch"
+	forksName     = "forks"
+)
+
+// Local is a host in this process, on stores that it opened.
+type Local struct {
+	*actors.Host
+	Bus
+	place     Location
+	Journal   Journal
+	Store     *embedded.Store // the journal, when it is embedded
+	snapshots io.Closer       // the cache beside a journal that is elsewhere; nil: none
+	Blobs     *blobs.Store
+}
+
+// OpenHost opens the stores of a place, fills in what comes from them, and starts the host.
+func OpenHost(ctx context.Context, at Location, c actors.Config) (*Local, error) {
+	l := &Local{place: at}
+	if err := l.open(ctx, c); err != nil {
+		return nil, errors.Join(err, l.closeStores())
+	}
+	return l, nil
+}
+
+func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
+	data := l.place.Data
+	if err := os.MkdirAll(filepath.Join(data, scratchName), 0o700); err != nil {
+		return fmt.Errorf("create the data directory: %w; choose another one with --data or LIFE_DATA", err)
+	}
+	if l.Journal, err = l.place.Open(ctx, c.Log); err != nil {
+		return err
+	}
+	l.Bus = Bus{l.Journal}
+	if l.Blobs, err = blobs.Open(filepath.Join(data, BlobsName)); err != nil {
+		return err
+	}
+	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName)}); err != nil {
+		return err
+	}
+	if limits := l.place.Files; !l.place.NoFiles {
+		limits.Blobs, limits.Own = l.Blobs, data
+		if c.Files, err = workspace.New(limits); err != nil {
+			return err
+		}
+	}
+	if c.Snapshots, err = l.openSnapshots(c.Log); err != nil {
+		return err
+	}
+	c.Journal, c.Blobs, c.Forks = l.Journal, l.Blobs, filepath.Join(data, forksName)
+	l.Host, err = actors.New(ctx, c)
+	return err
+}
+
+// openSnapshots returns those of the embedded store, else the cache in the data directory; nil when another process has it.
+func (l *Local) openSnapshots(log *slog.Logger) (storage.Snapshots, error) {
+	if store, ok := l.Journal.(*embedded.Store); ok {
+		l.Store = store
+		return store, nil
+	}
+	cache, err := embedded.OpenSnapshots(embedded.Config{Dir: filepath.Join(l.place.Data, SnapshotsName), Log: log})
+	var held *embedded.Held
+	switch {
+	case errors.As(err, &held):
+		return nil, nil //nolint:nilnil // the host reads histories from their beginning
+	case err != nil:
+		return nil, err
+	}
+	l.snapshots = cache
+	return cache, nil
+}
+
+// Close stops the host and then its stores. Calls that cannot be repeated get until ctx ends to finish.
+func (l *Local) Close(ctx context.Context) error {
+	return errors.Join(l.Host.Close(ctx), l.closeStores())
+}
+
+func (l *Local) closeStores() error {
+	var errs []error
+	if l.snapshots != nil {
+		errs = append(errs, l.snapshots.Close())
+	}
+	if l.Journal != nil {
+		errs = append(errs, l.Journal.Close())
+	}
+	return errors.Join(errs...)
+}
