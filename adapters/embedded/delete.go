@@ -117,7 +117,7 @@ func (c *committer) own(stream events.Stream, kind events.Kind, foreign *events.
 	if err != nil {
 		return nil, err
 	}
-	e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Time: c.store.config.Now(), Foreign: foreign, Data: data}
+	e := events.Envelope{ID: uuid.New(), Kind: kind, Version: 1, Time: c.store.config.now(), Foreign: foreign, Data: data}
 	p := &piece{stream: stream, batch: []events.Envelope{e}, first: h.revision + 1, position: c.next}
 	if kind == deletedKind {
 		p.first = tombstoneRevision

@@ -57,8 +57,8 @@ func TestUnusableDirectories(t *testing.T) {
 	if _, err := embedded.Open(embedded.Config{}); err == nil {
 		t.Error("a store without a directory was opened")
 	}
-	if _, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Cache: -1}); err == nil {
-		t.Error("a store with a negative cache was opened")
+	if _, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Memory: -1}); err == nil {
+		t.Error("a store with a negative memory was opened")
 	}
 }
 

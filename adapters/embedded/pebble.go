@@ -22,7 +22,7 @@ const tableFormat = pebble.FormatTableFormatV6
 func (s *Store) journalOptions() *pebble.Options {
 	options := &pebble.Options{
 		FormatMajorVersion:          tableFormat,
-		CacheSize:                   s.config.Cache,
+		CacheSize:                   cacheBytes,
 		MemTableSize:                uint64(s.config.Memory),
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,

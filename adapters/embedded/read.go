@@ -80,7 +80,7 @@ func (s *Store) notEnded(stream events.Stream, newest entry, found bool, bound e
 
 // since is the time before which events are older than an age.
 func (s *Store) since(age time.Duration) events.Micros {
-	return s.config.Now() - events.Micros(age.Microseconds())
+	return s.config.now() - events.Micros(age.Microseconds())
 }
 
 // readable returns the first and the last revision that a stream's metadata leave to be read. Times rise along a stream, or

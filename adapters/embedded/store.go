@@ -91,17 +91,16 @@ import (
 // Config is how a store is opened. Zero values mean the defaults.
 type Config struct {
 	Dir     string       // required; made when it is not there
-	Cache   int64        // bytes of table blocks kept in memory; default 32 MiB
 	Memory  int          // bytes of recent appends kept in memory before they go to tables; default 64 MiB
 	Reserve int64        // bytes of the disk left free, below which appends are refused; default 128 MiB, negative: none
 	Log     *slog.Logger // trouble in the background; default: nowhere
 	FS      vfs.FS       // for tests; the lock on the directory is taken only on the real file system
 
-	Now func() events.Micros // the clock, for $maxAge and for events of the store's own; default storage.Now
+	now func() events.Micros // the clock, for $maxAge and for events of the store's own; only tests set another than storage.Now
 }
 
 const (
-	defaultCache   = 32 << 20
+	cacheBytes     = 32 << 20 // of table blocks kept in memory
 	defaultMemory  = 64 << 20
 	defaultReserve = 128 << 20
 	patience       = time.Second // with work that a failed disk may hold for ever
@@ -111,11 +110,8 @@ func (c Config) completed() (Config, error) {
 	if c.Dir == "" {
 		return c, errors.New("open the embedded store: no directory is given")
 	}
-	if c.Cache < 0 || c.Memory < 0 {
-		return c, fmt.Errorf("open the embedded store: cache %d and memory %d must not be negative", c.Cache, c.Memory)
-	}
-	if c.Cache == 0 {
-		c.Cache = defaultCache
+	if c.Memory < 0 {
+		return c, fmt.Errorf("open the embedded store: memory %d must not be negative", c.Memory)
 	}
 	if c.Memory == 0 {
 		c.Memory = defaultMemory
@@ -123,8 +119,8 @@ func (c Config) completed() (Config, error) {
 	if c.Reserve == 0 {
 		c.Reserve = defaultReserve
 	}
-	if c.Now == nil {
-		c.Now = storage.Now
+	if c.now == nil {
+		c.now = storage.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -24,7 +24,7 @@ func (c *clock) Now() events.Micros { return c.now }
 // What metadata say holds from the moment they are answered, for reads in both directions; for reads of everything it never does.
 func TestMetadataBoundReads(t *testing.T) {
 	now := &clock{now: 100 * events.Second}
-	store := open(t, embedded.Config{Dir: t.TempDir(), Now: now.Now})
+	store := open(t, embedded.Config{Dir: t.TempDir()}.Timed(now.Now))
 	for i := range 10 { // event i is i seconds old at second 90+i
 		e := numbered("s", i)
 		e.Time = events.Micros(90+i) * events.Second
@@ -75,7 +75,7 @@ func TestMetadataBoundReads(t *testing.T) {
 // Old events are found by halving, not by a look at all: times along a stream rise.
 func TestOldEventsOfALongStream(t *testing.T) {
 	now := &clock{now: 1}
-	store := open(t, embedded.Config{Dir: t.TempDir(), Now: now.Now})
+	store := open(t, embedded.Config{Dir: t.TempDir()}.Timed(now.Now))
 	var times []events.Micros
 	for len(times) < 3000 {
 		batch := make([]events.Envelope, 1+rand.IntN(5))
