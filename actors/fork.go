@@ -256,9 +256,12 @@ func (f *forking) partMeta(part string) sagas.Meta {
 // credit is what the fork's own wallet opens with: what the parent's had available where it is forked, what is set aside for the turn
 // that runs included.
 func (f *forking) credit(ctx context.Context) (events.Money, error) {
-	wallet, err := f.host.walletAt(ctx, f.parent.Agent.Config.Wallet, f.command.Time)
+	wallet, opened, err := f.host.WalletAt(ctx, f.parent.Agent.Config.Wallet, f.command.Time)
 	if err != nil {
 		return 0, err
+	}
+	if !opened && f.parent.Agent.Config.Wallet == sagas.DefaultWallet {
+		wallet.Balance = f.host.credit // with which it would open
 	}
 	available := max(wallet.Available()+wallet.Holds[f.parent.Agent.Turn.ID].Amount, 0)
 	if f.order.Budget > available {

@@ -185,32 +185,27 @@ func (k *callKnowledge) Keep(ctx context.Context, change NoteChange) (Receipt, e
 // returned finds what an earlier call of the turn gave back.
 func (k *callKnowledge) returned(ctx context.Context, call events.CallID) (events.Ref, string, error) {
 	stream := events.AgentStream(k.agent)
-	for from := storage.Latest; from >= 0; {
-		page, err := k.host.journal.Read(ctx, stream, from, storage.Backward, storage.Limit{Events: 64})
+	found, text := events.Ref(""), ""
+	err := k.host.Scan(ctx, stream, storage.Latest, storage.Backward, func(envelope *events.Envelope) (more bool, err error) {
+		event, err := envelope.Event()
 		if err != nil {
-			return "", "", fmt.Errorf("read what call %s returned: %w", call, err)
+			return false, err
 		}
-		for i := range page.Events {
-			event, err := page.Events[i].Event()
-			if err != nil {
-				return "", "", err
+		switch e := event.(type) {
+		case events.ToolReturned:
+			if e.Call == call {
+				found = envelope.Ref()
+				text, err = k.host.whole(ctx, e.Text)
 			}
-			switch e := event.(type) {
-			case events.ToolReturned:
-				if e.Call == call {
-					text, err := k.host.whole(ctx, e.Text)
-					return page.Events[i].Ref(), text, err
-				}
-			case events.TurnStarted:
-				return "", "", refusedNote("this turn has no call %s that returned: from_call names one by its number, such as 1.2 for the second of the first round", call)
-			}
-			from = page.Events[i].Revision - 1
+		case events.TurnStarted:
+			err = refusedNote("this turn has no call %s that returned: from_call names one by its number, such as 1.2 for the second of the first round", call)
 		}
-		if page.End || len(page.Events) == 0 {
-			break
-		}
+		return found == "", err
+	})
+	if err == nil && found == "" {
+		err = refusedNote("there is no call %s", call)
 	}
-	return "", "", refusedNote("there is no call %s", call)
+	return found, text, err
 }
 
 func refusedNote(format string, args ...any) error {

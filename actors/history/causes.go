@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
-	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections/runs"
 	"example.com/life/sagas"
@@ -41,22 +39,13 @@ func (t *tracer) add(e *events.Envelope) {
 	}
 }
 
-func (t *tracer) seeker(ctx context.Context, stream events.Stream) (seeker, error) {
-	end, err := t.reader.journal.Read(ctx, stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
-	if err != nil {
-		return seeker{}, fmt.Errorf("read the end of %s: %w", stream, err)
-	}
-	agent, _ := stream.Agent()
-	return seeker{journal: t.reader.journal, agent: agent, stream: stream, last: end.Last}, nil
-}
-
 // load adds the decision that an event belongs to, and returns the event.
 func (t *tracer) load(ctx context.Context, ref events.Ref) (*events.Envelope, error) {
 	stream, revision, err := ref.Split()
 	if err != nil {
 		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	s, err := t.seeker(ctx, stream)
+	s, err := t.reader.seeker(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +74,7 @@ func (t *tracer) load(ctx context.Context, ref events.Ref) (*events.Envelope, er
 
 // after finds the first event of a stream that stands after a position in the store and is wanted, among those nearby.
 func (t *tracer) after(ctx context.Context, stream events.Stream, position events.Position, wanted func(*events.Envelope) bool) (found events.Ref, err error) {
-	s, err := t.seeker(ctx, stream)
+	s, err := t.reader.seeker(ctx, stream)
 	if err != nil || s.last == events.NoRevision {
 		return "", err
 	}
@@ -149,7 +138,7 @@ func isMissing(err error) bool {
 func (t *tracer) messages(ctx context.Context, at events.Ref) error {
 	for _, e := range t.graph.Together(at) {
 		for _, id := range runs.MessagesTaken(e) {
-			s, err := t.seeker(ctx, e.Stream)
+			s, err := t.reader.seeker(ctx, e.Stream)
 			if err != nil {
 				return err
 			}
@@ -198,7 +187,7 @@ func (t *tracer) before(ctx context.Context, e *events.Envelope) (events.Ref, er
 // published finds the command on the bus that a decision carried out, if there is one: before it, and under the same id.
 func (t *tracer) published(ctx context.Context, e *events.Envelope) (events.Ref, error) {
 	stream := t.commandStream(ctx, e)
-	s, err := t.seeker(ctx, stream)
+	s, err := t.reader.seeker(ctx, stream)
 	if err != nil || s.last == events.NoRevision {
 		return "", err
 	}

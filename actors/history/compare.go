@@ -152,23 +152,18 @@ func (c *comparing) begin(ctx context.Context, order CompareOrder) (Comparison, 
 // betweenTurns is the latest place at or before a revision where no turn runs: there the fold of a run can begin.
 func (r *Reader) betweenTurns(ctx context.Context, line descent, segment int, at events.Revision) (int, events.Revision, error) {
 	for ; segment >= 0; segment-- {
-		for from := at; from >= 0; {
-			page, err := r.journal.Read(ctx, events.AgentStream(line[segment].agent), from, storage.Backward, storage.Limit{})
-			if err != nil {
-				return 0, 0, fmt.Errorf("read the history of %s: %w", line[segment].agent, err)
+		place, found := at, false
+		err := r.Scan(ctx, events.AgentStream(line[segment].agent), at, storage.Backward, func(e *events.Envelope) (bool, error) {
+			switch e.Kind {
+			case events.TurnEnded{}.Kind():
+				found = true
+			case events.TurnStarted{}.Kind():
+				place, found = e.Revision-1, true
 			}
-			for i := range page.Events {
-				switch e := &page.Events[i]; e.Kind {
-				case events.TurnEnded{}.Kind():
-					return segment, at, nil
-				case events.TurnStarted{}.Kind():
-					return segment, e.Revision - 1, nil
-				}
-				from = page.Events[i].Revision - 1
-			}
-			if page.End || len(page.Events) == 0 {
-				break
-			}
+			return !found, nil
+		})
+		if err != nil || found {
+			return segment, place, err
 		}
 		if segment > 0 {
 			at = line[segment-1].through

@@ -104,7 +104,7 @@ func (t *tracer) turn(ctx context.Context, turn events.TurnID) error {
 		}
 		return err
 	}
-	s, err := t.seeker(ctx, events.AgentStream(turn.Agent()))
+	s, err := t.reader.seeker(ctx, events.AgentStream(turn.Agent()))
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (t *tracer) takenIn(ctx context.Context, e *events.Envelope, id events.Mess
 			return t.turn(ctx, events.TurnID(other.Correlation))
 		}
 	}
-	s, err := t.seeker(ctx, e.Stream)
+	s, err := t.reader.seeker(ctx, e.Stream)
 	if err != nil {
 		return err
 	}

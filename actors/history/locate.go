@@ -26,12 +26,11 @@ func (r *Reader) Resolve(ctx context.Context, agent events.AgentID, m events.Mom
 	if err := agent.Validate(); err != nil {
 		return Stretch{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
-	s := seeker{journal: r.journal, agent: agent, stream: events.AgentStream(agent)}
-	end, err := s.journal.Read(ctx, s.stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
+	s, err := r.seeker(ctx, events.AgentStream(agent))
 	if err != nil {
-		return Stretch{}, fmt.Errorf("read the end of %s: %w", s.stream, err)
+		return Stretch{}, err
 	}
-	if s.last = end.Last; len(end.Events) == 0 {
+	if s.last == events.NoRevision {
 		return Stretch{}, s.missing("there is no agent %s", agent)
 	}
 	first, last := events.Revision(0), events.Revision(0)
@@ -62,6 +61,16 @@ type seeker struct {
 	agent   events.AgentID
 	stream  events.Stream
 	last    events.Revision
+}
+
+// seeker looks for places in a stream as it is now.
+func (r *Reader) seeker(ctx context.Context, stream events.Stream) (seeker, error) {
+	end, err := r.journal.Read(ctx, stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
+	if err != nil {
+		return seeker{}, fmt.Errorf("read the end of %s: %w", stream, err)
+	}
+	agent, _ := stream.Agent()
+	return seeker{journal: r.journal, agent: agent, stream: stream, last: end.Last}, nil
 }
 
 func (s *seeker) missing(format string, args ...any) error {

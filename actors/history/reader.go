@@ -16,6 +16,7 @@ package history
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"example.com/life/actors/storage"
@@ -57,4 +58,30 @@ func New(c Config) *Reader {
 // History returns a page of a stream as it is stored.
 func (r *Reader) History(ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, limit storage.Limit) (storage.Page, error) {
 	return r.journal.Read(ctx, stream, from, direction, limit)
+}
+
+// Scan reads a stream event by event, from a revision on or back, until no more are wanted. Pages grow, so that who finds at once what is looked for
+// reads little.
+func (r *Reader) Scan(
+	ctx context.Context, stream events.Stream, from events.Revision, direction storage.Direction, use func(*events.Envelope) (more bool, err error),
+) error {
+	for size := 64; from >= 0; size = min(4*size, storage.MaxPageEvents) {
+		page, err := r.journal.Read(ctx, stream, from, direction, storage.Limit{Events: size})
+		if err != nil {
+			return fmt.Errorf("read %s from revision %d: %w", stream, from, err)
+		}
+		for i := range page.Events {
+			if more, err := use(&page.Events[i]); err != nil || !more {
+				return err
+			}
+		}
+		if page.End || len(page.Events) == 0 {
+			return nil
+		}
+		from = page.Events[len(page.Events)-1].Revision + 1
+		if direction == storage.Backward {
+			from -= 2
+		}
+	}
+	return nil
 }

@@ -60,6 +60,20 @@ func (r *Reader) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, 
 	return wallet, err
 }
 
+// WalletAt folds a wallet as of a time; before it was opened, as it was opened. Of one that was never opened it says so.
+func (r *Reader) WalletAt(ctx context.Context, id events.WalletID, at events.Micros) (wallet sagas.Wallet, opened bool, err error) {
+	s, err := r.seeker(ctx, events.WalletStream(id))
+	if err != nil || s.last == events.NoRevision {
+		return WalletFold().Zero(), false, err
+	}
+	later, err := s.first(ctx, int64(at)+1, func(e *events.Envelope) (int64, bool) { return int64(e.Time), true })
+	if err != nil {
+		return WalletFold().Zero(), false, fmt.Errorf("find %s as of a time: %w", s.stream, err)
+	}
+	wallet, _, err = FoldStream(ctx, r, WalletFold(), s.stream, max(later-1, 0))
+	return wallet, true, err
+}
+
 // Rules folds a tenant's homeostasis. Without rules of its own the default ones advise.
 func (r *Reader) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error) {
 	if err := tenant.Validate(); err != nil {

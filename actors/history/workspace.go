@@ -197,37 +197,31 @@ type nextRecord struct {
 func (r *Reader) nextRecord(ctx context.Context, agent *sagas.Agent, after events.Revision) (nextRecord, error) {
 	stream := events.AgentStream(agent.ID)
 	next, moved := nextRecord{begun: agent.Turn.ID != ""}, false
-	for from := after + 1; ; {
-		page, err := r.journal.Read(ctx, stream, from, storage.Forward, storage.Limit{Events: storage.MaxPageEvents})
+	err := r.Scan(ctx, stream, after+1, storage.Forward, func(e *events.Envelope) (bool, error) {
+		event, err := ofInterest(e)
 		if err != nil {
-			return next, fmt.Errorf("look for what was recorded after %s@%d: %w", stream, after, err)
+			return false, err
 		}
-		for i := range page.Events {
-			e := &page.Events[i]
-			from = e.Revision + 1
-			event, err := ofInterest(e)
-			if err != nil {
-				return next, err
+		switch event := event.(type) {
+		case events.AgentConfigured:
+			moved = moved || event.Config.Workspace != workspaceOf(agent)
+		case events.TurnStarted:
+			next.begun = false
+			return !moved && agent.Files == nil, nil
+		case events.ToolReturned:
+			if event.Tree == nil {
+				break
 			}
-			switch event := event.(type) {
-			case events.AgentConfigured:
-				moved = moved || event.Config.Workspace != workspaceOf(agent)
-			case events.TurnStarted:
-				if next.begun = false; moved || agent.Files != nil {
-					return next, nil
-				}
-			case events.ToolReturned:
-				if event.Tree != nil {
-					next.call, next.ref = event, e.Ref()
-					_, next.asked, err = events.Ref(event.Request).Split()
-					return next, err
-				}
-			}
+			next.call, next.ref = event, e.Ref()
+			_, next.asked, err = events.Ref(event.Request).Split()
+			return false, err
 		}
-		if page.End || len(page.Events) == 0 {
-			return next, nil
-		}
+		return true, nil
+	})
+	if err != nil {
+		return next, fmt.Errorf("look for what was recorded after %s@%d: %w", stream, after, err)
 	}
+	return next, nil
 }
 
 // ofInterest decodes what nextRecord looks at, and nothing else.
