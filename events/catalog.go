@@ -98,9 +98,6 @@ func Encode(event Event) (data json.RawMessage, version int, err error) {
 	if !ok {
 		return nil, 0, fmt.Errorf("encode %s: the kind is not in events.Catalog", event.Kind())
 	}
-	if data = written(event); data != nil {
-		return data, spec.Version, nil
-	}
 	data, err = marshal(event)
 	if err != nil {
 		return nil, 0, fmt.Errorf("encode %s: %w", event.Kind(), err)
@@ -130,7 +127,7 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 		}
 		data, version = next, version+1
 	}
-	if event := walked(s.Kind, data, false); event != nil {
+	if event := s.walked(data, false); event != nil {
 		return event, nil
 	}
 	event, err := s.decode(data)

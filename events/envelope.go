@@ -60,7 +60,7 @@ func (e *Envelope) Outline() Event {
 		}
 		data = next
 	}
-	return walked(e.Kind, data, true)
+	return spec.walked(data, true)
 }
 
 // Digest is BLAKE3(previous digest ‖ kind ‖ data): it makes a stream a chain in which no event can be changed unnoticed.

@@ -2,365 +2,254 @@ package events
 
 import "encoding/json"
 
-// The kinds that make up most of a history, for codec: each names its fields as they are stored, in the present version. A field that
-// is added to such a kind is added here too; a test says so.
+// The kinds that make up most of a history, for reader: each names its fields as they are stored, in the present version. A field that
+// is added to such a kind is added here too; a test says so. A kind that has a walk has a line at the end of this file, and nothing else
+// lists it.
 
-func (e *MessageReceived) walk(c *codec) {
-	c.mark('{')
-	text(c, "message", &e.Message)
-	text(c, "verb", &e.Verb)
-	maybeText(c, "from", &e.From)
-	e.Text.walk(c)
-	c.mark('}')
+func (e *MessageReceived) walk(r *reader) {
+	r.mark('{')
+	text(r, "message", &e.Message)
+	text(r, "verb", &e.Verb)
+	maybeText(r, "from", &e.From)
+	e.Text.walk(r)
+	r.mark('}')
 }
 
-func (e *TurnStarted) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	texts(c, "messages", &e.Messages)
-	c.mark('}')
+func (e *TurnStarted) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	texts(r, "messages", &e.Messages)
+	r.mark('}')
 }
 
-func (e *TurnEnded) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	text(c, "outcome", &e.Outcome)
-	maybeText(c, "reason", &e.Reason)
-	maybeText(c, "detail", &e.Detail)
-	number(c, "rounds", &e.Rounds)
-	number(c, "tool_calls", &e.ToolCalls)
-	e.Usage.walk(c)
-	quoted(c, "cost", &e.Cost)
-	c.maybeFlag("unpriced", &e.Unpriced)
-	c.mark('}')
+func (e *TurnEnded) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	text(r, "outcome", &e.Outcome)
+	maybeText(r, "reason", &e.Reason)
+	maybeText(r, "detail", &e.Detail)
+	number(r, "rounds", &e.Rounds)
+	number(r, "tool_calls", &e.ToolCalls)
+	e.Usage.walk(r)
+	quoted(r, "cost", &e.Cost)
+	r.maybeFlag("unpriced", &e.Unpriced)
+	r.mark('}')
 }
 
-func (e *AdviceRequested) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	c.mark('}')
+func (e *AdviceRequested) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	r.mark('}')
 }
 
-func (e *AdviceGiven) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	text(c, "mode", &e.Mode)
-	maybeTexts(c, "because", &e.Because)
-	c.mark('}')
+func (e *AdviceGiven) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	text(r, "mode", &e.Mode)
+	maybeTexts(r, "because", &e.Because)
+	r.mark('}')
 }
 
-func (e *BudgetRequested) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	text(c, "wallet", &e.Wallet)
-	quoted(c, "amount", &e.Amount)
-	c.mark('}')
+func (e *BudgetRequested) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	text(r, "wallet", &e.Wallet)
+	quoted(r, "amount", &e.Amount)
+	r.mark('}')
 }
 
-func (e *BudgetGranted) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	quoted(c, "amount", &e.Amount)
-	c.mark('}')
+func (e *BudgetGranted) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	quoted(r, "amount", &e.Amount)
+	r.mark('}')
 }
 
-func (e *SettlementRequested) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	text(c, "wallet", &e.Wallet)
-	quoted(c, "spent", &e.Spent)
-	c.mark('}')
+func (e *SettlementRequested) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	text(r, "wallet", &e.Wallet)
+	quoted(r, "spent", &e.Spent)
+	r.mark('}')
 }
 
-func (e *SettlementRecorded) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	quoted(c, "released", &e.Released)
-	c.mark('}')
+func (e *SettlementRecorded) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	quoted(r, "released", &e.Released)
+	r.mark('}')
 }
 
-func (e *FundsReserved) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	text(c, "turn", &e.Turn)
-	quoted(c, "amount", &e.Amount)
-	c.mark('}')
+func (e *FundsReserved) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	text(r, "turn", &e.Turn)
+	quoted(r, "amount", &e.Amount)
+	r.mark('}')
 }
 
-func (e *FundsSettled) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	text(c, "turn", &e.Turn)
-	quoted(c, "spent", &e.Spent)
-	quoted(c, "released", &e.Released)
-	c.mark('}')
+func (e *FundsSettled) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	text(r, "turn", &e.Turn)
+	quoted(r, "spent", &e.Spent)
+	quoted(r, "released", &e.Released)
+	r.mark('}')
 }
 
-func (e *ModelRequested) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	number(c, "round", &e.Round)
-	number(c, "attempt", &e.Attempt)
-	text(c, "model", &e.Model)
-	c.digest("context", &e.Context)
-	maybeNumber(c, "dropped", &e.Dropped)
-	c.mark('}')
+func (e *ModelRequested) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	number(r, "round", &e.Round)
+	number(r, "attempt", &e.Attempt)
+	text(r, "model", &e.Model)
+	r.digest("context", &e.Context)
+	maybeNumber(r, "dropped", &e.Dropped)
+	r.mark('}')
 }
 
-func (e *ModelReplied) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	e.Text.walk(c)
-	if c.maybe("calls", len(e.Calls) == 0) {
-		e.walkCalls(c)
+func (e *ModelReplied) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	e.Text.walk(r)
+	if r.key("calls") {
+		e.walkCalls(r)
 	}
-	text(c, "stop", &e.Stop)
-	maybeText(c, "model", &e.Model)
-	e.Usage.walk(c)
-	quoted(c, "cost", &e.Cost)
-	c.flag("priced", &e.Priced)
-	quoted(c, "duration_us", &e.Duration)
-	c.mark('}')
+	text(r, "stop", &e.Stop)
+	maybeText(r, "model", &e.Model)
+	e.Usage.walk(r)
+	quoted(r, "cost", &e.Cost)
+	r.flag("priced", &e.Priced)
+	quoted(r, "duration_us", &e.Duration)
+	r.mark('}')
 }
 
-func (e *ModelReplied) walkCalls(c *codec) {
-	c.mark('[')
-	if c.writing {
-		for i := range e.Calls {
-			if i > 0 {
-				c.mark(',')
-			}
-			e.Calls[i].walk(c)
-		}
-		c.mark(']')
-		return
-	}
+func (e *ModelReplied) walkCalls(r *reader) {
 	e.Calls = []ModelCall{}
-	for more := !c.next(']'); more && !c.bad; {
+	r.mark('[')
+	for more := !r.next(']'); more && !r.bad; {
 		var call ModelCall
-		call.walk(c)
+		call.walk(r)
 		e.Calls = append(e.Calls, call)
-		if more = c.next(','); !more {
-			c.mark(']')
+		if more = r.next(','); !more {
+			r.mark(']')
 		}
 	}
 }
 
-func (m *ModelCall) walk(c *codec) {
-	c.mark('{')
-	text(c, "id", &m.ID)
-	text(c, "tool", &m.Tool)
-	c.raw("arguments", (*[]byte)(&m.Arguments))
-	c.mark('}')
+func (m *ModelCall) walk(r *reader) {
+	r.mark('{')
+	text(r, "id", &m.ID)
+	text(r, "tool", &m.Tool)
+	r.raw("arguments", (*[]byte)(&m.Arguments))
+	r.mark('}')
 }
 
-func (e *ToolRequested) walk(c *codec) {
-	c.mark('{')
-	text(c, "turn", &e.Turn)
-	text(c, "call", &e.Call)
-	text(c, "tool", &e.Tool)
-	c.raw("arguments", (*[]byte)(&e.Arguments))
-	c.mark('}')
+func (e *ToolRequested) walk(r *reader) {
+	r.mark('{')
+	text(r, "turn", &e.Turn)
+	text(r, "call", &e.Call)
+	text(r, "tool", &e.Tool)
+	r.raw("arguments", (*[]byte)(&e.Arguments))
+	r.mark('}')
 }
 
-func (e *ToolReturned) walk(c *codec) {
-	c.mark('{')
-	text(c, "request", &e.Request)
-	text(c, "call", &e.Call)
-	e.Text.walk(c)
-	c.maybeFlag("failed", &e.Failed)
-	walkBlob(c, "full", &e.Full)
-	quoted(c, "duration_us", &e.Duration)
-	walkTree(c, "before", &e.Before)
-	walkTree(c, "tree", &e.Tree)
-	c.mark('}')
+func (e *ToolReturned) walk(r *reader) {
+	r.mark('{')
+	text(r, "request", &e.Request)
+	text(r, "call", &e.Call)
+	e.Text.walk(r)
+	r.maybeFlag("failed", &e.Failed)
+	walkBlob(r, "full", &e.Full)
+	quoted(r, "duration_us", &e.Duration)
+	walkTree(r, "before", &e.Before)
+	walkTree(r, "tree", &e.Tree)
+	r.mark('}')
 }
 
 // walk is that of a text in the object that it is embedded in. An outline has none.
-func (t *Text) walk(c *codec) {
+func (t *Text) walk(r *reader) {
 	switch {
-	case !c.maybe("text", t.Inline == ""):
-	case c.outline && c.at < len(c.data) && c.data[c.at] == '"':
-		c.skipString()
+	case !r.key("text"):
+	case r.outline && r.at < len(r.data) && r.data[r.at] == '"':
+		r.skipString()
 	default:
-		c.string(&t.Inline)
+		t.Inline = r.string()
 	}
-	walkBlob(c, "blob", &t.Blob)
+	walkBlob(r, "blob", &t.Blob)
 }
 
-func walkBlob(c *codec, name string, ref **BlobRef) {
-	if !c.maybe(name, *ref == nil) {
+func walkBlob(r *reader, name string, ref **BlobRef) {
+	if !r.key(name) {
 		return
 	}
-	if !c.writing {
-		*ref = &BlobRef{}
-	}
-	c.mark('{')
-	text(c, "hash", &(*ref).Hash)
-	quoted(c, "size", &(*ref).Size)
-	text(c, "media", &(*ref).Media)
-	c.mark('}')
+	*ref = &BlobRef{}
+	r.mark('{')
+	text(r, "hash", &(*ref).Hash)
+	quoted(r, "size", &(*ref).Size)
+	text(r, "media", &(*ref).Media)
+	r.mark('}')
 }
 
-func walkTree(c *codec, name string, tree **Tree) {
-	if !c.maybe(name, *tree == nil) {
+func walkTree(r *reader, name string, tree **Tree) {
+	if !r.key(name) {
 		return
 	}
-	if !c.writing {
-		*tree = &Tree{}
-	}
+	*tree = &Tree{}
 	t := *tree
-	c.mark('{')
-	walkBlob(c, "manifest", &t.Manifest)
-	maybeNumber(c, "files", &t.Files)
-	maybeNumber(c, "dirs", &t.Dirs)
-	maybeQuoted(c, "bytes", &t.Bytes)
-	maybeText(c, "missing", &t.Missing)
-	c.mark('}')
+	r.mark('{')
+	walkBlob(r, "manifest", &t.Manifest)
+	maybeNumber(r, "files", &t.Files)
+	maybeNumber(r, "dirs", &t.Dirs)
+	maybeQuoted(r, "bytes", &t.Bytes)
+	maybeText(r, "missing", &t.Missing)
+	r.mark('}')
 }
 
-func (u *Usage) walk(c *codec) {
-	if !c.need("usage") {
+func (u *Usage) walk(r *reader) {
+	if !r.need("usage") {
 		return
 	}
-	c.mark('{')
-	quoted(c, "input", &u.Input)
-	quoted(c, "output", &u.Output)
-	maybeQuoted(c, "cached", &u.Cached)
-	c.mark('}')
+	r.mark('{')
+	quoted(r, "input", &u.Input)
+	quoted(r, "output", &u.Output)
+	maybeQuoted(r, "cached", &u.Cached)
+	r.mark('}')
 }
 
-// walked reads the kinds that have a walk; nil for others, and for what is not written as Encode writes it.
-func walked(kind Kind, data json.RawMessage, outline bool) Event {
-	c := &codec{data: data, outline: outline}
-	switch kind {
-	case "message.received":
-		var e MessageReceived
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "turn.started":
-		var e TurnStarted
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "turn.ended":
-		var e TurnEnded
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "model.requested":
-		var e ModelRequested
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "model.replied":
-		var e ModelReplied
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "tool.requested":
-		var e ToolRequested
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "tool.returned":
-		var e ToolReturned
-		if e.walk(c); c.whole() {
-			return e
-		}
-	default:
-		return walkedSmall(kind, c)
-	}
-	return nil
+// walker is an event that a reader reads. The reader is handed over by value, so that it needs no memory of its own.
+type walker interface {
+	read(r reader) Event
 }
 
-// walkedSmall is walked for advice and money.
-func walkedSmall(kind Kind, c *codec) Event {
-	switch kind {
-	case "advice.requested":
-		var e AdviceRequested
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "advice.given":
-		var e AdviceGiven
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "budget.requested":
-		var e BudgetRequested
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "budget.granted":
-		var e BudgetGranted
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "settlement.requested":
-		var e SettlementRequested
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "settlement.recorded":
-		var e SettlementRecorded
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "funds.reserved":
-		var e FundsReserved
-		if e.walk(c); c.whole() {
-			return e
-		}
-	case "funds.settled":
-		var e FundsSettled
-		if e.walk(c); c.whole() {
-			return e
-		}
-	}
-	return nil
-}
+func (e MessageReceived) read(r reader) Event     { e.walk(&r); return whole(&r, e) }
+func (e TurnStarted) read(r reader) Event         { e.walk(&r); return whole(&r, e) }
+func (e TurnEnded) read(r reader) Event           { e.walk(&r); return whole(&r, e) }
+func (e AdviceRequested) read(r reader) Event     { e.walk(&r); return whole(&r, e) }
+func (e AdviceGiven) read(r reader) Event         { e.walk(&r); return whole(&r, e) }
+func (e BudgetRequested) read(r reader) Event     { e.walk(&r); return whole(&r, e) }
+func (e BudgetGranted) read(r reader) Event       { e.walk(&r); return whole(&r, e) }
+func (e SettlementRequested) read(r reader) Event { e.walk(&r); return whole(&r, e) }
+func (e SettlementRecorded) read(r reader) Event  { e.walk(&r); return whole(&r, e) }
+func (e FundsReserved) read(r reader) Event       { e.walk(&r); return whole(&r, e) }
+func (e FundsSettled) read(r reader) Event        { e.walk(&r); return whole(&r, e) }
+func (e ModelRequested) read(r reader) Event      { e.walk(&r); return whole(&r, e) }
+func (e ModelReplied) read(r reader) Event        { e.walk(&r); return whole(&r, e) }
+func (e ToolRequested) read(r reader) Event       { e.walk(&r); return whole(&r, e) }
+func (e ToolReturned) read(r reader) Event        { e.walk(&r); return whole(&r, e) }
 
-// written writes the kinds that have a walk; nil for others, and for what encoding/json writes in ways of its own.
-func written(event Event) json.RawMessage {
-	c := &codec{writing: true, data: make([]byte, 0, 256)} // holds most events
-	switch e := event.(type) {
-	case MessageReceived:
-		e.walk(c)
-	case TurnStarted:
-		e.walk(c)
-	case TurnEnded:
-		e.walk(c)
-	case AdviceRequested:
-		e.walk(c)
-	case AdviceGiven:
-		e.walk(c)
-	case BudgetRequested:
-		e.walk(c)
-	case BudgetGranted:
-		e.walk(c)
-	case SettlementRequested:
-		e.walk(c)
-	case SettlementRecorded:
-		e.walk(c)
-	case FundsReserved:
-		e.walk(c)
-	case FundsSettled:
-		e.walk(c)
-	case ModelRequested:
-		e.walk(c)
-	case ModelReplied:
-		e.walk(c)
-	case ToolRequested:
-		e.walk(c)
-	case ToolReturned:
-		e.walk(c)
-	default:
+// whole is an event that was read; nil when not all of it was understood.
+func whole[E Event](r *reader, e E) Event {
+	if !r.whole() {
 		return nil
 	}
-	if c.bad {
-		return nil
+	return e
+}
+
+// walked reads a kind that has a walk; nil for others, and for what is not written as Encode writes it.
+func (s *Spec) walked(data json.RawMessage, outline bool) Event {
+	if zero, ok := s.Zero.(walker); ok {
+		return zero.read(reader{data: data, outline: outline})
 	}
-	return c.data
+	return nil
 }
