@@ -1,5 +1,6 @@
 // Package actors is what lives: agents, wallets and homeostasis as supervised actors, the pools in front of models and tools, and
-// the ports through which they reach the world (model.go; those of stores are in package storage).
+// the ports through which they reach the world (model.go). What does not live has packages of its own: the ports of stores are in storage,
+// what answers from stored events alone is in history, live projections are in projector, and changes run over recorded turns in whatif.
 //
 // An actor here is a thin shell around a saga: receive, Decide, append with the expected revision, Apply, send what is Ready.
 // protoactor gives mailboxes and supervision and nothing more: history is ours, through [storage.Journal], and what makes an agent
