@@ -17,7 +17,7 @@ type Feed interface {
 	io.Closer
 }
 
-// Item is an event or a piece of text. Exactly one field is set.
+// Item is an event or a piece of text. Exactly one field is set. The event belongs to others too: nobody writes to it.
 type Item struct {
 	Event *events.Envelope
 	Delta *Delta
@@ -42,82 +42,80 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 	if err != nil {
 		return nil, err
 	}
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &feed{
-		feeds: h.feeds, agent: agent, subscription: subscription, cancel: cancel,
-		events: make(chan events.Envelope, eventBuffer), deltas: make(chan Delta, deltaBuffer), ended: make(chan struct{}),
+		feeds: h.feeds, agent: agent, live: storage.Follow(subscription), deltas: make(chan Delta, deltaBuffer), ended: make(chan struct{}),
 	}
 	if !h.feeds.add(f) {
-		cancel()
-		_ = subscription.Close()
+		_ = f.live.Close()
 		return nil, storage.ErrClosed
 	}
-	go f.pump(running)
 	return f, nil
 }
-
-// eventBuffer is how many events are read ahead, so that watching a burst takes one wake-up and not one for each.
-const eventBuffer = 32
 
 // deltaBuffer is how many pieces of text a slow watcher may lag behind.
 const deltaBuffer = 256
 
 type feed struct {
-	feeds        *feeds
-	agent        events.AgentID
-	subscription storage.Subscription
-	cancel       context.CancelFunc
-	events       chan events.Envelope
-	deltas       chan Delta
-	ended        chan struct{} // closed when pump returns; err is set before
-	err          error
-	lost         bool // owned by feeds
+	feeds   *feeds
+	agent   events.AgentID
+	live    storage.Live
+	batches [][]events.Envelope // taken and not yet shown; none is empty
+	deltas  chan Delta
+	once    sync.Once
+	ended   chan struct{} // closed by Close, or when the host closes
+	lost    bool          // owned by feeds
 }
 
-// pump carries events from the subscription. Its owner is the feed: Close waits for it.
-func (f *feed) pump(ctx context.Context) {
-	defer close(f.ended)
-	for {
-		envelope, err := f.subscription.Next(ctx)
-		if err != nil {
-			if f.err = err; ctx.Err() != nil { // Close, or the host's
-				f.err = storage.ErrClosed
-			}
-			return
-		}
-		select {
-		case f.events <- envelope:
-		case <-ctx.Done():
-			f.err = storage.ErrClosed
-			return
-		}
-	}
-}
-
+// Next implements Feed. A piece of text is shown before the events that came after it.
 func (f *feed) Next(ctx context.Context) (Item, error) {
-	select {
-	case envelope := <-f.events:
-		return Item{Event: &envelope}, nil
-	case delta := <-f.deltas:
-		return Item{Delta: &delta}, nil
-	case <-f.ended:
+	for {
 		select {
-		case envelope := <-f.events: // read before the end
-			return Item{Event: &envelope}, nil
+		case delta := <-f.deltas:
+			return Item{Delta: &delta}, nil
 		default:
-			return Item{}, f.err
 		}
-	case <-ctx.Done():
-		return Item{}, ctx.Err()
+		if event, err := f.event(ctx); event != nil || err != nil {
+			return Item{Event: event}, err
+		}
+		select {
+		case delta := <-f.deltas:
+			return Item{Delta: &delta}, nil
+		case <-f.live.More():
+		case <-f.ended:
+		case <-ctx.Done():
+		}
 	}
+}
+
+// event returns the next event, if there is one.
+func (f *feed) event(ctx context.Context) (*events.Envelope, error) {
+	if len(f.batches) == 0 {
+		select {
+		case <-f.ended:
+			return nil, storage.ErrClosed
+		default:
+		}
+		batches, _, err := f.live.Take(ctx)
+		if err != nil || len(batches) == 0 {
+			return nil, err
+		}
+		f.batches = batches
+	}
+	event := &f.batches[0][0]
+	if f.batches[0] = f.batches[0][1:]; len(f.batches[0]) == 0 {
+		f.batches = f.batches[1:]
+	}
+	return event, nil
 }
 
 func (f *feed) Close() error {
 	f.feeds.remove(f)
-	f.cancel()
-	<-f.ended
-	return f.subscription.Close()
+	f.end()
+	return f.live.Close()
 }
+
+// end wakes whoever waits for the feed.
+func (f *feed) end() { f.once.Do(func() { close(f.ended) }) }
 
 // feeds knows who watches which agent.
 type feeds struct {
@@ -159,7 +157,7 @@ func (s *feeds) close() {
 	s.closed = true
 	for _, watchers := range s.watchers {
 		for _, f := range watchers {
-			f.cancel()
+			f.end()
 		}
 	}
 }

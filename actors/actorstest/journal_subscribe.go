@@ -159,6 +159,102 @@ func journalSubscribeSlow(t *testing.T, journal storage.Journal) {
 	sameEvents(t, "a slow subscriber's feed", got, wholeStream(t, journal, "slow-a"))
 }
 
+// journalFollow has live subscriptions take what several writers append: everything, one stream, and what a filter chooses. One of
+// them looks only when all is stored.
+func journalFollow(t *testing.T, journal storage.Journal) {
+	const writers, rounds = 4, 900
+	size := func(writer, round int) int { return 1 + (writer+round)%5 }
+	name := func(writer, round int) string { return fmt.Sprintf("%d-%d", writer, round) }
+	ends := map[string]bool{} // data of the events that end an append
+	for w := range writers {
+		for r := range rounds {
+			all := batch(name(w, r), size(w, r))
+			ends[string(all[len(all)-1].Data)] = true
+		}
+	}
+	ends["{}"] = true
+	odd := storage.Filter{Kinds: []string{"odd."}}
+	froms := []storage.From{{}, {}, {Stream: "follow-1", Revision: events.NoRevision}, {Filter: odd}}
+	feeds, got := make([]storage.Live, len(froms)), make([][]events.Envelope, len(froms))
+	for i, from := range froms {
+		subscription, err := journal.Subscribe(t.Context(), from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		feeds[i] = storage.Follow(subscription)
+		defer func() {
+			if err := feeds[i].Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}()
+	}
+	var readers, writing sync.WaitGroup
+	follow := func(i int) {
+		readers.Go(func() { got[i] = follows(t, feeds[i], ends) })
+	}
+	follow(0)
+	follow(2)
+	follow(3)
+	for w := range writers {
+		writing.Go(func() {
+			for r := range rounds {
+				all := batch(name(w, r), size(w, r))
+				for i := range all {
+					if (r+i)%3 == 0 {
+						all[i].Kind = "odd.happened"
+					}
+				}
+				if _, err := journal.Append(t.Context(), events.Stream(fmt.Sprint("follow-", w)), storage.ExpectAny, all); err != nil {
+					t.Errorf("append: %v", err)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	for _, last := range []events.Envelope{event("suite.ended", `{}`), event("odd.ended", `{}`)} {
+		mustAppend(t, journal, "follow-1", storage.ExpectAny, []events.Envelope{last})
+	}
+	follow(1)
+	readers.Wait()
+	all := everything(t, journal, storage.Filter{})
+	for i, from := range froms {
+		want := chosen(all, func(e events.Envelope) bool {
+			return (from.Stream == "" || e.Stream == from.Stream) && from.Filter.Chooses(e.Stream, e.Kind)
+		})
+		sameEvents(t, fmt.Sprintf("feed %d", i), got[i], want)
+	}
+}
+
+// follows takes until the event odd.ended, and holds what is said to end a decision to end an append.
+func follows(t *testing.T, live storage.Live, ends map[string]bool) (taken []events.Envelope) {
+	ctx, cancel := contextWithin(t, time.Minute)
+	defer cancel()
+	for {
+		batches, whole, err := live.Take(ctx)
+		if err != nil {
+			t.Errorf("take after %d events: %v", len(taken), err)
+			return taken
+		}
+		if len(batches) == 0 {
+			select {
+			case <-live.More():
+			case <-ctx.Done():
+			}
+			continue
+		}
+		for _, batch := range batches {
+			taken = append(taken, batch...)
+		}
+		last := taken[len(taken)-1]
+		if whole && !ends[string(last.Data)] {
+			t.Errorf("said to end a decision: %s, %s", last.Ref(), last.Data)
+		}
+		if last.Kind == "odd.ended" {
+			return taken
+		}
+	}
+}
+
 // A store may keep metadata of a stream in "$$" and its name, which let only the newest events be read; what a subscription is there to see
 // appended, it delivers.
 func journalSubscribeHidden(t *testing.T, journal storage.Journal) {

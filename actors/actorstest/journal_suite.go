@@ -62,6 +62,7 @@ func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) stora
 		{"subscriptions catch up and go on live", journalSubscribeLive},
 		{"subscriptions from every point", journalSubscribeFrom},
 		{"subscriptions under concurrent writers", journalSubscribeRace},
+		{"live subscriptions take all that is appended", journalFollow},
 		{"a slow subscriber misses nothing", journalSubscribeSlow},
 		{"what is appended is delivered though metadata hide it", journalSubscribeHidden},
 		{"waiting for an event ends with its context", journalSubscribeContext},

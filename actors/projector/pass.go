@@ -15,7 +15,7 @@ type chunk struct {
 	events  []events.Envelope
 	through events.Position        // a bound, not always an event's position
 	place   events.Position        // of the latest event looked at, no later than through: the store can be read from there
-	decoded []projections.Recorded // of events, where somebody has decoded them
+	decoded []projections.Recorded // of events, where somebody has decoded them; of the tail, which has them nowhere else
 }
 
 // decode reads the outlines of the events, which most folds read: a pass has its reader do that while folds take in the chunk before.
@@ -131,7 +131,7 @@ func (c *cutter) chunk(after events.Position, page *storage.Page) chunk {
 	if page.End || len(all) == 0 {
 		return made
 	}
-	if whole := wholeDecisions(all); whole < len(all) {
+	if whole := wholeDecisions(len(all), func(i int) *events.Envelope { return &all[i] }); whole < len(all) {
 		c.rest = append(c.rest, all[whole:]...)
 		made.events, made.through, made.place = all[:whole], max(after, all[whole].Position-1), c.place
 		if whole > 0 {
@@ -143,13 +143,13 @@ func (c *cutter) chunk(after events.Position, page *storage.Page) chunk {
 
 // wholeDecisions counts the events before the last decision, which may have more: all but those at the end that one command recorded
 // in one stream. What no command recorded stands alone.
-func wholeDecisions(all []events.Envelope) int {
-	n := len(all) - 1
-	last := &all[n]
+func wholeDecisions(count int, at func(int) *events.Envelope) int {
+	n := count - 1
+	last := at(n)
 	if last.Command == "" {
-		return len(all)
+		return count
 	}
-	for n > 0 && all[n-1].Stream == last.Stream && all[n-1].Command == last.Command {
+	for n > 0 && at(n-1).Stream == last.Stream && at(n-1).Command == last.Command {
 		n--
 	}
 	return n

@@ -84,8 +84,8 @@ type projection struct {
 
 // Times of a projector.
 const (
-	tailCompany    = 10 * time.Millisecond // how long an event waits for others, to be read and folded with them; not while somebody waits for it
-	tailQuiet      = 2 * time.Millisecond  // for which more is taken at once
+	tailLinger     = 10 * time.Millisecond // between two folds, so that much is folded at once; not while somebody waits for it
+	tailMuch       = 1024                  // events after which it does not linger
 	readAgainFirst = 50 * time.Millisecond
 	readAgainMost  = 5 * time.Second
 )

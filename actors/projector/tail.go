@@ -8,6 +8,7 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
+	"example.com/life/projections"
 )
 
 // followTail follows everything that is appended, from where the tail is.
@@ -19,77 +20,90 @@ func (p *Projector) followTail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.take(ctx, subscription, after), subscription.Close())
+	live := storage.Follow(subscription)
+	return errors.Join(p.take(ctx, live, after), live.Close())
 }
 
-// take folds what a subscription delivers, in batches that hold whole decisions.
-func (p *Projector) take(ctx context.Context, subscription storage.Subscription, after events.Position) error {
+// take folds what a subscription hands over, as it is there, in chunks that hold whole decisions.
+func (p *Projector) take(ctx context.Context, live storage.Live, after events.Position) error {
 	feed := feeder{projector: p}
-	company := time.NewTimer(tailCompany)
-	defer company.Stop()
-	var batch []events.Envelope
+	linger := time.NewTimer(tailLinger)
+	defer linger.Stop()
+	var taken []projections.Recorded // and not folded
 	for {
-		event, err := subscription.Next(ctx)
+		batches, ends, err := live.Take(ctx)
 		if err != nil {
 			return err
 		}
-		batch = append(batch, event)
-		company.Reset(tailCompany)
+		if len(batches) == 0 {
+			select {
+			case <-live.More():
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		taken = record(taken, batches)
+		whole := len(taken)
+		if !ends {
+			if whole, err = p.whole(ctx, taken); err != nil {
+				return err
+			}
+		}
+		if whole > 0 {
+			after = p.fold(ctx, &feed, after, taken[:whole:whole])
+			taken = slices.Clone(taken[whole:]) // folds may keep what they were given
+		}
+		if whole >= tailMuch {
+			continue
+		}
+		linger.Reset(tailLinger)
 		select {
-		case <-company.C: // meanwhile nothing is read, so that what comes fills a page
+		case <-linger.C: // meanwhile more is appended, and folded at once
 		case <-p.wanted: // somebody waits for what is stored
 		case <-ctx.Done():
 		}
-		batch, err = gather(ctx, subscription, batch)
-		if err != nil {
-			return err
-		}
-		whole, err := p.whole(ctx, batch)
-		if err != nil {
-			return err
-		}
-		if whole == 0 {
-			continue
-		}
-		c := chunk{after: after, events: batch[:whole], through: batch[whole-1].Position, place: batch[whole-1].Position}
-		p.extend(ctx, &feed, &c)
-		after = c.through
-		if slices.ContainsFunc(c.events, func(e events.Envelope) bool { return e.Stream == p.catalogueStream() }) {
-			p.again(ctx, "read the catalogue", p.reconcile)
-			p.schedule()
-		}
-		batch = append(batch[:0:0], batch[whole:]...)
 	}
 }
 
-// gather adds what is there now.
-func gather(ctx context.Context, subscription storage.Subscription, batch []events.Envelope) ([]events.Envelope, error) {
-	now, cancel := context.WithTimeout(ctx, tailQuiet)
-	defer cancel()
-	for len(batch) < storage.MaxPageEvents {
-		event, err := subscription.Next(now)
-		if err != nil && now.Err() != nil && ctx.Err() == nil {
-			break // nothing more at the moment, or enough of it
-		}
-		if err != nil {
-			return batch, err
-		}
-		batch = append(batch, event)
+// record adds events to be folded, where they are.
+func record(taken []projections.Recorded, batches [][]events.Envelope) []projections.Recorded {
+	n := 0
+	for _, batch := range batches {
+		n += len(batch)
 	}
-	return batch, nil
+	taken = slices.Grow(taken, n)
+	for _, batch := range batches {
+		for i := range batch {
+			taken = append(taken, projections.Recorded{Envelope: &batch[i]})
+		}
+	}
+	return taken
 }
 
-// whole counts the events of a batch that make up whole decisions. The last decision may be whole too: the store says so, by what
+// fold folds whole decisions, and returns the position up to which the tail is folded now.
+func (p *Projector) fold(ctx context.Context, feed *feeder, after events.Position, all []projections.Recorded) events.Position {
+	last := all[len(all)-1].Position
+	p.extend(ctx, feed, &chunk{after: after, decoded: all, through: last, place: last})
+	catalogue := p.catalogueStream()
+	if slices.ContainsFunc(all, func(e projections.Recorded) bool { return e.Stream == catalogue }) {
+		p.again(ctx, "read the catalogue", p.reconcile)
+		p.schedule()
+	}
+	return last
+}
+
+// whole counts the events that make up whole decisions. The last decision may be whole too: the store says so, by what
 // follows in the stream.
-func (p *Projector) whole(ctx context.Context, batch []events.Envelope) (int, error) {
-	n := wholeDecisions(batch)
-	if n == len(batch) {
+func (p *Projector) whole(ctx context.Context, all []projections.Recorded) (int, error) {
+	n := wholeDecisions(len(all), func(i int) *events.Envelope { return all[i].Envelope })
+	if n == len(all) {
 		return n, nil
 	}
-	last := &batch[len(batch)-1]
+	last := &all[len(all)-1]
 	page, err := p.config.Journal.Read(ctx, last.Stream, last.Revision+1, storage.Forward, storage.Limit{Events: 1})
 	if errors.Is(err, storage.ErrDeleted) {
-		return len(batch), nil
+		return len(all), nil
 	}
 	if err != nil {
 		return 0, err
@@ -97,7 +111,7 @@ func (p *Projector) whole(ctx context.Context, batch []events.Envelope) (int, er
 	if len(page.Events) > 0 && page.Events[0].Command == last.Command {
 		return n, nil
 	}
-	return len(batch), nil
+	return len(all), nil
 }
 
 // extend moves the tail on by a chunk.

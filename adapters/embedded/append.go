@@ -18,6 +18,7 @@ type piece struct {
 	batch    []events.Envelope
 	body     []byte // of the record, encoded by the writer
 	forms    bool   // some event is foreign
+	cut      bool   // it may end within a decision
 	first    events.Revision
 	position events.Position
 }

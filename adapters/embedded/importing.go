@@ -98,7 +98,7 @@ func nextPieces(batch []events.Envelope) (pieces []piece, rest []events.Envelope
 			bytes += dataSize(&batch[n])
 			n++
 		}
-		p := piece{stream: batch[0].Stream, batch: batch[:n:n], first: batch[0].Revision, position: batch[0].Position}
+		p := piece{stream: batch[0].Stream, batch: batch[:n:n], first: batch[0].Revision, position: batch[0].Position, cut: true}
 		p.encode()
 		pieces = append(pieces, p)
 		batch, count, size = batch[n:], count+n, size+bytes

@@ -143,7 +143,7 @@ type Store struct {
 	metadata descriptions  // of streams
 	helpers  chan struct{} // has a token for each reader that has another goroutine's help
 	stored   uint64        // events up to durable; under the mutex of metadata
-	news     news          // durable moved
+	news     news          // who is handed what becomes durable
 
 	closing chan struct{} // closed when Close begins
 	given   chan struct{} // closed when Close gives up on workers that a failed disk holds
@@ -258,6 +258,7 @@ func (s *Store) Close() error {
 		return nil // closed before
 	}
 	close(s.closing)
+	s.news.wake()
 	s.waitForWorkers()
 	s.cohorts.close(errors.Join(storage.ErrClosed, s.disk.failure()))
 	s.life.Lock()
