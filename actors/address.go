@@ -32,7 +32,7 @@ func (h *Host) address(stream events.Stream) (*actor.PID, string, error) {
 		err = fmt.Errorf("stream %q takes no commands", string(stream))
 	}
 	if err != nil {
-		return nil, "", &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return nil, "", &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	return registry, id, nil
 }

@@ -38,7 +38,7 @@ type again struct{ request events.RequestID }
 // loaded sends what was outstanding when the agent was last alive. A model call that was under way is recorded as another attempt.
 func (a *agent) loaded() {
 	if a.saga.Turn.Model != "" && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
-		a.command(sagas.Recovered{Meta: a.meta("recovered")}, "")
+		a.command(sagas.Recover{Meta: a.meta("recovered")}, "")
 		return // its events are stored before anything is sent
 	}
 	a.sync()
@@ -92,11 +92,11 @@ func (a *agent) receive(message any) {
 		if a.saga.Fork.OnTape() {
 			return // the tape has the advice, or waits for it: its time is the parent's
 		}
-		a.command(sagas.Unadvised{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.limits.Advice.String()}, events.Ref(m.request))
+		a.command(sagas.AdviceTimeout{Meta: a.meta("late"), Request: m.request, Detail: "no advice within " + a.host.limits.Advice.String()}, events.Ref(m.request))
 	case woke:
 		a.rang = true
 		if len(a.flying) == 0 { // else what is being stored may be what it rang for; sync sets the clock anew
-			a.command(sagas.Woke{Meta: a.meta("woke")}, "")
+			a.command(sagas.Tick{Meta: a.meta("woke")}, "")
 		}
 		a.sync()
 	case again:
@@ -176,7 +176,7 @@ func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
 	answer := a.earlyAnswer()
 	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
 		mode, because := h.Advise(r.Vector, r.Mode)
-		answer(sagas.Advised{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID), nil)
+		answer(sagas.RecordAdvice{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID), nil)
 	}}})
 	return func() { deadline.Stop() }
 }
@@ -192,15 +192,15 @@ func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
 	}
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
 		at := events.NewRef(events.WalletStream(r.Wallet), o.revision)
-		var refused *sagas.Refusal
+		var refused *sagas.RefusalError
 		switch e := walletAnswer(o).(type) {
 		case events.FundsReserved:
-			answer(sagas.Reserved{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, at, o.after)
+			answer(sagas.RecordReservation{Meta: meta(r.ID), Request: r.ID, Amount: e.Amount}, at, o.after)
 		case events.FundsRefused:
-			answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, at, o.after)
+			answer(sagas.ReservationRefused{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, at, o.after)
 		default:
 			if errors.As(o.err, &refused) { // there is no such wallet
-				answer(sagas.Unreserved{Meta: meta(r.ID), Request: r.ID, Reason: refused.Detail}, events.Ref(r.ID), o.after)
+				answer(sagas.ReservationRefused{Meta: meta(r.ID), Request: r.ID, Reason: refused.Detail}, events.Ref(r.ID), o.after)
 				return
 			}
 			a.askAgain(r.ID, o.err)
@@ -215,7 +215,7 @@ func (a *agent) askSettle(r sagas.AskSettle) context.CancelFunc {
 	order := &instruction{command: sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}}
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
 		if e, ok := walletAnswer(o).(events.FundsSettled); ok {
-			answer(sagas.Settled{Meta: meta(r.ID), Request: r.ID, Released: e.Released}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
+			answer(sagas.RecordSettlement{Meta: meta(r.ID), Request: r.ID, Released: e.Released}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
 			return
 		}
 		a.askAgain(r.ID, o.err)
@@ -236,7 +236,7 @@ func (a *agent) askAgain(request events.RequestID, err error) {
 		return // the host is closing: asked again after the restart
 	}
 	send, wait := a.send, walletAgain
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	if errors.As(err, &refused) { // there is no such wallet: until somebody opens it
 		wait = walletOpens
 	}
@@ -250,7 +250,7 @@ func (a *agent) instructWallet(wallet events.WalletID, in *instruction, request 
 
 // walletAnswer is the event with which a wallet answered, now or when it was first asked; nil if it did not.
 func walletAnswer(o outcome) events.Event {
-	var known *sagas.Duplicate
+	var known *sagas.DuplicateError
 	switch {
 	case errors.As(o.err, &known):
 		return known.Event

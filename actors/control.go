@@ -29,11 +29,11 @@ type Receipt struct {
 const fencedRetries = 3
 
 // Do has an agent, a wallet or homeostasis decide a command, and returns when the decision is stored. The errors are
-// *sagas.Refusal (it was not accepted), *Overloaded and *Unavailable (try again later, with the same id), ErrClosed, and ctx's,
+// *sagas.RefusalError (it was not accepted), *OverloadedError and *UnavailableError (try again later, with the same id), ErrClosed, and ctx's,
 // which leaves the outcome unknown: send the same command again to learn it.
 func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Command, origin Origin) (Receipt, error) {
 	if _, forking := command.(sagas.Fork); forking {
-		return Receipt{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a fork is ordered with Host.Fork, which knows its parent"}
+		return Receipt{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "a fork is ordered with Host.Fork, which knows its parent"}
 	}
 	return h.do(ctx, stream, &instruction{command: command, origin: origin})
 }
@@ -64,7 +64,7 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 		}})
 		select {
 		case o := <-done:
-			var fenced *Fenced
+			var fenced *FencedError
 			if errors.As(o.err, &fenced) && try < fencedRetries {
 				continue
 			}
@@ -93,23 +93,23 @@ func sameName(command sagas.Command, id string) error {
 		name = string(c.Wallet)
 	}
 	if name != id {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q cannot be made in the stream of %q", name, id)}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q cannot be made in the stream of %q", name, id)}
 	}
 	return nil
 }
 
 func checkID(id events.CommandID) error {
 	if err := id.Validate(); err != nil {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	if strings.HasPrefix(string(id), sagas.InternalPrefix) {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "command ids that begin with ~ belong to the host"}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "command ids that begin with ~ belong to the host"}
 	}
 	return nil
 }
 
 func (h *Host) receipt(ctx context.Context, stream events.Stream, id events.CommandID, o outcome) (Receipt, error) {
-	var known *sagas.Duplicate
+	var known *sagas.DuplicateError
 	if errors.As(o.err, &known) {
 		if known.Same {
 			return Receipt{Stream: stream, Revision: known.Revision, Duplicate: true}, nil
@@ -138,7 +138,7 @@ func (h *Host) known(ctx context.Context, stream events.Stream, id events.Comman
 		return Receipt{}, fmt.Errorf("read what command %s caused: %w", id, err)
 	}
 	if len(page.Events) == 0 || page.Events[0].Command != id { // decided beside it, and the append they shared failed
-		return Receipt{}, &Unavailable{Stream: stream, Reason: "the first attempt at the command was not stored"}
+		return Receipt{}, &UnavailableError{Stream: stream, Reason: "the first attempt at the command was not stored"}
 	}
 	for i := range page.Events {
 		if page.Events[i].Command != id {
@@ -181,7 +181,7 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		return c, err
 	case sagas.Send:
 		if c.Text.Blob != nil {
-			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
 		}
 		text, err := h.spill(ctx, c.Text.Inline)
 		c.Text = text
@@ -221,7 +221,7 @@ func (h *Host) checkModel(c *events.AgentConfig) error {
 }
 
 func refusedConfig(format string, args ...any) error {
-	return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
+	return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
 }
 
 // completeTools checks what a configuration says about tools and where they work, and says how risky each tool is.

@@ -150,8 +150,8 @@ func TestTwoHostsOneStream(t *testing.T) {
 		send.Verb = events.Followup
 		for {
 			_, err := host.Do(t.Context(), events.AgentStream("demo"), send, actors.Origin{})
-			var fenced *actors.Fenced
-			var away *actors.Unavailable
+			var fenced *actors.FencedError
+			var away *actors.UnavailableError
 			if err == nil {
 				break
 			} else if !errors.As(err, &fenced) && !errors.As(err, &away) {
@@ -178,7 +178,7 @@ func TestTwoHostsOneStream(t *testing.T) {
 func TestLooking(t *testing.T) {
 	memory := actorstest.NewMemory()
 	var asked atomic.Int64
-	model := actorstest.FakeModel(func(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 		asked.Add(1)
 		return twoRounds(ctx, q, delta)
 	})
@@ -213,7 +213,7 @@ func TestLooking(t *testing.T) {
 	if asked.Load() != before || runs.Load() != ran {
 		t.Error("looking asked a model or ran a tool")
 	}
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	if _, err := host.State(t.Context(), "demo", 999); !errors.As(err, &refused) {
 		t.Errorf("state after the end: %v", err)
 	}

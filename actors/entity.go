@@ -184,7 +184,7 @@ func mayLinger(command sagas.Command, decided []events.Event) bool {
 		return false
 	}
 	switch command.(type) {
-	case sagas.Advised, sagas.Settle, sagas.Settled:
+	case sagas.RecordAdvice, sagas.Settle, sagas.RecordSettlement:
 		return true
 	}
 	return false
@@ -270,14 +270,14 @@ func (e *entity[S]) appended(m appendDone) error {
 
 // reason is what whoever waits is told of an append's error.
 func (e *entity[S]) reason(err error) error {
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		return &Fenced{Stream: e.stream}
+		return &FencedError{Stream: e.stream}
 	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrFull):
 		return err
 	}
-	return &Unavailable{Stream: e.stream, Reason: err.Error()}
+	return &UnavailableError{Stream: e.stream, Reason: err.Error()}
 }
 
 // flushLater stores what waits for company after a moment, if none has come.

@@ -36,7 +36,7 @@ type Delta struct {
 // Watch shows what happens to an agent after a revision (NoRevision: from its beginning).
 func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Revision) (Feed, error) {
 	if err := agent.Validate(); err != nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	subscription, err := h.journal.Subscribe(ctx, storage.From{Stream: events.AgentStream(agent), Revision: after})
 	if err != nil {

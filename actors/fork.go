@@ -57,10 +57,10 @@ func (h *Host) Fork(ctx context.Context, order ForkOrder, origin Origin) (Forked
 		return Forked{}, err
 	}
 	if err := order.Parent.Validate(); err != nil {
-		return Forked{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return Forked{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	if order.Name = cmp.Or(order.Name, forkName(order.Parent, order.ID)); order.Name.Validate() != nil {
-		return Forked{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: order.Name.Validate().Error()}
+		return Forked{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: order.Name.Validate().Error()}
 	}
 	if made, found, err := h.forkedBefore(ctx, &order); err != nil || found {
 		return made, err
@@ -87,7 +87,7 @@ func forkName(parent events.AgentID, id events.CommandID) events.AgentID {
 // forkedBefore finds the fork that the same order made already.
 func (h *Host) forkedBefore(ctx context.Context, order *ForkOrder) (Forked, bool, error) {
 	state, err := h.State(ctx, order.Name, events.NoRevision)
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
 		return Forked{}, false, nil
 	}
@@ -99,7 +99,7 @@ func (h *Host) forkedBefore(ctx context.Context, order *ForkOrder) (Forked, bool
 		return Forked{}, false, fmt.Errorf("read the beginning of agent %s: %w", order.Name, err)
 	}
 	if page.Events[0].Command != order.ID || state.Agent.Fork.Parent != order.Parent {
-		return Forked{}, false, &sagas.Refusal{Code: sagas.RefusedExists, Detail: "agent " + string(order.Name) + " exists already: choose another name"}
+		return Forked{}, false, &sagas.RefusalError{Code: sagas.RefusedExists, Detail: "agent " + string(order.Name) + " exists already: choose another name"}
 	}
 	receipt, err := h.known(ctx, events.AgentStream(order.Name), order.ID, 0)
 	config := &state.Agent.Config
@@ -243,7 +243,7 @@ func (f *forking) ownTenant(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", stream, err)
 	}
 	if len(page.Events) > 0 && page.Events[0].Command != f.partMeta("rules").ID {
-		return &sagas.Refusal{Code: sagas.RefusedExists, Detail: "tenant " + string(f.command.Config.Tenant) + " has rules already: choose another name for the fork"}
+		return &sagas.RefusalError{Code: sagas.RefusedExists, Detail: "tenant " + string(f.command.Config.Tenant) + " has rules already: choose another name for the fork"}
 	}
 	return nil
 }

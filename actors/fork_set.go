@@ -123,7 +123,7 @@ func override(config events.AgentConfig, set []string) (overrides, error) {
 }
 
 func refusedSetting(format string, args ...any) error {
-	return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
+	return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
 }
 
 // cutSetting shortens a setting for an error.

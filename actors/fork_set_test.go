@@ -52,7 +52,7 @@ func TestForkSettings(t *testing.T) {
 			continue
 		}
 		o.ID, o.Name, o.Set = o.ID+"-bad", o.Name+"-bad", []string{key + "=" + wrong}
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if _, err := host.Fork(t.Context(), o, actors.Origin{}); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 			t.Errorf("%s=%s: %v", key, wrong, err)
 		}

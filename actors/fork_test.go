@@ -64,17 +64,17 @@ func newForkWorld(t *testing.T) *forkWorld {
 }
 
 // ask is twoRounds, with a failure and a wait for those who want one.
-func (w *forkWorld) ask(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+func (w *forkWorld) ask(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 	asked := w.asked.Add(1)
 	switch last := q.Messages[len(q.Messages)-1]; {
 	case last.Text.Inline == "wait":
 		select {
 		case <-w.hang:
 		case <-ctx.Done():
-			return actors.Answer{}, ctx.Err()
+			return actors.ModelResponse{}, ctx.Err()
 		}
 	case last.Text.Inline == "fail once" && asked == 4:
-		return actors.Answer{}, &actors.ModelError{Class: events.ErrorOverloaded, Detail: "busy"}
+		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorOverloaded, Detail: "busy"}
 	}
 	return twoRounds(ctx, q, delta)
 }

@@ -26,7 +26,7 @@ func (f *forking) copyWorkspace(ctx context.Context) error {
 		return err
 	}
 	if state.Tree.Manifest == nil {
-		return &sagas.Refusal{Code: sagas.RefusedState, Detail: "the files of " + string(f.order.Parent) +
+		return &sagas.RefusalError{Code: sagas.RefusedState, Detail: "the files of " + string(f.order.Parent) +
 			" cannot be restored (" + state.Tree.Missing + "): name a directory, or none"}
 	}
 	_, err = f.host.workspaces.Replace(ctx, state.Tree, f.host.forkWorkspace(f.order.Name))

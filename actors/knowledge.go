@@ -38,7 +38,7 @@ func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Comm
 	for i := range c.Write {
 		note := &c.Write[i]
 		if note.Blob != nil {
-			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "note " + string(note.ID) + " carries its text, not a blob"}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "note " + string(note.ID) + " carries its text, not a blob"}
 		}
 		note.Links = withTextLinks(note.Links, note.Inline)
 		whole := note.Inline
@@ -82,7 +82,7 @@ func beginningOf(text string, limit int) string {
 // Knowledge is what a tool may do with the notes of its agent's tenant.
 type Knowledge interface {
 	// Ask asks the projection knowledge, of the agent's tenant only. The answer is as projections.QuerySpec.Answer of the query. What
-	// does not exist and what makes no sense is a *sagas.Refusal.
+	// does not exist and what makes no sense is a *sagas.RefusalError.
 	Ask(ctx context.Context, query projections.Query) (json.RawMessage, error)
 	// Text returns the text of a note.written.
 	Text(ctx context.Context, note events.Ref) (string, error)
@@ -209,7 +209,7 @@ func (k *callKnowledge) returned(ctx context.Context, call events.CallID) (event
 }
 
 func refusedNote(format string, args ...any) error {
-	return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf(format, args...)}
+	return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf(format, args...)}
 }
 
 // whole is a text with what of it is in a blob.
@@ -231,12 +231,12 @@ func (a *agent) askKnowledge(r sagas.AskKnowledge) context.CancelFunc {
 		switch {
 		case abandoned(ctx):
 		case errors.Is(err, context.DeadlineExceeded):
-			answer(sagas.Uninformed{Meta: meta(r.ID), Request: r.ID, Detail: "no answer within " + limit.String()}, events.Ref(r.ID))
+			answer(sagas.RecallTimeout{Meta: meta(r.ID), Request: r.ID, Detail: "no answer within " + limit.String()}, events.Ref(r.ID))
 		case err != nil:
 			host.log.Warn("recall notes", "turn", r.Turn, "error", err)
-			answer(sagas.Uninformed{Meta: meta(r.ID), Request: r.ID, Detail: err.Error()}, events.Ref(r.ID))
+			answer(sagas.RecallTimeout{Meta: meta(r.ID), Request: r.ID, Detail: err.Error()}, events.Ref(r.ID))
 		default:
-			answer(sagas.Informed{Meta: meta(r.ID), Request: r.ID, Notes: notes, Position: position}, events.Ref(r.ID))
+			answer(sagas.RecordRecall{Meta: meta(r.ID), Request: r.ID, Notes: notes, Position: position}, events.Ref(r.ID))
 		}
 	})
 	return cancel
@@ -303,7 +303,7 @@ func (h *Host) searchFor(ctx context.Context, r *sagas.AskKnowledge) (found proj
 		query.Parameters["near"] = near.String()
 	}
 	answer, err := h.Query(ctx, projector.Question{Projection: "knowledge", Query: query}, nil)
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	if errors.As(err, &refused) && refused.Code == sagas.RefusedMissing && near.Len() > 0 {
 		delete(query.Parameters, "near")
 		answer, err = h.Query(ctx, projector.Question{Projection: "knowledge", Query: query}, nil)

@@ -53,7 +53,7 @@ func noted() actors.Tool {
 // shown is a model that does two rounds, and remembers what it was shown first.
 func shown(context.Context) (actors.Model, *atomic.Pointer[[]sagas.Message]) {
 	var first atomic.Pointer[[]sagas.Message]
-	return actorstest.FakeModel(func(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+	return actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 		messages := q.Messages
 		first.CompareAndSwap(nil, &messages)
 		return twoRounds(ctx, q, delta)
@@ -164,7 +164,7 @@ func TestLargeNote(t *testing.T) {
 	_, err = host.Do(t.Context(), events.KnowledgeStream(sagas.DefaultTenant), sagas.KeepNotes{
 		Meta: meta("k2"), Write: []events.Note{{ID: "blob", Title: "B", Text: events.Text{Blob: &events.BlobRef{}}}},
 	}, actors.Origin{})
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	if !errors.As(err, &refused) || !strings.Contains(refused.Detail, "not a blob") {
 		t.Errorf("%v", err)
 	}

@@ -174,14 +174,14 @@ func (l *life[S]) considerQuitting() {
 // depart stops the entity, which has nothing under way; its registry has already forgotten it.
 func (l *life[S]) depart() {
 	l.snapshot()
-	l.finish(&Unavailable{Stream: l.stream, Reason: "the host is closing"})
+	l.finish(&UnavailableError{Stream: l.stream, Reason: "the host is closing"})
 	l.host.system.Root.Stop(l.self)
 }
 
 // fence stops the entity after an append that was refused or whose outcome is unknown: what it decided is not history, and the
 // next activation reads what is. Nothing is sent, nothing is guessed.
 func (l *life[S]) fence(err error) {
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) {
 		resume := l.conduct.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
 		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
@@ -199,10 +199,10 @@ func (l *life[S]) fence(err error) {
 func (l *life[S]) die(f *failure, resume bool) {
 	defer l.host.system.Root.Send(l.registry, gone{id: l.handle.id, pid: l.self, failure: f, resume: resume})
 	if f == nil {
-		l.finish(&Fenced{Stream: l.stream})
+		l.finish(&FencedError{Stream: l.stream})
 		return
 	}
-	l.finish(&Unavailable{Stream: l.stream, Reason: f.reason})
+	l.finish(&UnavailableError{Stream: l.stream, Reason: f.reason})
 }
 
 func (l *life[S]) finish(reason error) {
@@ -219,26 +219,26 @@ func (l *life[S]) finish(reason error) {
 // refuse answers what still reaches an entity that has stopped.
 func (l *life[S]) refuse(message any) {
 	if in, ok := message.(*instruction); ok && in.done != nil {
-		in.done(outcome{err: &Fenced{Stream: l.stream}})
+		in.done(outcome{err: &FencedError{Stream: l.stream}})
 	}
 }
 
-// Unavailable says that a stream's entity cannot answer at the moment.
-type Unavailable struct {
+// UnavailableError says that a stream's entity cannot answer at the moment.
+type UnavailableError struct {
 	Stream events.Stream
 	Reason string
 }
 
 // Error names the stream and the reason.
-func (u *Unavailable) Error() string {
+func (u *UnavailableError) Error() string {
 	return fmt.Sprintf("%s is not available: %s", u.Stream, u.Reason)
 }
 
-// Fenced says that another writer took the stream over while a command was under way. Sending the command again, with the same
+// FencedError says that another writer took the stream over while a command was under way. Sending the command again, with the same
 // id, is safe.
-type Fenced struct{ Stream events.Stream }
+type FencedError struct{ Stream events.Stream }
 
 // Error names the stream.
-func (f *Fenced) Error() string {
+func (f *FencedError) Error() string {
 	return fmt.Sprintf("another writer took over %s: send the command again", f.Stream)
 }

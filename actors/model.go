@@ -13,24 +13,24 @@ import (
 // Model asks one provider's models. Its conformance suite is actorstest.TestModel. It asks once: retries belong to the turn,
 // which records every attempt.
 type Model interface {
-	// Ask returns the model's whole reply. While it comes in, each piece of text is handed to delta, which may be nil and must
+	// Ask returns the model's complete reply. As it streams in, each chunk of text is passed to delta, which may be nil and must
 	// not block. A reply is returned only if the provider said that it is complete; everything else is a *ModelError.
-	// When ctx ends the call is cut off and ctx's error is returned.
-	Ask(ctx context.Context, question Question, delta func(text string)) (Answer, error)
+	// When ctx ends, the call is aborted and ctx's error is returned.
+	Ask(ctx context.Context, question ModelRequest, delta func(text string)) (ModelResponse, error)
 }
 
-// Question is what a model is asked.
-type Question struct {
+// ModelRequest is one request to a model.
+type ModelRequest struct {
 	Model    string // without the provider's name
 	System   string
 	Messages []sagas.Message // every Text is whole: blobs have been read
 	Tools    []ToolSpec
-	Reply    int64         // most tokens of the reply; 0 leaves it to the provider
+	Reply    int64         // maximum tokens of the reply; 0 leaves it to the provider
 	Context  events.Digest // of the whole request; equal digests mean equal requests
 }
 
-// Answer is a model's whole reply.
-type Answer struct {
+// ModelResponse is a model's complete reply.
+type ModelResponse struct {
 	Text  string
 	Calls []events.ModelCall // Arguments as the model wrote them: JSON, or a JSON string holding what was not JSON
 	Stop  events.StopReason

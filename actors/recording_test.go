@@ -38,7 +38,7 @@ func scribe(during func(path string)) actors.Tool {
 
 // writing is a model that has each message's calls made, one round for each line of it.
 func writing(rounds map[string][][]events.ModelCall) actors.Model {
-	return actorstest.FakeModel(func(_ context.Context, q actors.Question, _ func(string)) (actors.Answer, error) {
+	return actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
 		message, answered := "", 0
 		for _, m := range q.Messages {
 			switch {
@@ -49,9 +49,9 @@ func writing(rounds map[string][][]events.ModelCall) actors.Model {
 			}
 		}
 		if calls := rounds[message]; answered < len(calls) {
-			return actors.Answer{Calls: calls[answered], Stop: events.StopCalls}, nil
+			return actors.ModelResponse{Calls: calls[answered], Stop: events.StopCalls}, nil
 		}
-		return actors.Answer{Text: "done", Stop: events.StopEnd}, nil
+		return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
 	})
 }
 
@@ -274,7 +274,7 @@ func TestUnrecorded(t *testing.T) {
 	if returned[0].Failed || returned[0].Tree == nil || returned[0].Tree.Missing != "the disk is on fire" || returned[0].Tree.Manifest != nil {
 		t.Errorf("%+v", returned)
 	}
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	_, err := host.RestoreWorkspace(t.Context(), "demo", events.NoRevision, filepath.Join(t.TempDir(), "copy"))
 	if !errors.As(err, &refused) || refused.Code != sagas.RefusedState {
 		t.Errorf("restored: %v", err)
@@ -302,7 +302,7 @@ func TestNothingRecorded(t *testing.T) {
 		host  *actors.Host
 		agent events.AgentID
 	}{{host, "idle"}, {without, "demo"}, {host, "nobody"}} {
-		var refused *sagas.Refusal
+		var refused *sagas.RefusalError
 		if state, err := test.host.Workspace(t.Context(), test.agent, events.NoRevision); !errors.As(err, &refused) {
 			t.Errorf("the workspace of %s: %+v, %v", test.agent, state, err)
 		}

@@ -93,7 +93,7 @@ func (r *registry) deliver(c actor.Context, m deliver) {
 	}
 	if in, ok := m.message.(*instruction); ok {
 		if in.external() && h.admitted.waiting.Load() >= int64(r.host.limits.Waiting) {
-			in.done(outcome{err: &Overloaded{Stream: r.kind.stream(m.id), Waiting: r.host.limits.Waiting}})
+			in.done(outcome{err: &OverloadedError{Stream: r.kind.stream(m.id), Waiting: r.host.limits.Waiting}})
 			return
 		}
 		h.admitted.waiting.Add(1)
@@ -123,7 +123,7 @@ func (r *registry) turnAway(m deliver, f *failures) {
 	if f.open {
 		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.own, f.reason)
 	}
-	in.done(outcome{err: &Unavailable{Stream: r.kind.stream(m.id), Reason: reason}})
+	in.done(outcome{err: &UnavailableError{Stream: r.kind.stream(m.id), Reason: reason}})
 }
 
 func (r *registry) spawn(c actor.Context, id string) *handle {
@@ -195,13 +195,13 @@ func (r *registry) record(id string, f *failures) {
 	})
 }
 
-// Overloaded says that too many commands wait for one entity: this one was refused, not buffered.
-type Overloaded struct {
+// OverloadedError says that too many commands wait for one entity: this one was refused, not buffered.
+type OverloadedError struct {
 	Stream  events.Stream
 	Waiting int
 }
 
 // Error names the stream and the limit.
-func (o *Overloaded) Error() string {
+func (o *OverloadedError) Error() string {
 	return fmt.Sprintf("%d commands already wait for %s: try again later", o.Waiting, o.Stream)
 }

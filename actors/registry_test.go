@@ -77,7 +77,7 @@ func TestOverload(t *testing.T) {
 		for i := range 20 {
 			go func() {
 				_, err := host.Do(t.Context(), "agent-demo", say(fmt.Sprintf("c%d", i), "hello"), actors.Origin{})
-				var over *actors.Overloaded
+				var over *actors.OverloadedError
 				switch {
 				case errors.As(err, &over):
 					refused.Add(1)
@@ -136,7 +136,7 @@ func TestFencesBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
 		began := make(chan struct{}, 1)
-		model := actorstest.FakeModel(func(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+		model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 			began <- struct{}{}
 			<-time.After(5 * time.Second)
 			return twoRounds(ctx, q, delta)

@@ -30,8 +30,8 @@ func (s slow) wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s slow) model(ctx context.Context, _ actors.Question, _ func(string)) (actors.Answer, error) {
-	return actors.Answer{}, s.wait(ctx)
+func (s slow) model(ctx context.Context, _ actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+	return actors.ModelResponse{}, s.wait(ctx)
 }
 
 func (s slow) tool(repeatable bool) actors.Tool {
@@ -79,7 +79,7 @@ func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlow()
 		calls := 0
-		model := actorstest.FakeModel(func(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+		model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 			if calls++; calls == 1 {
 				return s.model(ctx, q, delta)
 			}
@@ -157,7 +157,7 @@ func TestCircuit(t *testing.T) {
 		}
 		for i := range 60 {
 			_, err := host.Do(t.Context(), "agent-demo", say(fmt.Sprintf("c%d", i), "hello"), actors.Origin{})
-			var away *actors.Unavailable
+			var away *actors.UnavailableError
 			if !errors.As(err, &away) {
 				t.Fatalf("command %d: %v", i, err)
 			}
@@ -191,7 +191,7 @@ func TestPanics(t *testing.T) {
 	}
 	mad := start(t, actors.Config{
 		Journal: actorstest.NewMemory(),
-		Models: oneModel{actorstest.FakeModel(func(context.Context, actors.Question, func(string)) (actors.Answer, error) {
+		Models: oneModel{actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(string)) (actors.ModelResponse, error) {
 			panic("oh")
 		})},
 	})
@@ -223,7 +223,7 @@ func TestAdmission(t *testing.T) {
 	close(gate)
 	for range sent {
 		err := <-results
-		var over *actors.Overloaded
+		var over *actors.OverloadedError
 		switch {
 		case err == nil:
 			accepted++

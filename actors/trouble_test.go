@@ -58,11 +58,11 @@ func (b bomb) Metadata() sagas.Meta {
 func TestExpiriesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
-		model := actorstest.FakeModel(func(_ context.Context, q actors.Question, _ func(string)) (actors.Answer, error) {
+		model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
 			if q.Messages[len(q.Messages)-1].Role == sagas.RoleTool {
-				return actors.Answer{Text: "done", Stop: events.StopEnd}, nil
+				return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
 			}
-			answer := actors.Answer{Stop: events.StopCalls}
+			answer := actors.ModelResponse{Stop: events.StopCalls}
 			for i := range 4 {
 				answer.Calls = append(answer.Calls, events.ModelCall{ID: fmt.Sprint(i), Tool: "echo", Arguments: json.RawMessage(fmt.Sprintf(`{"n":%d}`, i))})
 			}
@@ -97,7 +97,7 @@ func TestPanicAnswers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := host.Do(ctx, "agent-demo", bomb{new(atomic.Int64)}, actors.Origin{})
-		var away *actors.Unavailable
+		var away *actors.UnavailableError
 		if !errors.As(err, &away) {
 			t.Error(err)
 		}
@@ -214,7 +214,7 @@ func TestRefusalNotFromHistory(t *testing.T) {
 		}
 		close(gate)
 		for range 2 {
-			var refused *sagas.Refusal
+			var refused *sagas.RefusalError
 			if err := <-results; err == nil || errors.As(err, &refused) {
 				t.Error(err)
 			}

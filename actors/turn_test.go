@@ -29,13 +29,13 @@ type noModels struct{}
 func (noModels) Lookup(string) (actors.Model, string, error) { return nil, "", context.Canceled }
 
 // twoRounds calls the tool echo once and then says done.
-func twoRounds(_ context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+func twoRounds(_ context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 	usage := events.Usage{Input: 10, Output: 5}
 	if last := q.Messages[len(q.Messages)-1]; last.Role == sagas.RoleTool {
 		delta("done")
-		return actors.Answer{Text: "done", Stop: events.StopEnd, Usage: usage}, nil
+		return actors.ModelResponse{Text: "done", Stop: events.StopEnd, Usage: usage}, nil
 	}
-	return actors.Answer{
+	return actors.ModelResponse{
 		Calls: []events.ModelCall{{ID: "x", Tool: "echo", Arguments: json.RawMessage(`{"text":"hello"}`)}},
 		Stop:  events.StopCalls, Usage: usage,
 	}, nil
@@ -171,7 +171,7 @@ func TestPolicyOfUnknownTools(t *testing.T) {
 	})
 	made := create("demo", "echo")
 	made.Config.Policy.Deny = []string{"ecko"}
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	_, err := host.Do(t.Context(), events.AgentStream("demo"), made, actors.Origin{})
 	if !errors.As(err, &refused) || refused.Code != sagas.RefusedInvalid {
 		t.Errorf("a misspelt tool: %v", err)

@@ -78,23 +78,23 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		return
 	}
 	if err != nil {
-		m.answer(unreplied(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
+		m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
 		return
 	}
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
 	text, err := h.spill(m.ctx, reply.Text)
 	if err != nil {
-		m.answer(unreplied(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
+		m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
 		return
 	}
-	m.answer(sagas.Replied{
+	m.answer(sagas.RecordReply{
 		Meta: meta(m.what.ID), Request: m.what.ID, Text: text, Calls: reply.Calls, Stop: reply.Stop, Model: reply.Model,
 		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)),
 	}, events.Ref(m.what.ID))
 }
 
 // reply asks the model. A panic of a provider is its failure, not the host's.
-func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer Answer, err error) {
+func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelResponse, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			h.log.Error("provider panicked", "model", m.what.Model, "panic", r, "stack", string(debug.Stack()))
@@ -103,25 +103,25 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer Answer,
 	}()
 	model, name, err := h.models.Lookup(m.what.Model)
 	if err != nil {
-		return Answer{}, err
+		return ModelResponse{}, err
 	}
 	messages, err := h.hydrate(ctx, &m.what)
 	if err != nil {
-		return Answer{}, err
+		return ModelResponse{}, err
 	}
 	specs, err := h.toolSpecs(m.what.Tools)
 	if err != nil {
-		return Answer{}, err
+		return ModelResponse{}, err
 	}
-	question := Question{
+	question := ModelRequest{
 		Model: name, System: m.what.System, Messages: messages, Tools: specs, Reply: m.what.Reply, Context: m.what.Context,
 	}
 	return model.Ask(ctx, question, h.feeds.delta(events.AgentID(m.agent), m.what))
 }
 
-// unreplied sorts an error of a model.
-func unreplied(request events.RequestID, err error, deadline time.Duration) sagas.Unreplied {
-	c := sagas.Unreplied{Meta: meta(request), Request: request, Class: events.ErrorInvalid, Detail: err.Error()}
+// replyFailed sorts an error of a model.
+func replyFailed(request events.RequestID, err error, deadline time.Duration) sagas.ReplyFailed {
+	c := sagas.ReplyFailed{Meta: meta(request), Request: request, Class: events.ErrorInvalid, Detail: err.Error()}
 	var failed *ModelError
 	switch {
 	case errors.As(err, &failed):
@@ -151,7 +151,7 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 	}
 	m.files.begin(m.ctx, h, m.what) // and not after the claim: if we die while we record, the effect never began
 	defer m.files.leave()
-	h.runOnce(m, tool, spec, func(returned sagas.Returned, answer func(sagas.Returned)) {
+	h.runOnce(m, tool, spec, func(returned sagas.RecordResult, answer func(sagas.RecordResult)) {
 		m.files.end(m.ctx, h, m.what, func(before, after *events.Tree) {
 			returned.Before, returned.Tree = before, after
 			answer(returned)
@@ -162,7 +162,7 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 // runOnce runs a call once and answers it, by way of record if that is given. An effect that cannot be repeated is
 // claimed first: if we die after the claim, the next activation finds it and records the call as lost; if we die before it, the
 // effect never began and the next activation runs it.
-func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record func(sagas.Returned, func(sagas.Returned))) {
+func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record func(sagas.RecordResult, func(sagas.RecordResult))) {
 	started := time.Now()
 	if !spec.Repeatable {
 		h.effects.Add(1)
@@ -172,7 +172,7 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 			return // cancelled, or the host is closing: if the claim was stored nonetheless, the next activation finds it
 		}
 		if !claimed {
-			m.answer(sagas.Lost{
+			m.answer(sagas.RecordLoss{
 				Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call,
 				Detail: "the host stopped while it ran, and " + m.what.Tool + " cannot be repeated",
 			}, events.NewRef(events.EffectStream(m.what.ID), 0))
@@ -186,7 +186,7 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 	if abandoned(m.ctx) {
 		return
 	}
-	answer := func(returned sagas.Returned) { m.answer(returned, events.Ref(m.what.ID)) }
+	answer := func(returned sagas.RecordResult) { m.answer(returned, events.Ref(m.what.ID)) }
 	if record == nil {
 		answer(h.returned(m, started, result))
 		return
@@ -208,7 +208,7 @@ func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
 	}}
 	for {
 		_, err = h.append(events.EffectStream(r.ID), storage.ExpectNoStream, claim)
-		var conflict *storage.Conflict
+		var conflict *storage.ConflictError
 		switch {
 		case err == nil:
 			return true, nil
@@ -253,12 +253,12 @@ func (h *Host) toolLimit(name string) time.Duration {
 	return h.limits.Tool
 }
 
-func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.Returned {
+func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.RecordResult {
 	text := result.Text
 	if len(text) > events.InlineLimit { // a tool that does not keep its word
 		text = events.Preview(text)
 	}
-	return sagas.Returned{
+	return sagas.RecordResult{
 		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call, Text: events.Text{Inline: strings.ToValidUTF8(text, "\uFFFD")},
 		Full: result.Full, Failed: result.Failed, Duration: micros(time.Since(started)),
 	}

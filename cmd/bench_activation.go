@@ -111,7 +111,7 @@ func (r *rig) activate(ctx context.Context, snapshots storage.Snapshots) (float6
 		begun := time.Now()
 		// There is nothing to cancel, and finding that out takes the agent's whole state.
 		_, err = host.Do(ctx, events.AgentStream(longAgent), sagas.Cancel{Meta: newMeta("")}, actors.Origin{Actor: "bench"})
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedState {
 			return 0, fmt.Errorf("the agent did not become idle: %w", err)
 		}

@@ -22,7 +22,7 @@ func causesCommand(a *app) *cobra.Command {
 		Long: "Show what led to an event: the decision it was part of, the event that this decision responded to, and so on across the streams of agents,\n" +
 			"wallets and the bus, back to a command from outside. Name an event by its stream and revision; demo@31 is an event of the agent demo.",
 		Example: "  life causes demo@31\n  life causes wallet-main@4 --json",
-	}, func(ctx context.Context, host reached, event events.Ref, progress func(int64)) (*runs.Deed, error) {
+	}, func(ctx context.Context, host reached, event events.Ref, progress func(int64)) (*runs.TraceNode, error) {
 		return host.Causes(ctx, event, progress)
 	}, printCauses)
 }
@@ -35,14 +35,14 @@ func effectsCommand(a *app) *cobra.Command {
 			"with it, what responded to that, and so on. An event with several causes appears under the first. Life reads the turns that the event\n" +
 			"belongs to, and up to 4,096 later events of other streams.",
 		Example: "  life effects demo@1\n  life effects command-local@3 --json",
-	}, func(ctx context.Context, host reached, event events.Ref, progress func(int64)) (*runs.Deed, error) {
+	}, func(ctx context.Context, host reached, event events.Ref, progress func(int64)) (*runs.TraceNode, error) {
 		return host.Effects(ctx, event, progress)
-	}, func(out io.Writer, d *runs.Deed) { printEffects(out, d, 0) })
+	}, func(out io.Writer, d *runs.TraceNode) { printEffects(out, d, 0) })
 }
 
 // traceCommand completes a verb that follows causation.
 func traceCommand(
-	a *app, cmd *cobra.Command, ask func(context.Context, reached, events.Ref, func(int64)) (*runs.Deed, error), show func(io.Writer, *runs.Deed),
+	a *app, cmd *cobra.Command, ask func(context.Context, reached, events.Ref, func(int64)) (*runs.TraceNode, error), show func(io.Writer, *runs.TraceNode),
 ) *cobra.Command {
 	asJSON, progress := false, false
 	cmd.Args = takes(1, 1, "an event, such as demo@31")
@@ -56,7 +56,7 @@ func traceCommand(
 			defer m.done()
 			tell := func(read int64) { m.show("%d events read", read) }
 			deed, err := ask(cmd.Context(), host, event, tell)
-			var refusal *sagas.Refusal
+			var refusal *sagas.RefusalError
 			if of := events.Ref(events.AgentCategory + "-" + args[0]); errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing && of != event {
 				if other, again := ask(cmd.Context(), host, of, tell); again == nil { // an agent whose name begins like a stream's
 					deed, err = other, nil
@@ -99,11 +99,11 @@ func eventRef(text string) (events.Ref, error) {
 }
 
 // printCauses prints what led to what, the event first. Where something has several causes they are set in.
-func printCauses(out io.Writer, d *runs.Deed) {
-	var tell func(d *runs.Deed, depth int)
-	tell = func(d *runs.Deed, depth int) {
+func printCauses(out io.Writer, d *runs.TraceNode) {
+	var tell func(d *runs.TraceNode, depth int)
+	tell = func(d *runs.TraceNode, depth int) {
 		indent := strings.Repeat("  ", depth)
-		fmt.Fprintf(out, "%s%s\n", indent, happened(&d.Happening))
+		fmt.Fprintf(out, "%s%s\n", indent, happened(&d.TraceEvent))
 		if d.More != "" {
 			fmt.Fprintf(out, "%s  … %s\n", indent, d.More)
 		}
@@ -130,9 +130,9 @@ func printCauses(out io.Writer, d *runs.Deed) {
 }
 
 // printEffects prints what followed from what.
-func printEffects(out io.Writer, d *runs.Deed, depth int) {
+func printEffects(out io.Writer, d *runs.TraceNode, depth int) {
 	indent := strings.Repeat("  ", depth)
-	fmt.Fprintf(out, "%s%s\n", indent, happened(&d.Happening))
+	fmt.Fprintf(out, "%s%s\n", indent, happened(&d.TraceEvent))
 	for i := range d.With {
 		fmt.Fprintf(out, "%s  with %s\n", indent, happened(&d.With[i]))
 	}
@@ -144,6 +144,6 @@ func printEffects(out io.Writer, d *runs.Deed, depth int) {
 	}
 }
 
-func happened(h *runs.Happening) string {
+func happened(h *runs.TraceEvent) string {
 	return fmt.Sprintf("%s  %s  %s", h.Ref, exactly(h.Time), cutTo(h.Text, 100))
 }

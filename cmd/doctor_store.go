@@ -38,7 +38,7 @@ func (a *app) examineData() finding {
 		return examineNew(check, data)
 	}
 	opened, err := embedded.Open(embedded.Config{Dir: store})
-	var held *embedded.Held
+	var held *embedded.HeldError
 	switch {
 	case errors.As(err, &held):
 		where, err := readServing(data)
@@ -122,8 +122,8 @@ func examineOpen(ctx context.Context, check string, at stores.Location, store st
 
 // storeTrouble is an error of an EventStoreDB, with what helps against its kind.
 func storeTrouble(check, what string, err error) finding {
-	var mistake *eventstore.Mistake
-	var away *eventstore.Away
+	var mistake *eventstore.AddressError
+	var away *eventstore.AwayError
 	switch {
 	case errors.As(err, &mistake):
 		return wrong(check, what+mistake.Problem, mistake.Remedy+" (the settings store and store_credentials_file)")

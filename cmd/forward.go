@@ -49,7 +49,7 @@ func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progr
 	at.Patience = stores.Forever
 	journal, err := afterKilled(ctx, func() (stores.Journal, error) { return at.Open(ctx, a.log) })
 	if err != nil {
-		var held *embedded.Held
+		var held *embedded.HeldError
 		if errors.As(err, &held) {
 			return fmt.Errorf("%w; only one process at a time can read a data directory: keep events in an EventStoreDB (--store) to forward them while life serve runs", err)
 		}

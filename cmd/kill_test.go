@@ -221,7 +221,7 @@ func (s *storm) send(ctx context.Context, client *api.Client, agent events.Agent
 		s.pend[agent] = message
 	}
 	receipt, err := client.Do(ctx, events.AgentStream(agent), message, actors.Origin{Actor: "storm"})
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) {
 		s.t.Errorf("%s: %v", agent, err)
 	}

@@ -125,7 +125,7 @@ func usage(format string, args ...any) error {
 
 // remedy says what to type next after an error that has a usual one.
 func remedy(err error) string {
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	switch {
 	case errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing:
 		return missing(refusal.Detail)

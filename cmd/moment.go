@@ -18,7 +18,7 @@ const momentHelp = "revision (31), time (14:02:11), or turn (turn:3, turn:3.1)"
 // parseMoment reads a flag that names a moment, in the local time zone.
 func parseMoment(flag, text string) (events.Moment, error) {
 	m, err := history.ParseMoment(text, time.Now())
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) {
 		return m, usage("--%s: %s", flag, refusal.Detail)
 	}

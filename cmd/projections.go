@@ -107,7 +107,7 @@ func (a *app) project(ctx context.Context, host api.Host, q *projectionQuery) er
 
 // askedWrong makes a question that makes no sense an error of the command line.
 func askedWrong(err error) error {
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if !errors.As(err, &refusal) {
 		return err
 	}

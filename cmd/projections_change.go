@@ -36,7 +36,7 @@ func projectionsAddCommand(a *app) *cobra.Command {
 				return err
 			}
 			err = a.projectionsDo(cmd, id, sagas.AddProjection{Meta: newMeta(id.id), Source: events.Text{Inline: source}, By: a.person()})
-			var refusal *sagas.Refusal
+			var refusal *sagas.RefusalError
 			if errors.As(err, &refusal) && refusal.Code == sagas.RefusedInvalid {
 				return &exit{exitUsage, fmt.Errorf("%s: %s", args[0], refusal.Detail)}
 			}

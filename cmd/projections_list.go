@@ -39,7 +39,7 @@ func projectionsListCommand(a *app) *cobra.Command {
 
 // printProjection prints what a projection is about, its queries and what they take.
 func printProjection(out io.Writer, p *projector.Status) {
-	fmt.Fprintf(out, "%s, version %d, %s: %s\n", p.Name, p.Version, p.State, p.About)
+	fmt.Fprintf(out, "%s, version %d, %s: %s\n", p.Name, p.Version, p.State, p.Description)
 	if p.State == projector.StateBroken {
 		fmt.Fprintf(out, "  unusable: %s\n", p.Problem)
 	}
@@ -47,13 +47,13 @@ func printProjection(out io.Writer, p *projector.Status) {
 		fmt.Fprintf(out, "  %v\n", p.Stopped)
 	}
 	for _, query := range p.Queries {
-		fmt.Fprintf(out, "  %s: %s\n", query.Name, query.About)
-		for _, parameter := range query.Takes {
+		fmt.Fprintf(out, "  %s: %s\n", query.Name, query.Description)
+		for _, parameter := range query.Params {
 			needed := ""
 			if parameter.Required {
 				needed = " (needed)"
 			}
-			fmt.Fprintf(out, "      %s=: %s%s\n", parameter.Name, parameter.About, needed)
+			fmt.Fprintf(out, "      %s=: %s%s\n", parameter.Name, parameter.Description, needed)
 		}
 	}
 }
@@ -87,7 +87,7 @@ func projectionsShowCommand(a *app) *cobra.Command {
 func printStanding(out io.Writer, p *projector.Status) error {
 	w := table(out)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
-	line("projection", "%s, version %d: %s", p.Name, p.Version, p.About)
+	line("projection", "%s, version %d: %s", p.Name, p.Version, p.Description)
 	line("state", "%s", p.State)
 	if p.Problem != "" {
 		line("problem", "%s", p.Problem)

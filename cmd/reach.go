@@ -86,7 +86,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 				return l.Close(ctx)
 			}}, nil
 		}
-		var held *embedded.Held
+		var held *embedded.HeldError
 		if !errors.As(err, &held) {
 			return reached{}, err
 		}

@@ -9,8 +9,8 @@ import (
 	"example.com/life/adapters/workspace"
 )
 
-// standardRecord is what the setting record says unless it is set.
-const standardRecord = "files=20000,file=16MiB,all=256MiB"
+// defaultRecord is what the setting record says unless it is set.
+const defaultRecord = "files=20000,file=16MiB,all=256MiB"
 
 // record is what is recorded of the workspaces of a host's agents.
 type record struct {
@@ -62,7 +62,7 @@ func parseSize(text string) (int64, bool) {
 func (c *config) checkRecord() error {
 	record, ok := parseRecord(c.get("record"))
 	if !ok {
-		return c.find("record").wrong(fmt.Sprintf("must be none or limits such as %s", standardRecord))
+		return c.find("record").wrong(fmt.Sprintf("must be none or limits such as %s", defaultRecord))
 	}
 	c.record = record
 	return nil

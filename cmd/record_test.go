@@ -9,7 +9,7 @@ import (
 func TestParseRecord(t *testing.T) {
 	for text, want := range map[string]record{
 		"none":            {off: true},
-		standardRecord:    {limits: workspace.Config{Files: 20_000, FileBytes: 16 << 20, Bytes: 256 << 20}},
+		defaultRecord:     {limits: workspace.Config{Files: 20_000, FileBytes: 16 << 20, Bytes: 256 << 20}},
 		"files=5":         {limits: workspace.Config{Files: 5}},
 		"all=1GiB,file=7": {limits: workspace.Config{Bytes: 1 << 30, FileBytes: 7}},
 	} {

@@ -93,7 +93,7 @@ func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
 // prepare makes the agent, or configures it as the command line says.
 func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, agent events.AgentID, f *agentFlags) error {
 	state, err := host.State(ctx, agent, events.NoRevision)
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
 		var c events.AgentConfig
 		if err := f.apply(a, cmd, &c, true); err != nil {

@@ -120,7 +120,7 @@ func (a *app) openAfter(ctx context.Context) (*stores.Local, error) {
 func afterKilled[T any](ctx context.Context, open func() (T, error)) (T, error) {
 	for deadline := time.Now().Add(startTime); ; {
 		opened, err := open()
-		var held *embedded.Held
+		var held *embedded.HeldError
 		if !errors.As(err, &held) || held.PID > 0 && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) || time.Now().After(deadline) {
 			return opened, err
 		}

@@ -46,7 +46,7 @@ func TestOpenAfterKill(t *testing.T) {
 		}
 		got := <-done
 		if !free {
-			if held := new(embedded.Held); !errors.As(got.err, &held) || held.PID != holder {
+			if held := new(embedded.HeldError); !errors.As(got.err, &held) || held.PID != holder {
 				t.Errorf("held by a process that lives: %v", got.err)
 			}
 			if err := lock.Close(); err != nil {

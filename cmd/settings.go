@@ -20,34 +20,34 @@ import (
 // setting is one thing that can be configured: by a flag, else by its environment variable, else in the configuration file,
 // else it has its standard value. A key of the file is the flag's name with underscores.
 type setting struct {
-	flag     string
-	env      string
-	standard string
-	about    string
-	secret   bool // in the environment only: command lines and files are read by others
+	flag         string
+	env          string
+	defaultValue string
+	description  string
+	secret       bool // in the environment only: command lines and files are read by others
 }
 
 // settings lists them. It is the only list.
 func settings() []setting {
 	return []setting{
-		{flag: "data", env: "LIFE_DATA", about: "data directory"},
-		{flag: "store", env: "LIFE_STORE", standard: stores.InData, about: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
-		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", about: "file with user:password for EventStoreDB"},
-		{flag: "model", env: "LIFE_MODEL", about: "model of new agents, as provider/model"},
-		{flag: "tools", env: "LIFE_TOOLS", standard: "read_file,write_file,edit_file,list_dir,glob,grep,bash", about: "tools of new agents, comma separated; none: no tools"},
-		{flag: "listen", env: "LIFE_LISTEN", standard: "127.0.0.1:4777", about: "address of life serve"},
-		{flag: "commands", env: "LIFE_COMMANDS", standard: string(sagas.DefaultTenant), about: "tenants whose bus commands life serve executes, comma separated; none: no tenant"},
-		{flag: "token-file", env: "LIFE_TOKEN_FILE", about: "file with the bearer token that clients of life serve must send"},
-		{flag: "scripts", env: "LIFE_SCRIPTS", about: "directory of scripts for the models scripted/NAME"},
-		{flag: "prices", env: "LIFE_PRICES", about: "file of prices that override the built-in ones"},
-		{flag: "credit", env: "LIFE_CREDIT", standard: "10", about: "opening balance of the wallet main, in dollars"},
-		{flag: "record", env: "LIFE_RECORD", standard: standardRecord, about: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record"},
-		{flag: "tape", env: "LIFE_TAPE", about: "record or play: record the responses of models, or play them back"},
-		{flag: "tape-dir", env: "LIFE_TAPE_DIR", about: "directory of the recordings"},
-		{flag: "log-level", env: "LIFE_LOG_LEVEL", standard: "warn", about: "debug, info, warn or error"},
-		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, about: "base URL of the models openai/NAME"},
-		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, about: "file with the API key of that endpoint"},
-		{flag: "openai-api-key", env: providers.EnvOpenAIKey, about: "the key itself", secret: true},
+		{flag: "data", env: "LIFE_DATA", description: "data directory"},
+		{flag: "store", env: "LIFE_STORE", defaultValue: stores.InData, description: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
+		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
+		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model"},
+		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
+		{flag: "listen", env: "LIFE_LISTEN", defaultValue: "127.0.0.1:4777", description: "address of life serve"},
+		{flag: "commands", env: "LIFE_COMMANDS", defaultValue: string(sagas.DefaultTenant), description: "tenants whose bus commands life serve executes, comma separated; none: no tenant"},
+		{flag: "token-file", env: "LIFE_TOKEN_FILE", description: "file with the bearer token that clients of life serve must send"},
+		{flag: "scripts", env: "LIFE_SCRIPTS", description: "directory of scripts for the models scripted/NAME"},
+		{flag: "prices", env: "LIFE_PRICES", description: "file of prices that override the built-in ones"},
+		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars"},
+		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record"},
+		{flag: "tape", env: "LIFE_TAPE", description: "record or play: record the responses of models, or play them back"},
+		{flag: "tape-dir", env: "LIFE_TAPE_DIR", description: "directory of the recordings"},
+		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
+		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME"},
+		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint"},
+		{flag: "openai-api-key", env: providers.EnvOpenAIKey, description: "the key itself", secret: true},
 	}
 }
 
@@ -57,11 +57,11 @@ func addSettingFlags(root *cobra.Command) {
 	root.PersistentFlags().String("config", "", "configuration file (YAML)")
 	for _, s := range settings() {
 		if !s.secret {
-			about := s.about + " (" + s.env
-			if s.standard != "" {
-				about += ", default " + s.standard
+			description := s.description + " (" + s.env
+			if s.defaultValue != "" {
+				description += ", default " + s.defaultValue
 			}
-			root.PersistentFlags().String(s.flag, "", about+")")
+			root.PersistentFlags().String(s.flag, "", description+")")
 		}
 	}
 }
@@ -122,7 +122,7 @@ func resolve(getenv func(string) string, flag func(string) (string, bool)) (conf
 			e.value, e.source = entry.value, fmt.Sprintf("%s, line %d", path, entry.line)
 		}
 		if e.source == "" {
-			e.value, e.source = s.standard, "default"
+			e.value, e.source = s.defaultValue, "default"
 		}
 		c.values = append(c.values, e)
 	}
@@ -152,7 +152,7 @@ func configPath(getenv func(string) string, flag func(string) (string, bool), da
 		candidates = append(candidates, filepath.Join(home, ".config", "life", "config.yaml"))
 	}
 	if data == "" {
-		data = standardData(getenv)
+		data = defaultData(getenv)
 	}
 	if data != "" {
 		candidates = append(candidates, filepath.Join(data, "config.yaml"))
@@ -169,7 +169,7 @@ func configPath(getenv func(string) string, flag func(string) (string, bool), da
 	return "", nil
 }
 
-func standardData(getenv func(string) string) string {
+func defaultData(getenv func(string) string) string {
 	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "life")
 	}
@@ -204,7 +204,7 @@ func (c *config) find(flag string) *effective {
 func (c *config) complete(getenv func(string) string) error {
 	data := c.find("data")
 	if data.value == "" {
-		data.value = standardData(getenv)
+		data.value = defaultData(getenv)
 	}
 	if data.value == "" {
 		return errors.New("there is no home directory: name a data directory with --data or LIFE_DATA")

@@ -187,7 +187,7 @@ func (o *outage) append(i int, expected storage.Expected, batch []events.Envelop
 		ctx, cancel := context.WithTimeout(context.Background(), outageEnd)
 		done, err := o.journal.Append(ctx, outageStream(i), expected, batch)
 		cancel()
-		conflict := new(storage.Conflict)
+		conflict := new(storage.ConflictError)
 		switch {
 		case errors.As(err, &conflict):
 			o.t.Errorf("writer %d: %v", i, err)

@@ -79,12 +79,12 @@ type AnsweredRow struct {
 
 func approvalsSpec() Spec {
 	return Spec{
-		Name: "approvals", Version: 1, About: "what waits for a person",
+		Name: "approvals", Version: 1, Description: "what waits for a person",
 		Kinds: []string{"approval.", "turn.paused", "turn.resumed", "turn.ended", "agent.quarantined", "agent.released"},
 		New:   func() Fold { return newApprovals() },
 		Queries: []QuerySpec{
-			{Name: "waiting", About: "calls, paused turns and quarantined agents that wait, the longest first", Takes: []Parameter{ofAgent()}, Answer: Inbox{}},
-			{Name: "answered", About: "how approvals were answered, and how long they waited", Takes: []Parameter{ofAgent()}, Answer: Answered{}},
+			{Name: "waiting", Description: "calls, paused turns and quarantined agents that wait, the longest first", Params: []Parameter{ofAgent()}, Answer: Inbox{}},
+			{Name: "answered", Description: "how approvals were answered, and how long they waited", Params: []Parameter{ofAgent()}, Answer: Answered{}},
 		},
 	}
 }

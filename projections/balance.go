@@ -91,11 +91,11 @@ type WalletDay struct {
 func balanceSpec() Spec {
 	return Spec{
 		Name: "balance", Version: 1, Kinds: []string{"wallet.", "funds."}, New: func() Fold { return newBalance() },
-		About: "what wallets hold, by double entry",
+		Description: "what wallets hold, by double entry",
 		Queries: []QuerySpec{
-			{Name: "wallets", About: "what each wallet holds", Takes: []Parameter{ofWallet()}, Answer: WalletBalances{}},
-			{Name: "accounts", About: "every account of the books; they sum to zero", Takes: []Parameter{ofWallet()}, Answer: Accounts{}},
-			{Name: "days", About: "what moved on each day, in UTC", Takes: []Parameter{ofWallet(), fromDay(), toDay()}, Answer: WalletDays{}},
+			{Name: "wallets", Description: "what each wallet holds", Params: []Parameter{ofWallet()}, Answer: WalletBalances{}},
+			{Name: "accounts", Description: "every account of the books; they sum to zero", Params: []Parameter{ofWallet()}, Answer: Accounts{}},
+			{Name: "days", Description: "what moved on each day, in UTC", Params: []Parameter{ofWallet(), fromDay(), toDay()}, Answer: WalletDays{}},
 		},
 	}
 }

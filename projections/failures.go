@@ -74,18 +74,18 @@ type LatestFailures struct {
 
 func failuresSpec() Spec {
 	return Spec{
-		Name: "failures", Version: 1, About: "loops, failures, lost calls and quarantines by day and agent", New: func() Fold { return newFailures() },
+		Name: "failures", Version: 1, Description: "loops, failures, lost calls and quarantines by day and agent", New: func() Fold { return newFailures() },
 		Kinds: []string{
 			"loop.", "model.failed", "tool.", "budget.refused", "advice.missed", "approval.expired", "agent.quarantined", "turn.ended",
 		},
 		Queries: []QuerySpec{
 			{
-				Name: "count", About: "how often what went wrong, by failure if not asked otherwise", Answer: FailureCounts{},
-				Takes: []Parameter{groupedBy("day", "agent", "failure", "detail"), fromDay(), toDay(), ofAgent(), ofName("failure", "only this failure, such as tool")},
+				Name: "count", Description: "how often what went wrong, by failure if not asked otherwise", Answer: FailureCounts{},
+				Params: []Parameter{groupedBy("day", "agent", "failure", "detail"), fromDay(), toDay(), ofAgent(), ofName("failure", "only this failure, such as tool")},
 			},
 			{
-				Name: "latest", About: "the latest failures, the last first", Answer: LatestFailures{},
-				Takes: []Parameter{ofAgent(), ofName("failure", "only this failure, such as tool"), atMost(20)},
+				Name: "latest", Description: "the latest failures, the last first", Answer: LatestFailures{},
+				Params: []Parameter{ofAgent(), ofName("failure", "only this failure, such as tool"), atMost(20)},
 			},
 		},
 	}

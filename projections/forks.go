@@ -41,10 +41,10 @@ type ForkNode struct {
 
 func forksSpec() Spec {
 	return Spec{
-		Name: "forks", Version: 1, About: "which agent was forked from which, and what became of it", New: func() Fold { return newForks() },
+		Name: "forks", Version: 1, Description: "which agent was forked from which, and what became of it", New: func() Fold { return newForks() },
 		Kinds: []string{"agent.created", "agent.forked", "fork.", "turn.ended", "model.replied"},
 		Queries: []QuerySpec{{
-			Name: "tree", About: "the tree of forks that an agent belongs to; without an agent, all trees that have forks", Takes: []Parameter{ofAgent()}, Answer: ForkTree{},
+			Name: "tree", Description: "the tree of forks that an agent belongs to; without an agent, all trees that have forks", Params: []Parameter{ofAgent()}, Answer: ForkTree{},
 		}},
 	}
 }

@@ -21,8 +21,8 @@ type knowledge struct {
 }
 
 func knowledgeSpec() Spec {
-	tenant := Parameter{Name: "tenant", About: "whose notes; local if not given", Check: func(text string) error { return events.TenantID(text).Validate() }}
-	valid := Parameter{Name: "valid", About: "only what holds at this moment: 2026-01-31, 2026-01-31T14:02:11Z, or microseconds since 1970", Check: func(text string) error {
+	tenant := Parameter{Name: "tenant", Description: "whose notes; local if not given", Check: func(text string) error { return events.TenantID(text).Validate() }}
+	valid := Parameter{Name: "valid", Description: "only what holds at this moment: 2026-01-31, 2026-01-31T14:02:11Z, or microseconds since 1970", Check: func(text string) error {
 		_, err := parseMoment(text)
 		return err
 	}}
@@ -32,19 +32,19 @@ func knowledgeSpec() Spec {
 		return p
 	}
 	return Spec{
-		Name: "knowledge", Version: 1, About: "notes and their links: search, neighbourhoods, and what is wrong with them", Kinds: []string{"note."},
+		Name: "knowledge", Version: 1, Description: "notes and their links: search, neighbourhoods, and what is wrong with them", Kinds: []string{"note."},
 		New: func() Fold { return newKnowledge() },
 		Queries: []QuerySpec{
 			{
-				Name: "search", About: "the notes that fit words best, and why", Answer: FoundNotes{},
-				Takes: []Parameter{
+				Name: "search", Description: "the notes that fit words best, and why", Answer: FoundNotes{},
+				Params: []Parameter{
 					needed("text", "the words"), atMost(standardHits), valid, ofName("tag", "only notes with this tag"),
 					ofName("near", "prefer what is near these notes, with commas between"), tenant,
 				},
 			},
 			{
-				Name: "traverse", About: "what is reached from a note along its links, nearest first", Answer: Traversal{},
-				Takes: []Parameter{
+				Name: "traverse", Description: "what is reached from a note along its links, nearest first", Answer: Traversal{},
+				Params: []Parameter{
 					needed("note", "where to begin: an id or another name"), within("depth", "how far", standardDepth, mostDepth),
 					within("fan_out", "edges of one note that are followed", standardFanOut, mostFanOut),
 					within("limit", "notes that are reached", standardReached, mostReached), ofName("relation", "only edges of these kinds, with commas between"),
@@ -52,25 +52,25 @@ func knowledgeSpec() Spec {
 				},
 			},
 			{
-				Name: "note", About: "one note with its edges and versions", Answer: NoteAnswer{},
-				Takes: []Parameter{needed("note", "its id or another name of it"), valid, tenant},
+				Name: "note", Description: "one note with its edges and versions", Answer: NoteAnswer{},
+				Params: []Parameter{needed("note", "its id or another name of it"), valid, tenant},
 			},
 			{
-				Name: "lint", About: "notes without links, links without notes, contradictions, what may be out of date", Answer: NoteProblems{},
-				Takes: []Parameter{
-					{Name: "valid", About: "as of this moment; that of the latest note if not given", Check: valid.Check},
+				Name: "lint", Description: "notes without links, links without notes, contradictions, what may be out of date", Answer: NoteProblems{},
+				Params: []Parameter{
+					{Name: "valid", Description: "as of this moment; that of the latest note if not given", Check: valid.Check},
 					within("days", "after which a note that others link to is stale unless it is written again", standardDays, 36_500), atMost(standardProblems), tenant,
 				},
 			},
 			{
-				Name: "notes", About: "notes in the order of their ids, a page of them", Answer: NoteList{},
-				Takes: []Parameter{
+				Name: "notes", Description: "notes in the order of their ids, a page of them", Answer: NoteList{},
+				Params: []Parameter{
 					ofName("collection", "only notes that were last read from files of this collection"), ofName("tag", "only notes with this tag"), valid,
 					ofName("after", "only notes after this one"), within("limit", "notes of the page", standardListed, mostReached), tenant,
 				},
 			},
 			{
-				Name: "size", About: "how many notes, links and words there are", Answer: KnowledgeSize{}, Takes: []Parameter{tenant},
+				Name: "size", Description: "how many notes, links and words there are", Answer: KnowledgeSize{}, Params: []Parameter{tenant},
 			},
 		},
 	}
@@ -90,7 +90,7 @@ type KnowledgeSize struct {
 // within is a number from 1.
 func within(name, about string, standard, most int) Parameter {
 	about += ": from 1 to " + strconv.Itoa(most) + ", " + strconv.Itoa(standard) + " if not given"
-	return Parameter{Name: name, About: about, Check: func(text string) error {
+	return Parameter{Name: name, Description: about, Check: func(text string) error {
 		if n, err := strconv.Atoi(text); err != nil || n < 1 || n > most {
 			return fmt.Errorf("want a number from 1 to %d", most)
 		}
@@ -99,7 +99,7 @@ func within(name, about string, standard, most int) Parameter {
 }
 
 func oneOf(name, about string, values ...string) Parameter {
-	return Parameter{Name: name, About: about + ": " + strings.Join(values, ", "), Check: func(text string) error {
+	return Parameter{Name: name, Description: about + ": " + strings.Join(values, ", "), Check: func(text string) error {
 		for _, value := range values {
 			if text == value {
 				return nil

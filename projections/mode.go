@@ -80,10 +80,10 @@ type walletMode struct {
 func modeSpec() Spec {
 	return Spec{
 		Name: "mode", Version: 1, Kinds: []string{"agent.created", "agent.forked", "agent.configured", "advice.given", "advice.missed", "wallet.", "funds.settled"},
-		About: "operating mode and economic mode of agents, over time", New: func() Fold { return newMode() },
+		Description: "operating mode and economic mode of agents, over time", New: func() Fold { return newMode() },
 		Queries: []QuerySpec{
-			{Name: "agents", About: "the modes of each agent, now or as of a moment", Takes: []Parameter{ofAgent(), atTime()}, Answer: AgentModes{}},
-			{Name: "changes", About: "when modes changed, and why", Takes: []Parameter{ofAgent(), ofWallet()}, Answer: ModeChanges{}},
+			{Name: "agents", Description: "the modes of each agent, now or as of a moment", Params: []Parameter{ofAgent(), atTime()}, Answer: AgentModes{}},
+			{Name: "changes", Description: "when modes changed, and why", Params: []Parameter{ofAgent(), ofWallet()}, Answer: ModeChanges{}},
 		},
 	}
 }

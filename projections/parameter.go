@@ -12,15 +12,15 @@ import (
 
 // The parameters that several queries take.
 func ofAgent() Parameter {
-	return Parameter{Name: "agent", About: "only this agent", Check: func(text string) error { return events.AgentID(text).Validate() }}
+	return Parameter{Name: "agent", Description: "only this agent", Check: func(text string) error { return events.AgentID(text).Validate() }}
 }
 
 func ofWallet() Parameter {
-	return Parameter{Name: "wallet", About: "only this wallet", Check: func(text string) error { return events.WalletID(text).Validate() }}
+	return Parameter{Name: "wallet", Description: "only this wallet", Check: func(text string) error { return events.WalletID(text).Validate() }}
 }
 
 func ofName(name, about string) Parameter {
-	return Parameter{Name: name, About: about, Check: func(text string) error {
+	return Parameter{Name: name, Description: about, Check: func(text string) error {
 		if text == "" {
 			return errors.New("want a name")
 		}
@@ -32,7 +32,7 @@ func fromDay() Parameter { return dayParameter("from", "the first day, in UTC, a
 func toDay() Parameter   { return dayParameter("to", "the last day, in UTC, as 2026-01-31") }
 
 func dayParameter(name, about string) Parameter {
-	return Parameter{Name: name, About: about, Check: func(text string) error {
+	return Parameter{Name: name, Description: about, Check: func(text string) error {
 		_, err := ParseDay(text)
 		return err
 	}}
@@ -40,14 +40,14 @@ func dayParameter(name, about string) Parameter {
 
 // atTime is a moment. It is not named at, which is a position.
 func atTime() Parameter {
-	return Parameter{Name: "time", About: "as of this moment: 2026-01-31T14:02:11Z, or microseconds since 1970", Check: func(text string) error {
+	return Parameter{Name: "time", Description: "as of this moment: 2026-01-31T14:02:11Z, or microseconds since 1970", Check: func(text string) error {
 		_, err := parseTime(text)
 		return err
 	}}
 }
 
 func atMost(standard int) Parameter {
-	return Parameter{Name: "limit", About: "at most so many, " + strconv.Itoa(standard) + " if not given", Check: func(text string) error {
+	return Parameter{Name: "limit", Description: "at most so many, " + strconv.Itoa(standard) + " if not given", Check: func(text string) error {
 		if n, err := strconv.Atoi(text); err != nil || n < 1 {
 			return errors.New("want a number from 1")
 		}
@@ -67,7 +67,7 @@ func (q Query) limit(standard int) int {
 // groupedBy chooses the columns of a table.
 func groupedBy(columns ...string) Parameter {
 	about := "columns to count by, such as " + strings.Join(columns[:2], ",") + "; of " + strings.Join(columns, ", ")
-	return Parameter{Name: "by", About: about, Check: func(text string) error {
+	return Parameter{Name: "by", Description: about, Check: func(text string) error {
 		chosen := strings.Split(text, ",")
 		for i, name := range chosen {
 			if !slices.Contains(columns, name) || slices.Contains(chosen[:i], name) {

@@ -25,18 +25,18 @@ import (
 
 // Spec describes one projection: its name, what it folds and what it can be asked.
 type Spec struct {
-	Name    string      `json:"name"`
-	Version int         `json:"version"` // raised whenever the same events give another state; states of other versions are not restored
-	About   string      `json:"about"`
-	Kinds   []string    `json:"kinds"` // beginnings of the kinds of events that it folds; it can do without all others
-	Queries []QuerySpec `json:"queries"`
-	New     func() Fold `json:"-"` // the fold of an empty store
+	Name        string      `json:"name"`
+	Version     int         `json:"version"` // raised whenever the same events give another state; states of other versions are not restored
+	Description string      `json:"about"`
+	Kinds       []string    `json:"kinds"` // beginnings of the kinds of events that it folds; it can do without all others
+	Queries     []QuerySpec `json:"queries"`
+	New         func() Fold `json:"-"` // the fold of an empty store
 }
 
 // Fold is the state of one projection. It belongs to one goroutine.
 type Fold interface {
 	// Apply folds the next event, each once and in the order of positions. Kinds it does not know change nothing. An event that it
-	// needs and that cannot be read is a *Poison, and leaves the fold as it was.
+	// needs and that cannot be read is a *PoisonError, and leaves the fold as it was.
 	Apply(*Recorded) error
 	// Answer answers a query that Spec.Check let through. The answer is a struct of its own, with JSON tags.
 	Answer(Query) (any, error)
@@ -73,12 +73,12 @@ type Recorded struct {
 	problem error
 }
 
-// Event decodes all of the event. An event that cannot be decoded is a *Poison; an unknown kind or version is an events.Unknown.
+// Event decodes all of the event. An event that cannot be decoded is a *PoisonError; an unknown kind or version is an events.Unknown.
 func (r *Recorded) Event() (events.Event, error) {
 	if r.whole == nil && r.problem == nil {
 		event, err := r.Envelope.Event()
 		if err != nil {
-			r.problem = &Poison{Event: r.Ref(), Position: r.Position, Kind: r.Kind, Problem: err}
+			r.problem = &PoisonError{Event: r.Ref(), Position: r.Position, Kind: r.Kind, Problem: err}
 		}
 		r.whole = event
 	}
@@ -100,8 +100,8 @@ func (r *Recorded) Outline() (events.Event, error) {
 	return r.outline, nil
 }
 
-// Poison says that an event cannot be read, so that a projection that needs it can go no further.
-type Poison struct {
+// PoisonError says that an event cannot be read, so that a projection that needs it can go no further.
+type PoisonError struct {
 	Event    events.Ref
 	Position events.Position
 	Kind     events.Kind
@@ -109,12 +109,12 @@ type Poison struct {
 }
 
 // Error says where it is and what is wrong with it.
-func (p *Poison) Error() string {
+func (p *PoisonError) Error() string {
 	return fmt.Sprintf("cannot go beyond position %d: %v", p.Position, p.Problem)
 }
 
 // Unwrap returns what is wrong.
-func (p *Poison) Unwrap() error { return p.Problem }
+func (p *PoisonError) Unwrap() error { return p.Problem }
 
 // Query asks a projection something.
 type Query struct {
@@ -124,20 +124,20 @@ type Query struct {
 
 // QuerySpec describes one query of a projection.
 type QuerySpec struct {
-	Name   string      `json:"name"`
-	About  string      `json:"about"`
-	Takes  []Parameter `json:"takes,omitempty"`
-	Answer any         `json:"-"` // an empty answer: its type is what Fold.Answer returns for this query
+	Name        string      `json:"name"`
+	Description string      `json:"about"`
+	Params      []Parameter `json:"takes,omitempty"`
+	Answer      any         `json:"-"` // an empty answer: its type is what Fold.Answer returns for this query
 	// Columns are those of an answer that is a table, in their order, where no Go type describes it: see NewTable.
 	Columns []Column `json:"columns,omitempty"`
 }
 
 // Parameter is what a query can be asked with.
 type Parameter struct {
-	Name     string             `json:"name"` // never "query" or "at", which say what is asked and as of when
-	About    string             `json:"about"`
-	Required bool               `json:"required,omitempty"`
-	Check    func(string) error `json:"-"` // says what is wrong with a value; nil: nothing is
+	Name        string             `json:"name"` // never "query" or "at", which say what is asked and as of when
+	Description string             `json:"about"`
+	Required    bool               `json:"required,omitempty"`
+	Check       func(string) error `json:"-"` // says what is wrong with a value; nil: nothing is
 }
 
 // Validate reports what is missing in the description of a projection, or makes no sense.
@@ -173,7 +173,7 @@ func (s *QuerySpec) validate(projection string) error {
 		return fmt.Errorf("query %s of projection %s answers a %T: its Answer has to be an empty struct of the type that the fold answers with", s.Name, projection, s.Answer)
 	}
 	seen := map[string]bool{"query": true, "at": true, "min": true}
-	for _, p := range s.Takes {
+	for _, p := range s.Params {
 		if !plainName(p.Name) || seen[p.Name] {
 			return fmt.Errorf("query %s of projection %s takes %q: want a name of letters a-z, digits, - and _, once, and not query, at or min", s.Name, projection, Clip(p.Name))
 		}
@@ -207,12 +207,12 @@ func (s *Spec) Check(q Query) (Query, *QuerySpec, error) {
 }
 
 func (s *QuerySpec) check(projection string, given map[string]string) error {
-	names := make([]string, len(s.Takes))
-	for i, p := range s.Takes {
+	names := make([]string, len(s.Params))
+	for i, p := range s.Params {
 		names[i] = p.Name
 		value, there := given[p.Name]
 		if !there && p.Required {
-			return fmt.Errorf("%w: query %s of %s needs %s=…: %s", ErrQuery, s.Name, projection, p.Name, p.About)
+			return fmt.Errorf("%w: query %s of %s needs %s=…: %s", ErrQuery, s.Name, projection, p.Name, p.Description)
 		}
 		if !there || p.Check == nil {
 			continue

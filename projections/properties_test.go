@@ -53,7 +53,7 @@ func ask(t *rapid.T, spec *projections.Spec, fold projections.Fold) string {
 	var all strings.Builder
 	for _, query := range spec.Queries {
 		parameters := map[string]string{}
-		for _, p := range query.Takes {
+		for _, p := range query.Params {
 			if standard := map[string]string{"turn": "a/1", "text": "the heat of a shield", "note": "a"}[p.Name]; p.Required {
 				parameters[p.Name] = standard
 			}
@@ -238,7 +238,7 @@ func TestPoison(t *testing.T) {
 		before, _ := fold.Save()
 		poison.Version, poison.Position, poison.Data = 1, 77, json.RawMessage(`{"request":7,"turn":7,"note":7}`)
 		err = fold.Apply(&projections.Recorded{Envelope: &poison})
-		var named *projections.Poison
+		var named *projections.PoisonError
 		if !errors.As(err, &named) || named.Event != poison.Ref() || named.Position != 77 || named.Kind != poison.Kind || named.Unwrap() == nil ||
 			!strings.Contains(err.Error(), string(poison.Ref())) {
 			t.Errorf("%s: %v", name, err)
@@ -253,7 +253,7 @@ func TestPoison(t *testing.T) {
 func TestCatalog(t *testing.T) {
 	for i := range projections.Catalog {
 		spec := &projections.Catalog[i]
-		if found, err := projections.Find(spec.Name); err != nil || found != spec || spec.Version < 1 || spec.About == "" || len(spec.Kinds) == 0 {
+		if found, err := projections.Find(spec.Name); err != nil || found != spec || spec.Version < 1 || spec.Description == "" || len(spec.Kinds) == 0 {
 			t.Errorf("%+v, %v", spec, err)
 		}
 		h := newTeller(t)
@@ -267,8 +267,8 @@ func TestCatalog(t *testing.T) {
 			if err != nil || fmt.Sprintf("%T", answer) != fmt.Sprintf("%T", query.Answer) {
 				t.Errorf("%s %s answers %T, want %T (%v)", spec.Name, query.Name, answer, query.Answer, err)
 			}
-			for _, p := range query.Takes {
-				if p.Name == "query" || p.Name == "at" || p.Name == "progress" || p.About == "" {
+			for _, p := range query.Params {
+				if p.Name == "query" || p.Name == "at" || p.Name == "progress" || p.Description == "" {
 					t.Errorf("%s %s: parameter %+v", spec.Name, query.Name, p)
 				}
 			}

@@ -18,10 +18,10 @@ const RosterName = "roster"
 
 func rosterSpec() Spec {
 	return Spec{
-		Name: RosterName, Version: 2, About: "every agent and what it is doing", Kinds: RosterKinds(),
+		Name: RosterName, Version: 2, Description: "every agent and what it is doing", Kinds: RosterKinds(),
 		New: func() Fold { return newRoster() },
 		Queries: []QuerySpec{{
-			Name: "agents", About: "agents by name; one whose history cannot be read says so", Takes: rosterParameters(), Answer: AgentList{},
+			Name: "agents", Description: "agents by name; one whose history cannot be read says so", Params: rosterParameters(), Answer: AgentList{},
 		}},
 	}
 }

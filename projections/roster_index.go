@@ -81,16 +81,16 @@ func rosterParameters() []Parameter {
 	anAgent := func(text string) error { return events.AgentID(text).Validate() }
 	return []Parameter{
 		ofAgent(),
-		{Name: "status", About: "only agents that are " + strings.Join(AgentStatuses(), ", "), Check: func(text string) error {
+		{Name: "status", Description: "only agents that are " + strings.Join(AgentStatuses(), ", "), Check: func(text string) error {
 			if !slices.Contains(AgentStatuses(), text) {
 				return fmt.Errorf("want one of %s", strings.Join(AgentStatuses(), ", "))
 			}
 			return nil
 		}},
 		ofName("model", "only agents of this model"),
-		{Name: "parent", About: "only forks of this agent", Check: anAgent},
-		{Name: "after", About: "only agents whose names come after this one", Check: anAgent},
-		{Name: "limit", About: "at most this many agents; all if not given", Check: func(text string) error {
+		{Name: "parent", Description: "only forks of this agent", Check: anAgent},
+		{Name: "after", Description: "only agents whose names come after this one", Check: anAgent},
+		{Name: "limit", Description: "at most this many agents; all if not given", Check: func(text string) error {
 			if n, err := strconv.Atoi(text); err != nil || n < 1 {
 				return errors.New("want a number from 1")
 			}

@@ -85,15 +85,15 @@ type ToolSpendingRow struct {
 func spendingSpec() Spec {
 	return Spec{
 		Name: "spending", Version: 2, Kinds: []string{"budget.requested", "model.requested", "model.replied", "agent.forked", "fork."},
-		About: "tokens and money by day, agent, wallet, model and tool", New: func() Fold { return newSpending() },
+		Description: "tokens and money by day, agent, wallet, model and tool", New: func() Fold { return newSpending() },
 		Queries: []QuerySpec{
 			{
-				Name: "spending", About: "replies, tokens and cost, by model if not asked otherwise", Answer: Spending{},
-				Takes: []Parameter{groupedBy("day", "agent", "wallet", "model"), fromDay(), toDay(), ofAgent(), ofWallet(), ofName("model", "only this model")},
+				Name: "spending", Description: "replies, tokens and cost, by model if not asked otherwise", Answer: Spending{},
+				Params: []Parameter{groupedBy("day", "agent", "wallet", "model"), fromDay(), toDay(), ofAgent(), ofWallet(), ofName("model", "only this model")},
 			},
 			{
-				Name: "tools", About: "calls and what the replies that make them cost, by tool if not asked otherwise", Answer: ToolSpending{},
-				Takes: []Parameter{groupedBy("day", "agent", "tool"), fromDay(), toDay(), ofAgent(), ofName("tool", "only this tool")},
+				Name: "tools", Description: "calls and what the replies that make them cost, by tool if not asked otherwise", Answer: ToolSpending{},
+				Params: []Parameter{groupedBy("day", "agent", "tool"), fromDay(), toDay(), ofAgent(), ofName("tool", "only this tool")},
 			},
 		},
 	}

@@ -26,14 +26,14 @@ func TestValidate(t *testing.T) {
 		`a query named "all", want`: func(s *projections.Spec) { s.Queries = append(s.Queries, s.Queries[0]) },
 		"answers a []string":        func(s *projections.Spec) { s.Queries[0].Answer = []string{} },
 		"answers a <nil>":           func(s *projections.Spec) { s.Queries[0].Answer = nil },
-		`takes "at": want a name`:   func(s *projections.Spec) { s.Queries[0].Takes = []projections.Parameter{{Name: "at"}} },
+		`takes "at": want a name`:   func(s *projections.Spec) { s.Queries[0].Params = []projections.Parameter{{Name: "at"}} },
 		`takes "agent": want`: func(s *projections.Spec) {
-			s.Queries[0].Takes = []projections.Parameter{{Name: "agent"}, {Name: "agent"}}
+			s.Queries[0].Params = []projections.Parameter{{Name: "agent"}, {Name: "agent"}}
 		},
 	} {
 		spec := projections.Spec{
 			Name: "whole", Version: 1, Kinds: []string{"turn."}, New: func() projections.Fold { return nil },
-			Queries: []projections.QuerySpec{{Name: "all", Answer: struct{}{}, Takes: []projections.Parameter{{Name: "agent"}}}},
+			Queries: []projections.QuerySpec{{Name: "all", Answer: struct{}{}, Params: []projections.Parameter{{Name: "agent"}}}},
 		}
 		if err := spec.Validate(); err != nil {
 			t.Fatal(err)

@@ -81,13 +81,13 @@ type span struct {
 
 func waterfallSpec() Spec {
 	return Spec{
-		Name: "waterfall", Version: 2, About: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
+		Name: "waterfall", Version: 2, Description: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
 		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "knowledge.", "settlement."},
 		New:   func() Fold { return newWaterfall() },
 		Queries: []QuerySpec{
-			{Name: "turns", About: "the turns that are known, the latest first, and where their time went", Takes: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
-			{Name: "turn", About: "one turn, span by span", Takes: []Parameter{{
-				Name: "turn", About: "which one, as demo/3", Required: true, Check: func(text string) error {
+			{Name: "turns", Description: "the turns that are known, the latest first, and where their time went", Params: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
+			{Name: "turn", Description: "one turn, span by span", Params: []Parameter{{
+				Name: "turn", Description: "which one, as demo/3", Required: true, Check: func(text string) error {
 					if events.TurnID(text).Number() == 0 {
 						return fmt.Errorf("want an agent and the number of its turn, such as demo/3")
 					}

@@ -23,7 +23,7 @@ func external(id events.CommandID) bool {
 	return id != "" && !strings.HasPrefix(string(id), InternalPrefix)
 }
 
-// known reports a command from outside that was accepted before: as a *Duplicate, or as a *Refusal if its id was used for
+// known reports a command from outside that was accepted before: as a *DuplicateError, or as a *RefusalError if its id was used for
 // something else.
 func known(accepted []Accepted, command Command) error {
 	id := command.Metadata().ID
@@ -38,7 +38,7 @@ func known(accepted []Accepted, command Command) error {
 		if !asksFor(command, accepted[i].Fingerprint) {
 			return refuse(RefusedReuse, "command id %q was already used for a different command: choose a new id for each command", id)
 		}
-		return &Duplicate{Revision: accepted[i].Revision}
+		return &DuplicateError{Revision: accepted[i].Revision}
 	}
 	return nil
 }

@@ -95,37 +95,37 @@ func (d *decision) decide(command Command) error {
 		return d.release(c)
 	case Send:
 		return d.send(c)
-	case Advised:
-		return d.advised(c)
-	case Unadvised:
-		return d.unadvised(c)
-	case Informed:
-		return d.informed(c)
-	case Uninformed:
-		return d.uninformed(c)
-	case Reserved:
-		return d.reserved(c)
-	case Unreserved:
-		return d.unreserved(c)
-	case Replied:
-		return d.replied(c)
-	case Unreplied:
-		return d.unreplied(c)
+	case RecordAdvice:
+		return d.recordAdvice(c)
+	case AdviceTimeout:
+		return d.adviceTimeout(c)
+	case RecordRecall:
+		return d.recordRecall(c)
+	case RecallTimeout:
+		return d.recallTimeout(c)
+	case RecordReservation:
+		return d.recordReservation(c)
+	case ReservationRefused:
+		return d.reservationRefused(c)
+	case RecordReply:
+		return d.recordReply(c)
+	case ReplyFailed:
+		return d.replyFailed(c)
 	case Approve:
 		return d.approve(c)
 	case Deny:
 		return d.deny(c)
-	case Returned:
-		return d.returned(c)
-	case Lost:
-		return d.lost(c)
+	case RecordResult:
+		return d.recordResult(c)
+	case RecordLoss:
+		return d.recordLoss(c)
 	case Cancel:
 		return d.cancel(c)
-	case Settled:
-		return d.settled(c)
-	case Woke:
-		return d.woke()
-	case Recovered:
+	case RecordSettlement:
+		return d.recordSettlement(c)
+	case Tick:
+		return d.tick()
+	case Recover:
 		return d.recovered()
 	case Fork, Diverge, Skip, Elapse, Finish:
 		return d.lineage(c)
@@ -149,7 +149,7 @@ func (a *Agent) admit(command Command) error {
 	if a.ID == "" {
 		return refuse(RefusedMissing, "the agent does not exist: create it first")
 	}
-	if _, settling := command.(Settled); a.Retired && !settling {
+	if _, settling := command.(RecordSettlement); a.Retired && !settling {
 		if !external(id) {
 			return ErrStale // an answer that comes too late
 		}
@@ -287,7 +287,7 @@ func (a *Agent) waiting(verbs ...events.Verb) []events.MessageID {
 }
 
 // settled notes that the wallet has what it needs from a turn that ended.
-func (d *decision) settled(c Settled) error {
+func (d *decision) recordSettlement(c RecordSettlement) error {
 	if !slices.ContainsFunc(d.agent.Settling, func(s AskSettle) bool { return s.ID == c.Request }) {
 		return ErrStale
 	}

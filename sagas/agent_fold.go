@@ -81,7 +81,7 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Budget, t.Requested = "", 0
 	case events.ModelRequested:
 		a.closeRound(false)
-		t.Model, t.RetryAt, t.Cut = a.outstanding(fact).ID, 0, false
+		t.Model, t.RetryAt, t.Interrupted = a.outstanding(fact).ID, 0, false
 		if e.Round != t.Round {
 			t.Failed = 0
 		}

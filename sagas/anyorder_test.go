@@ -62,7 +62,7 @@ func (r *anyOrder) step(t *rapid.T) {
 		r.fork(t)
 	default: // the host dies
 		r.history.saga = r.history.replay(t)
-		r.do(t, sagas.Recovered{Meta: r.inside()})
+		r.do(t, sagas.Recover{Meta: r.inside()})
 	}
 }
 
@@ -116,48 +116,48 @@ func (r *anyOrder) answer(t *rapid.T, request sagas.Request) sagas.Command {
 	switch q := request.(type) {
 	case sagas.AskAdvice:
 		if good {
-			return sagas.Advised{Meta: meta, Request: q.ID, Mode: anyMode(t), Because: []string{anyText(t)}}
+			return sagas.RecordAdvice{Meta: meta, Request: q.ID, Mode: anyMode(t), Because: []string{anyText(t)}}
 		}
-		return sagas.Unadvised{Meta: meta, Request: q.ID, Detail: anyText(t)}
+		return sagas.AdviceTimeout{Meta: meta, Request: q.ID, Detail: anyText(t)}
 	case sagas.AskKnowledge:
 		if q.Tokens < 1 || q.Notes < 1 {
 			t.Fatalf("%+v asks for nothing", q)
 		}
 		if good {
 			note := events.RecalledNote{Note: "n", Title: anyText(t), Event: "knowledge-home@3", Text: anyText(t), Score: 7}
-			return sagas.Informed{Meta: meta, Request: q.ID, Notes: slices.Repeat([]events.RecalledNote{note}, rapid.IntRange(0, 12).Draw(t, "notes"))}
+			return sagas.RecordRecall{Meta: meta, Request: q.ID, Notes: slices.Repeat([]events.RecalledNote{note}, rapid.IntRange(0, 12).Draw(t, "notes"))}
 		}
-		return sagas.Uninformed{Meta: meta, Request: q.ID, Detail: anyText(t)}
+		return sagas.RecallTimeout{Meta: meta, Request: q.ID, Detail: anyText(t)}
 	case sagas.AskReserve:
 		if good {
-			return sagas.Reserved{Meta: meta, Request: q.ID, Amount: q.Amount}
+			return sagas.RecordReservation{Meta: meta, Request: q.ID, Amount: q.Amount}
 		}
-		return sagas.Unreserved{Meta: meta, Request: q.ID, Reason: anyText(t)}
+		return sagas.ReservationRefused{Meta: meta, Request: q.ID, Reason: anyText(t)}
 	case sagas.AskModel:
 		checkConversation(t, q.Messages)
 		if good {
 			return r.reply(t, q.ID)
 		}
-		return sagas.Unreplied{Meta: meta, Request: q.ID, Class: anyClass(t), Detail: anyText(t), RetryAfter: anyMicros(t)}
+		return sagas.ReplyFailed{Meta: meta, Request: q.ID, Class: anyClass(t), Detail: anyText(t), RetryAfter: anyMicros(t)}
 	case sagas.AskTool:
 		if good || q.Repeatable {
-			return sagas.Returned{
+			return sagas.RecordResult{
 				Meta: meta, Request: q.ID, Call: q.Call, Text: events.Text{Inline: anyText(t)}, Failed: !good, Before: anyTree(t), Tree: anyTree(t),
 			}
 		}
-		return sagas.Lost{Meta: meta, Request: q.ID, Call: q.Call, Detail: anyText(t)}
+		return sagas.RecordLoss{Meta: meta, Request: q.ID, Call: q.Call, Detail: anyText(t)}
 	case sagas.AskSettle:
-		return sagas.Settled{Meta: meta, Request: q.ID, Released: 1}
+		return sagas.RecordSettlement{Meta: meta, Request: q.ID, Released: 1}
 	case sagas.Wake:
 		r.at = max(r.at, q.At)
-		return sagas.Woke{Meta: r.inside()}
+		return sagas.Tick{Meta: r.inside()}
 	}
 	t.Fatalf("no answer to %T", request)
 	return nil
 }
 
-func (r *anyOrder) reply(t *rapid.T, request events.RequestID) sagas.Replied {
-	c := sagas.Replied{
+func (r *anyOrder) reply(t *rapid.T, request events.RequestID) sagas.RecordReply {
+	c := sagas.RecordReply{
 		Meta: r.inside(), Request: request, Text: events.Text{Inline: anyText(t)}, Priced: true,
 		Stop:  rapid.SampledFrom([]events.StopReason{events.StopEnd, events.StopEnd, events.StopLength, events.StopFiltered}).Draw(t, "stop"),
 		Usage: events.Usage{Input: rapid.SampledFrom([]int64{0, 10, 500, -7, 1 << 62}).Draw(t, "tokens")},
@@ -197,19 +197,19 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Quarantine{Meta: meta, Reason: anyText(t), Failures: 3},
 		sagas.Release{Meta: outside, By: anyText(t)},
 		sagas.Release{Meta: outside},
-		sagas.Woke{Meta: meta},
-		sagas.Recovered{Meta: meta},
-		sagas.Advised{Meta: meta, Request: request, Mode: anyMode(t)},
-		sagas.Unadvised{Meta: meta, Request: request},
-		sagas.Informed{Meta: meta, Request: request},
-		sagas.Uninformed{Meta: meta, Request: request},
-		sagas.Reserved{Meta: meta, Request: request, Amount: 1},
-		sagas.Unreserved{Meta: meta, Request: request},
+		sagas.Tick{Meta: meta},
+		sagas.Recover{Meta: meta},
+		sagas.RecordAdvice{Meta: meta, Request: request, Mode: anyMode(t)},
+		sagas.AdviceTimeout{Meta: meta, Request: request},
+		sagas.RecordRecall{Meta: meta, Request: request},
+		sagas.RecallTimeout{Meta: meta, Request: request},
+		sagas.RecordReservation{Meta: meta, Request: request, Amount: 1},
+		sagas.ReservationRefused{Meta: meta, Request: request},
 		r.reply(t, request),
-		sagas.Unreplied{Meta: meta, Request: request, Class: anyClass(t)},
-		sagas.Returned{Meta: meta, Request: request, Call: call},
-		sagas.Lost{Meta: meta, Request: request, Call: call},
-		sagas.Settled{Meta: meta, Request: request},
+		sagas.ReplyFailed{Meta: meta, Request: request, Class: anyClass(t)},
+		sagas.RecordResult{Meta: meta, Request: request, Call: call},
+		sagas.RecordLoss{Meta: meta, Request: request, Call: call},
+		sagas.RecordSettlement{Meta: meta, Request: request},
 		sagas.Credit{Meta: meta, Amount: 1},
 		sagas.Cancel{Meta: meta},
 		sagas.Diverge{Meta: stepMeta(meta, request), Turn: "a/1", Round: 1, Call: call, Detail: anyText(t)},

@@ -61,17 +61,17 @@ func (l *liveAgent) turn() {
 		Meta: sagas.Meta{ID: events.CommandID("m" + strconv.Itoa(l.agent.Turns)), At: start}, Verb: events.Collect,
 		Text: events.Text{Inline: "What is in the workspace?"},
 	})
-	l.do(sagas.Advised{Meta: meta, Request: t.Advice, Mode: events.ModeExecute})
-	l.do(sagas.Reserved{Meta: meta, Request: t.Budget, Amount: t.Requested})
-	l.do(sagas.Replied{
+	l.do(sagas.RecordAdvice{Meta: meta, Request: t.Advice, Mode: events.ModeExecute})
+	l.do(sagas.RecordReservation{Meta: meta, Request: t.Budget, Amount: t.Requested})
+	l.do(sagas.RecordReply{
 		Meta: meta, Request: t.Model, Text: events.Text{Inline: "I look."}, Stop: events.StopCalls, Priced: true, Cost: 1200,
 		Calls: []events.ModelCall{{ID: "call_1", Tool: "read", Arguments: json.RawMessage(`{"path": "README.md"}`)}},
 		Usage: events.Usage{Input: 800, Output: 30},
 	})
-	l.do(sagas.Returned{Meta: meta, Request: t.Calls[0].Request, Call: "1.1", Text: events.Text{Inline: "# Sample\n\nA sample workspace."}})
-	l.do(sagas.Replied{
+	l.do(sagas.RecordResult{Meta: meta, Request: t.Calls[0].Request, Call: "1.1", Text: events.Text{Inline: "# Sample\n\nA sample workspace."}})
+	l.do(sagas.RecordReply{
 		Meta: meta, Request: t.Model, Text: events.Text{Inline: "A README."}, Stop: events.StopEnd, Priced: true, Cost: 1300,
 		Usage: events.Usage{Input: 850, Output: 10},
 	})
-	l.do(sagas.Settled{Meta: meta, Request: l.agent.Settling[0].ID, Released: 97_500})
+	l.do(sagas.RecordSettlement{Meta: meta, Request: l.agent.Settling[0].ID, Released: 97_500})
 }

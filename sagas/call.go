@@ -103,7 +103,7 @@ func (d *decision) requestApproval(call *Call, reason string) {
 }
 
 // returned records what a call gave back.
-func (d *decision) returned(c Returned) error {
+func (d *decision) recordResult(c RecordResult) error {
 	if call := d.agent.Turn.sent(c.Request); call == nil || call.ID != c.Call {
 		return ErrStale
 	}
@@ -116,7 +116,7 @@ func (d *decision) returned(c Returned) error {
 }
 
 // lost applies the agent's policy to a call whose effect is unknown. It is never repeated silently.
-func (d *decision) lost(c Lost) error {
+func (d *decision) recordLoss(c RecordLoss) error {
 	call := d.agent.Turn.sent(c.Request)
 	if call == nil || call.ID != c.Call {
 		return ErrStale

@@ -60,7 +60,7 @@ func TestCatalogueAnyOrder(t *testing.T) {
 				sagas.AddProjection{Meta: meta, Name: name, Version: rapid.IntRange(0, 2).Draw(t, "version"), Source: source},
 				sagas.RemoveProjection{Meta: meta, Name: name, By: "ann"},
 				sagas.SkipEvent{Meta: meta, Name: name, Position: position, Event: "wallet-main@1", Reason: "r", By: "ann"},
-				sagas.Woke{Meta: meta},
+				sagas.Tick{Meta: meta},
 			}).Draw(t, "command")
 			if _, err := h.decide(t, command); err == nil {
 				h.snap(t)

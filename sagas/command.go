@@ -6,7 +6,7 @@ import (
 
 // Commands to an agent from outside. Their tags say what they are in JSON, over HTTP and on the bus; see [strictjson].
 type (
-	// Create makes an agent; it is the first command of its stream.
+	// Create creates an agent; it is the first command of its stream.
 	Create struct {
 		Meta
 		Agent  events.AgentID     `json:"agent,omitempty"`
@@ -27,24 +27,24 @@ type (
 	// Cancel stops the running turn.
 	Cancel struct {
 		Meta
-		Turn events.TurnID `json:"turn,omitempty"` // empty: whichever runs
+		Turn events.TurnID `json:"turn,omitempty"` // empty: the running turn
 		By   string        `json:"by,omitempty"`
 	}
-	// Approve lets a waiting call run, or a paused turn go on when Call is empty.
+	// Approve lets a waiting call run or, when Call is empty, resumes a paused turn.
 	Approve struct {
 		Meta
 		Call   events.CallID `json:"call,omitempty"`
 		Digest string        `json:"digest,omitempty"` // if set, only these arguments are approved
 		By     string        `json:"by,omitempty"`
 	}
-	// Deny refuses a waiting call, or ends a paused turn when Call is empty.
+	// Deny refuses a waiting call or, when Call is empty, ends a paused turn.
 	Deny struct {
 		Meta
 		Call   events.CallID `json:"call,omitempty"`
 		By     string        `json:"by,omitempty"`
 		Reason string        `json:"reason,omitempty"`
 	}
-	// Retire ends the agent's life.
+	// Retire retires the agent: it accepts no more commands.
 	Retire struct {
 		Meta
 		Reason string `json:"reason,omitempty"`
@@ -55,56 +55,56 @@ type (
 		Reason   string
 		Failures int
 	}
-	// Release lets a quarantined agent go on.
+	// Release ends the quarantine of an agent.
 	Release struct {
 		Meta
 		By string `json:"by,omitempty"`
 	}
 )
 
-// Answers to an agent's requests, and its clock.
+// Responses to an agent's requests, and its clock.
 type (
-	// Advised answers AskAdvice.
-	Advised struct {
+	// RecordAdvice is the response to AskAdvice.
+	RecordAdvice struct {
 		Meta
 		Request events.RequestID
 		Mode    events.OperatingMode
 		Because []string
 	}
-	// Unadvised says that no advice came in time.
-	Unadvised struct {
+	// AdviceTimeout says that no advice arrived in time.
+	AdviceTimeout struct {
 		Meta
 		Request events.RequestID
 		Detail  string
 	}
-	// Informed answers AskKnowledge: what is known, the best first. Notes beyond what was asked for are left out.
-	Informed struct {
+	// RecordRecall is the response to AskKnowledge: the matching notes, best first. Notes beyond the requested number are dropped.
+	RecordRecall struct {
 		Meta
 		Request  events.RequestID
 		Notes    []events.RecalledNote
 		Position events.Position // up to which history was searched
 	}
-	// Uninformed says that nothing came back in time.
-	Uninformed struct {
+	// RecallTimeout says that no response to AskKnowledge arrived in time.
+	RecallTimeout struct {
 		Meta
 		Request events.RequestID
 		Detail  string
 	}
-	// Reserved answers AskReserve.
-	Reserved struct {
+	// RecordReservation is the response to AskReserve.
+	RecordReservation struct {
 		Meta
 		Request events.RequestID
 		Amount  events.Money
 	}
-	// Unreserved answers AskReserve: the wallet refused, or could not be asked.
-	Unreserved struct {
+	// ReservationRefused is the response to AskReserve when the wallet refused or could not be reached.
+	ReservationRefused struct {
 		Meta
 		Request   events.RequestID
 		Available events.Money
 		Reason    string
 	}
-	// Replied answers AskModel.
-	Replied struct {
+	// RecordReply is the response to AskModel.
+	RecordReply struct {
 		Meta
 		Request  events.RequestID
 		Text     events.Text
@@ -116,16 +116,16 @@ type (
 		Priced   bool
 		Duration events.Micros
 	}
-	// Unreplied answers AskModel: the attempt failed.
-	Unreplied struct {
+	// ReplyFailed is the response to AskModel when the attempt failed.
+	ReplyFailed struct {
 		Meta
 		Request    events.RequestID
 		Class      events.ErrorClass
 		Detail     string
 		RetryAfter events.Micros // what the provider asked for; 0 when it said nothing
 	}
-	// Returned answers AskTool.
-	Returned struct {
+	// RecordResult is the response to AskTool.
+	RecordResult struct {
 		Meta
 		Request  events.RequestID
 		Call     events.CallID
@@ -136,32 +136,32 @@ type (
 		Before   *events.Tree // the workspace before it, and before the calls beside it, where it was not as last recorded
 		Tree     *events.Tree // the workspace as the call left it, if its tool may change files
 	}
-	// Lost answers AskTool: the call's effect was begun before, cannot be repeated, and its result is unknown.
-	Lost struct {
+	// RecordLoss is the response to AskTool when the call's effect had already started, cannot be repeated, and its result is unknown.
+	RecordLoss struct {
 		Meta
 		Request events.RequestID
 		Call    events.CallID
 		Detail  string
 	}
-	// Settled answers AskSettle.
-	Settled struct {
+	// RecordSettlement is the response to AskSettle.
+	RecordSettlement struct {
 		Meta
 		Request  events.RequestID
 		Released events.Money
 	}
-	// Woke says that the time of a Wake has come.
-	Woke struct {
+	// Tick says that the time of a Wake has come.
+	Tick struct {
 		Meta
 	}
-	// Recovered says that the agent was brought back from its history. A model call that was under way is asked again.
-	Recovered struct {
+	// Recover says that the agent was reloaded from its history. A model call that was in flight is sent again.
+	Recover struct {
 		Meta
 	}
 )
 
 // Requests of an agent.
 type (
-	// AskAdvice asks homeostasis for an operating mode. It is advisory: without an answer in time the turn goes on.
+	// AskAdvice asks homeostasis for an operating mode. It is advisory: without a response in time the turn continues.
 	AskAdvice struct {
 		Outstanding
 		Tenant events.TenantID
@@ -169,7 +169,7 @@ type (
 		Vector events.AgentStateVector
 		Mode   events.OperatingMode // the last one
 	}
-	// AskKnowledge asks for notes that fit a text. It is advisory, as AskAdvice is.
+	// AskKnowledge asks for notes that match a text. It is advisory, as AskAdvice is.
 	AskKnowledge struct {
 		Outstanding
 		Tenant events.TenantID
@@ -179,7 +179,7 @@ type (
 		Notes  int   // at most
 		Near   []events.NoteID
 	}
-	// AskReserve asks the wallet to set money aside. It fails closed: no reservation, no model call.
+	// AskReserve asks the wallet to reserve money. It fails closed: no reservation, no model call.
 	AskReserve struct {
 		Outstanding
 		Wallet events.WalletID
@@ -196,7 +196,7 @@ type (
 		Messages []Message // shared with the saga: read only
 		Blobs    bool      // whether the text of some message is in a blob
 		Tools    []string
-		Reply    int64 // most tokens of the reply
+		Reply    int64 // maximum tokens of the reply
 		Context  events.Digest
 	}
 	// AskTool runs a call.
@@ -218,7 +218,7 @@ type (
 		Turn   events.TurnID
 		Spent  events.Money
 	}
-	// Wake asks for Woke at a time: a retry, an approval's expiry, or the turn's time limit, whichever is first.
+	// Wake asks for a Tick at a time: a retry, an approval's expiry, or the turn's time limit, whichever is first.
 	Wake struct {
 		Outstanding
 		At events.Micros
@@ -227,7 +227,7 @@ type (
 
 // Commands to a wallet.
 type (
-	// OpenWallet makes a wallet; it is the first command of its stream.
+	// OpenWallet creates a wallet; it is the first command of its stream.
 	OpenWallet struct {
 		Meta
 		Wallet events.WalletID `json:"-"` // its stream says it
@@ -240,7 +240,7 @@ type (
 		By     string       `json:"by,omitempty"`
 		Memo   string       `json:"memo,omitempty"`
 	}
-	// Reserve sets money aside for a turn.
+	// Reserve reserves money for a turn.
 	Reserve struct {
 		Meta
 		Request events.RequestID

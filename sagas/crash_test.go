@@ -96,7 +96,7 @@ func scenarios() []scenario {
 			name: "a model that fails", credit: events.Dollar,
 			model: func(_, _, failures int) sagas.Command {
 				if failures < 2 {
-					return sagas.Unreplied{Class: events.ErrorOverloaded, Detail: "503", RetryAfter: events.Second}
+					return sagas.ReplyFailed{Class: events.ErrorOverloaded, Detail: "503", RetryAfter: events.Second}
 				}
 				return says("at last")
 			},

@@ -103,7 +103,7 @@ func (w *world) act() bool {
 	}
 	if timer != 0 {
 		w.at = max(w.at, timer)
-		w.decide(sagas.Woke{Meta: w.inside()})
+		w.decide(sagas.Tick{Meta: w.inside()})
 	}
 	return timer != 0
 }
@@ -114,7 +114,7 @@ func (w *world) decide(command sagas.Command) {
 	if _, err := w.agent.decide(w.t, command); err != nil {
 		w.t.Fatalf("%T: %v", command, err)
 	}
-	if _, recovered := command.(sagas.Recovered); !recovered && w.crash.after != nil && w.crash.after(len(w.agent.ends)) {
+	if _, recovered := command.(sagas.Recover); !recovered && w.crash.after != nil && w.crash.after(len(w.agent.ends)) {
 		w.die()
 	}
 }
@@ -134,12 +134,12 @@ func (w *world) die() {
 		}
 	}
 	w.agent.saga, w.wallet.saga = w.agent.replay(w.t), w.wallet.replay(w.t)
-	var duplicate *sagas.Duplicate
+	var duplicate *sagas.DuplicateError
 	if _, err := w.agent.saga.Decide(w.last); !errors.As(err, &duplicate) {
 		w.t.Fatalf("%T sent again after a crash gives %v, want a duplicate", w.last, err)
 	}
 	if w.agent.saga.Turn.Model != "" {
-		w.decide(sagas.Recovered{Meta: w.inside()})
+		w.decide(sagas.Recover{Meta: w.inside()})
 	}
 }
 
@@ -148,19 +148,19 @@ func (w *world) effect(request sagas.Request) sagas.Command {
 	switch r := request.(type) {
 	case sagas.AskAdvice:
 		mode, because := w.homeostasis.Advise(r.Vector, r.Mode)
-		return sagas.Advised{Meta: w.inside(), Request: r.ID, Mode: mode, Because: because}
+		return sagas.RecordAdvice{Meta: w.inside(), Request: r.ID, Mode: mode, Because: because}
 	case sagas.AskKnowledge:
-		return sagas.Informed{Meta: w.inside(), Request: r.ID, Notes: recalled("prices Prices: Of " + r.Text), Position: 7}
+		return sagas.RecordRecall{Meta: w.inside(), Request: r.ID, Notes: recalled("prices Prices: Of " + r.Text), Position: 7}
 	case sagas.AskReserve:
 		answer := w.bank(sagas.Reserve{Meta: w.inside(), Request: r.ID, Turn: r.Turn, Amount: r.Amount})
 		if granted, ok := answer.(events.FundsReserved); ok {
-			return sagas.Reserved{Meta: w.inside(), Request: r.ID, Amount: granted.Amount}
+			return sagas.RecordReservation{Meta: w.inside(), Request: r.ID, Amount: granted.Amount}
 		}
 		refused, _ := answer.(events.FundsRefused)
-		return sagas.Unreserved{Meta: w.inside(), Request: r.ID, Available: refused.Available, Reason: refused.Reason}
+		return sagas.ReservationRefused{Meta: w.inside(), Request: r.ID, Available: refused.Available, Reason: refused.Reason}
 	case sagas.AskSettle:
 		settled, _ := w.bank(sagas.Settle{Meta: w.inside(), Request: r.ID, Turn: r.Turn, Spent: r.Spent}).(events.FundsSettled)
-		return sagas.Settled{Meta: w.inside(), Request: r.ID, Released: settled.Released}
+		return sagas.RecordSettlement{Meta: w.inside(), Request: r.ID, Released: settled.Released}
 	case sagas.AskModel:
 		return w.model(r)
 	case sagas.AskTool:
@@ -175,7 +175,7 @@ func (w *world) effect(request sagas.Request) sagas.Command {
 // bank is the wallet's actor: what was answered before is answered again.
 func (w *world) bank(command sagas.Command) events.Event {
 	decided, err := w.wallet.decide(w.t, command)
-	var duplicate *sagas.Duplicate
+	var duplicate *sagas.DuplicateError
 	if errors.As(err, &duplicate) {
 		return duplicate.Event
 	}
@@ -197,10 +197,10 @@ func (w *world) model(r sagas.AskModel) sagas.Command {
 	}
 	checkConversation(w.t, r.Messages)
 	switch c := w.scenario.model(turn, r.Round, failures).(type) {
-	case sagas.Replied:
+	case sagas.RecordReply:
 		c.Meta, c.Request = w.inside(), r.ID
 		return c
-	case sagas.Unreplied:
+	case sagas.ReplyFailed:
 		c.Meta, c.Request = w.inside(), r.ID
 		return c
 	}
@@ -211,12 +211,12 @@ func (w *world) model(r sagas.AskModel) sagas.Command {
 func (w *world) tool(r sagas.AskTool) sagas.Command {
 	if !r.Repeatable {
 		if w.claimed[r.ID] {
-			return sagas.Lost{Meta: w.inside(), Request: r.ID, Call: r.Call, Detail: "claimed by a host that stopped"}
+			return sagas.RecordLoss{Meta: w.inside(), Request: r.ID, Call: r.Call, Detail: "claimed by a host that stopped"}
 		}
 		w.claimed[r.ID] = true
 		w.runs[string(r.Turn)+" "+string(r.Call)]++
 	}
-	return sagas.Returned{
+	return sagas.RecordResult{
 		Meta: w.inside(), Request: r.ID, Call: r.Call, Text: events.Text{Inline: r.Tool + " did " + string(r.Arguments)},
 		Tree: &events.Tree{Manifest: &events.BlobRef{Hash: events.HashBytes(r.Arguments), Size: 7}, Files: 1},
 	}
@@ -241,14 +241,14 @@ func (w *world) decision(a *sagas.Agent) sagas.Command {
 }
 
 func says(text string) sagas.Command {
-	return sagas.Replied{
+	return sagas.RecordReply{
 		Text: events.Text{Inline: text}, Stop: events.StopEnd, Usage: events.Usage{Input: 100, Output: 10}, Cost: 30_000, Priced: true,
 	}
 }
 
 // calls are tools, one call each, told apart by round and place.
 func calls(round int, tools ...string) sagas.Command {
-	c := sagas.Replied{Stop: events.StopCalls, Usage: events.Usage{Input: 100, Output: 10}, Cost: 30_000, Priced: true}
+	c := sagas.RecordReply{Stop: events.StopCalls, Usage: events.Usage{Input: 100, Output: 10}, Cost: 30_000, Priced: true}
 	for i, tool := range tools {
 		c.Calls = append(c.Calls, events.ModelCall{
 			ID: fmt.Sprintf("call_%d", i), Tool: tool, Arguments: json.RawMessage(fmt.Sprintf(`{"round": %d, "place": %d}`, round, i)),

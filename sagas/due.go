@@ -61,5 +61,5 @@ func (a *Agent) elapsed(meta Meta, call events.CallID) Command {
 	if a.Fork.OnTape() {
 		return Elapse{Meta: meta, Call: call}
 	}
-	return Woke{Meta: meta}
+	return Tick{Meta: meta}
 }

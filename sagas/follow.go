@@ -115,7 +115,7 @@ func (a *Agent) followTape(f Followed) Move {
 	switch {
 	case t.Budget != "" && theirs.Budget == "": // the parent asked for another amount, or at another time
 		id := beside(step.First-1, "grant/"+strconv.FormatInt(int64(a.Revision), 10))
-		return Move{Kind: MoveDecide, Command: Reserved{Meta: Meta{ID: id, At: f.At}, Request: t.Budget, Amount: t.Requested}}
+		return Move{Kind: MoveDecide, Command: RecordReservation{Meta: Meta{ID: id, At: f.At}, Request: t.Budget, Amount: t.Requested}}
 	case t.Model != "" && theirs.Model != "" && t.Context != theirs.Context: // whatever comes before the answer
 		return a.unanswered(f)
 	case t.Advice != "" && theirs.Advice == "":
@@ -131,36 +131,36 @@ func (a *Agent) followTape(f Followed) Move {
 			return pass
 		}
 		return decide(a.input(f))
-	case Advised, Unadvised, Informed, Uninformed:
+	case RecordAdvice, AdviceTimeout, RecordRecall, RecallTimeout:
 		return a.followAdvice(f)
-	case Reserved:
+	case RecordReservation:
 		c.Meta, c.Request, c.Amount = f.meta(), t.Budget, t.Requested
 		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
-	case Unreserved:
+	case ReservationRefused:
 		c.Meta, c.Request = f.meta(), t.Budget
 		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
-	case Settled:
+	case RecordSettlement:
 		return a.followSettled(f, c)
-	case Replied:
+	case RecordReply:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
 		c.Meta, c.Request = f.meta(), t.Model
 		return decide(c)
-	case Unreplied:
+	case ReplyFailed:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
 		c.Meta, c.Request = f.meta(), t.Model
 		return decide(c)
-	case Returned, Lost:
+	case RecordResult, RecordLoss:
 		return a.followCall(f)
-	case Woke, Elapse:
+	case Tick, Elapse:
 		return a.followTime(f)
 	case Retire:
 		return decideIf(t.ID != "", Cancel{Meta: f.meta(), Turn: t.ID, By: "its parent was retired here"})
-	case Recovered, Release:
-		return decideIf(step.Asks && t.Model != "", Recovered{Meta: f.meta()})
+	case Recover, Release:
+		return decideIf(step.Asks && t.Model != "", Recover{Meta: f.meta()})
 	}
 	return pass
 }
@@ -175,7 +175,7 @@ func (a *Agent) followTime(f Followed) Move {
 			command = Elapse{Meta: f.meta(), Call: step.Call}
 		}
 	case step.Asks && t.RetryAt != 0:
-		command = Woke{Meta: f.meta()}
+		command = Tick{Meta: f.meta()}
 	case !step.Asks && t.ID != "" && t.Number == step.Turn:
 		command = Elapse{Meta: f.meta()}
 	}
@@ -205,23 +205,23 @@ func (a *Agent) followAdvice(f Followed) Move {
 	advised := !a.Fork.changed("tenant", "limits", "tools")
 	informed := !a.Fork.changed("knowledge") && (!a.Fork.changed("tenant") || a.Config.Tenant == OwnTenant(a.ID))
 	switch c := f.Step.Command.(type) {
-	case Advised:
+	case RecordAdvice:
 		c.Meta, c.Request = f.meta(), t.Advice
 		return decide(c, t.Advice != "", advised, t.Advice)
-	case Unadvised:
+	case AdviceTimeout:
 		c.Meta, c.Request = f.meta(), t.Advice
 		return decide(c, t.Advice != "", advised, t.Advice)
-	case Informed:
+	case RecordRecall:
 		c.Meta, c.Request = f.meta(), t.Knowledge
 		return decide(c, t.Knowledge != "", informed, t.Knowledge)
-	case Uninformed:
+	case RecallTimeout:
 		c.Meta, c.Request = f.meta(), t.Knowledge
 		return decide(c, t.Knowledge != "", informed, t.Knowledge)
 	}
 	return pass
 }
 
-func (a *Agent) followSettled(f Followed, c Settled) Move {
+func (a *Agent) followSettled(f Followed, c RecordSettlement) Move {
 	turn := 0
 	for _, s := range f.Parent.Settling {
 		if s.ID == c.Request {
@@ -251,7 +251,7 @@ func (a *Agent) answered(step *Step) bool {
 	if a.Turns != step.Turn || t.ID == "" {
 		return a.Turns >= step.Turn
 	}
-	asking := t.Model != "" || t.RetryAt != 0 || t.Cut
+	asking := t.Model != "" || t.RetryAt != 0 || t.Interrupted
 	return t.Round > step.Round || t.Round == step.Round && !asking
 }
 
@@ -263,10 +263,10 @@ func (a *Agent) followCall(f Followed) Move {
 		return a.unanswered(f)
 	}
 	switch c := step.Command.(type) {
-	case Returned:
+	case RecordResult:
 		c.Meta, c.Request = f.meta(), mine.Request
 		return Move{Kind: MoveDecide, Command: c, Over: true}
-	case Lost:
+	case RecordLoss:
 		c.Meta, c.Request = f.meta(), mine.Request
 		return Move{Kind: MoveDecide, Command: c, Over: true}
 	}
@@ -296,16 +296,16 @@ func (f *Followed) hearStep(request events.RequestID) Move {
 // heldAnswer gives an answer that was held back the id of the step that it belongs to, and says which request it answers.
 func heldAnswer(command Command, id events.CommandID) (Command, events.RequestID) {
 	switch c := command.(type) {
-	case Advised:
+	case RecordAdvice:
 		c.ID = id
 		return c, c.Request
-	case Unadvised:
+	case AdviceTimeout:
 		c.ID = id
 		return c, c.Request
-	case Informed:
+	case RecordRecall:
 		c.ID = id
 		return c, c.Request
-	case Uninformed:
+	case RecallTimeout:
 		c.ID = id
 		return c, c.Request
 	}
@@ -322,11 +322,11 @@ func (a *Agent) followLoosely(f Followed) Move {
 			return wait
 		}
 		return Move{Kind: MoveDecide, Command: a.input(f), Over: true}
-	case Replied:
+	case RecordReply:
 		if !a.answered(step) && !a.resting() {
 			return wait
 		}
-	case Returned, Lost:
+	case RecordResult, RecordLoss:
 		call := t.call(step.Call)
 		if t.ID != "" && t.Number == step.Turn && t.Round == step.Round && call != nil && call.Stage == CallSent {
 			return wait

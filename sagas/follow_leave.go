@@ -160,7 +160,7 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 
 // Skipped is the command that records why the fork did not accept a step; nil when it answers nothing that is outstanding.
 func Skipped(step *Step, err error, at events.Micros) Command {
-	var refused *Refusal
+	var refused *RefusalError
 	if !errors.As(err, &refused) {
 		return nil
 	}

@@ -141,9 +141,9 @@ func (f *following) others(t *rapid.T) {
 		var answer sagas.Command
 		switch q := request.(type) {
 		case sagas.AskAdvice:
-			answer = sagas.Advised{Meta: meta, Request: q.ID, Mode: events.ModeVerify}
+			answer = sagas.RecordAdvice{Meta: meta, Request: q.ID, Mode: events.ModeVerify}
 		case sagas.AskKnowledge:
-			answer = sagas.Informed{Meta: meta, Request: q.ID, Notes: []events.RecalledNote{{Note: "new", Text: "known since"}}}
+			answer = sagas.RecordRecall{Meta: meta, Request: q.ID, Notes: []events.RecalledNote{{Note: "new", Text: "known since"}}}
 		default:
 			continue
 		}

@@ -344,14 +344,14 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 	before := withDefaults(t.Config.Limits)
 	t.Config = a.reconfigured(t.Config) // the parent may have been configured since the turn began
 	t.Limits = carried(withDefaults(t.Config.Limits), t.Limits, before)
-	t.Cut = t.Cut || t.Model != ""
+	t.Interrupted = t.Interrupted || t.Model != ""
 	t.Advice, t.Budget, t.Knowledge, t.Model = "", "", "", ""
 	if t.RetryAt != 0 {
 		t.RetryAt = fact.Time
 	}
-	t.Requested, t.Free = 0, 0
+	t.Requested, t.Uncharged = 0, 0
 	if !a.Fork.OnTape() { // else it is settled as in the parent, by nobody
-		t.Held, t.Free = 0, t.Cost
+		t.Held, t.Uncharged = 0, t.Cost
 	}
 	if e.Time > 0 { // the turn's time stood still since
 		passed := fact.Time - e.Time
@@ -383,9 +383,9 @@ func (a *Agent) untape() {
 	if t.ID == "" {
 		return
 	}
-	t.Cut = t.Cut || t.Model != ""
+	t.Interrupted = t.Interrupted || t.Model != ""
 	t.Model, t.Budget = "", ""
-	t.Held, t.Requested, t.Free = 0, 0, t.Cost
+	t.Held, t.Requested, t.Uncharged = 0, 0, t.Cost
 }
 
 // carried are new limits with what a person granted beyond the old ones.

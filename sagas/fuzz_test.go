@@ -76,7 +76,7 @@ func FuzzConfig(f *testing.F) {
 		c.Tools = append(c.Tools, events.ToolGrant{Name: tool, Risk: events.RiskLevel(risk)})
 		h := newHistory(sagas.NewAgent)
 		if _, err := h.decide(t, sagas.Create{Meta: sagas.Meta{ID: "c1", At: start}, Agent: "a", Config: c}); err != nil {
-			var refusal *sagas.Refusal
+			var refusal *sagas.RefusalError
 			if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 				t.Fatalf("%v, want a refusal as invalid", err)
 			}

@@ -191,8 +191,8 @@ func errText(err error) string {
 // checkError holds errors to the three that Decide may give.
 func checkError(t failer, command sagas.Command, err error) {
 	t.Helper()
-	var duplicate *sagas.Duplicate
-	var refusal *sagas.Refusal
+	var duplicate *sagas.DuplicateError
+	var refusal *sagas.RefusalError
 	if !errors.Is(err, sagas.ErrStale) && !errors.As(err, &duplicate) && !errors.As(err, &refusal) {
 		t.Fatalf("%T gave %v, want ErrStale, *Duplicate or *Refusal", command, err)
 	}

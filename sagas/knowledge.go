@@ -81,7 +81,7 @@ func (k Knowledge) Decide(command Command) ([]events.Event, error) {
 		})
 	}
 	if len(decided) == 0 {
-		return nil, &Duplicate{Revision: latest, Same: true}
+		return nil, &DuplicateError{Revision: latest, Same: true}
 	}
 	return decided, nil
 }

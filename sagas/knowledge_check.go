@@ -17,7 +17,7 @@ const (
 	MaxNoteWord  = 256 // of a tag, an alias, a target, a heading or a label, in bytes
 )
 
-// validateNotes reports what makes no sense in a command about notes, as a *Refusal that names the note.
+// validateNotes reports what makes no sense in a command about notes, as a *RefusalError that names the note.
 func validateNotes(c *KeepNotes) error {
 	count := len(c.Write) + len(c.Remove)
 	if count == 0 || count > MaxNotes {
@@ -63,7 +63,7 @@ func validateNotes(c *KeepNotes) error {
 	return nil
 }
 
-// ValidateNote reports what makes no sense in a note, as a *Refusal. How long its text may be is not looked at.
+// ValidateNote reports what makes no sense in a note, as a *RefusalError. How long its text may be is not looked at.
 func ValidateNote(note *events.Note) error {
 	switch {
 	case strings.TrimSpace(note.Title) == "" || len(note.Title) > MaxNoteTitle:

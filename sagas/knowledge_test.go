@@ -72,7 +72,7 @@ func TestKnowledgeAnyOrder(t *testing.T) {
 				}
 			}
 			decided, err := h.decide(t, c)
-			var known *sagas.Duplicate
+			var known *sagas.DuplicateError
 			if changed == 0 && (!errors.As(err, &known) || !known.Same) || changed > 0 && err != nil || len(decided) != changed {
 				t.Fatalf("%+v changes %d notes, recorded %v, %v", c, changed, decided, err)
 			}

@@ -47,7 +47,7 @@ func withDefaults(l events.Limits) events.Limits {
 	}
 }
 
-// ValidateConfig reports what makes no sense in a configuration, as a *Refusal.
+// ValidateConfig reports what makes no sense in a configuration, as a *RefusalError.
 func ValidateConfig(c events.AgentConfig) error {
 	if c.Model == "" {
 		return refuse(RefusedInvalid, "the configuration names no model: set one such as scripted/tour")

@@ -32,19 +32,19 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 	case events.MessageReceived:
 		return Send{Meta: meta, Verb: e.Verb, From: e.From, Text: e.Text}, nil
 	case events.AdviceGiven:
-		return Advised{Meta: meta, Request: e.Request, Mode: e.Mode, Because: e.Because}, nil
+		return RecordAdvice{Meta: meta, Request: e.Request, Mode: e.Mode, Because: e.Because}, nil
 	case events.AdviceMissed:
-		return Unadvised{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
+		return AdviceTimeout{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
 	case events.KnowledgeRecalled:
-		return Informed{Meta: meta, Request: e.Request, Notes: e.Notes, Position: e.Position}, nil
+		return RecordRecall{Meta: meta, Request: e.Request, Notes: e.Notes, Position: e.Position}, nil
 	case events.KnowledgeMissed:
-		return Uninformed{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
+		return RecallTimeout{Meta: meta, Request: e.Request, Detail: e.Detail}, nil
 	case events.BudgetGranted:
-		return Reserved{Meta: meta, Request: e.Request, Amount: e.Amount}, nil
+		return RecordReservation{Meta: meta, Request: e.Request, Amount: e.Amount}, nil
 	case events.BudgetRefused:
-		return Unreserved{Meta: meta, Request: e.Request, Available: e.Available, Reason: e.Reason}, nil
+		return ReservationRefused{Meta: meta, Request: e.Request, Available: e.Available, Reason: e.Reason}, nil
 	case events.SettlementRecorded:
-		return Settled{Meta: meta, Request: e.Request, Released: e.Released}, nil
+		return RecordSettlement{Meta: meta, Request: e.Request, Released: e.Released}, nil
 	default:
 		return a.recallTurn(meta, facts)
 	}
@@ -53,19 +53,19 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	switch e := facts[0].Event.(type) {
 	case events.ModelReplied:
-		return Replied{
+		return RecordReply{
 			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Stop: e.Stop, Model: e.Model,
 			Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration,
 		}, nil
 	case events.ModelFailed:
 		return a.recallFailure(meta, e), nil
 	case events.ToolReturned:
-		return Returned{
+		return RecordResult{
 			Meta: meta, Request: e.Request, Call: e.Call, Text: e.Text, Full: e.Full, Failed: e.Failed, Duration: e.Duration,
 			Before: e.Before, Tree: e.Tree,
 		}, nil
 	case events.ToolLost:
-		return Lost{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail}, nil
+		return RecordLoss{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail}, nil
 	case events.ApprovalGranted:
 		return Approve{Meta: meta, Call: e.Call, Digest: e.Digest, By: e.By}, nil
 	case events.ApprovalDenied:
@@ -80,12 +80,12 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		}
 		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
 	case events.BudgetRequested: // of a fork, before it asks again
-		return Woke{Meta: meta}, nil
+		return Tick{Meta: meta}, nil
 	case events.ModelRequested, events.MessageDelivered:
 		if a.Turn.RetryAt != 0 {
-			return Woke{Meta: meta}, nil
+			return Tick{Meta: meta}, nil
 		}
-		return Recovered{Meta: meta}, nil
+		return Recover{Meta: meta}, nil
 	case events.ForkDiverged:
 		return Diverge{Meta: meta, Turn: e.Turn, Round: e.Round, Call: e.Call, Detail: e.Detail}, nil
 	case events.ForkSkipped:
@@ -97,8 +97,8 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 }
 
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
-func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) Unreplied {
-	c := Unreplied{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
+func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) ReplyFailed {
+	c := ReplyFailed{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
 	if e.RetryAt != 0 && e.RetryAt != a.after(meta.At, retryDelay(a.Turn.Failed+1, e.Request, 0)) {
 		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread

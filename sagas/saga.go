@@ -24,7 +24,7 @@ import (
 
 // Saga is what the shell that runs one needs; S is the saga's own type.
 type Saga[S any] interface {
-	// Decide returns the events that the command causes. The errors are ErrStale, *Duplicate and *Refusal; none changes anything.
+	// Decide returns the events that the command causes. The errors are ErrStale, *DuplicateError and *RefusalError; none changes anything.
 	Decide(command Command) ([]events.Event, error)
 	// Apply returns the saga after a fact. Facts arrive in order, each once.
 	Apply(fact Fact) S
@@ -116,23 +116,23 @@ func (o Outstanding) RequestID() events.RequestID { return o.ID }
 // drops the command without complaint.
 var ErrStale = errors.New("nothing waits for this answer any more")
 
-// Duplicate says that a command with this id was already accepted, or that all it asks for is so already.
-type Duplicate struct {
+// DuplicateError says that a command with this id was already accepted, or that all it asks for is so already.
+type DuplicateError struct {
 	Revision events.Revision // of the first event it caused
 	Event    events.Event    // a wallet's answer to the same request; nil otherwise
 	Same     bool            // the command may be new, but nothing that it asks for is; Revision is that of the latest event about it
 }
 
 // Error says so.
-func (d *Duplicate) Error() string {
+func (d *DuplicateError) Error() string {
 	if d.Same {
 		return fmt.Sprintf("all that the command asks for is so already, at revision %d", d.Revision)
 	}
 	return fmt.Sprintf("the command was already accepted, at revision %d", d.Revision)
 }
 
-// Refusal says why a command is not accepted.
-type Refusal struct {
+// RefusalError says why a command is not accepted.
+type RefusalError struct {
 	Code   RefusalCode
 	Detail string
 }
@@ -152,8 +152,8 @@ const (
 )
 
 // Error gives the code and the detail.
-func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
+func (r *RefusalError) Error() string { return string(r.Code) + ": " + r.Detail }
 
 func refuse(code RefusalCode, format string, args ...any) error {
-	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+	return &RefusalError{Code: code, Detail: fmt.Sprintf(format, args...)}
 }

@@ -114,7 +114,7 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 	case "wake":
 		return s.wake(), true
 	case "woke":
-		return s.agentDecides(sagas.Woke{Meta: sagas.Meta{ID: "~woke", At: s.at}}), true
+		return s.agentDecides(sagas.Tick{Meta: sagas.Meta{ID: "~woke", At: s.at}}), true
 	case "crash":
 		return s.crash(), true
 	}
@@ -136,36 +136,36 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 	}
 	switch d.Cmd {
 	case "advised":
-		return s.agentDecides(sagas.Advised{
+		return s.agentDecides(sagas.RecordAdvice{
 			Meta: meta, Request: request(t.Advice), Mode: events.OperatingMode(argument(d)), Because: values(d, "because"),
 		}), true
 	case "unadvised":
-		return s.agentDecides(sagas.Unadvised{Meta: meta, Request: request(t.Advice), Detail: d.Input}), true
+		return s.agentDecides(sagas.AdviceTimeout{Meta: meta, Request: request(t.Advice), Detail: d.Input}), true
 	case "informed":
-		return s.agentDecides(sagas.Informed{Meta: meta, Request: request(t.Knowledge), Notes: recalled(d.Input), Position: 700}), true
+		return s.agentDecides(sagas.RecordRecall{Meta: meta, Request: request(t.Knowledge), Notes: recalled(d.Input), Position: 700}), true
 	case "uninformed":
-		return s.agentDecides(sagas.Uninformed{Meta: meta, Request: request(t.Knowledge), Detail: d.Input}), true
+		return s.agentDecides(sagas.RecallTimeout{Meta: meta, Request: request(t.Knowledge), Detail: d.Input}), true
 	case "reserved":
-		return s.agentDecides(sagas.Reserved{Meta: meta, Request: request(t.Budget), Amount: t.Requested}), true
+		return s.agentDecides(sagas.RecordReservation{Meta: meta, Request: request(t.Budget), Amount: t.Requested}), true
 	case "refused":
-		return s.agentDecides(sagas.Unreserved{Meta: meta, Request: request(t.Budget), Available: s.money(d, "available"), Reason: d.Input}), true
+		return s.agentDecides(sagas.ReservationRefused{Meta: meta, Request: request(t.Budget), Available: s.money(d, "available"), Reason: d.Input}), true
 	case "prepared": // both at once
-		return s.agentDecides(sagas.Advised{Meta: meta, Request: t.Advice, Mode: events.ModeExecute}) +
-			s.agentDecides(sagas.Reserved{Meta: meta, Request: t.Budget, Amount: t.Requested}), true
+		return s.agentDecides(sagas.RecordAdvice{Meta: meta, Request: t.Advice, Mode: events.ModeExecute}) +
+			s.agentDecides(sagas.RecordReservation{Meta: meta, Request: t.Budget, Amount: t.Requested}), true
 	case "replied":
 		return s.agentDecides(s.reply(d, request(t.Model))), true
 	case "failed":
-		return s.agentDecides(sagas.Unreplied{
+		return s.agentDecides(sagas.ReplyFailed{
 			Meta: meta, Request: request(t.Model), Class: events.ErrorClass(argument(d)), Detail: d.Input,
 			RetryAfter: duration(s.t, text(d, "retry-after")),
 		}), true
 	case "returned":
-		return s.agentDecides(sagas.Returned{
+		return s.agentDecides(sagas.RecordResult{
 			Meta: meta, Request: request(s.sent(argument(d))), Call: events.CallID(argument(d)),
 			Text: events.Text{Inline: d.Input}, Failed: d.HasArg("error"),
 		}), true
 	case "lost":
-		return s.agentDecides(sagas.Lost{
+		return s.agentDecides(sagas.RecordLoss{
 			Meta: meta, Request: request(s.sent(argument(d))), Call: events.CallID(argument(d)), Detail: d.Input,
 		}), true
 	case "settled":
@@ -173,7 +173,7 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 		if len(s.agent.saga.Settling) > 0 {
 			settling = s.agent.saga.Settling[0]
 		}
-		return s.agentDecides(sagas.Settled{Meta: meta, Request: request(settling.ID), Released: s.money(d, "released")}), true
+		return s.agentDecides(sagas.RecordSettlement{Meta: meta, Request: request(settling.ID), Released: s.money(d, "released")}), true
 	}
 	return "", false
 }
@@ -242,7 +242,7 @@ func decides[S sagas.Saga[S]](s *script, h *history[S], command sagas.Command) s
 }
 
 func errorLine(err error) string {
-	var duplicate *sagas.Duplicate
+	var duplicate *sagas.DuplicateError
 	if errors.As(err, &duplicate) && duplicate.Event != nil {
 		return "duplicate, answered as before: " + duplicate.Event.String() + "\n"
 	}
@@ -267,27 +267,27 @@ func (s *script) agentDecides(command sagas.Command) string {
 // answers names the request that a command answers.
 func answers(command sagas.Command) events.RequestID {
 	switch c := command.(type) {
-	case sagas.Advised:
+	case sagas.RecordAdvice:
 		return c.Request
-	case sagas.Unadvised:
+	case sagas.AdviceTimeout:
 		return c.Request
-	case sagas.Informed:
+	case sagas.RecordRecall:
 		return c.Request
-	case sagas.Uninformed:
+	case sagas.RecallTimeout:
 		return c.Request
-	case sagas.Reserved:
+	case sagas.RecordReservation:
 		return c.Request
-	case sagas.Unreserved:
+	case sagas.ReservationRefused:
 		return c.Request
-	case sagas.Replied:
+	case sagas.RecordReply:
 		return c.Request
-	case sagas.Unreplied:
+	case sagas.ReplyFailed:
 		return c.Request
-	case sagas.Returned:
+	case sagas.RecordResult:
 		return c.Request
-	case sagas.Lost:
+	case sagas.RecordLoss:
 		return c.Request
-	case sagas.Settled:
+	case sagas.RecordSettlement:
 		return c.Request
 	}
 	return ""
@@ -356,7 +356,7 @@ func (s *script) wake() string {
 	for _, r := range s.agent.saga.Ready() {
 		if timer, ok := r.(sagas.Wake); ok {
 			s.at = max(s.at, timer.At)
-			return "at " + clock(s.at) + "\n" + s.agentDecides(sagas.Woke{Meta: sagas.Meta{ID: "~wake", At: s.at}})
+			return "at " + clock(s.at) + "\n" + s.agentDecides(sagas.Tick{Meta: sagas.Meta{ID: "~wake", At: s.at}})
 		}
 	}
 	return "no timer is set\n"
@@ -368,7 +368,7 @@ func (s *script) crash() string {
 	s.ready = nil
 	out := ""
 	if s.agent.saga.Turn.Model != "" {
-		out = decides(s, s.agent, sagas.Recovered{Meta: sagas.Meta{ID: "~recovered", At: s.at}})
+		out = decides(s, s.agent, sagas.Recover{Meta: sagas.Meta{ID: "~recovered", At: s.at}})
 	}
 	return out + s.changes("")
 }

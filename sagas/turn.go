@@ -21,13 +21,13 @@ type Turn struct {
 	Limits  events.Limits      `json:"limits"` // with defaults, and with what a person granted since
 	Started events.Micros      `json:"started,omitempty"`
 
-	Advice    events.RequestID `json:"advice,omitempty"` // outstanding requests; empty when there is none
-	Budget    events.RequestID `json:"budget,omitempty"`
-	Knowledge events.RequestID `json:"knowledge,omitempty"`
-	Model     events.RequestID `json:"model,omitempty"`
-	RetryAt   events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
-	Paused    events.Reason    `json:"paused,omitempty"`   // waits for a person
-	Cut       bool             `json:"cut,omitempty"`      // the model was under way when the parent was forked: it is asked again
+	Advice      events.RequestID `json:"advice,omitempty"` // outstanding requests; empty when there is none
+	Budget      events.RequestID `json:"budget,omitempty"`
+	Knowledge   events.RequestID `json:"knowledge,omitempty"`
+	Model       events.RequestID `json:"model,omitempty"`
+	RetryAt     events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
+	Paused      events.Reason    `json:"paused,omitempty"`   // waits for a person
+	Interrupted bool             `json:"cut,omitempty"`      // the model was under way when the parent was forked: it is asked again
 
 	Round     int           `json:"round,omitempty"`
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
@@ -47,7 +47,7 @@ type Turn struct {
 type Tally struct {
 	Usage       events.Usage     `json:"usage"`
 	Cost        events.Money     `json:"cost,omitempty"`
-	Free        events.Money     `json:"free,omitempty"` // of Cost, what a fork's wallet is not charged: its parent's part and the tape's
+	Uncharged   events.Money     `json:"free,omitempty"` // of Cost, what a fork's wallet is not charged: its parent's part and the tape's
 	LastCost    events.Money     `json:"last_cost,omitempty"`
 	Unpriced    bool             `json:"unpriced,omitempty"`
 	ToolCalls   int              `json:"tool_calls,omitempty"`
@@ -79,7 +79,7 @@ func (d *decision) proceed() {
 		return
 	}
 	switch {
-	case t.Cut:
+	case t.Interrupted:
 		d.askAgain()
 	case t.Round >= t.Limits.Rounds:
 		d.end(events.Stopped, events.ReasonRounds, "")
@@ -147,7 +147,7 @@ func (d *decision) close(outcome events.Outcome, reason events.Reason, detail st
 		Rounds: t.Round, ToolCalls: t.ToolCalls, Usage: t.Usage, Cost: t.Cost, Unpriced: t.Unpriced,
 	})
 	if t.Held > 0 || t.Budget != "" {
-		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost - t.Free})
+		d.record(events.SettlementRequested{Turn: t.ID, Wallet: t.Config.Wallet, Spent: t.Cost - t.Uncharged})
 	}
 }
 
@@ -162,7 +162,7 @@ func (d *decision) next() {
 }
 
 // advised records the mode to work in.
-func (d *decision) advised(c Advised) error {
+func (d *decision) recordAdvice(c RecordAdvice) error {
 	if d.agent.Turn.Advice != c.Request || c.Request == "" {
 		return ErrStale
 	}
@@ -172,7 +172,7 @@ func (d *decision) advised(c Advised) error {
 }
 
 // unadvised goes on in the last mode: advice is advisory.
-func (d *decision) unadvised(c Unadvised) error {
+func (d *decision) adviceTimeout(c AdviceTimeout) error {
 	if d.agent.Turn.Advice != c.Request || c.Request == "" {
 		return ErrStale
 	}
@@ -182,7 +182,7 @@ func (d *decision) unadvised(c Unadvised) error {
 }
 
 // reserved goes on: there is money for the next call.
-func (d *decision) reserved(c Reserved) error {
+func (d *decision) recordReservation(c RecordReservation) error {
 	if d.agent.Turn.Budget != c.Request || c.Request == "" {
 		return ErrStale
 	}
@@ -192,7 +192,7 @@ func (d *decision) reserved(c Reserved) error {
 }
 
 // unreserved fails closed: without a reservation no model is called.
-func (d *decision) unreserved(c Unreserved) error {
+func (d *decision) reservationRefused(c ReservationRefused) error {
 	if d.agent.Turn.Budget != c.Request || c.Request == "" {
 		return ErrStale
 	}
@@ -209,7 +209,7 @@ func (d *decision) unreserved(c Unreserved) error {
 }
 
 // replied records the model's answer and sends its calls, or ends the turn.
-func (d *decision) replied(c Replied) error {
+func (d *decision) recordReply(c RecordReply) error {
 	t := &d.agent.Turn
 	if t.Model != c.Request || c.Request == "" {
 		return ErrStale
@@ -237,7 +237,7 @@ func (d *decision) replied(c Replied) error {
 }
 
 // unreplied has the model asked again later, where that can help.
-func (d *decision) unreplied(c Unreplied) error {
+func (d *decision) replyFailed(c ReplyFailed) error {
 	t := &d.agent.Turn
 	if t.Model != c.Request || c.Request == "" {
 		return ErrStale
@@ -264,7 +264,7 @@ func (d *decision) recovered() error {
 }
 
 // woke does what is due, the first of: an expired approval, the turn's time limit, another attempt at the model.
-func (d *decision) woke() error {
+func (d *decision) tick() error {
 	for due := range d.agent.due {
 		switch {
 		case due.at > d.at:
@@ -287,7 +287,7 @@ func (d *decision) askAgain() {
 	switch {
 	case t.Held == 0:
 		d.requestBudget(min(t.Limits.Reserve, t.Limits.Money))
-	case t.Cut:
+	case t.Interrupted:
 		d.request(t.Round, t.Attempt+1) // the parent's question as it was: what is to steer the turn has not joined it
 	default:
 		d.ask(t.Round, t.Attempt+1)

@@ -28,7 +28,7 @@ func (d *decision) requestKnowledge() {
 }
 
 // informed adds what is known to the conversation.
-func (d *decision) informed(c Informed) error {
+func (d *decision) recordRecall(c RecordRecall) error {
 	t := &d.agent.Turn
 	if t.Knowledge != c.Request || c.Request == "" {
 		return ErrStale
@@ -40,7 +40,7 @@ func (d *decision) informed(c Informed) error {
 }
 
 // uninformed goes on without.
-func (d *decision) uninformed(c Uninformed) error {
+func (d *decision) recallTimeout(c RecallTimeout) error {
 	if d.agent.Turn.Knowledge != c.Request || c.Request == "" {
 		return ErrStale
 	}

@@ -92,7 +92,7 @@ func (w *Wallet) credit(c Credit) ([]events.Event, error) {
 func (w *Wallet) reserve(c Reserve) ([]events.Event, error) {
 	hold, open := w.Holds[c.Turn]
 	if i := slices.Index(hold.IDs, c.Request); i >= 0 {
-		return nil, &Duplicate{Event: events.FundsReserved{Request: c.Request, Turn: c.Turn, Amount: hold.Amounts[i]}}
+		return nil, &DuplicateError{Event: events.FundsReserved{Request: c.Request, Turn: c.Turn, Amount: hold.Amounts[i]}}
 	}
 	if c.Amount <= 0 || c.Turn.Number() == 0 {
 		return nil, refuse(RefusedInvalid, "a reservation of %s for turn %q makes no sense", c.Amount, c.Turn)
@@ -119,9 +119,9 @@ func (w *Wallet) settle(c Settle) ([]events.Event, error) {
 	hold, open := w.Holds[c.Turn]
 	if !open && w.settled(c.Turn) {
 		if last := w.Accounts[c.Turn.Agent()].Last; last.Request == c.Request {
-			return nil, &Duplicate{Event: last}
+			return nil, &DuplicateError{Event: last}
 		}
-		return nil, &Duplicate{Event: events.FundsSettled{Request: c.Request, Turn: c.Turn, Spent: c.Spent}}
+		return nil, &DuplicateError{Event: events.FundsSettled{Request: c.Request, Turn: c.Turn, Spent: c.Spent}}
 	}
 	return []events.Event{events.FundsSettled{
 		Request: c.Request, Turn: c.Turn, Spent: c.Spent, Released: hold.Amount - c.Spent,

@@ -25,7 +25,7 @@ func TestWalletAnyOrder(t *testing.T) {
 			}
 			command := anyWalletCommand(t)
 			decided, err := h.decide(t, command)
-			var duplicate *sagas.Duplicate
+			var duplicate *sagas.DuplicateError
 			switch {
 			case err == nil:
 				books.enter(t, decided)
@@ -50,7 +50,7 @@ func anyWalletCommand(t *rapid.T) sagas.Command {
 		sagas.Reserve{Meta: meta, Request: request, Turn: turn, Amount: amount},
 		sagas.Reserve{Meta: meta, Request: request, Turn: turn, Amount: amount % 2000},
 		sagas.Settle{Meta: meta, Request: request, Turn: turn, Spent: amount % 2000},
-		sagas.Woke{Meta: meta},
+		sagas.Tick{Meta: meta},
 	}).Draw(t, "command")
 }
 
@@ -132,7 +132,7 @@ func TestWalletRemembers(t *testing.T) {
 	for _, number := range []int{1, turns / 2, turns} {
 		turn := events.NewTurnID("a", number)
 		_, err := w.Decide(sagas.Settle{Request: events.RequestID(turn + "@s"), Turn: turn, Spent: 1})
-		var duplicate *sagas.Duplicate
+		var duplicate *sagas.DuplicateError
 		if !errors.As(err, &duplicate) || duplicate.Event == nil {
 			t.Errorf("the settlement of turn %d sent again gives %v, want an answer and no event", number, err)
 		}

@@ -51,7 +51,7 @@ func journalBegin(t *testing.T, journal storage.Journal) {
 			}
 		}
 	}
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	got := <-begin(t.Context(), storage.Begun{Stream: "begin-0", Expected: 3, Batch: batch("late", 1)})
 	if !errors.As(got.err, &conflict) || conflict.Actual != 2*rounds-1 {
 		t.Errorf("begun at a revision that has passed: %+v", got)
@@ -125,7 +125,7 @@ func journalNeeds(t *testing.T, journal storage.Journal) {
 	for c := range all {
 		failed := false
 		for i, l := range all[c] {
-			var conflict *storage.Conflict
+			var conflict *storage.ConflictError
 			switch got := <-l.answers; {
 			case !l.refused && got.err != nil, l.refused && !failed && !errors.As(got.err, &conflict), failed && !errors.Is(got.err, storage.ErrNeeded):
 				t.Errorf("chain %d, append %d, to be refused %t: %v", c, i, l.refused, got.err)

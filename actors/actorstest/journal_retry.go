@@ -100,7 +100,7 @@ func journalTwoWriters(t *testing.T, journal storage.Journal) {
 		if winner < 0 {
 			t.Fatalf("round %d: nobody won: %v", round, errs)
 		}
-		var conflict *storage.Conflict
+		var conflict *storage.ConflictError
 		if loser := errs[1-winner]; !errors.As(loser, &conflict) || conflict.Actual != last+size {
 			t.Fatalf("round %d: the loser was told %v, want a conflict at revision %d", round, loser, last+size)
 		}

@@ -103,11 +103,11 @@ func mustAppend(t *testing.T, journal storage.Journal, stream events.Stream, exp
 func mustConflict(t *testing.T, journal storage.Journal, stream events.Stream, expected storage.Expected, batch []events.Envelope, actual events.Revision) {
 	t.Helper()
 	_, err := journal.Append(t.Context(), stream, expected, batch)
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	if !errors.As(err, &conflict) {
 		t.Fatalf("append to %s expecting %s: the error is %v, want a conflict", stream, expected, err)
 	}
-	if want := (storage.Conflict{Stream: stream, Expected: expected, Actual: actual}); *conflict != want {
+	if want := (storage.ConflictError{Stream: stream, Expected: expected, Actual: actual}); *conflict != want {
 		t.Fatalf("append to %s: the conflict is %+v, want %+v", stream, *conflict, want)
 	}
 }

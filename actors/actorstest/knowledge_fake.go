@@ -43,11 +43,11 @@ func (k *Knowledge) Ask(ctx context.Context, query projections.Query) (json.RawM
 	}
 	query, _, err := k.spec.Check(query)
 	if err != nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	answer, err := k.fold.Answer(query)
 	if errors.Is(err, projections.ErrMissing) {
-		return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: err.Error()}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: err.Error()}
 	}
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (k *Knowledge) Keep(ctx context.Context, change actors.NoteChange) (actors.
 		return actors.Receipt{}, err
 	}
 	if change.FromCall != "" {
-		return actors.Receipt{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "this turn has no call " + string(change.FromCall) + " that returned"}
+		return actors.Receipt{}, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "this turn has no call " + string(change.FromCall) + " that returned"}
 	}
 	k.calls++
 	command := sagas.KeepNotes{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprintf("note-%d", k.calls)), At: 1}}
@@ -85,7 +85,7 @@ func (k *Knowledge) Keep(ctx context.Context, change actors.NoteChange) (actors.
 		command.Write = []events.Note{change.Note}
 	}
 	decided, err := k.saga.Decide(command)
-	var known *sagas.Duplicate
+	var known *sagas.DuplicateError
 	if errors.As(err, &known) {
 		return actors.Receipt{Duplicate: true}, nil
 	}

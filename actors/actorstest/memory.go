@@ -156,7 +156,7 @@ func (m *Memory) store(stream events.Stream, expected storage.Expected, batch []
 		return storage.Appended{}, storage.ErrClosed
 	}
 	last := m.last(stream)
-	conflict := &storage.Conflict{Stream: stream, Expected: expected, Actual: last}
+	conflict := &storage.ConflictError{Stream: stream, Expected: expected, Actual: last}
 	switch {
 	case expected == storage.ExpectExists && last == events.NoRevision:
 		return storage.Appended{}, conflict

@@ -21,10 +21,10 @@ import (
 // ModelSituation is something that a provider does when it is asked. Exactly one of Reply, Failure and Silent says what.
 type ModelSituation struct {
 	Name    string
-	Reply   *actors.Answer     // says this; its Model is empty, and its calls' ids may be replaced by the provider's own
-	Failure *actors.ModelError // fails so; the detail may be put in other words
-	Silent  bool               // never answers
-	Asks    int                // how many times the suite asks
+	Reply   *actors.ModelResponse // says this; its Model is empty, and its calls' ids may be replaced by the provider's own
+	Failure *actors.ModelError    // fails so; the detail may be put in other words
+	Silent  bool                  // never answers
+	Asks    int                   // how many times the suite asks
 }
 
 // ModelSubject makes the model under test, with a provider behind it that acts out the situation when it is asked the
@@ -58,17 +58,17 @@ func ModelSituations() []ModelSituation {
 	text := "Größe: 4 µm — 日本語 🙂, in two lines.\nThe second one has \"quotes\", <tags> & a $dollar."
 	list := call("c1", "list_dir", `{"path":"."}`)
 	return []ModelSituation{
-		{Name: "a text", Asks: 1, Reply: &actors.Answer{Text: text, Stop: events.StopEnd, Usage: usage}},
-		{Name: "a long text", Asks: 1, Reply: &actors.Answer{Text: strings.Repeat(text+" ", 200), Stop: events.StopEnd, Usage: usage}},
-		{Name: "no delta wanted, many at once", Asks: 8, Reply: &actors.Answer{Text: text, Stop: events.StopEnd, Usage: usage}},
-		{Name: "a call", Asks: 1, Reply: &actors.Answer{Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
-		{Name: "a text and a call", Asks: 1, Reply: &actors.Answer{Text: "I look first.", Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
-		{Name: "parallel calls", Asks: 1, Reply: &actors.Answer{Stop: events.StopCalls, Usage: usage, Calls: []events.ModelCall{
+		{Name: "a text", Asks: 1, Reply: &actors.ModelResponse{Text: text, Stop: events.StopEnd, Usage: usage}},
+		{Name: "a long text", Asks: 1, Reply: &actors.ModelResponse{Text: strings.Repeat(text+" ", 200), Stop: events.StopEnd, Usage: usage}},
+		{Name: "no delta wanted, many at once", Asks: 8, Reply: &actors.ModelResponse{Text: text, Stop: events.StopEnd, Usage: usage}},
+		{Name: "a call", Asks: 1, Reply: &actors.ModelResponse{Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
+		{Name: "a text and a call", Asks: 1, Reply: &actors.ModelResponse{Text: "I look first.", Calls: []events.ModelCall{list}, Stop: events.StopCalls, Usage: usage}},
+		{Name: "parallel calls", Asks: 1, Reply: &actors.ModelResponse{Stop: events.StopCalls, Usage: usage, Calls: []events.ModelCall{
 			list, call("c2", "read_file", `{"limit":10,"path":"ä.md"}`), call("c3", "list_dir", `{"path":"."}`),
 		}}},
-		{Name: "arguments that are no JSON", Asks: 1, Reply: &actors.Answer{Calls: []events.ModelCall{call("c1", "bash", `"{\"command\": \"ls"`)}, Stop: events.StopCalls, Usage: usage}},
-		{Name: "cut by the token limit", Asks: 1, Reply: &actors.Answer{Text: "And so", Stop: events.StopLength, Usage: usage}},
-		{Name: "filtered", Asks: 1, Reply: &actors.Answer{Text: "I cannot", Stop: events.StopFiltered, Usage: usage}},
+		{Name: "arguments that are no JSON", Asks: 1, Reply: &actors.ModelResponse{Calls: []events.ModelCall{call("c1", "bash", `"{\"command\": \"ls"`)}, Stop: events.StopCalls, Usage: usage}},
+		{Name: "cut by the token limit", Asks: 1, Reply: &actors.ModelResponse{Text: "And so", Stop: events.StopLength, Usage: usage}},
+		{Name: "filtered", Asks: 1, Reply: &actors.ModelResponse{Text: "I cannot", Stop: events.StopFiltered, Usage: usage}},
 		{Name: "rate limited", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorRateLimited, RetryAfter: 7 * time.Second, Detail: "slow down"}},
 		{Name: "overloaded", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorOverloaded, Detail: "try later"}},
 		{Name: "truncated", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorTruncated, Detail: "the stream ended"}},
@@ -82,9 +82,9 @@ func ModelSituations() []ModelSituation {
 }
 
 // ModelQuestion is the suite's question: a conversation with every kind of message, and two tools.
-func ModelQuestion(model string) actors.Question {
+func ModelQuestion(model string) actors.ModelRequest {
 	text := func(s string) events.Text { return events.Text{Inline: s} }
-	return actors.Question{
+	return actors.ModelRequest{
 		Model:  model,
 		System: "You are careful.",
 		Messages: []sagas.Message{
@@ -133,7 +133,7 @@ func (h *heard) end(t *testing.T) string {
 	return h.text.String()
 }
 
-func testModelReply(t *testing.T, model actors.Model, question actors.Question, situation ModelSituation) {
+func testModelReply(t *testing.T, model actors.Model, question actors.ModelRequest, situation ModelSituation) {
 	ctx, cancel := context.WithTimeout(t.Context(), prompt)
 	defer cancel()
 	if situation.Asks == 1 {
@@ -158,7 +158,7 @@ func testModelReply(t *testing.T, model actors.Model, question actors.Question, 
 	all.Wait()
 }
 
-func checkAnswer(t *testing.T, answer actors.Answer, err error, situation ModelSituation) {
+func checkAnswer(t *testing.T, answer actors.ModelResponse, err error, situation ModelSituation) {
 	t.Helper()
 	if err != nil {
 		t.Errorf("ask: %v", err)
@@ -166,7 +166,7 @@ func checkAnswer(t *testing.T, answer actors.Answer, err error, situation ModelS
 	}
 	want := *situation.Reply
 	ignoreIDs := cmpopts.IgnoreFields(events.ModelCall{}, "ID")
-	ignoreModel := cmpopts.IgnoreFields(actors.Answer{}, "Model")
+	ignoreModel := cmpopts.IgnoreFields(actors.ModelResponse{}, "Model")
 	if diff := cmp.Diff(want, answer, ignoreIDs, ignoreModel, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the reply differs from what the provider said (-want +got):\n%s", diff)
 	}
@@ -179,7 +179,7 @@ func checkAnswer(t *testing.T, answer actors.Answer, err error, situation ModelS
 	}
 }
 
-func testModelFailure(t *testing.T, model actors.Model, question actors.Question, situation ModelSituation) {
+func testModelFailure(t *testing.T, model actors.Model, question actors.ModelRequest, situation ModelSituation) {
 	ctx, cancel := context.WithTimeout(t.Context(), prompt)
 	defer cancel()
 	var heard heard
@@ -196,12 +196,12 @@ func testModelFailure(t *testing.T, model actors.Model, question actors.Question
 	if failure.Detail == "" {
 		t.Error("the failure has no detail: say what failed, on what")
 	}
-	if diff := cmp.Diff(actors.Answer{}, answer, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(actors.ModelResponse{}, answer, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("a failed attempt must not give a reply:\n%s", diff)
 	}
 }
 
-func testModelSilence(t *testing.T, model actors.Model, question actors.Question) {
+func testModelSilence(t *testing.T, model actors.Model, question actors.ModelRequest) {
 	before := goleak.IgnoreCurrent()
 	ask := func(ctx context.Context, want error) {
 		t.Helper()

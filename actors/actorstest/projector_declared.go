@@ -23,15 +23,15 @@ func Declare(source []byte) (projections.Spec, error) {
 	}
 	about := strings.Join(words[2:], " ")
 	return projections.Spec{
-		Name: "tally", Version: version, About: about, Kinds: []string{"turn.", "wallet."},
+		Name: "tally", Version: version, Description: about, Kinds: []string{"turn.", "wallet."},
 		New:     func() projections.Fold { return &tally{about: about, Counts: map[events.Kind]int{}} },
-		Queries: []projections.QuerySpec{{Name: "counts", About: "events by kind", Answer: Tallies{}}},
+		Queries: []projections.QuerySpec{{Name: "counts", Description: "events by kind", Answer: Tallies{}}},
 	}, nil
 }
 
 // fails reports whether a declared projection cannot fold a kind.
 func fails(spec *projections.Spec, kind events.Kind) bool {
-	return spec.Name == "tally" && strings.HasSuffix(spec.About, " "+string(kind))
+	return spec.Name == "tally" && strings.HasSuffix(spec.Description, " "+string(kind))
 }
 
 // Tallies answers the query "counts" of a declared projection.

@@ -117,7 +117,7 @@ func (s *projected) perhaps() {
 
 // busy reports whether a rebuild was refused because there is one, or did not come as far as what answers, which was skipped on.
 func (s *projected) busy(err error) bool {
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	return errors.As(err, &refusal) && refusal.Code == sagas.RefusedState
 }
 
@@ -176,7 +176,7 @@ func (noLookup) Lookup(model string) (actors.Model, string, error) {
 func (s *projected) do(command sagas.Command) {
 	s.t.Helper()
 	_, err := s.host.Do(s.t.Context(), events.ProjectionsStream(sagas.DefaultTenant), command, actors.Origin{Actor: "test"})
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if err != nil && (!errors.As(err, &refusal) || refusal.Code != sagas.RefusedExists) {
 		s.t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func queries(spec *projections.Spec) []string {
 	var names []string
 	for i := range spec.Queries {
 		needed := false
-		for _, p := range spec.Queries[i].Takes {
+		for _, p := range spec.Queries[i].Params {
 			needed = needed || p.Required
 		}
 		if !needed {

@@ -25,7 +25,7 @@ const mostAncestors = 10_000
 // descent finds where an agent's history is.
 func (r *Reader) descent(ctx context.Context, agent events.AgentID) (descent, error) {
 	if err := agent.Validate(); err != nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	line := descent{{agent, storage.Latest}}
 	for len(line) < mostAncestors {
@@ -34,7 +34,7 @@ func (r *Reader) descent(ctx context.Context, agent events.AgentID) (descent, er
 			return nil, fmt.Errorf("read the first event of %s: %w", line[0].agent, err)
 		}
 		if len(page.Events) == 0 {
-			return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(line[0].agent)}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(line[0].agent)}
 		}
 		first, err := page.Events[0].Event()
 		if err != nil {

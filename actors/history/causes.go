@@ -43,7 +43,7 @@ func (t *tracer) add(e *events.Envelope) {
 func (t *tracer) load(ctx context.Context, ref events.Ref) (*events.Envelope, error) {
 	stream, revision, err := ref.Split()
 	if err != nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	s, err := t.reader.seeker(ctx, stream)
 	if err != nil {
@@ -93,7 +93,7 @@ func (t *tracer) after(ctx context.Context, stream events.Stream, position event
 
 // Causes follows an event back to what set it off: from its decision to the event that it answers, and so on across streams, to a command
 // from outside.
-func (r *Reader) Causes(ctx context.Context, ref events.Ref, progress func(read int64)) (*runs.Deed, error) {
+func (r *Reader) Causes(ctx context.Context, ref events.Ref, progress func(read int64)) (*runs.TraceNode, error) {
 	t := r.newTracer(progress)
 	seen := map[events.Ref]bool{}
 	for queue, steps := []events.Ref{ref}, 0; len(queue) > 0 && steps < mostSteps; steps++ {
@@ -130,7 +130,7 @@ func (r *Reader) Causes(ctx context.Context, ref events.Ref, progress func(read 
 }
 
 func isMissing(err error) bool {
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	return errors.As(err, &refusal) && (refusal.Code == sagas.RefusedMissing || refusal.Code == sagas.RefusedInvalid)
 }
 

@@ -13,9 +13,9 @@ import (
 )
 
 // each visits a deed and all that it led to, or that led to it.
-func each(d *runs.Deed, visit func(*runs.Deed)) {
+func each(d *runs.TraceNode, visit func(*runs.TraceNode)) {
 	visit(d)
-	for _, next := range append(append([]*runs.Deed{}, d.Effects...), d.Causes...) {
+	for _, next := range append(append([]*runs.TraceNode{}, d.Effects...), d.Causes...) {
 		each(next, visit)
 	}
 }
@@ -41,7 +41,7 @@ func TestEffects(t *testing.T) {
 				t.Fatal(err)
 			}
 			told := map[events.Ref]int{}
-			each(deed, func(d *runs.Deed) {
+			each(deed, func(d *runs.TraceNode) {
 				told[d.Ref]++
 				for _, with := range d.With {
 					told[with.Ref]++
@@ -83,7 +83,7 @@ func toldCause(t *testing.T, host *history.Reader, ref events.Ref, told map[even
 		t.Fatal(err)
 	}
 	found := events.Ref("")
-	each(deed, func(d *runs.Deed) {
+	each(deed, func(d *runs.TraceNode) {
 		if d != deed && told[d.Ref] > 0 {
 			found = d.Ref
 		}
@@ -104,7 +104,7 @@ func TestCauses(t *testing.T) {
 				t.Fatal(err)
 			}
 			ends := 0
-			each(deed, func(d *runs.Deed) {
+			each(deed, func(d *runs.TraceNode) {
 				for _, cause := range d.Causes {
 					if cause.Time > d.Time {
 						t.Errorf("%s led to %s, which was before it", cause.Ref, d.Ref)
@@ -129,14 +129,14 @@ func TestCausesRefuse(t *testing.T) {
 	memory := actorstest.NewMemory()
 	configuredOften(t, memory, "model", 3)
 	host := reader(memory, memory)
-	for _, ask := range []func(ref events.Ref) (*runs.Deed, error){
-		func(ref events.Ref) (*runs.Deed, error) { return host.Causes(t.Context(), ref, nil) },
-		func(ref events.Ref) (*runs.Deed, error) { return host.Effects(t.Context(), ref, nil) },
+	for _, ask := range []func(ref events.Ref) (*runs.TraceNode, error){
+		func(ref events.Ref) (*runs.TraceNode, error) { return host.Causes(t.Context(), ref, nil) },
+		func(ref events.Ref) (*runs.TraceNode, error) { return host.Effects(t.Context(), ref, nil) },
 	} {
 		for ref, code := range map[events.Ref]sagas.RefusalCode{
 			"agent-demo@3": sagas.RefusedMissing, "agent-nobody@0": sagas.RefusedMissing, "demo": sagas.RefusedInvalid,
 		} {
-			var refusal *sagas.Refusal
+			var refusal *sagas.RefusalError
 			if _, err := ask(ref); !errors.As(err, &refusal) || refusal.Code != code {
 				t.Errorf("%s: %v, want %s", ref, err, code)
 			}

@@ -67,7 +67,7 @@ const mostText = 64 << 10
 func (r *Reader) Compare(ctx context.Context, order CompareOrder, progress func(read int64)) (Comparison, error) {
 	c := &comparing{reader: r, turns: order.Turns, progress: progress}
 	if order.A == order.B {
-		return Comparison{}, &sagas.Refusal{
+		return Comparison{}, &sagas.RefusalError{
 			Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%s and %s are one agent: name two, or compare two of its revisions", order.A, order.B),
 		}
 	}

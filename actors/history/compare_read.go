@@ -97,7 +97,7 @@ func (c *comparing) differences(ctx context.Context, answer *Comparison, aligned
 	}
 	answer.Turn, err = c.pick(ctx, func() (a, b *runs.RunSketch) { return aligned.Find(turn) })
 	if err == nil && answer.Turn == nil {
-		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("turn %s is not among those that are compared", turn)}
+		err = &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("turn %s is not among those that are compared", turn)}
 	}
 	return err
 }

@@ -253,7 +253,7 @@ func TestCompareRefuses(t *testing.T) {
 		{history.CompareOrder{A: "a", B: "c", Turn: "a/9"}, "turn a/9"},
 	} {
 		_, err := host.Compare(t.Context(), test.order, nil)
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if !errors.As(err, &refusal) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want a refusal that says %q", test.order, err, test.want)
 		}

@@ -23,12 +23,12 @@ type Difference struct {
 // Changed is one change, and the event that was the last to make it.
 type Changed struct {
 	diff.Change
-	Last runs.Happening `json:"last"`
+	Last runs.TraceEvent `json:"last"`
 }
 
 // happened shortens a fact of a stream.
-func happened(stream events.Stream, fact *sagas.Fact) runs.Happening {
-	return runs.Happening{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
+func happened(stream events.Stream, fact *sagas.Fact) runs.TraceEvent {
+	return runs.TraceEvent{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
 }
 
 // Difference compares an agent at two moments, and finds for each change the event that made it last. It reads back from the later
@@ -43,7 +43,7 @@ func (r *Reader) Difference(ctx context.Context, agent events.AgentID, from, to 
 		return d, err
 	}
 	if d.Events = int64(d.To.Revision - d.From.Revision); d.Events < 0 {
-		return d, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(
+		return d, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(
 			"the moments are the wrong way round: the first is revision %d, the second revision %d", d.From.Revision, d.To.Revision)}
 	}
 	stream := events.AgentStream(agent)

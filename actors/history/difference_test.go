@@ -41,7 +41,7 @@ func TestDifference(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	_, err := host.Difference(t.Context(), "demo", events.AtRevision(9), events.AtRevision(8), nil)
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 		t.Errorf("the wrong way round: %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // Effects tells what followed from an event, in all streams: what was decided with it, what answered that, and so on. It reads the turns
 // that the event belongs to, and looks up what they asked of wallets, tools and the bus.
-func (r *Reader) Effects(ctx context.Context, ref events.Ref, progress func(read int64)) (*runs.Deed, error) {
+func (r *Reader) Effects(ctx context.Context, ref events.Ref, progress func(read int64)) (*runs.TraceNode, error) {
 	t := r.newTracer(progress)
 	at, err := t.load(ctx, ref)
 	if err != nil {

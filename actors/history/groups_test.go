@@ -151,7 +151,7 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	_, err := host.Search(t.Context(), "agent-0", history.Search{Where: "?"})
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if !errors.As(err, &refusal) || refusal.Detail != "what?" {
 		t.Errorf("an expression that is none: %v", err)
 	}

@@ -20,11 +20,11 @@ type Stretch struct {
 	Time     events.Micros   `json:"time,string"`     // of the event at Revision
 }
 
-// Resolve finds a moment in an agent's history. A moment that never was is a *sagas.Refusal. It searches by halves, so it costs some
+// Resolve finds a moment in an agent's history. A moment that never was is a *sagas.RefusalError. It searches by halves, so it costs some
 // twenty reads in a history of a million events.
 func (r *Reader) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (Stretch, error) {
 	if err := agent.Validate(); err != nil {
-		return Stretch{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return Stretch{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	s, err := r.seeker(ctx, events.AgentStream(agent))
 	if err != nil {
@@ -74,7 +74,7 @@ func (r *Reader) seeker(ctx context.Context, stream events.Stream) (seeker, erro
 }
 
 func (s *seeker) missing(format string, args ...any) error {
-	return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf(format, args...)}
+	return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf(format, args...)}
 }
 
 func (s *seeker) event(ctx context.Context, revision events.Revision) (events.Envelope, error) {

@@ -136,7 +136,7 @@ func TestResolveRefuses(t *testing.T) {
 	refused := func(agent events.AgentID, text, want string) {
 		t.Helper()
 		at, err := resolve(t, host, agent, text)
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if !errors.As(err, &refusal) || !strings.Contains(refusal.Detail, want) {
 			t.Errorf("%s at %s: %+v, %v; want %q", agent, text, at, err, want)
 		}
@@ -192,7 +192,7 @@ func TestParseMoment(t *testing.T) {
 		"14", "14:62", "25:00:00", "2026-13-01", "2026-11-26T14:02:11z", " 5", "9223372036854775807", strings.Repeat("x", 500),
 	} {
 		_, err := history.ParseMoment(text, now)
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if text == "14" {
 			continue // a revision
 		}

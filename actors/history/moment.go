@@ -21,7 +21,7 @@ func timeForms() []string {
 }
 
 // ParseMoment reads a moment as people write it: a revision (31), a time (14:02:11, 2026-11-26T14:02:11Z), or a turn (turn:3) or a round
-// of it (turn:3.1). Nothing is the latest. A time without a fraction is all of its second. The error is a *sagas.Refusal that shows
+// of it (turn:3.1). Nothing is the latest. A time without a fraction is all of its second. The error is a *sagas.RefusalError that shows
 // the forms.
 func ParseMoment(text string, now time.Time) (events.Moment, error) {
 	if text == "" {
@@ -36,7 +36,7 @@ func ParseMoment(text string, now time.Time) (events.Moment, error) {
 	} else if m, ok := parseTime(text, now); ok {
 		return m, nil
 	}
-	return events.Moment{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(
+	return events.Moment{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(
 		"%q is no moment; write a revision (31), a time (14:02:11 today, 2026-11-26T14:02:11Z), a turn as it ended (turn:3), or the reply of a round (turn:3.1)",
 		clipped(text))}
 }

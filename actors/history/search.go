@@ -138,16 +138,16 @@ func (r *Reader) filters(order *Search) ([]EventFilter, error) {
 	}
 	if order.Where != "" {
 		if r.where == nil {
-			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "this host has no language of expressions to search with"}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "this host has no language of expressions to search with"}
 		}
 		compiled, err := r.where(order.Where)
 		if err != nil {
-			return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 		}
 		all = append(all, func(e *events.Envelope) (bool, error) {
 			ok, err := compiled(e)
 			if err != nil {
-				err = &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+				err = &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 			}
 			return ok, err
 		})

@@ -22,7 +22,7 @@ type AgentState struct {
 // to life, asked or run.
 func (r *Reader) State(ctx context.Context, agent events.AgentID, at events.Revision) (AgentState, error) {
 	if err := agent.Validate(); err != nil {
-		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return AgentState{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	until := at
 	if at == events.NoRevision {
@@ -33,9 +33,9 @@ func (r *Reader) State(ctx context.Context, agent events.AgentID, at events.Revi
 	case err != nil:
 		return AgentState{}, err
 	case end.Revision == events.NoRevision:
-		return AgentState{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(agent)}
+		return AgentState{}, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(agent)}
 	case at != events.NoRevision && end.Revision < at:
-		return AgentState{}, &sagas.Refusal{
+		return AgentState{}, &sagas.RefusalError{
 			Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the history of agent %s ends at revision %d", agent, end.Revision),
 		}
 	}
@@ -51,11 +51,11 @@ func (r *Reader) State(ctx context.Context, agent events.AgentID, at events.Revi
 // Wallet folds a wallet's history.
 func (r *Reader) Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error) {
 	if err := id.Validate(); err != nil {
-		return sagas.Wallet{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return sagas.Wallet{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	wallet, end, err := FoldStream(ctx, r, WalletFold(), events.WalletStream(id), storage.Latest)
 	if err == nil && end.Revision == events.NoRevision {
-		err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no wallet " + string(id)}
+		err = &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no wallet " + string(id)}
 	}
 	return wallet, err
 }
@@ -77,7 +77,7 @@ func (r *Reader) WalletAt(ctx context.Context, id events.WalletID, at events.Mic
 // Rules folds a tenant's homeostasis. Without rules of its own the default ones advise.
 func (r *Reader) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error) {
 	if err := tenant.Validate(); err != nil {
-		return sagas.Homeostasis{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return sagas.Homeostasis{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	found, _, err := FoldStream(ctx, r, HomeostasisFold(), events.HomeostasisStream(tenant), storage.Latest)
 	return found, err

@@ -103,7 +103,7 @@ func (v *verifier) stream(stream events.Stream) error {
 			return err
 		}
 		if page.Last == events.NoRevision {
-			return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + strings.TrimPrefix(string(stream), events.AgentCategory+"-")}
+			return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no agent " + strings.TrimPrefix(string(stream), events.AgentCategory+"-")}
 		}
 		for i := range page.Events {
 			w.check(&page.Events[i])

@@ -70,9 +70,9 @@ func (r *Reader) OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at
 	i := slices.IndexFunc(listed.Files, func(f storage.File) bool { return f.Path == path })
 	switch {
 	case i < 0:
-		return nil, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the workspace of %s has no file %q as of revision %d", agent, clipped(path), listed.Revision)}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the workspace of %s has no file %q as of revision %d", agent, clipped(path), listed.Revision)}
 	case listed.Files[i].Kind != storage.RegularFile:
-		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no regular file but: %s", clipped(path), listed.Files[i].Kind)}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no regular file but: %s", clipped(path), listed.Files[i].Kind)}
 	}
 	file, err := r.blobs.Open(ctx, events.BlobRef{Hash: listed.Files[i].Hash, Size: listed.Files[i].Size})
 	if err != nil {
@@ -90,7 +90,7 @@ func (r *Reader) RestoreWorkspace(ctx context.Context, agent events.AgentID, at 
 		return RestoredWorkspace{}, err
 	}
 	if state.Tree.Manifest == nil {
-		return RestoredWorkspace{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf(
+		return RestoredWorkspace{}, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf(
 			"the files of %s as of revision %d cannot be restored: %s; what is below the limits is recorded from the next call on",
 			agent, state.Revision, state.Tree.Missing)}
 	}
@@ -106,7 +106,7 @@ func (r *Reader) RestoreWorkspace(ctx context.Context, agent events.AgentID, at 
 // its parent's at the fork. If no call ever recorded anything, the workspace as it is now is recorded and meant.
 func (r *Reader) Workspace(ctx context.Context, agent events.AgentID, at events.Revision) (WorkspaceState, error) {
 	if r.files == nil {
-		return WorkspaceState{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: "this host records no files of workspaces (setting record)"}
+		return WorkspaceState{}, &sagas.RefusalError{Code: sagas.RefusedState, Detail: "this host records no files of workspaces (setting record)"}
 	}
 	state, err := r.State(ctx, agent, at)
 	if err != nil {
@@ -117,7 +117,7 @@ func (r *Reader) Workspace(ctx context.Context, agent events.AgentID, at events.
 		return found, err
 	}
 	if found.Workspace == "" {
-		return found, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("agent %s has no workspace, so it has no files", agent)}
+		return found, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("agent %s has no workspace, so it has no files", agent)}
 	}
 	found.Source, found.Note = FromPresent, "no call of "+string(agent)+" recorded its files: this is the workspace as it is now"
 	found.Tree, err = r.files.Capture(ctx, found.Workspace)

@@ -168,7 +168,7 @@ func (p *Projector) rebuilt(chosen []*projection, greens []*reading, took time.D
 		serving, failed := each.serving, each.failed
 		p.mu.Unlock()
 		if serving != greens[i] {
-			return report, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s was not rebuilt, the old one answers: %s", each.name, failed)}
+			return report, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s was not rebuilt, the old one answers: %s", each.name, failed)}
 		}
 		green := greens[i]
 		green.mu.Lock()
@@ -188,7 +188,7 @@ func (p *Projector) choose(names []string) ([]*projection, error) {
 			return nil, err
 		}
 		if each.serving == nil {
-			return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be built: %s", name, each.broken)}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be built: %s", name, each.broken)}
 		}
 		chosen = append(chosen, each)
 	}
@@ -209,7 +209,7 @@ func (p *Projector) greens(ctx context.Context, chosen []*projection) ([]*readin
 		old, busy := each.serving, each.green != nil
 		p.mu.Unlock()
 		if busy {
-			return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s is being built already: life projections show %s", each.name, each.name)}
+			return nil, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s is being built already: life projections show %s", each.name, each.name)}
 		}
 		greens[i] = newReading(old.spec, old.source, noted.Generation+1, &each.skips)
 		greens[i].restored(false) // from the very beginning, whatever a rebuild that was killed has left

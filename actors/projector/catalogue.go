@@ -306,7 +306,7 @@ func (p *Projector) forget(ctx context.Context, r *reading, from events.Position
 // CompleteAdd checks a declared projection and fills in what its text says.
 func (p *Projector) CompleteAdd(c sagas.AddProjection) (sagas.AddProjection, error) {
 	refused := func(code sagas.RefusalCode, format string, args ...any) (sagas.AddProjection, error) {
-		return c, &sagas.Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+		return c, &sagas.RefusalError{Code: code, Detail: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case p.config.Declare == nil:
@@ -344,7 +344,7 @@ func (p *Projector) CompleteSkip(ctx context.Context, c sagas.SkipEvent) (sagas.
 		return c, fmt.Errorf("read the event at position %d: %w", c.Position, err)
 	}
 	if len(page.Events) == 0 || page.Events[0].Position != c.Position {
-		return c, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no event at position %d", c.Position)}
+		return c, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no event at position %d", c.Position)}
 	}
 	c.Event, c.Of = page.Events[0].Ref(), page.Events[0].Kind
 	return c, nil

@@ -91,7 +91,7 @@ func TestDeclared(t *testing.T) {
 		ask(t, host, question, is(2))
 	}
 	_, err := one.do(sagas.AddProjection{Meta: meta("odd"), Source: events.Text{Inline: "count"}})
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid || !strings.Contains(refusal.Detail, "want") {
 		t.Errorf("a text that makes no sense: %v", err)
 	}

@@ -100,7 +100,7 @@ func TestPoison(t *testing.T) {
 	if err != nil || len(steps) != 2 || len(steps[0].Changes) != 1 || steps[0].Changes[0].Path != "wallets.main" {
 		t.Errorf("from the beginning: %+v, %v", steps, err)
 	}
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	_, err = host.do(sagas.SkipEvent{Meta: meta("s0"), Name: "balance", Position: bad, By: "ann"})
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 		t.Errorf("without a reason: %v", err)

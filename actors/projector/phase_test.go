@@ -24,7 +24,7 @@ func (n *nothing) after(at, through events.Position) *chunk { // a chunk of one 
 
 // TestPhases leads readings through their lives: what each step makes of the phase, and what it must not.
 func TestPhases(t *testing.T) {
-	poison := &projections.Poison{Problem: errors.New("no number")}
+	poison := &projections.PoisonError{Problem: errors.New("no number")}
 	for _, test := range []struct {
 		name  string
 		steps func(r *reading, fold *nothing)

@@ -147,7 +147,7 @@ func (p *Projector) find(name string) (*projection, error) {
 		}
 		names[i] = each.name
 	}
-	return nil, &sagas.Refusal{
+	return nil, &sagas.RefusalError{
 		Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q; there are %s", events.Preview(name), strings.Join(names, ", ")),
 	}
 }
@@ -157,7 +157,7 @@ func (p *Projector) serves(of *projection) (*reading, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if of.serving == nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be asked: %s", of.name, of.broken)}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s cannot be asked: %s", of.name, of.broken)}
 	}
 	return of.serving, nil
 }

@@ -48,7 +48,7 @@ const (
 	minWait   = 10 * time.Second // for a position that is demanded
 )
 
-// Query asks a projection of the host's own copy. A question that makes no sense is a *sagas.Refusal, and *BehindError says that the
+// Query asks a projection of the host's own copy. A question that makes no sense is a *sagas.RefusalError, and *BehindError says that the
 // projection is being built, or has not come as far as is demanded in ten seconds. What is as of now in a host that rests, and what is
 // as of an earlier position, is read from the nearest stored state; progress, if given, hears how many events were folded.
 func (p *Projector) Query(ctx context.Context, question Question, progress func(folded int64)) (Answer, error) {
@@ -68,7 +68,7 @@ func (p *Projector) Query(ctx context.Context, question Question, progress func(
 	}
 	query, _, err := r.spec.Check(question.Query)
 	if err != nil {
-		return Answer{}, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return Answer{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	switch {
 	case question.At > 0:
@@ -85,13 +85,13 @@ func (p *Projector) Query(ctx context.Context, question Question, progress func(
 	}
 	answer, err := r.ask(query)
 	if errors.Is(err, projections.ErrMissing) {
-		return answer, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: err.Error()}
+		return answer, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: err.Error()}
 	}
 	return answer, err
 }
 
 // Agents lists the agents that a filter chooses, by name, as of now: history is read on to its end, whatever the projector has come to.
-// A filter that makes no sense is a *sagas.Refusal.
+// A filter that makes no sense is a *sagas.RefusalError.
 func (p *Projector) Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error) {
 	if err := p.asked(ctx); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (p *Projector) Agents(ctx context.Context, filter projections.AgentFilter) 
 	}
 	query, _, err := r.spec.Check(filter.Query())
 	if err != nil {
-		return nil, &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	answer, _, err := r.answer(query)
 	if list, ok := answer.(projections.AgentList); ok && err == nil {

@@ -68,7 +68,7 @@ func TestProjectRefuses(t *testing.T) {
 		{"balance", "sum", sagas.RefusedInvalid, "there are wallets"},
 	} {
 		_, err := host.Query(t.Context(), projector.Question{Projection: test.name, Query: projections.Query{Name: test.query}}, nil)
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if !errors.As(err, &refusal) || refusal.Code != test.code || !strings.Contains(refusal.Detail, test.inDetail) {
 			t.Errorf("%s %s: %v", test.name, test.query, err)
 		}
@@ -84,7 +84,7 @@ func TestProjectRefuses(t *testing.T) {
 		}
 	}
 	turn := projections.Query{Name: "turn", Parameters: map[string]string{"turn": "a/1"}}
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if _, err := host.Query(t.Context(), projector.Question{Projection: "waterfall", Query: turn}, nil); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedMissing {
 		t.Errorf("a turn that is not there: %v", err)
 	}

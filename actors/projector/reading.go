@@ -133,14 +133,14 @@ func (r *reading) apply(event *projections.Recorded) (err error) {
 
 // stopAt ends the reading before an event.
 func (r *reading) stopAt(event *projections.Recorded, err error) {
-	var poison *projections.Poison
+	var poison *projections.PoisonError
 	r.stop(&Stopped{Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: problemOf(err)}, !errors.As(err, &poison))
 	r.at = max(r.at, event.Position-1)
 }
 
 // problemOf is why an event could not be folded, without where it is.
 func problemOf(err error) string {
-	var poison *projections.Poison
+	var poison *projections.PoisonError
 	if errors.As(err, &poison) {
 		return poison.Problem.Error()
 	}

@@ -75,7 +75,7 @@ func (p *Projector) stepsFrom(ctx context.Context, r *reading) (events.Position,
 func (p *Projector) step(ctx context.Context, r *reading, count int) ([]Step, error) {
 	steps := []Step{}
 	if r.stopped != nil {
-		return steps, &sagas.Refusal{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s %v: steps are shown up to there", r.spec.Name, r.stopped)}
+		return steps, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s %v: steps are shown up to there", r.spec.Name, r.stopped)}
 	}
 	before, err := r.fold.Save()
 	if err != nil {

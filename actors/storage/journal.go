@@ -21,7 +21,7 @@ type Journal interface {
 	//
 	// The writer fills every field of each envelope but Stream, Revision and Position, which the journal may fill in. From then
 	// on the batch is the journal's, whatever the answer: the writer may send it again and does nothing else with it. If the expectation does not hold the
-	// error is a *Conflict and nothing was stored, with one exception: when the stream already holds exactly these event ids
+	// error is a *ConflictError and nothing was stored, with one exception: when the stream already holds exactly these event ids
 	// at the place the expectation names, the answer is success with the revisions they have (a retry after a lost answer).
 	// Any other error leaves the outcome unknown: retry with the same event ids, or read back. An empty batch only checks
 	// the expectation. ErrFull: the disk is full, nothing was stored, reads go on.
@@ -206,16 +206,16 @@ var (
 	ErrNeeded  = errors.New("an append that this one needs was not stored")
 )
 
-// Conflict says that a stream is not as an append expected: someone else wrote to it. A stream that was deleted and may begin again reads as
+// ConflictError says that a stream is not as an append expected: someone else wrote to it. A stream that was deleted and may begin again reads as
 // one that does not exist, but goes on at its last revision: that is the one to expect, or ExpectNoStream.
-type Conflict struct {
+type ConflictError struct {
 	Stream   events.Stream
 	Expected Expected
 	Actual   events.Revision // NoRevision when the stream does not exist, or was deleted and is expected to exist
 }
 
 // Error names the stream and both revisions.
-func (c *Conflict) Error() string {
+func (c *ConflictError) Error() string {
 	actual := "does not exist"
 	if c.Actual != events.NoRevision {
 		actual = fmt.Sprintf("is at revision %d", c.Actual)

@@ -143,7 +143,7 @@ func (w *WhatIf) cancelLater(ctx context.Context, turn *runs.RecordedTurn, e *ev
 	order := w.order(turn)
 	cancel := sagas.Cancel{Meta: meta(&order, fmt.Sprintf("cancel-%d", started.Turn.Number())), Turn: started.Turn, By: prefix + w.ID}
 	_, err = w.host.Do(ctx, events.AgentStream(order.Name), cancel, w.Origin)
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) { // it has ended
 		return nil
 	}

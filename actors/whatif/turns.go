@@ -86,7 +86,7 @@ func (w *WhatIf) turnsOf(ctx context.Context, agent events.AgentID) ([]runs.Reco
 }
 
 func isMissing(err error) bool {
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	return errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing
 }
 

@@ -116,7 +116,7 @@ func (h *madeUp) Do(_ context.Context, stream events.Stream, command sagas.Comma
 	defer h.mu.Unlock()
 	if cancel, is := command.(sagas.Cancel); is {
 		h.cancelled = append(h.cancelled, cancel.Turn)
-		return actors.Receipt{}, &sagas.Refusal{Code: sagas.RefusedState, Detail: "it has ended"}
+		return actors.Receipt{}, &sagas.RefusalError{Code: sagas.RefusedState, Detail: "it has ended"}
 	}
 	h.retired = append(h.retired, stream)
 	return actors.Receipt{}, nil

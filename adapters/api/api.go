@@ -1,7 +1,7 @@
 // Package api lets a host be driven over HTTP, and is the client that does so.
 //
 // The server is one http.Handler over a [Host], and the [Client] is a Host over the wire: the same calls drive a host in process and a
-// running one, and return the same typed errors: a *sagas.Refusal with its code, *actors.Overloaded, *actors.Unavailable, storage.ErrClosed and the others.
+// running one, and return the same typed errors: a *sagas.RefusalError with its code, *actors.OverloadedError, *actors.UnavailableError, storage.ErrClosed and the others.
 //
 // What it promises:
 //   - A command carries its id in the Idempotency-Key header. Sent again it is the same command: it gets the same receipt, marked
@@ -60,8 +60,8 @@ type Host interface {
 	Search(ctx context.Context, agent events.AgentID, order history.Search) (history.Found, error)
 	Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(looked int64)) (history.Difference, error)
 	Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error)
-	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
-	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error)
+	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error)
+	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error)
 	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
 

@@ -34,25 +34,25 @@ func (models) Lookup(name string) (actors.Model, string, error) {
 	return actorstest.FakeModel(answer), "one", nil
 }
 
-func answer(ctx context.Context, q actors.Question, delta func(string)) (actors.Answer, error) {
+func answer(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 	usage := events.Usage{Input: 10, Output: 5}
 	last := q.Messages[len(q.Messages)-1]
 	switch {
 	case last.Role == sagas.RoleTool:
-		return actors.Answer{Text: "done", Stop: events.StopEnd, Usage: usage}, nil
+		return actors.ModelResponse{Text: "done", Stop: events.StopEnd, Usage: usage}, nil
 	case last.Text.Inline == "call":
-		return actors.Answer{
+		return actors.ModelResponse{
 			Calls: []events.ModelCall{{ID: "x", Tool: "echo", Arguments: json.RawMessage(`{"text":"<hello> & more"}`)}},
 			Stop:  events.StopCalls, Usage: usage,
 		}, nil
 	case last.Text.Inline == "wait":
 		delta("waiting")
 		<-ctx.Done()
-		return actors.Answer{}, ctx.Err()
+		return actors.ModelResponse{}, ctx.Err()
 	}
 	delta("you said ")
 	delta(last.Text.Inline)
-	return actors.Answer{Text: "you said " + last.Text.Inline, Stop: events.StopEnd, Usage: usage}, nil
+	return actors.ModelResponse{Text: "you said " + last.Text.Inline, Stop: events.StopEnd, Usage: usage}, nil
 }
 
 func echo() actors.Tool {

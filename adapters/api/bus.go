@@ -123,7 +123,7 @@ func (s *server) settle(
 	}
 	entry, err := strconv.ParseInt(r.PathValue("entry"), 10, 64)
 	if err != nil || entry < 0 {
-		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "a poisoned command is named by its number"}
+		return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "a poisoned command is named by its number"}
 	}
 	tenant := cmp.Or(body.Tenant, sagas.DefaultTenant)
 	if err := do(r.Context(), tenant, events.Revision(entry), body); err != nil {

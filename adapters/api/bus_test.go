@@ -88,10 +88,10 @@ func TestBusRefuses(t *testing.T) {
 	}
 	bus.err = &strictjson.Malformed{Detail: "there is no command X"}
 	post("/v1/commands", `{"type":"X","command":{}}`).wantProblem(t, 400, "malformed", "there is no command X")
-	bus.err = &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no poisoned command 1"}
+	bus.err = &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no poisoned command 1"}
 	post("/v1/commands/poisoned/1/drop", `{"reason":"r"}`).wantProblem(t, 404, "not_found", "there is no poisoned command 1")
 	client := newClient(t, api.ClientConfig{BaseURL: server.URL})
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if err := client.Retry(t.Context(), "x", 1, ""); !errors.As(err, &refusal) || refusal.Code != sagas.RefusedMissing {
 		t.Errorf("retry over the client: %v", err)
 	}

@@ -42,7 +42,7 @@ func headersOf(id events.CommandID, origin actors.Origin) http.Header {
 }
 
 func invalid(format string, args ...any) error {
-	return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
+	return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
 }
 
 func agentPath(agent events.AgentID, what string) string {

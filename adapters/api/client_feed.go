@@ -202,7 +202,7 @@ func (f *clientFeed) reconnect(ctx context.Context) (*connection, error) {
 // final reports whether the server would refuse again.
 func final(err error) bool {
 	var (
-		refusal *sagas.Refusal
+		refusal *sagas.RefusalError
 		p       *Problem
 	)
 	return errors.As(err, &refusal) || errors.As(err, &p) && p.Status < http.StatusInternalServerError

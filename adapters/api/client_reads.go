@@ -80,7 +80,7 @@ func (c *Client) History(
 	}
 	var page eventPage
 	err := c.get(ctx, "/v1/streams/"+url.PathEscape(string(stream))+"/events", query, &page)
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
 		return storage.Page{Last: events.NoRevision, End: true}, nil
 	}

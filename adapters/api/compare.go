@@ -34,7 +34,7 @@ func (s *server) diff(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, agent := range []events.AgentID{order.A, order.B} {
 		if err := agent.Validate(); err != nil {
-			return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+			return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 		}
 	}
 	if !strings.Contains(r.Header.Get("Accept"), inLines) {

@@ -90,12 +90,12 @@ func (nothing) Search(context.Context, events.AgentID, history.Search) (history.
 	return history.Found{}, nil
 }
 
-func (nothing) Causes(context.Context, events.Ref, func(int64)) (*runs.Deed, error) {
-	return &runs.Deed{}, nil
+func (nothing) Causes(context.Context, events.Ref, func(int64)) (*runs.TraceNode, error) {
+	return &runs.TraceNode{}, nil
 }
 
-func (nothing) Effects(context.Context, events.Ref, func(int64)) (*runs.Deed, error) {
-	return &runs.Deed{}, nil
+func (nothing) Effects(context.Context, events.Ref, func(int64)) (*runs.TraceNode, error) {
+	return &runs.TraceNode{}, nil
 }
 
 func (nothing) Fork(context.Context, actors.ForkOrder, actors.Origin) (actors.Forked, error) {

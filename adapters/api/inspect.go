@@ -86,7 +86,7 @@ func (s *server) verify(w http.ResponseWriter, r *http.Request) error {
 	}
 	agent := events.AgentID(q.text("agent"))
 	if err := agent.Validate(); err != nil && agent != "" {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	if err := decode(w, r, s.limits.body, &struct{}{}); err != nil {
 		return err

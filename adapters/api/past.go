@@ -140,19 +140,19 @@ func (c *Client) Waterfall(ctx context.Context, turn events.TurnID) (projections
 
 // causes answers with what led to an event.
 func (s *server) causes(w http.ResponseWriter, r *http.Request) error {
-	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.Deed, error) {
+	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.TraceNode, error) {
 		return s.host.Causes(r.Context(), event, tell)
 	})
 }
 
 // effects answers with what followed from an event.
 func (s *server) effects(w http.ResponseWriter, r *http.Request) error {
-	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.Deed, error) {
+	return s.trace(w, r, func(event events.Ref, tell func(int64)) (*runs.TraceNode, error) {
 		return s.host.Effects(r.Context(), event, tell)
 	})
 }
 
-func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.Ref, func(int64)) (*runs.Deed, error)) error {
+func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.Ref, func(int64)) (*runs.TraceNode, error)) error {
 	q, err := readQuery(r, "event")
 	if err != nil {
 		return err
@@ -161,24 +161,24 @@ func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.R
 	if _, _, err := event.Split(); err != nil {
 		return problem(codeMalformed, "query parameter %q: %s", "event", clip(err.Error()))
 	}
-	return answer(s, w, r, func(tell func(int64)) (*runs.Deed, error) { return ask(event, tell) })
+	return answer(s, w, r, func(tell func(int64)) (*runs.TraceNode, error) { return ask(event, tell) })
 }
 
 // Causes has the server tell what led to an event. progress, if given, hears how many events were read.
-func (c *Client) Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error) {
+func (c *Client) Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error) {
 	return c.trace(ctx, "/v1/causes", event, progress)
 }
 
 // Effects has the server tell what followed from an event. progress, if given, hears how many events were read.
-func (c *Client) Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.Deed, error) {
+func (c *Client) Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error) {
 	return c.trace(ctx, "/v1/effects", event, progress)
 }
 
-func (c *Client) trace(ctx context.Context, path string, event events.Ref, progress func(read int64)) (*runs.Deed, error) {
+func (c *Client) trace(ctx context.Context, path string, event events.Ref, progress func(read int64)) (*runs.TraceNode, error) {
 	if _, _, err := event.Split(); err != nil {
 		return nil, invalid("%v", err)
 	}
-	return askInLines[*runs.Deed](ctx, c, path, url.Values{"event": {string(event)}}, progress)
+	return askInLines[*runs.TraceNode](ctx, c, path, url.Values{"event": {string(event)}}, progress)
 }
 
 // Resolve finds a moment in an agent's history.

@@ -150,11 +150,11 @@ func sentinels() []sentinel {
 func problemOf(err error) *Problem {
 	var (
 		ready       *Problem
-		refusal     *sagas.Refusal
+		refusal     *sagas.RefusalError
 		malformed   *strictjson.Malformed
-		overloaded  *actors.Overloaded
-		unavailable *actors.Unavailable
-		fenced      *actors.Fenced
+		overloaded  *actors.OverloadedError
+		unavailable *actors.UnavailableError
+		fenced      *actors.FencedError
 		behind      *projector.BehindError
 	)
 	switch {
@@ -197,13 +197,13 @@ func (p *Problem) typed() error {
 	switch p.Code {
 	case string(sagas.RefusedInvalid), string(sagas.RefusedMissing), string(sagas.RefusedExists), string(sagas.RefusedState),
 		string(sagas.RefusedQueue), string(sagas.RefusedReuse), string(sagas.RefusedMismatch):
-		return &sagas.Refusal{Code: sagas.RefusalCode(p.Code), Detail: p.Detail}
+		return &sagas.RefusalError{Code: sagas.RefusalCode(p.Code), Detail: p.Detail}
 	case codeOverloaded:
-		return &actors.Overloaded{Stream: p.Stream, Waiting: p.Waiting}
+		return &actors.OverloadedError{Stream: p.Stream, Waiting: p.Waiting}
 	case codeUnavailable:
-		return &actors.Unavailable{Stream: p.Stream, Reason: p.Reason}
+		return &actors.UnavailableError{Stream: p.Stream, Reason: p.Reason}
 	case codeFenced:
-		return &actors.Fenced{Stream: p.Stream}
+		return &actors.FencedError{Stream: p.Stream}
 	case codeBehind:
 		return &projector.BehindError{Projection: p.Projection, Reason: p.Reason}
 	}

@@ -118,7 +118,7 @@ func (c *Client) Query(ctx context.Context, ask projector.Question, progress fun
 // projectionPath is where a projection is. A name that is none would be another path.
 func projectionPath(name string, rest ...string) (string, error) {
 	if name == "" || name == "." || name == ".." {
-		return "", &sagas.Refusal{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q; GET /v1/projections lists them", name)}
+		return "", &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no projection %q; GET /v1/projections lists them", name)}
 	}
 	return "/v1/projections/" + strings.Join(append([]string{url.PathEscape(name)}, rest...), "/"), nil
 }

@@ -91,14 +91,14 @@ func (s *server) summary(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := events.AgentID(r.PathValue("agent"))
 	if err := id.Validate(); err != nil {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	found, err := s.host.Agents(r.Context(), projections.AgentFilter{Agent: id})
 	if err != nil {
 		return err
 	}
 	if len(found) == 0 {
-		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(id)}
+		return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no agent " + string(id)}
 	}
 	return writeJSON(w, http.StatusOK, found[0])
 }
@@ -130,7 +130,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) error {
 func (s *server) agentEvents(w http.ResponseWriter, r *http.Request) error {
 	id := events.AgentID(r.PathValue("agent"))
 	if err := id.Validate(); err != nil {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: err.Error()}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}
 	return s.events(w, r, events.AgentStream(id))
 }
@@ -175,7 +175,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 		return err
 	}
 	if page.Last == events.NoRevision {
-		return &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no stream " + clip(string(stream))}
+		return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no stream " + clip(string(stream))}
 	}
 	return writeJSON(w, http.StatusOK, historyOf(r, page, direction))
 }

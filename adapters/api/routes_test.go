@@ -367,7 +367,7 @@ func TestLines(t *testing.T) {
 	if err != nil || got.Events != 9 || len(got.Damage) != 1 || got.Damage[0] != report.Damage[0] || got.More != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	fails = &actors.Unavailable{Stream: "agent-a", Reason: "because"}
+	fails = &actors.UnavailableError{Stream: "agent-a", Reason: "because"}
 	if _, err = client.CheckStore(t.Context(), heard); err == nil || err.Error() != fails.Error() {
 		t.Errorf("failed later: %v", err)
 	}

@@ -136,7 +136,7 @@ func commandSteps() []step {
 		command("no notes at all", notebook, sagas.KeepNotes{Meta: meta("n8"), Author: ann}),
 		command("an agent's command to a wallet", wallet, sagas.Retire{Meta: meta("w5")}),
 		command("a wallet's command to an agent", stream, sagas.Credit{Meta: meta("w6"), Amount: 1}),
-		command("an internal command", stream, sagas.Woke{Meta: meta("w7")}),
+		command("an internal command", stream, sagas.Tick{Meta: meta("w7")}),
 		command("add a projection", catalogue, sagas.AddProjection{Meta: meta("p1"), Source: events.Text{Inline: "name: x"}}),
 		command("skip without a reason", catalogue, sagas.SkipEvent{Meta: meta("p2"), Name: "balance", Position: 1, By: "ann"}),
 		command("skip nothing", catalogue, sagas.SkipEvent{Meta: meta("p3"), Name: "balance", Reason: "r", By: "ann"}),
@@ -301,7 +301,7 @@ func run(t *testing.T, d driver, steps []step) []result {
 }
 
 func describe(err error) string {
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) {
 		return fmt.Sprintf("refusal %s: %s", refusal.Code, refusal.Detail)
 	}

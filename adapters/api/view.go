@@ -92,7 +92,7 @@ type turnFields struct {
 	Model       events.RequestID   `json:"model,omitempty"`
 	RetryAt     events.Micros      `json:"retry_at,string,omitempty"`
 	Paused      events.Reason      `json:"paused,omitempty"`
-	Cut         bool               `json:"cut,omitempty"`
+	Interrupted bool               `json:"cut,omitempty"`
 	Round       int                `json:"round"`
 	Attempt     int                `json:"attempt,omitempty"`
 	Failed      int                `json:"failed,omitempty"`
@@ -130,7 +130,7 @@ type callFields struct {
 type tallyView struct {
 	Usage       events.Usage     `json:"usage"`
 	Cost        events.Money     `json:"cost,string"`
-	Free        events.Money     `json:"free,string,omitempty"`
+	Uncharged   events.Money     `json:"free,string,omitempty"`
 	LastCost    events.Money     `json:"last_cost,string"`
 	Unpriced    bool             `json:"unpriced,omitempty"`
 	ToolCalls   int              `json:"tool_calls"`

@@ -165,7 +165,7 @@ func (in *Ingress) carryOut(ctx context.Context, m *message.Message, command Com
 	defer cancel()
 	receipt, err := in.config.Commands.Do(doing, command.Stream, sagas.Identified(command.Command, sagas.Meta{ID: id, At: storage.Now()}), origin)
 	topic := ReplyTopic(in.config.Tenant)
-	var refusal *sagas.Refusal
+	var refusal *sagas.RefusalError
 	switch {
 	case errors.As(err, &refusal):
 		return reply(ctx, in.publisher, topic, refusedKind, m, refusalOf(m, refusal))

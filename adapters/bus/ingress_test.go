@@ -54,7 +54,7 @@ func TestCommandsAreCarriedOutAndAnswered(t *testing.T) {
 func TestRefusalsAreAnswers(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {
 		b.host.answer = func(int, done) (actors.Receipt, error) {
-			return actors.Receipt{}, &sagas.Refusal{Code: sagas.RefusedMissing, Detail: "there is no agent demo"}
+			return actors.Receipt{}, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no agent demo"}
 		}
 		stop := b.run()
 		b.send("c-1", Command{"agent-demo", sagas.Retire{}})
@@ -72,7 +72,7 @@ func TestFailuresAreTriedAgainInOrder(t *testing.T) {
 		b.host.answer = func(try int, d done) (actors.Receipt, error) {
 			switch try {
 			case 1:
-				return actors.Receipt{}, &actors.Overloaded{Stream: d.stream, Waiting: 9}
+				return actors.Receipt{}, &actors.OverloadedError{Stream: d.stream, Waiting: 9}
 			case 2:
 				panic("a fault")
 			case 3:
@@ -125,7 +125,7 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 		var mended atomic.Bool
 		b.host.answer = func(_ int, d done) (actors.Receipt, error) {
 			if !mended.Load() {
-				return actors.Receipt{}, &actors.Unavailable{Stream: d.stream, Reason: "its circuit is open"}
+				return actors.Receipt{}, &actors.UnavailableError{Stream: d.stream, Reason: "its circuit is open"}
 			}
 			return actors.Receipt{Stream: d.stream}, nil
 		}
@@ -150,7 +150,7 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 		if err := b.poisoned().Retry(t.Context(), list[1].Entry, "ann"); err != nil {
 			t.Fatal(err)
 		}
-		var refusal *sagas.Refusal
+		var refusal *sagas.RefusalError
 		if err := b.poisoned().Drop(t.Context(), 1, "ann", " "); !errors.As(err, &refusal) {
 			t.Errorf("dropped without a reason: %v", err)
 		}

@@ -201,7 +201,7 @@ func TestCommandsAsPublished(t *testing.T) {
 	if _, data, err := (Command{"agent-a", create}).Encode(); err != nil || !strings.Contains(string(data), `"tools":["bash"]`) {
 		t.Errorf("%s, %v", data, err)
 	}
-	for _, wrong := range []Command{{"agent-a", sagas.Woke{}}, {"wallet-w", sagas.Retire{}}, {"agent-a", sagas.Send{Text: events.Text{Blob: &events.BlobRef{}}}}} {
+	for _, wrong := range []Command{{"agent-a", sagas.Tick{}}, {"wallet-w", sagas.Retire{}}, {"agent-a", sagas.Send{Text: events.Text{Blob: &events.BlobRef{}}}}} {
 		if _, data, err := wrong.Encode(); err == nil {
 			t.Errorf("%+v was written as %s", wrong, data)
 		}

@@ -129,7 +129,7 @@ func (p *Poisoned) find(ctx context.Context, entry events.Revision) (PoisonedCom
 	}
 	i := slices.IndexFunc(list, func(c PoisonedCommand) bool { return c.Entry == entry })
 	if i < 0 {
-		return PoisonedCommand{}, &sagas.Refusal{
+		return PoisonedCommand{}, &sagas.RefusalError{
 			Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no poisoned command %d: it may have been retried or dropped", entry),
 		}
 	}
@@ -161,7 +161,7 @@ func (p *Poisoned) Retry(ctx context.Context, entry events.Revision, by string) 
 // Drop records that a poisoned command will never be carried out, and why.
 func (p *Poisoned) Drop(ctx context.Context, entry events.Revision, by, reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return &sagas.Refusal{Code: sagas.RefusedInvalid, Detail: "a command is dropped for a reason: say which"}
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "a command is dropped for a reason: say which"}
 	}
 	if _, err := p.find(ctx, entry); err != nil {
 		return err

@@ -81,7 +81,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 // store appends a batch. If the stream holds some of it already, each event is tried by itself.
 func (p *Publisher) store(ctx context.Context, stream events.Stream, batch []events.Envelope) error {
 	_, err := appendAgain(ctx, p.journal, stream, batch)
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) && len(batch) > 1 {
 		for i := range batch {
 			if _, err := appendAgain(ctx, p.journal, stream, batch[i:i+1:i+1]); err != nil {
@@ -111,7 +111,7 @@ func appendAgain(ctx context.Context, journal storage.Journal, stream events.Str
 
 // lasting reports errors of an append that trying again does not change.
 func lasting(err error) bool {
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	return errors.As(err, &conflict) || errors.Is(err, storage.ErrInvalidAppend) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrDeleted)
 }
 

@@ -58,6 +58,6 @@ func commandOf(m *message.Message) events.CommandID {
 }
 
 // refusalOf is the reply to a command that was refused.
-func refusalOf(m *message.Message, refusal *sagas.Refusal) Reply {
+func refusalOf(m *message.Message, refusal *sagas.RefusalError) Reply {
 	return Reply{Command: commandOf(m), Type: m.Metadata.Get(TypeKey), Code: string(refusal.Code), Detail: refusal.Detail}
 }

@@ -9,10 +9,10 @@ import (
 
 // spec describes the query to whoever asks it.
 func (q *query) spec() projections.QuerySpec {
-	spec := projections.QuerySpec{Name: q.name, About: q.about, Columns: q.table, Takes: []projections.Parameter{}}
+	spec := projections.QuerySpec{Name: q.name, Description: q.about, Columns: q.table, Params: []projections.Parameter{}}
 	for i := range q.takes {
 		p := &q.takes[i]
-		spec.Takes = append(spec.Takes, projections.Parameter{Name: p.called, About: p.about, Required: p.required, Check: p.check})
+		spec.Params = append(spec.Params, projections.Parameter{Name: p.called, Description: p.about, Required: p.required, Check: p.check})
 	}
 	spec.Answer = projections.NewTable(q.table).Answer()
 	return spec

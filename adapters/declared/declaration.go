@@ -93,7 +93,7 @@ func Parse(source []byte) (projections.Spec, error) {
 }
 
 func (d *declaration) spec() projections.Spec {
-	spec := projections.Spec{Name: d.title, Version: d.version, About: d.about, Kinds: d.kinds(), New: func() projections.Fold { return newFold(d) }}
+	spec := projections.Spec{Name: d.title, Version: d.version, Description: d.about, Kinds: d.kinds(), New: func() projections.Fold { return newFold(d) }}
 	for _, q := range d.queries {
 		spec.Queries = append(spec.Queries, q.spec())
 	}

@@ -39,7 +39,7 @@ func CompileFilter(expression string) (Filter, error) {
 	r.lenient = true
 	return func(e *events.Envelope) (bool, error) {
 		err := r.read(&projections.Recorded{Envelope: e}, m.names)
-		var poisoned *projections.Poison
+		var poisoned *projections.PoisonError
 		if errors.As(err, &poisoned) { // here it ends nothing but this one answer
 			return false, fmt.Errorf("filter: %w", poisoned.Problem)
 		}

@@ -73,7 +73,7 @@ func (f *fold) Apply(e *projections.Recorded) error {
 
 // stop says at which event the projection stops and why.
 func (f *fold) stop(e *projections.Recorded, err error) error {
-	if _, is := err.(*projections.Poison); is { //nolint:errorlint // as read made it
+	if _, is := err.(*projections.PoisonError); is { //nolint:errorlint // as read made it
 		return err
 	}
 	return poison(e, fmt.Errorf("event %s, %w", e.Ref(), err))

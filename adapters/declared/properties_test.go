@@ -254,7 +254,7 @@ func TestLimits(t *testing.T) {
 				}
 				break
 			}
-			var poison *projections.Poison
+			var poison *projections.PoisonError
 			if !errors.As(stopped, &poison) || !strings.Contains(poison.Error(), test.want) {
 				t.Errorf("it stopped with %v, want %q", stopped, test.want)
 			}

@@ -192,5 +192,5 @@ func (p *reading) decode(e *projections.Recorded) (events.Event, error) {
 
 // poison says that a projection can go no further than the event before this one.
 func poison(e *projections.Recorded, problem error) error {
-	return &projections.Poison{Event: e.Ref(), Position: e.Position, Kind: e.Kind, Problem: problem}
+	return &projections.PoisonError{Event: e.Ref(), Position: e.Position, Kind: e.Kind, Problem: problem}
 }

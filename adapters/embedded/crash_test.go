@@ -158,7 +158,7 @@ func killedAfter(t *testing.T, dir, work string, lines int) [crashWriters]events
 			last[w] = max(last[w], revision)
 		}
 		if seen == 0 {
-			held := &embedded.Held{}
+			held := &embedded.HeldError{}
 			if _, err := embedded.Open(embedded.Config{Dir: dir}); !errors.As(err, &held) || held.PID != child.Process.Pid {
 				t.Errorf("open a directory that process %d holds: %v", child.Process.Pid, err)
 			}

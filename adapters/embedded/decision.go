@@ -28,7 +28,7 @@ func (c *committer) decide(r *request) bool {
 		r.decided = answer{err: fmt.Errorf("append to %s: %w", r.stream, err)}
 		return true
 	}
-	conflict := &storage.Conflict{Stream: r.stream, Expected: r.expected, Actual: h.revision}
+	conflict := &storage.ConflictError{Stream: r.stream, Expected: r.expected, Actual: h.revision}
 	at, exact, count := events.Revision(r.expected), r.expected >= storage.ExpectNoStream, len(r.batch)
 	behind := exact && at < h.revision
 	recreates := h.deleted && r.expected == storage.ExpectNoStream // for this writer there is no stream, whatever it holds

@@ -125,7 +125,7 @@ func TestExpectationsAndRepetitions(t *testing.T) {
 				t.Fatal(err)
 			}
 			appended, err := play(t, store, stream, row.then)
-			conflict := &storage.Conflict{}
+			conflict := &storage.ConflictError{}
 			if errors.As(err, &conflict) != row.conflict || err != nil && !row.conflict {
 				t.Fatalf("the answer is %+v, %v", appended, err)
 			}
@@ -346,7 +346,7 @@ func take(t *testing.T, store *embedded.Store, stream events.Stream, step string
 	default:
 		appended, err = play(t, store, stream, step)
 	}
-	conflict := &storage.Conflict{}
+	conflict := &storage.ConflictError{}
 	switch {
 	case errors.As(err, &conflict) && errors.Is(err, embedded.ErrSoftDeleted):
 		if conflict.Actual != events.NoRevision || errors.Is(err, storage.ErrDeleted) {

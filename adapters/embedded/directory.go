@@ -27,14 +27,14 @@ const (
 // directoryFormat is the version of the directory that this build writes, and the newest it reads.
 const directoryFormat = 1
 
-// Held says that another store has the directory open.
-type Held struct {
+// HeldError says that another store has the directory open.
+type HeldError struct {
 	Dir string
 	PID int // of the process that has it, maybe this one; 0 when that could not be found out
 }
 
 // Error names the directory, the process and the remedy.
-func (h *Held) Error() string {
+func (h *HeldError) Error() string {
 	return fmt.Sprintf("%s is in use by process %d; stop that process, or reach it instead of opening its directory", h.Dir, h.PID)
 }
 
@@ -54,7 +54,7 @@ func lockDirectory(dir string) (*directoryLock, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}
-		return nil, &Held{Dir: dir, PID: holder(f)}
+		return nil, &HeldError{Dir: dir, PID: holder(f)}
 	}
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)

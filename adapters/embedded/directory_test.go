@@ -19,8 +19,8 @@ func TestADirectoryHasOneStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = embedded.Open(config)
-	held := &embedded.Held{}
-	if !errors.As(err, &held) || *held != (embedded.Held{Dir: config.Dir, PID: os.Getpid()}) {
+	held := &embedded.HeldError{}
+	if !errors.As(err, &held) || *held != (embedded.HeldError{Dir: config.Dir, PID: os.Getpid()}) {
 		t.Fatalf("the second open: %v", err)
 	}
 	if err := store.Close(); err != nil {

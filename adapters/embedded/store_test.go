@@ -52,7 +52,7 @@ func TestSnapshotsAlone(t *testing.T) {
 func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
 	config := embedded.Config{Dir: t.TempDir()}
 	cache := openCache(t, config)
-	held := &embedded.Held{}
+	held := &embedded.HeldError{}
 	if _, err := embedded.OpenSnapshots(config); !errors.As(err, &held) {
 		t.Errorf("open what is open: %v", err)
 	}

@@ -47,26 +47,26 @@ func (j *Journal) Append(ctx context.Context, stream events.Stream, expected sto
 		return storage.Appended{}, err
 	}
 	appended, err := w.run(ctx)
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	switch {
 	case err == nil || errors.As(err, &conflict):
 		return appended, err
 	case w.unknown:
-		return storage.Appended{}, &OutcomeUnknown{Stream: stream, IDs: w.ids, Err: err}
+		return storage.Appended{}, &OutcomeUnknownError{Stream: stream, IDs: w.ids, Err: err}
 	}
 	return storage.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 }
 
-// OutcomeUnknown is the error of an append that was sent and has no answer: its events are stored, or are not. Appending the same ids again, with
+// OutcomeUnknownError is the error of an append that was sent and has no answer: its events are stored, or are not. Appending the same ids again, with
 // the same expectation, finds out, and stores them once.
-type OutcomeUnknown struct {
+type OutcomeUnknownError struct {
 	Stream events.Stream
 	IDs    []uuid.UUID
 	Err    error // why there is no answer
 }
 
 // Error names the ids to repeat the append with.
-func (o *OutcomeUnknown) Error() string {
+func (o *OutcomeUnknownError) Error() string {
 	ids := make([]string, 0, len(o.IDs))
 	for _, id := range o.IDs[:min(len(o.IDs), 3)] {
 		ids = append(ids, id.String())
@@ -78,7 +78,7 @@ func (o *OutcomeUnknown) Error() string {
 }
 
 // Unwrap returns why there is no answer.
-func (o *OutcomeUnknown) Unwrap() error { return o.Err }
+func (o *OutcomeUnknownError) Unwrap() error { return o.Err }
 
 // prepare writes the messages and refuses what the server would.
 func (w *write) prepare(batch []events.Envelope) error {
@@ -153,7 +153,7 @@ func (w *write) attempt(ctx context.Context, n *node) (storage.Appended, error) 
 		}
 	}
 	appended, err := w.send(ctx, n)
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	if w.unknown && errors.As(err, &conflict) {
 		// A stream that was deleted or cut off meanwhile is not compared with.
 		if found, stored, f := w.find(ctx, n); f != nil || found {
@@ -254,8 +254,8 @@ func (w *write) success(answer *streams.AppendResp_Success) (storage.Appended, e
 	return storage.Appended{First: first, Last: last, Position: events.Position(answer.GetPosition().GetCommitPosition())}, nil
 }
 
-func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *storage.Conflict {
-	conflict := &storage.Conflict{Stream: w.stream, Expected: w.expected, Actual: events.NoRevision}
+func (w *write) conflict(answer *streams.AppendResp_WrongExpectedVersion) *storage.ConflictError {
+	conflict := &storage.ConflictError{Stream: w.stream, Expected: w.expected, Actual: events.NoRevision}
 	switch current := answer.GetCurrentRevisionOption().(type) {
 	case *streams.AppendResp_WrongExpectedVersion_CurrentRevision:
 		conflict.Actual = readRevision(current.CurrentRevision)
@@ -274,7 +274,7 @@ func (w *write) deleted(ctx context.Context, n *node, f *failure) error {
 	if readFailure != nil {
 		return f
 	}
-	return &storage.Conflict{Stream: w.stream, Expected: w.expected, Actual: page.Last}
+	return &storage.ConflictError{Stream: w.stream, Expected: w.expected, Actual: page.Last}
 }
 
 // find looks for the batch near the end of its stream.

@@ -56,7 +56,7 @@ func TestSoftDeleted(t *testing.T) {
 				}
 				appended, err := j.Append(t.Context(), stream, row.expected, some(row.events))
 				got := fmt.Sprintf("%d to %d", appended.First, appended.Last)
-				if conflict := new(storage.Conflict); errors.As(err, &conflict) && !errors.Is(err, storage.ErrDeleted) {
+				if conflict := new(storage.ConflictError); errors.As(err, &conflict) && !errors.Is(err, storage.ErrDeleted) {
 					got = fmt.Sprint("conflict at ", conflict.Actual)
 				} else if err != nil {
 					got = err.Error()

@@ -41,13 +41,13 @@ import (
 
 // Config says where the store is and what is asked of it. Zero values mean the defaults.
 type Config struct {
-	Connection string       // esdb://… or esdb+discover://…, as any EventStoreDB client reads it; required
-	Username   string       // instead of the connection string's, so that no secret need stand in it
-	Password   string       // belongs to Username
-	MaxAppend  int          // bytes of one append; default 1 MiB. It must not be above the server's own MaxAppendSize
-	MaxWaiting int          // callers that wait at once while the store is away; default 1024
-	Away       func(*Away)  // is told, instead of the log, that the store is away, by Open too, and from time to time while it stays away; nil when it is back. It must not block
-	Log        *slog.Logger // default: nowhere
+	Connection string           // esdb://… or esdb+discover://…, as any EventStoreDB client reads it; required
+	Username   string           // instead of the connection string's, so that no secret need stand in it
+	Password   string           // belongs to Username
+	MaxAppend  int              // bytes of one append; default 1 MiB. It must not be above the server's own MaxAppendSize
+	MaxWaiting int              // callers that wait at once while the store is away; default 1024
+	Away       func(*AwayError) // is told, instead of the log, that the store is away, by Open too, and from time to time while it stays away; nil when it is back. It must not block
+	Log        *slog.Logger     // default: nowhere
 }
 
 // The defaults and bounds of Config.

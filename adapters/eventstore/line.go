@@ -21,8 +21,8 @@ const (
 	repeated   = 30 * time.Second       // between two lines in the log about a store that is away
 )
 
-// Away says that the store cannot be reached, or has no leader. It is looked for until it is back.
-type Away struct {
+// AwayError says that the store cannot be reached, or has no leader. It is looked for until it is back.
+type AwayError struct {
 	Store string    // its connection string, without credentials
 	Since time.Time // when it was there last, or the search began
 	Cause error     // why it was not found the last time; nil: nothing has answered yet
@@ -31,10 +31,10 @@ type Away struct {
 }
 
 // Error says since when the store is away, why, and what to look at.
-func (a *Away) Error() string { return a.Problem() + "; " + a.Remedy() }
+func (a *AwayError) Error() string { return a.Problem() + "; " + a.Remedy() }
 
 // Problem says since when the store is away, and why.
-func (a *Away) Problem() string {
+func (a *AwayError) Problem() string {
 	cause := ""
 	if a.Cause != nil {
 		cause = ": " + a.Cause.Error()
@@ -44,7 +44,7 @@ func (a *Away) Problem() string {
 }
 
 // Remedy says what to look at.
-func (a *Away) Remedy() string {
+func (a *AwayError) Remedy() string {
 	var unresolved *net.DNSError
 	switch {
 	case errors.Is(a.Cause, errMisnamed):
@@ -64,7 +64,7 @@ func (a *Away) Remedy() string {
 }
 
 // Unwrap returns the cause, and the error of the caller's context.
-func (a *Away) Unwrap() []error {
+func (a *AwayError) Unwrap() []error {
 	return slices.DeleteFunc([]error{a.Cause, a.ended}, func(err error) bool { return err == nil })
 }
 
@@ -74,8 +74,8 @@ type line struct {
 	target *target
 	finder finder
 	log    *slog.Logger
-	most   int           // callers that may wait at once
-	tell   func(a *Away) // that the store is away, and why; nil: that it is back
+	most   int                // callers that may wait at once
+	tell   func(a *AwayError) // that the store is away, and why; nil: that it is back
 
 	mu      sync.Mutex
 	node    *node         // nil while the store is away
@@ -312,8 +312,8 @@ func (l *line) wait(ctx context.Context) {
 }
 
 // away says that the store is away, to a caller that does not wait any longer. The lock is held.
-func (l *line) away(ended error) *Away {
-	return &Away{Store: l.target.name, Since: l.since, Cause: l.cause, ended: ended}
+func (l *line) away(ended error) *AwayError {
+	return &AwayError{Store: l.target.name, Since: l.since, Cause: l.cause, ended: ended}
 }
 
 // opened waits until the store was reached for the first time.

@@ -14,9 +14,9 @@ import (
 )
 
 // looks keeps what a journal tells about a store that is away.
-func looks() (chan *eventstore.Away, func(*eventstore.Away)) {
-	told := make(chan *eventstore.Away, 100)
-	return told, func(a *eventstore.Away) { told <- a }
+func looks() (chan *eventstore.AwayError, func(*eventstore.AwayError)) {
+	told := make(chan *eventstore.AwayError, 100)
+	return told, func(a *eventstore.AwayError) { told <- a }
 }
 
 // One address, of a node that has no leader: it is away, and says why at once, and is there when it has one. Nothing says that it is there before.
@@ -39,7 +39,7 @@ func TestNodeWithoutLeader(t *testing.T) {
 	defer stop()
 	began := time.Now()
 	_, err := eventstore.Open(short, eventstore.Config{Connection: c.Connection(node), Away: tell, Log: textLog(&log)})
-	var away *eventstore.Away
+	var away *eventstore.AwayError
 	if !errors.As(err, &away) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "Server Is Not Ready") {
 		t.Errorf("the error is %v, want one that says that the server is not ready", err)
 	}

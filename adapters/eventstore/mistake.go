@@ -20,22 +20,22 @@ import (
 	"example.com/life/events"
 )
 
-// Mistake is an error that waiting does not cure: something has to be changed, in the connection string or at the store.
-type Mistake struct {
+// AddressError is an error that waiting does not cure: something has to be changed, in the connection string or at the store.
+type AddressError struct {
 	Problem string // what is wrong, where
 	Remedy  string // what to change
 	Err     error  // what the store, or the way to it, said
 }
 
 // Error says what is wrong and what to change.
-func (m *Mistake) Error() string { return m.Problem + ": " + m.Remedy }
+func (m *AddressError) Error() string { return m.Problem + ": " + m.Remedy }
 
 // Unwrap returns what was said.
-func (m *Mistake) Unwrap() error { return m.Err }
+func (m *AddressError) Unwrap() error { return m.Err }
 
-// Denied reports an error that waiting does not cure: a *Mistake.
+// Denied reports an error that waiting does not cure: an *AddressError.
 func Denied(err error) bool {
-	var m *Mistake
+	var m *AddressError
 	return errors.As(err, &m)
 }
 
@@ -88,7 +88,7 @@ func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *
 	case f.code == codes.Unauthenticated:
 		return t.unauthenticated(to.address, f)
 	case f.code == codes.Unimplemented:
-		return &Mistake{
+		return &AddressError{
 			Problem: "the server at " + to.address + " is not EventStoreDB (" + f.message + ")",
 			Remedy:  "correct the host and the port", Err: fmt.Errorf("%w: %w", ErrProtocol, f),
 		}
@@ -105,7 +105,7 @@ func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *
 	}
 	broken := brokenOff.MatchString(f.message)
 	if broken && !t.secure && encrypted(ctx, to) {
-		return &Mistake{
+		return &AddressError{
 			Problem: "the server at " + to.address + " wants encrypted connections, and tls=false asks for one that is not",
 			Remedy:  "leave out tls=false", Err: f,
 		}
@@ -143,17 +143,17 @@ func (t *target) explainTLS(ctx context.Context, to endpoint, err error) error {
 	server := "the server at " + to.address
 	switch {
 	case errors.As(err, &unknown) && t.caFile != "":
-		return &Mistake{server + " has a certificate that no CA in " + t.caFile + " has signed", "name the file of the CA that has (tlsCAFile)", err}
+		return &AddressError{server + " has a certificate that no CA in " + t.caFile + " has signed", "name the file of the CA that has (tlsCAFile)", err}
 	case errors.As(err, &unknown):
-		return &Mistake{server + " has a certificate of a CA that this machine does not know", "name the CA's file with tlsCAFile=FILE", err}
+		return &AddressError{server + " has a certificate of a CA that this machine does not know", "name the CA's file with tlsCAFile=FILE", err}
 	case errors.As(err, &name):
-		return &Mistake{server + " has a certificate for other names (" + trimTLS(err) + ")", "use one of them in the connection string, or give the server a certificate for this one", err}
+		return &AddressError{server + " has a certificate for other names (" + trimTLS(err) + ")", "use one of them in the connection string, or give the server a certificate for this one", err}
 	case errors.As(err, &invalid):
-		return &Mistake{server + " has a certificate that is not valid (" + trimTLS(err) + ")", "renew it, or set this machine's clock", err}
+		return &AddressError{server + " has a certificate that is not valid (" + trimTLS(err) + ")", "renew it, or set this machine's clock", err}
 	case errors.As(err, &alert):
-		return &Mistake{server + " refuses to talk TLS with this client (" + trimTLS(err) + ")", "check userCertFile and userKeyFile, and the server's TLS settings", err}
+		return &AddressError{server + " refuses to talk TLS with this client (" + trimTLS(err) + ")", "check userCertFile and userKeyFile, and the server's TLS settings", err}
 	case t.plain(ctx, to):
-		return &Mistake{server + " does not encrypt its connections", "add tls=false to the connection string, or give the server a certificate", err}
+		return &AddressError{server + " does not encrypt its connections", "add tls=false to the connection string, or give the server a certificate", err}
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
@@ -195,11 +195,11 @@ func (t *target) plain(ctx context.Context, to endpoint) bool {
 	return true
 }
 
-func (t *target) unauthenticated(address string, f *failure) *Mistake {
+func (t *target) unauthenticated(address string, f *failure) *AddressError {
 	if t.user == "" {
-		return &Mistake{"the server at " + address + " wants a user name and password", "give them, on an encrypted connection (without tls=false)", f}
+		return &AddressError{"the server at " + address + " wants a user name and password", "give them, on an encrypted connection (without tls=false)", f}
 	}
-	return &Mistake{fmt.Sprintf("the server at %s does not accept the user name and password (of %q)", address, t.user), "correct one of them", f}
+	return &AddressError{fmt.Sprintf("the server at %s does not accept the user name and password (of %q)", address, t.user), "correct one of them", f}
 }
 
 // access is what a call wants to do; for everything without a stream.
@@ -230,7 +230,7 @@ func (r right) list() string {
 }
 
 // denied says who may not do what, and which access list decides that.
-func (t *target) denied(to access, f *failure) *Mistake {
+func (t *target) denied(to access, f *failure) *AddressError {
 	who := fmt.Sprintf("the user %q", t.user)
 	switch {
 	case t.user == "" && t.userFile != "":
@@ -238,7 +238,7 @@ func (t *target) denied(to access, f *failure) *Mistake {
 	case t.user == "":
 		who = "a client without a user name and password"
 	}
-	m := &Mistake{Problem: "the event store denies access to " + who, Err: f}
+	m := &AddressError{Problem: "the event store denies access to " + who, Err: f}
 	switch {
 	case t.user == "" && t.userFile == "" && t.secure:
 		m.Remedy = "give a user's name and password"

@@ -37,7 +37,7 @@ func TestMistakes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			_, err := eventstore.Open(ctx, eventstore.Config{Connection: row.connection})
-			var mistake *eventstore.Mistake
+			var mistake *eventstore.AddressError
 			if !errors.As(err, &mistake) || ctx.Err() != nil || !eventstore.Denied(err) {
 				t.Fatalf("the error is %v, want a mistake, at once", err)
 			}
@@ -130,7 +130,7 @@ func TestAccessLists(t *testing.T) {
 		{"nobody", read(nobody, "open"), []string{"without a user name and password", "give a user's name and password"}},
 	}
 	for _, row := range rows {
-		var mistake *eventstore.Mistake
+		var mistake *eventstore.AddressError
 		if !errors.As(row.err, &mistake) {
 			t.Errorf("%s: the error is %v, want a mistake", row.what, row.err)
 			continue

@@ -71,7 +71,7 @@ func TestOutcomeNamesIDs(t *testing.T) {
 	defer cancel()
 	batch := happened("x", 5)
 	_, err := journal.Append(ctx, "s", storage.ExpectNoStream, batch)
-	var unknown *eventstore.OutcomeUnknown
+	var unknown *eventstore.OutcomeUnknownError
 	if !errors.As(err, &unknown) || !errors.Is(err, context.DeadlineExceeded) || len(unknown.IDs) != 5 {
 		t.Fatalf("the error is %v, want an outcome that is not known", err)
 	}

@@ -156,7 +156,7 @@ func Parse(id events.NoteID, at string, text []byte) (events.Note, *Problem) {
 	if note.Title == "" {
 		note.Title = path.Base(string(id))
 	}
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	if err := sagas.ValidateNote(&note); errors.As(err, &refused) {
 		return note, &Problem{Path: at, Detail: refused.Detail}
 	}

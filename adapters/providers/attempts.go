@@ -19,7 +19,7 @@ type attempts struct {
 }
 
 // next counts one more attempt at a question and returns how many there were, from 1.
-func (a *attempts) next(script string, line int, question actors.Question) int {
+func (a *attempts) next(script string, line int, question actors.ModelRequest) int {
 	key := script + ":" + strconv.Itoa(line) + ":" + hashQuestion(question)
 	a.mu.Lock()
 	defer a.mu.Unlock()

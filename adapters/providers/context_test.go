@@ -13,8 +13,8 @@ import (
 )
 
 // recalledQuestion is a user's message, and what was found on it.
-func recalledQuestion(model string) actors.Question {
-	return actors.Question{Model: model, Messages: []sagas.Message{
+func recalledQuestion(model string) actors.ModelRequest {
+	return actors.ModelRequest{Model: model, Messages: []sagas.Message{
 		{Role: sagas.RoleUser, Text: events.Text{Inline: "How hot?"}},
 		{Role: sagas.RoleContext, Text: events.Text{Inline: "Notes: very."}},
 	}}

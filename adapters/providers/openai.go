@@ -149,13 +149,13 @@ func (c OpenAIConfig) keyFileWarning() string {
 }
 
 // Ask sends the question and puts the streamed reply together.
-func (m *openAI) Ask(ctx context.Context, question actors.Question, delta func(text string)) (actors.Answer, error) {
+func (m *openAI) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
-		return actors.Answer{}, err
+		return actors.ModelResponse{}, err
 	}
 	params, err := m.params(question)
 	if err != nil {
-		return actors.Answer{}, m.failed(events.ErrorInvalid, err.Error(), 0)
+		return actors.ModelResponse{}, m.failed(events.ErrorInvalid, err.Error(), 0)
 	}
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -172,18 +172,18 @@ func (m *openAI) Ask(ctx context.Context, question actors.Question, delta func(t
 		broken = err
 	}
 	if err := ctx.Err(); err != nil {
-		return actors.Answer{}, err
+		return actors.ModelResponse{}, err
 	}
 	if reply.err != nil {
-		return actors.Answer{}, m.failed(events.ErrorInvalid, reply.err.Error(), 0)
+		return actors.ModelResponse{}, m.failed(events.ErrorInvalid, reply.err.Error(), 0)
 	}
 	if reply.finished { // complete, whatever became of the connection afterwards
 		return reply.answer()
 	}
 	if errors.Is(context.Cause(watched), errIdle) {
-		return actors.Answer{}, m.failed(events.ErrorTimeout, fmt.Sprintf("nothing came for %s", m.idle), 0)
+		return actors.ModelResponse{}, m.failed(events.ErrorTimeout, fmt.Sprintf("nothing came for %s", m.idle), 0)
 	}
-	return actors.Answer{}, m.classify(broken, reply.begun)
+	return actors.ModelResponse{}, m.classify(broken, reply.begun)
 }
 
 // errIdle ends a call whose stream has been silent for too long.

@@ -124,7 +124,7 @@ func quote(text string) string {
 }
 
 // streamOf is an answer as a well-behaved endpoint streams it.
-func streamOf(answer actors.Answer) []string {
+func streamOf(answer actors.ModelResponse) []string {
 	pieces := []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"role":"assistant","content":""}}],"usage":null}`)}
 	for word := range strings.SplitAfterSeq(answer.Text, " ") {
 		pieces = append(pieces, textEvent(word))

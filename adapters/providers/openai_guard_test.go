@@ -52,7 +52,7 @@ func (s stepsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestOpenAIWatchesForSilence(t *testing.T) {
 	const idle = time.Minute
-	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.Answer, time.Duration, error) {
+	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.ModelResponse, time.Duration, error) {
 		t.Helper()
 		model := newOpenAI(t, OpenAIConfig{
 			BaseURL: "http://model.test/v1", Idle: idle,

@@ -15,7 +15,7 @@ import (
 // reply puts the pieces of a streamed reply together. It forgives what local servers do: no usage, no index, no ids, no
 // role, whole arguments at once, the same index for every call, and "stop" where calls were made.
 type reply struct {
-	question *actors.Question
+	question *actors.ModelRequest
 	delta    func(text string)
 
 	begun    bool
@@ -40,7 +40,7 @@ type callParts struct {
 	split     surrogates
 }
 
-func newReply(question actors.Question, delta func(text string)) *reply {
+func newReply(question actors.ModelRequest, delta func(text string)) *reply {
 	if delta == nil {
 		delta = func(string) {}
 	}
@@ -131,13 +131,13 @@ func (r *reply) callOf(piece *openai.ChatCompletionChunkChoiceDeltaToolCall) *ca
 }
 
 // answer gives the whole reply, once it is finished.
-func (r *reply) answer() (actors.Answer, error) {
+func (r *reply) answer() (actors.ModelResponse, error) {
 	r.say(r.content.rest() + r.refusal.rest())
-	answer := actors.Answer{Text: r.text.String(), Model: r.model, Usage: r.usage}
+	answer := actors.ModelResponse{Text: r.text.String(), Model: r.model, Usage: r.usage}
 	taken := map[string]bool{}
 	for i, call := range r.calls {
 		if call.tool == "" {
-			return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf("call %d of the reply names no tool", i+1)}
+			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf("call %d of the reply names no tool", i+1)}
 		}
 		if call.id == "" || taken[call.id] { // unique in the conversation, which only grows
 			call.id = fmt.Sprintf("call-%d-%d", len(r.question.Messages), i+1)

@@ -12,7 +12,7 @@ import (
 )
 
 // params writes the question as a request. It is a pure function of the question.
-func (m *openAI) params(question actors.Question) (openai.ChatCompletionNewParams, error) {
+func (m *openAI) params(question actors.ModelRequest) (openai.ChatCompletionNewParams, error) {
 	params := openai.ChatCompletionNewParams{
 		Model:         question.Model,
 		StreamOptions: openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)},

@@ -85,21 +85,21 @@ func TestOpenAIReadsWhatServersSend(t *testing.T) {
 	call := func(id, tool, arguments string) events.ModelCall {
 		return events.ModelCall{ID: id, Tool: tool, Arguments: json.RawMessage(arguments)}
 	}
-	calls := func(calls ...events.ModelCall) actors.Answer {
-		return actors.Answer{Calls: calls, Stop: events.StopCalls, Model: "fake-1"}
+	calls := func(calls ...events.ModelCall) actors.ModelResponse {
+		return actors.ModelResponse{Calls: calls, Stop: events.StopCalls, Model: "fake-1"}
 	}
-	said := func(text string) actors.Answer {
-		return actors.Answer{Text: text, Stop: events.StopEnd, Model: "fake-1"}
+	said := func(text string) actors.ModelResponse {
+		return actors.ModelResponse{Text: text, Stop: events.StopEnd, Model: "fake-1"}
 	}
 	var everyByte []string
 	for _, b := range each(`{"path":"a.md"}`) {
 		everyByte = append(everyByte, callEvent(`{"index":0,"function":{"arguments":`+quote(b)+`}}`))
 	}
-	full := actors.Answer{Text: "Grüße 🙂", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Input: 5, Output: 3, Cached: 1}}
+	full := actors.ModelResponse{Text: "Grüße 🙂", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Input: 5, Output: 3, Cached: 1}}
 	crlf := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 	for name, test := range map[string]struct {
 		wire wire
-		want actors.Answer
+		want actors.ModelResponse
 	}{
 		"single bytes":     {wire{pieces: bytesOf(streamOf(full)...)}, full},
 		"gzip":             {wire{pieces: streamOf(full), gzip: true}, full},
@@ -137,11 +137,11 @@ func TestOpenAIReadsWhatServersSend(t *testing.T) {
 		}}, calls(call("a", "now", `{}`), call("call-6-2", "now", `{}`))},
 		"a refusal": {
 			wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"refusal":"No."}}]}`), finishEvent("stop")}},
-			actors.Answer{Text: "No.", Stop: events.StopFiltered, Model: "fake-1"},
+			actors.ModelResponse{Text: "No.", Stop: events.StopFiltered, Model: "fake-1"},
 		},
 		"other choices, odd usage": {
 			wire{pieces: []string{textEvent("hi"), event(`{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"length"}],"usage":{"prompt_tokens":-4,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`), finishEvent("eos")}},
-			actors.Answer{Text: "hi", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Output: 2}},
+			actors.ModelResponse{Text: "hi", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Output: 2}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

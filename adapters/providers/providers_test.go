@@ -78,7 +78,7 @@ func TestSetWithATape(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return outcome(t, model, actors.Question{Model: name})
+		return outcome(t, model, actors.ModelRequest{Model: name})
 	}
 	if got := once(Config{OpenAI: endpoint, Tape: TapeConfig{Dir: dir, Mode: TapeRecord}}); got != "the key is "+testKey {
 		t.Errorf("recording: %q", got)

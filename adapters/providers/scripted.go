@@ -73,37 +73,37 @@ func Scripted(config ScriptedConfig) (actors.Model, error) {
 }
 
 // Ask answers with the first rule that matches the conversation.
-func (m *scripted) Ask(ctx context.Context, question actors.Question, delta func(text string)) (actors.Answer, error) {
+func (m *scripted) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
-		return actors.Answer{}, err
+		return actors.ModelResponse{}, err
 	}
 	script, ok := m.builtin[question.Model]
 	if !ok {
 		var err error
 		if script, err = m.open(question.Model); err != nil {
-			return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
+			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
 		}
 	}
 	scene := newScene(question.Messages)
 	rule := script.match(&scene)
 	if rule == nil {
-		return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf(
+		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf(
 			"no rule of script %s matches the last message (round %d): %s", script.name, scene.round, scene.describe())}
 	}
 	if rule.failure != nil && (rule.times == 0 || m.attempts.next(script.name, rule.line, question) <= rule.times) {
 		if err := pause(ctx, rule.latency); err != nil {
-			return actors.Answer{}, err
+			return actors.ModelResponse{}, err
 		}
 		failure := *rule.failure
-		return actors.Answer{}, &failure
+		return actors.ModelResponse{}, &failure
 	}
 	answer, err := rule.answer(&scene, question)
 	if err != nil {
-		return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf(
+		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf(
 			"script %s, rule at line %d: %v", script.name, rule.line, err)}
 	}
 	if err := stream(ctx, answer.Text, rule.latency, delta); err != nil {
-		return actors.Answer{}, err
+		return actors.ModelResponse{}, err
 	}
 	return answer, nil
 }
@@ -217,11 +217,11 @@ func (r *rule) match(scene *scene) bool {
 }
 
 // answer fills in the rule's reply.
-func (r *rule) answer(scene *scene, question actors.Question) (actors.Answer, error) {
-	answer := actors.Answer{Stop: r.stop, Model: question.Model}
+func (r *rule) answer(scene *scene, question actors.ModelRequest) (actors.ModelResponse, error) {
+	answer := actors.ModelResponse{Stop: r.stop, Model: question.Model}
 	var err error
 	if answer.Text, err = r.text.fill(scene.value); err != nil {
-		return actors.Answer{}, fmt.Errorf("text: %w", err)
+		return actors.ModelResponse{}, fmt.Errorf("text: %w", err)
 	}
 	if len(r.calls) > 0 {
 		answer.Calls = make([]events.ModelCall, len(r.calls))
@@ -229,7 +229,7 @@ func (r *rule) answer(scene *scene, question actors.Question) (actors.Answer, er
 	for i := range r.calls {
 		arguments, err := r.calls[i].arguments.fill(scene.value)
 		if err != nil {
-			return actors.Answer{}, fmt.Errorf("calls[%d].arguments: %w", i, err)
+			return actors.ModelResponse{}, fmt.Errorf("calls[%d].arguments: %w", i, err)
 		}
 		answer.Calls[i] = events.ModelCall{
 			ID:        "call-" + strconv.Itoa(len(question.Messages)) + "-" + strconv.Itoa(i+1),
@@ -299,7 +299,7 @@ func (s *scene) argument(name string) string {
 }
 
 // estimate counts tokens as if each were four bytes.
-func estimate(question actors.Question, answer actors.Answer) events.Usage {
+func estimate(question actors.ModelRequest, answer actors.ModelResponse) events.Usage {
 	input, output := len(question.System), len(answer.Text)
 	for i := range question.Messages {
 		input += len(question.Messages[i].Text.Inline)

@@ -50,9 +50,9 @@ func result(tool, text string) sagas.Message {
 	return sagas.Message{Role: sagas.RoleTool, Text: events.Text{Inline: text}, Tool: tool, CallID: "c1"}
 }
 
-func ask(t testing.TB, model actors.Model, name string, messages ...sagas.Message) (actors.Answer, error) {
+func ask(t testing.TB, model actors.Model, name string, messages ...sagas.Message) (actors.ModelResponse, error) {
 	t.Helper()
-	return model.Ask(t.Context(), actors.Question{Model: name, Messages: messages}, nil)
+	return model.Ask(t.Context(), actors.ModelRequest{Model: name, Messages: messages}, nil)
 }
 
 // scriptOf writes a situation as a script.
@@ -174,7 +174,7 @@ rules:
 	}
 	var few attempts
 	for i := range maxAttempts + 10 {
-		few.next("s", i, actors.Question{})
+		few.next("s", i, actors.ModelRequest{})
 	}
 	if len(few.counts) != maxAttempts || len(few.order) != maxAttempts {
 		t.Errorf("%d questions are remembered, want %d", len(few.counts), maxAttempts)
@@ -186,7 +186,7 @@ func TestScriptedTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
 		var heard []string
-		_, err := model.Ask(t.Context(), actors.Question{Model: "script.yaml"}, func(text string) {
+		_, err := model.Ask(t.Context(), actors.ModelRequest{Model: "script.yaml"}, func(text string) {
 			heard = append(heard, fmt.Sprint(text, time.Since(started)))
 		})
 		want := []string{"one 1s", "two 2s", "three 3s", "four4s"}
@@ -195,7 +195,7 @@ func TestScriptedTakesItsTime(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
-		answer, err := model.Ask(ctx, actors.Question{Model: "script.yaml"}, func(string) {})
+		answer, err := model.Ask(ctx, actors.ModelRequest{Model: "script.yaml"}, func(string) {})
 		if !errors.Is(err, context.DeadlineExceeded) || answer.Text != "" {
 			t.Errorf("cut off: %+v, %v", answer, err)
 		}
@@ -318,7 +318,7 @@ func BenchmarkBench(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	question := actors.Question{Model: "bench", Messages: []sagas.Message{user("go")}}
+	question := actors.ModelRequest{Model: "bench", Messages: []sagas.Message{user("go")}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := model.Ask(context.Background(), question, nil); err != nil {
@@ -346,7 +346,7 @@ func FuzzScript(f *testing.F) {
 		if rule == nil || rule.failure != nil {
 			return
 		}
-		answer, err := rule.answer(&scene, actors.Question{Model: "fuzzed", Messages: scene.messages})
+		answer, err := rule.answer(&scene, actors.ModelRequest{Model: "fuzzed", Messages: scene.messages})
 		if err != nil {
 			return
 		}

@@ -120,9 +120,9 @@ func (t *tape) files() ([]string, error) {
 }
 
 // Ask records or plays.
-func (t *tape) Ask(ctx context.Context, question actors.Question, delta func(text string)) (actors.Answer, error) {
+func (t *tape) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
-		return actors.Answer{}, err
+		return actors.ModelResponse{}, err
 	}
 	made := recording{Format: tapeFormat, Context: question.Context, Question: newTapeQuestion(question)}
 	made.redact(t.redact)
@@ -143,10 +143,10 @@ func (t *tape) Ask(ctx context.Context, question actors.Question, delta func(tex
 	case errors.As(err, &failure):
 		made.Failure = &tapeFailure{Class: failure.Class, RetryAfter: failure.RetryAfter, Detail: failure.Detail}
 	default: // ctx ended: nothing was answered
-		return actors.Answer{}, err
+		return actors.ModelResponse{}, err
 	}
 	if lost := t.record(&made); lost != nil {
-		return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: "the model answered but the tape did not take it: " + lost.Error()}
+		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: "the model answered but the tape did not take it: " + lost.Error()}
 	}
 	return answer, err
 }
@@ -175,14 +175,14 @@ func (t *tape) record(made *recording) error {
 	}
 }
 
-func (t *tape) play(asked recording, delta func(text string)) (actors.Answer, error) {
+func (t *tape) play(asked recording, delta func(text string)) (actors.ModelResponse, error) {
 	path, err := t.next(asked)
 	if err != nil {
-		return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
+		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
 	}
 	found, err := readRecording(path)
 	if err != nil {
-		return actors.Answer{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
+		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
 	}
 	deltas := found.Deltas
 	if found.Answer != nil && strings.Join(deltas, "") != found.Answer.Text { // someone has edited the answer
@@ -194,7 +194,7 @@ func (t *tape) play(asked recording, delta func(text string)) (actors.Answer, er
 		}
 	}
 	if found.Failure != nil {
-		return actors.Answer{}, &actors.ModelError{Class: found.Failure.Class, RetryAfter: found.Failure.RetryAfter, Detail: found.Failure.Detail}
+		return actors.ModelResponse{}, &actors.ModelError{Class: found.Failure.Class, RetryAfter: found.Failure.RetryAfter, Detail: found.Failure.Detail}
 	}
 	return found.Answer.answer(), nil
 }

@@ -80,9 +80,9 @@ type tapeFailure struct {
 }
 
 // hashQuestion identifies what a provider would be sent: 64 hex digits.
-func hashQuestion(question actors.Question) string { return newTapeQuestion(question).hash() }
+func hashQuestion(question actors.ModelRequest) string { return newTapeQuestion(question).hash() }
 
-func newTapeQuestion(question actors.Question) tapeQuestion {
+func newTapeQuestion(question actors.ModelRequest) tapeQuestion {
 	kept := tapeQuestion{
 		Model: question.Model, System: question.System, Reply: question.Reply,
 		Messages: make([]tapeMessage, len(question.Messages)),
@@ -115,12 +115,12 @@ func (q tapeQuestion) hash() string {
 	return events.HashBytes(encoded)
 }
 
-func newTapeAnswer(answer actors.Answer) *tapeAnswer {
+func newTapeAnswer(answer actors.ModelResponse) *tapeAnswer {
 	return &tapeAnswer{Text: answer.Text, Calls: newTapeCalls(answer.Calls), Stop: answer.Stop, Model: answer.Model, Usage: answer.Usage}
 }
 
-func (a *tapeAnswer) answer() actors.Answer {
-	answer := actors.Answer{Text: a.Text, Stop: a.Stop, Model: a.Model, Usage: a.Usage}
+func (a *tapeAnswer) answer() actors.ModelResponse {
+	answer := actors.ModelResponse{Text: a.Text, Stop: a.Stop, Model: a.Model, Usage: a.Usage}
 	for _, call := range a.Calls {
 		answer.Calls = append(answer.Calls, events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: json.RawMessage(call.Arguments)})
 	}

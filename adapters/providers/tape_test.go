@@ -21,7 +21,7 @@ import (
 
 // acting is a model that acts out a situation.
 func acting(situation actorstest.ModelSituation) actors.Model {
-	return actorstest.FakeModel(func(ctx context.Context, _ actors.Question, delta func(string)) (actors.Answer, error) {
+	return actorstest.FakeModel(func(ctx context.Context, _ actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 		switch {
 		case situation.Reply != nil:
 			for word := range strings.SplitAfterSeq(situation.Reply.Text, " ") {
@@ -31,10 +31,10 @@ func acting(situation actorstest.ModelSituation) actors.Model {
 			answer.Model = "fake-1"
 			return answer, nil
 		case situation.Failure != nil:
-			return actors.Answer{}, situation.Failure
+			return actors.ModelResponse{}, situation.Failure
 		}
 		<-ctx.Done()
-		return actors.Answer{}, ctx.Err()
+		return actors.ModelResponse{}, ctx.Err()
 	})
 }
 
@@ -73,19 +73,19 @@ func TestTapeIsAModel(t *testing.T) {
 // counting answers with how often it was asked, and fails the first time.
 func counting() actors.Model {
 	asked := 0
-	return actorstest.FakeModel(func(_ context.Context, _ actors.Question, delta func(string)) (actors.Answer, error) {
+	return actorstest.FakeModel(func(_ context.Context, _ actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
 		asked++
 		if asked == 1 {
-			return actors.Answer{}, &actors.ModelError{Class: events.ErrorOverloaded, RetryAfter: 5, Detail: "busy"}
+			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorOverloaded, RetryAfter: 5, Detail: "busy"}
 		}
 		text := "answer " + strconv.Itoa(asked)
 		delta(text)
-		return actors.Answer{Text: text, Stop: events.StopEnd}, nil
+		return actors.ModelResponse{Text: text, Stop: events.StopEnd}, nil
 	})
 }
 
 // outcome is what came of a question, in a word.
-func outcome(t testing.TB, model actors.Model, question actors.Question) string {
+func outcome(t testing.TB, model actors.Model, question actors.ModelRequest) string {
 	t.Helper()
 	answer, err := model.Ask(t.Context(), question, nil)
 	if err != nil {
@@ -126,7 +126,7 @@ func TestTapePlaysRepeatedQuestionsInOrder(t *testing.T) {
 
 func TestTapeShowsTheNearestRecordingOfAMiss(t *testing.T) {
 	dir := t.TempDir()
-	recorder := openTape(t, TapeConfig{Dir: dir, Mode: TapeRecord, Model: acting(actorstest.ModelSituation{Reply: &actors.Answer{Text: "x", Stop: events.StopEnd}})})
+	recorder := openTape(t, TapeConfig{Dir: dir, Mode: TapeRecord, Model: acting(actorstest.ModelSituation{Reply: &actors.ModelResponse{Text: "x", Stop: events.StopEnd}})})
 	other := actorstest.ModelQuestion("m")
 	other.Messages, other.Context = []sagas.Message{user("Something else entirely")}, events.Digest{9}
 	outcome(t, recorder, other)
@@ -168,11 +168,11 @@ func TestTapeShowsTheNearestRecordingOfAMiss(t *testing.T) {
 func TestTapeStoresNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	const secret = "sk-secret"
-	question := actors.Question{
+	question := actors.ModelRequest{
 		Model: "m", System: secret, Messages: []sagas.Message{user("my key is " + secret)},
 		Tools: []actors.ToolSpec{{Name: "t", Description: secret, Schema: json.RawMessage(`{"default":"` + secret + `"}`)}},
 	}
-	model := acting(actorstest.ModelSituation{Reply: &actors.Answer{
+	model := acting(actorstest.ModelSituation{Reply: &actors.ModelResponse{
 		Text: "it is " + secret, Stop: events.StopCalls,
 		Calls: []events.ModelCall{{ID: "a", Tool: "t", Arguments: json.RawMessage(`"` + secret + `"`)}},
 	}})
@@ -196,7 +196,7 @@ func TestTapeStoresNoSecret(t *testing.T) {
 
 func TestTapeRefusesWhatItCannotTrust(t *testing.T) {
 	dir := t.TempDir()
-	recorder := openTape(t, TapeConfig{Dir: dir, Mode: TapeRecord, Model: acting(actorstest.ModelSituation{Reply: &actors.Answer{Text: "said", Stop: events.StopEnd}})})
+	recorder := openTape(t, TapeConfig{Dir: dir, Mode: TapeRecord, Model: acting(actorstest.ModelSituation{Reply: &actors.ModelResponse{Text: "said", Stop: events.StopEnd}})})
 	question := actorstest.ModelQuestion("m")
 	outcome(t, recorder, question)
 	path := filepath.Join(dir, recordingName(hashQuestion(question), 1))
@@ -267,7 +267,7 @@ func TestTapeConfig(t *testing.T) {
 func FuzzRecording(f *testing.F) {
 	made := recording{
 		Format: tapeFormat, Number: 1, Question: newTapeQuestion(actorstest.ModelQuestion("m")), Deltas: []string{"a"},
-		Answer: newTapeAnswer(actors.Answer{Text: "a", Stop: events.StopEnd, Calls: []events.ModelCall{{ID: "1", Tool: "t", Arguments: json.RawMessage(`{}`)}}}),
+		Answer: newTapeAnswer(actors.ModelResponse{Text: "a", Stop: events.StopEnd, Calls: []events.ModelCall{{ID: "1", Tool: "t", Arguments: json.RawMessage(`{}`)}}}),
 	}
 	made.Request = made.Question.hash()
 	encoded, err := json.Marshal(made)

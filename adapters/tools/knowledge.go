@@ -41,7 +41,7 @@ func askNotes(ctx context.Context, use actors.ToolUse, query string, parameters 
 
 // plainRefusal is a refusal in words for a model, without its code.
 func plainRefusal(err error) error {
-	var refused *sagas.Refusal
+	var refused *sagas.RefusalError
 	if errors.As(err, &refused) {
 		return errors.New(refused.Detail)
 	}

@@ -15,15 +15,15 @@ type lookout struct {
 	store string
 
 	mu    sync.Mutex
-	limit time.Duration    // until nobody looks for it any longer; 0: without end
-	away  *eventstore.Away // as it was told last
-	timer *time.Timer      // until it is said for the first time
-	said  bool             // that it is away
+	limit time.Duration         // until nobody looks for it any longer; 0: without end
+	away  *eventstore.AwayError // as it was told last
+	timer *time.Timer           // until it is said for the first time
+	said  bool                  // that it is away
 	ended bool
 }
 
 // told is Config.Away of the journal.
-func (l *lookout) told(away *eventstore.Away) {
+func (l *lookout) told(away *eventstore.AwayError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.away = away

@@ -12,8 +12,8 @@ import (
 
 // TestLookout: nothing is said of a store that is back in a moment; otherwise that it is looked for, for how long and why, and that it is there.
 func TestLookout(t *testing.T) {
-	away := func() *eventstore.Away {
-		return &eventstore.Away{Store: "s", Since: time.Now(), Cause: errors.New("refused")}
+	away := func() *eventstore.AwayError {
+		return &eventstore.AwayError{Store: "s", Since: time.Now(), Cause: errors.New("refused")}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer

@@ -96,7 +96,7 @@ func (l *Local) openSnapshots(log *slog.Logger) (storage.Snapshots, error) {
 		return store, nil
 	}
 	cache, err := embedded.OpenSnapshots(embedded.Config{Dir: filepath.Join(l.place.Data, SnapshotsName), Log: log})
-	var held *embedded.Held
+	var held *embedded.HeldError
 	switch {
 	case errors.As(err, &held):
 		return nil, nil //nolint:nilnil // the host reads histories from their beginning

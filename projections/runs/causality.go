@@ -9,17 +9,17 @@ import (
 	"example.com/life/projections"
 )
 
-// Happening is an event in short.
-type Happening struct {
+// TraceEvent is an event in short.
+type TraceEvent struct {
 	Ref  events.Ref    `json:"ref"`
 	Kind events.Kind   `json:"kind"`
 	Time events.Micros `json:"time,string"`
 	Text string        `json:"text"` // what it says
 }
 
-// HappeningOf shortens an event. One that cannot be read says so.
-func HappeningOf(e *events.Envelope) Happening {
-	h := Happening{Ref: e.Ref(), Kind: e.Kind, Time: e.Time}
+// TraceEventOf shortens an event. One that cannot be read says so.
+func TraceEventOf(e *events.Envelope) TraceEvent {
+	h := TraceEvent{Ref: e.Ref(), Kind: e.Kind, Time: e.Time}
 	event, err := e.Event()
 	if err != nil {
 		h.Text = "it cannot be read: " + projections.Clip(err.Error())
@@ -29,16 +29,16 @@ func HappeningOf(e *events.Envelope) Happening {
 	return h
 }
 
-// Deed is a decision among those that led to an event, or that followed from it: the events that were stored together.
-type Deed struct {
-	Happening
+// TraceNode is a decision among those that led to an event, or that followed from it: the events that were stored together.
+type TraceNode struct {
+	TraceEvent
 	Actor   string           `json:"actor,omitempty"`
 	Command events.CommandID `json:"command,omitempty"`
 	From    events.Ref       `json:"from,omitempty"`    // the event that led to it
 	Outside bool             `json:"outside,omitempty"` // nothing in history led to it: a command from outside did
-	With    []Happening      `json:"with,omitempty"`    // the other events of the decision
-	Causes  []*Deed          `json:"causes,omitempty"`  // what led to it
-	Effects []*Deed          `json:"effects,omitempty"` // what followed from it
+	With    []TraceEvent     `json:"with,omitempty"`    // the other events of the decision
+	Causes  []*TraceNode     `json:"causes,omitempty"`  // what led to it
+	Effects []*TraceNode     `json:"effects,omitempty"` // what followed from it
 	More    string           `json:"more,omitempty"`    // why nothing further is told
 }
 
@@ -197,7 +197,7 @@ const mostDeeds = 5000
 
 // Effects tells what followed from an event, as a tree. Of an event that nothing answers, or that stands first in its decision and so
 // carries its command, that is also what was decided after it.
-func (c *Causality) Effects(ref events.Ref) *Deed {
+func (c *Causality) Effects(ref events.Ref) *TraceNode {
 	t := telling{causality: c, told: map[*decision]bool{}}
 	d := c.decisions[ref]
 	if d == nil {
@@ -205,10 +205,10 @@ func (c *Causality) Effects(ref events.Ref) *Deed {
 	}
 	t.told[d] = true
 	following := c.Following(ref)
-	deed := &Deed{Happening: HappeningOf(following[0]), Actor: following[0].Actor, Command: following[0].Command}
+	deed := &TraceNode{TraceEvent: TraceEventOf(following[0]), Actor: following[0].Actor, Command: following[0].Command}
 	for _, e := range following {
 		if e.Ref() != ref {
-			deed.With = append(deed.With, HappeningOf(e))
+			deed.With = append(deed.With, TraceEventOf(e))
 		}
 		t.follow(deed, e.Ref())
 	}
@@ -226,7 +226,7 @@ func (c *Causality) Following(ref events.Ref) []*events.Envelope {
 }
 
 // Causes tells what led to an event, from cause to cause as far as they were added.
-func (c *Causality) Causes(ref events.Ref) *Deed {
+func (c *Causality) Causes(ref events.Ref) *TraceNode {
 	t := telling{causality: c, told: map[*decision]bool{}}
 	d := c.decisions[ref]
 	if d == nil {
@@ -241,19 +241,19 @@ type telling struct {
 	told      map[*decision]bool
 }
 
-func deedOf(d *decision, ref events.Ref) *Deed {
+func nodeOf(d *decision, ref events.Ref) *TraceNode {
 	at := max(0, slices.IndexFunc(d.events, func(e *events.Envelope) bool { return e.Ref() == ref }))
-	deed := &Deed{Happening: HappeningOf(d.events[at]), Actor: d.events[0].Actor, Command: d.events[0].Command}
+	deed := &TraceNode{TraceEvent: TraceEventOf(d.events[at]), Actor: d.events[0].Actor, Command: d.events[0].Command}
 	for i, e := range d.events {
 		if i != at {
-			deed.With = append(deed.With, HappeningOf(e))
+			deed.With = append(deed.With, TraceEventOf(e))
 		}
 	}
 	return deed
 }
 
-func (t *telling) down(d *decision, from events.Ref) *Deed {
-	deed := deedOf(d, d.events[0].Ref())
+func (t *telling) down(d *decision, from events.Ref) *TraceNode {
+	deed := nodeOf(d, d.events[0].Ref())
 	deed.From = from
 	for _, e := range d.events {
 		t.follow(deed, e.Ref())
@@ -262,7 +262,7 @@ func (t *telling) down(d *decision, from events.Ref) *Deed {
 }
 
 // follow adds what an event led to.
-func (t *telling) follow(deed *Deed, ref events.Ref) {
+func (t *telling) follow(deed *TraceNode, ref events.Ref) {
 	next := slices.Clone(t.causality.caused[ref])
 	slices.SortStableFunc(next, func(a, b *decision) int { return cmp.Compare(a.events[0].Position, b.events[0].Position) })
 	for _, d := range next {
@@ -278,9 +278,9 @@ func (t *telling) follow(deed *Deed, ref events.Ref) {
 	}
 }
 
-func (t *telling) up(d *decision, ref events.Ref) *Deed {
+func (t *telling) up(d *decision, ref events.Ref) *TraceNode {
 	t.told[d] = true
-	deed := deedOf(d, ref)
+	deed := nodeOf(d, ref)
 	causes := t.causality.CausesOf(ref)
 	deed.Outside = len(causes) == 0 && !ByHost(d.events[0])
 	for _, cause := range causes {

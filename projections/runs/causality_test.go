@@ -69,7 +69,7 @@ func addTo(t *testing.T, c *runs.Causality, lines string) {
 	}
 }
 
-func showDeed(out *strings.Builder, d *runs.Deed, depth int) {
+func showDeed(out *strings.Builder, d *runs.TraceNode, depth int) {
 	indent := strings.Repeat("  ", depth)
 	fmt.Fprintf(out, "%s%s %s", indent, d.Ref, d.Text)
 	if d.Outside {

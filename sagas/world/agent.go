@@ -136,7 +136,7 @@ func (a *agent) setClock(at events.Micros) {
 			a.wakeAt = 0
 		}
 		meta, from := a.self("woke")
-		a.decide(sagas.Woke{Meta: meta}, from)
+		a.decide(sagas.Tick{Meta: meta}, from)
 	})
 }
 
@@ -257,7 +257,7 @@ func (w *World) stopHost() {
 func (a *agent) recover() {
 	if a.saga.Turn.Model != "" {
 		meta, from := a.self("recovered")
-		a.decide(sagas.Recovered{Meta: meta}, from)
+		a.decide(sagas.Recover{Meta: meta}, from)
 		return
 	}
 	a.attend()

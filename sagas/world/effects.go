@@ -45,13 +45,13 @@ func (a *agent) advise(ask sagas.AskAdvice) {
 	r := &a.world.random
 	if r.oneIn(200) {
 		a.answer(250*events.Millisecond, ask.ID, events.Ref(ask.ID), func(meta sagas.Meta) sagas.Command {
-			return sagas.Unadvised{Meta: meta, Request: ask.ID, Detail: "no advice within 250ms"}
+			return sagas.AdviceTimeout{Meta: meta, Request: ask.ID, Detail: "no advice within 250ms"}
 		})
 		return
 	}
 	mode, because := a.world.tenants[ask.Tenant].saga.Advise(ask.Vector, ask.Mode)
 	a.answer(r.time(50, 2000), ask.ID, events.Ref(ask.ID), func(meta sagas.Meta) sagas.Command {
-		return sagas.Advised{Meta: meta, Request: ask.ID, Mode: mode, Because: because}
+		return sagas.RecordAdvice{Meta: meta, Request: ask.ID, Mode: mode, Because: because}
 	})
 }
 
@@ -64,12 +64,12 @@ func (a *agent) reserve(ask sagas.AskReserve) {
 	a.answer(a.world.random.time(50, 1000), ask.ID, because, func(meta sagas.Meta) sagas.Command {
 		switch e := decided.(type) {
 		case events.FundsReserved:
-			return sagas.Reserved{Meta: meta, Request: ask.ID, Amount: e.Amount}
+			return sagas.RecordReservation{Meta: meta, Request: ask.ID, Amount: e.Amount}
 		case events.FundsRefused:
 			p.refill()
-			return sagas.Unreserved{Meta: meta, Request: ask.ID, Available: e.Available, Reason: e.Reason}
+			return sagas.ReservationRefused{Meta: meta, Request: ask.ID, Available: e.Available, Reason: e.Reason}
 		}
-		return sagas.Unreserved{Meta: meta, Request: ask.ID, Reason: "the wallet does not answer"}
+		return sagas.ReservationRefused{Meta: meta, Request: ask.ID, Reason: "the wallet does not answer"}
 	})
 }
 
@@ -79,7 +79,7 @@ func (a *agent) settle(ask sagas.AskSettle) {
 	decided := p.decide(sagas.Settle{Meta: meta, Request: ask.ID, Turn: ask.Turn, Spent: ask.Spent}, origin{actor: host, causation: events.Ref(ask.ID)})
 	settled, _ := decided.(events.FundsSettled) //nolint:errcheck // a wallet settles whatever it is asked to
 	a.answer(a.world.random.time(50, 1000), ask.ID, events.NewRef(p.stream, p.last), func(meta sagas.Meta) sagas.Command {
-		return sagas.Settled{Meta: meta, Request: ask.ID, Released: settled.Released}
+		return sagas.RecordSettlement{Meta: meta, Request: ask.ID, Released: settled.Released}
 	})
 }
 
@@ -121,7 +121,7 @@ func (a *agent) disturb(turn events.TurnID) {
 
 func (a *agent) failure(meta sagas.Meta, ask *sagas.AskModel) sagas.Command {
 	r := &a.world.random
-	c := sagas.Unreplied{Meta: meta, Request: ask.ID, Class: events.ErrorOverloaded, Detail: "503 Service Unavailable"}
+	c := sagas.ReplyFailed{Meta: meta, Request: ask.ID, Class: events.ErrorOverloaded, Detail: "503 Service Unavailable"}
 	switch r.below(24) {
 	case 0:
 		c.Class, c.Detail = events.ErrorContext, "the conversation is too long for the model"
@@ -140,7 +140,7 @@ func (a *agent) failure(meta sagas.Meta, ask *sagas.AskModel) sagas.Command {
 // reply calls tools in every round but the last.
 func (a *agent) reply(meta sagas.Meta, ask *sagas.AskModel, took events.Micros) sagas.Command {
 	r := &a.world.random
-	c := sagas.Replied{Meta: meta, Request: ask.ID, Text: r.text(), Stop: events.StopEnd, Duration: took}
+	c := sagas.RecordReply{Meta: meta, Request: ask.ID, Text: r.text(), Stop: events.StopEnd, Duration: took}
 	if ask.Round < a.script.rounds {
 		c.Stop = events.StopCalls
 		c.Calls = a.calls(ask.Round)
@@ -213,7 +213,7 @@ func (a *agent) runTool(ask sagas.AskTool) {
 	if !ask.Repeatable {
 		if a.claimed[ask.ID] {
 			a.answer(r.time(100, 2000), ask.ID, events.Ref(ask.ID), func(meta sagas.Meta) sagas.Command {
-				return sagas.Lost{Meta: meta, Request: ask.ID, Call: ask.Call, Detail: "the host that ran it stopped"}
+				return sagas.RecordLoss{Meta: meta, Request: ask.ID, Call: ask.Call, Detail: "the host that ran it stopped"}
 			})
 			return
 		}
@@ -234,6 +234,6 @@ func (a *agent) runTool(ask sagas.AskTool) {
 		text.Inline = "error: " + text.Inline
 	}
 	a.answer(took+r.time(100, 2000), ask.ID, events.Ref(ask.ID), func(meta sagas.Meta) sagas.Command {
-		return sagas.Returned{Meta: meta, Request: ask.ID, Call: ask.Call, Text: text, Failed: failed, Duration: took}
+		return sagas.RecordResult{Meta: meta, Request: ask.ID, Call: ask.Call, Text: text, Failed: failed, Duration: took}
 	})
 }

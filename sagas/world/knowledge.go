@@ -93,7 +93,7 @@ func (a *agent) inform(ask sagas.AskKnowledge) {
 	r := &a.world.random
 	if r.oneIn(50) {
 		a.answer(events.Second, ask.ID, events.Ref(ask.ID), func(meta sagas.Meta) sagas.Command {
-			return sagas.Uninformed{Meta: meta, Request: ask.ID, Detail: "no answer within 1s"}
+			return sagas.RecallTimeout{Meta: meta, Request: ask.ID, Detail: "no answer within 1s"}
 		})
 		return
 	}
@@ -106,6 +106,6 @@ func (a *agent) inform(ask sagas.AskKnowledge) {
 	}
 	position := a.world.position
 	a.answer(r.time(200, 20*events.Millisecond), ask.ID, events.Ref(ask.ID), func(meta sagas.Meta) sagas.Command {
-		return sagas.Informed{Meta: meta, Request: ask.ID, Notes: notes, Position: position}
+		return sagas.RecordRecall{Meta: meta, Request: ask.ID, Notes: notes, Position: position}
 	})
 }

@@ -39,7 +39,7 @@ func (p *purse) decide(command sagas.Command, from origin) events.Event {
 		from.correlation = string(command.Metadata().ID)
 	}
 	decided, err := decide(p.world, &p.entity, command, from)
-	var known *sagas.Duplicate
+	var known *sagas.DuplicateError
 	switch {
 	case errors.As(err, &known):
 		return known.Event

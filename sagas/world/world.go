@@ -191,8 +191,8 @@ func (w *World) fail(err error) {
 
 // unexpected is whether an error says more than that a command came too late or was refused.
 func unexpected(err error) bool {
-	var refused *sagas.Refusal
-	var known *sagas.Duplicate
+	var refused *sagas.RefusalError
+	var known *sagas.DuplicateError
 	return err != nil && !errors.Is(err, sagas.ErrStale) && !errors.As(err, &refused) && !errors.As(err, &known)
 }
 

@@ -13,7 +13,7 @@ import (
 	"example.com/life/events"
 )
 
-// Create makes a group. The errors are *Refusal (Exists, Failed) and those of the store.
+// Create makes a group. The errors are *RefusalError (Exists, Failed) and those of the store.
 func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by string) error {
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
@@ -26,10 +26,10 @@ func (g *Groups) Create(ctx context.Context, key Key, settings Settings, by stri
 		return err
 	}
 	if g.exists(key) {
-		return &Refusal{Kind: Exists, Key: key}
+		return &RefusalError{Kind: Exists, Key: key}
 	}
 	if err := settings.validate(key); err != nil {
-		return &Refusal{Kind: Failed, Key: key, Cause: err}
+		return &RefusalError{Kind: Failed, Key: key, Cause: err}
 	}
 	// A group of this name that was deleted may have left notes, if the process ended in the middle.
 	if err := g.forget(ctx, key); err != nil {
@@ -49,7 +49,7 @@ func (g *Groups) exists(key Key) bool {
 	return slices.ContainsFunc(g.stored.broken, func(b brokenEntry) bool { return b.key.Group != "" && b.key.String() == key.String() })
 }
 
-// Update changes a group's settings, all but its filter. Its consumers are dropped; its checkpoint stays. The errors are *Refusal (Missing,
+// Update changes a group's settings, all but its filter. Its consumers are dropped; its checkpoint stays. The errors are *RefusalError (Missing,
 // Failed) and those of the store.
 func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by string) error {
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
@@ -67,12 +67,12 @@ func (g *Groups) Update(ctx context.Context, key Key, settings Settings, by stri
 		return err
 	}
 	if err := settings.validate(key); err != nil {
-		return &Refusal{Kind: Failed, Key: key, Cause: err}
+		return &RefusalError{Kind: Failed, Key: key, Cause: err}
 	}
 	return g.put(ctx, changed, by)
 }
 
-// Delete removes a group, its checkpoint and its parked messages. The errors are *Refusal (Missing) and those of the store.
+// Delete removes a group, its checkpoint and its parked messages. The errors are *RefusalError (Missing) and those of the store.
 func (g *Groups) Delete(ctx context.Context, key Key, by string) error {
 	ctx = context.WithoutCancel(ctx) // half of it must not remain
 	g.admin.Lock()
@@ -81,7 +81,7 @@ func (g *Groups) Delete(ctx context.Context, key Key, by string) error {
 		return err
 	}
 	if _, there := g.stored.all[key]; !there && brokenOf(g.stored.broken, key) == nil {
-		return &Refusal{Kind: Missing, Key: key}
+		return &RefusalError{Kind: Missing, Key: key}
 	}
 	if err := g.stored.remove(ctx, key, by); err != nil {
 		return err
@@ -94,17 +94,17 @@ func (g *Groups) Delete(ctx context.Context, key Key, by string) error {
 func (g *Groups) entry(ctx context.Context, key Key, settings Settings) (entry, error) {
 	made := entry{key: key, settings: settings}
 	if err := settings.Strategy.validate(); err != nil {
-		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
+		return made, &RefusalError{Kind: Failed, Key: key, Cause: err}
 	}
 	if err := storage.CheckStream(key.parkedStream()); err != nil {
-		return made, &Refusal{Kind: Failed, Key: key, Cause: err}
+		return made, &RefusalError{Kind: Failed, Key: key, Cause: err}
 	}
 	var err error
 	if made.end, err = lastPlace(ctx, g.config.Store, key.Stream); err != nil && !errors.Is(err, storage.ErrDeleted) {
 		return made, fmt.Errorf("find the end of %s: %w", key.Stream, err)
 	}
 	if start := settings.Start; key.Stream == All && start.At > 0 && place(start.At) > made.end {
-		return made, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("it cannot start from position %d: the last one is %d", start.At, made.end)}
+		return made, &RefusalError{Kind: Failed, Key: key, Cause: fmt.Errorf("it cannot start from position %d: the last one is %d", start.At, made.end)}
 	}
 	return made, nil
 }
@@ -125,7 +125,7 @@ func (g *Groups) change(key Key, start func() *runner) {
 	old := g.runners[key]
 	g.mu.RUnlock()
 	if old != nil {
-		old.close(&Refusal{Kind: Dropped, Key: key})
+		old.close(&RefusalError{Kind: Dropped, Key: key})
 	}
 	g.mu.Lock()
 	if start != nil {
@@ -161,7 +161,7 @@ func (g *Groups) replace(reason error, by func() map[Key]*runner) {
 	g.mu.RUnlock()
 	var all sync.WaitGroup
 	for _, r := range ended {
-		all.Go(func() { r.close(cmp.Or(reason, error(&Refusal{Kind: Dropped, Key: r.key}))) })
+		all.Go(func() { r.close(cmp.Or(reason, error(&RefusalError{Kind: Dropped, Key: r.key}))) })
 	}
 	all.Wait()
 	g.mu.Lock()

@@ -14,7 +14,7 @@ import (
 
 func wantRefusal(t testing.TB, err error, kind Kind) {
 	t.Helper()
-	var refusal *Refusal
+	var refusal *RefusalError
 	if !errors.As(err, &refusal) || refusal.Kind != kind || refusal.Error() == "" {
 		t.Errorf("the answer is %v, want a refusal of kind %d", err, kind)
 	}

@@ -141,7 +141,7 @@ func (l *settingsLog) filterOf(key Key) (*Filter, error) {
 	}
 	b := brokenOf(l.broken, key)
 	if b == nil {
-		return nil, &Refusal{Kind: Missing, Key: key}
+		return nil, &RefusalError{Kind: Missing, Key: key}
 	}
 	var stored struct {
 		Filter *Filter `json:"filter"`
@@ -151,7 +151,7 @@ func (l *settingsLog) filterOf(key Key) (*Filter, error) {
 		_, err = readyFilter(stored.Filter)
 	}
 	if err != nil {
-		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("its filter cannot be read, delete it and make it anew: %w", err)}
+		return nil, &RefusalError{Kind: Failed, Key: key, Cause: fmt.Errorf("its filter cannot be read, delete it and make it anew: %w", err)}
 	}
 	return stored.Filter, nil
 }
@@ -289,7 +289,7 @@ func (l *settingsLog) write(ctx context.Context, next map[Key]entry, broken []br
 	}
 	batch := []events.Envelope{note(configKind, data, nil, now)}
 	appended, err := l.config.Store.Append(ctx, configStream, storage.ExpectRevision(l.last), batch)
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) {
 		appended, err = l.config.Store.Append(ctx, configStream, storage.ExpectRevision(conflict.Actual), batch)
 	}

@@ -173,9 +173,9 @@ func (g *Groups) find(key Key) (*runner, error) {
 		return r, nil
 	}
 	if b := brokenOf(g.broken, key); b != nil {
-		return nil, &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("its settings cannot be read, update or delete it: %w", b.err)}
+		return nil, &RefusalError{Kind: Failed, Key: key, Cause: fmt.Errorf("its settings cannot be read, update or delete it: %w", b.err)}
 	}
-	return nil, &Refusal{Kind: Missing, Key: key}
+	return nil, &RefusalError{Kind: Missing, Key: key}
 }
 
 // with does something with a group. One that is being changed is neither gone nor as it was: then it waits for what comes after that.
@@ -185,7 +185,7 @@ func (g *Groups) with(ctx context.Context, key Key, do func(r *runner) error) er
 		if err != nil {
 			return err
 		}
-		var refusal *Refusal
+		var refusal *RefusalError
 		if err = do(r); !errors.As(err, &refusal) || refusal.Kind != Dropped {
 			return err
 		}
@@ -207,12 +207,12 @@ type Consumer struct {
 // maxBuffer is the most messages that a consumer is given before it answers, whatever it asks for.
 const maxBuffer = 5000
 
-// Join adds a consumer to a group, until it closes the Member. While the group is being changed it waits. The errors are *Refusal (Missing,
+// Join adds a consumer to a group, until it closes the Member. While the group is being changed it waits. The errors are *RefusalError (Missing,
 // Full, Failed), storage.ErrClosed and ctx's.
 func (g *Groups) Join(ctx context.Context, key Key, who Consumer) (member *Member, err error) {
 	err = g.with(ctx, key, func(r *runner) (err error) {
 		if who.Buffer <= 0 {
-			return &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("a consumer's buffer size is %d, it must be positive", who.Buffer)}
+			return &RefusalError{Kind: Failed, Key: key, Cause: fmt.Errorf("a consumer's buffer size is %d, it must be positive", who.Buffer)}
 		}
 		who.Buffer = min(who.Buffer, maxBuffer)
 		member, err = r.join(who)
@@ -222,15 +222,15 @@ func (g *Groups) Join(ctx context.Context, key Key, who Consumer) (member *Membe
 }
 
 // ReplayParked has parked messages delivered again, those before stopAt in the parked stream that are there now. While an earlier replay
-// still reads, nothing is added to it. The error is a *Refusal (Failed: stopAt is negative; Missing), ctx's or the store's.
+// still reads, nothing is added to it. The error is a *RefusalError (Failed: stopAt is negative; Missing), ctx's or the store's.
 func (g *Groups) ReplayParked(ctx context.Context, key Key, stopAt events.Revision) error {
 	if stopAt < 0 {
-		return &Refusal{Kind: Failed, Key: key, Cause: fmt.Errorf("parked messages cannot be replayed up to %d", stopAt)}
+		return &RefusalError{Kind: Failed, Key: key, Cause: fmt.Errorf("parked messages cannot be replayed up to %d", stopAt)}
 	}
 	return g.with(ctx, key, func(r *runner) error { return r.replay(ctx, stopAt) })
 }
 
-// Report says how a group is. The error is a *Refusal (Missing) or the store's.
+// Report says how a group is. The error is a *RefusalError (Missing) or the store's.
 func (g *Groups) Report(ctx context.Context, key Key) (Report, error) {
 	r, err := g.find(key)
 	if err != nil {

@@ -619,7 +619,7 @@ func TestCallsThatEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.join(key, 1<<30).Close()
-	var refusal *Refusal
+	var refusal *RefusalError
 	if err := w.groups.Create(t.Context(), Key{Stream: "a::b", Group: "c"}, testSettings(), "test"); !errors.As(err, &refusal) || refusal.Kind != Exists {
 		t.Errorf("a group whose notes would be in the same streams: %v", err)
 	}

@@ -20,7 +20,7 @@ type Delivery struct {
 	Retries int              // how often it failed before
 }
 
-// Next waits for the next event. The error is ctx's; a *Refusal (Dropped) when the group was changed, deleted or restarted, or its stream is
+// Next waits for the next event. The error is ctx's; a *RefusalError (Dropped) when the group was changed, deleted or restarted, or its stream is
 // deleted for good; or storage.ErrClosed.
 func (m *Member) Next(ctx context.Context) (Delivery, error) {
 	for {

@@ -14,15 +14,15 @@ const (
 	Failed              // the settings or the request make no sense, or the store failed
 )
 
-// Refusal says what was not done to a group, and why.
-type Refusal struct {
+// RefusalError says what was not done to a group, and why.
+type RefusalError struct {
 	Kind  Kind
 	Key   Key
 	Cause error // of Failed
 }
 
 // Error is the text that EventStoreDB's clients get.
-func (r *Refusal) Error() string {
+func (r *RefusalError) Error() string {
 	group, stream := r.Key.Group, r.Key.Stream
 	switch r.Kind {
 	case Exists:
@@ -39,4 +39,4 @@ func (r *Refusal) Error() string {
 }
 
 // Unwrap returns the cause.
-func (r *Refusal) Unwrap() error { return r.Cause }
+func (r *RefusalError) Unwrap() error { return r.Cause }

@@ -136,7 +136,7 @@ func (r *runner) join(who Consumer) (*Member, error) {
 		case r.over != nil:
 			refused = r.over
 		case limit > 0 && len(m.consumers) >= limit:
-			refused = &Refusal{Kind: Full, Key: r.key}
+			refused = &RefusalError{Kind: Full, Key: r.key}
 		default:
 			m.join(c)
 		}
@@ -175,7 +175,7 @@ func (r *runner) end() {
 		if r.ended = true; r.tombstone {
 			return
 		}
-		r.lost = &Refusal{Kind: Dropped, Key: r.key}
+		r.lost = &RefusalError{Kind: Dropped, Key: r.key}
 		r.config.Log.Warn("a consumer group has nothing to read: its stream was deleted for good; consumers are dropped", r.name())
 		for _, c := range m.consumers {
 			c.signal()

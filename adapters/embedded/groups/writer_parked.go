@@ -136,7 +136,7 @@ func (w *writer) park(ctx context.Context) (bool, error) {
 		}
 	}
 	appended, err := r.config.Store.Append(ctx, r.key.parkedStream(), storage.ExpectRevision(w.parked), w.batch)
-	var conflict *storage.Conflict
+	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) {
 		appended.Last, err = w.foundParked(ctx, conflict)
 	}
@@ -167,7 +167,7 @@ func (w *writer) gather() error {
 
 // foundParked is asked when the parked stream is not where it was left: somebody else wrote to it or deleted it, perhaps after a write of
 // ours whose answer was lost. It returns the stream's end if our links are there, and otherwise the conflict, to try again from there.
-func (w *writer) foundParked(ctx context.Context, conflict *storage.Conflict) (events.Revision, error) {
+func (w *writer) foundParked(ctx context.Context, conflict *storage.ConflictError) (events.Revision, error) {
 	last := w.batch[len(w.batch)-1].ID
 	for from := w.parked + 1; ; {
 		page, err := w.read(ctx, w.runner.key.parkedStream(), from, storage.Forward, parkedPage)

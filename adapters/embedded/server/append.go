@@ -61,8 +61,8 @@ func utf16Length(text string) (length int) {
 
 // conflictOf returns the conflict that an append or a deletion ended with, or nil. That of one who expects a deleted stream to exist is
 // none here: it is answered like a stream that was deleted for good.
-func conflictOf(err error) *storage.Conflict {
-	var conflict *storage.Conflict
+func conflictOf(err error) *storage.ConflictError {
+	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) && !errors.Is(err, embedded.ErrSoftDeleted) {
 		return conflict
 	}
@@ -201,7 +201,7 @@ func appendSuccess(appended storage.Appended) *streams.AppendResp_Success {
 }
 
 // wrongExpected says what was expected and what there is, twice: clients older than 20.6.1 read other fields.
-func wrongExpected(options *streams.AppendReq_Options, conflict *storage.Conflict) *streams.AppendResp_WrongExpectedVersion {
+func wrongExpected(options *streams.AppendReq_Options, conflict *storage.ConflictError) *streams.AppendResp_WrongExpectedVersion {
 	w := &streams.AppendResp_WrongExpectedVersion{}
 	if conflict.Actual == events.NoRevision {
 		w.CurrentRevisionOption = &streams.AppendResp_WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &shared.Empty{}}

@@ -58,7 +58,7 @@ func detailed(number codes.Code, message string, details proto.Message) *status.
 	return &status.Status{Code: int32(number), Message: message, Details: []*anypb.Any{packed}}
 }
 
-func batchConflict(options *streams.BatchAppendReq_Options, conflict *storage.Conflict) *shared.WrongExpectedVersion {
+func batchConflict(options *streams.BatchAppendReq_Options, conflict *storage.ConflictError) *shared.WrongExpectedVersion {
 	w := &shared.WrongExpectedVersion{
 		CurrentStreamRevisionOption: &shared.WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &emptypb.Empty{}},
 	}

@@ -88,7 +88,7 @@ func metadataMissing(name string) *failure {
 }
 
 // wrongVersion is how a deletion fails whose expectation does not hold. An append answers this in band.
-func wrongVersion(operation string, conflict *storage.Conflict) *failure {
+func wrongVersion(operation string, conflict *storage.ConflictError) *failure {
 	expected, actual := strconv.FormatInt(int64(conflict.Expected), 10), strconv.FormatInt(int64(conflict.Actual), 10)
 	return fail(codes.FailedPrecondition,
 		fmt.Sprintf("%s failed due to WrongExpectedVersion. Stream: %s, Expected version: %s, Actual version: %s", operation, conflict.Stream, expected, actual),

@@ -23,7 +23,7 @@ type persistentService struct {
 
 // groupFailure is how a call about a group fails.
 func groupFailure(err error, stream events.Stream) error {
-	var refusal *groups.Refusal
+	var refusal *groups.RefusalError
 	if !errors.As(err, &refusal) {
 		return storeFailure(err, stream)
 	}

@@ -51,7 +51,7 @@ func (s *persistentService) List(ctx context.Context, request *persistent.ListRe
 		return nil, groupFailure(err, stream)
 	}
 	if len(reports) == 0 && stream != "" {
-		return nil, groupFailure(&groups.Refusal{Kind: groups.Missing, Key: groups.Key{Stream: stream}}, stream)
+		return nil, groupFailure(&groups.RefusalError{Kind: groups.Missing, Key: groups.Key{Stream: stream}}, stream)
 	}
 	list := &persistent.ListResp{}
 	for i := range reports {

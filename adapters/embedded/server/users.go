@@ -128,7 +128,7 @@ func (u *Users) Add(ctx context.Context, user User, password string) error {
 		expected = storage.ExpectRevision(at.revision) // what is there says nothing of anybody
 	}
 	err = u.save(ctx, &record, expected)
-	if conflict := new(storage.Conflict); errors.As(err, &conflict) {
+	if conflict := new(storage.ConflictError); errors.As(err, &conflict) {
 		return fmt.Errorf("add user %s: %w", user.Name, ErrUserExists)
 	}
 	return err

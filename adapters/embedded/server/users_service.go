@@ -51,7 +51,7 @@ func (s *usersService) there() error {
 
 // userFailure is how a call about a user fails.
 func userFailure(err error, name string) error {
-	conflict := new(storage.Conflict)
+	conflict := new(storage.ConflictError)
 	switch {
 	case errors.Is(err, ErrNoUser):
 		return fail(codes.NotFound, "User '"+name+"' is not found.", trailerException, "user-not-found", "login-name", name)

@@ -28,7 +28,7 @@ func (h *hello) Restore(state []byte) error            { return json.Unmarshal(s
 
 func main() {
 	cmd.Main(cmd.Config{Version: "hello", Projections: []projections.Spec{{
-		Name: "hello", Version: 1, About: "messages to agents", Kinds: []string{"message.received"}, New: func() projections.Fold { return &hello{} },
-		Queries: []projections.QuerySpec{{Name: "messages", About: "how many there were, and whose was the latest", Answer: hello{}}},
+		Name: "hello", Version: 1, Description: "messages to agents", Kinds: []string{"message.received"}, New: func() projections.Fold { return &hello{} },
+		Queries: []projections.QuerySpec{{Name: "messages", Description: "how many there were, and whose was the latest", Answer: hello{}}},
 	}}})
 }
