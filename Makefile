@@ -8,8 +8,10 @@ FUZZTIME  ?= 20s
 SOAK      ?= 30s
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+# A race build sleeps for a second before it exits; the tests start a thousand of them.
+export GORACE ?= atexit_sleep_ms=10
 
-.PHONY: help build test test-node test-recorded test-faults soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
+.PHONY: help build test test-long test-node test-recorded test-faults soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +34,9 @@ test-faults: ## a table of what each fault of a cluster of event stores costs, f
 
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'
+
+test-long: ## what chance decides, at the full count: 2,000 kills of each kind, and ten times as many damaged bytes
+	LIFE_KILLS=2000 LIFE_FLIPS=10 go test -count 1 -timeout 6h -run 'KilledAtRandom|TestEveryByteCounts' -v ./cmd
 
 soak: ## consumer groups under trouble of every kind, for SOAK
 	LIFE_SOAK=$(SOAK) go test -count 1 -timeout 30m ./adapters/embedded/server -run TestPersistentSoak -v

@@ -18,6 +18,7 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
@@ -61,7 +62,7 @@ func BenchmarkAgentsOverHTTP(b *testing.B) {
 // serveAgents serves a store of agents that were created and have done nothing else, and gives its address.
 func serveAgents(b *testing.B, agents int) string {
 	data := b.TempDir()
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, storeName)})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(data, stores.StoreName)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -171,6 +171,7 @@ func TestDoctorKnowsWhatHelps(t *testing.T) {
 		"a user of no list": {"esdb://" + secured + trusting, credentials("ada:a long password"), "cannot be read", "access list of $all"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of the time it waits
 			status, out, errs := life(t, "doctor", "--store", row.store, "--store-credentials-file", row.credentials)
 			if status != exitError {
 				t.Errorf("status %d: %s", status, errs)

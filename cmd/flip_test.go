@@ -246,14 +246,14 @@ func TestEveryByteCounts(t *testing.T) {
 		class string
 		flips int
 	}{
-		{"table", 30},
-		{"log", 30},
+		{"table", 12},
+		{"log", 12},
 		{"manifest", 60},
 		{"options", 40},
 		{"snapshots", 60},
 		{"blob", 60},
 		{"LIFE_FORMAT", 8},
-		{"LIFE_LAST", 14},
+		{"LIFE_LAST", 8},
 		{"LIFE_LOCK", 6},
 		{"LIFE_SNAPSHOTS", 20},
 	} {

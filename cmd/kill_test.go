@@ -26,7 +26,7 @@ import (
 // times. LIFE_SEED repeats a storm's choices.
 const (
 	stormKills  = 200
-	stormTime   = 40 * time.Second
+	stormTime   = 10 * time.Second
 	stormAgents = 4
 )
 

@@ -3,10 +3,12 @@ package cmd
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +21,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A race build sleeps for a second at its end, so that late races are seen: in each of the thousand processes that the stories start.
+	if err := os.Setenv("GORACE", strings.TrimSpace("atexit_sleep_ms=10 "+os.Getenv("GORACE"))); err != nil {
+		panic(err)
+	}
+	// Stories wait for processes more than they compute: run more of them at a time than there are processors.
+	if flag.Parse(); flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"life": func() { Main(Config{Version: "test"}) }})
 }
 
@@ -89,6 +101,7 @@ func setUp(e *testscript.Env) error {
 	e.Setenv("LIFE_LISTEN", "127.0.0.1:0")
 	e.Setenv("LIFE_USER", "ada")
 	e.Setenv("LIFE_STORE", store)
+	e.Setenv("GORACE", os.Getenv("GORACE"))
 	return nil
 }
 
@@ -231,7 +244,7 @@ func big(ts *testscript.TestScript, _ bool, args []string) {
 
 func environment(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "LIFE_DATA", "LIFE_STORE", "LIFE_SCRIPTS", "LIFE_LISTEN", "LIFE_USER", "TMPDIR", "LIFE_TOKEN_FILE", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "HOME", "LIFE_DATA", "LIFE_STORE", "LIFE_SCRIPTS", "LIFE_LISTEN", "LIFE_USER", "TMPDIR", "GORACE", "LIFE_TOKEN_FILE", "GOCOVERDIR"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -27,7 +27,7 @@ import (
 // as fits outageTime, at most outageKills times. LIFE_SEED repeats its choices.
 const (
 	outageKills   = 50
-	outageTime    = 25 * time.Second
+	outageTime    = 8 * time.Second
 	outageWriters = 64
 	outageEnd     = time.Minute // for what waits when the last server runs
 )
