@@ -17,7 +17,7 @@ import (
 
 // build reads greens to the end of history in one pass, and has them take over.
 func (p *Projector) build(ctx context.Context, greens []*reading) {
-	p.again(ctx, "build projections", func(ctx context.Context) error { return p.buildOnce(ctx, greens, func(events.Position) {}) })
+	p.retry(ctx, "build projections", func(ctx context.Context) error { return p.buildOnce(ctx, greens, func(events.Position) {}) })
 	p.settle(ctx, greens)
 }
 
@@ -27,7 +27,7 @@ func (p *Projector) buildOnce(ctx context.Context, greens []*reading, progress f
 		var err error
 		if r.phase == unread {
 			if err = p.load(ctx, r, 1<<62); err == nil {
-				r.restored(false)
+				r.loaded(false)
 			}
 		}
 		r.mu.Unlock()
@@ -53,7 +53,7 @@ func (p *Projector) takeOver(ctx context.Context, greens []*reading) error {
 			p.switchOver(of, old, green)
 		}
 	}
-	p.tell()
+	p.notify()
 	return nil
 }
 
@@ -71,7 +71,7 @@ func (p *Projector) greenOf(green *reading) (of *projection, old *reading) {
 
 // switchOver has one green answer from now on, unless it came less far than what answers.
 func (p *Projector) switchOver(of *projection, old, green *reading) {
-	stopped := green.halted()
+	stopped := green.stopReason()
 	if stopped != nil && green.position() < old.position() {
 		p.config.Log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
 		green.drop()
@@ -80,7 +80,7 @@ func (p *Projector) switchOver(of *projection, old, green *reading) {
 		p.mu.Unlock()
 		return
 	}
-	green.arrived()
+	green.arrive()
 	p.mu.Lock()
 	of.serving, of.green, of.failed = green, nil, ""
 	p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *Projector) switchOver(of *projection, old, green *reading) {
 // next start goes on with the old one.
 func (p *Projector) settle(ctx context.Context, group []*reading) {
 	for _, r := range group {
-		if p.servedBy(r) != nil {
+		if p.projectionOf(r) != nil {
 			p.save(ctx, r, 0)
 			p.noteCurrent(ctx, r)
 		}
@@ -128,7 +128,7 @@ func (p *Projector) Rebuild(ctx context.Context, names []string, progress func(a
 	if progress == nil {
 		progress = func(_, _ events.Position) {}
 	}
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return Rebuilt{}, err
 	}
 	chosen, err := p.choose(names)
@@ -148,7 +148,7 @@ func (p *Projector) Rebuild(ctx context.Context, names []string, progress func(a
 		err = p.buildOnce(ctx, greens, func(at events.Position) { progress(at, head) })
 	} else {
 		p.schedule()
-		err = p.built(ctx, greens, func(at events.Position) { progress(at, head) })
+		err = p.waitBuilt(ctx, greens, func(at events.Position) { progress(at, head) })
 	}
 	if err != nil {
 		return Rebuilt{}, err
@@ -212,7 +212,7 @@ func (p *Projector) greens(ctx context.Context, chosen []*projection) ([]*readin
 			return nil, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("projection %s is being built already: life projections show %s", each.name, each.name)}
 		}
 		greens[i] = newReading(old.spec, old.source, noted.Generation+1, &each.skips)
-		greens[i].restored(false) // from the very beginning, whatever a rebuild that was killed has left
+		greens[i].loaded(false) // from the very beginning, whatever a rebuild that was killed has left
 		p.forget(ctx, greens[i], 0)
 	}
 	p.mu.Lock()
@@ -223,22 +223,22 @@ func (p *Projector) greens(ctx context.Context, chosen []*projection) ([]*readin
 	return greens, nil
 }
 
-// built waits until greens have taken over, or will not.
-func (p *Projector) built(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
+// waitBuilt waits until greens have taken over, or will not.
+func (p *Projector) waitBuilt(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
 	for {
 		moved := p.watch()
-		least, open := events.Position(1<<63), false
+		first, open := events.Position(1<<63), false
 		p.mu.Lock()
 		for _, each := range p.list {
 			if each.green != nil && slices.Contains(greens, each.green) {
-				least, open = min(least, each.green.position()), true
+				first, open = min(first, each.green.position()), true
 			}
 		}
 		p.mu.Unlock()
 		if !open {
 			return nil
 		}
-		progress(least)
+		progress(first)
 		select {
 		case <-moved:
 		case <-ctx.Done():

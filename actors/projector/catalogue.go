@@ -206,7 +206,7 @@ func (p *Projector) remove(ctx context.Context, catalogue *sagas.Catalogue) {
 			p.forget(ctx, r, 0)
 		}
 	}
-	p.tell()
+	p.notify()
 }
 
 // locate says where the events are that projections leave out. It is their names that count: positions change when a store is copied, or
@@ -250,14 +250,14 @@ func (p *Projector) skip(ctx context.Context, located []sagas.SkippedProjection)
 			}
 		}
 		if first > 0 || len(skipped) != len(known) {
-			p.leaveOut(ctx, each, skipped, first)
+			p.applySkips(ctx, each, skipped, first)
 		}
 	}
 }
 
-// leaveOut has a projection leave out events from now on; first is the first that is new. A reading that stopped there goes on. One that
+// applySkips has a projection leave out events from now on; first is the first that is new. A reading that stopped there goes on. One that
 // has folded it, as another build could, is begun anew from before it.
-func (p *Projector) leaveOut(ctx context.Context, of *projection, skipped map[events.Position]bool, first events.Position) {
+func (p *Projector) applySkips(ctx context.Context, of *projection, skipped map[events.Position]bool, first events.Position) {
 	readings := slices.DeleteFunc([]*reading{of.serving, of.green}, func(r *reading) bool { return r == nil })
 	for _, r := range readings {
 		r.mu.Lock()
@@ -330,7 +330,7 @@ func (p *Projector) CompleteAdd(c sagas.AddProjection) (sagas.AddProjection, err
 
 // CompleteSkip fills in which event a position is.
 func (p *Projector) CompleteSkip(ctx context.Context, c sagas.SkipEvent) (sagas.SkipEvent, error) {
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return c, err
 	}
 	if _, err := p.find(c.Name); err != nil {

@@ -26,7 +26,7 @@ func (f *feeder) take(ctx context.Context, c *chunk) {
 		f.projector.ended(r)
 		return true
 	})
-	f.projector.tell()
+	f.projector.notify()
 	f.store(ctx)
 }
 

@@ -23,7 +23,7 @@ func (c *chunk) decode() {
 	c.decoded = make([]projections.Recorded, len(c.events))
 	for i := range c.events {
 		c.decoded[i].Envelope = &c.events[i]
-		_, _ = c.decoded[i].Outline() //nolint:errcheck // whoever needs the event gets the error
+		_, _ = c.decoded[i].Outline() //nolint:errcheck // the fold that needs the event gets the error
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	live                  // it is at the end, and what follows is handed to it
 	stopped               // it goes no further: it answers as of there
 	doubtful              // so, and its fold may be half changed: it cannot answer, a sound one is put in its place
-	dropped               // another has taken its place, or nobody needs one
+	dropped               // another has taken its place, or its projection was removed
 )
 
 // phases are their names, and how each is shown.
@@ -35,11 +35,11 @@ var phases = [...]struct {
 // String names the phase.
 func (p phase) String() string { return phases[p].name }
 
-// goesOn reports whether a reading takes events.
-func (p phase) goesOn() bool { return p < stopped }
+// active reports whether a reading takes events.
+func (p phase) active() bool { return p < stopped }
 
-// restored notes that the stored state was looked for; built says that it is one that was at the end of history.
-func (r *reading) restored(built bool) {
+// loaded notes that the stored state was looked for; built says that it is one that was at the end of history.
+func (r *reading) loaded(built bool) {
 	switch {
 	case r.phase != unread:
 	case built:
@@ -49,21 +49,21 @@ func (r *reading) restored(built bool) {
 	}
 }
 
-// arrived notes that the reading is at the end of history, or as near as it comes, and reports whether it is there for the first time.
-func (r *reading) arrived() (first bool) {
+// arrive notes that the reading is at the end of history, or as near as it comes, and reports whether it is there for the first time.
+func (r *reading) arrive() (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.phase == stopped || r.phase == doubtful:
 		first, r.resumes = r.resumes == building, behind
-	case r.phase.goesOn():
+	case r.phase.active():
 		first, r.phase = r.phase <= building, live
 	}
 	return first
 }
 
-// left notes that history went on without the reading: it is to be read up to there.
-func (r *reading) left() {
+// fellBehind notes that history went on without the reading: it is to be read up to there.
+func (r *reading) fellBehind() {
 	if r.phase == live {
 		r.phase = behind
 	}
@@ -72,7 +72,7 @@ func (r *reading) left() {
 
 // stop notes that the reading goes no further than before an event; inDoubt says that its fold may hold a part of it.
 func (r *reading) stop(at *Stopped, inDoubt bool) {
-	if !r.phase.goesOn() {
+	if !r.phase.active() {
 		return
 	}
 	if r.resumes = behind; r.phase <= building {

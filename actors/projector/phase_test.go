@@ -32,36 +32,36 @@ func TestPhases(t *testing.T) {
 		state State
 	}{
 		{"made", func(*reading, *nothing) {}, unread, StateBuilding},
-		{"nothing was stored", func(r *reading, _ *nothing) { r.restored(false) }, building, StateBuilding},
-		{"a state was stored that had been at the end", func(r *reading, _ *nothing) { r.restored(true) }, behind, StateCatchingUp},
-		{"loaded twice", func(r *reading, _ *nothing) { r.restored(false); r.restored(true) }, building, StateBuilding},
-		{"arrived", func(r *reading, _ *nothing) { r.restored(false); r.arrived() }, live, StateLive},
-		{"left behind by the tail", func(r *reading, fold *nothing) { r.restored(false); r.arrived(); r.feed(fold.after(5, 6)) }, behind, StateCatchingUp},
-		{"poison", func(r *reading, fold *nothing) { r.restored(false); fold.fails = poison; r.feed(fold.after(0, 1)) }, stopped, StateStopped},
+		{"nothing was stored", func(r *reading, _ *nothing) { r.loaded(false) }, building, StateBuilding},
+		{"a state was stored that had been at the end", func(r *reading, _ *nothing) { r.loaded(true) }, behind, StateCatchingUp},
+		{"loaded twice", func(r *reading, _ *nothing) { r.loaded(false); r.loaded(true) }, building, StateBuilding},
+		{"arrived", func(r *reading, _ *nothing) { r.loaded(false); r.arrive() }, live, StateLive},
+		{"left behind by the tail", func(r *reading, fold *nothing) { r.loaded(false); r.arrive(); r.feed(fold.after(5, 6)) }, behind, StateCatchingUp},
+		{"poison", func(r *reading, fold *nothing) { r.loaded(false); fold.fails = poison; r.feed(fold.after(0, 1)) }, stopped, StateStopped},
 		{"half changed", func(r *reading, fold *nothing) {
-			r.restored(false)
+			r.loaded(false)
 			fold.fails = errors.New("no")
 			r.feed(fold.after(0, 1))
 		}, doubtful, StateStopped},
 		{"doubt does not pass by a skip", func(r *reading, fold *nothing) { fold.fails = errors.New("no"); r.feed(fold.after(0, 1)); r.resume() }, doubtful, StateStopped},
 		{"skipped while it was built", func(r *reading, fold *nothing) {
-			r.restored(false)
+			r.loaded(false)
 			fold.fails = poison
 			r.feed(fold.after(0, 1))
 			r.resume()
 		}, building, StateBuilding},
 		{"skipped after it came as near as it could", func(r *reading, fold *nothing) {
-			r.restored(false)
+			r.loaded(false)
 			fold.fails = poison
 			r.feed(fold.after(0, 1))
-			r.arrived()
+			r.arrive()
 			r.resume()
 		}, behind, StateCatchingUp},
 		{"dropped for good", func(r *reading, fold *nothing) {
 			r.drop()
-			r.restored(true)
-			r.arrived()
-			r.left()
+			r.loaded(true)
+			r.arrive()
+			r.fellBehind()
 			fold.fails = poison
 			r.feed(fold.after(0, 1))
 			r.resume()
@@ -83,14 +83,14 @@ func TestPhases(t *testing.T) {
 func TestArrivesOnce(t *testing.T) {
 	for _, stops := range []bool{false, true} {
 		r := newReading(&projections.Spec{New: func() projections.Fold { return &nothing{} }}, "", 0, &skips{})
-		r.restored(false)
+		r.loaded(false)
 		if stops {
 			r.stop(&Stopped{}, false)
 		}
-		if !r.arrived() || r.arrived() {
+		if !r.arrive() || r.arrive() {
 			t.Errorf("stopped is %v: it arrived for the first time never, or twice", stops)
 		}
-		if r.resume(); stops && r.arrived() {
+		if r.resume(); stops && r.arrive() {
 			t.Error("it arrived for the first time again after the event was skipped")
 		}
 	}

@@ -52,7 +52,7 @@ const (
 // projection is being built, or has not come as far as is demanded in ten seconds. What is as of now in a host that rests, and what is
 // as of an earlier position, is read from the nearest stored state; progress, if given, hears how many events were folded.
 func (p *Projector) Query(ctx context.Context, question Question, progress func(folded int64)) (Answer, error) {
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return Answer{}, err
 	}
 	asked, err := p.find(question.Projection)
@@ -93,7 +93,7 @@ func (p *Projector) Query(ctx context.Context, question Question, progress func(
 // Agents lists the agents that a filter chooses, by name, as of now: history is read on to its end, whatever the projector has come to.
 // A filter that makes no sense is a *sagas.RefusalError.
 func (p *Projector) Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error) {
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return nil, err
 	}
 	roster, err := p.find(projections.RosterName)
@@ -115,8 +115,8 @@ func (p *Projector) Agents(ctx context.Context, filter projections.AgentFilter) 
 	return nil, cmp.Or(err, fmt.Errorf("projection %s lists no agents", projections.RosterName))
 }
 
-// asked has a host that rests read its catalogue.
-func (p *Projector) asked(ctx context.Context) error {
+// catalogueIfResting has a host that rests read its catalogue.
+func (p *Projector) catalogueIfResting(ctx context.Context) error {
 	if !p.config.Resting {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (p *Projector) asked(ctx context.Context) error {
 }
 
 // await returns the reading that answers, once it is as far as is demanded; for the host's own events it waits a moment only.
-func (p *Projector) await(ctx context.Context, of *projection, least events.Position) (*reading, error) {
+func (p *Projector) await(ctx context.Context, of *projection, atLeast events.Position) (*reading, error) {
 	began := time.Now()
 	timer := time.NewTimer(freshWait)
 	defer timer.Stop()
@@ -135,7 +135,7 @@ func (p *Projector) await(ctx context.Context, of *projection, least events.Posi
 		if err != nil {
 			return nil, err
 		}
-		ready, err := r.ready(own, least, time.Since(began))
+		ready, err := r.ready(own, atLeast, time.Since(began))
 		if errors.Is(err, errBuilding) {
 			return nil, p.building(ctx, r)
 		}
@@ -155,15 +155,15 @@ func (p *Projector) await(ctx context.Context, of *projection, least events.Posi
 }
 
 // ready reports whether a reading can answer after somebody has waited for it so long.
-func (r *reading) ready(own, least events.Position, waited time.Duration) (bool, error) {
+func (r *reading) ready(own, atLeast events.Position, waited time.Duration) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	late := func(format string, args ...any) (bool, error) {
 		return false, &BehindError{Projection: r.spec.Name, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case r.phase == stopped && r.at < least:
-		return late("cannot come as far as position %d: it %v", least, r.stopped)
+	case r.phase == stopped && r.at < atLeast:
+		return late("cannot come as far as position %d: it %v", atLeast, r.stopped)
 	case r.phase == stopped:
 		return true, nil
 	case r.phase == doubtful && waited >= freshWait:
@@ -172,10 +172,10 @@ func (r *reading) ready(own, least events.Position, waited time.Duration) (bool,
 		return false, errBuilding
 	case r.phase != live && r.phase != behind:
 		return false, nil
-	case r.at < least && waited >= minWait:
-		return late("is at position %d and was not at %d within %s", r.at, least, minWait)
+	case r.at < atLeast && waited >= minWait:
+		return late("is at position %d and was not at %d within %s", r.at, atLeast, minWait)
 	}
-	return r.at >= least && (r.phase == live && r.at >= own || waited >= freshWait), nil
+	return r.at >= atLeast && (r.phase == live && r.at >= own || waited >= freshWait), nil
 }
 
 var errBuilding = errors.New("it is being built")
@@ -196,9 +196,9 @@ func (p *Projector) building(ctx context.Context, r *reading) error {
 }
 
 // refreshed reads on to the end of history, and further until the position that is demanded.
-func (p *Projector) refreshed(ctx context.Context, of *projection, least events.Position, progress func(int64)) (*reading, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, minWait, errWaited)
-	if least == 0 {
+func (p *Projector) refreshed(ctx context.Context, of *projection, atLeast events.Position, progress func(int64)) (*reading, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, minWait, errMinWait)
+	if atLeast == 0 {
 		ctx, cancel = context.WithCancel(ctx)
 	}
 	defer cancel()
@@ -207,25 +207,25 @@ func (p *Projector) refreshed(ctx context.Context, of *projection, least events.
 		if err != nil {
 			return r, err
 		}
-		if r.position() >= least {
+		if r.position() >= atLeast {
 			return r, nil
 		}
-		if stopped := r.halted(); stopped != nil {
-			return r, &BehindError{r.spec.Name, fmt.Sprintf("cannot come as far as position %d: it %v", least, stopped)}
+		if stopped := r.stopReason(); stopped != nil {
+			return r, &BehindError{r.spec.Name, fmt.Sprintf("cannot come as far as position %d: it %v", atLeast, stopped)}
 		}
-		if err := p.news(ctx, r.begins()); err != nil {
-			if context.Cause(ctx) == errWaited { //nolint:errorlint // it is that very one
-				err = &BehindError{r.spec.Name, fmt.Sprintf("is at position %d, where history ends, and was not at %d within %s", r.position(), least, minWait)}
+		if err := p.waitForEvent(ctx, r.readFrom()); err != nil {
+			if context.Cause(ctx) == errMinWait { //nolint:errorlint // the very value that was set
+				err = &BehindError{r.spec.Name, fmt.Sprintf("is at position %d, where history ends, and was not at %d within %s", r.position(), atLeast, minWait)}
 			}
 			return r, err
 		}
 	}
 }
 
-var errWaited = errors.New("waited long enough")
+var errMinWait = errors.New("waited long enough")
 
-// news waits until something is stored after a position.
-func (p *Projector) news(ctx context.Context, after events.Position) error {
+// waitForEvent waits until something is stored after a position.
+func (p *Projector) waitForEvent(ctx context.Context, after events.Position) error {
 	subscription, err := p.config.Journal.Subscribe(ctx, storage.From{Position: after})
 	if err != nil {
 		return err
@@ -234,7 +234,7 @@ func (p *Projector) news(ctx context.Context, after events.Position) error {
 	return errors.Join(err, subscription.Close())
 }
 
-// refresh reads a projection on to the end of history, whoever else does.
+// refresh reads a projection on to the end of history, beside the tail or another query.
 func (p *Projector) refresh(ctx context.Context, of *projection, progress func(int64)) (*reading, error) {
 	r, err := p.serves(of)
 	if err != nil {
@@ -246,20 +246,20 @@ func (p *Projector) refresh(ctx context.Context, of *projection, progress func(i
 	if err := p.readOne(ctx, r, 0, progress); err != nil {
 		return r, err
 	}
-	if p.config.Resting && r.worth() && r.arrived() {
+	if p.config.Resting && r.worthStoring() && r.arrive() {
 		p.settle(ctx, []*reading{r})
 	}
 	if r.now() != doubtful {
 		return r, nil
 	}
-	if r, err = p.repair(ctx, of, r); err == nil && r.now().goesOn() {
+	if r, err = p.repair(ctx, of, r); err == nil && r.now().active() {
 		return p.refresh(ctx, of, progress)
 	}
 	return r, err
 }
 
-// worth reports whether a state is worth storing for the next one who asks.
-func (r *reading) worth() bool {
+// worthStoring reports whether a state is worth storing for the next one who asks.
+func (r *reading) worthStoring() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.folded >= storage.SnapshotEvery
@@ -268,8 +268,8 @@ func (r *reading) worth() bool {
 // readOne feeds one reading, and tells how many events it folded.
 func (p *Projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
 	feed := feeder{projector: p, readings: []*reading{r}}
-	from := pass{journal: p.config.Journal, after: r.begins(), until: until, kinds: r.spec.Kinds}
-	if !r.now().goesOn() || until > 0 && r.position() >= until {
+	from := pass{journal: p.config.Journal, after: r.readFrom(), until: until, kinds: r.spec.Kinds}
+	if !r.now().active() || until > 0 && r.position() >= until {
 		return nil
 	}
 	err := from.run(ctx, func(c *chunk) (bool, error) {
@@ -313,24 +313,24 @@ func (p *Projector) restore(ctx context.Context, like *reading, until events.Pos
 
 // repair puts a sound fold in place of one that is in doubt.
 func (p *Projector) repair(ctx context.Context, of *projection, broken *reading) (*reading, error) {
-	before := broken.halted()
+	before := broken.stopReason()
 	r, err := p.restore(ctx, broken, before.Position-1, func(int64) {})
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	if r.skips.all()[before.Position] { // since then
-		r.restored(true)
+		r.loaded(true)
 	} else {
 		r.stop(before, false)
-		r.arrived()
+		r.arrive()
 	}
 	if of.serving == broken {
 		of.serving = r
 	}
 	p.mu.Unlock()
 	p.schedule()
-	p.tell()
+	p.notify()
 	return r, nil
 }
 

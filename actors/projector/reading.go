@@ -82,11 +82,11 @@ func (r *reading) wants(kind events.Kind) bool {
 func (r *reading) feed(c *chunk) (goesOn bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.phase.goesOn() {
+	if !r.phase.active() {
 		return false
 	}
 	if c.after > r.at {
-		r.left() // it is read up to here beside the tail
+		r.fellBehind() // it is read up to here beside the tail
 		return false
 	}
 	if c.through <= r.at {
@@ -149,7 +149,7 @@ func problemOf(err error) string {
 
 // ask answers a checked query.
 func (r *reading) ask(query projections.Query) (Answer, error) {
-	answer, told, err := r.answer(query)
+	answer, made, err := r.answer(query)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -157,11 +157,11 @@ func (r *reading) ask(query projections.Query) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("encode answer of projection %s: %w", r.spec.Name, err)
 	}
-	told.Answer = text
-	return told, nil
+	made.Answer = text
+	return made, nil
 }
 
-func (r *reading) answer(query projections.Query) (answer any, told Answer, err error) {
+func (r *reading) answer(query projections.Query) (answer any, made Answer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer func() {
@@ -169,11 +169,11 @@ func (r *reading) answer(query projections.Query) (answer any, told Answer, err 
 			err = fmt.Errorf("ask projection %s: panic: %v", r.spec.Name, p)
 		}
 	}()
-	told = Answer{
+	made = Answer{
 		Projection: r.spec.Name, Version: r.spec.Version, Query: query.Name, Position: r.at, Events: r.folded, Stopped: r.stopped,
 	}
 	answer, err = r.fold.Answer(query)
-	return answer, told, err
+	return answer, made, err
 }
 
 // position is how far it has read.
@@ -183,15 +183,15 @@ func (r *reading) position() events.Position {
 	return r.at
 }
 
-// begins is where reading on begins: no later than its position, at an event that the store can be read from.
-func (r *reading) begins() events.Position {
+// readFrom is where reading on begins: no later than its position, at an event that the store can be read from.
+func (r *reading) readFrom() events.Position {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.place
 }
 
-// halted is why the reading goes no further; nil: it does.
-func (r *reading) halted() *Stopped {
+// stopReason is why the reading goes no further; nil: it does.
+func (r *reading) stopReason() *Stopped {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stopped

@@ -71,7 +71,7 @@ const (
 
 // Projections lists the host's catalogue, in its order, and how each stands.
 func (p *Projector) Projections(ctx context.Context) ([]Status, error) {
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return nil, err
 	}
 	head, err := p.head(ctx)
@@ -96,7 +96,7 @@ func (p *Projector) Projections(ctx context.Context) ([]Status, error) {
 
 // Projection says how one projection of the catalogue stands. In a host that rests it is read on to the end first.
 func (p *Projector) Projection(ctx context.Context, name string) (Status, error) {
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return Status{}, err
 	}
 	of, err := p.find(name)

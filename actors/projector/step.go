@@ -28,7 +28,7 @@ const MaxSteps = 100
 // Step shows what each of some events does to a projection's state: the first of them that it needs from a position on; without a
 // position, those from where it stopped, or the latest that it folded. Nothing is changed: a fold of its own is read to there.
 func (p *Projector) Step(ctx context.Context, name string, from events.Position, count int) ([]Step, error) {
-	if err := p.asked(ctx); err != nil {
+	if err := p.catalogueIfResting(ctx); err != nil {
 		return nil, err
 	}
 	of, err := p.find(name)
@@ -59,19 +59,19 @@ func (p *Projector) Step(ctx context.Context, name string, from events.Position,
 	return p.step(ctx, r, min(max(count, 1), MaxSteps))
 }
 
-// stepsFrom is where stepping begins if nobody says where.
+// stepsFrom is where stepping begins by default.
 func (p *Projector) stepsFrom(ctx context.Context, r *reading) (events.Position, error) {
-	if stopped := r.halted(); stopped != nil {
+	if stopped := r.stopReason(); stopped != nil {
 		return stopped.Position, nil
 	}
-	page, err := p.config.Journal.ReadAll(ctx, storage.After(r.begins()), storage.Backward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: 1})
+	page, err := p.config.Journal.ReadAll(ctx, storage.After(r.readFrom()), storage.Backward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: 1})
 	if err != nil || len(page.Events) == 0 {
 		return 1, err
 	}
 	return page.Events[0].Position, nil
 }
 
-// step feeds a reading that belongs to nobody else one event after another.
+// step feeds a reading, which only the caller has, one event after another.
 func (p *Projector) step(ctx context.Context, r *reading, count int) ([]Step, error) {
 	steps := []Step{}
 	if r.stopped != nil {

@@ -55,10 +55,10 @@ type stored struct {
 }
 
 const (
-	mostState  = 256 << 20 // bytes of a state that is stored
-	movedPart  = 64        // positions that a state has moved on count so much less than events that it folded
-	passedPart = 16        // events that are only read past count so much less than those that are folded
-	savingPart = 20        // one part in so many of its time is the most that a feeder spends on storing
+	maxState   = 256 << 20 // bytes of a state that is stored
+	movedPart  = 64        // positions that a state has moved on count this much less than events that it folded
+	passedPart = 16        // events that are only read past count this much less than those that are folded
+	savingPart = 20        // a feeder spends at most one part in this many of its time on storing
 
 	// landmarkPart thins out what Retain keeps: there are many folds of all events, and few of one agent's.
 	landmarkPart = 8
@@ -74,13 +74,13 @@ func (r *reading) due() bool {
 	return r.phase != dropped && !r.frozen && (r.folded-s.folded >= spacing || r.read-s.read >= passedPart*spacing)
 }
 
-// save stores the state, if it is another than the one stored last by at least so many events. It is a cache: failing costs time at
+// save stores the state, if it is another than the one stored last by at least minFolded events. It is a cache: failing costs time at
 // the next start.
-func (p *Projector) save(ctx context.Context, r *reading, least int64) {
+func (p *Projector) save(ctx context.Context, r *reading, minFolded int64) {
 	if p.config.Snapshots == nil {
 		return
 	}
-	snapshot, before, changed, err := r.snapshot(least)
+	snapshot, before, changed, err := r.snapshot(minFolded)
 	if err != nil {
 		p.config.Log.Error("encode the state of a projection", "projection", r.spec.Name, "error", err)
 		return
@@ -101,14 +101,14 @@ func (p *Projector) save(ctx context.Context, r *reading, least int64) {
 }
 
 // snapshot encodes the state, and takes it for stored; before is what was stored until now.
-func (r *reading) snapshot(least int64) (snapshot storage.Snapshot, before stored, changed bool, err error) {
+func (r *reading) snapshot(minFolded int64) (snapshot storage.Snapshot, before stored, changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before = r.stored
 	if r.phase >= doubtful || r.frozen || r.last.Stream == "" || r.at == r.stored.at {
 		return snapshot, before, false, nil
 	}
-	if r.folded-r.stored.folded < least && r.at-r.stored.at < events.Position(movedPart*least) {
+	if r.folded-r.stored.folded < minFolded && r.at-r.stored.at < events.Position(movedPart*minFolded) {
 		return snapshot, before, false, nil
 	}
 	head, err := json.Marshal(stateHead{
@@ -121,7 +121,7 @@ func (r *reading) snapshot(least int64) (snapshot storage.Snapshot, before store
 	if err != nil {
 		return snapshot, before, false, err
 	}
-	r.stored = stored{at: r.at, folded: r.folded, read: r.read, bytes: len(state), large: len(state) > mostState}
+	r.stored = stored{at: r.at, folded: r.folded, read: r.read, bytes: len(state), large: len(state) > maxState}
 	whole := append(append(make([]byte, 0, len(head)+1+len(state)), head...), '\n')
 	return storage.Snapshot{
 		Revision: events.Revision(r.at), Digest: r.last.Digest, Events: max(1, r.folded/landmarkPart), State: append(whole, state...),
@@ -185,7 +185,7 @@ func (r *reading) restore(head stateHead, state []byte, at events.Position) bool
 	return true
 }
 
-// restoring restores a fold; what makes it panic is no state of it.
+// restoring restores a fold, and returns a panic as an error: the state is not one of this fold.
 func restoring(r *reading, state []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -87,7 +87,7 @@ func (p *Projector) fold(ctx context.Context, feed *feeder, after events.Positio
 	p.extend(ctx, feed, &chunk{after: after, decoded: all, through: last, place: last})
 	catalogue := p.catalogueStream()
 	if slices.ContainsFunc(all, func(e projections.Recorded) bool { return e.Stream == catalogue }) {
-		p.again(ctx, "read the catalogue", p.reconcile)
+		p.retry(ctx, "read the catalogue", p.reconcile)
 		p.schedule()
 	}
 	return last
