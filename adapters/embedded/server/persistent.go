@@ -156,7 +156,7 @@ func keyOf(options grouped, all bool) (groups.Key, error) {
 }
 
 // settingsWire is what Create and Update have in common.
-type settingsWire interface { //nolint:interfacebloat // the getters of two generated messages
+type settingsWire interface { // the getters of two generated messages
 	GetResolveLinks() bool
 	GetExtraStatistics() bool
 	GetMaxRetryCount() int32
