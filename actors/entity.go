@@ -29,22 +29,23 @@ import (
 //
 // An entity belongs to its actor's goroutine. It reads the journal only to load; its appends run beside it.
 type entity[S sagas.Saga[S]] struct {
-	stream events.Stream
-	fold   history.Fold[S]
-	turn   func(*S) events.TurnID // the turn that runs; nil for sagas without turns
-	host   *Host
-	send   func(any)         // to its own actor
-	saga   S                 // with everything decided so far
-	tip    history.Tip       // after everything decided so far
-	stored history.Tip       // after everything stored
-	linger []events.Envelope // decided, waiting for company
-	riders []answered        // who waits for what lingers
-	queue  []*instruction    // not decided yet
-	flying []*flight         // the appends under way, in order
-	began  bool              // one was begun, and nobody has looked at what may follow from it
-	timer  *time.Timer       // flushes what lingers
-	saved  events.Revision   // of the newest snapshot
-	every  events.Revision   // events until the next one
+	stream  events.Stream
+	fold    history.Fold[S]
+	turn    func(*S) events.TurnID // the turn that runs; nil for sagas without turns
+	host    *Host
+	send    func(any)         // to its own actor
+	saga    S                 // with everything decided so far
+	tip     history.Tip       // after everything decided so far
+	stored  history.Tip       // after everything stored
+	linger  []events.Envelope // decided, waiting for company
+	riders  []answered        // who waits for what lingers
+	queue   []*instruction    // not decided yet
+	flying  []*flight         // the appends under way, in order
+	began   bool              // one was begun, and nobody has looked at what may follow from it
+	timer   *time.Timer       // flushes what lingers
+	saved   events.Revision   // of the newest snapshot
+	every   events.Revision   // events until the next one
+	encoder events.Encoder
 }
 
 // flight is an append under way, and who waits for it.
@@ -200,7 +201,7 @@ func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []e
 	}
 	batch = slices.Grow(batch, len(decided))
 	for i, event := range decided {
-		data, version, err := events.Encode(event)
+		data, version, err := e.encoder.Encode(event)
 		if err != nil {
 			return batch[:start], err
 		}

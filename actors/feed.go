@@ -71,7 +71,7 @@ func (f *feed) Next(ctx context.Context) (Item, error) {
 	for {
 		select {
 		case delta := <-f.deltas:
-			return Item{Delta: &delta}, nil
+			return showing(delta), nil
 		default:
 		}
 		if event, err := f.event(ctx); event != nil || err != nil {
@@ -79,13 +79,16 @@ func (f *feed) Next(ctx context.Context) (Item, error) {
 		}
 		select {
 		case delta := <-f.deltas:
-			return Item{Delta: &delta}, nil
+			return showing(delta), nil
 		case <-f.live.More():
 		case <-f.ended:
 		case <-ctx.Done():
 		}
 	}
 }
+
+// showing is apart from Next, where a delta that may be pointed to would cost an allocation for each event.
+func showing(delta Delta) Item { return Item{Delta: &delta} }
 
 // event returns the next event, if there is one.
 func (f *feed) event(ctx context.Context) (*events.Envelope, error) {

@@ -91,6 +91,20 @@ var byKind = index(Catalog)
 
 // Encode gives the data and version under which an event is stored.
 func Encode(event Event) (data json.RawMessage, version int, err error) {
+	return new(Encoder).Encode(event)
+}
+
+// Encoder encodes one event after another, and uses its memory again. It belongs to one goroutine.
+type Encoder struct {
+	buffer bytes.Buffer
+	json   *json.Encoder
+}
+
+// keepEncoded is the largest event whose memory an Encoder uses again.
+const keepEncoded = 64 << 10
+
+// Encode is the package's Encode.
+func (e *Encoder) Encode(event Event) (data json.RawMessage, version int, err error) {
 	if unknown, ok := event.(Unknown); ok {
 		return unknown.Data, unknown.Version, nil
 	}
@@ -98,7 +112,7 @@ func Encode(event Event) (data json.RawMessage, version int, err error) {
 	if !ok {
 		return nil, 0, fmt.Errorf("encode %s: the kind is not in events.Catalog", event.Kind())
 	}
-	data, err = marshal(event)
+	data, err = e.marshal(event)
 	if err != nil {
 		return nil, 0, fmt.Errorf("encode %s: %w", event.Kind(), err)
 	}
@@ -139,15 +153,18 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 
 // marshal is json.Marshal without HTML escaping. Escaping would rewrite "<" inside a json.RawMessage, so that the arguments of
 // a call came back from the store as other bytes than those that were approved.
-func marshal(event Event) (json.RawMessage, error) {
-	var buffer bytes.Buffer
-	buffer.Grow(256) // holds most events
-	encoder := json.NewEncoder(&buffer)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(event); err != nil {
+func (e *Encoder) marshal(event Event) (json.RawMessage, error) {
+	if e.json == nil || e.buffer.Cap() > keepEncoded {
+		e.buffer = bytes.Buffer{}
+		e.buffer.Grow(256) // holds most events
+		e.json = json.NewEncoder(&e.buffer)
+		e.json.SetEscapeHTML(false)
+	}
+	e.buffer.Reset()
+	if err := e.json.Encode(event); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
+	return bytes.Clone(bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))), nil
 }
 
 // Family is the part of the kind before the dot.
