@@ -13,11 +13,11 @@ import (
 	"example.com/life/sagas"
 )
 
-// agent is the conduct of an agent: it sends what Ready says is outstanding, cancels what is no longer, and turns answers into
+// agent is the behavior of an agent: it sends what Ready says is outstanding, cancels what is no longer, and turns answers into
 // commands. Nothing is sent before the event that records it is stored; and whatever is outstanding when the host dies is in
 // Ready when it comes back, so sending is all there is to recovery.
 type agent struct {
-	life[sagas.Agent]
+	actorShell[sagas.Agent]
 	running   map[events.RequestID]context.CancelFunc // requests that were sent
 	wakeAt    events.Micros
 	waker     *time.Timer
@@ -103,12 +103,12 @@ func (a *agent) receive(message any) {
 		delete(a.running, m.request)
 		a.sync()
 	default:
-		a.hear(m)
+		a.receiveDeferred(m)
 	}
 }
 
 // sync compares what is outstanding with what was sent: new requests are sent, abandoned ones are cancelled. It is called only
-// when everything decided is stored, or rides.
+// when everything decided is stored, or lingers.
 func (a *agent) sync() {
 	if len(a.flying) > 0 {
 		return
@@ -276,7 +276,7 @@ func (a *agent) earlyAnswer() func(sagas.Command, events.Ref, *pendingAppend) {
 			in.needs = []*pendingAppend{after}
 		}
 		if taped {
-			send(heard{in}) // in the parent's order
+			send(deferred{in}) // in the parent's order
 			return
 		}
 		send(own{in})

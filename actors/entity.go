@@ -20,7 +20,7 @@ import (
 // entity is a saga with its stream: it decides commands, stores what was decided, and only then lets anyone act on it.
 //
 // Commands that arrive while an append is under way are decided together when it is stored, by one append, in order. A
-// decision that asks for nothing and that nobody waits for (see mayLinger) waits a moment for company. Every event carries its
+// decision that asks for nothing and that nobody waits for (see mayLinger) lingers for a moment, to share an append. Every event carries its
 // decision's command id, so history still tells decisions apart.
 //
 // What one entity asks of another in this process need not wait for the disk, where the journal takes appends in line: an early instruction
@@ -37,7 +37,7 @@ type entity[S sagas.Saga[S]] struct {
 	saga    S                 // with everything decided so far
 	tip     history.Tip       // after everything decided so far
 	stored  history.Tip       // after everything stored
-	linger  []events.Envelope // decided, waiting for company
+	linger  []events.Envelope // decided, to share the next append
 	riders  []answered        // who waits for what lingers
 	queue   []*instruction    // not decided yet
 	flying  []*flight         // the appends under way, in order
@@ -64,7 +64,7 @@ type answered struct {
 }
 
 const (
-	lingerTime  = 20 * time.Millisecond // how long a decision may wait for company
+	lingerTime  = 20 * time.Millisecond // how long a decision may wait to share an append
 	maxFlights  = 4                     // appends of one entity under way; beyond, what is early waits too
 	batchEnough = storage.MaxAppend / 4 // bytes after which a batch takes in no further decision
 )
@@ -115,7 +115,7 @@ func (e *entity[S]) decide() {
 			rest, linger = queue[i:], false
 			break
 		}
-		in.leave()
+		in.dequeue()
 		before := len(batch)
 		base, based := in.base.(S)
 		if based = based && e.tip.Revision == events.NoRevision; based {
@@ -177,7 +177,7 @@ func answerEarly(answers []answered, after *pendingAppend) []answered {
 	})
 }
 
-// mayLinger reports whether a decision may wait for company. Only what can be had again at no cost, and what nobody is in a hurry for,
+// mayLinger reports whether a decision may wait to share an append. Only what can be had again at no cost, and what nobody is in a hurry for,
 // qualifies: if the host dies before it is stored, Ready asks homeostasis or the wallet once more and gets the same answer. Whoever
 // asked hears of it when it is stored.
 func mayLinger(command sagas.Command, decided []events.Event) bool {
@@ -281,7 +281,7 @@ func (e *entity[S]) reason(err error) error {
 	return &UnavailableError{Stream: e.stream, Reason: err.Error()}
 }
 
-// flushLater stores what waits for company after a moment, if none has come.
+// flushLater stores what lingers after a moment, if no other decision has come.
 func (e *entity[S]) flushLater() {
 	if e.timer == nil {
 		e.timer = time.AfterFunc(lingerTime, func() { e.send(flush{}) })
@@ -290,7 +290,7 @@ func (e *entity[S]) flushLater() {
 	e.timer.Reset(lingerTime)
 }
 
-// flush stores what waits for company.
+// flushNow stores what lingers.
 func (e *entity[S]) flushNow() {
 	if len(e.linger) > 0 {
 		e.decide()
@@ -322,8 +322,8 @@ func (e *entity[S]) snapshot() {
 	})
 }
 
-// giveUp answers everything that still waits, with the reason.
-func (e *entity[S]) giveUp(err error) {
+// rejectAll answers everything that still waits, with the reason.
+func (e *entity[S]) rejectAll(err error) {
 	if e.timer != nil {
 		e.timer.Stop()
 	}

@@ -35,8 +35,8 @@ type (
 		page   storage.Page
 		err    error
 	}
-	// heard is an answer of homeostasis, or of those who know, to a fork on tape.
-	heard struct{ instruction *instruction }
+	// deferred is an answer of homeostasis, or of the knowledge actor, that waits for its turn in the order of the parent.
+	deferred struct{ instruction *instruction }
 	// restored says that the fork's workspace is as the tape's answers say, so that the move can be made.
 	restored struct {
 		move sagas.Move
@@ -194,12 +194,12 @@ func (a *agent) readRecording() {
 	})
 }
 
-// hear is receive for what a fork is told.
-func (a *agent) hear(message any) {
+// receiveDeferred is receive for the messages of a fork that follows its parent.
+func (a *agent) receiveDeferred(message any) {
 	switch m := message.(type) {
 	case recordingRead:
 		a.taken(m)
-	case heard:
+	case deferred:
 		if !a.saga.Fork.OnTape() {
 			a.instruct(m.instruction)
 			return

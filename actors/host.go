@@ -6,9 +6,9 @@
 // protoactor gives mailboxes and supervision and nothing more: history is ours, through [storage.Journal], and what makes an agent
 // single is the expected revision of every append, not where it runs.
 //
-// Who talks to whom: a [Host] hands commands to a registry (registry.go), which brings the entity to life (life.go, entity.go)
+// Who talks to whom: a [Host] hands commands to a registry (registry.go), which brings the entity to life (lifecycle.go, entity.go)
 // and passes them on. An agent (agent.go) asks homeostasis and the wallet through their registries, and models and tools
-// through their pools (worker.go); every answer comes back as a command. No actor waits for another.
+// through their pools (pool.go); every answer comes back as a command. No actor waits for another.
 //
 // Read agent.go for what happens after a crash, and docs/turn.md for why nothing is lost in one.
 package actors
@@ -182,9 +182,9 @@ func (h *Host) spawn() error {
 		}
 		return pid, nil
 	}
-	registryOf := func(k kind) func() actor.Actor {
+	registryOf := func(t entityType) func() actor.Actor {
 		return func() actor.Actor {
-			return &registry{host: h, kind: k, live: map[string]*handle{}, failures: map[string]*failures{}}
+			return &registry{host: h, entityType: t, live: map[string]*handle{}, failures: map[string]*failures{}}
 		}
 	}
 	var err error
@@ -193,17 +193,17 @@ func (h *Host) spawn() error {
 		name    string
 		produce func() actor.Actor
 	}{
-		{&h.homeostasis, "homeostasis", registryOf(homeostasisKind())},
-		{&h.wallets, "wallets", registryOf(walletKind())},
-		{&h.knowledge, "knowledge", registryOf(knowledgeKind())},
-		{&h.catalogues, "catalogues", registryOf(catalogueKind())},
+		{&h.homeostasis, "homeostasis", registryOf(homeostasisType())},
+		{&h.wallets, "wallets", registryOf(walletType())},
+		{&h.knowledge, "knowledge", registryOf(knowledgeType())},
+		{&h.catalogues, "catalogues", registryOf(catalogueType())},
 		{&h.provider, "provider", func() actor.Actor {
 			return &pool[sagas.AskModel]{host: h, work: h.askModel, limit: h.limits.ModelCalls}
 		}},
 		{&h.tools, "tools", func() actor.Actor {
 			return &pool[sagas.AskTool]{host: h, work: h.runTool, limit: h.limits.ToolCalls}
 		}},
-		{&h.agents, "agents", registryOf(agentKind())},
+		{&h.agents, "agents", registryOf(agentType())},
 	} {
 		if *each.pid, err = start(each.name, each.produce); err != nil {
 			return err
@@ -299,14 +299,14 @@ func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events
 	return err
 }
 
-func agentKind() kind {
-	return kind{
+func agentType() entityType {
+	return entityType{
 		stream:     func(id string) events.Stream { return events.AgentStream(events.AgentID(id)) },
 		quarantine: true,
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			a := &agent{running: map[events.RequestID]context.CancelFunc{}}
-			a.life = life[sagas.Agent]{handle: h, registry: self, conduct: a}
-			a.entity = entity[sagas.Agent]{stream: r.kind.stream(h.id), fold: history.AgentFold(), turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID }, host: r.host}
+			a.actorShell = actorShell[sagas.Agent]{handle: h, registry: self, behavior: a}
+			a.entity = entity[sagas.Agent]{stream: r.entityType.stream(h.id), fold: history.AgentFold(), turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID }, host: r.host}
 			return a
 		},
 	}

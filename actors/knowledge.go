@@ -20,13 +20,13 @@ import (
 	"example.com/life/sagas"
 )
 
-func knowledgeKind() kind {
-	return kind{
+func knowledgeType() entityType {
+	return entityType{
 		stream: func(id string) events.Stream { return events.KnowledgeStream(events.TenantID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
-			l := &life[sagas.Knowledge]{handle: h, registry: self}
-			l.entity = entity[sagas.Knowledge]{stream: r.kind.stream(h.id), fold: history.KnowledgeFold(), host: r.host}
-			l.conduct = plain{func() {}}
+			l := &actorShell[sagas.Knowledge]{handle: h, registry: self}
+			l.entity = entity[sagas.Knowledge]{stream: r.entityType.stream(h.id), fold: history.KnowledgeFold(), host: r.host}
+			l.behavior = plain{func() {}}
 			return l
 		},
 	}

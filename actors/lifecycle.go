@@ -17,18 +17,18 @@ import (
 	"example.com/life/sagas"
 )
 
-// admission counts the instructions that an entity has not decided yet, on their way to it or in its queue, so that more than a
+// backlog counts the instructions that an entity has not decided yet, on their way to it or in its queue, so that more than a
 // bounded number is refused instead of buffered.
-type admission struct{ waiting atomic.Int64 }
+type backlog struct{ waiting atomic.Int64 }
 
-// life is the actor around an entity: it loads it, passes messages on, stops when there is nothing to do or nothing can be done.
-// What is particular to a kind of entity is its conduct.
-type life[S sagas.Saga[S]] struct {
+// actorShell is the actor around an entity: it loads it, passes messages on, stops when there is nothing to do or nothing can be done.
+// What is particular to a kind of entity is its behavior.
+type actorShell[S sagas.Saga[S]] struct {
 	entity[S]
 	handle   *handle
 	registry *actor.PID
 	self     *actor.PID
-	conduct  conduct
+	behavior behavior
 	seen     uint64 // messages from the registry
 	idleFrom time.Time
 	idler    *time.Timer
@@ -36,8 +36,8 @@ type life[S sagas.Saga[S]] struct {
 	dead     bool
 }
 
-// conduct is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
-type conduct interface {
+// behavior is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
+type behavior interface {
 	loaded()     // the saga is at the end of its stream
 	begun()      // more of what was decided is in line to be stored; of a journal that has a line
 	stored()     // more of what was decided is stored
@@ -47,14 +47,14 @@ type conduct interface {
 }
 
 // Receive implements actor.Actor. A panic stops the entity; its registry decides when to try again.
-func (l *life[S]) Receive(c actor.Context) {
+func (l *actorShell[S]) Receive(c actor.Context) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.host.log.Error("entity panicked", "stream", l.stream, "panic", r, "stack", string(debug.Stack()))
 			if l.dead {
 				return // in giving up, which has been reported
 			}
-			l.die(&failure{reason: fmt.Sprintf("panic: %v", r), poison: true}, true)
+			l.stopAndReport(&failure{reason: fmt.Sprintf("panic: %v", r), poison: true}, true)
 		}
 	}()
 	if l.dead {
@@ -74,7 +74,7 @@ func (l *life[S]) Receive(c actor.Context) {
 }
 
 // receiveOther handles the rarer messages.
-func (l *life[S]) receiveOther(message any) {
+func (l *actorShell[S]) receiveOther(message any) {
 	switch m := message.(type) {
 	case look[S]:
 		l.arrive()
@@ -91,7 +91,7 @@ func (l *life[S]) receiveOther(message any) {
 			l.fence(err)
 			return
 		}
-		l.conduct.stored()
+		l.behavior.stored()
 		if l.stored.Revision-l.saved >= l.every {
 			l.snapshot()
 		}
@@ -102,43 +102,43 @@ func (l *life[S]) receiveOther(message any) {
 		l.flushNow()
 	case idle:
 		l.considerIdle()
-	case leave:
-		l.depart()
+	case stop:
+		l.passivate()
 	case quit:
 		l.quitting = true
 		l.flushNow()
 		l.considerQuitting()
 	default:
-		l.conduct.receive(m)
+		l.behavior.receive(m)
 		l.afterStep()
 	}
 }
 
-func (l *life[S]) begin(c actor.Context) {
+func (l *actorShell[S]) begin(c actor.Context) {
 	l.self = c.Self()
 	l.send = func(m any) { l.host.system.Root.Send(l.self, m) }
 	var err error
 	l.host.dispatcher.blocking(func() { err = l.load(l.host.running) })
 	if err != nil {
 		var poison *history.UnreadableError
-		l.die(&failure{reason: err.Error(), poison: errors.As(err, &poison)}, true)
+		l.stopAndReport(&failure{reason: err.Error(), poison: errors.As(err, &poison)}, true)
 		return
 	}
-	l.conduct.loaded()
+	l.behavior.loaded()
 	l.afterStep()
 }
 
 // arrive notes a message from the registry.
-func (l *life[S]) arrive() { l.seen++ }
+func (l *actorShell[S]) arrive() { l.seen++ }
 
 // afterStep looks at what may follow early from what was begun, and starts the idle clock when there is nothing to do. Its jitter keeps many
 // entities from leaving at once.
-func (l *life[S]) afterStep() {
+func (l *actorShell[S]) afterStep() {
 	if l.began && !l.dead && l.host.line != nil {
-		l.conduct.begun()
+		l.behavior.begun()
 	}
 	l.began = false
-	if l.dead || l.host.idle <= 0 || !l.settled() || l.conduct.busy() {
+	if l.dead || l.host.idle <= 0 || !l.settled() || l.behavior.busy() {
 		return
 	}
 	l.idleFrom = time.Now()
@@ -147,14 +147,14 @@ func (l *life[S]) afterStep() {
 	}
 }
 
-func (l *life[S]) idleTime() time.Duration {
+func (l *actorShell[S]) idleTime() time.Duration {
 	return l.host.idle + rand.N(l.host.idle/4+1)
 }
 
 // considerIdle asks the registry to let the entity go, if it really has had nothing to do.
-func (l *life[S]) considerIdle() {
+func (l *actorShell[S]) considerIdle() {
 	l.idler = nil
-	if !l.settled() || l.conduct.busy() {
+	if !l.settled() || l.behavior.busy() {
 		return
 	}
 	if quiet := time.Since(l.idleFrom); quiet < l.host.idle {
@@ -165,14 +165,14 @@ func (l *life[S]) considerIdle() {
 }
 
 // considerQuitting stops the entity when the host closes and everything decided is stored.
-func (l *life[S]) considerQuitting() {
+func (l *actorShell[S]) considerQuitting() {
 	if l.quitting && l.settled() {
-		l.depart()
+		l.passivate()
 	}
 }
 
-// depart stops the entity, which has nothing under way; its registry has already forgotten it.
-func (l *life[S]) depart() {
+// passivate stops the entity, which has nothing under way; its registry has already forgotten it.
+func (l *actorShell[S]) passivate() {
 	l.snapshot()
 	l.finish(&UnavailableError{Stream: l.stream, Reason: "the host is closing"})
 	l.host.system.Root.Stop(l.self)
@@ -180,23 +180,23 @@ func (l *life[S]) depart() {
 
 // fence stops the entity after an append that was refused or whose outcome is unknown: what it decided is not history, and the
 // next activation reads what is. Nothing is sent, nothing is guessed.
-func (l *life[S]) fence(err error) {
+func (l *actorShell[S]) fence(err error) {
 	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) {
-		resume := l.conduct.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
+		resume := l.behavior.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
 		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
-		l.die(nil, resume)
+		l.stopAndReport(nil, resume)
 		return
 	}
 	if !errors.Is(err, storage.ErrClosed) && !errors.Is(err, context.Canceled) {
 		l.host.log.Error("store decision", "stream", l.stream, "error", err)
 	}
-	l.die(&failure{reason: err.Error()}, true) // it may be stored, and have work outstanding
+	l.stopAndReport(&failure{reason: err.Error()}, true) // it may be stored, and have work outstanding
 }
 
-// die gives the entity up and has its registry told why; with resume it is brought to life again, for it has work to do. Its
+// stopAndReport gives the entity up and tells its registry why; with resume it is brought to life again, for it has work to do. Its
 // actor stops when the registry, which sends it nothing more, says so: until then it refuses whatever is under way to it.
-func (l *life[S]) die(f *failure, resume bool) {
+func (l *actorShell[S]) stopAndReport(f *failure, resume bool) {
 	defer l.host.system.Root.Send(l.registry, gone{id: l.handle.id, pid: l.self, failure: f, resume: resume})
 	if f == nil {
 		l.finish(&FencedError{Stream: l.stream})
@@ -205,19 +205,19 @@ func (l *life[S]) die(f *failure, resume bool) {
 	l.finish(&UnavailableError{Stream: l.stream, Reason: f.reason})
 }
 
-func (l *life[S]) finish(reason error) {
+func (l *actorShell[S]) finish(reason error) {
 	l.dead = true
 	l.host.alive.Done()
 	l.host.living.Add(-1)
 	if l.idler != nil {
 		l.idler.Stop()
 	}
-	l.giveUp(reason)
-	l.conduct.stop()
+	l.rejectAll(reason)
+	l.behavior.stop()
 }
 
 // refuse answers what still reaches an entity that has stopped.
-func (l *life[S]) refuse(message any) {
+func (l *actorShell[S]) refuse(message any) {
 	if in, ok := message.(*instruction); ok && in.done != nil {
 		in.done(outcome{err: &FencedError{Stream: l.stream}})
 	}

@@ -24,7 +24,7 @@ type (
 		causation events.Ref
 		base      any              // of a command that begins a stream: the fold it is decided on; nil: the stream's own
 		done      func(outcome)    // called once, in the entity's goroutine; must not block
-		admitted  *admission       // counts it until it is decided; nil for the entity's own
+		backlog   *backlog         // counts it until it is decided; nil for the entity's own
 		early     bool             // decided beside the appends under way, and answered before it is stored
 		needs     []*pendingAppend // on which it rests: what it leads to is stored only if they are
 	}
@@ -38,12 +38,12 @@ type (
 		appended storage.Appended
 		err      error
 	}
-	// flush tells an entity to store decisions that wait for company.
+	// flush tells an entity to store decisions that linger.
 	flush struct{}
 	// idle tells an entity that its idle time may be over.
 	idle struct{}
-	// leave tells an entity to stop; its registry has forgotten it.
-	leave struct{}
+	// stop tells an entity to stop; its registry has forgotten it.
+	stop struct{}
 	// quit tells a registry, and its entities, that the host is closing.
 	quit struct{}
 	// passivate tells a registry that an entity has nothing to do. It holds only if no message is under way to it.
@@ -68,10 +68,10 @@ func (in *instruction) external() bool {
 	return in.done != nil && !strings.HasPrefix(string(in.command.Metadata().ID), sagas.InternalPrefix)
 }
 
-// leave notes that the instruction waits no longer.
-func (in *instruction) leave() {
-	if in.admitted != nil {
-		in.admitted.waiting.Add(-1)
+// dequeue notes that the instruction waits no longer.
+func (in *instruction) dequeue() {
+	if in.backlog != nil {
+		in.backlog.waiting.Add(-1)
 	}
 }
 
@@ -101,8 +101,8 @@ type Origin struct {
 
 // handle is what a registry and one of its entities share.
 type handle struct {
-	id       string
-	pid      *actor.PID
-	sent     uint64 // owned by the registry
-	admitted admission
+	id      string
+	pid     *actor.PID
+	sent    uint64 // owned by the registry
+	backlog backlog
 }

@@ -150,7 +150,7 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		return
 	}
 	m.files.begin(m.ctx, h, m.what) // and not after the claim: if we die while we record, the effect never began
-	defer m.files.leave()
+	defer m.files.finish()
 	h.runOnce(m, tool, spec, func(returned sagas.RecordResult, answer func(sagas.RecordResult)) {
 		m.files.end(m.ctx, h, m.what, func(before, after *events.Tree) {
 			returned.Before, returned.Tree = before, after

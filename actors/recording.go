@@ -88,8 +88,8 @@ func (r *recording) end(call context.Context, h *Host, ask sagas.AskTool, answer
 	r.found, r.last = nil, tree
 }
 
-// leave says that a call is over.
-func (r *recording) leave() {
+// finish says that a call is over.
+func (r *recording) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.running--

@@ -20,15 +20,15 @@ import (
 // All messages of others to an entity pass through its registry. That makes passivation safe: an entity may leave only when it
 // has seen everything the registry sent.
 type registry struct {
-	host     *Host
-	kind     kind
-	live     map[string]*handle
-	failures map[string]*failures
-	spawned  uint64
+	host       *Host
+	entityType entityType
+	live       map[string]*handle
+	failures   map[string]*failures
+	spawned    uint64
 }
 
-// kind is what a registry keeps.
-type kind struct {
+// entityType is what a registry keeps.
+type entityType struct {
 	stream     func(id string) events.Stream
 	produce    func(r *registry, self *actor.PID, h *handle) actor.Actor
 	quarantine bool // failures are put on record in the stream
@@ -60,7 +60,7 @@ func (r *registry) Receive(c actor.Context) {
 		if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) && h.sent == m.seen {
 			delete(r.live, m.id)
 			delete(r.failures, m.id) // it lived in peace
-			c.Send(m.pid, leave{})
+			c.Send(m.pid, stop{})
 		}
 	case gone:
 		r.gone(c, m)
@@ -86,18 +86,18 @@ func (r *registry) deliver(c actor.Context, m deliver) {
 	h := r.live[m.id]
 	if h == nil {
 		if f := r.failures[m.id]; f != nil && (f.open || time.Now().Before(f.until)) && !releases(m) {
-			r.turnAway(m, f)
+			r.reject(m, f)
 			return
 		}
 		h = r.spawn(c, m.id)
 	}
 	if in, ok := m.message.(*instruction); ok {
-		if in.external() && h.admitted.waiting.Load() >= int64(r.host.limits.Waiting) {
-			in.done(outcome{err: &OverloadedError{Stream: r.kind.stream(m.id), Waiting: r.host.limits.Waiting}})
+		if in.external() && h.backlog.waiting.Load() >= int64(r.host.limits.Waiting) {
+			in.done(outcome{err: &OverloadedError{Stream: r.entityType.stream(m.id), Waiting: r.host.limits.Waiting}})
 			return
 		}
-		h.admitted.waiting.Add(1)
-		in.admitted = &h.admitted
+		h.backlog.waiting.Add(1)
+		in.backlog = &h.backlog
 	}
 	h.sent++
 	c.Send(h.pid, m.message)
@@ -113,8 +113,8 @@ func releases(m deliver) bool {
 	return release
 }
 
-// turnAway answers for an entity that is not brought to life at the moment. A request of the host itself is tried again then.
-func (r *registry) turnAway(m deliver, f *failures) {
+// reject answers for an entity that is not brought to life at the moment. A request of the host itself is tried again then.
+func (r *registry) reject(m deliver, f *failures) {
 	in, ok := m.message.(*instruction)
 	if !ok || in.done == nil {
 		return
@@ -123,13 +123,13 @@ func (r *registry) turnAway(m deliver, f *failures) {
 	if f.open {
 		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.own, f.reason)
 	}
-	in.done(outcome{err: &UnavailableError{Stream: r.kind.stream(m.id), Reason: reason}})
+	in.done(outcome{err: &UnavailableError{Stream: r.entityType.stream(m.id), Reason: reason}})
 }
 
 func (r *registry) spawn(c actor.Context, id string) *handle {
 	h := &handle{id: id}
 	r.spawned++
-	props := actor.PropsFromProducer(func() actor.Actor { return r.kind.produce(r, c.Self(), h) },
+	props := actor.PropsFromProducer(func() actor.Actor { return r.entityType.produce(r, c.Self(), h) },
 		actor.WithDispatcher(r.host.dispatcher))
 	r.host.alive.Add(1) // before it lives: it may be gone at once
 	r.host.living.Add(1)
@@ -182,9 +182,9 @@ func (r *registry) gone(c actor.Context, m gone) {
 // record puts the quarantine of a failing agent into its stream, so that the reason is history and holds after a restart. The
 // agent cannot decide it itself: it does not come to life.
 func (r *registry) record(id string, f *failures) {
-	stream := r.kind.stream(id)
+	stream := r.entityType.stream(id)
 	r.host.log.Error("entity failed too often: it is not tried again", "stream", stream, "failures", f.own, "reason", f.reason)
-	if !r.kind.quarantine || r.host.closing.Load() {
+	if !r.entityType.quarantine || r.host.closing.Load() {
 		return
 	}
 	reason, count := f.reason, f.own

@@ -154,8 +154,8 @@ func TestRefusedTwice(t *testing.T) {
 	})
 }
 
-// TestCompanyWaitIsBounded sends an agent a known command again and again while a decision waits for company: it is stored soon.
-func TestCompanyWaitIsBounded(t *testing.T) {
+// TestLingeringIsBounded sends an agent a known command again and again while a decision lingers: it is stored soon.
+func TestLingeringIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
 		host := start(t, actors.Config{Journal: waitedFor{memory}, Models: oneModel{actorstest.FakeModel(twoRounds)}})

@@ -9,7 +9,7 @@ import (
 	"example.com/life/sagas"
 )
 
-// plain is the conduct of an entity that only answers.
+// plain is the behavior of an entity that only answers.
 type plain struct{ onLoad func() }
 
 func (p plain) loaded()   { p.onLoad() }
@@ -19,20 +19,20 @@ func (plain) receive(any) {}
 func (plain) busy() bool  { return false }
 func (plain) stop()       {}
 
-func walletKind() kind {
-	return kind{
+func walletType() entityType {
+	return entityType{
 		stream: func(id string) events.Stream { return events.WalletStream(events.WalletID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
-			w := &life[sagas.Wallet]{handle: h, registry: self}
-			w.entity = entity[sagas.Wallet]{stream: r.kind.stream(h.id), fold: history.WalletFold(), host: r.host}
-			w.conduct = plain{func() { openDefault(w) }}
+			w := &actorShell[sagas.Wallet]{handle: h, registry: self}
+			w.entity = entity[sagas.Wallet]{stream: r.entityType.stream(h.id), fold: history.WalletFold(), host: r.host}
+			w.behavior = plain{func() { openDefault(w) }}
 			return w
 		},
 	}
 }
 
 // openDefault opens the wallet "main" with the host's opening credit when it is first needed. Others are opened by command.
-func openDefault(w *life[sagas.Wallet]) {
+func openDefault(w *actorShell[sagas.Wallet]) {
 	id := events.WalletID(w.handle.id)
 	if w.saga.ID != "" || id != sagas.DefaultWallet {
 		return
@@ -43,25 +43,25 @@ func openDefault(w *life[sagas.Wallet]) {
 	})
 }
 
-func homeostasisKind() kind {
-	return kind{
+func homeostasisType() entityType {
+	return entityType{
 		stream: func(id string) events.Stream { return events.HomeostasisStream(events.TenantID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
-			l := &life[sagas.Homeostasis]{handle: h, registry: self}
-			l.entity = entity[sagas.Homeostasis]{stream: r.kind.stream(h.id), fold: history.HomeostasisFold(), host: r.host}
-			l.conduct = plain{func() {}}
+			l := &actorShell[sagas.Homeostasis]{handle: h, registry: self}
+			l.entity = entity[sagas.Homeostasis]{stream: r.entityType.stream(h.id), fold: history.HomeostasisFold(), host: r.host}
+			l.behavior = plain{func() {}}
 			return l
 		},
 	}
 }
 
-func catalogueKind() kind {
-	return kind{
+func catalogueType() entityType {
+	return entityType{
 		stream: func(id string) events.Stream { return events.ProjectionsStream(events.TenantID(id)) },
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
-			l := &life[sagas.Catalogue]{handle: h, registry: self}
-			l.entity = entity[sagas.Catalogue]{stream: r.kind.stream(h.id), fold: history.CatalogueFold(), host: r.host}
-			l.conduct = plain{func() {}}
+			l := &actorShell[sagas.Catalogue]{handle: h, registry: self}
+			l.entity = entity[sagas.Catalogue]{stream: r.entityType.stream(h.id), fold: history.CatalogueFold(), host: r.host}
+			l.behavior = plain{func() {}}
 			return l
 		},
 	}
