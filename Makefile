@@ -35,7 +35,8 @@ test-faults: ## a table of what each fault of a cluster of event stores costs, f
 test-esdb: ## every test of the binary again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'
 
-test-long: ## what chance decides, at the full count: 2,000 kills of each kind, and ten times as many damaged bytes
+test-long: ## what chance decides, at the full count, and every row of the suite of stores over each version of EventStoreDB
+	LIFE_CONFORMANCE=full go test -race -count 1 -timeout 1h -run 'TestSecureJournal|TestEveryVersion' ./adapters/eventstore
 	LIFE_KILLS=2000 LIFE_FLIPS=10 go test -count 1 -timeout 6h -run 'KilledAtRandom|TestEveryByteCounts' -v ./cmd
 
 soak: ## consumer groups under trouble of every kind, for SOAK

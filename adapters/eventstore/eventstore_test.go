@@ -132,7 +132,7 @@ func TestSecureJournal(t *testing.T) {
 	t.Parallel()
 	actorstest.TestJournalWithin(t, greatest, func(t *testing.T) storage.Journal {
 		return connect(t, eventstore.Config{Connection: secure(t).connection(""), Username: "admin", Password: secret})
-	})
+	}, "every expectation in every state", "what is appended comes back", "a batch of the greatest size", "everything through a filter", "subscriptions under concurrent writers")
 }
 
 func TestProjector(t *testing.T) {
