@@ -162,7 +162,9 @@ func configure(c Config) (*Host, error) {
 		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Files: h.workspaces, Log: h.log, Build: c.Build, Where: c.Where,
 	})
 	h.origin = Origin{Actor: h.name}
-	h.line, _ = c.Journal.(storage.Beginner)
+	if line, ok := c.Journal.(storage.Beginner); ok {
+		h.line = line
+	}
 	for _, tool := range c.Tools {
 		name := tool.Spec().Name
 		if _, twice := h.toolbox[name]; twice {
