@@ -113,10 +113,10 @@ func override(config events.AgentConfig, set []string) (overrides, error) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
 		if !found || i < 0 {
 			keys, _ := SettingKeys()
-			return o, refusedSetting("%q is no KEY=VALUE of a fork; the keys are: %s", cutSetting(text), strings.Join(keys, ", "))
+			return o, refusedSetting("%q is no KEY=VALUE of a fork; the keys are: %s", events.Clip(text, 100), strings.Join(keys, ", "))
 		}
 		if err := known[i].set(&o, value); err != nil {
-			return o, refusedSetting("%s is %q, want %s: %v", key, cutSetting(value), known[i].about, err)
+			return o, refusedSetting("%s is %q, want %s: %v", key, events.Clip(value, 100), known[i].about, err)
 		}
 	}
 	return o, nil
@@ -124,15 +124,6 @@ func override(config events.AgentConfig, set []string) (overrides, error) {
 
 func refusedSetting(format string, args ...any) error {
 	return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(format, args...)}
-}
-
-// cutSetting shortens a setting for an error.
-func cutSetting(text string) string {
-	const most = 100
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func names(list string) []string {

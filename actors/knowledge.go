@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -47,7 +46,7 @@ func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Comm
 			return nil, err
 		}
 		if text.Blob != nil {
-			text.Inline = beginningOf(strings.ToValidUTF8(whole, "\uFFFD"), events.InlineLimit)
+			text.Inline = events.Cut(strings.ToValidUTF8(whole, "\uFFFD"), events.InlineLimit)
 		}
 		note.Text = text
 	}
@@ -66,17 +65,6 @@ func withTextLinks(given []events.NoteLink, text string) []events.NoteLink {
 		}
 	}
 	return all
-}
-
-// beginningOf cuts a text to at most limit bytes without splitting a character.
-func beginningOf(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
-	}
-	return text[:limit]
 }
 
 // Knowledge is what a tool may do with the notes of its agent's tenant.
@@ -268,7 +256,7 @@ func (h *Host) recollect(ctx context.Context, r *sagas.AskKnowledge) ([]events.R
 		}
 		note := events.RecalledNote{Note: hit.Note, Title: hit.Title, Event: hit.Event, Score: int64(hit.Score * 1000), Text: belowTitle(hit.Title, written.Inline)}
 		if int64(len(note.Text)) > room {
-			note.Text = beginningOf(note.Text, int(room)-len("…")) + "…"
+			note.Text = events.Cut(note.Text, int(room)-len("…")) + "…"
 		}
 		if sagas.RecalledTokens(append(notes, note)) > r.Tokens {
 			break

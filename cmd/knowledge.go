@@ -154,11 +154,7 @@ func (a *app) printFound(ctx context.Context) func(reached, *projections.FoundNo
 // excerpt is the beginning of a text on one line.
 func excerpt(text string) string {
 	const most = 120
-	line := strings.Join(strings.Fields(text), " ")
-	if len(line) > most {
-		line = strings.ToValidUTF8(line[:most], "") + "…"
-	}
-	return line
+	return events.Clip(strings.Join(strings.Fields(text), " "), most)
 }
 
 // noteAt reads the note.written that an answer points at.

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -21,9 +20,11 @@ func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 
 // printJSON writes one value on one line, with no HTML escapes: the digests of events cover their exact bytes.
 func (a *app) printJSON(value any) error {
-	encoder := json.NewEncoder(a.out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
+	text, err := events.PlainJSON(value)
+	if err == nil {
+		_, err = a.out.Write(append(text, '\n'))
+	}
+	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
 	return nil

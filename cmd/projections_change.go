@@ -238,12 +238,7 @@ func printStep(out io.Writer, s *projector.Step) {
 // changeText is a change as one line; long values are cut.
 func changeText(c runs.Change) string {
 	const most = 120
-	value := func(text []byte) string {
-		if len(text) > most {
-			return strings.ToValidUTF8(string(text[:most]), "") + "…"
-		}
-		return string(text)
-	}
+	value := func(text []byte) string { return events.Clip(string(text), most) }
 	switch {
 	case c.Before == nil:
 		return fmt.Sprintf("+ %s: %s", c.Path, value(c.After))

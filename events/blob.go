@@ -48,17 +48,24 @@ type Text struct {
 // Preview cuts text to at most PreviewLimit bytes without splitting a character.
 func Preview(text string) string { return Clip(text, PreviewLimit) }
 
-// Clip cuts s to at most n bytes without splitting a character, marking the cut.
+// Clip cuts s to at most n bytes without splitting a character, and marks the cut. It is for what people read.
 func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
 	const mark = "…"
-	n -= len(mark)
+	return Cut(s, n-len(mark)) + mark
+}
+
+// Cut cuts s to at most n bytes without splitting a character.
+func Cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
-	return s[:n] + mark
+	return s[:max(n, 0)]
 }
 
 // Blobs lists the blobs that an event refers to by itself. Those of the files in its trees are in [Trees].

@@ -151,9 +151,12 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 	return event, nil
 }
 
+// PlainJSON is json.Marshal without HTML escaping.
+func PlainJSON(value any) (json.RawMessage, error) { return new(Encoder).marshal(value) }
+
 // marshal is json.Marshal without HTML escaping. Escaping would rewrite "<" inside a json.RawMessage, so that the arguments of
 // a call came back from the store as other bytes than those that were approved.
-func (e *Encoder) marshal(event Event) (json.RawMessage, error) {
+func (e *Encoder) marshal(value any) (json.RawMessage, error) {
 	if e.json == nil || e.buffer.Cap() > keepEncoded {
 		e.buffer = bytes.Buffer{}
 		e.buffer.Grow(256) // holds most events
@@ -161,7 +164,7 @@ func (e *Encoder) marshal(event Event) (json.RawMessage, error) {
 		e.json.SetEscapeHTML(false)
 	}
 	e.buffer.Reset()
-	if err := e.json.Encode(event); err != nil {
+	if err := e.json.Encode(value); err != nil {
 		return nil, err
 	}
 	return bytes.Clone(bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))), nil

@@ -101,7 +101,7 @@ func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 func (d *Day) UnmarshalText(text []byte) error {
 	read, err := ParseDay(string(text))
 	if err != nil {
-		return fmt.Errorf("read day %q: %w", Clip(string(text)), err)
+		return fmt.Errorf("read day %q: %w", events.Clip(string(text), 80), err)
 	}
 	*d = read
 	return nil

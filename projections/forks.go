@@ -99,7 +99,7 @@ func (f *forks) Answer(q Query) (any, error) {
 	answer := ForkTree{Nodes: []ForkNode{}}
 	if agent := events.AgentID(q.Parameters["agent"]); agent != "" {
 		if f.Agents[agent] == nil {
-			return nil, fmt.Errorf("%w: there is no agent %q", ErrMissing, Clip(string(agent)))
+			return nil, fmt.Errorf("%w: there is no agent %q", ErrMissing, events.Clip(string(agent), 80))
 		}
 		answer.add(f, f.root(agent), 0, children)
 		return answer, nil

@@ -62,7 +62,7 @@ func (g *graph) note(q Query) (any, error) {
 		n = g.removed[events.NoteID(q.Parameters["note"])]
 	}
 	if n == nil {
-		return nil, fmt.Errorf("%w: there is no note %q", ErrMissing, Clip(q.Parameters["note"]))
+		return nil, fmt.Errorf("%w: there is no note %q", ErrMissing, events.Clip(q.Parameters["note"], 80))
 	}
 	written := n.written()
 	answer := NoteAnswer{

@@ -173,7 +173,7 @@ func (s *search) approach(names []string, matched int) error {
 	for _, name := range names {
 		seed := s.find(name)
 		if seed == nil {
-			return fmt.Errorf("%w: there is no note %q to be near to", ErrMissing, Clip(name))
+			return fmt.Errorf("%w: there is no note %q to be near to", ErrMissing, events.Clip(name, 80))
 		}
 		ring, value := []*node{seed}, nearSeed
 		for range 3 {

@@ -122,13 +122,13 @@ func (k *knowledge) Restore(state []byte) error {
 func (g *graph) restore(saved *savedGraph) error {
 	for i, text := range saved.Stems {
 		if text == "" || int(g.words.number(text)) != i {
-			return fmt.Errorf("the stem %q is there twice, or is none", Clip(text))
+			return fmt.Errorf("the stem %q is there twice, or is none", events.Clip(text, 80))
 		}
 	}
 	for i := range saved.Notes {
 		s := &saved.Notes[i]
 		if len(s.Versions) == 0 || !fits(s.Words, len(saved.Stems)) {
-			return fmt.Errorf("note %q has no versions, or words that are none", Clip(string(s.ID)))
+			return fmt.Errorf("note %q has no versions, or words that are none", events.Clip(string(s.ID), 80))
 		}
 		n := g.restoreNode(s)
 		if n.gone != "" {

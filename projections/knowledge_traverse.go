@@ -37,7 +37,7 @@ const (
 func (g *graph) traverse(q Query) (any, error) {
 	start := g.find(q.Parameters["note"])
 	if start == nil {
-		return nil, fmt.Errorf("%w: there is no note %q", ErrMissing, Clip(q.Parameters["note"]))
+		return nil, fmt.Errorf("%w: there is no note %q", ErrMissing, events.Clip(q.Parameters["note"], 80))
 	}
 	direction := q.Parameters["direction"]
 	filter := edgeFilter{relations: q.list("relation"), out: direction != "in", in: direction != "out", moment: q.moment("valid")}

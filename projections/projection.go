@@ -62,7 +62,7 @@ func Find(name string) (*Spec, error) {
 		}
 		names[i] = Catalog[i].Name
 	}
-	return nil, fmt.Errorf("there is no projection %q; there are %s", Clip(name), strings.Join(names, ", "))
+	return nil, fmt.Errorf("there is no projection %q; there are %s", events.Clip(name, 80), strings.Join(names, ", "))
 }
 
 // Recorded is a stored event, decoded at most once for all folds that need it. It belongs to one goroutine.
@@ -144,7 +144,7 @@ type Parameter struct {
 func (s *Spec) Validate() error {
 	switch {
 	case !plainName(s.Name):
-		return fmt.Errorf("a projection is named %q, want letters a-z, digits, - and _", Clip(s.Name))
+		return fmt.Errorf("a projection is named %q, want letters a-z, digits, - and _", events.Clip(s.Name, 80))
 	case s.Version < 1:
 		return fmt.Errorf("projection %s has version %d, want 1 or more", s.Name, s.Version)
 	case len(s.Kinds) == 0:
@@ -158,7 +158,7 @@ func (s *Spec) Validate() error {
 	for i := range s.Queries {
 		query := &s.Queries[i]
 		if !plainName(query.Name) || seen[query.Name] {
-			return fmt.Errorf("projection %s has a query named %q, want letters a-z, digits, - and _, each once", s.Name, Clip(query.Name))
+			return fmt.Errorf("projection %s has a query named %q, want letters a-z, digits, - and _, each once", s.Name, events.Clip(query.Name, 80))
 		}
 		seen[query.Name] = true
 		if err := query.validate(s.Name); err != nil {
@@ -175,7 +175,7 @@ func (s *QuerySpec) validate(projection string) error {
 	seen := map[string]bool{"query": true, "at": true, "min": true}
 	for _, p := range s.Params {
 		if !plainName(p.Name) || seen[p.Name] {
-			return fmt.Errorf("query %s of projection %s takes %q: want a name of letters a-z, digits, - and _, once, and not query, at or min", s.Name, projection, Clip(p.Name))
+			return fmt.Errorf("query %s of projection %s takes %q: want a name of letters a-z, digits, - and _, once, and not query, at or min", s.Name, projection, events.Clip(p.Name, 80))
 		}
 		seen[p.Name] = true
 	}
@@ -203,7 +203,7 @@ func (s *Spec) Check(q Query) (Query, *QuerySpec, error) {
 			return q, found, found.check(s.Name, q.Parameters)
 		}
 	}
-	return q, nil, fmt.Errorf("%w: projection %s has no query %q; there are %s", ErrQuery, s.Name, Clip(q.Name), strings.Join(names, ", "))
+	return q, nil, fmt.Errorf("%w: projection %s has no query %q; there are %s", ErrQuery, s.Name, events.Clip(q.Name, 80), strings.Join(names, ", "))
 }
 
 func (s *QuerySpec) check(projection string, given map[string]string) error {
@@ -218,7 +218,7 @@ func (s *QuerySpec) check(projection string, given map[string]string) error {
 			continue
 		}
 		if err := p.Check(value); err != nil {
-			return fmt.Errorf("%w: parameter %s is %q: %w", ErrQuery, p.Name, Clip(value), err)
+			return fmt.Errorf("%w: parameter %s is %q: %w", ErrQuery, p.Name, events.Clip(value, 80), err)
 		}
 	}
 	unknown := ""
@@ -231,18 +231,10 @@ func (s *QuerySpec) check(projection string, given map[string]string) error {
 	case unknown == "":
 		return nil
 	case len(names) == 0:
-		return fmt.Errorf("%w: query %s of %s takes no parameters, but there is %q", ErrQuery, s.Name, projection, Clip(unknown))
+		return fmt.Errorf("%w: query %s of %s takes no parameters, but there is %q", ErrQuery, s.Name, projection, events.Clip(unknown, 80))
 	}
 	return fmt.Errorf("%w: query %s of %s has no parameter %q; there are %s",
-		ErrQuery, s.Name, projection, Clip(unknown), strings.Join(names, ", "))
-}
-
-// Clip shortens what is quoted in an error or a line.
-func Clip(text string) string {
-	if len(text) > 80 {
-		return strings.ToValidUTF8(text[:80], "") + "…"
-	}
-	return text
+		ErrQuery, s.Name, projection, events.Clip(unknown, 80), strings.Join(names, ", "))
 }
 
 // matches reports whether a value is the one asked for; nothing asks for any.

@@ -168,7 +168,7 @@ func fingerprintEvent(event events.Event) string {
 }
 
 func appendJSON(b []byte, value any) []byte {
-	encoded, err := encodeJSON(value)
+	encoded, err := events.PlainJSON(value)
 	if err != nil { // only of configurations and rules that are refused, and never recorded
 		return b
 	}

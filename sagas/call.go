@@ -241,7 +241,7 @@ func canonicalArguments(raw json.RawMessage) json.RawMessage {
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw)
 	}
-	encoded, err := encodeJSON(valid(text))
+	encoded, err := events.PlainJSON(valid(text))
 	if err != nil { // strings always encode
 		return json.RawMessage(`""`)
 	}

@@ -23,18 +23,7 @@ func Canonical(raw json.RawMessage) (json.RawMessage, error) {
 	if object == nil {
 		return nil, fmt.Errorf("arguments are null, want a JSON object")
 	}
-	return encodeJSON(object)
-}
-
-// encodeJSON is json.Marshal without HTML escaping, as the event store writes JSON too.
-func encodeJSON(value any) (json.RawMessage, error) {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+	return events.PlainJSON(object)
 }
 
 // CallDigest identifies a tool with exactly these canonical arguments; approvals are bound to it.

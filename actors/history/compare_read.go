@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"example.com/life/actors/storage"
@@ -213,8 +212,5 @@ func (r *Reader) textOf(ctx context.Context, what runs.Aspect, side *runs.Side) 
 }
 
 func clipText(text string) (clipped string, cut bool, err error) {
-	if len(text) > mostText {
-		return strings.ToValidUTF8(text[:mostText], ""), true, nil
-	}
-	return text, false, nil
+	return events.Cut(text, mostText), len(text) > mostText, nil
 }

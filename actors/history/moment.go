@@ -38,14 +38,7 @@ func ParseMoment(text string, now time.Time) (events.Moment, error) {
 	}
 	return events.Moment{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf(
 		"%q is no moment; write a revision (31), a time (14:02:11 today, 2026-11-26T14:02:11Z), a turn as it ended (turn:3), or the reply of a round (turn:3.1)",
-		clipped(text))}
-}
-
-func clipped(text string) string {
-	if len(text) > 60 {
-		return strings.ToValidUTF8(text[:60], "") + "…"
-	}
-	return text
+		events.Clip(text, 60))}
 }
 
 func parseTurn(text string) (events.Moment, bool) {

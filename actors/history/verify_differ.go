@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"example.com/life/events"
 )
 
 // FieldDifference is a field of an event that this build decides otherwise than history has it.
@@ -50,7 +52,7 @@ func differences(recorded, decided *Verified) []FieldDifference {
 			}
 		default:
 			if left, right := shown(a), shown(b); left != right && len(found) < maxFields {
-				found = append(found, FieldDifference{strings.TrimPrefix(field, "."), cut(left), cut(right)})
+				found = append(found, FieldDifference{strings.TrimPrefix(field, "."), events.Clip(left, maxFieldBytes), events.Clip(right, maxFieldBytes)})
 			}
 		}
 	}
@@ -89,18 +91,9 @@ func shown(value any) string {
 	if value == (absent{}) {
 		return ""
 	}
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if encoder.Encode(value) != nil {
+	text, err := events.PlainJSON(value)
+	if err != nil {
 		return fmt.Sprint(value)
 	}
-	return strings.TrimSuffix(text.String(), "\n")
-}
-
-func cut(text string) string {
-	if len(text) <= maxFieldBytes {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxFieldBytes], "") + "…"
+	return string(text)
 }

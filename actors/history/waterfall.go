@@ -17,7 +17,7 @@ const settledWithin = 256
 // Waterfall says what ran when in a turn, whichever turn of an agent's life it is. It reads the turn's own events.
 func (r *Reader) Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error) {
 	if turn.Number() == 0 {
-		return projections.Turn{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no turn, such as demo/3", clipped(string(turn)))}
+		return projections.Turn{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no turn, such as demo/3", events.Clip(string(turn), 60))}
 	}
 	agent := turn.Agent()
 	at, err := r.Resolve(ctx, agent, events.Moment{Form: events.MomentTurn, Turn: turn.Number()})

@@ -70,9 +70,9 @@ func (r *Reader) OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at
 	i := slices.IndexFunc(listed.Files, func(f storage.File) bool { return f.Path == path })
 	switch {
 	case i < 0:
-		return nil, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the workspace of %s has no file %q as of revision %d", agent, clipped(path), listed.Revision)}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("the workspace of %s has no file %q as of revision %d", agent, events.Clip(path, 60), listed.Revision)}
 	case listed.Files[i].Kind != storage.RegularFile:
-		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no regular file but: %s", clipped(path), listed.Files[i].Kind)}
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("%q is no regular file but: %s", events.Clip(path, 60), listed.Files[i].Kind)}
 	}
 	file, err := r.blobs.Open(ctx, events.BlobRef{Hash: listed.Files[i].Hash, Size: listed.Files[i].Size})
 	if err != nil {

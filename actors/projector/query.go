@@ -1,7 +1,6 @@
 package projector
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -332,15 +331,4 @@ func (p *Projector) repair(ctx context.Context, of *projection, broken *reading)
 	p.schedule()
 	p.notify()
 	return r, nil
-}
-
-// plainJSON encodes without HTML escapes, so that an answer is the same bytes here and over the API.
-func plainJSON(value any) (json.RawMessage, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
 }

@@ -153,7 +153,7 @@ func (r *reading) ask(query projections.Query) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	text, err := plainJSON(answer)
+	text, err := events.PlainJSON(answer)
 	if err != nil {
 		return Answer{}, fmt.Errorf("encode answer of projection %s: %w", r.spec.Name, err)
 	}

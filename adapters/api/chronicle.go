@@ -23,7 +23,7 @@ func (s *server) stretch(r *http.Request, q query, reverse bool) (first, last ev
 	case "backward":
 		backward = true
 	default:
-		return 0, 0, false, problem(codeMalformed, "query parameter %q is %q, want forward or backward", "direction", clip(q.text("direction")))
+		return 0, 0, false, problem(codeMalformed, "query parameter %q is %q, want forward or backward", "direction", events.Clip(q.text("direction"), 200))
 	}
 	agent := events.AgentID(r.PathValue("agent"))
 	last = events.NoRevision

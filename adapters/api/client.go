@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/events"
 )
 
 // ClientConfig says where the server is. BaseURL is required, such as http://127.0.0.1:4777.
@@ -161,7 +162,7 @@ func readProblem(answer *http.Response) error {
 	if json.Unmarshal(body, p) != nil || p.Code == "" {
 		return &Problem{
 			Type: "about:blank", Title: http.StatusText(answer.StatusCode), Status: answer.StatusCode,
-			Detail: fmt.Sprintf("status %d, not from this API: %s", answer.StatusCode, clip(string(bytes.ToValidUTF8(body, nil)))),
+			Detail: fmt.Sprintf("status %d, not from this API: %s", answer.StatusCode, events.Clip(string(bytes.ToValidUTF8(body, nil)), 200)),
 		}
 	}
 	return p.typed()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/life/events"
 	"example.com/life/sagas/strictjson"
 )
 
@@ -35,7 +36,7 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	media, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset := parameters["charset"]
 	if err != nil || media != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return problem(codeMedia, "the Content-Type is %q, want application/json", clip(r.Header.Get("Content-Type")))
+		return problem(codeMedia, "the Content-Type is %q, want application/json", events.Clip(r.Header.Get("Content-Type"), 200))
 	}
 	return decodeJSON(raw, into)
 }
@@ -54,14 +55,14 @@ type query url.Values
 func readQuery(r *http.Request, known ...string) (query, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, problem(codeMalformed, "the query cannot be read: %s", clip(err.Error()))
+		return nil, problem(codeMalformed, "the query cannot be read: %s", events.Clip(err.Error(), 200))
 	}
 	for name, given := range values {
 		switch {
 		case len(known) == 0:
-			return nil, problem(codeMalformed, "this path takes no query parameters, but there is %q", clip(name))
+			return nil, problem(codeMalformed, "this path takes no query parameters, but there is %q", events.Clip(name, 200))
 		case !slices.Contains(known, name):
-			return nil, problem(codeMalformed, "there is no query parameter %q; the parameters are: %s", clip(name), strings.Join(known, ", "))
+			return nil, problem(codeMalformed, "there is no query parameter %q; the parameters are: %s", events.Clip(name, 200), strings.Join(known, ", "))
 		case len(given) > 1:
 			return nil, problem(codeMalformed, "query parameter %q is there twice", name)
 		}
@@ -79,7 +80,7 @@ func (q query) number(name string, standard, least, most int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < least || n > most {
-		return 0, problem(codeMalformed, "query parameter %q is %q, want a number from %d to %d", name, clip(text), least, most)
+		return 0, problem(codeMalformed, "query parameter %q is %q, want a number from %d to %d", name, events.Clip(text, 200), least, most)
 	}
 	return n, nil
 }

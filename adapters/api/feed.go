@@ -64,7 +64,7 @@ func resumeFrom(r *http.Request) (events.Revision, error) {
 	}
 	after, err := strconv.ParseInt(last, 10, 64)
 	if err != nil || after < int64(events.NoRevision) || after > lastRevision {
-		return 0, problem(codeMalformed, "the Last-Event-ID is %q, want the revision of an event", clip(last))
+		return 0, problem(codeMalformed, "the Last-Event-ID is %q, want the revision of an event", events.Clip(last, 200))
 	}
 	return events.Revision(after), nil
 }

@@ -10,6 +10,8 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+
+	"example.com/life/events"
 )
 
 // guard stands before every route. The server usually listens on loopback without a token, where any web page the user visits
@@ -41,7 +43,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *guard) admit(r *http.Request) *Problem {
 	switch {
 	case !g.hosts[hostName(r.Host)]:
-		return problem(codeHost, "the request is addressed to %q, which is not a name of this server; life serve --name adds one", clip(r.Host))
+		return problem(codeHost, "the request is addressed to %q, which is not a name of this server; life serve --name adds one", events.Clip(r.Host, 200))
 	case crossOrigin(r):
 		return problem(codeCrossOrigin, "the request comes from a page of another site")
 	case g.token != nil && !g.bears(r):
@@ -86,9 +88,9 @@ func noRoute(w http.ResponseWriter, r *http.Request, answer http.Handler) *Probl
 	if seen.status == http.StatusMethodNotAllowed {
 		allow := seen.header.Get("Allow")
 		w.Header().Set("Allow", allow)
-		return problem(codeMethod, "%s does not take %s, it takes %s", clip(r.URL.Path), clip(r.Method), allow)
+		return problem(codeMethod, "%s does not take %s, it takes %s", events.Clip(r.URL.Path, 200), events.Clip(r.Method, 200), allow)
 	}
-	return problem(codeNoRoute, "there is no path %s; docs/api.md lists them", clip(r.URL.Path))
+	return problem(codeNoRoute, "there is no path %s; docs/api.md lists them", events.Clip(r.URL.Path, 200))
 }
 
 // statusOnly keeps the status and headers of an answer that nobody reads.
@@ -112,13 +114,4 @@ func (g *guard) recover(w http.ResponseWriter, r *http.Request) {
 	}
 	g.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 	writeProblem(w, problem(codeInternal, "the server failed; its log says why"))
-}
-
-// clip bounds what is quoted from a request.
-func clip(text string) string {
-	const most = 200
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
 }

@@ -132,7 +132,7 @@ func (s *server) waterfall(w http.ResponseWriter, r *http.Request) error {
 func (c *Client) Waterfall(ctx context.Context, turn events.TurnID) (projections.Turn, error) {
 	var answer projections.Turn
 	if turn.Number() == 0 || turn.Agent().Validate() != nil {
-		return answer, invalid("%q is no turn, such as demo/3", clip(string(turn)))
+		return answer, invalid("%q is no turn, such as demo/3", events.Clip(string(turn), 200))
 	}
 	err := c.get(ctx, agentPath(turn.Agent(), "waterfall"), url.Values{"turn": {strconv.Itoa(turn.Number())}}, &answer)
 	return answer, err
@@ -159,7 +159,7 @@ func (s *server) trace(w http.ResponseWriter, r *http.Request, ask func(events.R
 	}
 	event := events.Ref(q.text("event"))
 	if _, _, err := event.Split(); err != nil {
-		return problem(codeMalformed, "query parameter %q: %s", "event", clip(err.Error()))
+		return problem(codeMalformed, "query parameter %q: %s", "event", events.Clip(err.Error(), 200))
 	}
 	return answer(s, w, r, func(tell func(int64)) (*runs.TraceNode, error) { return ask(event, tell) })
 }

@@ -45,11 +45,11 @@ func (s *server) project(w http.ResponseWriter, r *http.Request) error {
 	ask := projector.Question{Projection: r.PathValue("name"), Query: projections.Query{Parameters: map[string]string{}}}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return problem(codeMalformed, "the query cannot be read: %s", clip(err.Error()))
+		return problem(codeMalformed, "the query cannot be read: %s", events.Clip(err.Error(), 200))
 	}
 	for name, given := range values { // which ones there are the projection knows
 		if len(given) > 1 {
-			return problem(codeMalformed, "query parameter %q is there twice", clip(name))
+			return problem(codeMalformed, "query parameter %q is there twice", events.Clip(name, 200))
 		}
 		ask.Query.Parameters[name] = given[0]
 	}

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -48,13 +46,8 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 
 // encodeJSON writes a value as one line.
 func encodeJSON(value any) ([]byte, error) {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return nil, err
-	}
-	return body.Bytes(), nil
+	body, err := events.PlainJSON(value)
+	return append(body, '\n'), err
 }
 
 // list answers with agents by name: those that match every filter in the query.
@@ -156,7 +149,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 	case backward:
 		direction, start = storage.Backward, lastRevision
 	default:
-		return problem(codeMalformed, "query parameter %q is %q, want forward or backward", "direction", clip(q.text("direction")))
+		return problem(codeMalformed, "query parameter %q is %q, want forward or backward", "direction", events.Clip(q.text("direction"), 200))
 	}
 	from, err := q.number("from", start, 0, lastRevision)
 	if err != nil {
@@ -175,7 +168,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, stream events.St
 		return err
 	}
 	if page.Last == events.NoRevision {
-		return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no stream " + clip(string(stream))}
+		return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no stream " + events.Clip(string(stream), 200)}
 	}
 	return writeJSON(w, http.StatusOK, historyOf(r, page, direction))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"example.com/life/events"
 )
 
 // Problem is one thing that is wrong with a declaration.
@@ -132,8 +134,5 @@ func distance(a, b string) int {
 
 // quote shortens what is quoted in a problem.
 func quote(text string) string {
-	if len(text) > 60 {
-		text = strings.ToValidUTF8(text[:60], "") + "…"
-	}
-	return fmt.Sprintf("%q", text)
+	return fmt.Sprintf("%q", events.Clip(text, 60))
 }

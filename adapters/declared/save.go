@@ -114,13 +114,11 @@ func appendText(out []byte, text string) []byte {
 
 // escaped is a text in which something has to be written otherwise.
 func escaped(text string) []byte {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(text); err != nil {
+	out, err := events.PlainJSON(text)
+	if err != nil {
 		return []byte(`""`) // no text does that
 	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	return out
 }
 
 // Restore implements projections.Fold.

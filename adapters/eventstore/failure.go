@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"example.com/life/actors/storage"
+	"example.com/life/events"
 )
 
 // failure is a call that the store, or the way to it, answered with an error.
@@ -55,9 +56,7 @@ const maxText = 2 << 10
 
 // printable is a text of a server as it may be shown: not too long, and nothing that a terminal obeys.
 func printable(text string) string {
-	if len(text) > maxText {
-		text = text[:maxText] + "…"
-	}
+	text = events.Clip(text, maxText)
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

@@ -298,8 +298,5 @@ func parseMoment(text string) (events.Micros, error) {
 // quoted shows a text in an error, not all of a long one.
 func quoted(text string) string {
 	const most = 80
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return strconv.Quote(text)
+	return strconv.Quote(events.Clip(text, most))
 }

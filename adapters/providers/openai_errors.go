@@ -36,7 +36,7 @@ func newScrubber(key string) *strings.Replacer {
 
 // failed makes a failure without the key in it. It scrubs before it cuts: half a key would not be recognised.
 func (m *openAI) failed(class events.ErrorClass, detail string, after time.Duration) *actors.ModelError {
-	return &actors.ModelError{Class: class, RetryAfter: after, Detail: clip(m.scrub.Replace(detail), maxDetail)}
+	return &actors.ModelError{Class: class, RetryAfter: after, Detail: events.Clip(m.scrub.Replace(detail), maxDetail)}
 }
 
 // classify sorts what ended a stream before the reply was complete. begun says whether anything of it had come.

@@ -2,12 +2,10 @@ package providers
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -219,16 +217,14 @@ func (r *rule) compileCalls(file *ruleFile, groups []string) error {
 		if arguments == nil {
 			arguments = map[string]any{}
 		}
-		var encoded bytes.Buffer
-		encoder := json.NewEncoder(&encoded)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(arguments); err != nil {
+		encoded, err := events.PlainJSON(arguments)
+		if err != nil {
 			return fmt.Errorf("calls[%d].arguments: %w", i, err)
 		}
-		if encoded.Len() > maxScriptText {
-			return fmt.Errorf("calls[%d].arguments: they have %d bytes, at most %d are allowed", i, encoded.Len(), maxScriptText)
+		if len(encoded) > maxScriptText {
+			return fmt.Errorf("calls[%d].arguments: they have %d bytes, at most %d are allowed", i, len(encoded), maxScriptText)
 		}
-		compiled, err := parseTemplate(strings.TrimSpace(encoded.String()), groups)
+		compiled, err := parseTemplate(string(encoded), groups)
 		if err != nil {
 			return fmt.Errorf("calls[%d].arguments: %w", i, err)
 		}

@@ -112,16 +112,16 @@ func (m *scripted) Ask(ctx context.Context, question actors.ModelRequest, delta 
 func (m *scripted) open(name string) (*script, error) {
 	if m.dir == "" {
 		return nil, fmt.Errorf("there is no script %q: the built-in ones are %s, and no scripts directory is configured",
-			clip(name, 200), strings.Join(BuiltinScripts(), ", "))
+			events.Clip(name, 200), strings.Join(BuiltinScripts(), ", "))
 	}
 	if !filepath.IsLocal(name) {
-		return nil, fmt.Errorf("script %q is not a path inside the scripts directory", clip(name, 200))
+		return nil, fmt.Errorf("script %q is not a path inside the scripts directory", events.Clip(name, 200))
 	}
 	file, err := os.OpenInRoot(m.dir, name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no script %q: the built-in ones are %s, others are YAML files in %s",
-				clip(name, 200), strings.Join(BuiltinScripts(), ", "), m.dir)
+				events.Clip(name, 200), strings.Join(BuiltinScripts(), ", "), m.dir)
 		}
 		return nil, fmt.Errorf("open script: %w", err)
 	}
@@ -181,9 +181,9 @@ func (s *scene) describe() string {
 		if s.last.Failed {
 			outcome = "failed with"
 		}
-		return fmt.Sprintf("tool %s %s %q", s.last.Tool, outcome, clip(s.last.Text.Inline, 200))
+		return fmt.Sprintf("tool %s %s %q", s.last.Tool, outcome, events.Clip(s.last.Text.Inline, 200))
 	case sagas.RoleUser, sagas.RoleAssistant, sagas.RoleContext:
-		return fmt.Sprintf("%s said %q", s.last.Role, clip(s.last.Text.Inline, 200))
+		return fmt.Sprintf("%s said %q", s.last.Role, events.Clip(s.last.Text.Inline, 200))
 	}
 	return "there is no message"
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"example.com/life/events"
 )
 
 // shownDifferences is how many differing fields a miss shows; shownBytes is how much of each.
@@ -111,16 +113,5 @@ func from(text string, at int) string {
 	if start > 0 {
 		mark = "…"
 	}
-	return strconv.Quote(mark + clip(text[start:], shownBytes))
-}
-
-// clip cuts a text to at most n bytes, without splitting a character, and marks the cut.
-func clip(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n] + "…"
+	return strconv.Quote(mark + events.Clip(text[start:], shownBytes))
 }

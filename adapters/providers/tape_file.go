@@ -145,7 +145,7 @@ func decodeRecording(source []byte) (*recording, error) {
 		return nil, errors.New("want a number from 1, and either an answer or a failure")
 	}
 	if hash := read.Question.hash(); hash != read.Request {
-		return nil, fmt.Errorf("its question was changed: it hashes to %s, not to %q; record it again", hash, clip(read.Request, 64))
+		return nil, fmt.Errorf("its question was changed: it hashes to %s, not to %q; record it again", hash, events.Clip(read.Request, 64))
 	}
 	if read.Answer != nil {
 		for i, call := range read.Answer.Calls {

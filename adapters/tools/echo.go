@@ -14,6 +14,6 @@ type echoArgs struct {
 func newEcho() (actors.Tool, error) {
 	return newTool(actors.ToolSpec{Name: "echo", Risk: events.RiskNone, Repeatable: true},
 		func(_ context.Context, _ actors.ToolUse, args echoArgs) (actors.ToolResult, error) {
-			return actors.ToolResult{Text: cut(args.Text, outputLimit)}, nil
+			return actors.ToolResult{Text: events.Cut(args.Text, outputLimit)}, nil
 		})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"example.com/life/events"
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
@@ -128,7 +129,7 @@ func (f form) fill(arguments json.RawMessage, into any) (wrong []string) {
 func (f form) strangers(given map[string]any) (wrong []string) {
 	for name := range given {
 		if !slices.ContainsFunc(f.fields, func(known field) bool { return known.name == name }) {
-			wrong = append(wrong, fmt.Sprintf("%s: there is no such argument; there are %s", cut(name, 60), f.names))
+			wrong = append(wrong, fmt.Sprintf("%s: there is no such argument; there are %s", events.Cut(name, 60), f.names))
 		}
 	}
 	slices.Sort(wrong)

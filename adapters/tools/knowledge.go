@@ -58,7 +58,7 @@ func moment(text string) (events.Micros, error) {
 			return events.Micros(at.UnixMicro()), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no day such as 2026-01-31 and no time such as 2026-01-31T14:02:11Z", cut(text, 40))
+	return 0, fmt.Errorf("%q is no day such as 2026-01-31 and no time such as 2026-01-31T14:02:11Z", events.Cut(text, 40))
 }
 
 func momentText(at events.Micros) string { return strconv.FormatInt(int64(at), 10) }
@@ -80,7 +80,7 @@ func period(from, to events.Micros) string {
 // indented is a text that stands below a line, cut to a number of bytes.
 func indented(text string, limit int) string {
 	text = strings.TrimSpace(text)
-	if short := cut(text, limit); short != text {
+	if short := events.Cut(text, limit); short != text {
 		text = strings.TrimSpace(short) + " […]"
 	}
 	return "   " + strings.ReplaceAll(text, "\n", "\n   ") + "\n"

@@ -87,7 +87,7 @@ func (a *noteArgs) change() (actors.NoteChange, error) {
 func heading(text string) string {
 	for line := range strings.Lines(text) {
 		if title, is := strings.CutPrefix(line, "# "); is {
-			return cut(strings.TrimSpace(title), sagas.MaxNoteTitle)
+			return events.Cut(strings.TrimSpace(title), sagas.MaxNoteTitle)
 		}
 	}
 	return ""

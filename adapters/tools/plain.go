@@ -3,6 +3,8 @@ package tools
 import (
 	"strings"
 	"unicode/utf8"
+
+	"example.com/life/events"
 )
 
 // plain makes text for a model of what a program wrote for a terminal: without escape sequences and control characters, of a line
@@ -82,7 +84,7 @@ func beginning(text string, limit int) string {
 	if len(text) <= limit {
 		return lineEnd(text)
 	}
-	text = cut(text, limit)
+	text = events.Cut(text, limit)
 	if end := strings.LastIndexByte(text, '\n'); end >= 0 {
 		return text[:end+1]
 	}

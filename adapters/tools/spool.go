@@ -91,14 +91,14 @@ func (s *spool) close() (text string, full *events.BlobRef) {
 			return text, nil
 		}
 		// Bytes that are not text take more room as text.
-		return cut(text, outputLimit-100) + "\n[… the rest is not shown: the output is not text]\n", nil
+		return events.Cut(text, outputLimit-100) + "\n[… the rest is not shown: the output is not text]\n", nil
 	}
 	_ = s.blob.Close() //nolint:errcheck // it always returns nil
 	blob := <-s.stored
 	note := "all of it: blob " + blob.ref.Hash
 	switch {
 	case blob.err != nil:
-		note = "all of it could not be kept: " + cut(blob.err.Error(), 500)
+		note = "all of it could not be kept: " + events.Cut(blob.err.Error(), 500)
 	case s.size > spoolLimit:
 		note = fmt.Sprintf("its first %d MiB: blob %s", spoolLimit>>20, blob.ref.Hash)
 	}

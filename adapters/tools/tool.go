@@ -77,7 +77,7 @@ func (t *tool[A]) Run(ctx context.Context, use actors.ToolUse) (actors.ToolResul
 
 // failed is a failure that the model sees.
 func failed(text string) actors.ToolResult {
-	return actors.ToolResult{Text: cut(strings.ToValidUTF8(text, "\uFFFD"), events.InlineLimit), Failed: true}
+	return actors.ToolResult{Text: events.Cut(strings.ToValidUTF8(text, "\uFFFD"), events.InlineLimit), Failed: true}
 }
 
 // sentence says to the model what went wrong: the file by its name and the reason, without the system call.
@@ -92,17 +92,6 @@ func sentence(err error) string {
 			"a symbolic link is followed only if it is relative and stays inside", at.Path)
 	}
 	return fmt.Sprintf("%s: %s", at.Path, at.Err)
-}
-
-// cut shortens s to at most limit bytes without splitting a character.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit]
 }
 
 // wholeRunes is b without the beginning of a character at its end.

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"example.com/life/events"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,7 +48,7 @@ func (w *workspace) close() error { return w.root.Close() }
 
 // place turns a path that a model wrote into one below the workspace. It decides nothing about safety, which is the Root's work.
 func (w *workspace) place(name string) (string, error) {
-	shown := cut(name, 100)
+	shown := events.Cut(name, 100)
 	switch {
 	case name == "":
 		return ".", nil

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"example.com/life/events"
-	"example.com/life/projections"
 )
 
 // TraceEvent is an event in short.
@@ -22,7 +21,7 @@ func TraceEventOf(e *events.Envelope) TraceEvent {
 	h := TraceEvent{Ref: e.Ref(), Kind: e.Kind, Time: e.Time}
 	event, err := e.Event()
 	if err != nil {
-		h.Text = "it cannot be read: " + projections.Clip(err.Error())
+		h.Text = "it cannot be read: " + events.Clip(err.Error(), 80)
 		return h
 	}
 	h.Text = event.String()

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"example.com/life/events"
 )
 
 // Change is a difference between two saved states: at a path such as wallets.main.held, or turns[3].
@@ -121,11 +123,9 @@ func written(value any) (json.RawMessage, error) {
 	if isMissing(value) {
 		return nil, nil
 	}
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
+	text, err := events.PlainJSON(value)
+	if err != nil {
 		return nil, fmt.Errorf("write a part of a saved state: %w", err)
 	}
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
+	return text, nil
 }

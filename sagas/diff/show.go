@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"strconv"
-	"strings"
+
+	"example.com/life/events"
 )
 
 // shown writes a part of a state as JSON in which 64-bit numbers are strings and what is empty is left out; nil for nothing.
@@ -82,9 +83,6 @@ func appendFields(dst []byte, v reflect.Value, first bool) []byte {
 }
 
 func appendText(dst []byte, text string) []byte {
-	var b strings.Builder
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(text) //nolint:errcheck // any text is JSON
-	return append(dst, strings.TrimSuffix(b.String(), "\n")...)
+	plain, _ := events.PlainJSON(text) //nolint:errcheck // any text is JSON
+	return append(dst, plain...)
 }

@@ -1,7 +1,6 @@
 package strictjson
 
 import (
-	"bytes"
 	"encoding"
 	"encoding/json"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/life/events"
 )
 
 // Write writes a struct as [Read] reads it. Given several, it writes one object with the fields of all; a field that two of them have
@@ -113,11 +114,9 @@ func elements(b []byte, v reflect.Value, path string, f field) ([]byte, error) {
 
 // plain appends what encoding/json writes.
 func plain(b []byte, v any, path string) ([]byte, error) {
-	var buffer bytes.Buffer
-	encoder := json.NewEncoder(&buffer)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	written, err := events.PlainJSON(v)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", nameOf(path), err)
 	}
-	return append(b, bytes.TrimSpace(buffer.Bytes())...), nil
+	return append(b, written...), nil
 }
