@@ -54,7 +54,6 @@ import (
 	"strings"
 
 	"example.com/life/actors"
-	"example.com/life/events"
 )
 
 // Config is the configuration of all providers.
@@ -135,7 +134,7 @@ func New(config Config) (*Set, error) {
 func (s *Set) Lookup(model string) (found actors.Model, name string, err error) {
 	prefix, name, ok := strings.Cut(model, "/")
 	if !ok || prefix == "" || name == "" {
-		return nil, "", fmt.Errorf("model %q is not provider/model, such as scripted/tour", events.Clip(model, 200))
+		return nil, "", fmt.Errorf("model %q is not provider/model, such as scripted/tour", clip(model, 200))
 	}
 	var names []string
 	for _, p := range s.providers {
@@ -144,11 +143,11 @@ func (s *Set) Lookup(model string) (found actors.Model, name string, err error) 
 			continue
 		}
 		if p.err != nil {
-			return nil, "", fmt.Errorf("use model %s: %w", events.Clip(model, 200), p.err)
+			return nil, "", fmt.Errorf("use model %s: %w", clip(model, 200), p.err)
 		}
 		return p.model, name, nil
 	}
-	return nil, "", fmt.Errorf("model %q: there is no provider %q, only %s", events.Clip(model, 200), events.Clip(prefix, 200), strings.Join(names, " and "))
+	return nil, "", fmt.Errorf("model %q: there is no provider %q, only %s", clip(model, 200), clip(prefix, 200), strings.Join(names, " and "))
 }
 
 // Check is the state of one provider, for people.

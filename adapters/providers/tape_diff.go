@@ -115,3 +115,5 @@ func from(text string, at int) string {
 	}
 	return strconv.Quote(mark + events.Clip(text[start:], shownBytes))
 }
+
+func clip(text string, n int) string { return events.Clip(text, n) }
