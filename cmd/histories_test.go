@@ -22,6 +22,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 	"example.com/life/cmd/stores"
+	"example.com/life/cmd/transfer"
 	"example.com/life/events"
 	"example.com/life/sagas/world"
 )
@@ -85,7 +86,7 @@ func verifyHistory(t *testing.T, file string, kinds map[events.Kind]int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := importLines(t.Context(), store, newLineReader(unzipped(t, file)), func(int64) {}); err != nil {
+	if err := transfer.ImportLines(t.Context(), store, transfer.NewLineReader(unzipped(t, file)), func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	models, err := providers.New(providers.Config{})
@@ -137,14 +138,14 @@ func unzipped(t *testing.T, file string) io.Reader {
 // recordWorld adds a made-up history in which nearly everything happens, if there is none of this name.
 func recordWorld(t *testing.T) {
 	made := world.New(world.Config{Seed: 44, Agents: 8, Events: 4000})
-	writeHistory(t.Fatal, "world", func(lines *lineWriter) error {
+	writeHistory(t.Fatal, "world", func(lines *transfer.LineWriter) error {
 		for {
 			batch, err := made.Next()
 			if err != nil || len(batch) == 0 {
 				return err
 			}
 			for i := range batch {
-				if err := lines.event(&batch[i]); err != nil {
+				if err := lines.Event(&batch[i]); err != nil {
 					return err
 				}
 			}
@@ -160,14 +161,14 @@ func recordStory(data, story string) error {
 	if err != nil {
 		return err
 	}
-	writeHistory(fail, story, func(lines *lineWriter) error {
-		return stores.Everything(context.Background(), store, 1, func(e *events.Envelope) error { return lines.event(e) })
+	writeHistory(fail, story, func(lines *transfer.LineWriter) error {
+		return stores.Everything(context.Background(), store, 1, func(e *events.Envelope) error { return lines.Event(e) })
 	})
 	return errors.Join(failed, store.Close())
 }
 
 // writeHistory writes a file that must not be there.
-func writeHistory(fail func(...any), name string, write func(*lineWriter) error) {
+func writeHistory(fail func(...any), name string, write func(*transfer.LineWriter) error) {
 	if err := os.MkdirAll(historiesDir, 0o755); err != nil {
 		fail(err)
 		return
@@ -184,9 +185,9 @@ func writeHistory(fail func(...any), name string, write func(*lineWriter) error)
 	}
 	zip, err := gzip.NewWriterLevel(f, gzip.BestCompression)
 	if err == nil {
-		var lines *lineWriter
-		if lines, err = newLineWriter(zip); err == nil {
-			err = errors.Join(write(lines), lines.end())
+		var lines *transfer.LineWriter
+		if lines, err = transfer.NewLineWriter(zip); err == nil {
+			err = errors.Join(write(lines), lines.End())
 		}
 		err = errors.Join(err, zip.Close(), f.Close())
 	}

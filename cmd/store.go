@@ -1,11 +1,19 @@
 package cmd
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/adapters/embedded"
 	"example.com/life/cmd/stores"
+	"example.com/life/cmd/transfer"
+	"example.com/life/events"
 )
 
 func storeCommand(a *app) *cobra.Command {
@@ -78,4 +86,223 @@ func (a *app) here() string {
 		fmt.Fprintf(a.errs, "life: this checks the store in %s, not the one at %s (%s)\n", data, stores.Masked(store.value), store.source)
 	}
 	return data
+}
+
+type copyFlags struct {
+	fromCredentials, toCredentials string
+	asJSON, progress               bool
+}
+
+func storeCopyCommand(a *app) *cobra.Command {
+	var f copyFlags
+	cmd := &cobra.Command{
+		Use:   "copy FROM TO",
+		Short: "Copy a store to another one, and compare both",
+		Long: "Copy every event with its id, revision and order between two stores, each a data directory or the address of an EventStoreDB. TO must\n" +
+			"be empty or hold the beginning of a copy: an interrupted copy, or a later copy of a store that has grown, continues where TO ends. At\n" +
+			"the end both stores are read and compared by digest. The latest metadata of each stream are copied, and streams that were deleted\n" +
+			"permanently are deleted last. A data directory also keeps positions and times; EventStoreDB assigns its own.\n" +
+			"Users, and consumer groups with their checkpoints, are not copied. Blobs are copied between data directories.",
+		Example: "  life store copy ~/.local/share/life esdb://127.0.0.1:2113?tls=false\n  life store copy esdb://db.example:2113 restored --from-credentials-file ~/.esdb --json",
+		Args:    takes(2, 2, "two stores, each a data directory or an address such as esdb://127.0.0.1:2113"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := a.copyStore(cmd.Context(), args[0], args[1], &f)
+			if err != nil {
+				return err
+			}
+			return a.printCopied(report, f.asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&f.fromCredentials, "from-credentials-file", "", "file with user:password for FROM (default: --store-credentials-file)")
+	cmd.Flags().StringVar(&f.toCredentials, "to-credentials-file", "", "file with user:password for TO (default: --store-credentials-file)")
+	jsonFlag(cmd, &f.asJSON)
+	progressFlag(cmd, &f.progress)
+	return cmd
+}
+
+// placeOf reads a store's name on the command line.
+func (a *app) placeOf(text, credentials string) (stores.Location, error) {
+	p := stores.Location{Data: text, Say: a.errs}
+	if stores.IsAddress(text) {
+		p = stores.Location{Address: text, Credentials: credentials, Say: a.errs}
+		if credentials == "" {
+			p.Credentials = a.config.get("store-credentials-file")
+		}
+		if err := p.CheckAddress(true); err != nil {
+			return p, &exit{exitUsage, err}
+		}
+		return p, nil
+	}
+	var err error
+	if p.Data, err = filepath.Abs(text); err != nil {
+		return p, fmt.Errorf("find %s: %w", text, err)
+	}
+	return p, nil
+}
+
+func (a *app) copyStore(ctx context.Context, from, to string, f *copyFlags) (report transfer.Copied, err error) {
+	source, err := a.placeOf(from, f.fromCredentials)
+	if err != nil {
+		return report, err
+	}
+	target, err := a.placeOf(to, f.toCredentials)
+	if err != nil {
+		return report, err
+	}
+	if source.String() == target.String() {
+		return report, usage("%s cannot be copied into itself", source)
+	}
+	report.From, report.To = source.String(), target.String()
+	reading, err := a.openSource(ctx, source)
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, reading.Close()) }()
+	writing, err := target.Open(ctx, a.log)
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, writing.Close()) }()
+	m := a.newMeter(f.progress)
+	defer m.done()
+	c := transfer.NewCopier(reading, writing, m.show)
+	if source.Embedded() && target.Embedded() {
+		if err := c.CopyBlobs(source.Data, target.Data); err != nil {
+			return report, err
+		}
+	}
+	err = c.Run(ctx, &report)
+	return report, err
+}
+
+func (a *app) printCopied(r transfer.Copied, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(r)
+	}
+	fmt.Fprintf(a.out, "ok: %d events in %d streams are the same in both, %d of them new\ndigest %s\n", r.Events, r.Streams, r.New, r.Digest)
+	if r.Left > 0 {
+		fmt.Fprintf(a.errs, "life: %d events of the store's own streams are not copied: users, and consumer groups with their checkpoints\n", r.Left)
+	}
+	switch {
+	case !stores.IsAddress(r.From) && stores.IsAddress(r.To):
+		fmt.Fprintf(a.errs, "life: blobs stay in %s: hosts that use the copy need that directory in their data directory\n", filepath.Join(r.From, stores.BlobsName))
+	case stores.IsAddress(r.From):
+		fmt.Fprintln(a.errs, "life: blobs are not copied: hosts that use the copy need the directory blobs of the hosts that wrote it")
+	}
+	return nil
+}
+
+func storeExportCommand(a *app) *cobra.Command {
+	from, progress := "", false
+	cmd := &cobra.Command{
+		Use:   "export [FILE|-]",
+		Short: "Write all events as lines of JSON",
+		Long: "Write every event as a line of JSON, in order of position, including the store's own streams: ids, positions, revisions, times, data\n" +
+			"and metadata, byte for byte. The last line has a count and a digest, so that a truncated file is detected. The same store always\n" +
+			"gives the same file. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/ of the data\n" +
+			"directory too. The embedded store must not be in use; export one behind life store serve through its address (--store).\n" +
+			"life store import reads the file.",
+		Example: "  life store export backup.jsonl\n  life store export | zstd > backup.jsonl.zst\n  life store export --store esdb://127.0.0.1:2113?tls=false --from 120 since.jsonl",
+		Args:    takes(0, 1, "at most one file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			first, err := parsePosition("--from", from, 0)
+			if err != nil {
+				return err
+			}
+			file := "-"
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return a.export(cmd.Context(), file, first, progress)
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "1", "first position to write")
+	progressFlag(cmd, &progress)
+	return cmd
+}
+
+// parsePosition reads a position that is at least as great as one.
+func parsePosition(flag, text string, least events.Position) (events.Position, error) {
+	position, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || events.Position(position) < least {
+		return 0, usage("%s is %q: a position must be a number from %d to %d", flag, text, least, uint64(math.MaxUint64))
+	}
+	return events.Position(position), nil
+}
+
+// warnOfBlobs says what an export does not hold, if its events refer to any of it.
+func (a *app) warnOfBlobs(count int64) {
+	if count > 0 {
+		fmt.Fprintf(a.errs, "life: %d events refer to blobs, which are not included: large texts and workspace files. Copy the directory blobs\n"+
+			"  of the data directory too (%s): without it, forks cannot restore these files\n", count, filepath.Join(a.config.get("data"), stores.BlobsName))
+	}
+}
+
+// openSource opens a store that is only read.
+func (a *app) openSource(ctx context.Context, at stores.Location) (stores.Journal, error) {
+	if err := stores.Openable(at); err != nil {
+		return nil, err
+	}
+	return at.Open(ctx, a.log)
+}
+
+func storeImportCommand(a *app) *cobra.Command {
+	progress := false
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Restore the events of an export at their positions",
+		Long: "Store the events of a file written by life store export, each with its id, stream, revision, position and time, in the embedded\n" +
+			"store of the data directory. The whole file is checked first. Events that are already stored are skipped, so you can repeat an\n" +
+			"interrupted import; an event that contradicts a stored one ends it. EventStoreDB assigns its own positions: import into a data\n" +
+			"directory and use life store copy. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/\n" +
+			"too. life store check lists missing blobs.",
+		Example: "  life store import backup.jsonl --data restored",
+		Args:    takes(1, 1, "one file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.importFile(cmd.Context(), args[0], progress)
+		},
+	}
+	progressFlag(cmd, &progress)
+	return cmd
+}
+
+// export writes the store to a file, which is complete or not there, or to standard output.
+func (a *app) export(ctx context.Context, file string, from events.Position, progress bool) (err error) {
+	source, err := a.openSource(ctx, a.place())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	m := a.newMeter(progress)
+	defer m.done()
+	if file == "-" {
+		_, blobs, err := transfer.Export(ctx, source, a.out, from, m.show)
+		m.done()
+		a.warnOfBlobs(blobs)
+		return err
+	}
+	count, blobs, err := transfer.ExportFile(ctx, source, file, from, m.show)
+	if err != nil {
+		return err
+	}
+	m.done()
+	fmt.Fprintf(a.errs, "life: %d events written to %s\n", count, file)
+	a.warnOfBlobs(blobs)
+	return nil
+}
+
+func (a *app) importFile(ctx context.Context, name string, progress bool) error {
+	at := a.place()
+	if !at.Embedded() {
+		return usage("%s assigns its own positions, so nothing can be imported there: import into a data directory (--store %s --data NEW), then life store copy NEW %s", at, stores.InData, at)
+	}
+	m := a.newMeter(progress)
+	defer m.done()
+	total, err := transfer.ImportFile(ctx, name, embedded.Config{Dir: filepath.Join(at.Data, stores.StoreName), Log: a.log}, m.show)
+	if err != nil {
+		return err
+	}
+	m.done()
+	fmt.Fprintf(a.out, "ok: %d events imported into %s\n", total, at)
+	return nil
 }

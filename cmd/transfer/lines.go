@@ -1,4 +1,4 @@
-package cmd
+package transfer
 
 import (
 	"bufio"
@@ -42,8 +42,8 @@ type trailerLine struct {
 	Trailer *trailer `json:"trailer"`
 }
 
-// lineWriter writes an export.
-type lineWriter struct {
+// LineWriter writes an export.
+type LineWriter struct {
 	out     *bufio.Writer
 	hash    hash.Hash
 	encoder *json.Encoder
@@ -51,14 +51,16 @@ type lineWriter struct {
 	count   int64
 }
 
-func newLineWriter(to io.Writer) (*lineWriter, error) {
-	w := &lineWriter{out: bufio.NewWriterSize(to, 256<<10), hash: blake3.New()}
+// NewLineWriter begins an export.
+func NewLineWriter(to io.Writer) (*LineWriter, error) {
+	w := &LineWriter{out: bufio.NewWriterSize(to, 256<<10), hash: blake3.New()}
 	w.encoder = json.NewEncoder(io.MultiWriter(w.out, w.hash))
 	w.encoder.SetEscapeHTML(false)
 	return w, w.encoder.Encode(json.RawMessage(exportHeader))
 }
 
-func (w *lineWriter) event(e *events.Envelope) error {
+// Event writes an event.
+func (w *LineWriter) Event(e *events.Envelope) error {
 	line := exportLine{Envelope: *e}
 	w.compact.Reset()
 	if err := json.Compact(&w.compact, e.Data); err != nil {
@@ -71,14 +73,14 @@ func (w *lineWriter) event(e *events.Envelope) error {
 	return w.encoder.Encode(line)
 }
 
-// end writes the trailer.
-func (w *lineWriter) end() error {
+// End writes the trailer.
+func (w *LineWriter) End() error {
 	t := trailer{Events: w.count, Digest: events.Digest(w.hash.Sum(nil))}
 	return errors.Join(w.encoder.Encode(trailerLine{&t}), w.out.Flush())
 }
 
-// lineReader reads an export and counts its lines, from 1.
-type lineReader struct {
+// LineReader reads an export and counts its lines, from 1.
+type LineReader struct {
 	in     *bufio.Reader
 	hash   hash.Hash
 	line   int64
@@ -86,12 +88,13 @@ type lineReader struct {
 	buffer []byte
 }
 
-func newLineReader(from io.Reader) *lineReader {
-	return &lineReader{in: bufio.NewReaderSize(from, 256<<10), hash: blake3.New()}
+// NewLineReader reads an export.
+func NewLineReader(from io.Reader) *LineReader {
+	return &LineReader{in: bufio.NewReaderSize(from, 256<<10), hash: blake3.New()}
 }
 
 // next returns the line of an event, valid until the next call; io.EOF after a trailer that fits. Every other error names the line.
-func (r *lineReader) next() ([]byte, error) {
+func (r *LineReader) next() ([]byte, error) {
 	if r.line == 0 {
 		header, err := r.read()
 		if err != nil || string(header) != exportHeader {
@@ -113,12 +116,12 @@ func (r *lineReader) next() ([]byte, error) {
 	return text, nil
 }
 
-func (r *lineReader) sum() {
+func (r *LineReader) sum() {
 	_, _ = r.hash.Write(r.buffer) // a hash takes everything and never fails
 }
 
 // read returns the next line without its end; io.EOF also when it has none.
-func (r *lineReader) read() ([]byte, error) {
+func (r *LineReader) read() ([]byte, error) {
 	r.buffer = r.buffer[:0]
 	r.line++
 	for {
@@ -136,7 +139,7 @@ func (r *lineReader) read() ([]byte, error) {
 }
 
 // end compares the trailer with what was read, and makes sure that nothing follows it.
-func (r *lineReader) end(text []byte) error {
+func (r *LineReader) end(text []byte) error {
 	var last trailerLine
 	if err := json.Unmarshal(text, &last); err != nil || last.Trailer == nil {
 		return r.wrong("the trailer cannot be read")
@@ -153,7 +156,7 @@ func (r *lineReader) end(text []byte) error {
 	return io.EOF
 }
 
-func (r *lineReader) wrong(format string, args ...any) error {
+func (r *LineReader) wrong(format string, args ...any) error {
 	return fmt.Errorf("line %d: %w", r.line, fmt.Errorf(format, args...))
 }
 

@@ -1,4 +1,4 @@
-package cmd
+package transfer
 
 import (
 	"bytes"
@@ -48,11 +48,11 @@ func placed(all []events.Envelope) []events.Envelope {
 func exported(t *testing.T, all []events.Envelope) string {
 	t.Helper()
 	var out bytes.Buffer
-	w, err := newLineWriter(&out)
+	w, err := NewLineWriter(&out)
 	for i := range all {
-		err = errors.Join(err, w.event(&all[i]))
+		err = errors.Join(err, w.Event(&all[i]))
 	}
-	if err = errors.Join(err, w.end()); err != nil {
+	if err = errors.Join(err, w.End()); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -64,7 +64,7 @@ func TestExportKeepsEveryByte(t *testing.T) {
 	if again := exported(t, all); again != text {
 		t.Error("the same events give different exports")
 	}
-	lines := newLineReader(strings.NewReader(text))
+	lines := NewLineReader(strings.NewReader(text))
 	for i := range all {
 		line, err := lines.next()
 		if err != nil {
@@ -84,7 +84,7 @@ func TestExportKeepsEveryByte(t *testing.T) {
 func TestExportIsWholeOrRefused(t *testing.T) {
 	text := exported(t, placed(foreignEvents())[:2])
 	read := func(text string) error {
-		for lines := newLineReader(strings.NewReader(text)); ; {
+		for lines := NewLineReader(strings.NewReader(text)); ; {
 			if _, err := lines.next(); err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func TestExportIsWholeOrRefused(t *testing.T) {
 			t.Errorf("changed at byte %d, and taken for whole:\n%s", i, changed)
 		}
 	}
-	if err := read(text + "x"); !strings.Contains(err.Error(), "something follows") {
+	if err := read(text + "x"); !strings.Contains(err.Error(), "more data after the trailer") {
 		t.Error(err)
 	}
 }

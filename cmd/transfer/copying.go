@@ -1,4 +1,6 @@
-package cmd
+// Package transfer copies stores, and writes and reads exports: a copy has the same events with the same ids in the same order, and is
+// compared with its source at the end.
+package transfer
 
 import (
 	"context"
@@ -18,11 +20,11 @@ import (
 	"example.com/life/events"
 )
 
-// copying reads one store and makes another one the same.
-type copying struct {
+// Copier reads one store and makes another one the same.
+type Copier struct {
 	from, to stores.Journal
 	into     sink
-	meter    *meter
+	show     func(format string, args ...any)
 	begun    time.Time
 	blobs    func(context.Context, *events.Envelope) (int, error) // copies those of an event; nil: blobs are not copied
 	source   *contents
@@ -30,11 +32,13 @@ type copying struct {
 	kept     int64 // blobs
 }
 
-func newCopying(from, to stores.Journal, m *meter) *copying {
-	return &copying{from: from, to: to, into: intoStore(to), meter: m, begun: time.Now()}
+// NewCopier returns what copies one open store to another. show hears how far it is.
+func NewCopier(from, to stores.Journal, show func(format string, args ...any)) *Copier {
+	return &Copier{from: from, to: to, into: intoStore(to), show: show, begun: time.Now()}
 }
 
-func (c *copying) run(ctx context.Context, report *copied) error {
+// Run copies what is missing, and compares both stores.
+func (c *Copier) Run(ctx context.Context, report *Copied) error {
 	if err := c.copyEvents(ctx); err != nil {
 		return err
 	}
@@ -52,7 +56,7 @@ func (c *copying) run(ctx context.Context, report *copied) error {
 
 // copyEvents walks over both stores side by side as far as the target goes, which has to be the beginning of the source, and
 // from there puts what is missing.
-func (c *copying) copyEvents(ctx context.Context) error {
+func (c *Copier) copyEvents(ctx context.Context) error {
 	last, err := stores.LastPosition(ctx, c.from)
 	if err != nil {
 		return err
@@ -73,7 +77,7 @@ func (c *copying) copyEvents(ctx context.Context) error {
 				return err
 			}
 		}
-		c.show("copied", e.Position, last)
+		c.report("copied", e.Position, last)
 		if there == nil {
 			c.fresh++
 			return c.into.put(ctx, e)
@@ -91,7 +95,7 @@ func (c *copying) copyEvents(ctx context.Context) error {
 }
 
 // nextOf returns the next event that a copy takes; nil at the end.
-func (c *copying) nextOf(ctx context.Context, from *cursor, seen *contents) (*events.Envelope, error) {
+func (c *Copier) nextOf(ctx context.Context, from *cursor, seen *contents) (*events.Envelope, error) {
 	for {
 		e, err := from.next(ctx)
 		if err != nil || e == nil || seen.add(e, c.into) {
@@ -100,14 +104,14 @@ func (c *copying) nextOf(ctx context.Context, from *cursor, seen *contents) (*ev
 	}
 }
 
-// show says how far it is, how fast, and how long it takes from here.
-func (c *copying) show(what string, position, last events.Position) {
+// report says how far it is, how fast, and how long it takes from here.
+func (c *Copier) report(what string, position, last events.Position) {
 	seconds := time.Since(c.begun).Seconds()
 	if seconds < 1 || position == 0 {
 		return
 	}
 	left := time.Duration(seconds * (float64(last)/float64(position) - 1) * float64(time.Second))
-	c.meter.show("%d events %s, %.0f%%, %.0f/s, about %s left", c.source.count, what,
+	c.show("%d events %s, %.0f%%, %.0f/s, about %s left", c.source.count, what,
 		100*float64(position)/float64(max(last, 1)), float64(c.source.count)/seconds, max(left, 0).Round(time.Second))
 }
 
@@ -117,7 +121,7 @@ type ender interface {
 }
 
 // finish says about streams in the target what is said in the source, where that was not copied as events.
-func (c *copying) finish(ctx context.Context) error {
+func (c *Copier) finish(ctx context.Context) error {
 	if c.into.takes(true, true) {
 		return nil
 	}
@@ -150,7 +154,7 @@ func (c *copying) finish(ctx context.Context) error {
 }
 
 // verify reads the target from its beginning and compares it with what was read from the source.
-func (c *copying) verify(ctx context.Context) (*contents, error) {
+func (c *Copier) verify(ctx context.Context) (*contents, error) {
 	last, err := stores.LastPosition(ctx, c.to)
 	if err != nil {
 		return nil, err
@@ -159,7 +163,7 @@ func (c *copying) verify(ctx context.Context) (*contents, error) {
 	there := newContents()
 	err = stores.Everything(ctx, c.to, 1, func(e *events.Envelope) error {
 		there.add(e, c.into)
-		c.show("verified", e.Position, last)
+		c.report("verified", e.Position, last)
 		return nil
 	})
 	if err != nil {
