@@ -286,7 +286,7 @@ func (a *Agent) waiting(verbs ...events.Verb) []events.MessageID {
 	return ids
 }
 
-// settled notes that the wallet has what it needs from a turn that ended.
+// recordSettlement notes that the wallet has what it needs from a turn that ended.
 func (d *decision) recordSettlement(c RecordSettlement) error {
 	if !slices.ContainsFunc(d.agent.Settling, func(s AskSettle) bool { return s.ID == c.Request }) {
 		return ErrStale

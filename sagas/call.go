@@ -102,7 +102,7 @@ func (d *decision) requestApproval(call *Call, reason string) {
 	})
 }
 
-// returned records what a call gave back.
+// recordResult records what a call gave back.
 func (d *decision) recordResult(c RecordResult) error {
 	if call := d.agent.Turn.sent(c.Request); call == nil || call.ID != c.Call {
 		return ErrStale
@@ -115,7 +115,7 @@ func (d *decision) recordResult(c RecordResult) error {
 	return nil
 }
 
-// lost applies the agent's policy to a call whose effect is unknown. It is never repeated silently.
+// recordLoss applies the agent's policy to a call whose effect is unknown. It is never repeated silently.
 func (d *decision) recordLoss(c RecordLoss) error {
 	call := d.agent.Turn.sent(c.Request)
 	if call == nil || call.ID != c.Call {

@@ -161,7 +161,7 @@ func (d *decision) next() {
 	}
 }
 
-// advised records the mode to work in.
+// recordAdvice records the mode to work in.
 func (d *decision) recordAdvice(c RecordAdvice) error {
 	if d.agent.Turn.Advice != c.Request || c.Request == "" {
 		return ErrStale
@@ -171,7 +171,7 @@ func (d *decision) recordAdvice(c RecordAdvice) error {
 	return nil
 }
 
-// unadvised goes on in the last mode: advice is advisory.
+// adviceTimeout goes on in the last mode: advice is advisory.
 func (d *decision) adviceTimeout(c AdviceTimeout) error {
 	if d.agent.Turn.Advice != c.Request || c.Request == "" {
 		return ErrStale
@@ -181,7 +181,7 @@ func (d *decision) adviceTimeout(c AdviceTimeout) error {
 	return nil
 }
 
-// reserved goes on: there is money for the next call.
+// recordReservation goes on: there is money for the next call.
 func (d *decision) recordReservation(c RecordReservation) error {
 	if d.agent.Turn.Budget != c.Request || c.Request == "" {
 		return ErrStale
@@ -191,7 +191,7 @@ func (d *decision) recordReservation(c RecordReservation) error {
 	return nil
 }
 
-// unreserved fails closed: without a reservation no model is called.
+// reservationRefused fails closed: without a reservation no model is called.
 func (d *decision) reservationRefused(c ReservationRefused) error {
 	if d.agent.Turn.Budget != c.Request || c.Request == "" {
 		return ErrStale
@@ -208,7 +208,7 @@ func (d *decision) reservationRefused(c ReservationRefused) error {
 	return nil
 }
 
-// replied records the model's answer and sends its calls, or ends the turn.
+// recordReply records the model's answer and sends its calls, or ends the turn.
 func (d *decision) recordReply(c RecordReply) error {
 	t := &d.agent.Turn
 	if t.Model != c.Request || c.Request == "" {
@@ -236,7 +236,7 @@ func (d *decision) recordReply(c RecordReply) error {
 	return nil
 }
 
-// unreplied has the model asked again later, where that can help.
+// replyFailed asks the model again later, if that can help.
 func (d *decision) replyFailed(c ReplyFailed) error {
 	t := &d.agent.Turn
 	if t.Model != c.Request || c.Request == "" {
@@ -263,7 +263,7 @@ func (d *decision) recovered() error {
 	return nil
 }
 
-// woke does what is due, the first of: an expired approval, the turn's time limit, another attempt at the model.
+// tick does the first thing that is due: an expired approval, the turn's time limit, another attempt at the model.
 func (d *decision) tick() error {
 	for due := range d.agent.due {
 		switch {

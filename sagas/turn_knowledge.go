@@ -27,7 +27,7 @@ func (d *decision) requestKnowledge() {
 	}
 }
 
-// informed adds what is known to the conversation.
+// recordRecall adds what is known to the conversation.
 func (d *decision) recordRecall(c RecordRecall) error {
 	t := &d.agent.Turn
 	if t.Knowledge != c.Request || c.Request == "" {
@@ -39,7 +39,7 @@ func (d *decision) recordRecall(c RecordRecall) error {
 	return nil
 }
 
-// uninformed goes on without.
+// recallTimeout goes on without it.
 func (d *decision) recallTimeout(c RecallTimeout) error {
 	if d.agent.Turn.Knowledge != c.Request || c.Request == "" {
 		return ErrStale

@@ -57,7 +57,7 @@ func (s *snapshots) checkFormat() error {
 	return s.db.Set([]byte(formatKey), []byte(snapshotFormat), pebble.NoSync)
 }
 
-// place is where the keys of a fold of a stream begin, without their first byte.
+// snapshotPlace is where the keys of a fold of a stream begin, without their first byte.
 func snapshotPlace(fold string, stream events.Stream) []byte {
 	place := make([]byte, 0, len(stream)+len(fold)+2)
 	place = append(place, stream...)
