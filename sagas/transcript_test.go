@@ -22,6 +22,9 @@ import (
 //	recorded …   an event, in its own words
 //	→ …          a request that is outstanding now and was not before
 //	✕ …          a request that nothing waits for any more, although nobody answered it
+//
+// Each command of a transcript is one case below: in runAgent what people and the host do, in runAnswer the answers to the agent's
+// requests, in runOther the wallet, homeostasis, notes and what is only looked at, in runCatalogue the declared projections.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
