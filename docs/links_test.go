@@ -66,7 +66,7 @@ func TestMakeVerbs(t *testing.T) {
 
 // TestPromise keeps the one sentence about repeated effects that the documents owe their readers.
 func TestPromise(t *testing.T) {
-	const promise = "effects that can be repeated safely are; the others are never repeated silently"
+	const promise = "effects that are safe to repeat are repeated; the others are never repeated silently"
 	if text := strings.Join(strings.Fields(prose(t, "turn.md")), " "); !strings.Contains(text, promise) {
 		t.Errorf("turn.md does not say: %s", promise)
 	}
