@@ -102,7 +102,7 @@ func TestDivergences(t *testing.T) {
 		{"an answer that nothing waits for", func(l *ledger) int {
 			l.append(agent, "~again", events.SettlementRecorded{Request: "agent-agent-1@3"})
 			return len(l.all) - 1
-		}, history.ProblemRefused, "this build refuses Settled: nothing waits", nil, true},
+		}, history.ProblemRefused, "this build refuses RecordSettlement: nothing waits", nil, true},
 		{"a decision that begins with no command", func(l *ledger) int {
 			l.append(agent, "~odd", events.AdviceRequested{Turn: "agent-1/1"})
 			return len(l.all) - 1
