@@ -1,16 +1,17 @@
-// Package actors is what lives: agents, wallets and homeostasis as supervised actors, the pools in front of models and tools, and
-// the ports through which they reach the world (model.go). What does not live has packages of its own: the ports of stores are in storage,
-// what answers from stored events alone is in history, live projections are in projector, and changes run over recorded turns in whatif.
+// Package actors is the runtime: agents, wallets, homeostasis, notes and the catalogue of projections as supervised actors, the pools in
+// front of models and tools, and the ports through which they reach the outside world (model.go). Everything that is not an actor has its
+// own package: the ports of stores are in storage, queries over stored events in history, live projections in projector, and
+// what-if runs in whatif.
 //
 // An actor here is a thin shell around a saga: receive, Decide, append with the expected revision, Apply, send what is Ready.
-// protoactor gives mailboxes and supervision and nothing more: history is ours, through [storage.Journal], and what makes an agent
-// single is the expected revision of every append, not where it runs.
+// protoactor provides mailboxes and supervision and nothing more: history is ours, through [storage.Journal], and the expected revision
+// of every append keeps an agent to one writer, not where it runs.
 //
-// Who talks to whom: a [Host] hands commands to a registry (registry.go), which brings the entity to life (lifecycle.go, entity.go)
-// and passes them on. An agent (agent.go) asks homeostasis and the wallet through their registries, and models and tools
-// through their pools (pool.go); every answer comes back as a command. No actor waits for another.
+// A [Host] passes commands to a registry (registry.go), which activates the entity (lifecycle.go, entity.go) and forwards them. An agent
+// (agent.go) sends requests to homeostasis and the wallet through their registries, and to models and tools through their pools
+// (pool.go); every response comes back as a command. No actor waits for another.
 //
-// Read agent.go for what happens after a crash, and docs/turn.md for why nothing is lost in one.
+// Read agent.go for what happens after a crash, and docs/turn.md for why a crash loses nothing.
 package actors
 
 import (

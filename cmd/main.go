@@ -1,13 +1,13 @@
 // Package cmd is the command line of life: its verbs, as a library, so that a program of another module can be life with more in
 // it (see [Config]). The command itself is cmd/life.
 //
-// Each verb is one file. A verb reads its flags, reaches a host (reach.go: a running life serve, or the data directory itself),
-// asks it for one thing, and prints the result: results go to standard output, everything else to standard error, so that a
-// result can be piped. Every reading verb has --json.
+// A verb parses its flags, connects to a host (reach.go: a running life serve, or the data directory itself), calls it, and prints the
+// result: results go to standard output, everything else to standard error, so that a result can be piped. Every verb that reads has
+// --json.
 //
-// What a verb needs from a host is the interfaces in reach.go. What can be configured is the list in settings.go: a line there
-// is a flag, an environment variable, a key of the configuration file and a line of life doctor. To add a verb, write its file
-// with a function that returns its command, and list it in root.go.
+// A verb uses a host through api.Host, whether the host runs in this process or elsewhere. The settings are the list in settings.go:
+// each line there is a flag, an environment variable, a key of the configuration file and a line of life doctor. To add a verb, write
+// a function that returns its command, and list it in root.go.
 package cmd
 
 import (

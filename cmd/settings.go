@@ -18,7 +18,7 @@ import (
 )
 
 // setting is one thing that can be configured: by a flag, else by its environment variable, else in the configuration file,
-// else it has its standard value. A key of the file is the flag's name with underscores.
+// else it has its default value. A key of the file is the flag's name with underscores.
 type setting struct {
 	flag         string
 	env          string

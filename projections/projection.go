@@ -1,15 +1,15 @@
-// Package projections answers from history. A projection is a pure fold of the whole store's events in the order of their
-// positions: rebuilt from the beginning it gives the same answer as when it was kept up to date, byte for byte.
+// Package projections holds the read models. A projection is a pure fold of all events of the store in the order of their
+// positions: a rebuild from the beginning gives the same answer as live updates, byte for byte.
 //
 // The package is pure: no context, clock, randomness, goroutine, I/O or log. Decisions never read a projection. Readers of a stretch of
 // history, which no catalogue lists, are in package runs below it.
 //
-// A projection is described by a [Spec], listed in [Catalog], and implemented by a [Fold]. Whoever runs one hands it every event
-// whose kind begins with one of Spec.Kinds, keeps its saved state together with the position it stands for, and shows whatever it
-// answers: the command line and the API need nothing more to offer a new one.
+// A projection is described by a [Spec], listed in [Catalog], and implemented by a [Fold]. Its runner passes it every event whose kind
+// begins with one of Spec.Kinds, stores its saved state together with the position of that state, and returns its answers: the
+// command line and the API need nothing more to offer a new one.
 //
-// To add one: its file with its spec, fold and answers, its line in [Catalog], and a transcript in testdata. A fold reads
-// [Recorded.Outline] unless it needs texts, keeps what it needs and no more, and says how it is bounded where history is not.
+// To add one: write its file with its spec, fold and answers, its line in [Catalog], and a transcript in testdata. A fold reads
+// [Recorded.Outline] unless it needs texts, keeps only what it needs, and documents its bounds where history has none.
 package projections
 
 import (

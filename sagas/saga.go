@@ -7,8 +7,8 @@
 // Decide records each request as an event and Ready derives what is outstanding from the fold, so recovery after a crash is
 // "replay, call Ready, send again", and no recovery code exists. Whoever runs a saga stores Decide's events before acting on Ready.
 //
-// There are four: [Agent] with its turn, [Wallet], [Homeostasis] and [Knowledge]. Read turn.go for the turn from top to bottom; testdata/*.txt
-// holds transcripts of it that can be read, and rewritten with go test -rewrite.
+// There are five: [Agent] with its turn, [Wallet], [Homeostasis], [Knowledge] and [Catalogue]. Read turn.go for the turn from top to
+// bottom; testdata/*.txt holds readable transcripts of decisions, which go test -rewrite updates.
 //
 // The package is pure: no context, clock, randomness, goroutine, I/O or log. Time arrives in commands. Decide never changes the
 // saga. Apply may reuse the memory of the saga it is called on, as append does: go on with the returned one only.

@@ -1,5 +1,5 @@
-// Package projector keeps the projections of a host up to date and answers from them: its own copy of each, folded from the store as it
-// grows, stored now and then as a state to start from, and built anew beside the one that answers. It decides nothing.
+// Package projector keeps a host's projections up to date and answers queries: it folds its own copy of each from the store as the store
+// grows, stores the state from time to time to start from, and rebuilds a projection while the old one keeps answering. It decides nothing.
 package projector
 
 import (

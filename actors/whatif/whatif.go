@@ -1,6 +1,6 @@
-// Package whatif runs a change over recorded turns: each is forked at its start with what is set, is given what people sent the agent in it, runs
-// to its end, and is compared with the turn as it was. The parents are not touched. A what-if with the same id goes on with the forks that it
-// made before, because each fork is ordered under an id that follows from the what-if's and the turn's.
+// Package whatif runs recorded turns again with a change: each is forked at its start with the changed settings, receives what people sent the
+// agent in it, runs to its end, and is compared with the original. The parents are not touched. A what-if with the same id continues with the
+// forks that it created before, because the command id of each fork is derived from the ids of the what-if and the turn.
 package whatif
 
 import (

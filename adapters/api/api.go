@@ -1,18 +1,18 @@
-// Package api lets a host be driven over HTTP, and is the client that does so.
+// Package api is the HTTP API of a host, server and client.
 //
 // The server is one http.Handler over a [Host], and the [Client] is a Host over the wire: the same calls drive a host in process and a
 // running one, and return the same typed errors: a *sagas.RefusalError with its code, *actors.OverloadedError, *actors.UnavailableError, storage.ErrClosed and the others.
 //
-// What it promises:
-//   - A command carries its id in the Idempotency-Key header. Sent again it is the same command: it gets the same receipt, marked
-//     as a duplicate, and nothing happens twice.
-//   - 64-bit numbers are strings, in and out. Bodies are read strictly: unknown and repeated fields, nulls, bad UTF-8 and whatever
-//     follows the JSON are errors that name the field.
-//   - Errors are RFC 9457 problems; problem.go holds the one table of codes and statuses. What fails inside is logged, not shown.
-//   - A feed (feed.go) resumes from the revision of the last event that arrived: no event is left out, none comes twice.
-//   - Browsers of other sites, and host names that are not this server's, are turned away (guard.go).
+// It guarantees:
+//   - A command carries its id in the Idempotency-Key header. A retry with the same id gets the same receipt, marked as a duplicate,
+//     and has no further effect.
+//   - 64-bit numbers are strings, in and out. Bodies are parsed strictly: unknown and duplicate fields, nulls, invalid UTF-8 and anything
+//     after the JSON are errors that name the field.
+//   - Errors are RFC 9457 problems; problem.go holds the table of codes and statuses. Internal errors are logged, not shown.
+//   - A feed (feed.go) resumes from the revision of the last event that arrived: no event is lost or duplicated.
+//   - Cross-origin requests, and host names that are not this server's, are rejected (guard.go).
 //
-// What it may not do: decide anything. It reads requests, calls the host and writes what the host answered.
+// It decides nothing: it parses requests, calls the host and writes the host's response.
 //
 // To add a command: its line in commandRoutes. To add another route: its handler, its line in otherRoutes, and its method in the client.
 // Both get a row in the tables of routes_test.go. docs/api.md describes the routes to users; a test looks for each in it.

@@ -2,13 +2,13 @@
 //
 // A tool here keeps these promises, and actorstest.TestTool checks them:
 //
-//   - Its arguments are a struct. The JSON Schema that models see is made from it, and arguments are checked against that schema
-//     before anything happens. What is wrong is said field by field, all of it at once, in words that help a model mend it.
+//   - Its arguments are a struct. The JSON Schema that models see is generated from it, and arguments are validated against that schema
+//     before anything happens. All errors are reported at once, field by field, in words that help a model correct them.
 //   - File tools cannot leave the workspace, by any path and any symbolic link: each works through an os.Root. They open
 //     regular files and directories only. A file is replaced whole or not at all.
 //   - What the model sees is at most events.InlineLimit bytes, cut between characters, and says what was left out.
-//   - A failure that the model can do something about is a failed result. When the context ends, the tool returns its error
-//     promptly, and no process that it started is left.
+//   - A failure that the model can react to is a failed result. When the context ends, the tool returns its error
+//     promptly, and none of its processes are left.
 //
 // bash is confined by nothing but a clean environment, limits and the certainty that its processes end. A sandbox takes the
 // place of supervised.Run in New.

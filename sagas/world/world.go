@@ -1,10 +1,10 @@
-// Package world stands for everything around the sagas: people who write to agents, approve their calls or forget to, models that
-// reply or fail, tools, wallets that run dry, hosts that stop in the middle of it all. It answers each request of a saga as time
-// goes on, and what the sagas decide becomes a history as a store would hold it.
+// Package world simulates everything around the sagas: people who write to agents, approve their calls or forget to, models that
+// reply or fail, tools, wallets that run dry, hosts that crash in between. It responds to each request of a saga as simulated time
+// passes, and what the sagas decide becomes a history as a store would hold it.
 //
-// Nothing is invented but what comes from outside: every event is a decision of the sagas of this build, so life verify accepts
-// the history. The same Config always gives the same history, to the byte. Benchmarks and tests take theirs from here; no model
-// and no tool is run.
+// Only the outside world is simulated: every event is a decision of the sagas of this build, so life verify accepts
+// the history. The same Config always gives the same history, to the byte. Benchmarks and tests use it; no model and no tool
+// runs.
 package world
 
 import (
