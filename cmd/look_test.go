@@ -129,7 +129,7 @@ func TestVerifyNamesADivergence(t *testing.T) {
 	}
 	status, out, errs := life(t, "verify", "--all")
 	if status != exitError || !strings.Contains(out, fmt.Sprintf("agent-demo@%d: ", len(recorded))) ||
-		!strings.Contains(out, "effect-other@0: digest: the digest does not fit") || !strings.Contains(errs, "disagree in 2 places") {
+		!strings.Contains(out, "effect-other@0: digest: the digest does not fit") || !strings.Contains(errs, "differ in 2 places") {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
 	if status, out, _ := life(t, "verify", "demo", "--json"); status != exitError || !strings.Contains(out, `"failures":[{"stream":"agent-demo"`) {

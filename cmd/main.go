@@ -1,5 +1,5 @@
-// Package cmd is the command line of life: its verbs, as a library, so that a program of another module can be life with more in
-// it (see [Config]). The command itself is cmd/life.
+// Package cmd is the command line of life, as a library, so that a program of another module can extend life (see [Config]).
+// The binary itself is cmd/life.
 //
 // A verb parses its flags, connects to a host (reach.go: a running life serve, or the data directory itself), calls it, and prints the
 // result: results go to standard output, everything else to standard error, so that a result can be piped. Every verb that reads has

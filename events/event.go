@@ -1,4 +1,4 @@
-// Package events is the contract of Life: everything that can have happened.
+// Package events is the contract of Life: it defines every event there is.
 //
 // An event is a past-tense struct of plain values. Its Kind is permanent; its Go name may change. What happened is stored as JSON
 // inside an [Envelope]; the [Catalog] lists every kind with its version, and the upcasts that carry older versions forward.

@@ -1,11 +1,11 @@
-// Package sagas decides. A saga is a fold of one stream's events with three methods:
+// Package sagas makes decisions. A saga is a fold of one stream's events with three methods:
 //
-//	Decide(Command) ([]events.Event, error)   what a command causes, given everything that happened so far
+//	Decide(Command) ([]events.Event, error)   the events that a command causes, given everything that happened so far
 //	Apply(Fact) S                             the saga after one more fact
-//	Ready() []Request                         what is outstanding: recorded as requested, not yet answered
+//	Ready() []Request                         the outstanding requests: recorded, but without a response yet
 //
-// Decide records each request as an event and Ready derives what is outstanding from the fold, so recovery after a crash is
-// "replay, call Ready, send again", and no recovery code exists. Whoever runs a saga stores Decide's events before acting on Ready.
+// Decide records each request as an event and Ready derives the outstanding ones from the fold, so recovery after a crash is
+// "replay, call Ready, send again", and no recovery code exists. The host of a saga stores Decide's events before it acts on Ready.
 //
 // There are five: [Agent] with its turn, [Wallet], [Homeostasis], [Knowledge] and [Catalogue]. Read turn.go for the turn from top to
 // bottom; testdata/*.txt holds readable transcripts of decisions, which go test -rewrite updates.

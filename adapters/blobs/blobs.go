@@ -10,7 +10,7 @@
 //
 // The store keeps bytes and nothing else. A media type belongs to the reference, which lives in the event: the same bytes may be
 // text in one event and JSON in another. Several processes, and several hosts on a file system with flock, may have one directory
-// open: hosts that share an EventStoreDB share their blobs so.
+// open: this is how hosts that share an EventStoreDB share their blobs.
 package blobs
 
 import (

@@ -1,6 +1,6 @@
-// Package declared makes projections, and filters of events, out of expressions: a projection is a YAML file that says which events it
-// folds, by what they are grouped, what becomes of each group's numbers with each event, and what it can be asked. The examples are in
-// examples/, docs/projections.md explains the format.
+// Package declared builds projections and event filters from expressions: a projection is a YAML file that declares which events it
+// folds, how they are grouped, how each event updates its group's fields, and which queries there are. The examples are in
+// examples/, docs/extend.md explains the format.
 //
 // Expressions are those of github.com/expr-lang/expr, less what would make an answer depend on anything but history or take longer
 // than reading it (language.go says what, and why). They are checked when a file is loaded: [Parse] knows the kinds of events of

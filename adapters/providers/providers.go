@@ -1,4 +1,4 @@
-// Package providers asks language models. It holds one file per provider, each an implementation of actors.Model that
+// Package providers calls language models. It holds one file per provider, each an implementation of actors.Model that
 // passes actorstest.TestModel, and the price table.
 //
 //   - openai: any endpoint that speaks OpenAI's chat completions ([OpenAI]).
