@@ -26,9 +26,12 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	// Stories wait for processes more than they compute: run more of them at a time than there are processors.
-	if flag.Parse(); flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
-			panic(err)
+	// Not in the binary as life, whose flags are its own.
+	if processors := runtime.GOMAXPROCS(0); filepath.Base(os.Args[0]) != "life" {
+		if flag.Parse(); flag.Lookup("test.parallel").Value.String() == strconv.Itoa(processors) {
+			if err := flag.Set("test.parallel", strconv.Itoa(2*processors)); err != nil {
+				panic(err)
+			}
 		}
 	}
 	testscript.Main(m, map[string]func(){"life": func() { Main(Config{Version: "test"}) }})
