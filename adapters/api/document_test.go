@@ -24,6 +24,7 @@ type nothing struct{}
 func (nothing) Do(_ context.Context, stream events.Stream, _ sagas.Command, _ actors.Origin) (actors.Receipt, error) {
 	return actors.Receipt{Stream: stream}, nil
 }
+
 func (nothing) Agents(context.Context, projections.AgentFilter) ([]projections.AgentSummary, error) {
 	return nil, nil
 }

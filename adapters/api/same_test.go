@@ -69,7 +69,7 @@ func commandSteps() []step {
 	again.ID = "create-again"
 	elsewhere := create("ben")
 	blob := say("b1", "x")
-	blob.Text.Blob = &events.BlobRef{}
+	blob.Blob = &events.BlobRef{}
 	verb := say("v1", "x")
 	verb.Verb = "shout"
 	return []step{

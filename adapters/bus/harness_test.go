@@ -49,7 +49,7 @@ func (f *fakeHost) texts() (all []string) {
 	defer f.mu.Unlock()
 	for _, d := range f.done {
 		if send, ok := d.command.(sagas.Send); ok {
-			all = append(all, send.Text.Inline)
+			all = append(all, send.Inline)
 		}
 	}
 	return all

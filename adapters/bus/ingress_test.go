@@ -34,7 +34,7 @@ func TestCommandsAreCarriedOutAndAnswered(t *testing.T) {
 			t.Fatalf("the host got %+v", b.host.done)
 		}
 		send, ok := b.host.done[0].command.(sagas.Send)
-		if !ok || send.ID != "c-1" || send.Verb != events.Collect || send.Text.Inline != "hello" || send.From != "me" {
+		if !ok || send.ID != "c-1" || send.Verb != events.Collect || send.Inline != "hello" || send.From != "me" {
 			t.Errorf("the host got %+v", b.host.done[0].command)
 		}
 		if d := b.host.done[0]; d.stream != "agent-demo" || d.origin.Actor != "test" {
@@ -164,7 +164,7 @@ func TestPoisonedRetryAndDrop(t *testing.T) {
 		}
 		synctest.Wait()
 		last := b.host.done[len(b.host.done)-1]
-		if send, ok := last.command.(sagas.Send); !ok || send.ID != "c-1" || send.Text.Inline != "one" || last.origin.Actor != "test" {
+		if send, ok := last.command.(sagas.Send); !ok || send.ID != "c-1" || send.Inline != "one" || last.origin.Actor != "test" {
 			t.Errorf("the retried command is %+v from %+v", last.command, last.origin)
 		}
 		if list := b.list(); len(list) != 0 {
