@@ -180,10 +180,10 @@ func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Comma
 		c.Config = config
 		return c, err
 	case sagas.Send:
-		if c.Text.Blob != nil {
+		if c.Blob != nil {
 			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
 		}
-		text, err := h.spill(ctx, c.Text.Inline)
+		text, err := h.spill(ctx, c.Inline)
 		c.Text = text
 		return c, err
 	case sagas.KeepNotes:

@@ -230,9 +230,9 @@ func (s *storm) send(ctx context.Context, client *api.Client, agent events.Agent
 	}
 	delete(s.pend, agent)
 	if receipt.Duplicate && !again {
-		s.t.Errorf("the receipt of %q is %+v", message.Text.Inline, receipt)
+		s.t.Errorf("the receipt of %q is %+v", message.Inline, receipt)
 	}
-	s.known[agent][events.MessageID("m"+strconv.Itoa(len(s.known[agent])+1))] = message.Text.Inline
+	s.known[agent][events.MessageID("m"+strconv.Itoa(len(s.known[agent])+1))] = message.Inline
 }
 
 // finish lets everything come to its end, and looks at what came of it.

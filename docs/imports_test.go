@@ -2,6 +2,7 @@
 //
 //	imports_test.go   the import table of architecture.md, enforced over every package
 //	events_test.go    events.md, generated from the catalogue: go test ./docs -run TestEventsDoc -rewrite
+//	packages_test.go  how many files a package may have
 //	links_test.go     links between documents, and the verbs of the Makefile they name
 //	verbs_test.go     the commands of life that they show, compared with what the binary's --help says
 package docs

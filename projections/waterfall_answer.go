@@ -126,6 +126,7 @@ func (t *TurnTrace) running(s *span) (begin events.Micros, ran bool) {
 // interval is a stretch of time, without its end.
 type interval struct{ begin, end events.Micros }
 
+// Times says what the turn's time went into.
 func (t *TurnTrace) Times() TurnTimes {
 	end := cmp.Or(t.Ended, t.Seen)
 	times := TurnTimes{

@@ -242,7 +242,7 @@ func (d *decision) send(c Send) error {
 	default:
 		return refuse(RefusedInvalid, "verb %q is not collect, followup, steer or interrupt", c.Verb)
 	}
-	if c.Text.Inline == "" && c.Text.Blob == nil {
+	if c.Inline == "" && c.Blob == nil {
 		return refuse(RefusedInvalid, "the message is empty")
 	}
 	if limit := withDefaults(d.agent.Config.Limits).Queue; len(d.agent.Waiting) >= limit {

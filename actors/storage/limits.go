@@ -19,8 +19,10 @@ const maxStreamName = 1024
 
 // The bounds of a page, see Limit.
 const (
-	DefaultPageEvents, MaxPageEvents = 512, 4096
-	DefaultPageBytes, MaxPageBytes   = 1 << 20, 16 << 20
+	DefaultPageEvents = 512
+	MaxPageEvents     = 4096
+	DefaultPageBytes  = 1 << 20
+	maxPageBytes      = 16 << 20
 )
 
 // ErrInvalidAppend is wrapped by the error of an append that no state of the store could accept. Nothing was stored, and
@@ -75,7 +77,7 @@ func BatchSize(batch []events.Envelope) int {
 func (l Limit) Bounded() Limit {
 	return Limit{
 		Events: bounded(l.Events, DefaultPageEvents, MaxPageEvents),
-		Bytes:  bounded(l.Bytes, DefaultPageBytes, MaxPageBytes),
+		Bytes:  bounded(l.Bytes, DefaultPageBytes, maxPageBytes),
 	}
 }
 

@@ -49,6 +49,7 @@ type Mark struct {
 	Bytes    int
 }
 
+// How often a fold is saved.
 const (
 	SnapshotEvery = 1000 // events between two snapshots of a fold, at least
 	snapshotSpare = 64   // bytes of a snapshot that an event may cost: large states are saved less often

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"example.com/life/events"
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"example.com/life/events"
 )
 
 // A form checks arguments against the schema of a struct and fills the struct from them. Its verdict is that of the schema, which

@@ -14,8 +14,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"example.com/life/events"
 	"golang.org/x/sys/unix"
+
+	"example.com/life/events"
 )
 
 const (
