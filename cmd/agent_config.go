@@ -280,7 +280,7 @@ func checkAgent(agent string) (events.AgentID, error) {
 func checkVerb(verb string) (events.Verb, error) {
 	verbs := []events.Verb{events.Collect, events.Followup, events.Steer, events.Interrupt}
 	if !slices.Contains(verbs, events.Verb(verb)) {
-		return "", usage("--verb is %q: it is collect, followup, steer or interrupt", verb)
+		return "", usage("--as is %q: it is collect, followup, steer or interrupt", verb)
 	}
 	return events.Verb(verb), nil
 }

@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"example.com/life/cmd/stores"
 )
@@ -29,6 +31,12 @@ func newRoot(a *app) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			if now, was := renamed(unknown.GetSpecifiedName()); was && cmd.Flags().Lookup(now) != nil {
+				return usage("--%s is called --%s now", unknown.GetSpecifiedName(), now)
+			}
+		}
 		return usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	addSettingFlags(root)

@@ -59,7 +59,7 @@ func sendCommand(a *app) *cobra.Command {
 		Long: "Give an agent a message. If a turn is running, the verb decides what happens: collect waits and starts the next turn together\n" +
 			"with all other waiting messages, followup waits and starts a turn of its own, steer joins the running turn before its next model\n" +
 			"call, and interrupt cancels the running turn and starts one with this message. TEXT - reads standard input.",
-		Example: "  life send demo \"And now the tests\"\n  life send demo --verb interrupt \"Stop, look at this first\"",
+		Example: "  life send demo \"And now the tests\"\n  life send demo --as interrupt \"Stop, look at this first\"",
 		Args:    takes(2, 2, "an agent and one text, in quotes"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			agent, err := checkAgent(args[0])
@@ -85,7 +85,7 @@ func sendCommand(a *app) *cobra.Command {
 			return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command { return sagas.Identified(send, m) })
 		},
 	}
-	cmd.Flags().StringVar(&verb, "verb", string(events.Collect), "collect, followup, steer or interrupt")
+	cmd.Flags().StringVar(&verb, "as", string(events.Collect), "collect, followup, steer or interrupt")
 	cmd.Flags().StringVar(&via, "via", viaHost, "host, which responds at once; or bus, where the message waits for a host (with --wait, this command waits for the outcome)")
 	f.add(cmd)
 	return cmd

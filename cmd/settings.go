@@ -42,13 +42,35 @@ func settings() []setting {
 		{flag: "prices", env: "LIFE_PRICES", description: "file of prices that override the built-in ones"},
 		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars"},
 		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record"},
-		{flag: "tape", env: "LIFE_TAPE", description: "record or play: record the responses of models, or play them back"},
-		{flag: "tape-dir", env: "LIFE_TAPE_DIR", description: "directory of the recordings"},
+		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back"},
+		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings"},
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
 		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME"},
 		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint"},
 		{flag: "openai-api-key", env: providers.EnvOpenAIKey, description: "the key itself", secret: true},
 	}
+}
+
+// renamed are flags under their former names. They are refused with the name that they have now, as are the variables and the keys of the
+// configuration file that go by the same names.
+func renamed(flag string) (now string, was bool) {
+	switch flag {
+	case "tape", "tape-dir": // a fork's --tape is another flag
+		return strings.Replace(flag, "tape", "cassette", 1), true
+	case "verb":
+		return "as", true
+	}
+	return "", false
+}
+
+// checkVariables refuses variables of the environment that went by other names.
+func checkVariables(getenv func(string) string) error {
+	for _, former := range []string{"LIFE_TAPE", "LIFE_TAPE_DIR"} {
+		if getenv(former) != "" {
+			return fmt.Errorf("the variable %s is called %s now", former, strings.Replace(former, "TAPE", "CASSETTE", 1))
+		}
+	}
+	return nil
 }
 
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
@@ -104,6 +126,9 @@ func (a *app) configure(cmd *cobra.Command) error {
 // resolve merges the sources; flag returns a flag's value and whether it was given.
 func resolve(getenv func(string) string, flag func(string) (string, bool)) (config, error) {
 	c := config{}
+	if err := checkVariables(getenv); err != nil {
+		return c, err
+	}
 	data := effective{setting: settings()[0]}
 	data.value, data.source = given(data.setting, getenv, flag)
 	path, err := configPath(getenv, flag, data.value)
@@ -209,7 +234,7 @@ func (c *config) complete(getenv func(string) string) error {
 	if data.value == "" {
 		return errors.New("there is no home directory: name a data directory with --data or LIFE_DATA")
 	}
-	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "tape-dir", "openai-api-key-file"} {
+	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "cassette-dir", "openai-api-key-file"} {
 		if err := c.find(flag).absolute(); err != nil {
 			return err
 		}
@@ -228,17 +253,17 @@ func (c *config) complete(getenv func(string) string) error {
 	if err := c.checkRecord(); err != nil {
 		return err
 	}
-	tape := providers.TapeMode(c.get("tape"))
-	if tape != "" && tape != providers.TapeRecord && tape != providers.TapePlay {
-		return c.find("tape").wrong("must be record or play")
+	cassette := providers.TapeMode(c.get("cassette"))
+	if cassette != "" && cassette != providers.TapeRecord && cassette != providers.TapePlay {
+		return c.find("cassette").wrong("must be record or play")
 	}
-	if tape != "" && c.get("tape-dir") == "" {
-		c.find("tape-dir").value = filepath.Join(data.value, "tape")
+	if cassette != "" && c.get("cassette-dir") == "" {
+		c.find("cassette-dir").value = filepath.Join(data.value, "tape") // its first name, so that recordings are found
 	}
 	c.models = providers.Config{
 		OpenAI:   providers.OpenAIFromEnvironment(c.byEnv),
 		Scripted: providers.ScriptedConfig{Dir: c.get("scripts")},
-		Tape:     providers.TapeConfig{Mode: tape, Dir: c.get("tape-dir")},
+		Tape:     providers.TapeConfig{Mode: cassette, Dir: c.get("cassette-dir")},
 	}
 	c.chooseModel()
 	return c.readTenants()

@@ -89,6 +89,10 @@ func checkKey(key *yaml.Node, entries map[string]entry) error {
 			known = append(known, s.key())
 		}
 	}
+	now, was := renamed(strings.ReplaceAll(key.Value, "_", "-"))
+	if now = strings.ReplaceAll(now, "-", "_"); was && slices.Contains(known, now) {
+		return fmt.Errorf("line %d: %s is called %s now", key.Line, key.Value, now)
+	}
 	if !slices.Contains(known, key.Value) {
 		return fmt.Errorf("line %d: unknown key %q; the keys are %s", key.Line, key.Value, strings.Join(known, ", "))
 	}
