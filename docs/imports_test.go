@@ -264,7 +264,7 @@ func readRules(t *testing.T) *rules {
 	}
 	for _, row := range rowsUnder(t, string(document), "| who | besides |") {
 		switch row[0] {
-		case "events, sagas, projections, projections/runs":
+		case "events, sagas, sagas/strictjson, projections, projections/runs":
 			list, ok := strings.CutPrefix(row[1], "never, of std: ")
 			if !ok {
 				t.Fatalf("architecture.md: the row of %s does not begin with %q", row[0], "never, of std: ")
