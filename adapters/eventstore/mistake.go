@@ -92,7 +92,7 @@ func (t *target) explain(ctx context.Context, conn *connection, to endpoint, f *
 			Problem: "the server at " + to.address + " is not EventStoreDB (" + f.message + ")",
 			Remedy:  "correct the host and the port", Err: fmt.Errorf("%w: %w", ErrProtocol, f),
 		}
-	case f.code == codes.DeadlineExceeded:
+	case f.code == codes.DeadlineExceeded, strings.Contains(f.message, net.ErrClosed.Error()): // gRPC's own time to connect is over
 		return fmt.Errorf("no answer within %s%w%w", t.probe, silent{f}, silent{errDeaf})
 	case f.code != codes.Unavailable:
 		return f
