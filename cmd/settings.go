@@ -51,7 +51,7 @@ func settings() []setting {
 	}
 }
 
-// renamed are flags under their former names. They are refused with the name that they have now, as are the variables and the keys of the
+// renamed returns what a flag of a former name is called now. Former names are refused with the name that they have now, as are the variables and the keys of the
 // configuration file that go by the same names.
 func renamed(flag string) (now string, was bool) {
 	switch flag {
