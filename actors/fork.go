@@ -191,6 +191,7 @@ func (f *forking) configure(ctx context.Context) error {
 	}
 	f.command.Meta = sagas.Meta{ID: f.order.ID, At: storage.Now()}
 	f.command.Agent, f.command.Parent, f.command.Tape, f.command.Config = f.order.Name, f.order.Parent, f.order.Tape, *set.config
+	f.command.Set = set.parts
 	return nil
 }
 

@@ -24,6 +24,7 @@ type setting struct {
 type overrides struct {
 	config *events.AgentConfig
 	rules  []events.Rule // for a tenant of the fork's own
+	parts  []string      // of the configuration that were set, as sagas.Fork has them
 }
 
 // settings lists the keys of [ForkOrder.Set].
@@ -118,8 +119,18 @@ func override(config events.AgentConfig, set []string) (overrides, error) {
 		if err := known[i].set(&o, value); err != nil {
 			return o, refusedSetting("%s is %q, want %s: %v", key, events.Clip(value, 100), known[i].about, err)
 		}
+		o.parts = append(o.parts, partOf(key))
 	}
 	return o, nil
+}
+
+// partOf names the part of the configuration that a key belongs to.
+func partOf(key string) string {
+	if key == "rules" {
+		return "tenant"
+	}
+	part, _, _ := strings.Cut(key, ".")
+	return part
 }
 
 func refusedSetting(format string, args ...any) error {

@@ -82,3 +82,46 @@ func FuzzReadRules(f *testing.F) {
 		}
 	})
 }
+
+// TestForkSetToTheSame: what is set for a fork stays as it was set when its parent is configured later, also where the parent had it so at the
+// moment of the fork. What was not set follows the parent.
+func TestForkSetToTheSame(t *testing.T) {
+	w := newForkWorld(t)
+	host := start(t, w.config)
+	state, err := host.State(t.Context(), "demo", events.NoRevision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := state.Agent.Config
+	later.Policy, later.Prompt, later.Limits.Rounds, later.Model = events.Policy{}, "be quick", 3, "fake/other"
+	do(t, host, "demo", sagas.Configure{Meta: meta("later"), Config: later})
+	for _, test := range []struct {
+		set  string
+		want func(forked, parent events.AgentConfig) bool
+	}{
+		{"policy.ask=echo", func(f, _ events.AgentConfig) bool { return reflect.DeepEqual(f.Policy.Ask, []string{"echo"}) }},
+		{"policy.on_lost=", func(f, _ events.AgentConfig) bool { return reflect.DeepEqual(f.Policy.Ask, []string{"echo"}) }},
+		{"prompt=", func(f, p events.AgentConfig) bool { return f.Prompt == "" && len(f.Policy.Ask) == 0 && f.Model == p.Model }},
+		{"model=fake/two", func(f, p events.AgentConfig) bool { return f.Model == "fake/two" && f.Prompt == p.Prompt }},
+		{"limits.rounds=0", func(f, p events.AgentConfig) bool { return f.Limits.Rounds != p.Limits.Rounds }},
+	} {
+		t.Run(test.set, func(t *testing.T) {
+			o := order(state.Revision, test.set)
+			name := events.AgentID("fork-" + strings.NewReplacer("=", "-", "/", "-").Replace(test.set) + "x")
+			o.ID, o.Name = events.CommandID(name), name
+			if _, err := host.Fork(t.Context(), o, actors.Origin{Actor: "test"}); err != nil {
+				t.Fatal(err)
+			}
+			forked, err := awaitFork(t.Context(), host, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !test.want(forked.Agent.Config, later) {
+				t.Errorf("the fork has %+v, its parent %+v", forked.Agent.Config, later)
+			}
+		})
+	}
+	if report, err := host.Verify(t.Context(), "", nil); err != nil || len(report.Failures) > 0 {
+		t.Errorf("verify: %v %+v", err, report.Failures)
+	}
+}

@@ -20,7 +20,7 @@ type AgentForked struct {
 	Tape    TapeMode     `json:"tape"`              //
 	Edit    *MessageEdit `json:"edit,omitempty"`    // a message that the fork is given with another text
 	Paper   bool         `json:"paper,omitempty"`   // the wallet is the fork's own, and holds nothing real
-	Changed []string     `json:"changed,omitempty"` // what the configuration has otherwise than the parent's
+	Changed []string     `json:"changed,omitempty"` // parts of the configuration that are the fork's own: another than the parent's, or set as the same
 	Config  AgentConfig  `json:"config"`
 }
 
@@ -71,7 +71,7 @@ func (ForkFinished) Kind() Kind { return "fork.finished" }
 func (e AgentForked) String() string {
 	changed := ""
 	if len(e.Changed) > 0 {
-		changed = ", with another " + strings.Join(e.Changed, ", ")
+		changed = ", with its own " + strings.Join(e.Changed, ", ")
 	}
 	if e.Edit != nil {
 		changed += ", with the message at revision " + fmt.Sprint(e.Edit.Revision) + " edited"

@@ -105,6 +105,7 @@ type Fork struct {
 	Edit   *events.MessageEdit
 	Paper  bool
 	Config events.AgentConfig
+	Set    []string // parts of the configuration that are the fork's own, also where they equal its parent's: see configParts
 }
 
 // Commands with which a fork follows its parent.
@@ -178,7 +179,7 @@ func (d *decision) fork(c Fork) error {
 	d.agent.Revision = events.NoRevision
 	d.record(events.AgentForked{
 		Agent: c.Agent, Parent: c.Parent, At: c.At, Digest: c.Digest, Time: c.Time, Until: c.Until, Inputs: c.Inputs, Tape: c.Tape,
-		Edit: c.Edit, Paper: c.Paper, Changed: changed(&parent.Config, &c.Config, c.Paper), Config: c.Config,
+		Edit: c.Edit, Paper: c.Paper, Changed: changed(&parent.Config, &c), Config: c.Config,
 	})
 	if d.agent.Turn.ID == "" {
 		d.next()
@@ -221,14 +222,16 @@ func (d *decision) callAgain(call *Call, before *events.AgentConfig) {
 	}
 }
 
-// changed names what a fork's configuration has otherwise than its parent's. A workspace and a wallet of its own every fork has.
-func changed(before, after *events.AgentConfig, paper bool) []string {
+// changed names what a fork's configuration has otherwise than its parent's, and what was set for it although the parent has it so at the moment:
+// that stays when the parent is configured later. A workspace and a wallet of its own every fork has.
+func changed(before *events.AgentConfig, c *Fork) []string {
 	var names []string
-	for _, part := range configParts(before, after) {
-		if paper && part.name == "wallet" {
+	for _, part := range configParts(before, &c.Config) {
+		if c.Paper && part.name == "wallet" {
 			continue
 		}
-		if !bytes.Equal(appendJSON(nil, part.before), appendJSON(nil, part.after)) { // as stored: no list and an empty one are the same
+		same := bytes.Equal(appendJSON(nil, part.before), appendJSON(nil, part.after)) // as stored: no list and an empty one are the same
+		if !same || slices.Contains(c.Set, part.name) {
 			names = append(names, part.name)
 		}
 	}

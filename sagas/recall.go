@@ -19,7 +19,7 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 	case events.AgentForked:
 		return Fork{
 			Meta: meta, Agent: e.Agent, Parent: e.Parent, At: e.At, Digest: e.Digest, Time: e.Time, Until: e.Until, Inputs: e.Inputs,
-			Tape: e.Tape, Edit: e.Edit, Paper: e.Paper, Config: e.Config,
+			Tape: e.Tape, Edit: e.Edit, Paper: e.Paper, Config: e.Config, Set: e.Changed,
 		}, nil
 	case events.AgentConfigured:
 		return Configure{Meta: meta, Config: e.Config}, nil
