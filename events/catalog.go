@@ -57,7 +57,7 @@ var Catalog = []Spec{
 	kind[SettlementRecorded](1),
 
 	kind[ModelRequested](1),
-	kind[ModelReplied](1),
+	kind[ModelReplied](2, sameData), // 2: polling
 	kind[ModelFailed](1),
 
 	kind[ToolRequested](1),

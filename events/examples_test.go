@@ -142,7 +142,7 @@ func modelExamples() []events.Event {
 				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`)},
 			},
 			Stop: events.StopCalls, Model: "gpt-5-mini-2026-01-31",
-			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048}, Cost: 1_427, Priced: true, Duration: 1_840 * events.Millisecond,
+			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048}, Cost: 1_427, Priced: true, Duration: 1_840 * events.Millisecond, Polling: true,
 		},
 		events.ModelFailed{
 			Request: exampleAsk, Class: events.ErrorRateLimited, Detail: "429: slow down", RetryAt: exampleTime + 2*events.Second,

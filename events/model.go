@@ -26,6 +26,7 @@ type ModelReplied struct {
 	Cost     Money       `json:"cost,string"`
 	Priced   bool        `json:"priced"` // whether the price table knows the model; if not, Cost is 0 and means nothing
 	Duration Micros      `json:"duration_us,string"`
+	Polling  bool        `json:"polling,omitempty"` // its first call repeats one whose latest two results differ: the count of repetitions begins again
 }
 
 // ModelCall is one tool call the model asks for.

@@ -64,7 +64,7 @@ const (
 	ReasonTime        Reason = "limit.time"       //
 	ReasonToolCalls   Reason = "limit.tool_calls" //
 	ReasonErrors      Reason = "limit.errors"     // too many failures in a row
-	ReasonLoop        Reason = "loop"             // the same call five times in a row
+	ReasonLoop        Reason = "loop"             // the same call five times in a row, with the same result
 	ReasonReservation Reason = "wallet.refused"   // no reservation, no model call
 	ReasonSleep       Reason = "mode.sleep"       // homeostasis advised sleep
 	ReasonModel       Reason = "model.failed"     //

@@ -121,6 +121,7 @@ func (e *ModelReplied) walk(r *reader) {
 	quoted(r, "cost", &e.Cost)
 	r.flag("priced", &e.Priced)
 	quoted(r, "duration_us", &e.Duration)
+	r.maybeFlag("polling", &e.Polling)
 	r.mark('}')
 }
 

@@ -160,6 +160,9 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 	t.ToolCalls += len(e.Calls)
 	t.Answer = e.Text
 	t.Calls = make([]Call, len(e.Calls))
+	if e.Polling {
+		t.Repeats = 1 // the latest call stands for itself: what it returned was new
+	}
 	for i, c := range e.Calls {
 		digest := CallDigest(c.Tool, c.Arguments)
 		if digest != t.LastCall {
@@ -189,6 +192,7 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 func (a *Agent) closeRound(cutOff bool) {
 	for i := range a.Turn.Calls {
 		call := &a.Turn.Calls[i]
+		a.Turn.noteResult(call)
 		m := Message{Role: RoleTool, CallID: call.Provider, Tool: call.Tool, Text: call.Text, Failed: call.Failed}
 		if call.Stage != CallAnswered {
 			if !cutOff {

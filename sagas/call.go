@@ -38,11 +38,29 @@ const (
 	CallAnswered CallStage = "answered" // returned, refused, or lost and told
 )
 
-// Loops: the same tool with the same arguments this often in a row.
+// Loops: the same tool with the same arguments and the same result this often in a row. Calls of one reply have no results yet, so
+// there the arguments alone count.
 const (
 	loopWarning = 3
 	loopEnd     = 5
 )
+
+// polls reports whether the first of these calls is one that was made before with the same arguments and returned something else each
+// time: the model waits for something. The calls before the latest are then no part of a loop.
+func (t *Turn) polls(calls []events.ModelCall) bool {
+	return t.Varied && t.Repeats > 1 && len(calls) > 0 && CallDigest(calls[0].Tool, calls[0].Arguments) == t.LastCall
+}
+
+// noteResult compares the result of a call with the one before it, for [Turn.polls].
+func (t *Turn) noteResult(call *Call) {
+	content := call.Text.Inline
+	if call.Text.Blob != nil {
+		content = call.Text.Blob.Hash
+	}
+	result := events.HashBytes([]byte(strconv.FormatBool(call.Failed) + content))[:16]
+	t.Varied = call.Repeats > 1 && t.LastResult != "" && t.LastResult != result
+	t.LastResult = result
+}
 
 // judgeCalls sends each call of the latest reply, has it wait for a person, or refuses it.
 func (d *decision) judgeCalls() {

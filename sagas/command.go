@@ -115,6 +115,7 @@ type (
 		Cost     events.Money
 		Priced   bool
 		Duration events.Micros
+		Former   bool // recalled from a build that counted repeated calls without regard to their results
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {

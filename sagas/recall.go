@@ -56,6 +56,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		return RecordReply{
 			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Stop: e.Stop, Model: e.Model,
 			Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration,
+			Former: !e.Polling && a.Turn.polls(e.Calls),
 		}, nil
 	case events.ModelFailed:
 		return a.recallFailure(meta, e), nil

@@ -59,6 +59,8 @@ type Tally struct {
 	Progress    float64          `json:"progress,omitempty"`
 	LastCall    string           `json:"last_call,omitempty"` // digest of the latest call, and how often it came in a row
 	Repeats     int              `json:"repeats,omitempty"`
+	LastResult  string           `json:"last_result,omitempty"` // digest of the latest call's result, and whether the result before it differed
+	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"` // error streak when advice was last asked for
 	Awake       bool             `json:"awake,omitempty"`      // a person overruled the advice to sleep
 }
@@ -214,9 +216,11 @@ func (d *decision) recordReply(c RecordReply) error {
 	if t.Model != c.Request || c.Request == "" {
 		return ErrStale
 	}
+	calls := canonicalCalls(t.Round, c.Calls)
 	d.record(events.ModelReplied{
-		Request: c.Request, Text: validText(c.Text), Calls: canonicalCalls(t.Round, c.Calls), Stop: c.Stop, Model: valid(c.Model),
+		Request: c.Request, Text: validText(c.Text), Calls: calls, Stop: c.Stop, Model: valid(c.Model),
 		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Duration: c.Duration,
+		Polling: !c.Former && t.polls(calls),
 	})
 	if len(c.Calls) > 0 {
 		d.judgeCalls()

@@ -65,7 +65,8 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	if ctx.Err() != nil {
 		return actors.ToolResult{}, ctx.Err()
 	}
-	end := ""
+	// A command that ended by itself has answered, whatever its exit status: only one that could not be carried out is a failure.
+	end, failed := "", err != nil || exit.Left > 0
 	switch {
 	case err != nil && errors.Is(context.Cause(limited), errTooLong):
 		end = fmt.Sprintf("[the command was cut off after %v]", timeout)
@@ -79,7 +80,7 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	if exit.Left > 0 {
 		end += fmt.Sprintf("[%d processes of the command could not be ended]", exit.Left)
 	}
-	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: end != ""}, nil
+	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: failed}, nil
 }
 
 // errTooLong is why the context of a command that took too long ended.

@@ -26,10 +26,12 @@ func TestBash(t *testing.T) {
 	b.works("bash", args{"command": ":"}, "[no output]")
 	b.works("bash", args{"command": "cat; echo $-"}, "hBc\n")
 	b.works("bash", args{"command": `printf '\033[31mred\033[0m 10%%\r99%%\r100%%\r\n\a\xff\n'`}, "100%\n\uFFFD\n")
-	b.fails("bash", args{"command": "echo out; exit 3"}, "out\n[exit status 3]")
-	b.fails("bash", args{"command": "printf no-end; false"}, "no-end\n[exit status 1]")
-	b.fails("bash", args{"command": "kill -SEGV $$"}, "[a signal ended the command: segmentation fault]")
-	b.fails("bash", args{"command": "echo ("}, "syntax error", "[exit status 2]")
+	b.works("bash", args{"command": "echo out; exit 3"}, "out\n[exit status 3]")
+	b.works("bash", args{"command": "printf no-end; false"}, "no-end\n[exit status 1]")
+	b.works("bash", args{"command": "grep nothing a.txt"}, "[exit status 1]")
+	b.works("bash", args{"command": "kill -SEGV $$"}, "[a signal ended the command: segmentation fault]")
+	b.works("bash", args{"command": "no-such-program"}, "/bin/bash: line 1: no-such-program: command not found\n[exit status 127]")
+	b.works("bash", args{"command": "echo ("}, "/bin/bash: -c: line 1: syntax error near unexpected token `newline'\n/bin/bash: -c: line 1: `echo ('\n[exit status 2]")
 	b.fails("bash", args{"command": "echo before; sleep 100", "timeout_ms": 200}, "before\n[the command was cut off after 200ms]")
 }
 
@@ -49,7 +51,7 @@ func TestLongOutputIsCutAndKept(t *testing.T) {
 	b := newBench(t)
 	use := actors.ToolUse{Workspace: b.workspace, Arguments: json.RawMessage(`{"command":"seq 1 1000000; echo; exit 4"}`)}
 	result, err := b.tools["bash"].Run(t.Context(), use)
-	if err != nil || !result.Failed || result.Full == nil {
+	if err != nil || result.Failed || result.Full == nil {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	if size := len(result.Text); size > events.InlineLimit || size < 25_000 {
