@@ -1,11 +1,14 @@
 package history_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/history"
@@ -155,6 +158,33 @@ func TestSearch(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Detail != "what?" {
 		t.Errorf("an expression that is none: %v", err)
 	}
+}
+
+// TestSearchIsBounded: a page ends when its condition has taken long enough, after the event that was looked at, and when its caller leaves.
+func TestSearchIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, looked := actorstest.NewMemory(), 0
+		seeded(t, memory, world.Config{Seed: 22, Agents: 1, Events: 100})
+		host := history.New(history.Config{
+			Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(),
+			Where: func(string) (history.EventFilter, error) {
+				return func(*events.Envelope) (bool, error) {
+					looked++
+					<-time.After(1500 * time.Millisecond) // of the bubble
+					return true, nil
+				}, nil
+			},
+		})
+		page, err := host.Search(t.Context(), "agent-0", history.Search{Last: events.NoRevision, Where: "slow"})
+		if err != nil || looked != 2 || len(page.Events) != 2 || page.Next != 2 {
+			t.Errorf("%d events were looked at, %d found, it goes on at %d: %v", looked, len(page.Events), page.Next, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := host.Search(ctx, "agent-0", history.Search{Last: events.NoRevision, Where: "slow"}); !errors.Is(err, context.DeadlineExceeded) || looked != 3 {
+			t.Errorf("%d events were looked at, %v", looked, err)
+		}
+	})
 }
 
 func searchPages(t *testing.T, host *history.Reader, agent events.AgentID, order history.Search) []events.Revision {

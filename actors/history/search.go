@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -34,13 +35,16 @@ type Found struct {
 // EventFilter reports whether an event is wanted. It belongs to one goroutine.
 type EventFilter func(*events.Envelope) (bool, error)
 
-// mostLooked bounds how many events one page may cost.
-const mostLooked = 20_000
+// What one page may cost.
+const (
+	mostLooked = 20_000          // events
+	mostTime   = 2 * time.Second // for those after the first: a condition may take long for each event
+)
 
-// Search returns a page of the events that are wanted. A page may be empty without being the last: it looks at so many events and no
-// more.
+// Search returns a page of the events that are wanted. A page may be empty without being the last: it ends after so many events, or so
+// much time.
 func (r *Reader) Search(ctx context.Context, agent events.AgentID, order Search) (Found, error) {
-	s := searching{order: order, found: Found{Events: []events.Envelope{}, Next: events.NoRevision}}
+	s := searching{order: order, began: time.Now(), found: Found{Events: []events.Envelope{}, Next: events.NoRevision}}
 	var err error
 	if s.wanted, err = r.filters(&order); err != nil {
 		return s.found, err
@@ -59,6 +63,9 @@ func (r *Reader) Search(ctx context.Context, agent events.AgentID, order Search)
 			return s.found, nil
 		}
 		for i := range page.Events {
+			if err := ctx.Err(); err != nil { // the caller has left
+				return s.found, err
+			}
 			if err := s.look(&page.Events[i]); err != nil {
 				return s.found, err
 			}
@@ -77,6 +84,7 @@ type searching struct {
 	direction storage.Direction
 	at        events.Revision // to look at next
 	size      int             // bytes found
+	began     time.Time
 	found     Found
 }
 
@@ -96,7 +104,7 @@ func (s *searching) more() bool {
 	if s.at < s.order.First || s.at > s.order.Last {
 		return false
 	}
-	if s.found.Looked >= mostLooked || len(s.found.Events) >= s.order.Limit || s.size >= storage.DefaultPageBytes {
+	if s.found.Looked >= mostLooked || s.found.Looked > 0 && time.Since(s.began) > mostTime || len(s.found.Events) >= s.order.Limit || s.size >= storage.DefaultPageBytes {
 		s.found.Next = s.at
 		return false
 	}

@@ -40,6 +40,7 @@ func (f *fold) Answer(asked projections.Query) (any, error) {
 		return nil, fmt.Errorf("%w: there is no query %q", projections.ErrQuery, asked.Name)
 	}
 	q := f.of.queries[i]
+	f.machine.meter.begin("the answer", maxAnswer)
 	for j := range q.takes {
 		p := &q.takes[j]
 		f.machine.names[p.name] = p.otherwise

@@ -79,6 +79,7 @@ type expression struct {
 	shape   shape
 	used    []string // names
 	nodes   int
+	steps   int // that running it takes, without reading texts
 	at      place
 }
 
@@ -128,7 +129,10 @@ func compile(source string, in *scope) (*expression, error) {
 	if err != nil {
 		return nil, mistaken(err, in)
 	}
-	e := &expression{shape: shapeOf(result), used: found.used, nodes: found.nodes}
+	e := &expression{shape: shapeOf(result), used: found.used, nodes: found.nodes, steps: found.steps()}
+	if err := count(tree, config, in.types); err != nil {
+		return nil, mistaken(err, in)
+	}
 	if err := optimizer.Optimize(&tree.Node, config); err != nil {
 		return nil, mistaken(err, in)
 	}
@@ -205,15 +209,20 @@ func plain(said string) string {
 // machine runs expressions, one at a time.
 type machine struct {
 	vm    vm.VM
+	meter *meter
 	names map[string]any // what expressions find
 }
 
 func newMachine() *machine {
-	return &machine{vm: vm.VM{MemoryBudget: maxBudget}, names: map[string]any{}}
+	m := &meter{}
+	return &machine{vm: vm.VM{MemoryBudget: maxBudget}, meter: m, names: map[string]any{meterName: m}}
 }
 
 // run computes an expression. The error says where in the declaration it is.
 func (m *machine) run(e *expression) (any, error) {
+	if err := m.meter.take(e.steps); err != nil {
+		return nil, e.failed(err)
+	}
 	result, err := m.vm.Run(e.program, m.names)
 	if err != nil {
 		return nil, e.failed(err)

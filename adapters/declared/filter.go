@@ -43,6 +43,7 @@ func CompileFilter(expression string) (Filter, error) {
 		if errors.As(err, &poisoned) { // here it ends nothing but this one answer
 			return false, fmt.Errorf("filter: %w", poisoned.Problem)
 		}
+		m.meter.begin("the event", maxSteps)
 		result, err := m.run(compiled)
 		if err != nil {
 			return false, fmt.Errorf("filter event %s: %w", e.Ref(), err)

@@ -49,6 +49,7 @@ type change struct {
 
 // Apply implements projections.Fold.
 func (f *fold) Apply(e *projections.Recorded) error {
+	f.machine.meter.begin("the event", maxSteps)
 	c := change{found: make([]string, len(f.remember)), kept: make([]*entry, len(f.remember))}
 	if f.of.on[e.Kind] {
 		if err := f.consider(e, &c); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/bits"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ type function struct {
 	types []any
 }
 
-// functions lists them. The operators are here because those of expr go over the edge of 64 bits without a word, and divide into
+// functions lists them; value is called with the meter (meter.go). The operators are here because those of expr go over the edge of 64 bits without a word, and divide into
 // fractions.
 func functions() []function {
 	whole := []any{new(func(int, int) int)}
@@ -44,14 +45,14 @@ func functions() []function {
 		{"max", "the greater of two numbers or texts", greatest, []any{new(func(int, int) int), new(func(string, string) string)}},
 		{"first", "the first text of a list; empty if there is none", firstOf, []any{new(func([]any) string)}},
 		{"cut", "the first so many characters of a text", cut, []any{new(func(string, int) string)}},
-		{"value", "a value of a JSON text by its path, as value(arguments, \"path\"); empty if it is not there", value, []any{new(func(string, string) string)}},
+		{"value", "a value of a JSON text by its path, as value(arguments, \"path\"); empty if it is not there", nil, []any{new(func(string, string) string)}},
 	}
 }
 
 // options hands the functions to expr.
 func options() []expr.Option {
-	all := make([]expr.Option, 0, len(functions()))
-	for _, f := range functions() {
+	var all []expr.Option
+	for _, f := range slices.Concat(functions(), metered()) {
 		all = append(all, expr.Function(f.name, f.call, f.types...))
 	}
 	return all
@@ -268,11 +269,12 @@ func cut(params ...any) (any, error) {
 }
 
 // value finds a value in a JSON text: in objects by name, in lists by number. Texts are given as they are, all else as JSON.
-func value(params ...any) (any, error) {
-	source, _ := params[0].(string) //nolint:errcheck // its type was checked when the expression was compiled
-	path, _ := params[1].(string)   //nolint:errcheck // so was this one
+func value(m *meter, source, path string) (string, error) {
 	rest := json.RawMessage(source)
 	for name := range strings.SplitSeq(path, ".") {
+		if err := m.take(1 + 2*len(rest)); err != nil {
+			return "", err
+		}
 		if rest = member(rest, name); rest == nil {
 			return "", nil
 		}

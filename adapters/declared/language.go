@@ -2,11 +2,15 @@ package declared
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/types"
+
+	"example.com/life/events/pattern"
 )
 
 // builtins lists those of expr that expressions can use. Left out are those that see the clock, make fractions, give what may be
@@ -35,6 +39,7 @@ type language struct {
 	scope *scope
 	used  []string
 	nodes int
+	loops bool                         // it goes through a list
 	open  map[*ast.IdentifierNode]bool // names of groups of fields that no field was taken of yet
 	calls map[ast.Node]bool            // names that are called
 	wrong string
@@ -86,6 +91,7 @@ func (l *language) Visit(node *ast.Node) {
 			l.refuse(n, "%s", noFunction(n.Name))
 		}
 	case *ast.PredicateNode:
+		l.loops = true
 		inside := ast.Find(n.Node, func(part ast.Node) bool {
 			_, is := part.(*ast.PredicateNode)
 			return is
@@ -96,6 +102,22 @@ func (l *language) Visit(node *ast.Node) {
 	default:
 		l.refuse(n, "%s", foreign(n))
 	}
+}
+
+// steps is what the expression takes, with every list as long as it may be.
+func (l *language) steps() int {
+	switch {
+	case !l.loops:
+		return l.nodes
+	case slices.ContainsFunc(l.used, func(name string) bool { return isList(l.scope.types[name]) }):
+		return l.nodes * maxList
+	}
+	return l.nodes * l.nodes // the list is written out in it
+}
+
+func isList(t types.Type) bool {
+	nature := t.Nature()
+	return nature.Kind == reflect.Slice
 }
 
 // foreign says what to write instead of what expressions do not have.
@@ -194,6 +216,10 @@ func (l *language) binary(node *ast.Node, n *ast.BinaryNode) {
 	switch {
 	case n.Operator == "matches" && !constant:
 		l.refuse(n, "matches wants a pattern in quotes")
+	case n.Operator == "matches":
+		if err := pattern.Check(n.Right.(*ast.StringNode).Value); err != nil { //nolint:forcetypeassert // it is a constant
+			l.refuse(n, "%v", err)
+		}
 	case slices.Contains(arithmetic(), n.Operator):
 		ast.Patch(node, call(n.Operator, n.Left, n.Right))
 	case n.Operator == "??":

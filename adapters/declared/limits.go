@@ -1,10 +1,10 @@
 package declared
 
-// What a declaration may be, and what a fold of one may hold. Nothing is bounded by time, because a projection has no clock: what
-// an expression may take is bounded by what it may be. It has no loop but over the elements of one list of one event, loops are
-// not nested, a list has an end and so has every text, so that folding an event takes at most
-// maxNodes × maxList steps, each no longer than reading the event. Whatever goes over a limit stops the projection at that event,
-// or refuses the declaration, and says which limit it was.
+// What a declaration may be, and what a fold of one may hold. Nothing is bounded by time, because a projection has no clock: what an
+// expression may take is counted in steps, before they are taken (meter.go). A step is one name, value or operator of an expression,
+// for each element of the list that it goes through; eight bytes of a text that is read; or one state of a pattern for each byte of the
+// text that it is matched with. Whatever goes over a limit stops the projection at that event, or refuses the declaration, and says
+// which limit it was.
 const (
 	maxSource     = 64 << 10    // bytes of a declaration
 	maxExpression = 2 << 10     // bytes of one expression
@@ -15,6 +15,8 @@ const (
 	maxBudget     = 8 * maxList // elements that one expression makes: the memory budget of expr
 	maxMade       = 64 << 10    // bytes of a text that an expression makes
 	maxText       = 1 << 10     // bytes of a text that is kept
+	maxSteps      = 64 << 20    // that the expressions take for one event: a second or two
+	maxAnswer     = 128 << 20   // steps that they take for one answer
 	maxGroups     = 100_000     // groups of a fold
 	maxRemembered = 100_000     // events that one part of remember keeps
 	maxState      = 64 << 20    // bytes of a fold's state, about

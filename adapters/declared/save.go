@@ -131,6 +131,7 @@ func (f *fold) Restore(state []byte) error {
 		return errors.New("restore the saved state: another declaration saved it")
 	}
 	restored := newFold(f.of)
+	restored.machine.meter.begin("ordering the groups", maxAnswer)
 	if err := restored.take(&s); err != nil {
 		return fmt.Errorf("restore the saved state: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
+	"example.com/life/events/pattern"
 	"example.com/life/sagas"
 )
 
@@ -192,11 +193,11 @@ func (r *rule) compileWhen(file *ruleFile) error {
 		r.role = sagas.RoleTool
 	}
 	if when.Matches != "" {
-		compiled, err := regexp.Compile(when.Matches)
+		compiled, err := pattern.Compile(when.Matches)
 		if err != nil {
 			return fmt.Errorf("matches: %w", err)
 		}
-		r.matches = compiled
+		r.matches = compiled.Regexp()
 	}
 	if when.Round < 0 {
 		return fmt.Errorf("round %d: rounds count from 1", when.Round)

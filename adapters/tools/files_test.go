@@ -1,6 +1,7 @@
 package tools_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
@@ -202,6 +204,19 @@ func TestGrep(t *testing.T) {
 	b.write("many", strings.Repeat("hit\n", 600))
 	if text, failed := b.run("grep", args{"pattern": "h.t", "path": "many"}); failed || strings.Count(text, "many:") != 500 || !strings.Contains(text, "[the first 500 matches are shown") {
 		t.Errorf("many matches: %s", text[len(text)-200:])
+	}
+}
+
+// TestGrepIsBounded: a pattern with too many states is refused, and a search that takes minutes ends when its call does.
+func TestGrepIsBounded(t *testing.T) {
+	b := newBench(t)
+	b.write("long", strings.Repeat("a", 10<<20))
+	b.fails("grep", args{"pattern": "(.?.?){500}b|(.?.?){500}c|(.?.?){500}d"}, "pattern:", "at most 4096 are allowed")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := b.tools["grep"].Run(ctx, actors.ToolUse{Workspace: b.workspace, Arguments: []byte(`{"pattern":"(.?.?){500}[bc]"}`)})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a search that was given up gives %v", err)
 	}
 }
 

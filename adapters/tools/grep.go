@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
+	"example.com/life/events/pattern"
 )
 
 // What grep looks at and shows, beside outputLimit.
@@ -40,7 +40,7 @@ func newGrep() (actors.Tool, error) {
 }
 
 func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
-	s, err := newSearch(w, args)
+	s, err := newSearch(ctx, w, args)
 	if err != nil {
 		return "", err
 	}
@@ -76,7 +76,8 @@ func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
 // search is one search and what it found.
 type search struct {
 	w        *workspace
-	pattern  *regexp.Regexp
+	ctx      context.Context //nolint:containedctx // the search is one call
+	pattern  *pattern.Pattern
 	required []byte // every matching line contains it
 	glob     string
 	found    listing
@@ -85,19 +86,19 @@ type search struct {
 	buffer   bytes.Buffer
 }
 
-func newSearch(w *workspace, args grepArgs) (*search, error) {
+func newSearch(ctx context.Context, w *workspace, args grepArgs) (*search, error) {
 	tree, err := syntax.Parse(args.Pattern, syntax.Perl)
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	pattern, err := regexp.Compile(args.Pattern)
+	compiled, err := pattern.Compile(args.Pattern)
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
 	if err := checkPattern("glob", args.Glob); err != nil {
 		return nil, err
 	}
-	return &search{w: w, pattern: pattern, required: []byte(requiredLiteral(tree)), glob: args.Glob, found: listing{what: "matches", most: grepMatches}}, nil
+	return &search{w: w, ctx: ctx, pattern: compiled, required: []byte(requiredLiteral(tree)), glob: args.Glob, found: listing{what: "matches", most: grepMatches}}, nil
 }
 
 // requiredLiteral is a text that everything that matches contains: the longest that is easily found, or none. To look for it first
@@ -147,7 +148,11 @@ func (s *search) file(name string) error {
 		line, rest, _ := bytes.Cut(content, []byte("\n"))
 		content = rest
 		line = bytes.TrimSuffix(line, []byte("\r"))
-		if !s.pattern.Match(line) {
+		found := s.pattern.Search(line, func() bool { return s.ctx.Err() != nil })
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		if !found {
 			continue
 		}
 		shown := wholeRunes(line[:min(len(line), grepLineSize)])

@@ -2,13 +2,14 @@ package filter
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2/v2"
+
+	"example.com/life/events/pattern"
 )
 
 // What one match may cost. EventStoreDB has no such limits: there, an expression that backtracks without end blocks its reader.
@@ -65,17 +66,17 @@ func (x expression) matches(text string) (found bool, err error) {
 }
 
 // older is an expression of RE2.
-type older struct{ *regexp.Regexp }
+type older struct{ *pattern.Pattern }
 
 func compileRE2(text string) (older, error) {
-	compiled, err := regexp.Compile(text)
+	compiled, err := pattern.Compile(text)
 	if err != nil {
 		return older{}, fmt.Errorf("the filter's expression: %w", err)
 	}
 	return older{compiled}, nil
 }
 
-func (x older) matches(text string) (bool, error) { return x.MatchString(text), nil }
+func (x older) matches(text string) (bool, error) { return x.Match(text), nil }
 
 // plainPrefix reports an expression that says no more than how a text begins, and how.
 func plainPrefix(text string) (prefix string, ok bool) {
