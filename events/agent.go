@@ -12,7 +12,20 @@ type AgentConfig struct {
 	Policy    Policy      `json:"policy"`
 
 	Knowledge KnowledgeConfig `json:"knowledge,omitzero"` // what its turns begin with
+
+	Masking MaskingLevel `json:"masking,omitempty"` // which secrets are masked in what it is sent, says and sees; "shapes" by default
+	Secrets []string     `json:"secrets,omitempty"` // names of the host's secrets that its tools may use
 }
+
+// MaskingLevel says which secrets are masked before they are stored or shown. Those that the host knows always are.
+type MaskingLevel string
+
+// The levels, each with what the one before it masks.
+const (
+	MaskKnown  MaskingLevel = "known"  // what the host knows: its keys, tokens and passwords, and the secrets that its configuration names
+	MaskShapes MaskingLevel = "shapes" // credentials of well-known shape
+	MaskStrict MaskingLevel = "strict" // what the name before it says is a secret
+)
 
 // ToolGrant lets an agent use a tool. Risk and repeatability are recorded as they were when it was granted, so that decisions
 // about calls can be explained from history alone.
@@ -68,11 +81,13 @@ const (
 type AgentCreated struct {
 	Agent  AgentID     `json:"agent"`
 	Config AgentConfig `json:"config"`
+	Masked []Masked    `json:"masked,omitempty"` // in the configuration
 }
 
 // AgentConfigured replaces an agent's configuration, from its next turn on.
 type AgentConfigured struct {
 	Config AgentConfig `json:"config"`
+	Masked []Masked    `json:"masked,omitempty"` // in the configuration
 }
 
 // AgentRetired is the last event of an agent: it accepts nothing more.

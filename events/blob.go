@@ -43,6 +43,15 @@ func (r BlobRef) Validate() error {
 type Text struct {
 	Inline string   `json:"text,omitempty"` // the whole text, or its first PreviewLimit bytes when Blob is set
 	Blob   *BlobRef `json:"blob,omitempty" command:"-"`
+	// Masked counts the secrets that the host masked before it stored the text, and what came with it: the calls of a reply, the title
+	// and names of a note.
+	Masked []Masked `json:"masked,omitempty" command:"-"`
+}
+
+// Masked counts how often a rule masked a secret. Where the secret was there is a marker, such as [masked: github-pat].
+type Masked struct {
+	Rule  string `json:"rule"`
+	Count int    `json:"count"`
 }
 
 // Preview cuts text to at most PreviewLimit bytes without splitting a character.

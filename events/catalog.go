@@ -26,13 +26,13 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	kind[AgentCreated](2, sameData), // 2: config.knowledge
-	kind[AgentForked](3, forkedV2, sameData),
-	kind[AgentConfigured](2, sameData),
+	kind[AgentCreated](3, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked
+	kind[AgentForked](4, forkedV2, sameData, sameData),
+	kind[AgentConfigured](3, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),
-	kind[MessageReceived](1),
+	kind[MessageReceived](2, sameData), // 2: masked, as in every text
 	kind[MessageDelivered](1),
 
 	kind[ForkDiverged](1),
@@ -57,11 +57,11 @@ var Catalog = []Spec{
 	kind[SettlementRecorded](1),
 
 	kind[ModelRequested](1),
-	kind[ModelReplied](2, sameData), // 2: polling
+	kind[ModelReplied](3, sameData, sameData), // 2: polling; 3: masked
 	kind[ModelFailed](1),
 
 	kind[ToolRequested](1),
-	kind[ToolReturned](2, sameReturn),
+	kind[ToolReturned](3, sameReturn, sameData),
 	kind[ToolLost](1),
 	kind[ToolRefused](1),
 	kind[EffectClaimed](1),
@@ -76,12 +76,12 @@ var Catalog = []Spec{
 	kind[FundsRefused](1),
 	kind[FundsSettled](1),
 
-	kind[NoteWritten](1),
+	kind[NoteWritten](2, sameData),
 	kind[NoteRemoved](1),
 	kind[KnowledgeRequested](1),
 	kind[KnowledgeRecalled](1),
 	kind[KnowledgeMissed](1),
-	kind[ProjectionAdded](1),
+	kind[ProjectionAdded](2, sameData),
 	kind[ProjectionRemoved](1),
 	kind[ProjectionSkipped](1),
 }

@@ -49,6 +49,8 @@ func exampleTree(total string) *events.Tree {
 	}
 }
 
+func exampleMasked() []events.Masked { return []events.Masked{{Rule: "github-pat", Count: 2}} }
+
 func exampleDigest() events.Digest {
 	return events.Digest{}.Next("agent.created", []byte(`{"agent":"billing"}`))
 }
@@ -72,24 +74,25 @@ func exampleConfig() events.AgentConfig {
 			Ask: []string{"bash"}, Deny: []string{"write_file"}, OnLost: events.LostTell, OnLimit: events.LimitEnd,
 		},
 		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}},
+		Masking:   events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
 	}
 }
 
 func agentExamples() []events.Event {
 	return []events.Event{
-		events.AgentCreated{Agent: "billing", Config: exampleConfig()},
+		events.AgentCreated{Agent: "billing", Config: exampleConfig(), Masked: exampleMasked()},
 		events.AgentForked{
 			Agent: "billing-2", Parent: "billing", At: 12, Digest: exampleDigest(), Time: exampleTime, Until: 40, Inputs: 31, Tape: events.TapeFirst,
-			Edit:  &events.MessageEdit{Revision: 13, Text: events.Text{Inline: "Correct invoice 1042, and say what was wrong.", Blob: exampleBlob()}},
-			Paper: true, Changed: []string{"model", "wallet"}, Config: exampleConfig(),
+			Edit:  &events.MessageEdit{Revision: 13, Text: events.Text{Inline: "Correct invoice 1042, and say what was wrong.", Blob: exampleBlob(), Masked: exampleMasked()}},
+			Paper: true, Changed: []string{"model", "wallet"}, Config: exampleConfig(), Masked: exampleMasked(),
 		},
-		events.AgentConfigured{Config: exampleConfig()},
+		events.AgentConfigured{Config: exampleConfig(), Masked: exampleMasked()},
 		events.AgentRetired{Reason: "the project ended"},
 		events.AgentQuarantined{Reason: "apply revision 18: unknown event turn.folded version 2", Failures: 5},
 		events.AgentReleased{By: "operator"},
 		events.MessageReceived{
 			Message: "m3", Verb: events.Followup, From: "web",
-			Text: events.Text{Inline: "Correct the total of <invoice 1042> & tell me what was wrong…", Blob: exampleBlob()},
+			Text: events.Text{Inline: "Correct the total of <invoice 1042> & tell me what was wrong…", Blob: exampleBlob(), Masked: exampleMasked()},
 		},
 		events.MessageDelivered{Turn: "billing/1", Messages: []events.MessageID{"m2", "m3"}},
 	}
@@ -136,7 +139,7 @@ func modelExamples() []events.Event {
 		},
 		events.ModelReplied{
 			Request: exampleAsk,
-			Text:    events.Text{Inline: "The total adds up to 1,240.00. I will correct the invoice.", Blob: exampleBlob()},
+			Text:    events.Text{Inline: "The total adds up to 1,240.00. I will correct the invoice.", Blob: exampleBlob(), Masked: exampleMasked()},
 			Calls: []events.ModelCall{
 				{ID: "call_x1", Tool: "edit_file", Arguments: json.RawMessage(`{"new":"1,240.00","old":"1,204.00","path":"1042.md"}`)},
 				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`)},
@@ -157,7 +160,7 @@ func toolExamples() []events.Event {
 			Turn: "billing/1", Call: "2.1", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`),
 		},
 		events.ToolReturned{
-			Request: exampleTool, Call: "2.1", Text: events.Text{Inline: "3 lines\n", Blob: exampleBlob()}, Failed: true,
+			Request: exampleTool, Call: "2.1", Text: events.Text{Inline: "3 lines\n", Blob: exampleBlob(), Masked: exampleMasked()}, Failed: true,
 			Full: exampleBlob(), Duration: 12 * events.Millisecond,
 			Before: exampleTree("1,204.00"), Tree: exampleTree("1,240.00"),
 		},
@@ -204,7 +207,7 @@ func knowledgeExamples() []events.Event {
 					{Relation: "owed_by", Target: "customers/brightwell", Heading: "Terms", Label: "Brightwell", Exclusive: true, Validity: march},
 				},
 				Validity: march,
-				Text:     events.Text{Inline: "The total is 1,240.00 USD, <not> 1,204.00. Owed by [[customers/brightwell]].", Blob: exampleBlob()},
+				Text:     events.Text{Inline: "The total is 1,240.00 USD, <not> 1,204.00. Owed by [[customers/brightwell]].", Blob: exampleBlob(), Masked: exampleMasked()},
 				Source:   events.NoteFile{Collection: "books", Path: "invoices/1042.md"},
 			},
 			Author: author, Replaces: 7,
@@ -222,7 +225,7 @@ func knowledgeExamples() []events.Event {
 }
 
 func projectionExamples() []events.Event {
-	source := events.Text{Inline: "name: refunds\nversion: 2\n", Blob: exampleBlob()}
+	source := events.Text{Inline: "name: refunds\nversion: 2\n", Blob: exampleBlob(), Masked: exampleMasked()}
 	return []events.Event{
 		events.ProjectionAdded{Name: "refunds", Version: 2, Source: source, By: "ann"},
 		events.ProjectionRemoved{Name: "refunds", By: "ann", Reason: "nobody asks it"},

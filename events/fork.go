@@ -22,6 +22,7 @@ type AgentForked struct {
 	Paper   bool         `json:"paper,omitempty"`   // the wallet is the fork's own, and holds nothing real
 	Changed []string     `json:"changed,omitempty"` // parts of the configuration that are the fork's own: another than the parent's, or set as the same
 	Config  AgentConfig  `json:"config"`
+	Masked  []Masked     `json:"masked,omitempty"` // in the configuration
 }
 
 // MessageEdit replaces the text of a message that the parent received.

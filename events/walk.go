@@ -178,6 +178,25 @@ func (t *Text) walk(r *reader) {
 		t.Inline = r.string()
 	}
 	walkBlob(r, "blob", &t.Blob)
+	if r.key("masked") {
+		t.walkMasked(r)
+	}
+}
+
+func (t *Text) walkMasked(r *reader) {
+	t.Masked = []Masked{}
+	r.mark('[')
+	for more := !r.next(']'); more && !r.bad; {
+		var masked Masked
+		r.mark('{')
+		text(r, "rule", &masked.Rule)
+		number(r, "count", &masked.Count)
+		r.mark('}')
+		t.Masked = append(t.Masked, masked)
+		if more = r.next(','); !more {
+			r.mark(']')
+		}
+	}
 }
 
 func walkBlob(r *reader, name string, ref **BlobRef) {

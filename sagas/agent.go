@@ -191,7 +191,7 @@ func (d *decision) create(c Create) error {
 	if err := ValidateConfig(c.Config); err != nil {
 		return err
 	}
-	d.record(events.AgentCreated{Agent: c.Agent, Config: c.Config})
+	d.record(events.AgentCreated{Agent: c.Agent, Config: c.Config, Masked: c.Masked})
 	return nil
 }
 
@@ -199,7 +199,7 @@ func (d *decision) configure(c Configure) error {
 	if err := ValidateConfig(c.Config); err != nil {
 		return err
 	}
-	d.record(events.AgentConfigured{Config: c.Config})
+	d.record(events.AgentConfigured{Config: c.Config, Masked: c.Masked})
 	return nil
 }
 

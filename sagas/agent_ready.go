@@ -34,6 +34,7 @@ func (a Agent) Ready() []Request {
 			ready = append(ready, AskTool{
 				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments,
 				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
+				Masking: t.Config.Masking, Secrets: t.Config.Secrets,
 			})
 		}
 	}
@@ -49,6 +50,7 @@ func (a *Agent) askModel() AskModel {
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Config.Model, System: a.system(),
 		Messages: messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
+		Masking: t.Config.Masking,
 	}
 }
 

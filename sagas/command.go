@@ -11,11 +11,13 @@ type (
 		Meta
 		Agent  events.AgentID     `json:"agent,omitempty"`
 		Config events.AgentConfig `json:"config"`
+		Masked []events.Masked    `json:"-"` // the host masks, and counts
 	}
 	// Configure replaces the configuration, from the next turn on.
 	Configure struct {
 		Meta
 		Config events.AgentConfig `json:"config"`
+		Masked []events.Masked    `json:"-"`
 	}
 	// Send gives the agent a message.
 	Send struct {
@@ -196,6 +198,7 @@ type (
 		System   string
 		Messages []Message // shared with the saga: read only
 		Blobs    bool      // whether the text of some message is in a blob
+		Masking  events.MaskingLevel
 		Tools    []string
 		Reply    int64 // maximum tokens of the reply
 		Context  events.Digest
@@ -211,6 +214,8 @@ type (
 		Workspace  string
 		Recorded   *events.Tree // of the workspace, when its files were last recorded; nil: never
 		Repeatable bool
+		Masking    events.MaskingLevel
+		Secrets    []string // of the host's, which it may use
 	}
 	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.
 	AskSettle struct {

@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -118,7 +119,7 @@ func anyConversation(t *rapid.T) Conversation {
 }
 
 func sameMessage(a, b Message) bool {
-	return a.Role == b.Role && a.Text == b.Text && a.CallID == b.CallID && len(a.Calls) == len(b.Calls)
+	return a.Role == b.Role && reflect.DeepEqual(a.Text, b.Text) && a.CallID == b.CallID && len(a.Calls) == len(b.Calls)
 }
 
 func bytesOf(messages []Message) int64 {

@@ -153,6 +153,10 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Policy = a.Config.Policy
 		case "knowledge":
 			c.Knowledge = a.Config.Knowledge
+		case "masking":
+			c.Masking = a.Config.Masking
+		case "secrets":
+			c.Secrets = a.Config.Secrets
 		}
 	}
 	return c

@@ -105,6 +105,7 @@ type Fork struct {
 	Edit   *events.MessageEdit
 	Paper  bool
 	Config events.AgentConfig
+	Masked []events.Masked
 	Set    []string // parts of the configuration that are the fork's own, also where they equal its parent's: see configParts
 }
 
@@ -179,7 +180,7 @@ func (d *decision) fork(c Fork) error {
 	d.agent.Revision = events.NoRevision
 	d.record(events.AgentForked{
 		Agent: c.Agent, Parent: c.Parent, At: c.At, Digest: c.Digest, Time: c.Time, Until: c.Until, Inputs: c.Inputs, Tape: c.Tape,
-		Edit: c.Edit, Paper: c.Paper, Changed: changed(&parent.Config, &c), Config: c.Config,
+		Edit: c.Edit, Paper: c.Paper, Changed: changed(&parent.Config, &c), Config: c.Config, Masked: c.Masked,
 	})
 	if d.agent.Turn.ID == "" {
 		d.next()
@@ -253,6 +254,8 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"limits", withDefaults(before.Limits), withDefaults(after.Limits)},
 		{"policy", before.Policy, after.Policy},
 		{"knowledge", before.Knowledge, after.Knowledge},
+		{"masking", before.Masking, after.Masking},
+		{"secrets", before.Secrets, after.Secrets},
 	}
 }
 

@@ -89,6 +89,14 @@ func ValidateConfig(c events.AgentConfig) error {
 	default:
 		return refuse(RefusedInvalid, "on_limit is %q, want ask or end", c.Policy.OnLimit)
 	}
+	switch c.Masking {
+	case "", events.MaskKnown, events.MaskShapes, events.MaskStrict:
+	default:
+		return refuse(RefusedInvalid, "masking is %q, want known, shapes or strict", c.Masking)
+	}
+	if slices.ContainsFunc(c.Secrets, func(name string) bool { return name == "" || !utf8.ValidString(name) }) {
+		return refuse(RefusedInvalid, "a secret has no name, or one in invalid UTF-8")
+	}
 	return nil
 }
 

@@ -12,7 +12,9 @@ import (
 // valid replaces what is no UTF-8, which JSON cannot hold.
 func valid(text string) string { return strings.ToValidUTF8(text, "\ufffd") }
 
-func validText(t events.Text) events.Text { return events.Text{Inline: valid(t.Inline), Blob: t.Blob} }
+func validText(t events.Text) events.Text {
+	return events.Text{Inline: valid(t.Inline), Blob: t.Blob, Masked: t.Masked}
+}
 
 func validTree(t *events.Tree) *events.Tree {
 	if t == nil {

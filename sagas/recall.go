@@ -15,14 +15,14 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 	meta := Meta{ID: facts[0].Command, At: facts[0].Time}
 	switch e := facts[0].Event.(type) {
 	case events.AgentCreated:
-		return Create{Meta: meta, Agent: e.Agent, Config: e.Config}, nil
+		return Create{Meta: meta, Agent: e.Agent, Config: e.Config, Masked: e.Masked}, nil
 	case events.AgentForked:
 		return Fork{
 			Meta: meta, Agent: e.Agent, Parent: e.Parent, At: e.At, Digest: e.Digest, Time: e.Time, Until: e.Until, Inputs: e.Inputs,
-			Tape: e.Tape, Edit: e.Edit, Paper: e.Paper, Config: e.Config, Set: e.Changed,
+			Tape: e.Tape, Edit: e.Edit, Paper: e.Paper, Config: e.Config, Masked: e.Masked, Set: e.Changed,
 		}, nil
 	case events.AgentConfigured:
-		return Configure{Meta: meta, Config: e.Config}, nil
+		return Configure{Meta: meta, Config: e.Config, Masked: e.Masked}, nil
 	case events.AgentRetired:
 		return Retire{Meta: meta, Reason: e.Reason}, nil
 	case events.AgentQuarantined:
