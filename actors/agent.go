@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -199,8 +200,13 @@ func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
 		case events.FundsRefused:
 			answer(sagas.ReservationRefused{Meta: meta(r.ID), Request: r.ID, Available: e.Available, Reason: e.Reason}, at, o.after)
 		default:
-			if errors.As(o.err, &refused) { // there is no such wallet
+			var unreadable *history.UnreadableError
+			switch {
+			case errors.As(o.err, &refused): // there is no such wallet
 				answer(sagas.ReservationRefused{Meta: meta(r.ID), Request: r.ID, Reason: refused.Detail}, events.Ref(r.ID), o.after)
+				return
+			case errors.As(o.err, &unreadable):
+				answer(sagas.ReservationRefused{Meta: meta(r.ID), Request: r.ID, Reason: unreadable.Error()}, events.Ref(r.ID), o.after)
 				return
 			}
 			a.askAgain(r.ID, o.err)

@@ -29,7 +29,8 @@ type Receipt struct {
 const fencedRetries = 3
 
 // Do has an agent, a wallet or homeostasis decide a command, and returns when the decision is stored. The errors are
-// *sagas.RefusalError (it was not accepted), *OverloadedError and *UnavailableError (try again later, with the same id), ErrClosed, and ctx's,
+// *sagas.RefusalError (it was not accepted), *history.UnreadableError (the stream cannot be folded, until somebody mends it), *OverloadedError and
+// *UnavailableError (try again later, with the same id), ErrClosed, and ctx's,
 // which leaves the outcome unknown: send the same command again to learn it.
 func (h *Host) Do(ctx context.Context, stream events.Stream, command sagas.Command, origin Origin) (Receipt, error) {
 	if _, forking := command.(sagas.Fork); forking {

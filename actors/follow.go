@@ -23,6 +23,7 @@ type following struct {
 	step    *sagas.Step
 	held    []*instruction // answers that came before their turn
 	begun   bool           // the parent's fold is there
+	ended   string         // why the recording can be read no further
 	reading bool
 	moving  bool // a move is being stored, or the workspace is being brought up to date
 }
@@ -72,7 +73,7 @@ func (a *agent) pump() {
 		for i, in := range f.held {
 			held[i] = in.command
 		}
-		move := a.saga.Follow(sagas.Followed{Parent: &f.parent, Step: f.step, Held: held, At: storage.Now()})
+		move := a.saga.Follow(sagas.Followed{Parent: &f.parent, Step: f.step, Ended: f.ended, Held: held, At: storage.Now()})
 		switch move.Kind {
 		case sagas.MoveWait:
 			return
@@ -136,7 +137,7 @@ func (a *agent) readStep() bool {
 	if f.step != nil {
 		return true
 	}
-	if f.begun && f.parent.Revision >= a.saga.Fork.Until {
+	if f.ended != "" || f.begun && f.parent.Revision >= a.saga.Fork.Until {
 		return true
 	}
 	end := decisionEnd(f.page, a.saga.Fork.Until)
@@ -148,15 +149,15 @@ func (a *agent) readStep() bool {
 	for i := range f.page[:end] {
 		fact, err := sagas.FactOf(&f.page[i])
 		if err != nil {
-			a.unreadable(err)
-			return false
+			a.endRecording(err)
+			return true
 		}
 		facts = append(facts, fact)
 	}
 	step, err := f.parent.NextStep(facts)
 	if err != nil {
-		a.unreadable(err)
-		return false
+		a.endRecording(err)
+		return true
 	}
 	f.step, f.page = &step, f.page[end:]
 	return true
@@ -239,9 +240,10 @@ func (a *agent) tryLater(what string, err error) {
 	time.AfterFunc(followAgain, func() { send(goOn{}) })
 }
 
-// unreadable leaves a recording that this build cannot read.
-func (a *agent) unreadable(err error) {
-	a.leaveTape(sagas.Move{Kind: sagas.MoveLeave, Command: a.saga.Unreadable(a.follow.parent.Revision, err, storage.Now())})
+// endRecording notes that the recording can be read no further: for the fork it ends before the event that is in the way.
+func (a *agent) endRecording(err error) {
+	a.host.log.Warn("the recording of the parent ends early", "fork", a.saga.ID, "parent", a.saga.Fork.Parent, "after", a.follow.parent.Revision, "problem", err)
+	a.follow.ended = "the recording cannot be read: " + err.Error()
 }
 
 // leaveTape makes the move with which the tape answers nothing more. Before it, the files of the fork's own workspace are made what the calls that

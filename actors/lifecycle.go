@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type actorShell[S sagas.Saga[S]] struct {
 	idler    *time.Timer
 	quitting bool // the host is closing
 	dead     bool
+	broken   error // why its stream cannot be folded
 }
 
 // behavior is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
@@ -120,12 +122,29 @@ func (l *actorShell[S]) begin(c actor.Context) {
 	var err error
 	l.host.dispatcher.blocking(func() { err = l.load(l.host.running) })
 	if err != nil {
-		var poison *history.UnreadableError
-		l.stopAndReport(&failure{reason: err.Error(), poison: errors.As(err, &poison)}, true)
+		l.stopAndReport(loadFailure(err), true)
 		return
 	}
 	l.behavior.loaded()
 	l.afterStep()
+}
+
+// loadFailure is why an entity cannot be brought to life. Where somebody else's hand is in its stream, Life writes nothing more into it, and tries
+// again now and then: what is missing may be given back.
+func loadFailure(err error) *failure {
+	var (
+		unreadable *history.UnreadableError
+		gone       *history.GoneError
+		foreign    *sagas.ForeignError
+	)
+	f := &failure{reason: err.Error()}
+	switch {
+	case errors.As(err, &gone), errors.As(err, &foreign), errors.Is(err, storage.ErrDeleted):
+		f.err = err
+	case errors.As(err, &unreadable):
+		f.poison = true
+	}
+	return f
 }
 
 // arrive notes a message from the registry.
@@ -202,7 +221,10 @@ func (l *actorShell[S]) stopAndReport(f *failure, resume bool) {
 		l.finish(&FencedError{Stream: l.stream})
 		return
 	}
-	l.finish(&UnavailableError{Stream: l.stream, Reason: f.reason})
+	if f.err != nil {
+		l.broken = f.err
+	}
+	l.finish(f.answer(l.stream))
 }
 
 func (l *actorShell[S]) finish(reason error) {
@@ -219,7 +241,7 @@ func (l *actorShell[S]) finish(reason error) {
 // refuse answers what still reaches an entity that has stopped.
 func (l *actorShell[S]) refuse(message any) {
 	if in, ok := message.(*instruction); ok && in.done != nil {
-		in.done(outcome{err: &FencedError{Stream: l.stream}})
+		in.done(outcome{err: cmp.Or(l.broken, error(&FencedError{Stream: l.stream}))})
 	}
 }
 

@@ -81,7 +81,16 @@ type look[S any] struct{ see func(S) }
 // failure is why an entity stopped.
 type failure struct {
 	reason string
-	poison bool // its own history or logic made it fail, so trying again fails again
+	poison bool  // its own history or logic made it fail, so trying again fails again
+	err    error // what those are told who wait for it, where that is not UnavailableError with the reason
+}
+
+// answer is what those are told who wait for the entity.
+func (f *failure) answer(stream events.Stream) error {
+	if f.err != nil {
+		return f.err
+	}
+	return &UnavailableError{Stream: stream, Reason: f.reason}
 }
 
 // outcome is what became of an instruction.

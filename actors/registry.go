@@ -41,7 +41,8 @@ type failures struct {
 	latest time.Time // when it is tried again, after the latest time
 	until  time.Time // not brought to life before then
 	reason string
-	open   bool // the circuit: not brought to life at all
+	err    error // the answer, see failure
+	open   bool  // the circuit: not brought to life at all
 }
 
 const (
@@ -119,6 +120,10 @@ func (r *registry) reject(m deliver, f *failures) {
 	if !ok || in.done == nil {
 		return
 	}
+	if f.err != nil {
+		in.done(outcome{err: f.err})
+		return
+	}
 	reason := "it failed (" + f.reason + ") and is tried again " + f.until.UTC().Format(time.RFC3339)
 	if f.open {
 		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.own, f.reason)
@@ -161,9 +166,9 @@ func (r *registry) gone(c actor.Context, m gone) {
 	delay := min(backoffFirst<<min(f.count-1, 10), backoffMost)
 	f.latest = time.Now().Add(delay)
 	if m.failure == nil { // whoever needs it has it at once; by itself it leaves the other writer more and more time
-		f.reason, f.until = "another writer took over", time.Time{}
+		f.reason, f.err, f.until = "another writer took over", nil, time.Time{}
 	} else {
-		f.reason, f.until = m.failure.reason, f.latest
+		f.reason, f.err, f.until = m.failure.reason, m.failure.err, f.latest
 	}
 	if m.failure != nil && m.failure.poison {
 		f.own++

@@ -67,6 +67,8 @@ func (a *app) printAgents(list []projections.AgentSummary, filter projections.Ag
 // does says what an agent is doing, the most pressing first.
 func does(s *projections.AgentSummary) string {
 	switch status := s.Status(); {
+	case status == projections.StatusBroken:
+		return "cannot go on: " + harmless(s.Problem)
 	case status == projections.StatusQuarantined:
 		return "quarantined: " + s.Quarantined
 	case status == projections.StatusWaiting:

@@ -62,6 +62,9 @@ func sentence(e *events.Envelope) string {
 	if err != nil {
 		return fmt.Sprintf("%s: %v", e.Kind, err)
 	}
+	if _, agents := e.Stream.Agent(); agents && e.Foreign != nil {
+		return "not Life's, another program wrote it: " + event.String()
+	}
 	return event.String()
 }
 

@@ -28,9 +28,18 @@ type Spec struct {
 	Name        string      `json:"name"`
 	Version     int         `json:"version"` // raised whenever the same events give another state; states of other versions are not restored
 	Description string      `json:"about"`
-	Kinds       []string    `json:"kinds"` // beginnings of the kinds of events that it folds; it can do without all others
+	Kinds       []string    `json:"kinds"`               // beginnings of the kinds of events that it folds; it can do without all others
+	Strangers   []string    `json:"strangers,omitempty"` // beginnings of streams in which it also folds what other programs wrote, of whatever kind
 	Queries     []QuerySpec `json:"queries"`
 	New         func() Fold `json:"-"` // the fold of an empty store
+}
+
+// Wants reports whether the projection folds an event.
+func (s *Spec) Wants(e *events.Envelope) bool {
+	begins := func(name string) func(string) bool {
+		return func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+	}
+	return slices.ContainsFunc(s.Kinds, begins(string(e.Kind))) || e.Foreign != nil && slices.ContainsFunc(s.Strangers, begins(string(e.Stream)))
 }
 
 // Fold is the state of one projection. It belongs to one goroutine.

@@ -1,8 +1,10 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"example.com/life/events"
@@ -18,8 +20,8 @@ const RosterName = "roster"
 
 func rosterSpec() Spec {
 	return Spec{
-		Name: RosterName, Version: 2, Description: "every agent and what it is doing", Kinds: RosterKinds(),
-		New: func() Fold { return newRoster() },
+		Name: RosterName, Version: 3, Description: "every agent and what it is doing", Kinds: RosterKinds(),
+		Strangers: []string{events.AgentCategory + "-"}, New: func() Fold { return newRoster() },
 		Queries: []QuerySpec{{
 			Name: "agents", Description: "agents by name; one whose history cannot be read says so", Params: rosterParameters(), Answer: AgentList{},
 		}},
@@ -56,9 +58,12 @@ func (r *roster) Apply(recorded *Recorded) error {
 	}
 	was := keysOf(agent)
 	agent.Revision, agent.Updated = recorded.Revision, recorded.Time
-	if event, err := recorded.Outline(); err != nil {
-		agent.Problem = errors.Unwrap(err).Error() // it names the event
-	} else {
+	switch event, err := recorded.Outline(); {
+	case recorded.Foreign != nil: // the agent's fold goes no further, and neither does what is known of it
+		agent.Problem = cmp.Or(agent.Problem, fmt.Sprintf("event %s (%q) was written by another program", recorded.Ref(), events.Clip(string(recorded.Kind), 80)))
+	case err != nil:
+		agent.Problem = cmp.Or(agent.Problem, errors.Unwrap(err).Error()) // it names the event
+	default:
 		agent.apply(event)
 	}
 	r.index.move(agent, was)

@@ -19,6 +19,7 @@ type AgentStatus string
 // What an agent can be doing.
 const (
 	StatusRetired     AgentStatus = "retired"
+	StatusBroken      AgentStatus = "broken" // its history cannot be read
 	StatusQuarantined AgentStatus = "quarantined"
 	StatusWaiting     AgentStatus = "waiting" // for a person's approval
 	StatusPaused      AgentStatus = "paused"  // until a person resumes it
@@ -29,7 +30,7 @@ const (
 // AgentStatuses lists them all.
 func AgentStatuses() []string {
 	return []string{
-		string(StatusRetired), string(StatusQuarantined), string(StatusWaiting), string(StatusPaused), string(StatusWorking), string(StatusIdle),
+		string(StatusRetired), string(StatusBroken), string(StatusQuarantined), string(StatusWaiting), string(StatusPaused), string(StatusWorking), string(StatusIdle),
 	}
 }
 
@@ -38,6 +39,8 @@ func (a *AgentSummary) Status() AgentStatus {
 	switch {
 	case a.Retired:
 		return StatusRetired
+	case a.Problem != "":
+		return StatusBroken
 	case a.Quarantined != "":
 		return StatusQuarantined
 	case len(a.Approvals) > 0:

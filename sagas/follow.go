@@ -76,6 +76,7 @@ const (
 type Followed struct {
 	Parent *Agent
 	Step   *Step
+	Ended  string // why the recording is over before its end, where it cannot be read
 	Held   []Command
 	At     events.Micros
 }

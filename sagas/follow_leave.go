@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,7 +40,7 @@ func (a *Agent) unanswered(f Followed) Move {
 // followOn is what the fork does where the recording ends.
 func (a *Agent) followOn(f Followed) Move {
 	t := &a.Turn
-	leave := Diverge{Meta: Meta{ID: beside(a.Fork.Until, "leave"), At: f.At}, Turn: t.ID, Round: t.Round, Detail: "the recording ends here"}
+	leave := Diverge{Meta: Meta{ID: beside(a.Fork.Until, "leave"), At: f.At}, Turn: t.ID, Round: t.Round, Detail: cmp.Or(f.Ended, "the recording ends here")}
 	open := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 	switch {
 	case t.Model != "" || t.RetryAt != 0 || t.Budget != "":
@@ -51,14 +52,6 @@ func (a *Agent) followOn(f Followed) Move {
 		return Move{Kind: MoveWait}
 	}
 	return Move{Kind: MoveLeave, Command: leave}
-}
-
-// Unreadable is the command with which a fork leaves a recording that this build cannot read on after a revision.
-func (a *Agent) Unreadable(after events.Revision, err error, at events.Micros) Command {
-	return Diverge{
-		Meta: Meta{ID: beside(after, "leave"), At: at}, Turn: a.Turn.ID, Round: a.Turn.Round,
-		Detail: "the recording cannot be read: " + err.Error(),
-	}
 }
 
 // difference says in what the fork's request to its model is another than the parent's.

@@ -42,8 +42,12 @@ type Fact struct {
 	Command  events.CommandID
 }
 
-// FactOf reads a stored event as a fact. An event that this build does not know is an error: a saga must not guess.
+// FactOf reads a stored event as a fact. An event that this build does not know is an error, and so is one that another program wrote,
+// whatever kind it claims to be: a saga must not guess.
 func FactOf(envelope *events.Envelope) (Fact, error) {
+	if envelope.Foreign != nil {
+		return Fact{}, &ForeignError{Event: envelope.Ref(), Of: envelope.Kind}
+	}
 	event, err := envelope.Event()
 	if err != nil {
 		return Fact{}, err
@@ -53,6 +57,23 @@ func FactOf(envelope *events.Envelope) (Fact, error) {
 			envelope.Ref(), unknown.Of, unknown.Version)
 	}
 	return Fact{Event: event, Revision: envelope.Revision, Time: envelope.Time, Command: envelope.Command}, nil
+}
+
+// ForeignError says that another program wrote into a stream of which Life is the only writer.
+type ForeignError struct {
+	Event events.Ref
+	Of    events.Kind
+}
+
+// Error names the event, and says how to go on without it.
+func (f *ForeignError) Error() string {
+	text := fmt.Sprintf("event %s (%q) is not Life's: another program wrote it into a stream of which Life is the only writer",
+		f.Event, events.Clip(string(f.Of), 80))
+	stream, revision, err := f.Event.Split()
+	if agent, ok := stream.Agent(); err == nil && ok && revision > 0 {
+		return fmt.Sprintf("%s; what came before it is intact: continue from there with life fork %s --at %d --name NAME", text, agent, revision-1)
+	}
+	return text + "; restore the stream from a backup (life store import)"
 }
 
 // Meta is what every command carries.

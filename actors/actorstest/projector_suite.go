@@ -240,11 +240,7 @@ func (s *projected) history(until events.Position) []events.Envelope {
 func (s *projected) folded(spec *projections.Spec, all []events.Envelope) (fold projections.Fold, count int64, stopped events.Position) {
 	fold = spec.New()
 	for i := range all {
-		wanted := false
-		for _, prefix := range spec.Kinds {
-			wanted = wanted || strings.HasPrefix(string(all[i].Kind), prefix)
-		}
-		if !wanted || s.skipped[spec.Name][all[i].Position] {
+		if !spec.Wants(&all[i]) || s.skipped[spec.Name][all[i].Position] {
 			continue
 		}
 		if fails(spec, all[i].Kind) || fold.Apply(&projections.Recorded{Envelope: &all[i]}) != nil {

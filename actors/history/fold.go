@@ -58,6 +58,77 @@ type UnreadableError struct{ Err error }
 func (e *UnreadableError) Error() string { return e.Err.Error() }
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
+// GoneError says that part of a stream is gone, so that it cannot be folded: what is left would give another state.
+type GoneError struct {
+	Stream      events.Stream
+	First, Last events.Revision // that cannot be read
+}
+
+// Error says what may have removed the events, and what to do.
+func (g *GoneError) Error() string {
+	gone := fmt.Sprintf("revisions %d to %d of %s are gone", g.First, g.Last, g.Stream)
+	switch g.Last {
+	case g.First:
+		gone = fmt.Sprintf("revision %d of %s is gone", g.First, g.Stream)
+	case events.NoRevision:
+		gone = fmt.Sprintf("the events of %s are gone: it was deleted", g.Stream)
+	}
+	return fmt.Sprintf("%s: the metadata of the stream ($maxCount, $maxAge, $tb) hide them, or a scavenge removed them; what is left is not folded, "+
+		"because it would give another state; take the limit out of the metadata in $$%s, or restore the store from a backup (life store import)", gone, g.Stream)
+}
+
+// unfoldable marks errors of reading that come again however often it is read.
+func unfoldable(err error) error {
+	var gone *GoneError
+	if errors.As(err, &gone) || errors.Is(err, storage.ErrDeleted) {
+		return &UnreadableError{err}
+	}
+	return err
+}
+
+// whole refuses a page of a stream, read forward from behind a revision, in which events are missing. Of a stream that was deleted nothing is left
+// but its metadata: without a look at them it would be begun again, behind its last revision.
+func (r *Reader) whole(ctx context.Context, stream events.Stream, after events.Revision, page *storage.Page) error {
+	next := after + 1
+	for i := range page.Events {
+		if at := page.Events[i].Revision; at != next {
+			return &GoneError{stream, next, at - 1}
+		}
+		next++
+	}
+	switch {
+	case len(page.Events) > 0:
+		return nil
+	case page.Last > after:
+		return &GoneError{stream, next, page.Last}
+	case page.Last != events.NoRevision || after != events.NoRevision:
+		return nil
+	}
+	metadata, err := r.journal.Read(ctx, "$$"+stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
+	if err != nil {
+		return fmt.Errorf("read its metadata: %w", err)
+	}
+	var said struct {
+		Before int64 `json:"$tb"`
+	}
+	if len(metadata.Events) > 0 && json.Unmarshal(metadata.Events[0].Data, &said) == nil && said.Before > 0 {
+		return &GoneError{stream, 0, events.NoRevision}
+	}
+	return nil
+}
+
+// beginning refuses a stream whose first event cannot be read, though later ones can or could.
+func (r *Reader) beginning(ctx context.Context, stream events.Stream) error {
+	page, err := r.journal.Read(ctx, stream, 0, storage.Forward, storage.Limit{Events: 1})
+	if err == nil {
+		err = r.whole(ctx, stream, events.NoRevision, &page)
+	}
+	if err != nil {
+		return unfoldable(fmt.Errorf("read the beginning of %s: %w", stream, err))
+	}
+	return nil
+}
+
 // FoldStream folds a stream up to and including a revision, from the newest usable snapshot. What it had to fold it leaves snapshots
 // of along the way, so that looking at the same part of the past again is cheap.
 func FoldStream[S sagas.Saga[S]](ctx context.Context, r *Reader, f Fold[S], stream events.Stream, until events.Revision) (S, Tip, error) {
@@ -68,8 +139,11 @@ func FoldStream[S sagas.Saga[S]](ctx context.Context, r *Reader, f Fold[S], stre
 	saved, every := at.Revision, events.Revision(storage.SnapshotEvery)
 	for at.Revision < until {
 		page, err := r.journal.Read(ctx, stream, at.Revision+1, storage.Forward, storage.Limit{Events: int(min(until-at.Revision, storage.DefaultPageEvents))})
+		if err == nil {
+			err = r.whole(ctx, stream, at.Revision, &page)
+		}
 		if err != nil {
-			return saga, at, fmt.Errorf("read %s from revision %d: %w", stream, at.Revision+1, err)
+			return saga, at, unfoldable(fmt.Errorf("read %s from revision %d: %w", stream, at.Revision+1, err))
 		}
 		for i := range page.Events {
 			if page.Events[i].Revision > until {
@@ -121,13 +195,18 @@ func fromSnapshot[S sagas.Saga[S]](ctx context.Context, r *Reader, f Fold[S], st
 	if r.snapshots == nil {
 		return f.Zero(), start, nil
 	}
-	for {
+	for begun := false; ; begun = true {
 		snapshot, found, err := r.snapshots.Load(ctx, f.Name, stream, until)
 		if err != nil {
 			r.log.Warn("snapshot cannot be loaded: reading all history", "stream", stream, "error", err)
 		}
 		if err != nil || !found {
 			return f.Zero(), start, ctx.Err()
+		}
+		if !begun { // with snapshots and without, the same streams are refused
+			if err := r.beginning(ctx, stream); err != nil {
+				return f.Zero(), start, err
+			}
 		}
 		page, err := r.journal.Read(ctx, stream, snapshot.Revision, storage.Forward, storage.Limit{Events: 1})
 		if err != nil {

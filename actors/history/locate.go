@@ -69,6 +69,9 @@ func (r *Reader) seeker(ctx context.Context, stream events.Stream) (seeker, erro
 	if err != nil {
 		return seeker{}, fmt.Errorf("read the end of %s: %w", stream, err)
 	}
+	if err := r.beginning(ctx, stream); err != nil {
+		return seeker{}, err
+	}
 	agent, _ := stream.Agent()
 	return seeker{journal: r.journal, agent: agent, stream: stream, last: end.Last}, nil
 }

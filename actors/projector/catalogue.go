@@ -62,6 +62,9 @@ func (p *Projector) readCatalogue(ctx context.Context) (sagas.Catalogue, error) 
 		}
 		for i := range page.Events {
 			fact, err := sagas.FactOf(&page.Events[i])
+			if want := catalogue.Revision + 1; err == nil && fact.Revision != want {
+				err = fmt.Errorf("revisions %d to %d of %s are gone", want, fact.Revision-1, stream)
+			}
 			if err != nil {
 				p.config.Log.Error("the catalogue of declared projections cannot be read: it stays as it is", "error", err)
 				return p.catalogue, nil

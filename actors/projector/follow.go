@@ -138,10 +138,11 @@ func (p *Projector) read(ctx context.Context, group []*reading, until events.Pos
 	from := pass{journal: p.config.Journal, after: 1<<64 - 1, until: until}
 	for _, r := range group {
 		from.after = min(from.after, r.readFrom())
-		from.kinds = append(from.kinds, r.spec.Kinds...)
+		from.filter.Kinds = append(from.filter.Kinds, r.spec.Kinds...)
+		from.filter.Streams = append(from.filter.Streams, r.spec.Strangers...)
 	}
-	slices.Sort(from.kinds)
-	from.kinds = slices.Compact(from.kinds)
+	slices.Sort(from.filter.Kinds)
+	from.filter.Kinds = slices.Compact(from.filter.Kinds)
 	return from.run(ctx, func(c *chunk) (bool, error) {
 		feed.take(ctx, c)
 		progress(c.through)

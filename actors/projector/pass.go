@@ -32,7 +32,7 @@ type pass struct {
 	journal storage.Journal
 	after   events.Position // an event's, or 0
 	until   events.Position // 0: to the end as it is when it is reached
-	kinds   []string        // beginnings of kinds; none: all
+	filter  storage.Filter
 }
 
 // chunkRead is a chunk, or why there is none.
@@ -71,7 +71,7 @@ func (p *pass) read(ctx context.Context, chunks chan<- chunkRead) {
 	cut := cutter{read: p.after, place: p.after}
 	after := p.after
 	for end := false; !end; {
-		page, err := p.journal.ReadAll(ctx, storage.After(cut.read), storage.Forward, storage.Filter{Kinds: p.kinds}, passLimit)
+		page, err := p.journal.ReadAll(ctx, storage.After(cut.read), storage.Forward, p.filter, passLimit)
 		read := chunkRead{err: err}
 		if err == nil {
 			page.End = page.End || p.until > 0 && page.Next.Position >= p.until

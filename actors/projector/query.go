@@ -267,7 +267,7 @@ func (r *reading) worthStoring() bool {
 // readOne feeds one reading, and tells how many events it folded.
 func (p *Projector) readOne(ctx context.Context, r *reading, until events.Position, progress func(int64)) error {
 	feed := feeder{projector: p, readings: []*reading{r}}
-	from := pass{journal: p.config.Journal, after: r.readFrom(), until: until, kinds: r.spec.Kinds}
+	from := pass{journal: p.config.Journal, after: r.readFrom(), until: until, filter: chosen(r.spec)}
 	if !r.now().active() || until > 0 && r.position() >= until {
 		return nil
 	}

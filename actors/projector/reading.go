@@ -65,8 +65,12 @@ func newReading(spec *projections.Spec, source string, generation int, skipped *
 	}
 }
 
-// wants reports whether the fold needs events of a kind.
-func (r *reading) wants(kind events.Kind) bool {
+// wants reports whether the fold needs an event.
+func (r *reading) wants(e *events.Envelope) bool {
+	if e.Foreign != nil {
+		return r.spec.Wants(e)
+	}
+	kind := e.Kind
 	wanted, known := r.wanted[kind]
 	if !known {
 		for _, prefix := range r.spec.Kinds {
@@ -75,6 +79,11 @@ func (r *reading) wants(kind events.Kind) bool {
 		r.wanted[kind] = wanted
 	}
 	return wanted
+}
+
+// chosen is what the store is asked for: at least all events that the fold needs.
+func chosen(spec *projections.Spec) storage.Filter {
+	return storage.Filter{Kinds: spec.Kinds, Streams: spec.Strangers}
 }
 
 // feed folds what is new of a chunk, and reports whether the reading goes on. A chunk that begins after what was read leaves a gap, and
@@ -95,7 +104,7 @@ func (r *reading) feed(c *chunk) (goesOn bool) {
 	skipped, all := r.skips.all(), c.decoded
 	for i := range all {
 		event := &all[i]
-		if event.Position <= r.at || !r.wants(event.Kind) || skipped[event.Position] {
+		if event.Position <= r.at || !r.wants(event.Envelope) || skipped[event.Position] {
 			continue
 		}
 		if err := r.apply(event); err != nil {

@@ -64,11 +64,21 @@ func (p *Projector) stepsFrom(ctx context.Context, r *reading) (events.Position,
 	if stopped := r.stopReason(); stopped != nil {
 		return stopped.Position, nil
 	}
-	page, err := p.config.Journal.ReadAll(ctx, storage.After(r.readFrom()), storage.Backward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: 1})
-	if err != nil || len(page.Events) == 0 {
-		return 1, err
+	for place := storage.After(r.readFrom()); ; {
+		page, err := p.config.Journal.ReadAll(ctx, place, storage.Backward, chosen(r.spec), storage.Limit{Events: 64})
+		if err != nil {
+			return 1, err
+		}
+		for i := range page.Events {
+			if r.spec.Wants(&page.Events[i]) {
+				return page.Events[i].Position, nil
+			}
+		}
+		if page.End {
+			return 1, nil
+		}
+		place = page.Next
 	}
-	return page.Events[0].Position, nil
 }
 
 // step feeds a reading, which only the caller has, one event after another.
@@ -82,12 +92,12 @@ func (p *Projector) step(ctx context.Context, r *reading, count int) ([]Step, er
 		return nil, fmt.Errorf("encode the state of projection %s: %w", r.spec.Name, err)
 	}
 	for next := storage.After(r.place); ; {
-		page, err := p.config.Journal.ReadAll(ctx, next, storage.Forward, storage.Filter{Kinds: r.spec.Kinds}, storage.Limit{Events: count - len(steps)})
+		page, err := p.config.Journal.ReadAll(ctx, next, storage.Forward, chosen(r.spec), storage.Limit{Events: count - len(steps)})
 		if err != nil {
 			return nil, fmt.Errorf("read events for projection %s: %w", r.spec.Name, err)
 		}
 		for i := range page.Events {
-			if page.Events[i].Position <= r.at {
+			if page.Events[i].Position <= r.at || !r.spec.Wants(&page.Events[i]) {
 				continue
 			}
 			step, after, err := r.step(&page.Events[i], before)

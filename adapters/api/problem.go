@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -51,6 +52,7 @@ const (
 	codeHost         = "unknown_host"
 	codeOverloaded   = "overloaded"
 	codeUnavailable  = "unavailable"
+	codeUnreadable   = "unreadable"
 	codeFenced       = "fenced"
 	codeBehind       = "behind"
 	codeClosed       = "closed"
@@ -101,6 +103,8 @@ func meaningOf(code string) meaning {
 		return meaning{http.StatusForbidden, "Requests from other sites are refused", 0}
 	case codeHost:
 		return meaning{http.StatusMisdirectedRequest, "This server does not go by that name", 0}
+	case codeUnreadable:
+		return meaning{http.StatusConflict, "The history cannot be read", 0}
 	case codeOverloaded:
 		return meaning{http.StatusTooManyRequests, "Too many commands wait", 1}
 	case codeUnavailable:
@@ -156,6 +160,7 @@ func problemOf(err error) *Problem {
 		unavailable *actors.UnavailableError
 		fenced      *actors.FencedError
 		behind      *projector.BehindError
+		unreadable  *history.UnreadableError
 	)
 	switch {
 	case errors.As(err, &ready):
@@ -164,6 +169,8 @@ func problemOf(err error) *Problem {
 		return problem(string(refusal.Code), "%s", refusal.Detail)
 	case errors.As(err, &malformed):
 		return problem(codeMalformed, "%s", malformed.Detail)
+	case errors.As(err, &unreadable):
+		return problem(codeUnreadable, "%s", unreadable.Error())
 	case errors.As(err, &overloaded):
 		p := problem(codeOverloaded, "%s", overloaded.Error())
 		p.Stream, p.Waiting = overloaded.Stream, overloaded.Waiting
@@ -198,6 +205,8 @@ func (p *Problem) typed() error {
 	case string(sagas.RefusedInvalid), string(sagas.RefusedMissing), string(sagas.RefusedExists), string(sagas.RefusedState),
 		string(sagas.RefusedQueue), string(sagas.RefusedReuse), string(sagas.RefusedMismatch):
 		return &sagas.RefusalError{Code: sagas.RefusalCode(p.Code), Detail: p.Detail}
+	case codeUnreadable:
+		return &history.UnreadableError{Err: errors.New(p.Detail)}
 	case codeOverloaded:
 		return &actors.OverloadedError{Stream: p.Stream, Waiting: p.Waiting}
 	case codeUnavailable:
