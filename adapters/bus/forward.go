@@ -42,7 +42,8 @@ func (c *ForwardConfig) validate() error {
 
 // Forward publishes events elsewhere, in order, until ctx ends, and returns its error. The next one waits until the broker has
 // confirmed the one before. How far it has come is stored under its name, so it goes on from there: an event that was confirmed
-// shortly before a crash is published again, under the same id. Two of one name at a time would publish everything twice.
+// shortly before a crash is published again, under the same id. Where the store does not have the event that it forwarded last, it returns a
+// *LostError at once. Two of one name at a time would publish everything twice.
 func Forward(ctx context.Context, c ForwardConfig) error {
 	if err := c.validate(); err != nil {
 		return err
@@ -76,10 +77,9 @@ func Forward(ctx context.Context, c ForwardConfig) error {
 	consume := func(ctx context.Context) error {
 		return out.Consume(ctx, "forward-"+c.Name, storage.From{Filter: filter}, publish)
 	}
-	again(ctx, againFirst, againMost, consume, func(wait time.Duration, err error) {
+	return again(ctx, againFirst, againMost, consume, func(wait time.Duration, err error) {
 		c.Log.Warn("read on", "name", c.Name, "after", wait, "error", err)
 	})
-	return ctx.Err()
 }
 
 func (c *ForwardConfig) chooses(kind events.Kind) bool {

@@ -97,7 +97,7 @@ func (in *Ingress) assemble() error {
 		OnRetryHook:         in.again,
 		ResetContextOnRetry: true,
 	}
-	router.AddMiddleware(correlated, traced(in.config.Traces), poison, retry.Middleware, middleware.Recoverer, known)
+	router.AddMiddleware(newAnswered(in.config.Journal, in.config.Tenant).unanswered, correlated, traced(in.config.Traces), poison, retry.Middleware, middleware.Recoverer, known)
 	in.router = router
 	processor, err := cqrs.NewEventGroupProcessorWithConfig(router, cqrs.EventGroupProcessorConfig{
 		GenerateSubscribeTopic: func(cqrs.EventGroupProcessorGenerateSubscribeTopicParams) (string, error) {
@@ -151,7 +151,7 @@ func (h handler) Handle(ctx context.Context, event any) error {
 }
 
 // carryOut has a command decided, and publishes the outcome. It returns when the decision is stored: only then is the message acked.
-// If the process dies in between, the command comes again, and its entity knows its id.
+// If the process dies in between, the command comes again, and its entity knows its id; if it dies after the reply, the reply tells.
 func (in *Ingress) carryOut(ctx context.Context, m *message.Message, command Command) error {
 	id := commandOf(m)
 	if err := id.Validate(); err != nil {

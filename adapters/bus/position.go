@@ -26,6 +26,20 @@ type position struct {
 // spreadLater is by how much positions behind life store serve grew when it began to spread them: older builds stored smaller ones.
 const spreadLater = 128
 
+// LostError says that a consumer cannot go on in this store: the event that it handled last is not in it, or another stands in its place. It
+// happens where its position was copied from another store, or its store restored from an earlier backup.
+type LostError struct {
+	Checkpoints events.Stream
+	Event       events.Ref // handled last; "@" and the revision where an older build did not store the stream
+	Position    events.Position
+}
+
+// Error says so, and how to go on.
+func (l *LostError) Error() string {
+	return fmt.Sprintf("go on from %s: the event handled last, %s at position %d, is not in this store: the position is of another store, or of what "+
+		"came after a backup; begin anew under another name", l.Checkpoints, l.Event, l.Position)
+}
+
 const checkpointKind = "checkpoint.stored"
 
 // keptPositions is how many positions a store that honours stream metadata keeps of one consumer; the last one counts.
@@ -67,39 +81,45 @@ func (p *positions) load(ctx context.Context, source *storage.From) error {
 	}
 	p.bounded = true
 	if source.Stream == "" {
-		if p.at.Position, err = p.locate(ctx); err != nil {
-			return fmt.Errorf("go on from %s: %w", p.stream(), err)
+		if p.at.Position, err = p.locate(ctx, page.Events[0].Position); err != nil {
+			return err
 		}
 	}
 	source.Revision, source.Position = p.at.Revision, p.at.Position
 	return nil
 }
 
-// locate says where the event is that was handled last.
-func (p *positions) locate(ctx context.Context) (events.Position, error) {
+// locate says where the event is that was handled last: before noted, where that is recorded.
+func (p *positions) locate(ctx context.Context, noted events.Position) (events.Position, error) {
 	if p.at.Stream != "" {
 		page, err := p.journal.Read(ctx, p.at.Stream, p.at.Revision, storage.Forward, storage.Limit{Events: 1})
 		if err != nil && !errors.Is(err, storage.ErrDeleted) {
-			return 0, err
+			return 0, fmt.Errorf("go on from %s: %w", p.stream(), err)
 		}
 		if len(page.Events) > 0 && page.Events[0].Revision == p.at.Revision {
 			return page.Events[0].Position, nil
 		}
 	}
-	candidates := []events.Position{p.at.Position}
+	candidates := []events.Position{p.at.Position} // the stream was deleted or truncated, or is not known
 	if p.at.Stream == "" && p.at.Position <= math.MaxInt64/spreadLater {
 		candidates = append(candidates, spreadLater*p.at.Position)
 	}
 	for _, at := range candidates {
+		if at >= noted {
+			continue // an event is handled before that is recorded: this is the position of another store
+		}
 		page, err := p.journal.ReadAll(ctx, storage.Before(at), storage.Forward, storage.Filter{System: true}, storage.Limit{Events: 1})
 		if err != nil && !errors.Is(err, storage.ErrPlace) {
-			return 0, err
+			return 0, fmt.Errorf("go on from %s: %w", p.stream(), err)
 		}
-		if len(page.Events) > 0 && page.Events[0].Position == at && page.Events[0].Revision == p.at.Revision {
+		if len(page.Events) == 0 {
+			continue
+		}
+		if e := &page.Events[0]; e.Position == at && e.Revision == p.at.Revision && (p.at.Stream == "" || p.at.Stream == e.Stream) {
 			return at, nil
 		}
 	}
-	return 0, fmt.Errorf("the event handled last, %s@%d at position %d, is not in this store: begin anew under another name", p.at.Stream, p.at.Revision, p.at.Position)
+	return 0, &LostError{Checkpoints: p.stream(), Event: events.NewRef(p.at.Stream, p.at.Revision), Position: p.at.Position}
 }
 
 // passed notes that an event is handled, and saves when enough are.

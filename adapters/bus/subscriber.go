@@ -45,7 +45,8 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	return &Subscriber{config: c, closed: make(chan struct{})}, nil
 }
 
-// Subscribe delivers the messages of a topic until ctx ends or the subscriber is closed; then the channel is closed. A message that
+// Subscribe delivers the messages of a topic until ctx ends or the subscriber is closed; then the channel is closed. It is closed too, and an error
+// logged, where the event that the name handled last is not in the store any more (LostError). A message that
 // was delivered and not acked by then is delivered again to the next subscriber of the name.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	source, err := sourceOf(topic)
@@ -67,9 +68,12 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 				return s.deliver(ctx, messages, e)
 			})
 		}
-		again(ctx, s.config.First, s.config.Most, consume, func(wait time.Duration, err error) {
+		err := again(ctx, s.config.First, s.config.Most, consume, func(wait time.Duration, err error) {
 			s.config.Log.Warn("subscribe again", "topic", topic, "name", s.config.Name, "after", wait, "error", err)
 		})
+		if ctx.Err() == nil {
+			s.config.Log.Error("the subscription ends: it cannot go on", "topic", topic, "name", s.config.Name, "error", err)
+		}
 	})
 	s.feeds.Go(func() {
 		select {
@@ -81,13 +85,18 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	return messages, nil
 }
 
-// again does something that lasts, such as a subscription, whenever it ends, until ctx does; tell hears why it ended.
-func again(ctx context.Context, first, most time.Duration, do func(context.Context) error, tell func(wait time.Duration, err error)) {
+// again does something that lasts, such as a subscription, whenever it ends, until ctx does, or until its place in the store is lost; tell hears
+// why it ended otherwise.
+func again(ctx context.Context, first, most time.Duration, do func(context.Context) error, tell func(wait time.Duration, err error)) error {
 	for wait := first; ; {
 		began := time.Now()
 		err := do(ctx)
-		if ctx.Err() != nil {
-			return
+		var lost *LostError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &lost):
+			return err
 		}
 		if time.Since(began) > most { // it went well for a while
 			wait = first
