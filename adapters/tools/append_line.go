@@ -20,8 +20,8 @@ type appendLineArgs struct {
 }
 
 // newAppendLine makes a tool that is not repeatable, in the plainest way: twice is two lines.
-func newAppendLine() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "append_line", Risk: events.RiskMedium}, appendLine)
+func (f files) newAppendLine() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "append_line", Risk: events.RiskMedium}, appendLine)
 }
 
 func appendLine(ctx context.Context, w *workspace, args appendLineArgs) (string, error) {

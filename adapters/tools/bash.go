@@ -28,6 +28,7 @@ type bashArgs struct {
 
 // shell runs command lines.
 type shell struct {
+	files   files
 	blobs   storage.Blobs
 	scratch string // see Config
 	path    string // PATH of commands
@@ -42,7 +43,7 @@ func (s shell) tool() (actors.Tool, error) {
 }
 
 func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (actors.ToolResult, error) {
-	w, err := openWorkspace(use.Workspace)
+	w, err := s.files.open(use.Workspace)
 	if err != nil {
 		return actors.ToolResult{}, err
 	}

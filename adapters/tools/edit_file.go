@@ -26,8 +26,8 @@ type editFileArgs struct {
 // newEditFile makes a tool that is not repeatable: where new contains old, the second run would edit what the first one wrote, and
 // the file cannot tell. What it can tell, that old is gone and new is there, is said in the error, so that a model which tries
 // again knows. Edits that name the content they were made for can be repeated; those are another tool.
-func newEditFile() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "edit_file", Risk: events.RiskMedium}, editFile)
+func (f files) newEditFile() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "edit_file", Risk: events.RiskMedium}, editFile)
 }
 
 func editFile(ctx context.Context, w *workspace, args editFileArgs) (string, error) {

@@ -22,8 +22,8 @@ type globArgs struct {
 // errEnough ends a walk that has found as much as is shown.
 var errEnough = errors.New("enough was found")
 
-func newGlob() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "glob", Risk: events.RiskLow, Repeatable: true}, glob)
+func (f files) newGlob() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "glob", Risk: events.RiskLow, Repeatable: true}, glob)
 }
 
 func glob(ctx context.Context, w *workspace, args globArgs) (string, error) {
@@ -31,7 +31,7 @@ func glob(ctx context.Context, w *workspace, args globArgs) (string, error) {
 	if err := checkPattern("pattern", pattern); err != nil {
 		return "", err
 	}
-	start, err := w.place(args.Path)
+	at, err := w.existing(args.Path)
 	if err != nil {
 		return "", err
 	}
@@ -39,7 +39,7 @@ func glob(ctx context.Context, w *workspace, args globArgs) (string, error) {
 	anyDepth := strings.Contains(pattern, "**") || strings.Contains(pattern, "{")
 	found := listing{what: "paths"}
 	total := 0
-	note, err := w.walk(ctx, start, func(name, below string, entry fs.DirEntry) error {
+	note, err := w.walk(ctx, at.name, func(name, below string, entry fs.DirEntry) error {
 		if doublestar.MatchUnvalidated(pattern, below) {
 			line := oneLine(name)
 			if entry.IsDir() {

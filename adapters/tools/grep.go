@@ -35,8 +35,8 @@ type grepArgs struct {
 	Glob    string `json:"glob,omitempty" max:"1000" jsonschema:"search only files whose name, or path below path, matches, such as *.go or cmd/**/*.md"`
 }
 
-func newGrep() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "grep", Risk: events.RiskLow, Repeatable: true}, grep)
+func (f files) newGrep() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "grep", Risk: events.RiskLow, Repeatable: true}, grep)
 }
 
 func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
@@ -44,24 +44,20 @@ func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	start, err := w.place(args.Path)
+	at, err := w.existing(args.Path)
 	if err != nil {
 		return "", err
 	}
-	info, err := w.root.Stat(start)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		if err := regular(start, info); err != nil {
+	if !at.info.IsDir() {
+		if err := regular(at.name, at.info); err != nil {
 			return "", err
 		}
-		if err := s.file(start); err != nil && !errors.Is(err, errEnough) {
+		if err := s.file(at.name); err != nil && !errors.Is(err, errEnough) {
 			return "", err
 		}
 		return s.result(""), nil
 	}
-	note, err := w.walk(ctx, start, func(name, below string, entry fs.DirEntry) error {
+	note, err := w.walk(ctx, at.name, func(name, below string, entry fs.DirEntry) error {
 		if !entry.Type().IsRegular() || !s.wanted(below) {
 			return nil
 		}
@@ -175,7 +171,7 @@ func (s *search) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := regular(name, info); err != nil {
+	if err := errors.Join(regular(name, info), s.w.within(name, info)); err != nil {
 		return nil, err
 	}
 	if info.Size() > grepFileSize {
@@ -195,7 +191,7 @@ func (s *search) read(name string) ([]byte, error) {
 // result is what the model sees.
 func (s *search) result(note string) string {
 	if s.skipped > 0 {
-		note += fmt.Sprintf("[%d files were skipped: binary, bigger than %d MiB, or not readable]\n", s.skipped, grepFileSize>>20)
+		note += fmt.Sprintf("[%d files were skipped: binary, bigger than %d MiB, not readable, or Life's own]\n", s.skipped, grepFileSize>>20)
 	}
 	switch {
 	case s.found.count == 0:

@@ -122,8 +122,8 @@ func TestPathsNeverEscape(t *testing.T) {
 		})
 		for range rapid.IntRange(0, 6).Draw(t, "links") {
 			link, to := name.Draw(t, "link"), name.Draw(t, "to")
-			if place, err := w.place(link); err == nil {
-				_ = w.root.Symlink(to, place) // most cannot be made, which is fine
+			if p, err := w.resolve(link); err == nil {
+				_ = w.root.Symlink(to, p.name) // most cannot be made, which is fine
 			}
 		}
 		for range 4 {
@@ -150,7 +150,7 @@ func openWorkspaceIn(dir string) (*workspace, error) {
 	if err := errors.Join(os.MkdirAll(filepath.Join(own, "a/b"), 0o755), os.WriteFile(filepath.Join(dir, "secret"), []byte("the secret"), 0o600)); err != nil {
 		return nil, err
 	}
-	return openWorkspace(own)
+	return files{}.open(own)
 }
 
 func FuzzPlain(f *testing.F) {

@@ -14,16 +14,16 @@ type listDirArgs struct {
 	Path string `json:"path" jsonschema:"the directory, relative to the workspace; . is the workspace itself"`
 }
 
-func newListDir() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "list_dir", Risk: events.RiskLow, Repeatable: true}, listDir)
+func (f files) newListDir() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "list_dir", Risk: events.RiskLow, Repeatable: true}, listDir)
 }
 
 func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) {
-	dir, err := w.place(args.Path)
+	at, err := w.existing(args.Path)
 	if err != nil {
 		return "", err
 	}
-	entries, err := w.readDir(dir)
+	entries, err := w.readDir(at.name)
 	if err != nil {
 		return "", err
 	}
@@ -32,7 +32,7 @@ func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) 
 	}
 	found := listing{what: "entries"}
 	for _, entry := range entries {
-		if !found.add(w.describe(dir, entry)) {
+		if !found.add(w.describe(at.name, entry)) {
 			break
 		}
 	}
@@ -44,6 +44,8 @@ func (w *workspace) describe(dir string, entry fs.DirEntry) string {
 	name := oneLine(entry.Name())
 	at := dir + "/" + entry.Name()
 	switch {
+	case entry.IsDir() && w.isReserved(entry):
+		return name + "/ (" + ownText + ")"
 	case entry.IsDir():
 		return name + "/"
 	case entry.Type().IsRegular():

@@ -27,15 +27,16 @@ type readFileArgs struct {
 	Limit  int    `json:"limit,omitempty" min:"1" jsonschema:"how many lines to read at most; 2000 if not given"`
 }
 
-func newReadFile() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "read_file", Risk: events.RiskLow, Repeatable: true}, readFile)
+func (f files) newReadFile() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "read_file", Risk: events.RiskLow, Repeatable: true}, readFile)
 }
 
 func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, error) {
-	name, err := w.place(args.Path)
+	at, err := w.existing(args.Path)
 	if err != nil {
 		return "", err
 	}
+	name := at.name
 	file, info, err := w.openFile(name)
 	if err != nil {
 		return "", err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 )
 
@@ -113,20 +114,24 @@ func (w *workspace) syncDir(dir string) error {
 
 // writing runs change on the file that name stands for, as the only writer in the workspace.
 func (w *workspace) writing(ctx context.Context, name string, change func(target string, old fs.FileInfo) (string, error)) (string, error) {
-	name, err := w.place(name)
-	if err != nil {
-		return "", err
-	}
 	unlock, err := w.lock(ctx)
 	if err != nil {
 		return "", err
 	}
 	text, err := func() (string, error) {
-		target, old, err := w.target(name)
+		at, err := w.resolve(name)
+		switch {
+		case err != nil:
+			return "", err
+		case at.info != nil:
+			err = regular(at.name, at.info)
+		case strings.HasSuffix(name, "/"):
+			err = fmt.Errorf("%s: the path ends in a slash, so it names a directory, not a file", at.name)
+		}
 		if err != nil {
 			return "", err
 		}
-		return change(target, old)
+		return change(at.name, at.info)
 	}()
 	return text, errors.Join(err, unlock())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -38,9 +39,9 @@ func newTool[A any](spec actors.ToolSpec, do func(context.Context, actors.ToolUs
 }
 
 // newFileTool makes a tool that works in the workspace and answers with text.
-func newFileTool[A any](spec actors.ToolSpec, do func(context.Context, *workspace, A) (string, error)) (actors.Tool, error) {
+func newFileTool[A any](f files, spec actors.ToolSpec, do func(context.Context, *workspace, A) (string, error)) (actors.Tool, error) {
 	return newTool(spec, func(ctx context.Context, use actors.ToolUse, args A) (actors.ToolResult, error) {
-		w, err := openWorkspace(use.Workspace)
+		w, err := f.open(use.Workspace)
 		if err != nil {
 			return actors.ToolResult{}, err
 		}
@@ -82,14 +83,17 @@ func failed(text string) actors.ToolResult {
 
 // sentence says to the model what went wrong: the file by its name and the reason, without the system call.
 func sentence(err error) string {
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return fmt.Sprintf("%s: %s", link.New, link.Err)
+	}
 	var at *fs.PathError
 	if !errors.As(err, &at) {
 		return err.Error()
 	}
 	// The os package keeps this error to itself; a test holds us to its words.
 	if at.Err.Error() == "path escapes from parent" {
-		return fmt.Sprintf("%s: the path leads out of the workspace. Paths are relative to the workspace; "+
-			"a symbolic link is followed only if it is relative and stays inside", at.Path)
+		return at.Path + ": the path leads out of the workspace"
 	}
 	return fmt.Sprintf("%s: %s", at.Path, at.Err)
 }

@@ -21,6 +21,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -36,6 +37,14 @@ var descriptions embed.FS
 type Config struct {
 	Blobs   storage.Blobs // gets output that is too long for the model
 	Scratch string        // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
+	Own     DataDir       // which no file tool reaches; nil: nothing is out of reach
+}
+
+// DataDir keeps what belongs to Life out of reach.
+type DataDir interface {
+	// Guard looks at Life's data directory before a call that works in a workspace. It refuses a workspace that is in it, and otherwise returns what
+	// tells the directories and files that belong to it.
+	Guard(workspace string) (reserved func(fs.FileInfo) bool, err error)
 }
 
 func (c Config) validate() error {
@@ -53,10 +62,11 @@ func New(c Config) ([]actors.Tool, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("configure tools: %w", err)
 	}
-	commands := shell{blobs: c.Blobs, scratch: c.Scratch, path: searchPath(), run: supervised.Run}
+	f := files{own: c.Own}
+	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, path: searchPath(), run: supervised.Run}
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
-		newReadFile, newWriteFile, newEditFile, newAppendLine, newListDir, newGlob, newGrep, commands.tool, newEcho,
+		f.newReadFile, f.newWriteFile, f.newEditFile, f.newAppendLine, f.newListDir, f.newGlob, f.newGrep, commands.tool, newEcho,
 		newKnowledgeSearch, newKnowledgeTraverse, newNote,
 	} {
 		tool, err := build()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 )
 
@@ -12,14 +11,7 @@ import (
 // names. It does not follow symbolic links and does not go into a repository's .git unless it starts there. It returns a note about
 // directories that it could not read.
 func (w *workspace) walk(ctx context.Context, start string, visit func(name, below string, entry fs.DirEntry) error) (note string, err error) {
-	start = path.Clean(start)
-	if !fs.ValidPath(start) {
-		return "", fmt.Errorf("%s: the path leads out of the workspace", start)
-	}
-	if _, err := w.root.Stat(start); err != nil {
-		return "", err
-	}
-	unread := 0
+	unread, own := 0, ""
 	err = fs.WalkDir(w.root.FS(), start, func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -29,15 +21,35 @@ func (w *workspace) walk(ctx context.Context, start string, visit func(name, bel
 			return nil //nolint:nilerr // it ended meanwhile or is not for us: the rest still counts, and the note says so
 		case name == start:
 			return nil
+		case entry.IsDir() && w.isReserved(entry):
+			own = fmt.Sprintf("[%s was left out: %s]\n", oneLine(name), ownText)
+			return fs.SkipDir
 		case entry.IsDir() && entry.Name() == ".git":
 			return fs.SkipDir
 		case entry.Name() == unfinishedName:
 			return nil
 		}
-		return visit(name, strings.TrimPrefix(strings.TrimPrefix(name, start), "/"), entry)
+		return visit(name, belowStart(start, name), entry)
 	})
 	if unread > 0 {
 		note = fmt.Sprintf("[%d directories could not be read]\n", unread)
 	}
-	return note, err
+	return note + own, err
+}
+
+// belowStart is a path below the directory where a walk starts, which is clean.
+func belowStart(start, name string) string {
+	if start == "." {
+		return name
+	}
+	return strings.TrimPrefix(name, start+"/")
+}
+
+// ownText says what is out of reach.
+const ownText = "Life's own data directory, out of reach"
+
+// isReserved reports whether an entry of a directory belongs to Life.
+func (w *workspace) isReserved(entry fs.DirEntry) bool {
+	info, err := entry.Info()
+	return err == nil && w.reserved(info)
 }

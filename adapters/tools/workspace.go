@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
-
-	"example.com/life/events"
 )
 
 const (
@@ -24,50 +20,44 @@ const (
 	maxLinks = 40   // in a row, what Linux follows
 )
 
+// files makes the tools that work on files.
+type files struct {
+	own DataDir
+}
+
 // workspace is the directory an agent works in. It is opened for each call: that costs 10 µs, holds nothing open for idle agents,
 // and a workspace that was moved away or replaced is noticed.
 type workspace struct {
-	root *os.Root
-	dir  string // its absolute path
+	root     *os.Root
+	dir      string                 // its absolute path
+	real     string                 // the same without symbolic links
+	reserved func(fs.FileInfo) bool // tells what belongs to Life
 }
 
-func openWorkspace(dir string) (*workspace, error) {
+func (f files) open(dir string) (*workspace, error) {
 	if dir == "" {
 		return nil, errors.New("this agent has no workspace, so it has no files")
 	}
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("the workspace %q is not an absolute path", dir)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
+	w := &workspace{dir: filepath.Clean(dir), reserved: func(fs.FileInfo) bool { return false }}
+	var err error
+	if w.real, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("the workspace cannot be opened: %w", err)
 	}
-	return &workspace{root: root, dir: filepath.Clean(dir)}, nil
+	if f.own != nil {
+		if w.reserved, err = f.own.Guard(dir); err != nil {
+			return nil, err
+		}
+	}
+	if w.root, err = os.OpenRoot(dir); err != nil {
+		return nil, fmt.Errorf("the workspace cannot be opened: %w", err)
+	}
+	return w, nil
 }
 
 func (w *workspace) close() error { return w.root.Close() }
-
-// place turns a path that a model wrote into one below the workspace. It decides nothing about safety, which is the Root's work.
-func (w *workspace) place(name string) (string, error) {
-	shown := events.Cut(name, 100)
-	switch {
-	case name == "":
-		return ".", nil
-	case len(name) > maxPath:
-		return "", fmt.Errorf("%s…: the path has %d bytes, the most is %d", shown, len(name), maxPath)
-	case strings.ContainsRune(name, 0):
-		return "", fmt.Errorf("%q: a path cannot contain a NUL", shown)
-	case !utf8.ValidString(name):
-		return "", fmt.Errorf("%q: the path is not valid UTF-8", shown)
-	case !filepath.IsAbs(name):
-		return name, nil
-	}
-	below, err := filepath.Rel(w.dir, filepath.Clean(name))
-	if err != nil || !filepath.IsLocal(below) {
-		return "", fmt.Errorf("%s: the path is outside the workspace %s", shown, w.dir)
-	}
-	return below, nil
-}
 
 // openFile opens a regular file for reading.
 func (w *workspace) openFile(name string) (*os.File, fs.FileInfo, error) {
@@ -127,32 +117,6 @@ func special(mode fs.FileMode) string {
 		return "device"
 	}
 	return "special file"
-}
-
-// target follows symbolic links from name to the file that a write must replace. The information is nil if there is none yet.
-func (w *workspace) target(name string) (string, fs.FileInfo, error) {
-	for range maxLinks {
-		info, err := w.root.Lstat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return name, nil, nil
-		}
-		if err != nil {
-			return "", nil, err
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			return name, info, regular(name, info)
-		}
-		to, err := w.root.Readlink(name)
-		if err != nil {
-			return "", nil, err
-		}
-		if filepath.IsAbs(to) {
-			return "", nil, fmt.Errorf("%s: it is a symbolic link to %s; absolute links are not followed, use the file's own path", name, to)
-		}
-		dir, _ := path.Split(name)
-		name = dir + to // not path.Join: it would take .. away before the links in front of it are followed
-	}
-	return "", nil, fmt.Errorf("%s: too many symbolic links", name)
 }
 
 // lock makes this call the only writer in the workspace, among all processes that write through this package, until unlock. So two

@@ -15,8 +15,8 @@ type writeFileArgs struct {
 }
 
 // newWriteFile makes a tool that is repeatable: the same content replaces itself.
-func newWriteFile() (actors.Tool, error) {
-	return newFileTool(actors.ToolSpec{Name: "write_file", Risk: events.RiskMedium, Repeatable: true}, writeFile)
+func (f files) newWriteFile() (actors.Tool, error) {
+	return newFileTool(f, actors.ToolSpec{Name: "write_file", Risk: events.RiskMedium, Repeatable: true}, writeFile)
 }
 
 func writeFile(ctx context.Context, w *workspace, args writeFileArgs) (string, error) {

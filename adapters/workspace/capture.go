@@ -33,7 +33,7 @@ type capture struct {
 	store   *Store
 	cache   *cache
 	root    *os.Root
-	own     inode // of Life's data directory
+	own     func(fs.FileInfo) bool // tells what belongs to Life
 	begun   time.Time
 	tree    events.Tree
 	left    []string // what is missing
@@ -73,13 +73,11 @@ func (s *Store) capture(ctx context.Context, dir string) (events.Tree, error) {
 	if !ok {
 		return events.Tree{}, errors.New("the file system does not number its files")
 	}
-	c := &capture{store: s, root: root, begun: time.Now()}
-	if own, err := os.Stat(s.own); s.own != "" && err == nil {
-		stamp, _ := stampOf(own)
-		c.own = stamp.inode
-	}
-	if c.own == id.inode {
-		return events.Tree{}, &beyond{"the workspace is Life's own data directory, which is never recorded: give the agent another one"}
+	c := &capture{store: s, root: root, begun: time.Now(), own: func(fs.FileInfo) bool { return false }}
+	if s.own != nil {
+		if c.own, err = s.own.Guard(dir); err != nil {
+			return events.Tree{}, &beyond{"the workspace is not recorded: " + err.Error()}
+		}
 	}
 	if c.cache, err = s.lock(ctx, id.inode); err != nil {
 		return events.Tree{}, err
@@ -167,8 +165,10 @@ func (c *capture) names(ctx context.Context, root *os.Root) ([]string, error) {
 func (c *capture) find(ctx context.Context, root *os.Root, child *node, info fs.FileInfo, depth int) (err error) {
 	child.stamp, _ = stampOf(info)
 	switch mode := info.Mode(); {
-	case mode.IsDir() && child.stamp.inode == c.own:
+	case mode.IsDir() && c.own(info):
 		child.leave("it is Life's own data directory")
+	case mode.IsRegular() && c.own(info):
+		child.leave("it is a file of Life's own data directory")
 	case mode.IsDir():
 		return c.lookInto(ctx, root, child, depth+1)
 	case mode.IsRegular():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"io"
 	"os"
 	"path/filepath"
@@ -156,7 +157,7 @@ func TestOwnDirectory(t *testing.T) {
 	actorstest.Write(t, dir, "file", "text")
 	actorstest.Write(t, dir, ".life/store/000001.log", "history")
 	actorstest.Write(t, dir, ".life-unfinished", "half a file")
-	store := open(t, workspace.Config{Own: filepath.Join(dir, ".life")})
+	store := open(t, workspace.Config{Own: ownDir(filepath.Join(dir, ".life"))})
 	tree := capture(t, store, dir)
 	files, err := store.List(t.Context(), tree)
 	if err != nil || tree.Files != 1 || tree.Missing != "" || len(files) != 2 || files[0].Kind != storage.LeftOut || files[0].Why != "it is Life's own data directory" {
@@ -165,6 +166,17 @@ func TestOwnDirectory(t *testing.T) {
 	if tree := capture(t, store, filepath.Join(dir, ".life")); tree.Manifest != nil || tree.Missing == "" {
 		t.Errorf("the data directory itself is recorded: %+v", tree)
 	}
+}
+
+// ownDir is a data directory of one name, which workspaces may hold.
+type ownDir string
+
+func (d ownDir) Guard(workspace string) (func(fs.FileInfo) bool, error) {
+	if workspace == string(d) {
+		return nil, errors.New("it is Life's")
+	}
+	own, err := os.Stat(string(d))
+	return func(info fs.FileInfo) bool { return os.SameFile(own, info) }, err
 }
 
 // TestChangesWhileItIsRead: a file that grows, shrinks, goes away or becomes something else while the workspace is captured.

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 
 	"example.com/life/actors/storage"
@@ -33,10 +34,17 @@ import (
 // Config says where trees are kept and how large they may be. Blobs is required.
 type Config struct {
 	Blobs     storage.Blobs
-	Own       string // Life's own data directory, which is never recorded
-	Files     int    // most files, links and directories of one workspace; default 20,000
-	FileBytes int64  // most of one file; larger ones are left out; default 16 MiB
-	Bytes     int64  // most of all files together; default 256 MiB
+	Own       DataDir // which is never recorded; nil: there is none
+	Files     int     // most files, links and directories of one workspace; default 20,000
+	FileBytes int64   // most of one file; larger ones are left out; default 16 MiB
+	Bytes     int64   // most of all files together; default 256 MiB
+}
+
+// DataDir keeps what belongs to Life out of what is recorded.
+type DataDir interface {
+	// Guard looks at Life's data directory before a workspace is recorded. It refuses a workspace that is in it, and otherwise returns what
+	// tells the directories and files that belong to it.
+	Guard(workspace string) (reserved func(fs.FileInfo) bool, err error)
 }
 
 // The bounds of what is read.
@@ -49,7 +57,7 @@ const (
 // Store records and restores workspaces. It is safe for concurrent use.
 type Store struct {
 	blobs  storage.Blobs
-	own    string
+	own    DataDir
 	limits limits
 
 	mu     sync.Mutex

@@ -14,6 +14,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
+	"example.com/life/adapters/datadir"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/tools"
 	"example.com/life/adapters/workspace"
@@ -72,11 +73,12 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	if l.Blobs, err = blobs.Open(filepath.Join(data, BlobsName)); err != nil {
 		return err
 	}
-	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName)}); err != nil {
+	own := datadir.New(data, forksName)
+	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName), Own: own}); err != nil {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
-		limits.Blobs, limits.Own = l.Blobs, data
+		limits.Blobs, limits.Own = l.Blobs, own
 		if c.Files, err = workspace.New(limits); err != nil {
 			return err
 		}
