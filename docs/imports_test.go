@@ -138,6 +138,8 @@ func TestImportsTeach(t *testing.T) {
 		{"adapters/eventstore/a_test.go", module + "/adapters/blobs", false},
 		{"adapters/eventstore/a.go", module + "/adapters/eventstore/eventstoretest", false},
 		{"adapters/eventstore/a_test.go", module + "/adapters/eventstore/eventstoretest", true},
+		{"adapters/tools/a_test.go", module + "/adapters/datadir", true},
+		{"adapters/tools/a.go", module + "/adapters/datadir", false},
 		{"adapters/eventstore/eventstoretest/a.go", module + "/adapters/embedded", false},
 		{"adapters/eventstore/eventstoretest/a.go", module + "/adapters/registration", true},
 		{"cmd/a.go", module + "/adapters/eventstore/eventstoretest", false},
