@@ -16,6 +16,7 @@ type Model interface {
 	// Ask returns the model's complete reply. As it streams in, each chunk of text is passed to delta, which may be nil and must
 	// not block. A reply is returned only if the provider said that it is complete; everything else is a *ModelError.
 	// When ctx ends, the call is aborted and ctx's error is returned.
+	// A request that is refused for the way it was put may be put in another way within one Ask: a refusal costs nothing.
 	Ask(ctx context.Context, question ModelRequest, delta func(text string)) (ModelResponse, error)
 }
 
@@ -36,6 +37,8 @@ type ModelResponse struct {
 	Stop  events.StopReason
 	Model string // as the provider names it
 	Usage events.Usage
+	Fault events.Fault // why the reply is no answer
+	Extra string       // what the provider wants back with the reply: a JSON object, or empty; see events.ModelReplied
 }
 
 // ModelError is a failed attempt.
@@ -43,6 +46,8 @@ type ModelError struct {
 	Class      events.ErrorClass
 	RetryAfter time.Duration // what the provider asked for; 0 when it said nothing
 	Detail     string        // what failed, on what; never a secret
+	Usage      events.Usage  // what the attempt cost nonetheless
+	Room       int64         // tokens of conversation that the model's window holds, where the failure tells
 }
 
 // Error says what class of failure it was, and the detail.

@@ -78,7 +78,11 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		return
 	}
 	if err != nil {
-		m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
+		failed := replyFailed(m.what.ID, err, h.limits.Model)
+		if failed.Usage.Total() > 0 {
+			failed.Cost, failed.Priced = h.prices.Cost(m.what.Model, failed.Usage)
+		}
+		m.answer(failed, events.Ref(m.what.ID))
 		return
 	}
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
@@ -87,9 +91,19 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
 		return
 	}
+	var extra *events.Text
+	if reply.Extra != "" {
+		kept, err := h.spill(m.ctx, reply.Extra)
+		if err != nil {
+			m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
+			return
+		}
+		extra = &kept
+	}
 	m.answer(sagas.RecordReply{
 		Meta: meta(m.what.ID), Request: m.what.ID, Text: text, Calls: reply.Calls, Stop: reply.Stop, Model: reply.Model,
 		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)),
+		Fault: reply.Fault, Extra: extra,
 	}, events.Ref(m.what.ID))
 }
 
@@ -126,6 +140,7 @@ func replyFailed(request events.RequestID, err error, deadline time.Duration) sa
 	switch {
 	case errors.As(err, &failed):
 		c.Class, c.Detail, c.RetryAfter = failed.Class, failed.Detail, micros(failed.RetryAfter)
+		c.Usage, c.Room = failed.Usage, failed.Room
 	case errors.Is(err, context.DeadlineExceeded):
 		c.Class, c.Detail = events.ErrorTimeout, "no reply within "+deadline.String()
 	case errors.Is(err, storage.ErrFull):
@@ -277,23 +292,40 @@ func (h *Host) spill(ctx context.Context, text string) (events.Text, error) {
 	return events.Text{Inline: events.Preview(text), Blob: &ref}, nil
 }
 
-// hydrate puts the texts of blobs in place of their previews. A conversation without blobs is shared with the saga as it is.
+// hydrate puts the texts of blobs in place of their previews, and leaves out what other models want back with their replies. A conversation without blobs is shared with the saga as it is.
 func (h *Host) hydrate(ctx context.Context, ask *sagas.AskModel) ([]sagas.Message, error) {
 	if !ask.Blobs {
 		return ask.Messages, nil
 	}
 	whole := slices.Clone(ask.Messages)
 	for i := range whole {
-		if whole[i].Text.Blob == nil {
-			continue
-		}
-		text, err := h.blobText(ctx, *whole[i].Text.Blob)
+		text, err := h.wholeText(ctx, whole[i].Text)
 		if err != nil {
 			return nil, err
 		}
-		whole[i].Text = events.Text{Inline: text}
+		whole[i].Text = text
+		if whole[i].Model != ask.Model {
+			whole[i].Extra = nil
+		}
+		if whole[i].Extra == nil {
+			continue
+		}
+		extra, err := h.wholeText(ctx, *whole[i].Extra)
+		if err != nil {
+			return nil, err
+		}
+		whole[i].Extra = &extra
 	}
 	return whole, nil
+}
+
+// wholeText is the text with what its blob holds.
+func (h *Host) wholeText(ctx context.Context, text events.Text) (events.Text, error) {
+	if text.Blob == nil {
+		return text, nil
+	}
+	whole, err := h.blobText(ctx, *text.Blob)
+	return events.Text{Inline: whole}, err
 }
 
 func (h *Host) blobText(ctx context.Context, ref events.BlobRef) (string, error) {

@@ -54,6 +54,22 @@ type Masked struct {
 	Count int    `json:"count"`
 }
 
+// Size is that of the whole text, in bytes.
+func (t Text) Size() int64 {
+	if t.Blob != nil {
+		return t.Blob.Size
+	}
+	return int64(len(t.Inline))
+}
+
+// Identity is the text, or the hash that stands for all of it.
+func (t Text) Identity() string {
+	if t.Blob != nil {
+		return t.Blob.Hash
+	}
+	return t.Inline
+}
+
 // Preview cuts text to at most PreviewLimit bytes without splitting a character.
 func Preview(text string) string { return Clip(text, PreviewLimit) }
 
@@ -83,6 +99,9 @@ func Blobs(event Event) []BlobRef {
 	case MessageReceived:
 		return present(e.Blob)
 	case ModelReplied:
+		if e.Extra != nil {
+			return present(e.Blob, e.Extra.Blob)
+		}
 		return present(e.Blob)
 	case ToolReturned:
 		return present(e.Blob, e.Full)

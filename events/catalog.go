@@ -42,7 +42,7 @@ var Catalog = []Spec{
 	kind[TurnStarted](1),
 	kind[TurnPaused](1),
 	kind[TurnResumed](1),
-	kind[TurnEnded](1),
+	kind[TurnEnded](2, sameData),
 	kind[LoopWarned](1),
 
 	kind[RulesAdopted](1),
@@ -56,9 +56,9 @@ var Catalog = []Spec{
 	kind[SettlementRequested](1),
 	kind[SettlementRecorded](1),
 
-	kind[ModelRequested](1),
-	kind[ModelReplied](3, sameData, sameData), // 2: polling; 3: masked
-	kind[ModelFailed](1),
+	kind[ModelRequested](2, sameData),
+	kind[ModelReplied](4, sameData, sameData, sameData), // 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated
+	kind[ModelFailed](2, sameData),
 
 	kind[ToolRequested](1),
 	kind[ToolReturned](3, sameReturn, sameData),

@@ -113,7 +113,7 @@ func turnExamples() []events.Event {
 		events.TurnResumed{Turn: "billing/1", By: "operator"},
 		events.TurnEnded{
 			Turn: "billing/1", Outcome: events.Stopped, Reason: events.ReasonToolCalls, Detail: "40 of 40 tool calls are used",
-			Rounds: 4, ToolCalls: 40, Usage: events.Usage{Input: 18_204, Output: 911, Cached: 12_288}, Cost: 6_373, Unpriced: true,
+			Rounds: 4, ToolCalls: 40, Usage: events.Usage{Input: 18_204, Output: 911, Cached: 12_288, Estimated: true}, Cost: 6_373, Unpriced: true,
 		},
 		events.LoopWarned{Call: "3.1", Tool: "read_file", Count: 3},
 	}
@@ -135,20 +135,23 @@ func homeostasisExamples() []events.Event {
 func modelExamples() []events.Event {
 	return []events.Event{
 		events.ModelRequested{
-			Turn: "billing/1", Round: 2, Attempt: 2, Model: "openai/gpt-5-mini", Context: exampleDigest(), Dropped: 6,
+			Turn: "billing/1", Round: 2, Attempt: 2, Model: "openai/gpt-5-mini", Context: exampleDigest(), Dropped: 6, Shortened: 1, Room: 3_900,
 		},
 		events.ModelReplied{
 			Request: exampleAsk,
 			Text:    events.Text{Inline: "The total adds up to 1,240.00. I will correct the invoice.", Blob: exampleBlob(), Masked: exampleMasked()},
 			Calls: []events.ModelCall{
 				{ID: "call_x1", Tool: "edit_file", Arguments: json.RawMessage(`{"new":"1,240.00","old":"1,204.00","path":"1042.md"}`)},
-				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`)},
+				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`), Cut: true},
 			},
 			Stop: events.StopCalls, Model: "gpt-5-mini-2026-01-31",
-			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048}, Cost: 1_427, Priced: true, Duration: 1_840 * events.Millisecond, Polling: true,
+			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048, Estimated: true}, Cost: 1_427, Priced: true,
+			Duration: 1_840 * events.Millisecond, Polling: true,
+			Fault: events.FaultCall, Extra: &events.Text{Inline: `{"reasoning_content":"The sum is <off>."}`, Blob: exampleBlob(), Masked: exampleMasked()},
 		},
 		events.ModelFailed{
 			Request: exampleAsk, Class: events.ErrorRateLimited, Detail: "429: slow down", RetryAt: exampleTime + 2*events.Second,
+			Usage: events.Usage{Input: 4_210, Output: 12, Cached: 2_048, Estimated: true}, Cost: 1_100, Priced: true, Room: 3_900,
 		},
 	}
 }

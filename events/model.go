@@ -13,6 +13,9 @@ type ModelRequested struct {
 	Model   string `json:"model"`
 	Context Digest `json:"context"`           // of model, prompt, tools and conversation: equal digests mean equal requests
 	Dropped int    `json:"dropped,omitempty"` // oldest messages left out to fit the context window
+	// What the endpoint's window, once it is known from a failure, asked for besides.
+	Shortened int   `json:"shortened,omitempty"`   // messages of which only a part is sent
+	Room      int64 `json:"room,string,omitempty"` // tokens of conversation that the window is known to hold
 }
 
 // ModelReplied records the model's whole reply.
@@ -27,14 +30,28 @@ type ModelReplied struct {
 	Priced   bool        `json:"priced"` // whether the price table knows the model; if not, Cost is 0 and means nothing
 	Duration Micros      `json:"duration_us,string"`
 	Polling  bool        `json:"polling,omitempty"` // its first call repeats one whose latest two results differ: the count of repetitions begins again
+	Fault    Fault       `json:"fault,omitempty"`   // why this is no answer; the model is told and asked again
+	// Extra is what the provider wants back with this reply and nobody else understands, such as its reasoning: a JSON object that is
+	// laid over the message when it is sent to the same model again.
+	Extra *Text `json:"extra,omitempty"`
 }
 
 // ModelCall is one tool call the model asks for.
 type ModelCall struct {
 	ID        string          `json:"id"` // the provider's own
 	Tool      string          `json:"tool"`
-	Arguments json.RawMessage `json:"arguments"` // canonical JSON (sorted keys, no spaces); a JSON string when the model's text was no JSON
+	Arguments json.RawMessage `json:"arguments"`     // canonical JSON (sorted keys, no spaces); a JSON string when the model's text was no JSON
+	Cut       bool            `json:"cut,omitempty"` // the reply ended before the call did: it is refused
 }
+
+// Fault says why a reply that is complete is no answer.
+type Fault string
+
+// The faults of a reply.
+const (
+	FaultEmpty Fault = "empty"        // neither text nor calls
+	FaultCall  Fault = "call_in_text" // a call written as text, which is never run
+)
 
 // ModelFailed records that an attempt to ask the model failed. RetryAt is when it will be asked again; 0 means never.
 type ModelFailed struct {
@@ -42,6 +59,10 @@ type ModelFailed struct {
 	Class   ErrorClass `json:"class"`
 	Detail  string     `json:"detail"`
 	RetryAt Micros     `json:"retry_at,string,omitempty"`
+	Usage   Usage      `json:"usage,omitzero"` // what the attempt cost nonetheless
+	Cost    Money      `json:"cost,string,omitempty"`
+	Priced  bool       `json:"priced,omitempty"`
+	Room    int64      `json:"room,string,omitempty"` // tokens of conversation that the model's window holds, where the failure tells
 }
 
 // StopReason says why the model stopped.
@@ -91,7 +112,11 @@ func (e ModelRequested) String() string {
 	if e.Attempt > 1 {
 		again = fmt.Sprintf(", attempt %d", e.Attempt)
 	}
-	return sentence("model %s was asked (round %d%s)", e.Model, e.Round, again)
+	left := ""
+	if e.Room > 0 {
+		left = fmt.Sprintf("; %d messages are left out and %d shortened to fit its window", e.Dropped, e.Shortened)
+	}
+	return sentence("model %s was asked (round %d%s)%s", e.Model, e.Round, again, left)
 }
 
 func (e ModelReplied) String() string {
@@ -105,12 +130,22 @@ func (e ModelReplied) String() string {
 	if e.Priced {
 		price = e.Cost.String()
 	}
-	return sentence("the model replied %s%s (%s, %d tokens, %s)", line(e.Text), calls, e.Stop, e.Usage.Total(), price)
+	fault := ""
+	switch e.Fault {
+	case FaultEmpty:
+		fault = ", which is no answer: it is empty"
+	case FaultCall:
+		fault = ", which is no answer: it holds a call written as text, which was not run"
+	}
+	return sentence("the model replied %s%s (%s, %s, %s)%s", line(e.Text), calls, e.Stop, e.Usage.tokens(), price, fault)
 }
 
 func (e ModelFailed) String() string {
 	next := "; it is not asked again"
-	if e.RetryAt > 0 {
+	switch {
+	case e.RetryAt > 0 && e.Room > 0:
+		next = fmt.Sprintf("; it will be asked again with at most %d tokens of the conversation", e.Room)
+	case e.RetryAt > 0:
 		next = "; it will be asked again"
 	}
 	return sentence("the model failed (%s)%s%s", e.Class, because(e.Detail), next)

@@ -1,5 +1,7 @@
 package events
 
+import "fmt"
+
 // TurnStarted opens a turn: these messages, this configuration, these limits.
 type TurnStarted struct {
 	Turn     TurnID      `json:"turn"`
@@ -75,11 +77,12 @@ const (
 	ReasonOffline     Reason = "fork.offline"     // the recording does not answer, and nobody else may be asked
 )
 
-// Usage counts tokens as the provider reported them.
+// Usage counts tokens as the provider reported them, or as they are estimated where it does not.
 type Usage struct {
-	Input  int64 `json:"input,string"`
-	Output int64 `json:"output,string"`
-	Cached int64 `json:"cached,string,omitempty"` // part of Input served from the provider's cache
+	Input     int64 `json:"input,string"`
+	Output    int64 `json:"output,string"`
+	Cached    int64 `json:"cached,string,omitempty"` // part of Input served from the provider's cache
+	Estimated bool  `json:"estimated,omitempty"`     // some of it was not reported, and is estimated from the size of the texts
 }
 
 // Total is what counts against the token limit.
@@ -87,7 +90,17 @@ func (u Usage) Total() int64 { return u.Input + u.Output }
 
 // Plus adds two usages.
 func (u Usage) Plus(v Usage) Usage {
-	return Usage{Input: u.Input + v.Input, Output: u.Output + v.Output, Cached: u.Cached + v.Cached}
+	return Usage{
+		Input: u.Input + v.Input, Output: u.Output + v.Output, Cached: u.Cached + v.Cached, Estimated: u.Estimated || v.Estimated,
+	}
+}
+
+// tokens says how many there are.
+func (u Usage) tokens() string {
+	if u.Estimated {
+		return fmt.Sprintf("about %d tokens (estimated)", u.Total())
+	}
+	return fmt.Sprintf("%d tokens", u.Total())
 }
 
 // Kind returns the permanent name.
@@ -116,8 +129,8 @@ func (e TurnEnded) String() string {
 	if e.Unpriced {
 		cost += " and calls with no price"
 	}
-	return sentence("turn %s ended: %s%s after %d rounds, %d tool calls, %d tokens, %s%s",
-		e.Turn, e.Outcome, reason, e.Rounds, e.ToolCalls, e.Usage.Total(), cost, because(e.Detail))
+	return sentence("turn %s ended: %s%s after %d rounds, %d tool calls, %s, %s%s",
+		e.Turn, e.Outcome, reason, e.Rounds, e.ToolCalls, e.Usage.tokens(), cost, because(e.Detail))
 }
 
 func (e LoopWarned) String() string {

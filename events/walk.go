@@ -105,6 +105,8 @@ func (e *ModelRequested) walk(r *reader) {
 	text(r, "model", &e.Model)
 	r.digest("context", &e.Context)
 	maybeNumber(r, "dropped", &e.Dropped)
+	maybeNumber(r, "shortened", &e.Shortened)
+	maybeQuoted(r, "room", &e.Room)
 	r.mark('}')
 }
 
@@ -122,6 +124,13 @@ func (e *ModelReplied) walk(r *reader) {
 	r.flag("priced", &e.Priced)
 	quoted(r, "duration_us", &e.Duration)
 	r.maybeFlag("polling", &e.Polling)
+	maybeText(r, "fault", &e.Fault)
+	if r.key("extra") {
+		e.Extra = &Text{}
+		r.mark('{')
+		e.Extra.walk(r)
+		r.mark('}')
+	}
 	r.mark('}')
 }
 
@@ -143,6 +152,7 @@ func (m *ModelCall) walk(r *reader) {
 	text(r, "id", &m.ID)
 	text(r, "tool", &m.Tool)
 	r.raw("arguments", (*[]byte)(&m.Arguments))
+	r.maybeFlag("cut", &m.Cut)
 	r.mark('}')
 }
 
@@ -234,6 +244,7 @@ func (u *Usage) walk(r *reader) {
 	quoted(r, "input", &u.Input)
 	quoted(r, "output", &u.Output)
 	maybeQuoted(r, "cached", &u.Cached)
+	r.maybeFlag("estimated", &u.Estimated)
 	r.mark('}')
 }
 

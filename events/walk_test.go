@@ -146,6 +146,9 @@ func without(event Event) Event {
 		for i := range e.Calls {
 			e.Calls[i].Arguments = nil
 		}
+		if e.Extra != nil {
+			e.Extra = &Text{Blob: e.Extra.Blob, Masked: e.Extra.Masked}
+		}
 		return e
 	case ToolRequested:
 		e.Arguments = nil

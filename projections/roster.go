@@ -153,6 +153,8 @@ func (a *AgentSummary) apply(event events.Event) {
 		a.Cost += e.Cost
 	case events.ModelReplied:
 		a.Usage = a.Usage.Plus(e.Usage)
+	case events.ModelFailed:
+		a.Usage = a.Usage.Plus(e.Usage)
 	case events.AdviceGiven:
 		a.Mode = e.Mode
 	case events.ApprovalRequested:

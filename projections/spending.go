@@ -126,8 +126,25 @@ func (s *spending) Apply(r *Recorded) error {
 		}
 	case events.ModelReplied:
 		s.reply(agent, DayOf(r.Time), &e)
+	case events.ModelFailed:
+		s.failure(agent, DayOf(r.Time), &e)
 	}
 	return nil
+}
+
+// failure counts what an attempt cost although no reply came of it.
+func (s *spending) failure(agent events.AgentID, day Day, e *events.ModelFailed) {
+	by := entry(s.Agents, agent)
+	if by.Taped || e.Usage.Total() == 0 {
+		return
+	}
+	unpriced := int64(0)
+	if !e.Priced {
+		unpriced = 1
+	}
+	row := s.Replies.row(column{Day: day, Agent: agent, Wallet: by.Wallet, Name: by.Model})
+	row.add(&replied{0, unpriced, e.Usage.Input, e.Usage.Output, e.Usage.Cached, e.Cost})
+	s.Tools.row(column{Day: day, Agent: agent}).add(&called{0, e.Cost})
 }
 
 func (s *spending) reply(agent events.AgentID, day Day, e *events.ModelReplied) {

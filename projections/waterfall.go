@@ -211,7 +211,10 @@ func (t *TurnTrace) applyAnswer(r *Recorded, event events.Event) {
 			s.Ran, s.Tokens, s.Cost = e.Duration, e.Usage.Total(), e.Cost
 		}
 	case events.ModelFailed:
-		t.fail(t.end(spanModel, revisionOf(e.Request), r.Time), string(e.Class))
+		s := t.end(spanModel, revisionOf(e.Request), r.Time)
+		if t.fail(s, string(e.Class)); s != nil {
+			s.Tokens, s.Cost = e.Usage.Total(), e.Cost
+		}
 		if e.RetryAt > 0 {
 			t.begin(span{What: spanRetry, Name: string(e.Class), Revision: r.Revision, Begun: r.Time})
 		}

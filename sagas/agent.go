@@ -25,6 +25,13 @@ type Agent struct {
 	Last         *events.TurnEnded    `json:"last,omitempty"`     // the latest turn that ended
 	Accepted     []Accepted           `json:"accepted,omitempty"` // the latest commands, for recognising their retries
 	Files        *Files               `json:"files,omitempty"`    // of its workspace, as last recorded
+	Window       Window               `json:"window,omitzero"`    // of its model, where a failure told
+}
+
+// Window is what the window of a model is known to hold.
+type Window struct {
+	Model string `json:"model"`
+	Room  int64  `json:"room,string"` // tokens of conversation
 }
 
 // Files is what was last recorded of an agent's workspace. A fork begins with its parent's.

@@ -23,6 +23,7 @@ func (a *Agent) apply(fact Fact) {
 		a.ID, a.Config = e.Agent, e.Config
 	case events.AgentConfigured:
 		a.Config = e.Config
+		a.Window = Window{} // whoever configures an agent may have enlarged it
 	case events.AgentRetired:
 		a.Retired = true
 	case events.AgentQuarantined:
@@ -41,9 +42,8 @@ func (a *Agent) apply(fact Fact) {
 		a.takeIn(e.Messages)
 	case events.TurnEnded:
 		a.closeRound(true)
-		a.Turn = Turn{}
 		a.Last = &e
-		a.Conversation = a.Conversation.forget(withDefaults(a.Config.Limits).ContextTokens * bytesPerToken)
+		a.forget()
 	case events.AdviceGiven:
 		a.Mode = e.Mode
 		a.Turn.Advice = ""
@@ -58,6 +58,16 @@ func (a *Agent) apply(fact Fact) {
 	default:
 		a.applyTurn(fact)
 	}
+}
+
+// forget ends the turn's part of the fold: what no later turn can be sent of the conversation is dropped.
+func (a *Agent) forget() {
+	tokens := withDefaults(a.Config.Limits).ContextTokens
+	if a.narrow() {
+		tokens = min(tokens, a.Window.Room)
+	}
+	a.Turn = Turn{}
+	a.Conversation = a.Conversation.forget(tokens * bytesPerToken)
 }
 
 // applyTurn folds what happens within a turn.
@@ -90,8 +100,14 @@ func (a *Agent) applyTurn(fact Fact) {
 		a.applyReply(e)
 	case events.ModelFailed:
 		t.Model, t.RetryAt = "", e.RetryAt
+		t.Usage = t.Usage.Plus(e.Usage)
+		t.Cost += e.Cost
+		t.Unpriced = t.Unpriced || e.Usage.Total() > 0 && !e.Priced
 		t.Failed++
 		t.ErrorStreak++
+		if e.Room > 0 {
+			a.Window = Window{Model: t.Config.Model, Room: e.Room}
+		}
 	case events.TurnPaused:
 		t.Paused = e.Reason
 	case events.TurnResumed:
@@ -171,7 +187,7 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 		t.Repeats++
 		t.Calls[i] = Call{
 			ID: events.NewCallID(t.Round, i+1), Provider: c.ID, Tool: c.Tool, Arguments: c.Arguments,
-			Digest: digest, Repeats: t.Repeats,
+			Digest: digest, Repeats: t.Repeats, Cut: c.Cut,
 		}
 		if granted, ok := grant(&t.Config, c.Tool); ok {
 			t.Risk = max(t.Risk, granted.Risk)
@@ -181,10 +197,32 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 		}
 	}
 	if len(e.Calls) == 0 {
-		t.ErrorStreak, t.AdvisedAt = 0, 0
 		t.Calls = nil
 	}
-	a.Conversation = a.Conversation.add(Message{Role: RoleAssistant, Text: e.Text, Calls: e.Calls})
+	a.addReply(&e)
+}
+
+// addReply adds the reply to the conversation, and what the model is told of one that is no answer.
+func (a *Agent) addReply(e *events.ModelReplied) {
+	t := &a.Turn
+	said := Message{Role: RoleAssistant, Text: e.Text, Calls: e.Calls}
+	if e.Extra != nil {
+		said.Extra, said.Model = e.Extra, t.Config.Model
+	}
+	switch {
+	case e.Fault == "":
+		a.Conversation = a.Conversation.add(said)
+		t.Faults = 0
+		if len(e.Calls) == 0 {
+			t.ErrorStreak, t.AdvisedAt = 0, 0
+		}
+		return
+	case e.Text.Size() > 0: // providers refuse messages without a text
+		a.Conversation = a.Conversation.add(said)
+	}
+	t.Faults++
+	t.ErrorStreak++
+	a.Conversation = a.Conversation.add(Message{Role: RoleContext, Text: events.Text{Inline: faultHint(e.Fault)}})
 }
 
 // closeRound adds the results of the round to the conversation, in the order of the calls. Providers want an answer for every

@@ -46,7 +46,7 @@ func (a Agent) Ready() []Request {
 
 func (a *Agent) askModel() AskModel {
 	t := &a.Turn
-	messages, _ := a.Conversation.window(t.Limits.ContextTokens * bytesPerToken)
+	messages, _, _ := a.fitted(&a.Conversation)
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Config.Model, System: a.system(),
 		Messages: messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
@@ -77,9 +77,9 @@ func hint(mode events.OperatingMode) string {
 	return ""
 }
 
-// context digests the request that would be sent now, and says how many messages the window leaves out. The conversation's
+// context digests the request that would be sent now, and says what the window leaves out. The conversation's
 // own digest stands for its messages, so that the cost does not grow with it.
-func (a *Agent) context() (digest events.Digest, dropped int) {
+func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 	t := &a.Turn
 	next := a.Conversation
 	if len(t.Calls) > 0 { // the round's results join the conversation with the request
@@ -87,7 +87,7 @@ func (a *Agent) context() (digest events.Digest, dropped int) {
 		closed.closeRound(false)
 		next = closed.Conversation
 	}
-	_, dropped = next.window(t.Limits.ContextTokens * bytesPerToken)
+	_, dropped, shortened = a.fitted(&next)
 	dropped += next.Dropped
 	b := make([]byte, 0, 256)
 	b = appendField(b, t.Config.Model)
@@ -97,7 +97,10 @@ func (a *Agent) context() (digest events.Digest, dropped int) {
 	}
 	b = binary.AppendVarint(b, t.Limits.ReplyTokens)
 	b = binary.AppendVarint(b, int64(dropped))
-	return next.Chain.Next("context", b), dropped
+	if a.narrow() {
+		b = binary.AppendVarint(b, a.room())
+	}
+	return next.Chain.Next("context", b), dropped, shortened
 }
 
 // Vector is the agent's state as homeostasis sees it.
@@ -110,7 +113,7 @@ func (a Agent) Vector() events.AgentStateVector {
 		return min(1, float64(n)/float64(of))
 	}
 	pressure := 0.0
-	if size := t.Limits.ContextTokens * bytesPerToken; size > 0 {
+	if size := a.room(); size > 0 {
 		pressure = min(1, float64(a.Conversation.Bytes)/float64(size))
 	}
 	return events.AgentStateVector{

@@ -25,6 +25,7 @@ type Call struct {
 	Text      events.Text      `json:"result"`            // once answered
 	Failed    bool             `json:"failed,omitempty"`
 	Warned    bool             `json:"warned,omitempty"` // the model is told that it repeats itself
+	Cut       bool             `json:"cut,omitempty"`    // the reply ended before it did
 }
 
 // CallStage is how far a call has come.
@@ -90,6 +91,9 @@ func (d *decision) judgeCall(call *Call) {
 	t := &d.agent.Turn
 	granted, ok := grant(&t.Config, call.Tool)
 	switch {
+	case call.Cut:
+		d.refuseCall(call.ID, call.Tool, fmt.Sprintf(
+			"the reply met its limit of %d tokens before this call was whole, so it was not run: make it again, with shorter arguments or in several calls", t.Limits.ReplyTokens))
 	case !ok:
 		d.refuseCall(call.ID, call.Tool, "there is no such tool; the tools are: "+strings.Join(toolNames(&t.Config), ", "))
 	case call.Arguments[0] != '{':
@@ -245,7 +249,7 @@ func canonicalCalls(round int, calls []events.ModelCall) []events.ModelCall {
 		for id == "" || slices.ContainsFunc(canonical[:i], func(c events.ModelCall) bool { return c.ID == id }) {
 			id += "call_" + strconv.Itoa(round) + "_" + strconv.Itoa(i+1)
 		}
-		canonical[i] = events.ModelCall{ID: id, Tool: valid(call.Tool), Arguments: canonicalArguments(call.Arguments)}
+		canonical[i] = events.ModelCall{ID: id, Tool: valid(call.Tool), Arguments: canonicalArguments(call.Arguments), Cut: call.Cut}
 	}
 	return canonical
 }

@@ -118,6 +118,8 @@ type (
 		Priced   bool
 		Duration events.Micros
 		Former   bool // recalled from a build that counted repeated calls without regard to their results
+		Fault    events.Fault
+		Extra    *events.Text
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {
@@ -126,6 +128,10 @@ type (
 		Class      events.ErrorClass
 		Detail     string
 		RetryAfter events.Micros // what the provider asked for; 0 when it said nothing
+		Usage      events.Usage  // what it cost nonetheless
+		Cost       events.Money
+		Priced     bool
+		Room       int64 // tokens of conversation that the window holds; 0 when the failure does not tell
 	}
 	// RecordResult is the response to AskTool.
 	RecordResult struct {

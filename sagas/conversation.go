@@ -20,7 +20,7 @@ type Conversation struct {
 func (c Conversation) add(m Message) Conversation {
 	c.Messages = append(c.Messages, m)
 	c.Bytes += messageSize(&m)
-	c.Blobs = c.Blobs || m.Text.Blob != nil
+	c.Blobs = c.Blobs || m.Text.Blob != nil || m.Extra != nil // what another model wants back is left out where texts are read
 	c.Chain = chainMessage(c.Chain, &m)
 	return c
 }
@@ -87,9 +87,9 @@ func (c Conversation) newest(size int64) int {
 
 // messageSize estimates what a message costs to send, in bytes.
 func messageSize(m *Message) int64 {
-	size := int64(16 + len(m.Text.Inline))
-	if m.Text.Blob != nil {
-		size = 16 + m.Text.Blob.Size
+	size := 16 + m.Text.Size()
+	if m.Extra != nil {
+		size += m.Extra.Size()
 	}
 	for i := range m.Calls {
 		size += int64(16 + len(m.Calls[i].Tool) + len(m.Calls[i].Arguments))
@@ -100,12 +100,8 @@ func messageSize(m *Message) int64 {
 // chainMessage extends the digest of a conversation. Lengths are written before contents, so that no two conversations
 // give the same bytes.
 func chainMessage(chain events.Digest, m *Message) events.Digest {
-	text := m.Text.Inline
-	if m.Text.Blob != nil {
-		text = m.Text.Blob.Hash
-	}
 	b := make([]byte, 0, 256)
-	b = appendField(b, text)
+	b = appendField(b, m.Text.Identity())
 	b = appendField(b, m.CallID)
 	b = appendField(b, m.Tool)
 	if m.Failed {
@@ -115,6 +111,10 @@ func chainMessage(chain events.Digest, m *Message) events.Digest {
 		b = appendField(b, m.Calls[i].ID)
 		b = appendField(b, m.Calls[i].Tool)
 		b = appendField(b, string(m.Calls[i].Arguments))
+	}
+	if m.Extra != nil {
+		b = appendField(b, m.Model)
+		b = appendField(b, m.Extra.Identity())
 	}
 	return chain.Next(events.Kind(m.Role), b)
 }

@@ -7,6 +7,8 @@ type Message struct {
 	Role  Role               `json:"role"`
 	Text  events.Text        `json:"text"`            // a blob's text is filled in by the shell before the model is asked
 	Calls []events.ModelCall `json:"calls,omitempty"` // of an assistant's message
+	Extra *events.Text       `json:"extra,omitempty"` // of an assistant's message: what Model, and no other, wants back with it
+	Model string             `json:"model,omitempty"` // that said it, where there is an Extra
 
 	// Of a tool's message: which call it answers.
 	CallID string `json:"call_id,omitempty"` // the provider's own id

@@ -16,6 +16,14 @@ func validText(t events.Text) events.Text {
 	return events.Text{Inline: valid(t.Inline), Blob: t.Blob, Masked: t.Masked}
 }
 
+func validExtra(t *events.Text) *events.Text {
+	if t == nil {
+		return nil
+	}
+	text := validText(*t)
+	return &text
+}
+
 func validTree(t *events.Tree) *events.Tree {
 	if t == nil {
 		return nil
@@ -35,5 +43,7 @@ func plausible(u events.Usage) events.Usage {
 		Input:  min(max(u.Input, 0), mostCounted),
 		Output: min(max(u.Output, 0), mostCounted),
 		Cached: min(max(u.Cached, 0), mostCounted),
+
+		Estimated: u.Estimated,
 	}
 }

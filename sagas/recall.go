@@ -55,8 +55,8 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	case events.ModelReplied:
 		return RecordReply{
 			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Stop: e.Stop, Model: e.Model,
-			Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration,
 			Former: !e.Polling && a.Turn.polls(e.Calls),
+			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Extra: e.Extra,
 		}, nil
 	case events.ModelFailed:
 		return a.recallFailure(meta, e), nil
@@ -79,8 +79,11 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		if e.Reason == events.ReasonTime {
 			return a.elapsed(meta, ""), nil
 		}
+		if a.Turn.RetryAt != 0 && (e.Reason == events.ReasonTokens || e.Reason == events.ReasonMoney) {
+			return Tick{Meta: meta}, nil // before the model is asked again
+		}
 		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
-	case events.BudgetRequested: // of a fork, before it asks again
+	case events.BudgetRequested, events.TurnPaused: // before the model is asked again
 		return Tick{Meta: meta}, nil
 	case events.ModelRequested, events.MessageDelivered:
 		if a.Turn.RetryAt != 0 {
@@ -99,7 +102,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
 func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) ReplyFailed {
-	c := ReplyFailed{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail}
+	c := ReplyFailed{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Room: e.Room}
 	if e.RetryAt != 0 && e.RetryAt != a.after(meta.At, retryDelay(a.Turn.Failed+1, e.Request, 0)) {
 		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread

@@ -160,7 +160,8 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 	case "failed":
 		return s.agentDecides(sagas.ReplyFailed{
 			Meta: meta, Request: request(t.Model), Class: events.ErrorClass(argument(d)), Detail: d.Input,
-			RetryAfter: duration(s.t, text(d, "retry-after")),
+			RetryAfter: duration(s.t, text(d, "retry-after")), Room: int64(number(s.t, d, "room")),
+			Usage: events.Usage{Input: int64(number(s.t, d, "tokens"))}, Cost: s.money(d, "cost"), Priced: d.HasArg("cost"),
 		}), true
 	case "returned":
 		return s.agentDecides(sagas.RecordResult{

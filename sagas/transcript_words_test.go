@@ -124,10 +124,15 @@ func (s *script) reply(d *datadriven.TestData, request events.RequestID) sagas.R
 	c := sagas.RecordReply{
 		Meta: sagas.Meta{ID: "~answer", At: s.at}, Request: request, Stop: events.StopReason(text(d, "stop")),
 		Usage: events.Usage{Input: int64(cmp.Or(number(s.t, d, "tokens"), 100))}, Cost: s.money(d, "cost"), Priced: !d.HasArg("unpriced"),
+		Fault: events.Fault(text(d, "fault")),
+	}
+	if extra := text(d, "extra"); extra != "" {
+		c.Extra = &events.Text{Inline: extra}
 	}
 	var said []string
 	for line := range strings.Lines(d.Input) {
 		line = strings.TrimSpace(line)
+		line, cut := strings.CutPrefix(line, "cut ")
 		call, isCall := strings.CutPrefix(line, "call ")
 		if !isCall {
 			said = append(said, line)
@@ -135,7 +140,7 @@ func (s *script) reply(d *datadriven.TestData, request events.RequestID) sagas.R
 		}
 		tool, arguments, _ := strings.Cut(call, " ")
 		c.Calls = append(c.Calls, events.ModelCall{
-			ID: fmt.Sprintf("call_%d", len(c.Calls)+1), Tool: tool, Arguments: json.RawMessage(arguments),
+			ID: fmt.Sprintf("call_%d", len(c.Calls)+1), Tool: tool, Arguments: json.RawMessage(arguments), Cut: cut,
 		})
 	}
 	c.Text.Inline = strings.Join(said, "\n")

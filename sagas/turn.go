@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"fmt"
 	"slices"
 
 	"example.com/life/events"
@@ -32,6 +33,7 @@ type Turn struct {
 	Round     int           `json:"round,omitempty"`
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
 	Failed    int           `json:"failed,omitempty"`    // attempts of this round that failed
+	Faults    int           `json:"faults,omitempty"`    // replies in a row that were no answer
 	Calls     []Call        `json:"calls,omitempty"`     // of this round
 	Answer    events.Text   `json:"answer"`              // of the latest reply
 	Context   events.Digest `json:"context"`             // of the latest request
@@ -95,8 +97,8 @@ func (d *decision) proceed() {
 		d.pause(events.ReasonSleep, "homeostasis advised sleep")
 	case t.ErrorStreak >= 2 && t.ErrorStreak != t.AdvisedAt, t.ErrorStreak == 0 && t.AdvisedAt != 0: // in trouble, or out of it
 		d.record(events.AdviceRequested{Turn: t.ID})
-	case t.Held < t.Limits.Money && (t.Held == 0 || t.Held-t.Cost < t.LastCost):
-		d.requestBudget(min(max(t.Limits.Reserve, t.LastCost), t.Limits.Money-t.Held))
+	case t.short():
+		d.reserveMore()
 	default:
 		d.ask(t.Round+1, 1)
 	}
@@ -111,11 +113,25 @@ func (d *decision) ask(round, attempt int) {
 }
 
 func (d *decision) request(round, attempt int) {
-	context, dropped := d.agent.context()
+	context, dropped, shortened := d.agent.context()
+	room := int64(0)
+	if d.agent.narrow() {
+		room = d.agent.room() / bytesPerToken
+	}
 	d.record(events.ModelRequested{
 		Turn: d.agent.Turn.ID, Round: round, Attempt: attempt,
-		Model: d.agent.Turn.Config.Model, Context: context, Dropped: dropped,
+		Model: d.agent.Turn.Config.Model, Context: context, Dropped: dropped, Shortened: shortened, Room: room,
 	})
+}
+
+// short reports whether the reservation would not cover another call like the last one, and may grow.
+func (t *Turn) short() bool {
+	return t.Held < t.Limits.Money && (t.Held == 0 || t.Held-t.Cost < t.LastCost)
+}
+
+func (d *decision) reserveMore() {
+	t := &d.agent.Turn
+	d.requestBudget(min(max(t.Limits.Reserve, t.LastCost), t.Limits.Money-t.Held))
 }
 
 func (d *decision) requestBudget(amount events.Money) {
@@ -221,6 +237,7 @@ func (d *decision) recordReply(c RecordReply) error {
 		Request: c.Request, Text: validText(c.Text), Calls: calls, Stop: c.Stop, Model: valid(c.Model),
 		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Duration: c.Duration,
 		Polling: !c.Former && t.polls(calls),
+		Fault:   c.Fault, Extra: validExtra(c.Extra),
 	})
 	if len(c.Calls) > 0 {
 		d.judgeCalls()
@@ -228,6 +245,10 @@ func (d *decision) recordReply(c RecordReply) error {
 		return nil
 	}
 	switch {
+	case c.Fault != "" && t.Faults >= maxFaults:
+		d.end(events.Failed, events.ReasonModel, fmt.Sprintf("the model gave no answer %d times in a row: %s", t.Faults, faultDetail(c.Fault)))
+	case c.Fault != "":
+		d.proceed() // the model is told
 	case c.Stop == events.StopLength:
 		d.end(events.Stopped, events.ReasonTruncated, "the reply met its token limit; raise reply_tokens to allow longer ones")
 	case c.Stop == events.StopFiltered:
@@ -246,11 +267,21 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	if t.Model != c.Request || c.Request == "" {
 		return ErrStale
 	}
-	retryAt := events.Micros(0)
-	if c.Class.Retryable() && t.Failed+1 < maxFailures {
-		retryAt = d.agent.after(d.at, retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted)))
+	retryAt, room := events.Micros(0), int64(0)
+	if c.Class == events.ErrorContext && c.Room > 0 {
+		room = d.agent.roomAfter(c.Room)
 	}
-	d.record(events.ModelFailed{Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt})
+	switch {
+	case t.Failed+1 >= maxFailures:
+	case c.Class.Retryable():
+		retryAt = d.agent.after(d.at, retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted)))
+	case room > 0: // at once: it is another question
+		retryAt = d.at
+	}
+	d.record(events.ModelFailed{
+		Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt,
+		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Room: room,
+	})
 	if retryAt == 0 {
 		d.end(events.Failed, events.ReasonModel, string(c.Class)+": "+c.Detail)
 	}
@@ -293,6 +324,12 @@ func (d *decision) askAgain() {
 		d.requestBudget(min(t.Limits.Reserve, t.Limits.Money))
 	case t.Interrupted:
 		d.request(t.Round, t.Attempt+1) // the parent's question as it was: what is to steer the turn has not joined it
+	case t.Usage.Total() >= t.Limits.Tokens: // failed attempts cost too
+		d.spent(events.ReasonTokens)
+	case t.Cost >= t.Limits.Money:
+		d.spent(events.ReasonMoney)
+	case t.short():
+		d.reserveMore()
 	default:
 		d.ask(t.Round, t.Attempt+1)
 	}

@@ -64,6 +64,7 @@ type agentFields struct {
 	Last         *events.TurnEnded    `json:"last,omitempty"`
 	Accepted     []sagas.Accepted     `json:"-"`
 	Files        *sagas.Files         `json:"files,omitempty"` // of its workspace, as last recorded
+	Window       sagas.Window         `json:"window,omitzero"` // of its model, where a failure told
 }
 
 type conversationView struct {
@@ -96,6 +97,7 @@ type turnFields struct {
 	Round       int                `json:"round"`
 	Attempt     int                `json:"attempt,omitempty"`
 	Failed      int                `json:"failed,omitempty"`
+	Faults      int                `json:"faults,omitempty"`
 	Calls       []sagas.Call       `json:"-"`
 	Answer      events.Text        `json:"answer"`
 	Context     events.Digest      `json:"context"`
@@ -125,6 +127,7 @@ type callFields struct {
 	Text      events.Text      `json:"result"`
 	Failed    bool             `json:"failed,omitempty"`
 	Warned    bool             `json:"warned,omitempty"`
+	Cut       bool             `json:"cut,omitempty"`
 }
 
 type tallyView struct {

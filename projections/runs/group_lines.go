@@ -83,7 +83,7 @@ func (g *openGroup) addModel(r *projections.Recorded, event events.Event) bool {
 	case events.ModelReplied:
 		l := g.answered(r, e.Request, LineRound)
 		l.State, l.Text = string(e.Stop), lineOf(e.Text)
-		l.Tokens, l.Cost, l.Duration = e.Usage.Total(), e.Cost, e.Duration
+		l.Tokens, l.Cost, l.Duration = l.Tokens+e.Usage.Total(), l.Cost+e.Cost, e.Duration
 		g.Tokens += e.Usage.Total()
 		g.Cost += e.Cost
 		g.Unpriced = g.Unpriced || !e.Priced
@@ -93,6 +93,10 @@ func (g *openGroup) addModel(r *projections.Recorded, event events.Event) bool {
 	case events.ModelFailed:
 		l := g.answered(r, e.Request, LineRound)
 		l.State, l.Text = "failed", string(e.Class)+": "+oneLine(e.Detail)
+		l.Tokens, l.Cost = l.Tokens+e.Usage.Total(), l.Cost+e.Cost
+		g.Tokens += e.Usage.Total()
+		g.Cost += e.Cost
+		g.Unpriced = g.Unpriced || e.Usage.Total() > 0 && !e.Priced
 	default:
 		return false
 	}

@@ -237,6 +237,7 @@ func (f *RunFold) within(r *projections.Recorded, event events.Event) {
 	case events.ModelFailed:
 		if round := t.round(); round != nil {
 			round.Failed = append(round.Failed, RunFailure{e.Class, beginning(e.Detail)})
+			round.Usage, round.Cost = round.Usage.Plus(e.Usage), round.Cost+e.Cost
 		}
 	case events.TurnPaused:
 		next := 1
@@ -270,7 +271,8 @@ func (f *RunFold) reply(r *projections.Recorded, e *events.ModelReplied) {
 		return
 	}
 	round.Replied, round.Text, round.Stop = true, runText(e.Text, r.Ref()), e.Stop
-	round.Usage, round.Cost, round.Priced, round.Took = e.Usage, e.Cost, e.Priced, e.Duration
+	round.Usage, round.Cost = round.Usage.Plus(e.Usage), round.Cost+e.Cost // of failed attempts too
+	round.Priced, round.Took = e.Priced, e.Duration
 	said := []byte(round.Text.Hash)
 	for i := range e.Calls {
 		call := &e.Calls[i]
