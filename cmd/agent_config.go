@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"example.com/life/events"
 )
@@ -24,6 +25,8 @@ type agentFlags struct {
 	workspace, promptFile, wallet string
 	ask, deny                     []string
 	onLost, onLimit               string
+	flags                         *pflag.FlagSet
+	once                          bool
 	recall                        int64
 	recallNotes                   int
 	near                          []string
@@ -35,7 +38,9 @@ type agentFlags struct {
 }
 
 func (f *agentFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
+	flags := pflag.NewFlagSet("agent", pflag.ContinueOnError)
+	defer func() { cmd.Flags().AddFlagSet(flags) }()
+	f.flags = flags
 	flags.StringVar(&f.workspace, "workspace", "", "directory that the agent's file tools are confined to (default: the current directory)")
 	flags.StringVar(&f.promptFile, "prompt-file", "", "file with the system prompt")
 	flags.StringVar(&f.wallet, "wallet", "", "wallet that pays for the agent (default: main)")
@@ -59,11 +64,29 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.approval, "limit-approval-time", 0, "time after which an unanswered approval counts as denied")
 }
 
+// given returns the flags of the command line that configure the agent.
+func (f *agentFlags) given(cmd *cobra.Command) (given []string) {
+	f.flags.AddFlag(cmd.Flags().Lookup("model"))
+	f.flags.AddFlag(cmd.Flags().Lookup("tools"))
+	f.flags.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed {
+			given = append(given, "--"+flag.Name+" "+quote(flag.Value.String()))
+		}
+	})
+	return given
+}
+
 // apply lays the flags over a configuration. A new agent also takes what is configured for new agents, and this directory.
 func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fresh bool) error {
 	changed := func(name string) bool { return cmd.Flags().Changed(name) }
+	if fresh {
+		c.Once = f.once
+	}
 	if fresh || changed("model") {
 		c.Model = a.config.get("model")
+	}
+	if c.Model == "" {
+		return noModel()
 	}
 	if fresh || changed("tools") {
 		if tools := grants(a.config.get("tools")); !slices.EqualFunc(tools, c.Tools, sameTool) {
@@ -112,6 +135,16 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	}
 	f.knowledge(cmd, &c.Knowledge)
 	return f.limits(cmd, &c.Limits)
+}
+
+// noModel says how to get a model.
+func noModel() error {
+	return usage("no model is set, and there is no API key in the environment. Choose one:\n" +
+		"  life demo                                    watch a scripted agent; it needs no key and costs nothing\n" +
+		"  --model scripted/NAME --scripts DIR          a script of your own; --model scripted/echo repeats what it reads\n" +
+		"  export OPENAI_API_KEY=…                      the models of OpenAI, as openai/NAME (or OPENAI_API_KEY_FILE)\n" +
+		"  export OPENAI_BASE_URL=http://HOST:PORT/v1   any endpoint of that protocol, such as a local one: --model openai/NAME\n" +
+		"--model, LIFE_MODEL or model: in the configuration file set it; life doctor shows what is in effect")
 }
 
 // knowledge lays over what is recalled what was given.

@@ -1,9 +1,13 @@
 package cmd
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,15 +19,20 @@ import (
 )
 
 func agentsCommand(a *app) *cobra.Command {
-	asJSON := false
+	asJSON, watch, all := false, false, false
 	var filter projections.AgentFilter
 	cmd := &cobra.Command{
 		Use:     "agents",
-		Short:   "List agents, and create, configure, retire or release them",
-		Example: "  life agents\n  life agents --status waiting\n  life agents create reviewer --model openai/gpt-5-mini --ask bash",
+		Short:   "List agents, and show, create, configure, retire or release them",
+		Long:    "List agents by name, with what they are doing. Retired agents are not listed, except with --all or --status retired.",
+		Example: "  life agents\n  life agents --status waiting\n  life agents --watch\n  life agents create reviewer --model openai/gpt-5-mini --ask bash",
 		Args:    noVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter.Active = !all && filter.Status == ""
 			return a.with(cmd.Context(), func(host reached) error {
+				if watch {
+					return a.watchAgents(cmd.Context(), host, filter, asJSON)
+				}
 				list, err := host.Agents(cmd.Context(), filter)
 				if err != nil {
 					return err
@@ -41,25 +50,172 @@ func agentsCommand(a *app) *cobra.Command {
 	flags.StringVar((*string)(&filter.Parent), "parent", "", "only forks of this agent")
 	flags.StringVar((*string)(&filter.After), "after", "", "only agents whose names come after this one")
 	flags.IntVar(&filter.Limit, "limit", 0, "list at most this many agents (default: all)")
+	flags.BoolVar(&all, "all", false, "also list retired agents")
+	flags.BoolVar(&watch, "watch", false, "list them again whenever something changed, until interrupted")
 	jsonFlag(cmd, &asJSON)
-	cmd.AddCommand(createCommand(a), configureCommand(a), retireCommand(a), releaseCommand(a))
+	cmd.AddCommand(showAgentCommand(a), createCommand(a), configureCommand(a), retireCommand(a), releaseCommand(a))
 	return cmd
 }
 
+// watchTime is how often a list that is watched is looked at.
+const watchTime = time.Second
+
+// watchAgents prints the list whenever it changed: in place on a terminal, else below what was printed before.
+func (a *app) watchAgents(ctx context.Context, host reached, filter projections.AgentFilter, asJSON bool) error {
+	tick := time.NewTicker(watchTime)
+	defer tick.Stop()
+	var before []projections.AgentSummary
+	for first := true; ; first = false {
+		list, err := host.Agents(ctx, filter)
+		if err != nil {
+			return err
+		}
+		if changed := first || !reflect.DeepEqual(list, before); changed {
+			before = list
+			if asJSON {
+				err = a.printJSON(list)
+			} else {
+				a.clearScreen()
+				err = a.printAgents(list, filter)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 func (a *app) printAgents(list []projections.AgentSummary, filter projections.AgentFilter) error {
-	if len(list) == 0 && filter != (projections.AgentFilter{}) {
+	if len(list) == 0 && filter != (projections.AgentFilter{Active: filter.Active}) {
 		fmt.Fprintln(a.errs, "no agent matches")
 		return nil
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(a.errs, `there are no agents yet; life run "Take the tour" creates one`)
+		fmt.Fprintln(a.errs, `there are no agents; life demo shows one at work, life run "…" creates one, life agents --all lists retired ones`)
 		return nil
 	}
-	w := table(a.out)
+	var text bytes.Buffer
+	w := table(&text)
 	fmt.Fprintln(w, "AGENT\tSTATUS\tMODEL\tTURNS\tTOKENS\tCOST\tREVISION\tLAST")
 	for i := range list {
 		s := &list[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", s.ID, does(s), s.Model, s.Turns, s.Usage.Total(), s.Cost, s.Revision, clock(s.Updated))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	row := -2 // the heading
+	for line := range strings.Lines(text.String()) {
+		if row++; row < 0 {
+			a.colour(faint, line)
+			continue
+		}
+		a.colour(agentColour(&list[row]), line)
+	}
+	return nil
+}
+
+// agentColour draws the eye to what a person has to do something about.
+func agentColour(s *projections.AgentSummary) colour {
+	switch s.Status() {
+	case projections.StatusQuarantined:
+		return red
+	case projections.StatusWaiting, projections.StatusPaused:
+		return yellow
+	case projections.StatusWorking:
+		return green
+	case projections.StatusRetired:
+		return faint
+	case projections.StatusIdle:
+		if s.Outcome == events.Failed {
+			return red
+		}
+	}
+	return plain
+}
+
+func showAgentCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:     "show AGENT",
+		Short:   "Show what an agent is doing and how it is configured",
+		Long:    "Show what an agent is doing and how it is configured. life state shows everything, also as it was at another moment.",
+		Example: "  life agents show demo\n  life agents show demo --json",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			agent, err := checkAgent(args[0])
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				list, err := host.Agents(cmd.Context(), projections.AgentFilter{Agent: agent})
+				if err != nil {
+					return err
+				}
+				state, err := host.State(cmd.Context(), agent, events.NoRevision)
+				if err != nil {
+					return err
+				}
+				shown := shownAgent{Config: state.Agent.Config}
+				if len(list) == 1 {
+					shown.Summary = list[0]
+				}
+				if asJSON {
+					return a.printJSON(shown)
+				}
+				return a.printAgent(&shown)
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// shownAgent is an agent as life agents show prints it.
+type shownAgent struct {
+	Summary projections.AgentSummary `json:"summary"`
+	Config  events.AgentConfig       `json:"config"`
+}
+
+func (a *app) printAgent(s *shownAgent) error {
+	w := table(a.out)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	c, sum := &s.Config, &s.Summary
+	row("agent", "%s", sum.ID)
+	row("status", "%s", does(sum))
+	if sum.Problem != "" {
+		row("problem", "%s", harmless(sum.Problem))
+	}
+	if sum.Parent != "" {
+		row("forked from", "%s", sum.Parent)
+	}
+	row("created", "%s", clock(sum.Created))
+	row("last event", "%s, revision %d", clock(sum.Updated), sum.Revision)
+	row("turns", "%d ended, %d messages waiting, %d tokens, %s", sum.Turns, sum.Waiting, sum.Usage.Total(), sum.Cost)
+	row("model", "%s", c.Model)
+	row("workspace", "%s", c.Workspace)
+	var tools []string
+	for i := range c.Tools {
+		tools = append(tools, c.Tools[i].Name)
+	}
+	row("tools", "%s", cmp.Or(strings.Join(tools, ", "), "none"))
+	row("asks for", "%s", cmp.Or(strings.Join(c.Policy.Ask, ", "), "no tool"))
+	if len(c.Policy.Deny) > 0 {
+		row("denied", "%s", strings.Join(c.Policy.Deny, ", "))
+	}
+	row("wallet", "%s", c.Wallet)
+	limits, err := events.PlainJSON(c.Limits)
+	if err != nil {
+		return err
+	}
+	row("limits", "%s", strings.Replace(string(limits), "{}", "the defaults", 1))
+	if c.Prompt != "" {
+		row("prompt", "%s", harmless(events.Clip(strings.Join(strings.Fields(c.Prompt), " "), 200)))
 	}
 	return w.Flush()
 }
@@ -107,6 +263,7 @@ func createCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&f.once, "once", false, "retire the agent as soon as it has nothing left to do")
 	id.add(cmd)
 	return cmd
 }

@@ -190,7 +190,9 @@ func (a *app) examineModels() []finding {
 		findings = append(findings, f)
 	}
 	model := a.config.find("model")
-	if _, _, err := set.Lookup(model.value); err != nil {
+	if model.value == "" {
+		findings = append(findings, finding{Check: "model", Detail: "none is set for new agents", Remedy: "--model, LIFE_MODEL or OPENAI_API_KEY sets one; life demo needs none"})
+	} else if _, _, err := set.Lookup(model.value); err != nil {
 		findings = append(findings, wrong("model", err.Error(), "choose another one with --model or LIFE_MODEL, such as scripted/tour, which needs no key"))
 	} else {
 		findings = append(findings, finding{Check: "model", OK: true, Detail: model.value + ": " + model.source})

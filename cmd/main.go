@@ -11,6 +11,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,15 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/api"
+	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
 )
@@ -83,7 +89,7 @@ func start(build Config, args []string, out, errs io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		err = results.problem()
 	}
@@ -93,14 +99,43 @@ func start(build Config, args []string, out, errs io.Writer) int {
 		return exitDone
 	case errors.As(err, &status):
 		if status.err != nil {
-			fmt.Fprintln(errs, "life: "+status.err.Error())
+			a.report(cmd, args, err, a.guess(ctx, cmd, err))
 		}
 		return status.code
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return exitCancelled
 	}
-	fmt.Fprintln(errs, "life: "+err.Error()+remedy(err))
+	a.report(cmd, args, err, cmp.Or(a.guess(ctx, cmd, err), remedy(err)))
 	return exitError
+}
+
+// report says on standard error what went wrong and what to type next. Who asked for JSON gets it as one JSON object on one line.
+func (a *app) report(cmd *cobra.Command, args []string, err error, next string) {
+	asJSON := slices.Contains(args, "--json") // also where the flags could not be parsed
+	if flag := cmd.Flags().Lookup("json"); flag != nil && flag.Changed {
+		asJSON = flag.Value.String() == "true"
+	}
+	if !asJSON {
+		fmt.Fprintln(a.errs, "life: "+err.Error()+next)
+		return
+	}
+	failed := failure{Code: api.CodeOf(err), Message: err.Error(), Next: strings.TrimSpace(next)}
+	var status *exit
+	if errors.As(err, &status) && status.code == exitUsage {
+		failed.Code = "usage"
+	}
+	text, problem := events.PlainJSON(map[string]failure{"error": failed})
+	if problem != nil { // strings always encode
+		text = []byte(problem.Error())
+	}
+	fmt.Fprintln(a.errs, string(text))
+}
+
+// failure is an error as JSON.
+type failure struct {
+	Code    string `json:"code"` // as over HTTP (docs/api.md), or "usage"
+	Message string `json:"message"`
+	Next    string `json:"next,omitempty"` // what to type next
 }
 
 // exit is an error that chooses the exit status. Without an error of its own nothing is printed: everything has been said.
@@ -152,6 +187,8 @@ func missing(what string) string {
 			"  life commands poisoned list lists them"
 	case strings.HasPrefix(what, "there is no projection ") || strings.HasPrefix(what, "there is no declared projection "):
 		return "\n  life projections list lists the projections"
+	case strings.HasPrefix(what, "there is no note "):
+		return "\n  life knowledge search WORDS finds notes"
 	case strings.HasPrefix(what, "there is no event at position "):
 		return "\n  life projections show NAME says where a projection stopped"
 	case strings.HasPrefix(what, projections.ErrMissing.Error()):
@@ -159,6 +196,9 @@ func missing(what string) string {
 	case strings.Contains(what, " ends at revision "):
 		return "\n  life history AGENT lists the revisions"
 	}
+	if !strings.Contains(what, "agent") {
+		return ""
+	}
 	return "\n" +
-		"  life agents lists all agents, life agents create NAME creates one"
+		"  life agents --all lists all agents, life agents create NAME creates one"
 }

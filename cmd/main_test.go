@@ -102,6 +102,7 @@ func setUp(e *testscript.Env) error {
 	e.Setenv("EXAMPLES", examples)
 	e.Setenv("LIFE_SCRIPTS", scripts)
 	e.Setenv("LIFE_LISTEN", "127.0.0.1:0")
+	e.Setenv("LIFE_MODEL", "scripted/tour")
 	e.Setenv("LIFE_USER", "ada")
 	e.Setenv("LIFE_STORE", store)
 	e.Setenv("GORACE", os.Getenv("GORACE"))

@@ -87,6 +87,7 @@ func unpackOld(t *testing.T, name string) (dir string) {
 	t.Setenv("LIFE_DATA", filepath.Join(dir, "data"))
 	t.Setenv("LIFE_LISTEN", "127.0.0.1:0")
 	t.Setenv("LIFE_USER", "ada")
+	t.Setenv("LIFE_MODEL", "scripted/tour")
 	return dir
 }
 

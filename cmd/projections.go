@@ -112,10 +112,17 @@ func askedWrong(err error) error {
 		return err
 	}
 	if refusal.Code == sagas.RefusedInvalid || refusal.Code == sagas.RefusedMissing && !strings.HasPrefix(refusal.Detail, projections.ErrMissing.Error()) {
-		return &exit{exitUsage, errors.New(refusal.Detail)}
+		return &exit{exitUsage, detailOnly{refusal}}
 	}
 	return err
 }
+
+// detailOnly is a refusal without its code before it.
+type detailOnly struct{ *sagas.RefusalError }
+
+func (d detailOnly) Error() string { return d.Detail }
+
+func (d detailOnly) Unwrap() error { return d.RefusalError }
 
 // showProjected shows an answer by the shape that the projection gives it.
 func (a *app) showProjected(ctx context.Context, host api.Host, answer *projector.Answer) error {

@@ -73,6 +73,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 	for deadline := time.Now().Add(startTime); ; {
 		found, problem := a.reachServe(ctx)
 		if problem == nil {
+			a.noteHostSettings()
 			return found, nil
 		}
 		if other := new(elsewhere); errors.As(problem, &other) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"example.com/life/adapters/api"
@@ -38,6 +39,15 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
 	}
 	return reached{fullHost: served{client, data}, close: func(time.Duration) error { return client.Close() }}, nil
+}
+
+// noteHostSettings names the flags that have no effect, because they belong to the life serve that was reached.
+func (a *app) noteHostSettings() {
+	for _, e := range a.config.values {
+		if e.host && strings.HasPrefix(e.source, "flag") {
+			fmt.Fprintf(a.errs, "life: --%s has no effect here: it is a setting of the running life serve; restart life serve with it\n", e.flag)
+		}
+	}
 }
 
 // elsewhere says that the life serve of a data directory stores events in another place than the verb is told to.

@@ -2,6 +2,9 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,33 +31,67 @@ func newRoot(a *app) *cobra.Command {
 			}
 			return a.refuseStore(cmd)
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Version: a.build.Version,
 	}
+	root.SetVersionTemplate(a.versionLine())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var unknown *pflag.NotExistError
 		if errors.As(err, &unknown) {
 			if now, was := renamed(unknown.GetSpecifiedName()); was && cmd.Flags().Lookup(now) != nil {
 				return usage("--%s is called --%s now", unknown.GetSpecifiedName(), now)
 			}
+			if flag := nearestFlag(cmd, unknown.GetSpecifiedName()); flag != "" {
+				return usage("%w; did you mean --%s?", err, flag)
+			}
 		}
 		return usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	addSettingFlags(root)
 	root.AddCommand(
-		runCommand(a), serveCommand(a),
+		demoCommand(a), runCommand(a), serveCommand(a),
 		agentsCommand(a), sendCommand(a), cancelCommand(a), approveCommand(a), denyCommand(a),
 		tailCommand(a), historyCommand(a), stateCommand(a), workspaceCommand(a), diffCommand(a), waterfallCommand(a), causesCommand(a), effectsCommand(a),
 		forkCommand(a), whatIfCommand(a), treeCommand(a), rulesCommand(a), verifyCommand(a), projectionsCommand(a),
 		knowledgeCommand(a), walletCommand(a), storeCommand(a), commandsCommand(a), forwardCommand(a),
 		doctorCommand(a), storeless(aboutNone, sampleCommand(a)), benchCommand(a), storeless(aboutNone, versionCommand(a)),
 	)
+	addCompletion(root)
+	a.complete(root)
 	return root
+}
+
+// addCompletion adds the verb that prints cobra's scripts for shells.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		storeless(aboutNone, cmd).Example = "  source <(life completion bash)"
+		for _, shell := range cmd.Commands() {
+			shell.Example = "  " + shell.CommandPath()
+		}
+	}
+}
+
+// nearestFlag is the flag of a command that was probably meant; empty if none is near.
+func nearestFlag(cmd *cobra.Command, typed string) string {
+	var flags []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f.Name) })
+	return nearest(typed, flags)
 }
 
 // noVerb refuses arguments of a command that only groups others.
 func noVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
+	}
+	var verbs []string
+	for _, below := range cmd.Commands() {
+		verbs = append(verbs, below.Name())
+	}
+	if verb := nearest(args[0], verbs); verb != "" {
+		return usage("there is no %q in %s; did you mean %s %s?", args[0], cmd.CommandPath(), cmd.CommandPath(), verb)
 	}
 	return usage("there is no %q in %s; %s --help lists what there is", args[0], cmd.CommandPath(), cmd.CommandPath())
 }
@@ -105,4 +142,36 @@ func (a *app) refuseStore(cmd *cobra.Command) error {
 		}
 	}
 	return nil
+}
+
+func versionCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  life version",
+		Args:    takes(0, 0, "no arguments"),
+		RunE: func(*cobra.Command, []string) error {
+			revision := ""
+			if build, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range build.Settings {
+					if s.Key == "vcs.revision" {
+						revision = s.Value
+					}
+				}
+			}
+			if asJSON {
+				return a.printJSON(map[string]string{"version": a.build.Version, "revision": revision, "go": runtime.Version()})
+			}
+			fmt.Fprint(a.out, a.versionLine())
+			return nil
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// versionLine is what life version and life --version print.
+func (a *app) versionLine() string {
+	return fmt.Sprintf("life %s %s/%s %s\n", a.build.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
 }

@@ -41,11 +41,12 @@ func runCommand(a *app) *cobra.Command {
 		Use:   "run PROMPT",
 		Short: "Give an agent a message and watch its turn",
 		Long: "Give an agent a message and watch the turn that it starts. The agent is created if it does not exist; without --agent, a new one\n" +
-			"is created for this turn. The model's text goes to standard output, everything else to standard error.\n\n" +
+			"is created, and retired once it has nothing left to do: its history stays. Flags that configure an agent change one that exists\n" +
+			"for good, and say so. The model's text goes to standard output, everything else to standard error.\n\n" +
 			"The exit status says how the turn ended: 0 done, 3 stopped by a limit, a loop or a refusal, 4 failed, 5 waiting for a person,\n" +
 			"130 cancelled; 1 is any other error, 2 an invalid command line. Ctrl-C cancels the turn and waits until that is stored;\n" +
 			"a second Ctrl-C exits at once.",
-		Example: "  life run \"Take the tour\"\n  life run --agent demo --ask bash \"Run the tests\"\n  git diff | life run --agent reviewer -",
+		Example: "  life run --model openai/gpt-5-mini \"What does this project do?\"\n  life run --agent demo --ask bash \"Run the tests\"\n  git diff | life run --agent reviewer -",
 		Args:    takes(1, 1, "one prompt, in quotes"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.run(cmd, args[0], &f)
@@ -58,7 +59,7 @@ func runCommand(a *app) *cobra.Command {
 }
 
 func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
-	if f.agent == "" {
+	if f.once = f.agent == ""; f.once {
 		f.agent = "run-" + strings.ReplaceAll(uuid.NewString(), "-", "")[:10]
 	}
 	agent, err := checkAgent(f.agent)
@@ -74,7 +75,7 @@ func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
 	}
 	ctx := cmd.Context()
 	return a.with(ctx, func(host reached) error {
-		if err := a.prepare(ctx, cmd, host, agent, &f.agentFlags); err != nil {
+		if err := a.prepare(ctx, cmd, host, agent, &f.agentFlags, f.show.quiet || f.show.asJSON); err != nil {
 			return err
 		}
 		v := f.show.view(a)
@@ -90,8 +91,8 @@ func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
 	})
 }
 
-// prepare makes the agent, or configures it as the command line says.
-func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, agent events.AgentID, f *agentFlags) error {
+// prepare makes the agent, or configures it as the command line says, and says so unless it is to be quiet.
+func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, agent events.AgentID, f *agentFlags, quiet bool) error {
 	state, err := host.State(ctx, agent, events.NoRevision)
 	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
@@ -114,5 +115,13 @@ func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, ag
 	if _, err := host.Do(ctx, events.AgentStream(agent), sagas.Configure{Meta: newMeta(""), Config: c}, origin()); err != nil {
 		return fmt.Errorf("configure agent %s: %w", agent, err)
 	}
+	if quiet {
+		return nil
+	}
+	changed := strings.Join(f.given(cmd), " ")
+	if was := state.Agent.Config.Model; was != c.Model {
+		changed += fmt.Sprintf("; its model was %s", was)
+	}
+	fmt.Fprintf(a.errs, "the configuration of agent %s changed, for this turn and later ones: %s\n", agent, changed)
 	return nil
 }

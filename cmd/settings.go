@@ -25,6 +25,7 @@ type setting struct {
 	defaultValue string
 	description  string
 	secret       bool // in the environment only: command lines and files are read by others
+	host         bool // of the process that hosts agents: a verb that uses a running life serve cannot change it
 }
 
 // settings lists them. It is the only list.
@@ -35,18 +36,18 @@ func settings() []setting {
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
 		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model"},
 		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
-		{flag: "listen", env: "LIFE_LISTEN", defaultValue: "127.0.0.1:4777", description: "address of life serve"},
-		{flag: "commands", env: "LIFE_COMMANDS", defaultValue: string(sagas.DefaultTenant), description: "tenants whose bus commands life serve executes, comma separated; none: no tenant"},
-		{flag: "token-file", env: "LIFE_TOKEN_FILE", description: "file with the bearer token that clients of life serve must send"},
-		{flag: "scripts", env: "LIFE_SCRIPTS", description: "directory of scripts for the models scripted/NAME"},
-		{flag: "prices", env: "LIFE_PRICES", description: "file of prices that override the built-in ones"},
-		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars"},
-		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record"},
-		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back"},
-		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings"},
+		{flag: "listen", env: "LIFE_LISTEN", defaultValue: "127.0.0.1:4777", description: "address of life serve", host: true},
+		{flag: "commands", env: "LIFE_COMMANDS", defaultValue: string(sagas.DefaultTenant), description: "tenants whose bus commands life serve executes, comma separated; none: no tenant", host: true},
+		{flag: "token-file", env: "LIFE_TOKEN_FILE", description: "file with the bearer token that clients of life serve must send", host: true},
+		{flag: "scripts", env: "LIFE_SCRIPTS", description: "directory of scripts for the models scripted/NAME", host: true},
+		{flag: "prices", env: "LIFE_PRICES", description: "file of prices that override the built-in ones", host: true},
+		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars", host: true},
+		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record", host: true},
+		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back", host: true},
+		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings", host: true},
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
-		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME"},
-		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint"},
+		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME", host: true},
+		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint", host: true},
 		{flag: "openai-api-key", env: providers.EnvOpenAIKey, description: "the key itself", secret: true},
 	}
 }
@@ -282,7 +283,8 @@ func (c *config) checkStore() error {
 	return c.place().CheckAddress(store.source == "flag --store")
 }
 
-// chooseModel picks the model of new agents when nothing names one: a real one if there is a way to reach it.
+// chooseModel picks the model of new agents when nothing names one: a real one if there is a way to reach it, else none. A scripted
+// one is never picked, as it would edit files of whoever gives it a task.
 func (c *config) chooseModel() {
 	model := c.find("model")
 	switch {
@@ -290,7 +292,7 @@ func (c *config) chooseModel() {
 	case c.models.OpenAI.Key != "" || c.models.OpenAI.KeyFile != "":
 		model.value, model.source = "openai/gpt-5-mini", "default, because there is an OpenAI key"
 	default:
-		model.value, model.source = "scripted/tour", "default, because there is no OpenAI key"
+		model.source = "default, because there is no OpenAI key"
 	}
 }
 

@@ -17,6 +17,7 @@ func TestStoreFlag(t *testing.T) {
 	t.Setenv("HOME", dir)
 	t.Setenv("LIFE_DATA", filepath.Join(dir, "data"))
 	t.Setenv("LIFE_USER", "ada")
+	t.Setenv("LIFE_MODEL", "scripted/echo")
 	t.Chdir(dir)
 	if err := os.MkdirAll("src/project", 0o700); err != nil { // what examples read before they look for a store
 		t.Fatal(err)

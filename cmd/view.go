@@ -28,7 +28,7 @@ func plumbing(event events.Event) bool {
 	switch event.(type) {
 	case events.MessageReceived, events.MessageDelivered, events.TurnStarted, events.TurnEnded, events.ModelRequested, events.ModelReplied,
 		events.AdviceRequested, events.AdviceGiven, events.AdviceMissed,
-		events.KnowledgeRequested, events.BudgetRequested, events.BudgetGranted, events.SettlementRequested, events.SettlementRecorded:
+		events.KnowledgeRequested, events.BudgetRequested, events.BudgetGranted, events.SettlementRequested, events.SettlementRecorded, events.AgentRetired:
 		return true
 	}
 	return false

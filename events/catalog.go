@@ -26,9 +26,9 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	kind[AgentCreated](3, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked
-	kind[AgentForked](4, forkedV2, sameData, sameData),
-	kind[AgentConfigured](3, sameData, sameData),
+	kind[AgentCreated](4, sameData, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once
+	kind[AgentForked](5, forkedV2, sameData, sameData, sameData),
+	kind[AgentConfigured](4, sameData, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),

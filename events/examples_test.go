@@ -73,8 +73,8 @@ func exampleConfig() events.AgentConfig {
 		Policy: events.Policy{
 			Ask: []string{"bash"}, Deny: []string{"write_file"}, OnLost: events.LostTell, OnLimit: events.LimitEnd,
 		},
-		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}},
-		Masking:   events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
+		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}}, Once: true,
+		Masking: events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
 	}
 }
 

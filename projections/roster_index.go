@@ -57,6 +57,7 @@ func (a *AgentSummary) Status() AgentStatus {
 type AgentFilter struct {
 	Agent  events.AgentID
 	Status AgentStatus
+	Active bool // not retired
 	Model  string
 	Parent events.AgentID
 	After  events.AgentID // only names after this one
@@ -67,6 +68,9 @@ type AgentFilter struct {
 func (f AgentFilter) Query() Query {
 	parameters := map[string]string{
 		"agent": string(f.Agent), "status": string(f.Status), "model": f.Model, "parent": string(f.Parent), "after": string(f.After),
+	}
+	if f.Active {
+		parameters["retired"] = "no"
 	}
 	if f.Limit != 0 {
 		parameters["limit"] = strconv.Itoa(f.Limit)
@@ -87,6 +91,12 @@ func rosterParameters() []Parameter {
 		{Name: "status", Description: "only agents that are " + strings.Join(AgentStatuses(), ", "), Check: func(text string) error {
 			if !slices.Contains(AgentStatuses(), text) {
 				return fmt.Errorf("want one of %s", strings.Join(AgentStatuses(), ", "))
+			}
+			return nil
+		}},
+		{Name: "retired", Description: "no: only agents that are not retired", Check: func(text string) error {
+			if text != "no" {
+				return errors.New("it can only be no; status=retired lists those that are")
 			}
 			return nil
 		}},
@@ -115,10 +125,14 @@ type agentSet = btree.BTreeG[*AgentSummary]
 type rosterKey struct{ field, value string }
 
 // rosterKeys are the sets that an agent is in; those without a value are none.
-type rosterKeys [3]rosterKey
+type rosterKeys [4]rosterKey
 
 func keysOf(agent *AgentSummary) rosterKeys {
-	return rosterKeys{{"status", string(agent.Status())}, {"model", agent.Model}, {"parent", string(agent.Parent)}}
+	retired := "no"
+	if agent.Retired {
+		retired = ""
+	}
+	return rosterKeys{{"status", string(agent.Status())}, {"retired", retired}, {"model", agent.Model}, {"parent", string(agent.Parent)}}
 }
 
 func newAgentSet() *agentSet {
@@ -168,7 +182,7 @@ func (x *rosterIndex) find(q Query) []AgentSummary {
 	found, within := []AgentSummary{}, x.all
 	for field, value := range q.Parameters {
 		switch field {
-		case "status", "model", "parent":
+		case "status", "retired", "model", "parent":
 			set := x.by[rosterKey{field, value}]
 			if set == nil {
 				return found

@@ -134,6 +134,7 @@ func TestRosterRebuilt(t *testing.T) {
 		filter := projections.AgentFilter{
 			Agent:  rapid.SampledFrom([]events.AgentID{"", "a", "b", "z"}).Draw(t, "agent"),
 			Status: projections.AgentStatus(rapid.SampledFrom(append(projections.AgentStatuses(), "", "")).Draw(t, "status")),
+			Active: rapid.Bool().Draw(t, "active"),
 			Model:  rapid.SampledFrom([]string{"", "scripted/tour", "other"}).Draw(t, "model"),
 			After:  rapid.SampledFrom([]events.AgentID{"", "a", "aa", "b", "c"}).Draw(t, "after"),
 			Limit:  rapid.IntRange(0, 3).Draw(t, "limit"),
@@ -141,6 +142,7 @@ func TestRosterRebuilt(t *testing.T) {
 		want := []projections.AgentSummary{}
 		for _, agent := range whole {
 			if (filter.Agent == "" || filter.Agent == agent.ID) && (filter.Status == "" || filter.Status == agent.Status()) &&
+				(!filter.Active || !agent.Retired) &&
 				(filter.Model == "" || filter.Model == agent.Model) && agent.ID > filter.After && (filter.Limit == 0 || len(want) < filter.Limit) {
 				want = append(want, agent)
 			}

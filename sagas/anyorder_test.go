@@ -312,6 +312,7 @@ func anyConfig(t *rapid.T) events.AgentConfig {
 	if c.Limits.ApprovalTime < 0 && rapid.Bool().Draw(t, "valid") {
 		c.Limits.ApprovalTime = 0
 	}
+	c.Once = some("once", 0, 0, 0, 1) == 1
 	c.Policy = events.Policy{
 		Ask:     rapid.SampledFrom([][]string{nil, {"pay"}, {"*"}, {}}).Draw(t, "ask"),
 		Deny:    rapid.SampledFrom([][]string{nil, nil, {"write"}}).Draw(t, "deny"),

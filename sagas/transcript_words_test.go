@@ -91,6 +91,7 @@ func (s *script) config(d *datadriven.TestData) events.AgentConfig {
 		Ask: values(d, "ask"), Deny: values(d, "deny"),
 		OnLost: events.OnLost(text(d, "on-lost")), OnLimit: events.OnLimit(text(d, "on-limit")),
 	}
+	c.Once = d.HasArg("once")
 	c.Knowledge = events.KnowledgeConfig{Tokens: int64(number(s.t, d, "recall")), Notes: number(s.t, d, "recalled-notes")}
 	return c
 }

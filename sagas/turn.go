@@ -156,6 +156,9 @@ func (d *decision) pause(reason events.Reason, detail string) {
 func (d *decision) end(outcome events.Outcome, reason events.Reason, detail string) {
 	d.close(outcome, reason, detail)
 	d.next()
+	if a := &d.agent; a.Config.Once && a.Parent == "" && a.Turn.ID == "" && a.awake() { // a fork follows its parent further
+		d.record(events.AgentRetired{Reason: "it had nothing left to do"})
+	}
 }
 
 func (d *decision) close(outcome events.Outcome, reason events.Reason, detail string) {

@@ -84,3 +84,12 @@ func (q query) number(name string, standard, least, most int64) (int64, error) {
 	}
 	return n, nil
 }
+
+// chosen reports whether a parameter is there; it has one value.
+func (q query) chosen(name, value string) (bool, error) {
+	text := q.text(name)
+	if text != "" && text != value {
+		return false, problem(codeMalformed, "query parameter %q is %q, want %s or nothing", name, events.Clip(text, 200), value)
+	}
+	return text != "", nil
+}

@@ -150,6 +150,9 @@ func sentinels() []sentinel {
 	}
 }
 
+// CodeOf is the code of an error, as clients of the API get it; docs/api.md lists them.
+func CodeOf(err error) string { return problemOf(err).Code }
+
 // problemOf says what an error is to the client. An error that it does not know shows nothing of itself.
 func problemOf(err error) *Problem {
 	var (

@@ -52,7 +52,7 @@ func encodeJSON(value any) ([]byte, error) {
 
 // list answers with agents by name: those that match every filter in the query.
 func (s *server) list(w http.ResponseWriter, r *http.Request) error {
-	q, err := readQuery(r, "agent", "status", "model", "parent", "after", "limit")
+	q, err := readQuery(r, "agent", "status", "retired", "model", "parent", "after", "limit")
 	if err != nil {
 		return err
 	}
@@ -60,9 +60,13 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	active, err := q.chosen("retired", "no")
+	if err != nil {
+		return err
+	}
 	list, err := s.host.Agents(r.Context(), projections.AgentFilter{
 		Agent: events.AgentID(q.text("agent")), Status: projections.AgentStatus(q.text("status")), Model: q.text("model"),
-		Parent: events.AgentID(q.text("parent")), After: events.AgentID(q.text("after")), Limit: int(limit) + 1,
+		Parent: events.AgentID(q.text("parent")), After: events.AgentID(q.text("after")), Limit: int(limit) + 1, Active: active,
 	})
 	if err != nil {
 		return err
