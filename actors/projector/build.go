@@ -23,15 +23,7 @@ func (p *Projector) build(ctx context.Context, greens []*reading) {
 
 func (p *Projector) buildOnce(ctx context.Context, greens []*reading, progress func(at events.Position)) error {
 	for _, r := range greens {
-		r.mu.Lock()
-		var err error
-		if r.phase == unread {
-			if err = p.load(ctx, r, 1<<62); err == nil {
-				r.loaded(false)
-			}
-		}
-		r.mu.Unlock()
-		if err != nil {
+		if err := p.prepareGreen(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -39,6 +31,22 @@ func (p *Projector) buildOnce(ctx context.Context, greens []*reading, progress f
 		return err
 	}
 	return p.takeOver(ctx, greens)
+}
+
+// prepareGreen loads what was built of a reading before, once.
+func (p *Projector) prepareGreen(ctx context.Context, r *reading) error {
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	if r.now() != unread {
+		return nil
+	}
+	if err := p.load(ctx, r, 1<<62); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loaded(false)
+	return nil
 }
 
 // takeOver puts greens in the place of what answers. The tail waits meanwhile, so that they continue where it is.
@@ -86,7 +94,7 @@ func (p *Projector) switchOver(of *projection, old, green *reading) {
 	p.mu.Unlock()
 	old.drop()
 	p.tail.readings = slices.DeleteFunc(p.tail.readings, func(r *reading) bool { return r == old })
-	if stopped == nil && !p.config.Resting {
+	if stopped == nil && !p.config.Resting && !green.alone() {
 		p.tail.readings = append(p.tail.readings, green)
 	}
 	if stopped != nil {

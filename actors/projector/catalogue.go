@@ -238,36 +238,69 @@ func (p *Projector) locate(ctx context.Context, recorded []sagas.SkippedProjecti
 // skip tells every projection which events it leaves out.
 func (p *Projector) skip(ctx context.Context, located []sagas.SkippedProjection) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, each := range p.list {
-		skipped, first := map[events.Position]bool{}, events.Position(0)
-		known := each.skips.all()
-		each.skipped = nil
+	all := slices.Clone(p.list)
+	p.mu.Unlock()
+	for _, each := range all {
+		var its []sagas.SkippedProjection
+		skipped, known, first := map[events.Position]bool{}, each.skips.all(), events.Position(0)
 		for _, s := range located {
 			if s.Name != each.name {
 				continue
 			}
-			each.skipped = append(each.skipped, s)
+			its = append(its, s)
 			if skipped[s.Position] = true; !known[s.Position] && (first == 0 || s.Position < first) {
 				first = s.Position
 			}
 		}
-		if first > 0 || len(skipped) != len(known) {
-			p.applySkips(ctx, each, skipped, first)
+		if first == 0 && len(skipped) == len(known) {
+			p.mu.Lock()
+			each.skipped = its
+			p.mu.Unlock()
+			continue
+		}
+		readings := p.lockFolds(each)
+		each.skipped = its
+		p.applySkips(ctx, each, readings, skipped, first)
+		p.mu.Unlock()
+		for _, r := range readings {
+			r.folding.Unlock()
 		}
 	}
 }
 
+// lockFolds waits until what a projection's readings are folding is folded, and locks the list too: nobody but the projection's own
+// readings is waited for while it is locked.
+func (p *Projector) lockFolds(of *projection) []*reading {
+	for {
+		p.mu.Lock()
+		readings := of.readings()
+		p.mu.Unlock()
+		for _, r := range readings {
+			r.folding.Lock()
+		}
+		p.mu.Lock()
+		if slices.Equal(readings, of.readings()) {
+			return readings
+		}
+		p.mu.Unlock()
+		for _, r := range readings {
+			r.folding.Unlock()
+		}
+	}
+}
+
+// readings are those that there are of a projection.
+func (each *projection) readings() []*reading {
+	return slices.DeleteFunc([]*reading{each.serving, each.green}, func(r *reading) bool { return r == nil })
+}
+
 // applySkips has a projection leave out events from now on; first is the first that is new. A reading that stopped there goes on. One that
 // has folded it, as another build could, is begun anew from before it.
-func (p *Projector) applySkips(ctx context.Context, of *projection, skipped map[events.Position]bool, first events.Position) {
-	readings := slices.DeleteFunc([]*reading{of.serving, of.green}, func(r *reading) bool { return r == nil })
-	for _, r := range readings {
-		r.mu.Lock()
-	}
+func (p *Projector) applySkips(ctx context.Context, of *projection, readings []*reading, skipped map[events.Position]bool, first events.Position) {
 	of.skips.at.Store(&skipped)
 	var past []*reading
 	for _, r := range readings {
+		r.mu.Lock()
 		switch {
 		case r.phase == stopped && r.stopped.Position == first:
 			r.resume()

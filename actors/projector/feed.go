@@ -20,7 +20,7 @@ func (f *feeder) take(ctx context.Context, c *chunk) {
 		c.decode()
 	}
 	f.readings = slices.DeleteFunc(f.readings, func(r *reading) bool {
-		if r.feed(c) {
+		if r.feed(ctx, c) {
 			return false
 		}
 		f.projector.ended(r)

@@ -80,6 +80,7 @@ func (p *Projector) schedule() {
 		}
 	}
 	p.mu.Unlock()
+	serving, green = p.scheduleAlone(serving), p.scheduleAlone(green)
 	if len(serving) > 0 {
 		p.tasks.Go(func() { p.loadAndCatchUp(p.running, serving) })
 	}
@@ -162,11 +163,11 @@ func (p *Projector) readTo(ctx context.Context, group []*reading, until events.P
 // ended notes that a reading goes no further. What answers is repaired at once if it is in doubt.
 func (p *Projector) ended(r *reading) {
 	stopped, of := r.stopReason(), p.projectionOf(r)
-	if of == nil {
-		return
-	}
 	if stopped == nil {
 		p.schedule()
+		return
+	}
+	if of == nil {
 		return
 	}
 	level := slog.LevelError
@@ -226,9 +227,12 @@ func (p *Projector) joinTail(ctx context.Context, group []*reading) (first []*re
 
 // prepare loads the stored state of a reading, once.
 func (p *Projector) prepare(ctx context.Context, r *reading) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.phase != unread {
+	if r.now() != unread {
+		return nil
+	}
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	if r.now() != unread {
 		return nil
 	}
 	noted := p.current(ctx, r.spec.Name)
@@ -239,6 +243,8 @@ func (p *Projector) prepare(ctx context.Context, r *reading) error {
 	if err := p.load(ctx, r, 1<<62); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.loaded(is && r.at > 0)
 	return nil
 }

@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -36,24 +37,36 @@ func TestPhases(t *testing.T) {
 		{"a state was stored that had been at the end", func(r *reading, _ *nothing) { r.loaded(true) }, behind, StateCatchingUp},
 		{"loaded twice", func(r *reading, _ *nothing) { r.loaded(false); r.loaded(true) }, building, StateBuilding},
 		{"arrived", func(r *reading, _ *nothing) { r.loaded(false); r.arrive() }, live, StateLive},
-		{"left behind by the tail", func(r *reading, fold *nothing) { r.loaded(false); r.arrive(); r.feed(fold.after(5, 6)) }, behind, StateCatchingUp},
-		{"poison", func(r *reading, fold *nothing) { r.loaded(false); fold.fails = poison; r.feed(fold.after(0, 1)) }, stopped, StateStopped},
+		{"left behind by the tail", func(r *reading, fold *nothing) {
+			r.loaded(false)
+			r.arrive()
+			r.feed(context.Background(), fold.after(5, 6))
+		}, behind, StateCatchingUp},
+		{"poison", func(r *reading, fold *nothing) {
+			r.loaded(false)
+			fold.fails = poison
+			r.feed(context.Background(), fold.after(0, 1))
+		}, stopped, StateStopped},
 		{"half changed", func(r *reading, fold *nothing) {
 			r.loaded(false)
 			fold.fails = errors.New("no")
-			r.feed(fold.after(0, 1))
+			r.feed(context.Background(), fold.after(0, 1))
 		}, doubtful, StateStopped},
-		{"doubt does not pass by a skip", func(r *reading, fold *nothing) { fold.fails = errors.New("no"); r.feed(fold.after(0, 1)); r.resume() }, doubtful, StateStopped},
+		{"doubt does not pass by a skip", func(r *reading, fold *nothing) {
+			fold.fails = errors.New("no")
+			r.feed(context.Background(), fold.after(0, 1))
+			r.resume()
+		}, doubtful, StateStopped},
 		{"skipped while it was built", func(r *reading, fold *nothing) {
 			r.loaded(false)
 			fold.fails = poison
-			r.feed(fold.after(0, 1))
+			r.feed(context.Background(), fold.after(0, 1))
 			r.resume()
 		}, building, StateBuilding},
 		{"skipped after it came as near as it could", func(r *reading, fold *nothing) {
 			r.loaded(false)
 			fold.fails = poison
-			r.feed(fold.after(0, 1))
+			r.feed(context.Background(), fold.after(0, 1))
 			r.arrive()
 			r.resume()
 		}, behind, StateCatchingUp},
@@ -63,7 +76,7 @@ func TestPhases(t *testing.T) {
 			r.arrive()
 			r.fellBehind()
 			fold.fails = poison
-			r.feed(fold.after(0, 1))
+			r.feed(context.Background(), fold.after(0, 1))
 			r.resume()
 		}, dropped, StateCatchingUp},
 	} {

@@ -66,6 +66,7 @@ type tail struct {
 	mu       sync.Mutex
 	at       events.Position
 	readings []*reading
+	lanes    []*lane
 }
 
 // projection is one of the catalogue.

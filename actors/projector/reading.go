@@ -1,29 +1,33 @@
 package projector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
 )
 
-// reading is the fold of a projection and how far it has read. Whoever feeds it or asks it holds its lock: for one chunk, or one
-// answer.
+// reading is the fold of a projection and how far it has read. Two locks: folding is held while the fold is used, for one piece of a chunk
+// or one answer, which may take a while; mu, taken after it, only to look at the rest or to change it.
 type reading struct {
 	spec       *projections.Spec
 	generation int    // of its stored states, see store.go
 	source     string // the digest of the text that declares it; empty: it is in the build
 	skips      *skips
 
-	mu      sync.Mutex
+	folding sync.Mutex
 	fold    projections.Fold
 	wanted  map[events.Kind]bool
+
+	mu      sync.Mutex
 	at      events.Position // history up to here is in the fold; a bound, not always an event's position
 	place   events.Position // of an event no later than at, or 0: reading on begins here
 	last    mark            // the latest event that was looked at
@@ -87,45 +91,82 @@ func chosen(spec *projections.Spec) storage.Filter {
 }
 
 // feed folds what is new of a chunk, and reports whether the reading goes on. A chunk that begins after what was read leaves a gap, and
-// is not taken.
-func (r *reading) feed(c *chunk) (goesOn bool) {
+// is not taken. It is folded in pieces, of whole decisions: a question waits for no more than one of them. When ctx ends, what was folded
+// by then is kept.
+func (r *reading) feed(ctx context.Context, c *chunk) (goesOn bool) {
+	for next := 0; ; {
+		next, goesOn = r.feedPiece(ctx, c, next)
+		if !goesOn || next == len(c.decoded) || ctx.Err() != nil {
+			return goesOn
+		}
+	}
+}
+
+// pieceTime is how long a fold is used at once, except for one event, or one decision, that takes longer.
+const pieceTime = 20 * time.Millisecond
+
+// feedPiece folds a piece of a chunk, and returns where the next one begins.
+func (r *reading) feedPiece(ctx context.Context, c *chunk, from int) (next int, goesOn bool) {
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	at, goesOn := r.takes(c)
+	if !goesOn || c.through <= at {
+		return len(c.decoded), goesOn
+	}
+	skipped, began, folded := r.skips.all(), time.Now(), int64(0)
+	for next = from; next < len(c.decoded); next++ {
+		event := &c.decoded[next]
+		if event.Position <= at || !r.wants(event.Envelope) || skipped[event.Position] {
+			continue
+		}
+		if ctx.Err() != nil || next > from && time.Since(began) > pieceTime && begins(c.decoded, next) {
+			break
+		}
+		if err := r.apply(event); err != nil {
+			r.tookUntil(c, from, next, folded)
+			r.stopAt(event, err)
+			return next, false
+		}
+		folded++
+	}
+	r.tookUntil(c, from, next, folded)
+	return next, true
+}
+
+// takes reports whether a chunk can be folded, and up to where it was.
+func (r *reading) takes(c *chunk) (at events.Position, goesOn bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.phase.active() {
-		return false
+		return r.at, false
 	}
 	if c.after > r.at {
 		r.fellBehind() // it is read up to here beside the tail
-		return false
+		return r.at, false
 	}
-	if c.through <= r.at {
-		return true
+	return r.at, true
+}
+
+// begins reports whether a decision begins with an event.
+func begins(all []projections.Recorded, at int) bool {
+	return all[at].Command == "" || all[at].Command != all[at-1].Command || all[at].Stream != all[at-1].Stream
+}
+
+// tookUntil notes that a piece of a chunk, up to an event of it, is in the fold.
+func (r *reading) tookUntil(c *chunk, from, next int, folded int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.folded += folded
+	r.read += int64(next - from)
+	if next > 0 && c.decoded[next-1].Position > r.at {
+		r.last = markOf(c.decoded[next-1].Envelope)
+		r.at = c.decoded[next-1].Position
+		r.place = max(r.place, r.at)
 	}
-	skipped, all := r.skips.all(), c.decoded
-	for i := range all {
-		event := &all[i]
-		if event.Position <= r.at || !r.wants(event.Envelope) || skipped[event.Position] {
-			continue
-		}
-		if err := r.apply(event); err != nil {
-			if i > 0 && all[i-1].Position > r.at {
-				r.last = markOf(all[i-1].Envelope)
-			}
-			if i > 0 {
-				r.place = max(r.place, all[i-1].Position)
-			}
-			r.stopAt(event, err)
-			return false
-		}
-		r.folded++
+	if next == len(c.decoded) {
+		r.at, r.place = c.through, max(r.place, c.place)
 	}
-	if n := len(all); n > 0 && all[n-1].Position > r.at {
-		r.last = markOf(all[n-1].Envelope)
-	}
-	r.read += int64(len(all))
-	r.at, r.place = c.through, max(r.place, c.place)
 	r.trend.note(r.at, r.folded)
-	return true
 }
 
 func markOf(e *events.Envelope) mark { return mark{e.Stream, e.Revision, e.Digest} }
@@ -142,6 +183,8 @@ func (r *reading) apply(event *projections.Recorded) (err error) {
 
 // stopAt ends the reading before an event.
 func (r *reading) stopAt(event *projections.Recorded, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var poison *projections.PoisonError
 	r.stop(&Stopped{Position: event.Position, Event: event.Ref(), Kind: event.Kind, Problem: problemOf(err)}, !errors.As(err, &poison))
 	r.at = max(r.at, event.Position-1)
@@ -171,16 +214,18 @@ func (r *reading) ask(query projections.Query) (Answer, error) {
 }
 
 func (r *reading) answer(query projections.Query) (answer any, made Answer, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.folding.Lock()
+	defer r.folding.Unlock()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("ask projection %s: panic: %v", r.spec.Name, p)
 		}
 	}()
+	r.mu.Lock()
 	made = Answer{
 		Projection: r.spec.Name, Version: r.spec.Version, Query: query.Name, Position: r.at, Events: r.folded, Stopped: r.stopped,
 	}
+	r.mu.Unlock()
 	answer, err = r.fold.Answer(query)
 	return answer, made, err
 }

@@ -100,6 +100,9 @@ func (p *Projector) step(ctx context.Context, r *reading, count int) ([]Step, er
 			if page.Events[i].Position <= r.at || !r.spec.Wants(&page.Events[i]) {
 				continue
 			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			step, after, err := r.step(&page.Events[i], before)
 			if err != nil {
 				return nil, err

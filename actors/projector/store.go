@@ -102,23 +102,21 @@ func (p *Projector) save(ctx context.Context, r *reading, minFolded int64) {
 
 // snapshot encodes the state, and takes it for stored; before is what was stored until now.
 func (r *reading) snapshot(minFolded int64) (snapshot storage.Snapshot, before stored, changed bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	before = r.stored
-	if r.phase >= doubtful || r.frozen || r.last.Stream == "" || r.at == r.stored.at {
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	if before, changed = r.moved(minFolded); !changed {
 		return snapshot, before, false, nil
-	}
-	if r.folded-r.stored.folded < minFolded && r.at-r.stored.at < events.Position(movedPart*minFolded) {
-		return snapshot, before, false, nil
-	}
-	head, err := json.Marshal(stateHead{
-		Version: r.spec.Version, Source: r.source, Folded: r.folded, Begun: r.begun, Last: r.last, Skipped: r.skips.upTo(r.at),
-	})
-	if err != nil {
-		return snapshot, before, false, err
 	}
 	state, err := r.fold.Save()
 	if err != nil {
+		return snapshot, before, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	head, err := json.Marshal(stateHead{
+		Version: r.spec.Version, Source: r.source, Folded: r.folded, Begun: r.begun, Last: r.last, Skipped: r.skips.upTo(r.at),
+	})
+	if err != nil || r.frozen {
 		return snapshot, before, false, err
 	}
 	r.stored = stored{at: r.at, folded: r.folded, read: r.read, bytes: len(state), large: len(state) > maxState}
@@ -128,8 +126,18 @@ func (r *reading) snapshot(minFolded int64) (snapshot storage.Snapshot, before s
 	}, before, !r.stored.large, nil
 }
 
+// moved reports whether the state is another than the one stored last by at least minFolded events.
+func (r *reading) moved(minFolded int64) (before stored, moved bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase >= doubtful || r.frozen || r.last.Stream == "" || r.at == r.stored.at {
+		return r.stored, false
+	}
+	return r.stored, r.folded-r.stored.folded >= minFolded || r.at-r.stored.at >= events.Position(movedPart*minFolded)
+}
+
 // load puts the newest fitting stored state no later than a position into a reading that has read nothing. Nobody else has the reading,
-// or its lock is held.
+// or its fold is locked.
 func (p *Projector) load(ctx context.Context, r *reading, until events.Position) error {
 	if p.config.Snapshots == nil {
 		return nil
@@ -180,6 +188,8 @@ func (r *reading) restore(head stateHead, state []byte, at events.Position) bool
 	if head.Version != r.spec.Version || head.Source != r.source || !slices.Equal(head.Skipped, r.skips.upTo(at)) || restoring(r, state) != nil {
 		return false
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.at, r.place, r.last, r.folded, r.begun = at, at, head.Last, head.Folded, head.Begun
 	r.stored = stored{at: r.at, folded: r.folded, bytes: len(state)}
 	return true

@@ -121,6 +121,7 @@ func (p *Projector) extend(ctx context.Context, feed *feeder, c *chunk) {
 	feed.readings = p.tail.readings
 	feed.take(ctx, c)
 	p.tail.readings, p.tail.at = feed.readings, c.through
+	p.tail.lanes = slices.DeleteFunc(p.tail.lanes, func(l *lane) bool { return !l.offer(c) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.heads.note(c.through, 0)

@@ -26,13 +26,14 @@ type scope struct {
 	types  types.Map           // names, those in groups with dots
 	groups map[string][]string // names of groups, such as usage, and what is in them
 	refuse map[string]string   // names that cannot be used, and why
+	states int                 // that the patterns of one expression may have
 
 	inner  *scope      // what the groups have that sum, min and max go over; nil: there are none
 	totals []aggregate // those that expressions asked for
 }
 
 func newScope(about string, all types.Map, refuse map[string]string) *scope {
-	s := &scope{about: about, types: all, groups: map[string][]string{}, refuse: refuse}
+	s := &scope{about: about, types: all, groups: map[string][]string{}, refuse: refuse, states: maxStates}
 	for name := range all {
 		for i := range len(name) {
 			if name[i] == '.' {
@@ -79,6 +80,7 @@ type expression struct {
 	shape   shape
 	used    []string // names
 	nodes   int
+	states  int // of its patterns
 	steps   int // that running it takes, without reading texts
 	at      place
 }
@@ -129,7 +131,7 @@ func compile(source string, in *scope) (*expression, error) {
 	if err != nil {
 		return nil, mistaken(err, in)
 	}
-	e := &expression{shape: shapeOf(result), used: found.used, nodes: found.nodes, steps: found.steps()}
+	e := &expression{shape: shapeOf(result), used: found.used, nodes: found.nodes, steps: found.steps(), states: found.states}
 	if err := count(tree, config, in.types); err != nil {
 		return nil, mistaken(err, in)
 	}

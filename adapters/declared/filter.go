@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"example.com/life/events"
+	"example.com/life/events/pattern"
 	"example.com/life/projections"
 )
 
@@ -28,7 +29,9 @@ type Filter func(*events.Envelope) (bool, error)
 // Events are decoded no further than the expression needs, and those that the envelope alone decides not at all.
 func CompileFilter(expression string) (Filter, error) {
 	words := vocabularyOf(nil)
-	compiled, err := compile(expression, newScope("any kind of event", words.types, words.refuse))
+	scope := newScope("any kind of event", words.types, words.refuse)
+	scope.states = pattern.MaxSteps // many may be asked for at once
+	compiled, err := compile(expression, scope)
 	if err != nil {
 		return nil, err
 	}

@@ -39,11 +39,13 @@ type language struct {
 	scope *scope
 	used  []string
 	nodes int
-	loops bool                         // it goes through a list
-	open  map[*ast.IdentifierNode]bool // names of groups of fields that no field was taken of yet
-	calls map[ast.Node]bool            // names that are called
-	wrong string
-	at    file.Location
+
+	states int                          // of patterns
+	loops  bool                         // it goes through a list
+	open   map[*ast.IdentifierNode]bool // names of groups of fields that no field was taken of yet
+	calls  map[ast.Node]bool            // names that are called
+	wrong  string
+	at     file.Location
 }
 
 // check walks an expression and changes it; it returns what is not allowed, and where.
@@ -217,15 +219,25 @@ func (l *language) binary(node *ast.Node, n *ast.BinaryNode) {
 	case n.Operator == "matches" && !constant:
 		l.refuse(n, "matches wants a pattern in quotes")
 	case n.Operator == "matches":
-		if err := pattern.Check(n.Right.(*ast.StringNode).Value); err != nil { //nolint:forcetypeassert // it is a constant
-			l.refuse(n, "%v", err)
-		}
+		l.pattern(n, n.Right.(*ast.StringNode).Value) //nolint:forcetypeassert // it is a constant
 	case slices.Contains(arithmetic(), n.Operator):
 		ast.Patch(node, call(n.Operator, n.Left, n.Right))
 	case n.Operator == "??":
 		l.refuse(n, "%s", strings.Replace(foreign(&ast.ChainNode{}), "?.", "??", 1))
 	case !slices.Contains(operators(), n.Operator):
 		l.refuse(n, "there is no operator %s", n.Operator)
+	}
+}
+
+// pattern counts the states of a pattern, which are not there yet.
+func (l *language) pattern(n *ast.BinaryNode, text string) {
+	size, err := pattern.Size(text)
+	if err != nil {
+		l.refuse(n, "%v", err)
+		return
+	}
+	if l.states += min(size, 1<<40-l.states); l.states > l.scope.states {
+		l.refuse(n, "the patterns of the expression take %d steps for each character, at most %d are allowed: use fewer or smaller repetitions", l.states, l.scope.states)
 	}
 }
 

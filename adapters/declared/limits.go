@@ -15,6 +15,8 @@ const (
 	maxBudget     = 8 * maxList // elements that one expression makes: the memory budget of expr
 	maxMade       = 64 << 10    // bytes of a text that an expression makes
 	maxText       = 1 << 10     // bytes of a text that is kept
+	maxStates     = 32 << 10    // of the patterns of one expression
+	maxAllStates  = 800_000     // of all patterns of a declaration; one takes some 40 bytes
 	maxSteps      = 64 << 20    // that the expressions take for one event: a second or two
 	maxAnswer     = 128 << 20   // steps that they take for one answer
 	maxGroups     = 100_000     // groups of a fold

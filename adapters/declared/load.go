@@ -15,6 +15,7 @@ import (
 type loader struct {
 	problems Problems
 	nodes    int
+	states   int // of patterns
 }
 
 // load reads, checks and compiles.
@@ -194,6 +195,9 @@ func (l *loader) compile(source words, in *scope, want shape) *expression {
 	case !single(e.shape):
 		l.problems.add(source.place, "want a text, a number, or true or false, and this is %s", e.shape)
 		return nil
+	}
+	if l.states += e.states; l.states > maxAllStates && l.states-e.states <= maxAllStates {
+		l.problems.add(source.place, "all patterns together take more than %d steps for each character", maxAllStates)
 	}
 	before := l.nodes
 	if l.nodes += e.nodes; l.nodes > maxAllNodes && before <= maxAllNodes {

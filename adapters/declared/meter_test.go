@@ -61,6 +61,7 @@ func TestExpensiveExpressions(t *testing.T) {
 		stops bool
 	}{
 		"a pattern with many states":   {"message.received", []string{`text matches "(.?.?){500}b"`}, message(long), true},
+		"patterns with many states":    {"message.received", many(30, `text matches "(.?.?){500}b%d|(.?.?){500}c|(.?.?){500}d|(.?.?){500}e|(.?.?){500}f|(.?.?){500}g|(.?.?){500}h"`), message(long), true},
 		"many patterns":                {"message.received", many(30, `text matches "x(.?.?){30}b%d"`), message(long), true},
 		"patterns that fold case":      {"message.received", many(30, `text matches "x\\pL{40}x" or text matches "(?i)xy\\pL{40}%d"`), message(long), true},
 		"a pattern for each of a list": {"model.replied", many(9, `any(calls, .arguments matches "x(.?.?){20}b%d")`), reply(1000, `{"y":"`+strings.Repeat("a", 500)+`"}`), true},
@@ -95,12 +96,18 @@ func TestExpensiveExpressions(t *testing.T) {
 
 // TestExpensivePatterns: a pattern that is too large is refused with its place, before it is compiled, however many times it is there.
 func TestExpensivePatterns(t *testing.T) {
-	_, err := declared.Parse(yamlOf("message.received", many(30, `text matches "(.?.?){500}b%d|(.?.?){500}c|(.?.?){500}d|(.?.?){500}e|(.?.?){500}f|(.?.?){500}g|(.?.?){500}h"`)...))
-	problems, is := err.(declared.Problems) //nolint:errorlint // Parse returns no other
-	if !is || problems[0].Line != 7 || !strings.Contains(problems[0].Text, "steps for each character, at most 4096 are allowed") {
-		t.Errorf("it gives %v", err)
+	alternatives := strings.Repeat("(.?.?){500}c|", 20)
+	for want, fold := range map[string][]string{
+		"the patterns of the expression take 60043 steps for each character, at most 32768 are allowed": many(30, `text matches "`+alternatives+`b%d"`),
+		"all patterns together take more than 800000 steps":                                             many(32, `text matches "`+alternatives[:13*10]+`b%d"`),
+	} {
+		_, err := declared.Parse(yamlOf("message.received", fold...))
+		problems, is := err.(declared.Problems) //nolint:errorlint // Parse returns no other
+		if !is || problems[0].Line < 7 || !strings.Contains(problems[0].Text, want) {
+			t.Errorf("it gives %.300v", err)
+		}
 	}
-	_, err = declared.CompileFilter(`text matches "((a{10}){10}){10}b{1000}" or text matches "((a{1,9}){9}){9}(a{1000}){1}(b{1000}c{1000}d{1000}e{1000})"`)
+	_, err := declared.CompileFilter(`text matches "((a{10}){10}){10}b{1000}" or text matches "((a{1,9}){9}){9}(a{1000}){1}(b{1000}c{1000}d{1000}e{1000})"`)
 	if err == nil || !strings.Contains(err.Error(), "steps for each character") {
 		t.Errorf("a filter gives %v", err)
 	}
