@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"testing"
@@ -65,7 +67,7 @@ func TestCopyKeepsWhatIsSaid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, fresh := range []bool{true, false} { // again it changes nothing
 				var report transfer.Copied
-				if err := transfer.NewCopier(from, to, (&meter{}).show).Run(t.Context(), &report); err != nil {
+				if err := transfer.NewCopier(from, to, "life store copy A B", (&meter{}).show).Run(t.Context(), &report); err != nil {
 					t.Fatal(err)
 				}
 				if (report.New > 0) != fresh || report.Events < 5 {
@@ -84,5 +86,74 @@ func TestCopyKeepsWhatIsSaid(t *testing.T) {
 				t.Errorf("the metadata: %+v, %v", page, err)
 			}
 		})
+	}
+}
+
+// cutOff is a target that fails after so many appends.
+type cutOff struct {
+	stores.Journal
+	left int
+}
+
+func (c *cutOff) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
+	if c.left--; c.left < 0 {
+		return storage.Appended{}, errors.New("cut off")
+	}
+	return c.Journal.Append(ctx, stream, expected, batch)
+}
+
+// TestHalfCopy: a copy through the protocol that was cut off is known as such to whoever opens the store, until the copy again finishes it. A copy
+// of the copy has nothing of that.
+func TestHalfCopy(t *testing.T) {
+	from := openStore(t, t.TempDir())
+	for i := range 6 {
+		e := events.Envelope{ID: uuid.New(), Kind: "k", Version: 1, Time: 1, Data: []byte(`{}`)}
+		if _, err := from.Append(t.Context(), events.Stream(fmt.Sprint("s-", i)), storage.ExpectNoStream, []events.Envelope{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server, err := startStoreServerHere(t.TempDir(), anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.kill() })
+	open := func(filling bool) (stores.Journal, error) {
+		return (stores.Location{Address: server.address, Filling: filling}).Open(t.Context(), slog.New(slog.DiscardHandler))
+	}
+	copied := func(from, to stores.Journal) (report transfer.Copied, err error) {
+		err = transfer.NewCopier(from, to, "life store copy A B", (&meter{}).show).Run(t.Context(), &report)
+		return report, err
+	}
+	to, err := open(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = to.Close() })
+	for cut := range 4 {
+		if _, err := copied(from, &cutOff{to, cut}); err == nil {
+			t.Fatalf("a copy that was cut off after %d appends reports no error", cut)
+		}
+		var half *stores.HalfError
+		switch plain, err := open(false); {
+		case cut == 0 && err == nil: // nothing was stored
+			_ = plain.Close()
+		case !errors.As(err, &half) || half.Finish != "life store copy A B":
+			t.Fatalf("after %d appends: %v", cut, err)
+		}
+	}
+	if report, err := copied(from, to); err != nil || report.Events != 6 || report.New == 6 {
+		t.Fatalf("finished: %+v, %v", report, err)
+	}
+	whole, err := open(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = whole.Close() })
+	back := openStore(t, t.TempDir())
+	if report, err := copied(whole, back); err != nil || report.Events != 6 {
+		t.Fatalf("and back: %+v, %v", report, err)
+	}
+	if finish, err := stores.HalfCopied(t.Context(), back); err != nil || finish != "" {
+		t.Errorf("%q, %v", finish, err)
 	}
 }

@@ -39,6 +39,7 @@ func (a *app) examineData() finding {
 	}
 	opened, err := embedded.Open(embedded.Config{Dir: store})
 	var held *embedded.HeldError
+	var half *embedded.HalfError
 	switch {
 	case errors.As(err, &held):
 		where, err := readServing(data)
@@ -46,6 +47,8 @@ func (a *app) examineData() finding {
 			return finding{Check: check, OK: true, Detail: fmt.Sprintf("%s is held by life serve, process %d", data, held.PID)}
 		}
 		return wrong(check, fmt.Sprintf("%s is held by process %d, which serves no API", data, held.PID), fmt.Sprintf("wait until it exits, or stop it: kill %d", held.PID))
+	case errors.As(err, &half):
+		return wrong(check, data+" holds half an import", half.Finish)
 	case err != nil:
 		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
@@ -108,6 +111,12 @@ func examineOpen(ctx context.Context, check string, at stores.Location, store st
 	page, err := store.ReadAll(ctx, storage.End(), storage.Backward, storage.Filter{}, storage.Limit{Events: 1})
 	if err != nil {
 		return storeTrouble(check, fmt.Sprintf("%s cannot be read: ", at), err)
+	}
+	switch half, err := stores.HalfCopied(ctx, store); {
+	case err != nil:
+		return storeTrouble(check, fmt.Sprintf("%s cannot be read: ", at), err)
+	case half != "":
+		return wrong(check, fmt.Sprintf("%s holds half a copy", at), half)
 	}
 	// An empty append only checks that this user may append.
 	if _, err := store.Append(ctx, events.AgentStream("doctor"), storage.ExpectAny, nil); err != nil {

@@ -86,7 +86,7 @@ func verifyHistory(t *testing.T, file string, kinds map[events.Kind]int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := transfer.ImportLines(t.Context(), store, transfer.NewLineReader(unzipped(t, file)), func(int64) {}); err != nil {
+	if err := transfer.ImportLines(t.Context(), store, transfer.NewLineReader(unzipped(t, file)), "", func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	models, err := providers.New(providers.Config{})

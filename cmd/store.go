@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -99,8 +100,8 @@ func storeCopyCommand(a *app) *cobra.Command {
 		Use:   "copy FROM TO",
 		Short: "Copy a store to another one, and compare both",
 		Long: "Copy every event with its id, revision and order between two stores, each a data directory or the address of an EventStoreDB. TO must\n" +
-			"be empty or hold the beginning of a copy: an interrupted copy, or a later copy of a store that has grown, continues where TO ends. At\n" +
-			"the end both stores are read and compared by digest. The latest metadata of each stream are copied, and streams that were deleted\n" +
+			"be empty or hold the beginning of a copy: an interrupted copy, or a later copy of a store that has grown, continues where TO ends.\n" +
+			"Until a copy is finished, every other command refuses TO and names the command that finishes it. At the end both stores are read and compared by digest. The latest metadata of each stream are copied, and streams that were deleted\n" +
 			"permanently are deleted last. A data directory also keeps positions and times; EventStoreDB assigns its own.\n" +
 			"Users, and consumer groups with their checkpoints, are not copied. Blobs are copied between data directories.",
 		Example: "  life store copy ~/.local/share/life esdb://127.0.0.1:2113?tls=false\n  life store copy esdb://db.example:2113 restored --from-credentials-file ~/.esdb --json",
@@ -158,6 +159,7 @@ func (a *app) copyStore(ctx context.Context, from, to string, f *copyFlags) (rep
 		return report, err
 	}
 	defer func() { err = errors.Join(err, reading.Close()) }()
+	target.Filling = true
 	writing, err := target.Open(ctx, a.log)
 	if err != nil {
 		return report, err
@@ -165,7 +167,7 @@ func (a *app) copyStore(ctx context.Context, from, to string, f *copyFlags) (rep
 	defer func() { err = errors.Join(err, writing.Close()) }()
 	m := a.newMeter(f.progress)
 	defer m.done()
-	c := transfer.NewCopier(reading, writing, m.show)
+	c := transfer.NewCopier(reading, writing, "life store copy "+quote(report.From)+" "+quote(report.To), m.show)
 	if source.Embedded() && target.Embedded() {
 		if err := c.CopyBlobs(source.Data, target.Data); err != nil {
 			return report, err
@@ -199,7 +201,7 @@ func storeExportCommand(a *app) *cobra.Command {
 		Short: "Write all events as lines of JSON",
 		Long: "Write every event as a line of JSON, in order of position, including the store's own streams: ids, positions, revisions, times, data\n" +
 			"and metadata, byte for byte. The last line has a count and a digest, so that a truncated file is detected. The same store always\n" +
-			"gives the same file. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/ of the data\n" +
+			"gives the same file. FILE is complete or as it was; a device, a pipe or - is written to as such, and a link stays. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/ of the data\n" +
 			"directory too. The embedded store must not be in use; export one behind life store serve through its address (--store).\n" +
 			"life store import reads the file.",
 		Example: "  life store export backup.jsonl\n  life store export | zstd > backup.jsonl.zst\n  life store export --store esdb://127.0.0.1:2113?tls=false --from 120 since.jsonl",
@@ -249,15 +251,16 @@ func (a *app) openSource(ctx context.Context, at stores.Location) (stores.Journa
 func storeImportCommand(a *app) *cobra.Command {
 	progress := false
 	cmd := &cobra.Command{
-		Use:   "import FILE",
+		Use:   "import FILE|-",
 		Short: "Restore the events of an export at their positions",
 		Long: "Store the events of a file written by life store export, each with its id, stream, revision, position and time, in the embedded\n" +
-			"store of the data directory. The whole file is checked first. Events that are already stored are skipped, so you can repeat an\n" +
-			"interrupted import; an event that contradicts a stored one ends it. EventStoreDB assigns its own positions: import into a data\n" +
-			"directory and use life store copy. Blobs, which hold large texts and workspace files, are not included: copy the directory blobs/\n" +
-			"too. life store check lists missing blobs.",
-		Example: "  life store import backup.jsonl --data restored",
-		Args:    takes(1, 1, "one file"),
+			"store of the data directory. The whole file is checked first; what comes through a pipe, or - for standard input, is stored as it\n" +
+			"comes. Until an import is finished, every other command refuses the store, and names the command that finishes it: the same import.\n" +
+			"Events that are already stored are skipped; an event that contradicts a stored one ends it. EventStoreDB assigns its own positions:\n" +
+			"import into a data directory and use life store copy. Blobs, which hold large texts and workspace files, are not included: copy the\n" +
+			"directory blobs/ too. life store check lists missing blobs.",
+		Example: "  life store import backup.jsonl --data restored\n  zstd -dc backup.jsonl.zst | life store import - --data restored",
+		Args:    takes(1, 1, "one file, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.importFile(cmd.Context(), args[0], progress)
 		},
@@ -281,7 +284,7 @@ func (a *app) export(ctx context.Context, file string, from events.Position, pro
 		a.warnOfBlobs(blobs)
 		return err
 	}
-	count, blobs, err := transfer.ExportFile(ctx, source, file, from, m.show)
+	count, blobs, err := transfer.ExportTo(ctx, source, file, a.out, from, m.show)
 	if err != nil {
 		return err
 	}
@@ -296,13 +299,48 @@ func (a *app) importFile(ctx context.Context, name string, progress bool) error 
 	if !at.Embedded() {
 		return usage("%s assigns its own positions, so nothing can be imported there: import into a data directory (--store %s --data NEW), then life store copy NEW %s", at, stores.InData, at)
 	}
+	from := os.Stdin
+	if name == "-" {
+		name = "standard input"
+	} else {
+		file, err := openExport(ctx, name)
+		if err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		defer file.Close()
+		from = file
+	}
 	m := a.newMeter(progress)
 	defer m.done()
-	total, err := transfer.ImportFile(ctx, name, embedded.Config{Dir: filepath.Join(at.Data, stores.StoreName), Log: a.log}, m.show)
+	in := transfer.Import{Name: name, From: from, Into: embedded.Config{Dir: filepath.Join(at.Data, stores.StoreName), Log: a.log}, Show: m.show}
+	in.Finish = "life store import - --data " + quote(at.Data) + " <FILE"
+	if path, err := filepath.Abs(name); err == nil && from != os.Stdin {
+		in.Finish = "life store import " + quote(path) + " --data " + quote(at.Data)
+	}
+	done, err := in.Run(ctx)
 	if err != nil {
 		return err
 	}
 	m.done()
-	fmt.Fprintf(a.out, "ok: %d events imported into %s\n", total, at)
+	fmt.Fprintf(a.out, "ok: %d events imported into %s, %d of them new\n", done.Events, at, done.New)
 	return nil
+}
+
+// openExport opens an export for reading. A pipe that has a name is opened when somebody writes to it.
+func openExport(ctx context.Context, name string) (*os.File, error) {
+	type opened struct {
+		file *os.File
+		err  error
+	}
+	opening := make(chan opened, 1)
+	go func() {
+		file, err := os.Open(name)
+		opening <- opened{file, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a writer of %s: %w", name, ctx.Err())
+	case o := <-opening:
+		return o.file, o.err
+	}
 }

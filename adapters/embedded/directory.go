@@ -22,6 +22,7 @@ const (
 	lockName   = "LIFE_LOCK"
 	formatName = "LIFE_FORMAT"
 	lastName   = "LIFE_LAST"
+	importName = "LIFE_IMPORT"
 )
 
 // directoryFormat is the version of the directory that this build writes, and the newest it reads.
@@ -140,7 +141,7 @@ func readSmall(disk vfs.FS, path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 256))
+	text, err := io.ReadAll(io.LimitReader(f, 16<<10))
 	return string(text), err
 }
 
@@ -158,12 +159,28 @@ func writeSmall(disk vfs.FS, dir, name, text string) error {
 	if err := disk.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	d, err := disk.OpenDir(dir)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := syncDir(disk, dir); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// removeSmall removes a file durably; one that is not there is removed.
+func removeSmall(disk vfs.FS, dir, name string) error {
+	err := disk.Remove(filepath.Join(dir, name))
+	if err == nil {
+		err = syncDir(disk, dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", filepath.Join(dir, name), err)
+	}
+	return nil
+}
+
+func syncDir(disk vfs.FS, dir string) error {
+	d, err := disk.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

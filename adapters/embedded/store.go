@@ -20,6 +20,7 @@
 //	LIFE_LOCK    the process that has the directory open, under flock
 //	LIFE_FORMAT  the version of all this: 1
 //	LIFE_LAST    the last position at the last Close, and its checksum: what is there must reach at least this far
+//	LIFE_IMPORT  there while an import is not finished: what is stored is not whole, and only the import may go on
 //	journal/     Pebble: records and index
 //	snapshots/   Pebble without a log: a cache, which may be deleted whenever the store is closed
 //
@@ -70,6 +71,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -94,6 +96,7 @@ type Config struct {
 	Memory  int          // bytes of recent appends kept in memory before they go to tables; default 64 MiB
 	Reserve int64        // bytes of the disk left free, below which appends are refused; default 128 MiB, negative: none
 	Log     *slog.Logger // trouble in the background; default: nowhere
+	Filling bool         // a store that holds half an import is opened too: to finish it
 	FS      vfs.FS       // for tests; the lock on the directory is taken only on the real file system
 
 	now func() events.Micros // the clock, for $maxAge and for events of the store's own; only tests set another than storage.Now
@@ -190,6 +193,9 @@ func (s *Store) open() error {
 	}
 	if err := checkFormat(fs, s.config.Dir); err != nil {
 		return err
+	}
+	if half, err := readHalf(fs, s.config.Dir); err != nil || half != nil && !s.config.Filling {
+		return cmp.Or(err, error(half))
 	}
 	s.disk = newDisk(fs, s.config.Dir, s.config.Reserve, s.config.Log, s.closing)
 	var err error

@@ -36,6 +36,7 @@ type Location struct {
 	Say         io.Writer        // hears that it is away
 	Files       workspace.Config // limits of what is recorded of workspaces, in the data directory
 	NoFiles     bool             // record nothing of workspaces
+	Filling     bool             // it may hold half a copy, or half an import: to finish it
 }
 
 // Forever is patience without end.
@@ -75,9 +76,19 @@ func (p Location) Open(ctx context.Context, log *slog.Logger) (Journal, error) {
 		if err != nil {
 			return nil, err // and no interface that holds a nil pointer
 		}
+		if p.Filling {
+			return opened, nil
+		}
+		half, err := HalfCopied(ctx, opened)
+		if err == nil && half != "" {
+			err = &HalfError{Store: p.String(), Finish: half}
+		}
+		if err != nil {
+			return nil, errors.Join(err, opened.Close())
+		}
 		return opened, nil
 	}
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(p.Data, StoreName), Log: log})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(p.Data, StoreName), Filling: p.Filling, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -71,12 +71,18 @@ func intoStore(to stores.Journal) sink {
 	return &appending{journal: to}
 }
 
+// Between begin and finish the store knows that it is half a copy. If we die there, nothing but the next attempt uses it; the same copy again goes
+// on where it ends.
+
 // sink takes the events of a copy in their order.
 type sink interface {
 	// takes says which events it is given, besides those of plain streams.
 	takes(metadata, tombstone bool) bool
+	begin(ctx context.Context, again string) error // again is the command that finishes the copy
 	put(ctx context.Context, e *events.Envelope) error
 	flush(ctx context.Context) error
+	finish(ctx context.Context) error
+	drop() error // the copy failed
 }
 
 // importing stores events with their positions and times, metadata and tombstones where they stood.
@@ -87,6 +93,10 @@ type importing struct {
 }
 
 func (i *importing) takes(bool, bool) bool { return true }
+
+func (i *importing) begin(_ context.Context, again string) error { return i.store.BeginImport(again) }
+func (i *importing) finish(context.Context) error                { return i.store.FinishImport() }
+func (i *importing) drop() error                                 { return i.store.DropImport() }
 
 func (i *importing) put(ctx context.Context, e *events.Envelope) error {
 	i.batch = append(i.batch, *e)
@@ -123,6 +133,20 @@ const (
 )
 
 func (a *appending) takes(metadata, tombstone bool) bool { return !metadata && !tombstone }
+
+func (a *appending) begin(ctx context.Context, again string) error {
+	return stores.NoteCopy(ctx, a.journal, again)
+}
+
+func (a *appending) finish(ctx context.Context) error {
+	half, err := stores.HalfCopied(ctx, a.journal)
+	if err != nil || half == "" {
+		return err
+	}
+	return stores.NoteCopy(ctx, a.journal, "")
+}
+
+func (a *appending) drop() error { return nil }
 
 func (a *appending) put(ctx context.Context, e *events.Envelope) error {
 	size := len(e.Data) + len(e.Metadata())

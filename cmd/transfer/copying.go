@@ -26,26 +26,30 @@ type Copier struct {
 	into     sink
 	show     func(format string, args ...any)
 	begun    time.Time
+	again    string                                               // the command that finishes the copy if it is cut off
 	blobs    func(context.Context, *events.Envelope) (int, error) // copies those of an event; nil: blobs are not copied
 	source   *contents
 	fresh    int64
 	kept     int64 // blobs
 }
 
-// NewCopier returns what copies one open store to another. show hears how far it is.
-func NewCopier(from, to stores.Journal, show func(format string, args ...any)) *Copier {
-	return &Copier{from: from, to: to, into: intoStore(to), show: show, begun: time.Now()}
+// NewCopier returns what copies one open store to another, as the command again does. show hears how far it is.
+func NewCopier(from, to stores.Journal, again string, show func(format string, args ...any)) *Copier {
+	return &Copier{from: from, to: to, into: intoStore(to), again: again, show: show, begun: time.Now()}
 }
 
 // Run copies what is missing, and compares both stores.
 func (c *Copier) Run(ctx context.Context, report *Copied) error {
 	if err := c.copyEvents(ctx); err != nil {
-		return err
+		return errors.Join(err, c.into.drop())
 	}
 	if err := c.finish(ctx); err != nil {
 		return err
 	}
 	there, err := c.verify(ctx)
+	if err == nil {
+		err = c.into.finish(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -79,7 +83,11 @@ func (c *Copier) copyEvents(ctx context.Context) error {
 		}
 		c.report("copied", e.Position, last)
 		if there == nil {
-			c.fresh++
+			if c.fresh++; c.fresh == 1 {
+				if err := c.into.begin(ctx, c.again); err != nil {
+					return err
+				}
+			}
 			return c.into.put(ctx, e)
 		}
 		if there.ID != e.ID || there.Stream != e.Stream || there.Revision != e.Revision {
@@ -193,6 +201,8 @@ func (c *contents) add(e *events.Envelope, into sink) bool {
 	switch {
 	case strings.HasPrefix(about, "$"):
 		c.left++
+		return false
+	case e.Stream == stores.CopyStream: // what it says is true of the one store only
 		return false
 	case metadata:
 		c.metadata[e.Stream] = *e

@@ -5,22 +5,100 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
+	"time"
 
 	"example.com/life/actors/storage"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
 
-// ExportFile writes a store from a position on to a file, which is complete or not there.
-func ExportFile(ctx context.Context, source storage.Journal, file string, from events.Position, show func(format string, args ...any)) (count, blobs int64, err error) {
-	partial, err := os.OpenFile(file+".partial", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// past is a deadline that is over.
+var past = time.Unix(1, 0) //nolint:gochecknoglobals // never written to
+
+// ExportTo writes a store from a position on to a file, which is complete or as it was. A device, a pipe or standard output, under whatever name,
+// is written to as such; a link stays, and what it points to is written.
+func ExportTo(
+	ctx context.Context, source storage.Journal, file string, stdout io.Writer, from events.Position, show func(format string, args ...any),
+) (count, blobs int64, err error) {
+	info, err := os.Stat(file)
+	switch {
+	case err == nil && isOutput(info, stdout):
+		return Export(ctx, source, stdout, from, show)
+	case err == nil && info.IsDir():
+		err = fmt.Errorf("%s is a directory", file)
+	case err == nil && !info.Mode().IsRegular():
+		return exportInto(ctx, source, file, from, show)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, linked := os.Lstat(file); linked == nil {
+			err = fmt.Errorf("%s is a link to something that does not exist: name that, or remove the link", file)
+			break
+		}
+		return exportFile(ctx, source, file, 0o600, from, show)
+	case err == nil:
+		if file, err = filepath.EvalSymlinks(file); err == nil {
+			return exportFile(ctx, source, file, info.Mode().Perm(), from, show)
+		}
+	}
+	return 0, 0, fmt.Errorf("write the export: %w", err)
+}
+
+// isOutput reports whether a file is what this process writes to as its standard output, such as /dev/stdout.
+func isOutput(info fs.FileInfo, stdout io.Writer) bool {
+	out, ok := stdout.(*os.File)
+	if !ok {
+		return false
+	}
+	its, err := out.Stat()
+	return err == nil && os.SameFile(info, its)
+}
+
+// exportInto writes to a device or a pipe. A pipe is opened when somebody reads from it.
+func exportInto(ctx context.Context, source storage.Journal, name string, from events.Position, show func(format string, args ...any)) (count, blobs int64, err error) {
+	type opened struct {
+		file *os.File
+		err  error
+	}
+	opening := make(chan opened, 1)
+	go func() {
+		file, err := os.OpenFile(name, os.O_WRONLY, 0)
+		opening <- opened{file, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return 0, 0, fmt.Errorf("write the export: wait for a reader of %s: %w", name, ctx.Err())
+	case o := <-opening:
+		if o.err != nil {
+			return 0, 0, fmt.Errorf("write the export: %w", o.err)
+		}
+		end := context.AfterFunc(ctx, func() { _ = o.file.SetWriteDeadline(past) }) // a reader that does not read holds nobody up
+		defer end()
+		if count, blobs, err = Export(ctx, source, o.file, from, show); err == nil {
+			if err = o.file.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+				err = nil // there is nothing to sync in a pipe
+			}
+		}
+		if err = errors.Join(err, o.file.Close()); err != nil {
+			return count, blobs, fmt.Errorf("write the export: %w", err)
+		}
+		return count, blobs, nil
+	}
+}
+
+// exportFile writes beside a file, under a name that nobody has, and puts that in its place.
+func exportFile(
+	ctx context.Context, source storage.Journal, file string, mode fs.FileMode, from events.Position, show func(format string, args ...any),
+) (count, blobs int64, err error) {
+	partial, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".partial-*")
 	if err != nil {
 		return 0, 0, fmt.Errorf("write the export: %w", err)
 	}
 	count, blobs, err = Export(ctx, source, partial, from, show)
 	if err == nil {
-		err = partial.Sync()
+		err = errors.Join(partial.Chmod(mode), partial.Sync())
 	}
 	if err = errors.Join(err, partial.Close()); err == nil {
 		err = os.Rename(partial.Name(), file)

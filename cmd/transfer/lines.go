@@ -22,7 +22,8 @@ import (
 //	{"trailer":{"events":1,"digest":"…"}}
 //
 // The line of an event is its envelope. Data that another program wrote with white space in it would not survive in there byte for
-// byte: it stands in "raw" as base64 instead. The digest is the BLAKE3 hash of everything before the trailer's line.
+// byte, and some are JSON that not every reader takes (see plain): they stand in "raw" as base64 instead. The digest is the BLAKE3 hash of everything
+// before the trailer's line, without a byte order mark and the CR of lines that end in CR LF, which editors and transfers put there.
 const exportHeader = `{"export":"life events","format":1}`
 
 // maxLine bounds a line, in bytes: an event of 16 MiB in base64, with its metadata in base64 too.
@@ -62,11 +63,11 @@ func NewLineWriter(to io.Writer) (*LineWriter, error) {
 // Event writes an event.
 func (w *LineWriter) Event(e *events.Envelope) error {
 	line := exportLine{Envelope: *e}
-	w.compact.Reset()
-	if err := json.Compact(&w.compact, e.Data); err != nil {
+	asIs, err := plain(e.Data, &w.compact)
+	if err != nil {
 		return fmt.Errorf("write event %s: its data: %w", e.Ref(), err)
 	}
-	if w.compact.Len() != len(e.Data) {
+	if !asIs {
 		line.Raw, line.Data = e.Data, json.RawMessage("null")
 	}
 	w.count++
@@ -95,12 +96,8 @@ func NewLineReader(from io.Reader) *LineReader {
 
 // next returns the line of an event, valid until the next call; io.EOF after a trailer that fits. Every other error names the line.
 func (r *LineReader) next() ([]byte, error) {
-	if r.line == 0 {
-		header, err := r.read()
-		if err != nil || string(header) != exportHeader {
-			return nil, r.wrong("this is not an export of events: its first line must be %s", exportHeader)
-		}
-		r.sum()
+	if err := r.begin(); err != nil {
+		return nil, err
 	}
 	text, err := r.read()
 	switch {
@@ -116,6 +113,39 @@ func (r *LineReader) next() ([]byte, error) {
 	return text, nil
 }
 
+// begin reads the header, once.
+func (r *LineReader) begin() error {
+	if r.line > 0 {
+		return nil
+	}
+	if start, _ := r.in.Peek(len(byteMark)); string(start) == byteMark { //nolint:errcheck // the read below says what is wrong
+		_, _ = r.in.Discard(len(byteMark)) // they are there
+	}
+	start, _ := r.in.Peek(4) //nolint:errcheck // as above
+	header, err := r.read()
+	switch {
+	case err == nil && string(header) == exportHeader:
+		r.sum()
+		return nil
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull):
+		return r.wrong("%w", err)
+	}
+	for _, known := range []struct{ start, what string }{
+		{"\xff\xfe", "UTF-16, as some shells write when output is redirected: convert it to UTF-8, or have life store export write the file"},
+		{"\xfe\xff", "UTF-16: convert it to UTF-8"},
+		{"\x28\xb5\x2f\xfd", "compressed: zstd -dc FILE | life store import -"},
+		{"\x1f\x8b", "compressed: gzip -dc FILE | life store import -"},
+	} {
+		if bytes.HasPrefix(start, []byte(known.start)) {
+			return r.wrong("the file is %s", known.what)
+		}
+	}
+	return r.wrong("this is not an export of events: its first line must be %s", exportHeader)
+}
+
+// byteMark is what some editors put before a text in UTF-8.
+const byteMark = "\xef\xbb\xbf"
+
 func (r *LineReader) sum() {
 	_, _ = r.hash.Write(r.buffer) // a hash takes everything and never fails
 }
@@ -129,6 +159,9 @@ func (r *LineReader) read() ([]byte, error) {
 		r.buffer = append(r.buffer, part...)
 		switch {
 		case err == nil:
+			if n := len(r.buffer); n > 1 && r.buffer[n-2] == '\r' { // no line of JSON ends so
+				r.buffer = append(r.buffer[:n-2], '\n')
+			}
 			return r.buffer[:len(r.buffer)-1], nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, err

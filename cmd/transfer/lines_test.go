@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -126,4 +129,75 @@ func FuzzParseLine(f *testing.F) {
 			t.Errorf("%s\nis read as  %+v\nand then as %+v, %v", text, e, again, err)
 		}
 	})
+}
+
+// odd are JSON that encoding/json takes and other readers refuse or read as something else.
+func odd() map[string]string {
+	return map[string]string{
+		"no UTF-8": "{\"a\":\"\xff\xc3\x28\"}", "too large": `[1e400,-1E+999]`, "many digits": "[" + strings.Repeat("9", 400) + "]", "half a pair": `"\ud800"`,
+		"the other half": `{"\udc00":1}`, "a half and a letter": `"\ud83dA"`, "two first halves": `"\ud83d\ud83d"`, "deep": strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
+		"white space": `{"a": 1}`,
+	}
+}
+
+// TestExportIsPlainJSON: what not every reader of JSON takes stands in the export as base64, everything else as it is; both come back byte for byte.
+func TestExportIsPlainJSON(t *testing.T) {
+	data := odd()
+	for _, text := range []string{`{"a":"\ud83d\ude00 \u0000 \\ud800 \"","n":[-1.5e-300,1e-999,12345678901234567890,0]}`, `"\\"`, `""`, `7`, `{"😀":"\u2028 "}`} {
+		data["plain "+text] = text
+	}
+	for name, text := range data {
+		all := placed([]events.Envelope{{Stream: "s", Kind: "k", Version: 1, Data: json.RawMessage(text), Foreign: &events.Foreign{}}})
+		line := strings.Split(exported(t, all), "\n")[1]
+		var seen map[string]any
+		if err := json.Unmarshal([]byte(line), &seen); err != nil || !utf8.ValidString(line) {
+			t.Errorf("%s: %v in %.200s", name, err, line)
+		}
+		if _, raw := seen["raw"]; raw == strings.HasPrefix(name, "plain") {
+			t.Errorf("%s: %.200s", name, line)
+		}
+		if got, err := parseLine([]byte(line)); err != nil || !reflect.DeepEqual(got, all[0]) {
+			t.Errorf("%s: %v\n%+v, want\n%+v", name, err, got, all[0])
+		}
+	}
+}
+
+// TestExportThroughOtherHands: an export that an editor or a transfer gave CR LF or a byte order mark is read as it was; of one that is another
+// encoding of text, or compressed, the error says what it is.
+func TestExportThroughOtherHands(t *testing.T) {
+	all := placed(foreignEvents())
+	text := exported(t, all)
+	crlf := strings.ReplaceAll(text, "\n", "\r\n")
+	first, rest, _ := strings.Cut(text, "\n")
+	for name, changed := range map[string]string{"CR LF": crlf, "a mark": byteMark + text, "both": byteMark + crlf, "one line": first + "\r\n" + rest} {
+		count := 0
+		lines := NewLineReader(strings.NewReader(changed))
+		line, err := lines.next()
+		for ; err == nil; line, err = lines.next() {
+			if got, wrong := parseLine(line); wrong != nil || !reflect.DeepEqual(got, all[count]) {
+				t.Errorf("%s, event %d: %v %+v", name, count, wrong, got)
+			}
+			count++
+		}
+		if !errors.Is(err, io.EOF) || count != len(all) {
+			t.Errorf("%s: %d events, %v", name, count, err)
+		}
+	}
+	wide := func(order binary.ByteOrder, mark string) string {
+		out := []byte(mark)
+		for _, unit := range utf16.Encode([]rune(text)) {
+			out = append(out, 0, 0)
+			order.PutUint16(out[len(out)-2:], unit)
+		}
+		return string(out)
+	}
+	for name, row := range map[string]struct{ text, want string }{
+		"UTF-16 from Windows": {wide(binary.LittleEndian, "\xff\xfe"), "UTF-16"}, "UTF-16": {wide(binary.BigEndian, "\xfe\xff"), "UTF-16"},
+		"zstd": {"\x28\xb5\x2f\xfd rest", "zstd -dc"}, "gzip": {"\x1f\x8b rest\n", "gzip -dc"}, "nothing": {"", "its first line must be"}, "a mark": {byteMark, "its first line must be"},
+		"two marks": {byteMark + byteMark + text, "its first line must be"}, "spaces": {" " + text, "its first line must be"},
+	} {
+		if _, err := NewLineReader(strings.NewReader(row.text)).next(); err == nil || errors.Is(err, io.EOF) || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
