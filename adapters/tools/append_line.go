@@ -1,9 +1,11 @@
 package tools
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -51,7 +53,8 @@ func appendLine(ctx context.Context, w *workspace, args appendLineArgs) (string,
 	})
 }
 
-// appendTo adds a line at the end of a file, in one write, and makes it durable. A last line without an end gets one first.
+// appendTo adds a line at the end of a file, in one write, and makes it durable. A last line without an end gets one first; line ends and charset are
+// those that the file has.
 func appendTo(file *os.File, name, line string) error {
 	info, err := file.Stat()
 	if err != nil {
@@ -60,17 +63,51 @@ func appendTo(file *os.File, name, line string) error {
 	if err := regular(name, info); err != nil {
 		return err
 	}
-	if size := info.Size(); size > 0 {
-		last := make([]byte, 1)
-		if _, err := file.ReadAt(last, size-1); err != nil {
-			return err
-		}
-		if last[0] != '\n' {
-			line = "\n" + line
-		}
+	start, err := readAt(file, 0, min(info.Size(), sniffSize))
+	if err != nil {
+		return err
 	}
-	if _, err := file.WriteString(line + "\n"); err != nil {
+	set := charsetOf(start)
+	from := max(0, info.Size()-tailSize) / 4 * 4 // whole characters of UTF-32
+	if set.codec == nil && !ascii(line) && info.Size() <= editSize {
+		from = 0 // whether it is UTF-8, all of it says
+	}
+	tail, err := readAt(file, from, info.Size()-from)
+	if err != nil {
+		return err
+	}
+	if from > 0 {
+		set.mark = "" // it is before that
+	}
+	text, _ := set.decode(tail)
+	if !ascii(line) && from == 0 && !mostlyUTF8(text) {
+		return fmt.Errorf("%s was not changed: the file is %s, and the line has characters that are stored otherwise there; iconv in bash can convert the file", name, legacy(text))
+	}
+	end := endOf(text)
+	if len(text) > 0 && !bytes.HasSuffix(text, []byte(end[len(end)-1:])) {
+		line = end + line
+	}
+	if info.Size() > 0 {
+		set.mark = ""
+	}
+	stored, err := set.encode([]byte(line + end))
+	if err != nil {
+		return err
+	}
+	if _, err := file.Write(stored); err != nil {
 		return err
 	}
 	return file.Sync()
+}
+
+// tailSize is how much of the end of a file tells its line ends.
+const tailSize = 64 << 10
+
+func readAt(file *os.File, from, size int64) ([]byte, error) {
+	content := make([]byte, size)
+	n, err := file.ReadAt(content, from)
+	if errors.Is(err, io.EOF) { // somebody made it shorter meanwhile
+		err = nil
+	}
+	return content[:n], err
 }

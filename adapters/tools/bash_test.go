@@ -25,7 +25,7 @@ func TestBash(t *testing.T) {
 	b.works("bash", args{"command": "pwd"}, b.workspace+"\n")
 	b.works("bash", args{"command": ":"}, "[no output]")
 	b.works("bash", args{"command": "cat; echo $-"}, "hBc\n")
-	b.works("bash", args{"command": `printf '\033[31mred\033[0m 10%%\r99%%\r100%%\r\n\a\xff\n'`}, "100%\n\uFFFD\n")
+	b.works("bash", args{"command": `printf '\033[31mred\033[0m 10%%\r99%%\r100%%\r\n\a\xff\n'`}, "100%\n\uFFFD\n[bytes that are not UTF-8 are shown as U+FFFD]\n")
 	b.works("bash", args{"command": "echo out; exit 3"}, "out\n[exit status 3]")
 	b.works("bash", args{"command": "printf no-end; false"}, "no-end\n[exit status 1]")
 	b.works("bash", args{"command": "grep nothing a.txt"}, "[exit status 1]")

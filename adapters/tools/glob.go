@@ -8,8 +8,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"example.com/life/actors"
 	"example.com/life/events"
 )
@@ -27,20 +25,24 @@ func (f files) newGlob() (actors.Tool, error) {
 }
 
 func glob(ctx context.Context, w *workspace, args globArgs) (string, error) {
-	pattern := path.Clean(args.Pattern)
-	if err := checkPattern("pattern", pattern); err != nil {
+	text := path.Clean(args.Pattern)
+	if below, ok := w.belowTop(text); ok && args.Path == "" {
+		text = below
+	}
+	wanted, err := newGlobPattern("pattern", text)
+	if err != nil {
 		return "", err
 	}
 	at, err := w.existing(args.Path)
 	if err != nil {
 		return "", err
 	}
-	depth := strings.Count(pattern, "/")
-	anyDepth := strings.Contains(pattern, "**") || strings.Contains(pattern, "{")
+	depth := strings.Count(text, "/")
+	anyDepth := strings.Contains(text, "**") || strings.Contains(text, "{")
 	found := listing{what: "paths"}
 	total := 0
 	note, err := w.walk(ctx, at.name, func(name, below string, entry fs.DirEntry) error {
-		if doublestar.MatchUnvalidated(pattern, below) {
+		if wanted.match(below) {
 			line := oneLine(name)
 			if entry.IsDir() {
 				line += "/"
@@ -59,19 +61,24 @@ func glob(ctx context.Context, w *workspace, args globArgs) (string, error) {
 	if err != nil && !errors.Is(err, errEnough) {
 		return "", err
 	}
+	if why := notAPath(strings.ReplaceAll(args.Pattern, `\`, "")); total == 0 && why != "" {
+		return "", fmt.Errorf("pattern: %q: %s", args.Pattern, why)
+	}
+	if total == 0 && strings.HasPrefix(text, ".git/") {
+		return "[nothing matches: .git is left out, unless path leads there]\n" + note, nil
+	}
 	if total == 0 {
 		return "[nothing matches]\n" + note, nil
 	}
-	return found.text(total) + note, nil
+	return found.text(total) + wanted.note() + note, nil
 }
 
-// checkPattern refuses a pattern that cannot match anything below a directory.
-func checkPattern(argument, pattern string) error {
-	if !doublestar.ValidatePattern(pattern) {
-		return fmt.Errorf("%s: %q is not a valid pattern", argument, pattern)
+// belowTop is an absolute pattern as one below the workspace.
+func (w *workspace) belowTop(text string) (below string, ok bool) {
+	for _, top := range []string{w.dir, w.real} {
+		if below, ok = strings.CutPrefix(text, top+"/"); ok {
+			return below, true
+		}
 	}
-	if path.IsAbs(pattern) || pattern == ".." || strings.HasPrefix(pattern, "../") {
-		return fmt.Errorf("%s: %q must be relative to path and stay below it", argument, pattern)
-	}
-	return nil
+	return "", false
 }

@@ -9,13 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
 
-	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/text/unicode/norm"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -75,27 +76,39 @@ type search struct {
 	ctx      context.Context //nolint:containedctx // the search is one call
 	pattern  *pattern.Pattern
 	required []byte // every matching line contains it
-	glob     string
+	forms    bool   // the pattern may match lines in another normal form or charset
+	glob     *globPattern
+	lossy    []string // files of which lines were shown that hold other bytes
+	guessed  []string // files of which lines were read as Windows-1252
 	found    listing
-	more     bool // there were matches that found has no room for
-	skipped  int  // files that are binary, too big or not readable
+	more     bool   // there were matches that found has no room for
+	skipped  int    // files that are binary, too big or not readable
+	gnu      string // an operator of the pattern that may be meant as GNU grep has it
 	buffer   bytes.Buffer
 }
 
 func newSearch(ctx context.Context, w *workspace, args grepArgs) (*search, error) {
-	tree, err := syntax.Parse(args.Pattern, syntax.Perl)
+	text := norm.NFC.String(args.Pattern)
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, fmt.Errorf("pattern: %w; the syntax is RE2's: no backreferences, no looking ahead or behind, \\b is the edge of a word", err)
+	}
+	compiled, err := pattern.Compile(text)
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	compiled, err := pattern.Compile(args.Pattern)
-	if err != nil {
-		return nil, fmt.Errorf("pattern: %w", err)
+	s := &search{w: w, ctx: ctx, pattern: compiled, forms: hasNormalForms(text), gnu: gnuOperator.FindString(text), found: listing{what: "matches", most: grepMatches}}
+	if required := requiredLiteral(tree); ascii(required) {
+		s.required = []byte(required)
 	}
-	if err := checkPattern("glob", args.Glob); err != nil {
-		return nil, err
+	if args.Glob != "" {
+		s.glob, err = newGlobPattern("glob", args.Glob)
 	}
-	return &search{w: w, ctx: ctx, pattern: compiled, required: []byte(requiredLiteral(tree)), glob: args.Glob, found: listing{what: "matches", most: grepMatches}}, nil
+	return s, err
 }
+
+// gnuOperator is an operator as GNU grep has it, which here is the character itself.
+var gnuOperator = regexp.MustCompile(`\\[|(){}+?<>]`)
 
 // requiredLiteral is a text that everything that matches contains: the longest that is easily found, or none. To look for it first
 // makes most files cost a tenth.
@@ -121,18 +134,18 @@ func requiredLiteral(tree *syntax.Regexp) string {
 }
 
 func (s *search) wanted(below string) bool {
-	if s.glob == "" {
+	if s.glob == nil {
 		return true
 	}
-	if !strings.Contains(s.glob, "/") {
+	if !strings.Contains(s.glob.given, "/") {
 		below = path.Base(below)
 	}
-	return doublestar.MatchUnvalidated(s.glob, below)
+	return s.glob.match(below)
 }
 
 // file searches one file. Not to be able to read it is a note, not an error.
 func (s *search) file(name string) error {
-	content, err := s.read(name)
+	content, coded, err := s.read(name)
 	if err != nil {
 		s.skipped++
 		return nil //nolint:nilerr // see above
@@ -140,19 +153,30 @@ func (s *search) file(name string) error {
 	if len(s.required) > 0 && !bytes.Contains(content, s.required) {
 		return nil
 	}
+	end := "\n"
+	if bytes.IndexByte(content, '\n') < 0 {
+		end = "\r"
+	}
 	for number := 1; len(content) > 0; number++ {
-		line, rest, _ := bytes.Cut(content, []byte("\n"))
+		line, rest, _ := bytes.Cut(content, []byte(end))
 		content = rest
 		line = bytes.TrimSuffix(line, []byte("\r"))
-		found := s.pattern.Search(line, func() bool { return s.ctx.Err() != nil })
+		line, matches, guessed := s.match(line)
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		if !found {
+		if !matches {
 			continue
 		}
-		shown := wholeRunes(line[:min(len(line), grepLineSize)])
-		if !s.found.add(fmt.Sprintf("%s:%d:%s", oneLine(name), number, strings.ToValidUTF8(string(shown), "\uFFFD"))) {
+		shown := s.excerpt(line)
+		if valid := strings.ToValidUTF8(shown, replacement); valid != shown || coded && strings.Contains(shown, replacement) {
+			s.lossy = noted(s.lossy, name)
+			shown = valid
+		}
+		if guessed {
+			s.guessed = noted(s.guessed, name)
+		}
+		if !s.found.add(fmt.Sprintf("%s:%d:%s", oneLine(name), number, shown)) {
 			s.more = true
 			return errEnough
 		}
@@ -160,32 +184,103 @@ func (s *search) file(name string) error {
 	return nil
 }
 
-// read returns the content of a text file, until the next call.
-func (s *search) read(name string) ([]byte, error) {
+// match reports whether a line matches, and returns the line: in composed form, or as it is read in the charset it may have, if only that matches.
+func (s *search) match(line []byte) (shown []byte, matches, guessed bool) {
+	if s.pattern.Search(line, s.stop) {
+		return line, true, false
+	}
+	if !s.forms {
+		return line, false, false
+	}
+	if !utf8.Valid(line) {
+		line = fromLegacy(line)
+		return line, s.pattern.Search(line, s.stop), true
+	}
+	if norm.NFC.IsNormal(line) {
+		return line, false, false
+	}
+	line = norm.NFC.Bytes(line)
+	return line, s.pattern.Search(line, s.stop), false
+}
+
+// excerpt is a line, or, of a long one, what is around the match, and how much was cut.
+func (s *search) excerpt(line []byte) string {
+	if len(line) <= grepLineSize {
+		return string(line)
+	}
+	match := 0
+	if at := s.pattern.Find(line, s.stop); at != nil {
+		match = at[0]
+	}
+	from := max(0, min(match-grepLineSize/5, len(line)-grepLineSize))
+	for from > 0 && from < match && !utf8.RuneStart(line[from]) {
+		from++
+	}
+	shown := wholeRunes(line[from:min(len(line), from+grepLineSize)])
+	text := string(shown)
+	if from > 0 {
+		text = fmt.Sprintf("[… %d bytes]", from) + text
+	}
+	if rest := len(line) - from - len(shown); rest > 0 {
+		text += fmt.Sprintf("[… %d bytes]", rest)
+	}
+	return text
+}
+
+// stop reports that nobody waits for the search any more.
+func (s *search) stop() bool { return s.ctx.Err() != nil }
+
+// noted adds a file to those of which something has to be said.
+func noted(files []string, name string) []string {
+	if len(files) > 0 && files[len(files)-1] == name {
+		return files
+	}
+	return append(files, name)
+}
+
+// named names files for a note.
+func named(files []string) string {
+	const most = 5
+	var names []string
+	for _, name := range files[:min(len(files), most)] {
+		names = append(names, oneLine(name))
+	}
+	if len(files) > most {
+		names = append(names, fmt.Sprintf("%d more", len(files)-most))
+	}
+	return strings.Join(names, ", ")
+}
+
+// read returns the text of a file, until the next call; coded reports that it is stored in other bytes.
+func (s *search) read(name string) (content []byte, coded bool, err error) {
 	file, err := s.w.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := errors.Join(regular(name, info), s.w.within(name, info)); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if info.Size() > grepFileSize {
-		return nil, fmt.Errorf("%s: it is too big", name)
+		return nil, false, fmt.Errorf("%s: it is too big", name)
 	}
 	s.buffer.Reset()
 	if _, err := s.buffer.ReadFrom(io.LimitReader(file, grepFileSize)); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	content := s.buffer.Bytes()
+	content = s.buffer.Bytes()
+	set := charsetOf(content[:min(len(content), sniffSize)])
+	if content, _ = set.decode(content); set.codec != nil {
+		return content, true, nil
+	}
 	if bytes.IndexByte(content[:min(len(content), sniffSize)], 0) >= 0 {
-		return nil, fmt.Errorf("%s: it is binary", name)
+		return nil, false, fmt.Errorf("%s: it is binary", name)
 	}
-	return content, nil
+	return content, false, nil
 }
 
 // result is what the model sees.
@@ -193,7 +288,18 @@ func (s *search) result(note string) string {
 	if s.skipped > 0 {
 		note += fmt.Sprintf("[%d files were skipped: binary, bigger than %d MiB, not readable, or Life's own]\n", s.skipped, grepFileSize>>20)
 	}
+	if len(s.lossy) > 0 {
+		note += fmt.Sprintf("[not UTF-8, so U+FFFD stands for other bytes: %s]\n", named(s.lossy))
+	}
+	if len(s.guessed) > 0 {
+		note += fmt.Sprintf("[not UTF-8, and read as Windows-1252 or Latin-1: %s]\n", named(s.guessed))
+	}
+	if s.glob != nil {
+		note = s.glob.note() + note
+	}
 	switch {
+	case s.found.count == 0 && s.gnu != "":
+		return fmt.Sprintf("[nothing matches; %s is the character itself here: | is a choice, ( ) group, { } + ? repeat, \\b is the edge of a word]\n", s.gnu) + note
 	case s.found.count == 0:
 		return "[nothing matches]\n" + note
 	case s.more:

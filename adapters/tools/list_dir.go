@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -98,12 +100,10 @@ func (l *listing) text(total int) string {
 	return l.lines.String()
 }
 
-// oneLine shows a name that may hold anything.
+// oneLine shows a name that may hold anything: one that cannot be shown as it is, in quotation marks, with its bytes.
 func oneLine(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '\uFFFD'
-		}
-		return r
-	}, strings.ToValidUTF8(name, "\uFFFD"))
+	if utf8.ValidString(name) && strings.IndexFunc(name, invisible) < 0 {
+		return name
+	}
+	return strconv.Quote(name)
 }

@@ -47,26 +47,66 @@ func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, err
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
-	if bytes.IndexByte(start, 0) >= 0 {
+	set := charsetOf(start)
+	if _, err := lines.Discard(len(set.mark)); err != nil {
+		return "", err
+	}
+	if set.codec != nil {
+		lines = bufio.NewReaderSize(set.codec.NewDecoder().Reader(lines), 64<<10)
+	} else if bytes.IndexByte(start, 0) >= 0 {
 		return "", fmt.Errorf("%s: it is a binary file of %d bytes", name, info.Size())
 	}
-	return readText(ctx, name, lines, max(args.Offset, 1), cmp.Or(args.Limit, readLines))
+	r := reading{name: name, lines: lines, notes: set.note()}
+	if set.codec != nil {
+		r.coded, r.kind = true, set.String()+", perhaps with errors in it"
+	}
+	if start, _ = lines.Peek(sniffSize); bytes.IndexByte(start, '\r') >= 0 && bytes.IndexByte(start, '\n') < 0 && !onlyAtEnd(start, '\r') {
+		r.lines = bufio.NewReaderSize(&fromCR{lines}, 64<<10)
+		r.notes += `[its lines end in \r, which edit_file and write_file keep; here they end in \n]`
+	}
+	return r.text(ctx, max(args.Offset, 1), cmp.Or(args.Limit, readLines))
 }
 
-// readText reads the lines from first on, and says at the end what it did not show.
-func readText(ctx context.Context, name string, lines *bufio.Reader, first, limit int) (string, error) {
+// onlyAtEnd reports whether a byte stands nowhere but at the end.
+func onlyAtEnd(text []byte, c byte) bool { return bytes.IndexByte(text, c) == len(text)-1 }
+
+// fromCR reads lines that end in \r.
+type fromCR struct{ of io.Reader }
+
+func (r *fromCR) Read(p []byte) (int, error) {
+	n, err := r.of.Read(p)
+	for i, c := range p[:n] {
+		if c == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
+}
+
+// reading is one look at a file.
+type reading struct {
+	name     string
+	lines    *bufio.Reader
+	notes    string // on what is shown otherwise than it is stored
+	replaced []int  // lines with bytes that are not UTF-8
+	kind     string // of such a line
+	coded    bool   // it is stored in other bytes
+}
+
+// text is the lines from first on; at the end it says what it did not show, or otherwise than it is stored.
+func (r *reading) text(ctx context.Context, first, limit int) (string, error) {
 	var text strings.Builder
 	number := 0
 	for {
 		if number%1024 == 0 && ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		line, omitted, err := readLine(lines)
+		line, omitted, err := readLine(r.lines)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", name, err)
+			return "", fmt.Errorf("%s: %w", r.name, err)
 		}
 		number++
 		if number < first {
@@ -74,7 +114,12 @@ func readText(ctx context.Context, name string, lines *bufio.Reader, first, limi
 		}
 		if number >= first+limit || text.Len()+len(line) > outputLimit-200 {
 			fmt.Fprintf(&text, "\n[lines %d to %d are shown; there are more: continue with offset=%d]", first, number-1, number)
-			return text.String(), nil
+			return text.String() + r.note(), nil
+		}
+		if valid := strings.ToValidUTF8(line, replacement); valid != line || r.coded && strings.Contains(line, replacement) {
+			r.kind = cmp.Or(r.kind, legacy([]byte(line)))
+			r.replaced = append(r.replaced, number)
+			line = valid
 		}
 		text.WriteString(line)
 		if omitted > 0 {
@@ -83,14 +128,27 @@ func readText(ctx context.Context, name string, lines *bufio.Reader, first, limi
 	}
 	switch {
 	case number == 0:
-		return "[the file is empty]", nil
+		return "[the file is empty]" + r.note(), nil
 	case number < first:
-		return "", fmt.Errorf("%s: the offset is %d, but the file has only %d lines", name, first, number)
+		return "", fmt.Errorf("%s: the offset is %d, but the file has only %d lines", r.name, first, number)
 	}
-	return text.String(), nil
+	return text.String() + r.note(), nil
 }
 
-// readLine returns the next line with its end, at most readLineSize bytes of it as valid UTF-8, and how many bytes it left out.
+// note is what has to be said of the text.
+func (r *reading) note() string {
+	notes := r.notes
+	if len(r.replaced) > 0 {
+		notes += fmt.Sprintf("[the file is %s: U+FFFD stands for other bytes, on line %s. edit_file keeps them where old does not hold them; "+
+			"a text with U+FFFD does not replace the file]", r.kind, listed(r.replaced))
+	}
+	if notes == "" {
+		return ""
+	}
+	return "\n" + strings.ReplaceAll(notes, "][", "]\n[")
+}
+
+// readLine returns the next line with its end, at most readLineSize bytes of it, and how many bytes it left out.
 func readLine(lines *bufio.Reader) (line string, omitted int, err error) {
 	var kept []byte
 	for {
@@ -110,6 +168,6 @@ func readLine(lines *bufio.Reader) (line string, omitted int, err error) {
 			whole := wholeRunes(kept)
 			kept, omitted = whole, omitted+len(kept)-len(whole)
 		}
-		return strings.ToValidUTF8(string(kept), "\uFFFD"), omitted, nil
+		return string(kept), omitted, nil
 	}
 }

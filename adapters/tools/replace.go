@@ -16,22 +16,56 @@ import (
 const unfinishedName = ".life-unfinished"
 
 // write puts content in place of a file, creating it and its directories if they are not there. The file is the old one or the new
-// one at any instant, whatever happens; hard links to the old one keep the old content. The caller holds the lock.
-func (w *workspace) write(name string, old fs.FileInfo, content []byte) error {
+// one at any instant, whatever happens; hard links to the old one keep the old content. Only a file that cannot be replaced, because it is mounted by itself or
+// its directory is not writable, is written in place, which way says. The caller holds the lock.
+func (w *workspace) write(name string, old fs.FileInfo, content []byte) (way string, err error) {
 	dir := path.Dir(name)
 	if old == nil && dir != "." {
 		if err := w.makeDir(dir); err != nil {
-			return err
+			return "", err
 		}
 	}
-	err := w.writeVia(unfinishedName, name, old, content)
-	if errors.Is(err, syscall.EXDEV) { // another file system is mounted below the workspace
+	err = w.writeVia(unfinishedName, name, old, content)
+	if dir != "." && (errors.Is(err, syscall.EXDEV) || notReplaceable(err)) { // another file system is mounted below the workspace, or the top is not ours
 		err = w.writeVia(path.Join(dir, unfinishedName), name, old, content)
 	}
+	if old != nil && notReplaceable(err) {
+		if err := w.writeInPlace(name, content); err != nil {
+			return "", err
+		}
+		return "\n[written in place, because the file cannot be replaced: " + unwrapPath(err).Error() + "]", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return "", w.syncDir(dir)
+}
+
+// notReplaceable reports errors of a file that may be written all the same: it is a mount (docker run -v FILE:FILE), or its directory is closed.
+func notReplaceable(err error) bool {
+	return errors.Is(err, syscall.EBUSY) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// writeInPlace overwrites a file. If we die meanwhile it is part old and part new; there is no better way for such a file.
+func (w *workspace) writeInPlace(name string, content []byte) error {
+	file, err := w.root.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}
-	return w.syncDir(dir)
+	info, err := file.Stat()
+	if err == nil {
+		err = errors.Join(regular(name, info), w.within(name, info))
+	}
+	if err == nil {
+		_, err = file.WriteAt(content, 0)
+	}
+	if err == nil {
+		err = file.Truncate(int64(len(content)))
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
 }
 
 // writeVia writes content to the file via and renames it to name.
@@ -45,7 +79,7 @@ func (w *workspace) writeVia(via, name string, old fs.FileInfo, content []byte) 
 	}
 	file, err := w.root.OpenFile(via, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s was not changed: %w", name, unwrapPath(err))
 	}
 	defer func() {
 		if err != nil {
@@ -79,6 +113,10 @@ func likeOld(file *os.File, old fs.FileInfo) error {
 
 // unwrapPath is the reason of an error without the name of the temporary file, which means nothing to a model.
 func unwrapPath(err error) error {
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return link.Err
+	}
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return at.Err

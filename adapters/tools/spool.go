@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -86,7 +88,7 @@ func (s *spool) keepTail(p []byte) {
 // in between what is missing and where all of it is.
 func (s *spool) close() (text string, full *events.BlobRef) {
 	if s.blob == nil {
-		text = plain(s.head)
+		text = plain(s.head) + s.invalid(s.head)
 		if len(text) <= outputLimit {
 			return text, nil
 		}
@@ -108,5 +110,18 @@ func (s *spool) close() (text string, full *events.BlobRef) {
 	const room = outputLimit - 1000
 	head := beginning(plain(s.head), room/3)
 	tail := ending(plain(s.tail[max(0, len(s.tail)-outputLimit):]), room*2/3)
+	if note := s.invalid(s.head, s.tail); note != "" {
+		tail = strings.TrimSuffix(tail, "\n") + "\n" + note
+	}
 	return fmt.Sprintf("%s[… the output has %d lines, %d bytes; what is in between is not shown; %s …]\n%s", head, s.line, s.size, note, tail), full
+}
+
+// invalid says that some of what is shown stands for other bytes.
+func (s *spool) invalid(shown ...[]byte) string {
+	for _, part := range shown {
+		if !utf8.Valid(wholeRunes(part)) && bytes.IndexByte(part, 0) < 0 {
+			return "[bytes that are not UTF-8 are shown as U+FFFD]\n"
+		}
+	}
+	return ""
 }

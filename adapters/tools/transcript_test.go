@@ -100,7 +100,7 @@ func (s *transcript) call(d *datadriven.TestData) string {
 	arguments := json.RawMessage(s.paths("{" + d.Input + "}"))
 	result, err := tool.Run(s.t.Context(), actors.ToolUse{Workspace: s.workspace, Arguments: arguments})
 	s.must(err)
-	text := strings.TrimSuffix(strings.ReplaceAll(result.Text, "\n\n", "\n¶\n"), "\n") + "\n"
+	text := strings.TrimSuffix(strings.NewReplacer("\n\n", "\n¶\n", "\r", "␍").Replace(result.Text), "\n") + "\n"
 	if result.Failed {
 		return "failed: " + text
 	}

@@ -71,6 +71,14 @@ func (p *Pattern) Search(text []byte, stop func() bool) bool {
 	return p.expression.MatchReader(&runes{text: text, every: max(1, atOnce/p.size), stop: stop})
 }
 
+// Find is Search that returns where the first match begins and ends, or nil.
+func (p *Pattern) Find(text []byte, stop func() bool) []int {
+	if p.Steps(len(text)) <= atOnce {
+		return p.expression.FindIndex(text)
+	}
+	return p.expression.FindReaderIndex(&runes{text: text, every: max(1, atOnce/p.size), stop: stop})
+}
+
 // runes reads a text until it is to stop.
 type runes struct {
 	text  []byte
