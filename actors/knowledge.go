@@ -17,6 +17,7 @@ import (
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 func knowledgeType() entityType {
@@ -31,7 +32,7 @@ func knowledgeType() entityType {
 	}
 }
 
-// completeNotes finds the links in the text of each note, and keeps large texts as blobs.
+// completeNotes finds the links and tags in the text of each note, and keeps large texts as blobs.
 func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Command, error) {
 	c.Write = slices.Clone(c.Write)
 	for i := range c.Write {
@@ -39,7 +40,8 @@ func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Comm
 		if note.Blob != nil {
 			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "note " + string(note.ID) + " carries its text, not a blob"}
 		}
-		note.Links = withTextLinks(note.Links, note.Inline)
+		found := markdown.Read(note.Inline)
+		note.Links, note.Tags = withTextLinks(note.Links, found.Links), withTextTags(note.Tags, found.Tags)
 		whole := note.Inline
 		text, err := h.spill(ctx, whole)
 		if err != nil {
@@ -54,14 +56,25 @@ func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Comm
 }
 
 // withTextLinks adds the links in a text to those that were given, if there is room.
-func withTextLinks(given []events.NoteLink, text string) []events.NoteLink {
+func withTextLinks(given, found []events.NoteLink) []events.NoteLink {
 	all := slices.Clone(given)
-	for _, link := range sagas.NoteLinks(text) {
+	for _, link := range found {
 		same := func(other events.NoteLink) bool {
 			return other.Relation == link.Relation && other.Target == link.Target && other.Heading == link.Heading
 		}
 		if len(all) < sagas.MaxNoteLinks && !slices.ContainsFunc(all, same) {
 			all = append(all, link)
+		}
+	}
+	return all
+}
+
+// withTextTags adds the tags in a text to those that were given, if there is room.
+func withTextTags(given, found []string) []string {
+	all := slices.Clone(given)
+	for _, tag := range found {
+		if len(all) < sagas.MaxNoteNames && !slices.Contains(all, tag) {
+			all = append(all, tag)
 		}
 	}
 	return all

@@ -104,6 +104,8 @@ func (a *app) printNote(ctx context.Context, host reached, n *projections.NoteAn
 		switch {
 		case e.Inward:
 			arrow = "←"
+		case e.Note == "" && e.File:
+			other = e.Target + " (a file)"
 		case e.Note == "":
 			other = e.Target + " (no such note)"
 		}

@@ -76,7 +76,7 @@ var Catalog = []Spec{
 	kind[FundsRefused](1),
 	kind[FundsSettled](1),
 
-	kind[NoteWritten](2, sameData),
+	kind[NoteWritten](3, sameData, sameData), // 3: source.dir, links.file
 	kind[NoteRemoved](1),
 	kind[KnowledgeRequested](1),
 	kind[KnowledgeRecalled](1),

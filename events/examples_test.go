@@ -207,11 +207,11 @@ func knowledgeExamples() []events.Event {
 			Note: events.Note{
 				ID: "invoices/1042", Title: "Invoice 1042", Aliases: []string{"the March invoice"}, Tags: []string{"invoice", "open"},
 				Links: []events.NoteLink{
-					{Relation: "owed_by", Target: "customers/brightwell", Heading: "Terms", Label: "Brightwell", Exclusive: true, Validity: march},
+					{Relation: "owed_by", Target: "customers/brightwell", Heading: "Terms", Label: "Brightwell", Exclusive: true, File: true, Validity: march},
 				},
 				Validity: march,
 				Text:     events.Text{Inline: "The total is 1,240.00 USD, <not> 1,204.00. Owed by [[customers/brightwell]].", Blob: exampleBlob(), Masked: exampleMasked()},
-				Source:   events.NoteFile{Collection: "books", Path: "invoices/1042.md"},
+				Source:   events.NoteFile{Collection: "books", Path: "invoices/1042.md", Dir: "/srv/books"},
 			},
 			Author: author, Replaces: 7,
 		},

@@ -58,6 +58,7 @@ type NoteLink struct {
 	Heading   string `json:"heading,omitempty"`   // within the target
 	Label     string `json:"label,omitempty"`     // what stands in the text in place of the target
 	Exclusive bool   `json:"exclusive,omitempty"` // at any time the relation has at most one target
+	File      bool   `json:"file,omitempty"`      // the target is a file beside the notes that is no note, such as a picture
 	Validity
 }
 
@@ -65,6 +66,20 @@ type NoteLink struct {
 type NoteFile struct {
 	Collection string `json:"collection,omitempty"` // the name under which its directory was added
 	Path       string `json:"path,omitempty"`       // in it
+	Dir        string `json:"dir,omitempty"`        // where the directory was
+}
+
+// CutMarkdown cuts the ending of a Markdown file's name off, and reports whether there was one.
+func CutMarkdown(name string) (string, bool) {
+	at := strings.LastIndexByte(name, '.')
+	if at <= 0 || len(name)-at > len(".markdown") {
+		return name, false
+	}
+	switch strings.ToLower(name[at:]) {
+	case ".md", ".markdown", ".mdown", ".mdwn", ".mkd", ".mkdn", ".mkdown", ".mdtxt", ".mdtext":
+		return name[:at], true
+	}
+	return name, false
 }
 
 // NoteAuthor is who wrote or removed a note: a person, or an agent with a call of a tool; and what it rests on.

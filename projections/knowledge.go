@@ -32,7 +32,7 @@ func knowledgeSpec() Spec {
 		return p
 	}
 	return Spec{
-		Name: "knowledge", Version: 1, Description: "notes and their links: search, neighbourhoods, and what is wrong with them", Kinds: []string{"note."},
+		Name: "knowledge", Version: 2, Description: "notes and their links: search, neighbourhoods, and what is wrong with them", Kinds: []string{"note."},
 		New: func() Fold { return newKnowledge() },
 		Queries: []QuerySpec{
 			{
@@ -68,6 +68,9 @@ func knowledgeSpec() Spec {
 					ofName("collection", "only notes that were last read from files of this collection"), ofName("tag", "only notes with this tag"), valid,
 					ofName("after", "only notes after this one"), within("limit", "notes of the page", standardListed, mostReached), tenant,
 				},
+			},
+			{
+				Name: "collections", Description: "the collections that notes were read from, and where their directories were", Answer: NoteCollections{}, Params: []Parameter{tenant},
 			},
 			{
 				Name: "size", Description: "how many notes, links and words there are", Answer: KnowledgeSize{}, Params: []Parameter{tenant},
@@ -169,12 +172,13 @@ func (g *graph) write(e *events.NoteWritten, here version) {
 		n = &node{id: e.ID}
 	}
 	n.title, n.aliases, n.valid, n.source, n.author = e.Title, e.Aliases, e.Validity, e.Source, e.Author
+	n.source.Collection, n.source.Dir = g.one(n.source.Collection), g.one(n.source.Dir)
 	n.large, n.gone, n.tags, n.links = e.Blob != nil, "", nil, make([]link, len(e.Links))
 	for _, tag := range e.Tags {
 		n.tags = append(n.tags, g.one(tag))
 	}
 	for i := range e.Links {
-		n.links[i] = g.link(&e.Links[i])
+		n.links[i] = g.link(n.id, &e.Links[i])
 	}
 	n.note(here)
 	n.words, n.length = g.words.read(strings.Join(append([]string{e.Title}, e.Aliases...), "\n"), e.Inline)
@@ -182,10 +186,10 @@ func (g *graph) write(e *events.NoteWritten, here version) {
 	g.connect(n)
 }
 
-func (g *graph) link(l *events.NoteLink) link {
-	made := link{relation: g.one(l.Relation), target: l.Target, key: nameKey(l.Target), exclusive: l.Exclusive, valid: l.Validity}
-	if made.key == made.target {
-		made.key = made.target // one string
+func (g *graph) link(from events.NoteID, l *events.NoteLink) link {
+	made := link{relation: g.one(l.Relation), target: l.Target, name: placed(from, l.Target), exclusive: l.Exclusive, file: l.File, valid: l.Validity}
+	if made.key = nameKey(made.name); made.key == made.name {
+		made.key = made.name // one string
 	}
 	return made
 }
@@ -234,6 +238,8 @@ func (k *knowledge) Answer(q Query) (any, error) {
 		return g.lint(q, k.latest)
 	case "notes":
 		return g.list(q), nil
+	case "collections":
+		return g.collections(), nil
 	}
 	return g.size(), nil
 }
@@ -242,9 +248,14 @@ func (k *knowledge) Answer(q Query) (any, error) {
 const standardTenant events.TenantID = "local"
 
 func (g *graph) size() KnowledgeSize {
-	size := KnowledgeSize{Notes: len(g.nodes), Removed: len(g.removed), Names: len(g.names), Tags: len(g.tags), Stems: len(g.words.numbers), Words: int(g.words.length)}
+	size := KnowledgeSize{Notes: len(g.nodes), Removed: len(g.removed), Tags: len(g.tags), Stems: len(g.words.numbers), Words: int(g.words.length)}
 	for _, n := range g.nodes {
 		size.Links += len(n.links)
+	}
+	for form := range g.names {
+		if nameKey(form) == form {
+			size.Names++
+		}
 	}
 	return size
 }

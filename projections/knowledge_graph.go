@@ -3,7 +3,6 @@ package projections
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"example.com/life/events"
 )
@@ -14,7 +13,7 @@ type graph struct {
 	tenant   events.TenantID
 	nodes    map[events.NoteID]*node
 	removed  map[events.NoteID]*node
-	names    map[string][]claim  // by key, the best claim first
+	names    map[string][]claim  // by the forms of names, the best claim first
 	incoming map[string][]inward // by the key of the target, in the order of their sources
 	tags     map[string]map[*node]bool
 	words    wordIndex
@@ -45,8 +44,10 @@ type node struct {
 type link struct {
 	relation  string
 	target    string
-	key       string // of the target
+	name      string // the target, as a path from the top
+	key       string // of the name
 	exclusive bool
+	file      bool // the target is no note
 	valid     events.Validity
 }
 
@@ -56,12 +57,6 @@ type version struct {
 	Position events.Position `json:"p"`
 	Time     events.Micros   `json:"t"`
 	Removed  bool            `json:"d,omitempty"`
-}
-
-// claim is a note's right to a name: by its id rather than by its title, by that rather than by an alias, and last by the end of its id.
-type claim struct {
-	*node
-	rank int8
 }
 
 // inward is a link that leads to a name.
@@ -97,72 +92,35 @@ func (g *graph) ref(n *node) events.Ref {
 
 func compareNodes(a, b *node) int { return cmp.Compare(a.id, b.id) }
 
-// claims lists the keys that a note can be found by, each with its best rank.
-func (n *node) claims(each func(key string, rank int8)) {
-	own := nameKey(string(n.id))
-	title := nameKey(n.title)
-	each(own, 0)
-	if title != own {
-		each(title, 1)
-	}
-	var seen []string
-	for _, alias := range n.aliases {
-		if key := nameKey(alias); key != own && key != title && !slices.Contains(seen, key) {
-			seen = append(seen, key)
-			each(key, 2)
-		}
-	}
-	if last := own[strings.LastIndexByte(own, '/')+1:]; last != own && last != title && !slices.Contains(seen, last) {
-		each(last, 3)
-	}
-}
-
-// resolve returns the note that bears a name, or nil.
-func (g *graph) resolve(key string) *node {
-	if claims := g.names[key]; len(claims) > 0 {
-		return claims[0].node
-	}
-	return nil
-}
-
-// find returns the note that somebody asks for: by its id, or by another name of it.
-func (g *graph) find(name string) *node {
-	if n := g.nodes[events.NoteID(name)]; n != nil {
-		return n
-	}
-	return g.resolve(nameKey(name))
-}
-
 // connect puts a note's names, links, tags and words in.
 func (g *graph) connect(n *node) {
-	n.claims(func(key string, rank int8) {
-		mine := claim{n, rank}
-		at, _ := slices.BinarySearchFunc(g.names[key], mine, compareClaims)
-		g.names[key] = slices.Insert(g.names[key], at, mine)
-	})
+	for form, mine := range n.claims() {
+		at, _ := slices.BinarySearchFunc(g.names[form], mine, compareClaims)
+		g.names[form] = slices.Insert(g.names[form], at, mine)
+	}
 	for i := range n.links {
 		mine := inward{n, i}
 		at, _ := slices.BinarySearchFunc(g.incoming[n.links[i].key], mine, compareInward)
 		g.incoming[n.links[i].key] = slices.Insert(g.incoming[n.links[i].key], at, mine)
 	}
 	for _, tag := range n.tags {
-		key := nameKey(tag)
-		if g.tags[key] == nil {
-			g.tags[key] = map[*node]bool{}
+		for _, key := range tagKeys(tag) {
+			if g.tags[key] == nil {
+				g.tags[key] = map[*node]bool{}
+			}
+			g.tags[key][n] = true
 		}
-		g.tags[key][n] = true
 	}
 	g.words.add(n)
 }
 
 // disconnect takes them out again.
 func (g *graph) disconnect(n *node) {
-	n.claims(func(key string, rank int8) {
-		g.names[key] = dropped(g.names[key], claim{n, rank}, compareClaims)
-		if len(g.names[key]) == 0 {
-			delete(g.names, key)
+	for form, mine := range n.claims() {
+		if g.names[form] = dropped(g.names[form], mine, compareClaims); len(g.names[form]) == 0 {
+			delete(g.names, form)
 		}
-	})
+	}
 	for i := range n.links {
 		key := n.links[i].key
 		g.incoming[key] = dropped(g.incoming[key], inward{n, i}, compareInward)
@@ -171,17 +129,13 @@ func (g *graph) disconnect(n *node) {
 		}
 	}
 	for _, tag := range n.tags {
-		key := nameKey(tag)
-		delete(g.tags[key], n)
-		if len(g.tags[key]) == 0 {
-			delete(g.tags, key)
+		for _, key := range tagKeys(tag) {
+			if delete(g.tags[key], n); len(g.tags[key]) == 0 {
+				delete(g.tags, key)
+			}
 		}
 	}
 	g.words.remove(n)
-}
-
-func compareClaims(a, b claim) int {
-	return cmp.Or(cmp.Compare(a.rank, b.rank), compareNodes(a.node, b.node))
 }
 
 func compareInward(a, b inward) int {
@@ -232,7 +186,7 @@ func (g *graph) edges(n *node, f *edgeFilter, visit func(edge) bool) {
 			if !f.chooses(l) {
 				continue
 			}
-			if other := g.resolve(l.key); other != nil && other != n && f.admits(other) && !visit(edge{l, n, other, true}) {
+			if other := g.resolve(l.name); other != nil && other != n && f.admits(other) && !visit(edge{l, n, other, true}) {
 				return
 			}
 		}
@@ -240,17 +194,12 @@ func (g *graph) edges(n *node, f *edgeFilter, visit func(edge) bool) {
 	if !f.in {
 		return
 	}
-	more := true
-	n.claims(func(key string, _ int8) {
-		if !more || g.resolve(key) != n {
-			return
-		}
+	for _, key := range n.keys() {
 		for _, i := range g.incoming[key] {
 			l := &i.from.links[i.at]
-			if i.from != n && f.chooses(l) && f.admits(i.from) && !visit(edge{l, i.from, i.from, false}) {
-				more = false
+			if i.from != n && f.chooses(l) && f.admits(i.from) && g.resolve(l.name) == n && !visit(edge{l, i.from, i.from, false}) {
 				return
 			}
 		}
-	})
+	}
 }

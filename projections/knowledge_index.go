@@ -2,6 +2,7 @@ package projections
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 )
@@ -234,11 +235,37 @@ const (
 
 // rank adds to the score of every document in which a stem stands what BM25 gives it for that.
 func (x *wordIndex) rank(stem string) {
+	x.eachPlace(stem, func(doc uint32, score float64) { x.found.give(x.found.words, doc, score) })
+}
+
+// rankRun does so for the documents in which enough of several stems stand, and the first of them if that is asked for.
+func (x *wordIndex) rankRun(stems []string, need int, first bool) {
+	type share struct {
+		stems int
+		score float64
+	}
+	shares := map[uint32]share{}
+	for i, stem := range stems {
+		x.eachPlace(stem, func(doc uint32, score float64) {
+			if had := shares[doc]; !first || i == 0 || had.stems > 0 {
+				shares[doc] = share{had.stems + 1, had.score + score}
+			}
+		})
+	}
+	for _, doc := range slices.Sorted(maps.Keys(shares)) {
+		if had := shares[doc]; had.stems >= need {
+			x.found.give(x.found.words, doc, had.score)
+		}
+	}
+}
+
+// eachPlace hands every document in which a stem stands to a function, with what BM25 gives it for that.
+func (x *wordIndex) eachPlace(stem string, each func(doc uint32, score float64)) {
 	number, known := x.numbers[stem]
 	if !known {
 		return
 	}
-	p, s := &x.places[number], &x.found
+	p := &x.places[number]
 	rarity := math.Log(1+(float64(x.live)-float64(p.live)+0.5)/(float64(p.live)+0.5)) * (bm25Saturation + 1)
 	fixed, relative := bm25Saturation*(1-bm25Length), bm25Saturation*bm25Length*float64(x.live)/float64(x.length)
 	doc := uint32(0)
@@ -248,7 +275,7 @@ func (x *wordIndex) rank(stem string) {
 		data = data[size:]
 		if x.docs[doc] != nil {
 			often := float64(count)
-			s.give(s.words, doc, rarity*often/(often+fixed+relative*float64(x.sizes[doc])))
+			each(doc, rarity*often/(often+fixed+relative*float64(x.sizes[doc])))
 		}
 	}
 }

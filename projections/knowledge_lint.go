@@ -86,8 +86,8 @@ func (g *graph) lint(q Query, latest events.Micros) (any, error) {
 			l.links(n)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(g.incoming)) {
-		l.ambiguous(name)
+	for _, key := range slices.Sorted(maps.Keys(g.incoming)) {
+		l.ambiguous(key)
 	}
 	return l.answer, nil
 }
@@ -117,7 +117,10 @@ func (l *linter) links(n *node) {
 		if !filter.chooses(link) {
 			continue
 		}
-		other := l.resolve(link.key)
+		other := l.resolve(link.name)
+		if other == nil && link.toFile() {
+			continue
+		}
 		if other == nil {
 			l.answer.Broken++
 			note(&l.answer.BrokenLink, l.limit, BrokenLink{n.id, link.kind(), link.target, l.ref(n)})
@@ -181,21 +184,32 @@ func (l *linter) linked(n *node) int {
 	return linked
 }
 
-// ambiguous checks a name that links use.
-func (l *linter) ambiguous(name string) {
-	claims := l.names[name]
-	if len(claims) < 2 || claims[0].rank != claims[1].rank {
-		return
-	}
-	l.answer.Ambiguous++
-	var ids []string
-	for _, c := range claims {
-		if c.rank == claims[0].rank && len(ids) < 8 {
-			ids = append(ids, string(c.id))
+// ambiguous checks the names that links use which have this key.
+func (l *linter) ambiguous(key string) {
+	var seen []string
+	for _, i := range l.incoming[key] {
+		name := i.from.links[i.at].name
+		if len(seen) == mostSpellings || slices.Contains(seen, name) {
+			continue
 		}
+		seen = append(seen, name)
+		claims := l.named(name)
+		if len(claims) < 2 || !claims[0].equal(claims[1]) {
+			continue
+		}
+		var ids []string
+		for _, c := range claims[:min(len(claims), 8)] {
+			if c.equal(claims[0]) {
+				ids = append(ids, string(c.id))
+			}
+		}
+		l.answer.Ambiguous++
+		note(&l.answer.AmbiguousName, l.limit, AmbiguousName{strings.Clone(name), ids})
 	}
-	note(&l.answer.AmbiguousName, l.limit, AmbiguousName{strings.Clone(name), ids})
 }
+
+// mostSpellings is how many spellings of one name are looked at.
+const mostSpellings = 16
 
 // note adds to a list that has a limit.
 func note[T any](list *[]T, limit int, problem T) {

@@ -47,6 +47,42 @@ func (g *graph) list(q Query) NoteList {
 	return answer
 }
 
+// NoteCollections answers the query "collections" of knowledge.
+type NoteCollections struct {
+	Collections []NoteCollection `json:"collections"` // in the order of their names
+}
+
+// NoteCollection is the notes that were last read from the files of one collection.
+type NoteCollection struct {
+	Name  string   `json:"name"`
+	Notes int      `json:"notes"`
+	Dirs  []string `json:"dirs,omitempty"` // where its directory was when they were read, as far as that was recorded
+}
+
+func (g *graph) collections() NoteCollections {
+	byName := map[string]*NoteCollection{}
+	for _, n := range g.nodes {
+		name, dir := n.source.Collection, n.source.Dir
+		if name == "" {
+			continue
+		}
+		c := byName[name]
+		if c == nil {
+			c = &NoteCollection{Name: name}
+			byName[name] = c
+		}
+		if c.Notes++; dir != "" && !slices.Contains(c.Dirs, dir) {
+			c.Dirs = append(c.Dirs, dir)
+		}
+	}
+	answer := NoteCollections{Collections: []NoteCollection{}}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		slices.Sort(byName[name].Dirs)
+		answer.Collections = append(answer.Collections, *byName[name])
+	}
+	return answer
+}
+
 // sourceText names the file that a note was read from; empty if it was from none.
 func (n *node) sourceText() string {
 	if n.source.Path == "" {

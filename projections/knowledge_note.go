@@ -38,7 +38,8 @@ type NoteEdge struct {
 	Inward    bool          `json:"inward,omitempty"` // it leads to this note
 	Note      events.NoteID `json:"note,omitempty"`   // at the other end; empty when there is none
 	Title     string        `json:"title,omitempty"`
-	Target    string        `json:"target"` // as it is written
+	Target    string        `json:"target"`         // as it is written
+	File      bool          `json:"file,omitempty"` // the target is a file that is no note
 	Exclusive bool          `json:"exclusive,omitempty"`
 	From      events.Micros `json:"valid_from,string,omitempty"`
 	To        events.Micros `json:"valid_to,string,omitempty"`
@@ -89,8 +90,10 @@ func (g *graph) listEdges(n *node, moment events.Micros, answer *NoteAnswer) {
 			continue
 		}
 		e := NoteEdge{Relation: l.kind(), Target: l.target, Exclusive: l.exclusive, From: l.valid.From, To: l.valid.To, Event: g.ref(n)}
-		if other := g.resolve(l.key); other != nil {
+		if other := g.resolve(l.name); other != nil {
 			e.Note, e.Title = other.id, other.title
+		} else {
+			e.File = l.toFile()
 		}
 		answer.Edges = append(answer.Edges, e)
 	}

@@ -80,10 +80,17 @@ const standardHits = 10
 // match finds the notes that fit by themselves.
 func (s *search) match(text string) {
 	var words, stems []string
-	eachWord(text, func(word string) {
+	room := questionWords
+	tokens(text, func(word string) {
 		if len(words) < questionWords && !slices.Contains(words, word) {
 			words = append(words, word)
 		}
+	}, func(r run) {
+		pairs, need, first := r.asked()
+		pairs = pairs[:min(len(pairs), room)]
+		room -= len(pairs)
+		s.graph.words.rankRun(pairs, need, first)
+		words = append(words, strings.Join(r.letters, ""))
 	})
 	for _, word := range words {
 		if found := stem(word); found != "" && !slices.Contains(stems, found) {

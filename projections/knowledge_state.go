@@ -46,6 +46,7 @@ type savedLink struct {
 	Relation  string        `json:"r,omitempty"`
 	Target    string        `json:"t"`
 	Exclusive bool          `json:"e,omitempty"`
+	File      bool          `json:"n,omitempty"`
 	From      events.Micros `json:"f,omitempty"`
 	To        events.Micros `json:"u,omitempty"`
 }
@@ -92,7 +93,7 @@ func (n *node) save() savedNote {
 	}
 	for i := range n.links {
 		l := &n.links[i]
-		s.Links = append(s.Links, savedLink{l.relation, l.target, l.exclusive, l.valid.From, l.valid.To})
+		s.Links = append(s.Links, savedLink{l.relation, l.target, l.exclusive, l.file, l.valid.From, l.valid.To})
 	}
 	return s
 }
@@ -165,13 +166,14 @@ func (g *graph) restoreNode(s *savedNote) *node {
 	}
 	if s.Source != nil {
 		n.source = *s.Source
+		n.source.Collection, n.source.Dir = g.one(n.source.Collection), g.one(n.source.Dir)
 	}
 	if s.Author != nil {
 		n.author = *s.Author
 	}
 	n.links = make([]link, len(s.Links))
 	for i, l := range s.Links {
-		n.links[i] = g.link(&events.NoteLink{Relation: l.Relation, Target: l.Target, Exclusive: l.Exclusive, Validity: events.Validity{From: l.From, To: l.To}})
+		n.links[i] = g.link(n.id, &events.NoteLink{Relation: l.Relation, Target: l.Target, Exclusive: l.Exclusive, File: l.File, Validity: events.Validity{From: l.From, To: l.To}})
 	}
 	return n
 }

@@ -161,7 +161,7 @@ func validNote(note *events.Note) events.Note {
 	if len(made.Links) == 0 {
 		made.Links = nil // as it is read back
 	}
-	made.Source = events.NoteFile{Collection: valid(note.Source.Collection), Path: valid(note.Source.Path)}
+	made.Source = events.NoteFile{Collection: valid(note.Source.Collection), Path: valid(note.Source.Path), Dir: valid(note.Source.Dir)}
 	return made
 }
 

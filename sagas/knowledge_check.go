@@ -14,6 +14,7 @@ const (
 	MaxNoteLinks = 1024
 	MaxNoteNames = 64  // aliases, and tags
 	MaxNoteTitle = 512 // in bytes
+	maxNoteDir   = 4096 // in bytes
 	MaxNoteWord  = 256 // of a tag, an alias, a target, a heading or a label, in bytes
 )
 
@@ -72,9 +73,9 @@ func ValidateNote(note *events.Note) error {
 		return refuse(RefusedInvalid, "note %s has %d aliases and %d tags, at most %d of each", note.ID, len(note.Aliases), len(note.Tags), MaxNoteNames)
 	case len(note.Links) > MaxNoteLinks:
 		return refuse(RefusedInvalid, "note %s has %d links, at most %d", note.ID, len(note.Links), MaxNoteLinks)
-	case len(note.Source.Collection) > MaxNoteWord || len(note.Source.Path) > 2*MaxNoteWord:
-		return refuse(RefusedInvalid, "note %s names a collection of %d bytes and a path of %d, at most %d and %d",
-			note.ID, len(note.Source.Collection), len(note.Source.Path), MaxNoteWord, 2*MaxNoteWord)
+	case len(note.Source.Collection) > MaxNoteWord || len(note.Source.Path) > 2*MaxNoteWord || len(note.Source.Dir) > maxNoteDir:
+		return refuse(RefusedInvalid, "note %s names a collection of %d bytes, a path of %d and a directory of %d, at most %d, %d and %d",
+			note.ID, len(note.Source.Collection), len(note.Source.Path), len(note.Source.Dir), MaxNoteWord, 2*MaxNoteWord, maxNoteDir)
 	}
 	if err := validatePeriod(note.Validity, "note", string(note.ID)); err != nil {
 		return err

@@ -3,16 +3,15 @@ package sagas_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/cockroachdb/datadriven"
 	"pgregory.net/rapid"
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 // keep is one change a line: write ID TITLE: TEXT, or remove ID REASON. The command's collection is that of its notes' files.
@@ -25,7 +24,7 @@ func (s *script) keep(d *datadriven.TestData, meta sagas.Meta) sagas.KeepNotes {
 		switch verb {
 		case "write":
 			title, body, _ := strings.Cut(rest, ": ")
-			note := events.Note{ID: events.NoteID(id), Title: title, Text: events.Text{Inline: body}, Links: sagas.NoteLinks(body)}
+			note := events.Note{ID: events.NoteID(id), Title: title, Text: events.Text{Inline: body}, Links: markdown.Read(body).Links}
 			if collection != "" {
 				note.Source = events.NoteFile{Collection: collection, Path: id + ".md"}
 			}
@@ -123,32 +122,6 @@ func TestNotesAreChecked(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-}
-
-// FuzzNoteLinks: whatever a note's text is, the links that are found can be recorded, and none is found twice.
-func FuzzNoteLinks(f *testing.F) {
-	for _, seed := range []string{
-		"[[a]] ![[b|c]] x:: [[d#e|f]], [[g]]", "```\n[[no]]\n```\n[[yes]]", "`[[no]]` ``[[`no]]`` `[[yes]]", "[[a [[b]] ]]", "[[]] [[|x]] [[#y]] [[\xff]]",
-		"-supports:: [[a]]\n* Über-Art:: [[b]]", "~~~\n[[a]]\n~~~~\n[[b]]",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, markdown string) {
-		links := sagas.NoteLinks(markdown)
-		for i, link := range links {
-			if slices.Contains(links[:i], link) {
-				t.Errorf("%+v is found twice", link)
-			}
-			if !utf8.ValidString(link.Target) || !strings.Contains(strings.ToValidUTF8(markdown, "\ufffd"), "]]") {
-				t.Errorf("%+v is found in %q", link, markdown)
-			}
-		}
-		h := newHistory(sagas.NewKnowledge)
-		c := sagas.KeepNotes{Meta: sagas.Meta{ID: "k1", At: start}, Write: []events.Note{{ID: "n", Title: "N", Links: links}}}
-		if _, err := h.decide(t, c); err != nil {
-			t.Errorf("the links of %q cannot be recorded: %v", markdown, err)
-		}
-	})
 }
 
 // TestRecallIsBounded: a configuration asks for no more than one event may hold, and names notes that can be.

@@ -14,6 +14,7 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 // TestTranscripts runs testdata/*.txt, which are the specification of the sagas: what is recorded and what is asked of whom, for
@@ -221,7 +222,7 @@ func (s *script) runOther(d *datadriven.TestData) (string, bool) {
 	case "keep":
 		return decides(s, s.knowledge, s.keep(d, meta)), true
 	case "links":
-		return linksText(sagas.NoteLinks(d.Input)), true
+		return linksText(markdown.Read(d.Input).Links), true
 	case "adopt":
 		return decides(s, s.homeostasis, sagas.Adopt{Meta: meta, Rules: s.rules(d), By: text(d, "by")}), true
 	case "advise":

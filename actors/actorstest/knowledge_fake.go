@@ -11,6 +11,7 @@ import (
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 // Knowledge is the notes of one tenant in memory: the saga decides, the projection answers, and a list holds the history.
@@ -81,7 +82,7 @@ func (k *Knowledge) Keep(ctx context.Context, change actors.NoteChange) (actors.
 	if change.Remove != "" {
 		command.Remove = []sagas.NoteRemoval{{Note: change.Note.ID, Reason: change.Remove}}
 	} else {
-		change.Note.Links = append(change.Note.Links, sagas.NoteLinks(change.Note.Inline)...)
+		change.Note.Links = append(change.Note.Links, markdown.Read(change.Note.Inline).Links...)
 		command.Write = []events.Note{change.Note}
 	}
 	decided, err := k.saga.Decide(command)

@@ -12,28 +12,80 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 // maxMatter is how large front matter may be, in bytes.
 const maxMatter = 64 << 10
 
-// cutFrontMatter takes a text apart.
+// cutFrontMatter takes a text apart. What stands between rules at the beginning and is no mapping of fields, such as a letterhead, is
+// text.
 func cutFrontMatter(text string) (matter, body string, problem *Problem) {
-	after, is := strings.CutPrefix(text, "---\n")
-	if !is {
+	first, after, _ := strings.Cut(text, "\n")
+	if strings.TrimRight(first, " \t") != "---" {
 		return "", text, nil
 	}
 	size := 0
 	for line := range strings.Lines(after) {
 		if end := strings.TrimRight(line, " \t\n"); end == "---" || end == "..." {
-			return after[:size], after[size+len(line):], nil
+			if matter = after[:size]; !isMatter(matter) {
+				return "", text, nil
+			}
+			return matter, after[size+len(line):], nil
 		}
 		if size += len(line); size > maxMatter {
-			return "", "", &Problem{Line: 1, Detail: "the front matter is larger than " + strconv.Itoa(maxMatter) + " bytes, or the line --- that ends it is missing"}
+			break
 		}
+	}
+	switch {
+	case !hasField(after[:min(size, maxMatter)]):
+		return "", text, nil
+	case size > maxMatter:
+		return "", "", &Problem{Line: 1, Detail: "the front matter is larger than " + strconv.Itoa(maxMatter) + " bytes, or the line --- that ends it is missing"}
 	}
 	return "", "", &Problem{Line: 1, Detail: "the front matter has no end: a line --- is missing"}
 }
+
+// isMatter reports whether what stands between rules is front matter: a mapping, or what was meant to be one.
+func isMatter(text string) bool {
+	if strings.TrimSpace(text) == "" {
+		return true
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &document); err == nil && len(document.Content) > 0 {
+		return document.Content[0].Kind == yaml.MappingNode
+	}
+	return hasField(text)
+}
+
+// hasField reports whether a text has a line of front matter: a field that is known, or fields and nothing else.
+func hasField(text string) bool {
+	others, fields := 0, 0
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == "" || strings.ContainsAny(line[:1], " \t-") {
+			continue
+		}
+		found := fieldLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		switch {
+		case found == nil:
+			others++
+		case slices.Contains(knownFields, strings.ToLower(found[1])):
+			return true
+		default:
+			fields++
+		}
+	}
+	return fields > 0 && others == 0
+}
+
+// fieldLine is a line with a field of front matter, or with one that is commented out.
+var fieldLine = regexp.MustCompile(`^(?:# ?)?["']?([\p{L}_][\p{L}\p{N} _.-]*)["']?\s*:(?:\s|$)`)
+
+// knownFields are those by which front matter is known as such also if it cannot be read.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
+var knownFields = strings.Fields("title aliases alias tags tag valid_from valid_to relations created modified updated cssclass cssclasses " +
+	"publish draft description layout categories permalink")
 
 // matterReader fills a note from front matter. The first thing that is wrong ends it.
 type matterReader struct {
@@ -91,12 +143,17 @@ func (r *matterReader) eachField(mapping *yaml.Node, field func(name string, key
 			r.fail(key, "field "+quoted(key.Value)+" is there twice")
 		case key.Anchor != "" || value.Anchor != "" || value.Kind == yaml.AliasNode:
 			r.fail(key, "field "+quoted(key.Value)+" uses a YAML anchor: write the value out")
+		case isNull(value):
+			seen = append(seen, key.Value) // as if it were not there
 		default:
 			seen = append(seen, key.Value)
 			field(key.Value, key, value)
 		}
 	}
 }
+
+// isNull reports a value that is none: null, ~, or nothing.
+func isNull(value *yaml.Node) bool { return value.ShortTag() == "!!null" }
 
 // field reads one field of the front matter.
 func (r *matterReader) field(name string, key, value *yaml.Node) {
@@ -136,7 +193,9 @@ func (r *matterReader) relation(name string, key, value *yaml.Node) {
 		targets = value.Content
 	}
 	for _, target := range targets {
-		r.target(kind, target)
+		if !isNull(target) {
+			r.target(kind, target)
+		}
 	}
 }
 
@@ -233,7 +292,7 @@ func (r *matterReader) name(value *yaml.Node) events.NoteLink {
 			r.fail(value, "the link "+quoted(inside)+" has no end")
 		}
 	}
-	link, ok := sagas.ReadNoteLink(text)
+	link, ok := markdown.ReadLink(text)
 	if !ok {
 		r.fail(value, quoted(text)+" is no name of a note")
 	}
@@ -263,7 +322,9 @@ func (r *matterReader) words(name string, value *yaml.Node, separators string) [
 		}
 	case yaml.SequenceNode:
 		for _, item := range value.Content {
-			add(r.text(name, item))
+			if !isNull(item) {
+				add(r.text(name, item))
+			}
 		}
 	default:
 		r.fail(value, name+" is neither a text nor a list of texts")
@@ -276,9 +337,6 @@ func (r *matterReader) words(name string, value *yaml.Node, separators string) [
 
 // moment reads a day or a time.
 func (r *matterReader) moment(name string, value *yaml.Node) events.Micros {
-	if value.Tag == "!!null" {
-		return 0
-	}
 	at, err := parseMoment(value.Value)
 	if value.Kind != yaml.ScalarNode || err != nil {
 		r.fail(value, name+" is "+quoted(value.Value)+", want a day such as 2026-01-31, or a time such as 2026-01-31T14:02:11Z")

@@ -1,4 +1,4 @@
-// Package notes reads notes from directories of Markdown files, as Obsidian and others keep them.
+// Package notes reads notes from directories of Markdown files, as Obsidian, Logseq and others keep them.
 //
 // A file is a note; its path without the ending is the note's id. Front matter in YAML, between two lines of three dashes, may give
 //
@@ -10,10 +10,11 @@
 //	             or a mapping of to, exclusive, valid_from and valid_to
 //
 // Any other field whose value is a [[link]] or a list of them is a typed link too, as in supports: "[[target]]"; what else there is
-// is left alone. Links in the text are found by whoever stores the note.
+// is left alone. Properties at the beginning of the text, such as alias:: other name, say the same. Links and tags in the text are
+// found by the host that stores the note.
 //
 // What is read comes from outside: files are regular ones below the directory, of bounded size; front matter is bounded and holds no
-// YAML anchors. An error says in which file and line.
+// YAML anchors. An error says in which file and line, and all other files are read.
 package notes
 
 import (
@@ -22,14 +23,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 // Config says what is read.
@@ -50,6 +54,7 @@ type Problem struct {
 	Path   string
 	Line   int // 0: the file as a whole
 	Detail string
+	Ignore bool // it may not have been meant to be read
 }
 
 // String names file and line.
@@ -68,31 +73,70 @@ func Read(ctx context.Context, c Config, each func(events.Note, *Problem) error)
 		return fmt.Errorf("read notes: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	return fs.WalkDir(root.FS(), ".", func(at string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil && at == ".":
-			return fmt.Errorf("read notes: %w", err)
+	found, err := list(ctx, root)
+	if err != nil {
+		return fmt.Errorf("read notes: %w", err)
+	}
+	chosen := c.choose(found.notes)
+	for _, f := range found.notes {
+		switch id := c.id(f.path); {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil:
-			return each(events.Note{ID: c.id(at)}, &Problem{Path: at, Detail: reason(err)})
-		case entry.IsDir() && (at != "." && strings.HasPrefix(entry.Name(), ".") || strings.Count(at, "/") >= maxDeep):
-			return fs.SkipDir // of programs, such as .git and .obsidian
-		case !entry.Type().IsRegular() || !isNote(at):
-			return nil
+		case f.problem != nil:
+			err = each(events.Note{ID: id}, f.problem)
+		case chosen[id] != f.path:
+			err = each(events.Note{ID: id}, &Problem{Path: f.path, Detail: fmt.Sprintf("%s is the note %s already: rename one of the two files", chosen[id], id)})
+		default:
+			note, problem := c.readFile(root, f.path)
+			found.markFiles(&note)
+			err = each(note, problem)
 		}
-		return each(c.readFile(root, at))
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func isNote(at string) bool {
-	extension := strings.ToLower(path.Ext(at))
-	return (extension == ".md" || extension == ".markdown") && !strings.HasPrefix(path.Base(at), ".")
+// choose finds the file of each note, where several would have one id: the one whose path is the id, and of these the one with the
+// usual ending.
+func (c *Config) choose(files []file) map[events.NoteID]string {
+	chosen := map[events.NoteID]string{}
+	score := func(at string) int {
+		score := 0
+		if name, _ := events.CutMarkdown(at); c.Prefix+name == string(c.id(at)) {
+			score += 2
+		}
+		if strings.EqualFold(path.Ext(at), ".md") {
+			score++
+		}
+		return score
+	}
+	for _, f := range files {
+		if id := c.id(f.path); f.problem == nil && (chosen[id] == "" || score(f.path) > score(chosen[id])) {
+			chosen[id] = f.path
+		}
+	}
+	return chosen
 }
 
-// id is the name of the note in a file.
+// id is the name of the note in a file: its path with composed letters, without the signs that links are written with.
 func (c *Config) id(at string) events.NoteID {
-	return events.NoteID(c.Prefix + strings.TrimSuffix(at, path.Ext(at)))
+	name, _ := events.CutMarkdown(norm.NFC.String(at))
+	if !strings.ContainsAny(name, "[]|#") && strings.TrimSpace(name) == name {
+		return events.NoteID(c.Prefix + name)
+	}
+	parts := strings.Split(strings.Map(func(r rune) rune {
+		if strings.ContainsRune("[]|#", r) {
+			return -1
+		}
+		return r
+	}, name), "/")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+	return events.NoteID(c.Prefix + strings.Join(parts, "/"))
 }
 
 func (c *Config) readFile(root *os.Root, at string) (events.Note, *Problem) {
@@ -101,7 +145,7 @@ func (c *Config) readFile(root *os.Root, at string) (events.Note, *Problem) {
 		return events.Note{ID: c.id(at)}, &Problem{Path: at, Detail: reason(err)}
 	}
 	note, problem := Parse(c.id(at), at, text)
-	note.Source = events.NoteFile{Collection: c.Collection, Path: at}
+	note.Source = events.NoteFile{Collection: c.Collection, Path: at, Dir: c.Dir}
 	return note, problem
 }
 
@@ -121,15 +165,6 @@ func readBounded(root *os.Root, at string) ([]byte, error) {
 	return text, nil
 }
 
-// reason is an error without the path, which is named already.
-func reason(err error) string {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err.Error()
-	}
-	return err.Error()
-}
-
 // Parse reads one note from the text of a file.
 func Parse(id events.NoteID, at string, text []byte) (events.Note, *Problem) {
 	note := events.Note{ID: id}
@@ -137,6 +172,9 @@ func Parse(id events.NoteID, at string, text []byte) (events.Note, *Problem) {
 		return note, &Problem{Path: at, Detail: "its name cannot be that of a note: " + err.Error()}
 	}
 	if !utf8.Valid(text) {
+		if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+			return note, &Problem{Path: at, Detail: "it is UTF-16: save it as UTF-8"}
+		}
 		line := 1 + bytes.Count(text[:len(text)-len(invalid(text))], []byte("\n"))
 		return note, &Problem{Path: at, Line: line, Detail: "it is not valid UTF-8"}
 	}
@@ -150,17 +188,53 @@ func Parse(id events.NoteID, at string, text []byte) (events.Note, *Problem) {
 		return note, problem
 	}
 	note.Inline = strings.TrimLeft(body, "\n")
-	if note.Title == "" {
-		note.Title = firstHeading(note.Inline)
-	}
-	if note.Title == "" {
-		note.Title = path.Base(string(id))
-	}
+	complete(&note, at)
 	var refused *sagas.RefusalError
 	if err := sagas.ValidateNote(&note); errors.As(err, &refused) {
 		return note, &Problem{Path: at, Detail: refused.Detail}
 	}
 	return note, nil
+}
+
+// complete adds to a note what its text and its file's name say.
+func complete(note *events.Note, at string) {
+	found := markdown.Read(note.Inline)
+	for _, property := range found.Properties {
+		switch property.Name {
+		case "title":
+			if note.Title == "" {
+				note.Title = plain(property.Value)
+			}
+		case "alias", "aliases":
+			addNames(&note.Aliases, strings.Split(property.Value, ",")...)
+		case "tag", "tags":
+			addNames(&note.Tags, strings.Split(property.Value, ",")...)
+		}
+	}
+	name, aliases := fileNames(at)
+	addNames(&note.Aliases, aliases...)
+	if note.Title == "" {
+		note.Title = found.Title
+	}
+	if note.Title == "" {
+		note.Title = name
+	}
+	note.Title = events.Clip(note.Title, sagas.MaxNoteTitle)
+}
+
+// addNames adds names to a list, as far as it has room.
+func addNames(list *[]string, names ...string) {
+	for _, name := range names {
+		if name = plain(name); name != "" && len(name) <= sagas.MaxNoteWord && len(*list) < sagas.MaxNoteNames && !slices.Contains(*list, name) {
+			*list = append(*list, name)
+		}
+	}
+}
+
+// plain is a name without the marks of a link or a tag.
+func plain(name string) string {
+	name = strings.TrimLeft(strings.TrimSpace(name), "#")
+	return strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(name, "[["), "]]"))
 }
 
 // invalid is what follows on the valid beginning of a text.
@@ -173,14 +247,4 @@ func invalid(text []byte) []byte {
 		text = text[size:]
 	}
 	return text
-}
-
-// firstHeading is the first heading of the first level.
-func firstHeading(text string) string {
-	for line := range strings.Lines(text) {
-		if title, is := strings.CutPrefix(line, "# "); is {
-			return strings.TrimSpace(strings.TrimRight(strings.TrimSpace(title), "#"))
-		}
-	}
-	return ""
 }

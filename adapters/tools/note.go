@@ -10,6 +10,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/markdown"
 )
 
 type noteArgs struct {
@@ -62,9 +63,9 @@ func (a *noteArgs) change() (actors.NoteChange, error) {
 	}
 	note := &change.Note
 	note.Text = events.Text{Inline: a.Text}
-	note.Title = cmp.Or(strings.TrimSpace(a.Title), heading(a.Text), a.Note)
+	note.Title = cmp.Or(strings.TrimSpace(a.Title), events.Clip(markdown.Read(a.Text).Title, sagas.MaxNoteTitle), a.Note)
 	note.Tags, note.Aliases = parts(a.Tags), parts(a.Aliases)
-	if note.Links = sagas.NoteLinks(a.Links); len(note.Links) == 0 && strings.TrimSpace(a.Links) != "" {
+	if note.Links = markdown.Read(a.Links).Links; len(note.Links) == 0 && strings.TrimSpace(a.Links) != "" {
 		return change, errors.New("links: there is none in it; write them as supports:: [[name]]")
 	}
 	for _, each := range []struct {
@@ -81,16 +82,6 @@ func (a *noteArgs) change() (actors.NoteChange, error) {
 		*each.at = at
 	}
 	return change, nil
-}
-
-// heading is the first heading of a Markdown text.
-func heading(text string) string {
-	for line := range strings.Lines(text) {
-		if title, is := strings.CutPrefix(line, "# "); is {
-			return events.Cut(strings.TrimSpace(title), sagas.MaxNoteTitle)
-		}
-	}
-	return ""
 }
 
 // parts are what stands between commas.
