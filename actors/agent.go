@@ -19,13 +19,25 @@ import (
 // Ready when it comes back, so sending is all there is to recovery.
 type agent struct {
 	actorShell[sagas.Agent]
-	running   map[events.RequestID]context.CancelFunc // requests that were sent
+	running   map[events.RequestID]underway // requests that were sent
 	wakeAt    events.Micros
 	waker     *time.Timer
 	rang      bool       // the waker went off, and has not been set since
 	recording *recording // of the workspace, in the latest round that has calls
 	follow    *following // of a fork that follows its parent; else nil
 }
+
+// underway is what works on a request that was sent.
+type underway interface {
+	abandon() // nobody waits for the answer any more, or it is stored
+	leave()   // the activation that waits stops; the request may be outstanding
+}
+
+// asked is a request that is sent again when the agent comes back; it ends with the activation.
+type asked context.CancelFunc
+
+func (a asked) abandon() { a() }
+func (a asked) leave()   { a() }
 
 // late says that no advice came in time.
 type late struct{ request events.RequestID }
@@ -36,9 +48,12 @@ type woke struct{}
 // again asks for a request to be sent once more, as its wallet could not answer.
 type again struct{ request events.RequestID }
 
-// loaded sends what was outstanding when the agent was last alive. A model call that was under way is recorded as another attempt.
+// loaded sends what was outstanding when the agent was last alive, unless this host works on it still, or has the answer. A model call that
+// was cut off is recorded as another attempt.
 func (a *agent) loaded() {
-	if a.saga.Turn.Model != "" && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
+	model := a.saga.Turn.Model // before the answers that are there are decided
+	a.host.inflight.takeOver(a)
+	if model != "" && a.running[model] == nil && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
 		a.command(sagas.Recover{Meta: a.meta("recovered")}, "")
 		return // its events are stored before anything is sent
 	}
@@ -76,10 +91,11 @@ func (a *agent) busy() bool {
 	return len(a.running) > 0 || a.wakeAt != 0 || a.saga.Fork.Following() && !a.saga.Retired
 }
 
-// stop cuts off what is under way. Nothing is lost: it is outstanding still when the agent comes back.
+// stop lets go of what is under way. Nothing is lost: it is outstanding still when the agent comes back, and what models and tools do goes on
+// meanwhile, unless the host closes.
 func (a *agent) stop() {
-	for _, cancel := range a.running {
-		cancel()
+	for _, sent := range a.running {
+		sent.leave()
 	}
 	clear(a.running)
 	if a.waker != nil {
@@ -115,9 +131,9 @@ func (a *agent) sync() {
 		return
 	}
 	ready := a.saga.Ready()
-	for id, cancel := range a.running {
-		if !outstanding(ready, id) {
-			cancel() // answered, or abandoned: this reaches a running model call and a running process tree
+	for id, sent := range a.running {
+		if !a.saga.Awaits(id) {
+			sent.abandon() // answered, or abandoned: this reaches a running model call and a running process tree
 			delete(a.running, id)
 		}
 	}
@@ -139,17 +155,8 @@ func (a *agent) sync() {
 	a.setClock(ready)
 }
 
-func outstanding(ready []sagas.Request, id events.RequestID) bool {
-	for _, request := range ready {
-		if request.RequestID() == id {
-			return true
-		}
-	}
-	return false
-}
-
-// dispatch sends one request to the actor that can answer it, and returns what cancels it.
-func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
+// dispatch sends one request to the actor that can answer it.
+func (a *agent) dispatch(request sagas.Request) underway {
 	switch r := request.(type) {
 	case sagas.AskAdvice:
 		return a.askAdvice(r)
@@ -160,19 +167,19 @@ func (a *agent) dispatch(request sagas.Request) context.CancelFunc {
 	case sagas.AskSettle:
 		return a.askSettle(r)
 	case sagas.AskModel:
-		ctx, cancel := context.WithTimeout(a.host.running, a.host.limits.Model)
-		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{ctx, a.handle.id, r, a.answer(), nil})
-		return cancel
+		e := a.host.inflight.begin(a, Unstored{Request: r.ID, Turn: r.Turn, Model: r.Model})
+		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{e, a.handle.id, r, nil})
+		return e
 	case sagas.AskTool:
-		ctx, cancel := context.WithTimeout(a.host.running, a.host.toolLimit(r.Tool))
-		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{ctx, a.handle.id, r, a.answer(), a.recordingOf(r)})
-		return cancel
+		e := a.host.inflight.begin(a, Unstored{Request: r.ID, Turn: r.Turn, Call: r.Call, Tool: r.Tool})
+		a.host.system.Root.Send(a.host.tools, ask[sagas.AskTool]{e, a.handle.id, r, a.recordingOf(r)})
+		return e
 	}
-	return func() {}
+	return asked(func() {})
 }
 
 // askAdvice asks homeostasis. The answer is a pure function of the rules, so asking again after a crash costs nothing.
-func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
+func (a *agent) askAdvice(r sagas.AskAdvice) asked {
 	deadline := time.AfterFunc(a.host.limits.Advice, func() { a.send(late{r.ID}) })
 	answer := a.earlyAnswer()
 	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
@@ -183,7 +190,7 @@ func (a *agent) askAdvice(r sagas.AskAdvice) context.CancelFunc {
 }
 
 // askReserve asks the wallet, until it decides. It fails closed: without its decision no model is called.
-func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
+func (a *agent) askReserve(r sagas.AskReserve) asked {
 	answer := a.earlyAnswer()
 	asking := meta(r.ID)
 	asking.ID += events.CommandID("#" + uuid.NewString()) // a refused request may be judged again: that is another decision
@@ -216,7 +223,7 @@ func (a *agent) askReserve(r sagas.AskReserve) context.CancelFunc {
 }
 
 // askSettle tells the wallet what a turn cost, until the wallet has it: money is never left aside.
-func (a *agent) askSettle(r sagas.AskSettle) context.CancelFunc {
+func (a *agent) askSettle(r sagas.AskSettle) asked {
 	answer := a.answer()
 	order := &instruction{command: sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}}
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {

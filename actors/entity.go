@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +55,8 @@ type flight struct {
 	append   *pendingAppend
 	answers  []answered
 	after    history.Tip
+	size     int
+	shared   bool // by several decisions
 	stored   bool // but one before it may not be
 	position events.Position
 }
@@ -64,10 +68,30 @@ type answered struct {
 }
 
 const (
-	lingerTime  = 20 * time.Millisecond // how long a decision may wait to share an append
-	maxFlights  = 4                     // appends of one entity under way; beyond, what is early waits too
-	batchEnough = storage.MaxAppend / 4 // bytes after which a batch takes in no further decision
+	lingerTime = 20 * time.Millisecond // how long a decision may wait to share an append
+	maxFlights = 4                     // appends of one entity under way; beyond, what is early waits too
 )
+
+// batchLimit says how much an append may hold: a batch that has enough takes in no further decision, and no decision is larger than
+// the most. So no append is more than the store takes.
+type batchLimit struct {
+	most   int
+	enough atomic.Int64
+}
+
+func (l *batchLimit) set(maxAppend int) {
+	l.most = maxAppend / 4 * 3
+	l.enough.Store(int64(maxAppend / 8))
+}
+
+// refused notes that the store takes less than it said: from now on less is appended at once.
+func (l *batchLimit) refused(size int) { l.enough.Store(min(l.enough.Load(), int64(size/4))) }
+
+// batchSize is about what a store counts, at most.
+func batchSize(batch []events.Envelope) int {
+	const overhead = 320 // for each event, beyond what BatchSize counts
+	return storage.BatchSize(batch) + overhead*len(batch)
+}
 
 // load brings the saga to the end of its stream: from a snapshot, if there is a sound one, and the events after it.
 func (e *entity[S]) load(ctx context.Context) error {
@@ -109,9 +133,9 @@ func (e *entity[S]) decide() {
 	linger, waiting := true, len(e.linger) > 0
 	var rest []*instruction // for the next append
 	var needs []*pendingAppend
-	size := storage.BatchSize(batch)
+	size, enough := batchSize(batch), int(e.host.batches.enough.Load())
 	for i, in := range queue {
-		if size > batchEnough {
+		if size > enough {
 			rest, linger = queue[i:], false
 			break
 		}
@@ -131,13 +155,15 @@ func (e *entity[S]) decide() {
 		}
 		result := outcome{revision: e.tip.Revision + 1, events: decided}
 		if batch, err = e.record(batch, in, decided); err != nil {
-			e.host.log.Error("encode decision", "stream", e.stream, "error", err)
+			if e.host.log.Error("record decision", "stream", e.stream, "error", err); based {
+				e.saga = e.fold.Zero()
+			}
 			answers = append(answers, answered{in.done, outcome{err: err}, in.early})
 			continue
 		}
 		answers = append(answers, answered{in.done, result, in.early})
 		needs = append(needs, in.needs...)
-		size += storage.BatchSize(batch[before:])
+		size += batchSize(batch[before:])
 		linger = linger && len(in.needs) == 0 && mayLinger(in.command, decided)
 	}
 	e.queue, e.linger, e.riders = rest, nil, nil
@@ -215,6 +241,14 @@ func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []e
 			Traceparent: in.origin.Traceparent, Digest: digest, Data: data,
 		})
 	}
+	if size := batchSize(batch[start:]); size > e.host.batches.most {
+		err := fmt.Errorf("%w to %s: what is decided has %d events of %d bytes, and the store takes at most about %d at once",
+			storage.ErrInvalidAppend, e.stream, len(decided), size, e.host.batches.most)
+		if in.external() {
+			err = &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error() + ": send less in one command"}
+		}
+		return batch[:start], err
+	}
 	for _, event := range decided {
 		e.tip.Revision++
 		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.Revision, Time: meta.At, Command: meta.ID})
@@ -237,7 +271,7 @@ func (e *entity[S]) startAppend(batch []events.Envelope, needs []*pendingAppend,
 		last := e.flying[n-1]
 		at, needs = last.after.Revision, append(needs, last.append)
 	}
-	f := &flight{after: e.tip}
+	f := &flight{after: e.tip, size: batchSize(batch), shared: batch[0].Command != batch[len(batch)-1].Command}
 	f.append = e.host.startAppend(e.stream, storage.ExpectRevision(at), batch, needs, func(appended storage.Appended, err error) {
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
 		e.send(appendDone{f, appended, err})
@@ -252,7 +286,12 @@ func (e *entity[S]) startAppend(batch []events.Envelope, needs []*pendingAppend,
 func (e *entity[S]) appended(m appendDone) error {
 	f := m.flight
 	if m.err != nil {
-		fail(f.answers, e.reason(m.err))
+		reason := e.reason(m.err)
+		if f.shared && errors.Is(m.err, storage.ErrInvalidAppend) { // each alone may be taken
+			e.host.batches.refused(f.size)
+			reason = &UnavailableError{Stream: e.stream, Reason: m.err.Error()}
+		}
+		fail(f.answers, reason)
 		f.answers = nil
 		return m.err
 	}
@@ -275,7 +314,7 @@ func (e *entity[S]) reason(err error) error {
 	switch {
 	case errors.As(err, &conflict):
 		return &FencedError{Stream: e.stream}
-	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrFull):
+	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrFull), errors.Is(err, storage.ErrInvalidAppend), errors.Is(err, storage.ErrDeleted):
 		return err
 	}
 	return &UnavailableError{Stream: e.stream, Reason: err.Error()}

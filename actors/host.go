@@ -89,6 +89,7 @@ type Host struct {
 	forks      string
 	log        *slog.Logger
 	limits     limits
+	batches    batchLimit
 	idle       time.Duration
 	credit     events.Money
 	origin     Origin
@@ -99,6 +100,7 @@ type Host struct {
 	catalogues                                    *actor.PID
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
+	inflight                                      inflight
 	appending                                     sharedDeadline
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
 	cancel                                        context.CancelFunc
@@ -153,6 +155,8 @@ func configure(c Config) (*Host, error) {
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),
 	}
+	h.batches.set(mostAppend(c.Journal))
+	h.inflight.host, h.inflight.errands = h, map[events.AgentID][]*errand{}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -307,7 +311,7 @@ func agentType() entityType {
 		stream:     func(id string) events.Stream { return events.AgentStream(events.AgentID(id)) },
 		quarantine: true,
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
-			a := &agent{running: map[events.RequestID]context.CancelFunc{}}
+			a := &agent{running: map[events.RequestID]underway{}}
 			a.actorShell = actorShell[sagas.Agent]{handle: h, registry: self, behavior: a}
 			a.entity = entity[sagas.Agent]{stream: r.entityType.stream(h.id), fold: history.AgentFold(), turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID }, host: r.host}
 			return a

@@ -223,7 +223,7 @@ func (h *Host) whole(ctx context.Context, text events.Text) (string, error) {
 
 // askKnowledge has the notes searched for what fits the turn's messages, beside the actor. It is advisory: after its time the turn
 // goes on without.
-func (a *agent) askKnowledge(r sagas.AskKnowledge) context.CancelFunc {
+func (a *agent) askKnowledge(r sagas.AskKnowledge) asked {
 	limit := a.host.limits.Knowledge
 	ctx, cancel := context.WithTimeout(a.host.running, limit)
 	answer, host := a.answer(), a.host
@@ -240,7 +240,7 @@ func (a *agent) askKnowledge(r sagas.AskKnowledge) context.CancelFunc {
 			answer(sagas.RecordRecall{Meta: meta(r.ID), Request: r.ID, Notes: notes, Position: position}, events.Ref(r.ID))
 		}
 	})
-	return cancel
+	return asked(cancel)
 }
 
 // Of a note at most half of the room that is left is recalled, so that several have some; one that fits much worse than the best is

@@ -11,6 +11,8 @@ type limits struct {
 	ModelCalls int // at the same time: 256
 	ToolCalls  int // at the same time: 64
 
+	Answers int // bytes of answers that wait in memory to be stored, beyond they go to the blob store: 64 MiB
+
 	Append    time.Duration // storing a decision, retries included: 15 s
 	Advice    time.Duration // after which the turn goes on in its last mode: 250 ms
 	Knowledge time.Duration // after which the turn goes on without what is known: 2 s
@@ -21,7 +23,7 @@ type limits struct {
 // completed has the defaults where nothing is set.
 func (l limits) completed() limits {
 	return limits{
-		Waiting: cmp.Or(l.Waiting, 1024), ModelCalls: cmp.Or(l.ModelCalls, 256), ToolCalls: cmp.Or(l.ToolCalls, 64),
+		Waiting: cmp.Or(l.Waiting, 1024), ModelCalls: cmp.Or(l.ModelCalls, 256), ToolCalls: cmp.Or(l.ToolCalls, 64), Answers: cmp.Or(l.Answers, 64<<20),
 		Append: cmp.Or(l.Append, 15*time.Second), Advice: cmp.Or(l.Advice, 250*time.Millisecond), Knowledge: cmp.Or(l.Knowledge, 2*time.Second),
 		Model: cmp.Or(l.Model, 10*time.Minute), Tool: cmp.Or(l.Tool, 10*time.Minute),
 	}

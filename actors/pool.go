@@ -2,7 +2,9 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,13 +21,13 @@ import (
 	"example.com/life/sagas"
 )
 
-// ask hands a request to a pool of workers. Its context is cancelled when the request is abandoned, and ends at its deadline.
+// ask hands a request to a pool of workers. It is cut off when it is abandoned; its time begins when a worker does.
 type ask[R any] struct {
-	ctx    context.Context //nolint:containedctx // a message that starts work carries the work's lifetime
-	agent  string
-	what   R
-	answer func(sagas.Command, events.Ref)
-	files  *recording // of a call's round
+	*errand
+
+	agent string
+	what  R
+	files *recording // of a call's round
 }
 
 // pool is the actor in front of models or of tools: at most so many work at once, the others wait in order.
@@ -72,8 +74,13 @@ func (p *pool[R]) start(self *actor.PID, m ask[R]) {
 
 // askModel asks a model once. Every way it can end is an answer, unless nobody waits for one any more.
 func (h *Host) askModel(m ask[sagas.AskModel]) {
+	if abandoned(m.ctx) {
+		return
+	}
 	started := time.Now()
-	reply, err := h.reply(m.ctx, m)
+	ctx, cancel := context.WithTimeout(m.ctx, h.limits.Model)
+	reply, err := h.reply(ctx, m)
+	cancel()
 	if abandoned(m.ctx) {
 		return
 	}
@@ -82,29 +89,19 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		if failed.Usage.Total() > 0 {
 			failed.Cost, failed.Priced = h.prices.Cost(m.what.Model, failed.Usage)
 		}
-		m.answer(failed, events.Ref(m.what.ID))
+		m.finish(failed, events.Ref(m.what.ID))
 		return
 	}
+	m.arrived()
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
-	text, err := h.spill(m.ctx, reply.Text)
-	if err != nil {
-		m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
-		return
+	answer := sagas.RecordReply{
+		Meta: meta(m.what.ID), Request: m.what.ID, Stop: reply.Stop, Model: reply.Model,
+		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)), Fault: reply.Fault,
 	}
-	var extra *events.Text
-	if reply.Extra != "" {
-		kept, err := h.spill(m.ctx, reply.Extra)
-		if err != nil {
-			m.answer(replyFailed(m.what.ID, err, h.limits.Model), events.Ref(m.what.ID))
-			return
-		}
-		extra = &kept
+	if err := h.patiently(m.ctx, m.wait, func() error { return h.storable(m.ctx, &answer, &reply, m.what.Tools) }); err != nil {
+		return // nobody waits for it any more
 	}
-	m.answer(sagas.RecordReply{
-		Meta: meta(m.what.ID), Request: m.what.ID, Text: text, Calls: reply.Calls, Stop: reply.Stop, Model: reply.Model,
-		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)),
-		Fault: reply.Fault, Extra: extra,
-	}, events.Ref(m.what.ID))
+	m.finish(answer, events.Ref(m.what.ID))
 }
 
 // reply asks the model. A panic of a provider is its failure, not the host's.
@@ -135,7 +132,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 
 // replyFailed sorts an error of a model.
 func replyFailed(request events.RequestID, err error, deadline time.Duration) sagas.ReplyFailed {
-	c := sagas.ReplyFailed{Meta: meta(request), Request: request, Class: events.ErrorInvalid, Detail: err.Error()}
+	c := sagas.ReplyFailed{Meta: meta(request), Request: request, Class: events.ErrorInvalid}
 	var failed *ModelError
 	switch {
 	case errors.As(err, &failed):
@@ -143,9 +140,10 @@ func replyFailed(request events.RequestID, err error, deadline time.Duration) sa
 		c.Usage, c.Room = failed.Usage, failed.Room
 	case errors.Is(err, context.DeadlineExceeded):
 		c.Class, c.Detail = events.ErrorTimeout, "no reply within "+deadline.String()
-	case errors.Is(err, storage.ErrFull):
-		c.Class = events.ErrorOverloaded
+	default:
+		c.Detail = err.Error()
 	}
+	c.Detail = events.Preview(c.Detail)
 	return c
 }
 
@@ -153,12 +151,20 @@ func replyFailed(request events.RequestID, err error, deadline time.Duration) sa
 func (h *Host) runTool(m ask[sagas.AskTool]) {
 	tool, known := h.toolbox[m.what.Tool]
 	if !known {
-		m.answer(h.returned(m, time.Now(), ToolResult{Text: "this host has no tool " + m.what.Tool, Failed: true}), events.Ref(m.what.ID))
+		m.failed("this host has no tool " + m.what.Tool)
 		return
 	}
 	spec := tool.Spec()
 	if abandoned(m.ctx) {
 		return
+	}
+	if ref := m.what.Blob; ref != nil {
+		arguments, err := h.blobText(m.ctx, *ref)
+		if err != nil {
+			m.failed("the call was not run: its arguments cannot be read: " + err.Error())
+			return
+		}
+		m.what.Arguments = []byte(arguments)
 	}
 	if m.files == nil {
 		h.runOnce(m, tool, spec, nil)
@@ -178,30 +184,19 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 // claimed first: if we die after the claim, the next activation finds it and records the call as lost; if we die before it, the
 // effect never began and the next activation runs it.
 func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record func(sagas.RecordResult, func(sagas.RecordResult))) {
-	started := time.Now()
 	if !spec.Repeatable {
 		h.effects.Add(1)
 		defer h.effects.Add(-1)
-		claimed, err := h.claim(m.ctx, m.what)
-		if err != nil {
-			return // cancelled, or the host is closing: if the claim was stored nonetheless, the next activation finds it
-		}
-		if !claimed {
-			m.answer(sagas.RecordLoss{
-				Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call,
-				Detail: "the host stopped while it ran, and " + m.what.Tool + " cannot be repeated",
-			}, events.NewRef(events.EffectStream(m.what.ID), 0))
+		if !h.claimed(m) {
 			return
 		}
-		if abandoned(m.ctx) {
-			return // its turn was cancelled while it was claimed: it is not begun
-		}
 	}
+	started := time.Now()
 	result := h.use(m, tool, spec)
 	if abandoned(m.ctx) {
 		return
 	}
-	answer := func(returned sagas.RecordResult) { m.answer(returned, events.Ref(m.what.ID)) }
+	answer := func(returned sagas.RecordResult) { m.finish(returned, events.Ref(m.what.ID)) }
 	if record == nil {
 		answer(h.returned(m, started, result))
 		return
@@ -209,9 +204,55 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 	record(h.returned(m, started, result), answer)
 }
 
+// claimed claims a call and reports whether it may begin. If not, it is answered, unless nobody waits for an answer any more.
+func (h *Host) claimed(m ask[sagas.AskTool]) bool {
+	mine, err := h.claim(m.ctx, m.what, m.wait)
+	switch {
+	case abandoned(m.ctx), errors.Is(err, storage.ErrClosed):
+		return false // if the claim was stored nonetheless, the next activation finds it
+	case err != nil:
+		m.failed("the call was not run: it cannot be claimed: " + err.Error())
+		return false
+	case mine:
+		return true
+	}
+	var claim events.EffectClaimed
+	at := events.Micros(0)
+	if err := h.patiently(m.ctx, m.wait, func() (err error) {
+		claim, at, err = h.claimant(m.ctx, m.what.ID)
+		return err
+	}); err != nil {
+		return false
+	}
+	m.finish(sagas.RecordLoss{
+		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call, Host: cmp.Or(claim.Host, "unknown"),
+		Detail: fmt.Sprintf("host %q began it at %s and stored no result, which is so when it was stopped meanwhile, and %s cannot be repeated",
+			claim.Host, time.UnixMicro(int64(at)).UTC().Format(time.RFC3339), m.what.Tool),
+	}, events.NewRef(events.EffectStream(m.what.ID), 0))
+	return false
+}
+
+// claimant reads who claimed an effect, and when.
+func (h *Host) claimant(ctx context.Context, request events.RequestID) (claim events.EffectClaimed, at events.Micros, err error) {
+	page, err := h.journal.Read(ctx, events.EffectStream(request), 0, storage.Forward, storage.Limit{Events: 1})
+	if err != nil || len(page.Events) == 0 {
+		return claim, 0, err
+	}
+	event, err := page.Events[0].Event()
+	claim, _ = event.(events.EffectClaimed)
+	return claim, page.Events[0].Time, err
+}
+
+// failed answers a call that was not run.
+func (m ask[R]) failed(text string) {
+	m.finish(sagas.RecordResult{
+		Meta: meta(m.about.Request), Request: m.about.Request, Call: m.about.Call, Failed: true, Text: events.Text{Inline: events.Preview(strings.ToValidUTF8(text, "\uFFFD"))},
+	}, events.Ref(m.about.Request))
+}
+
 // claim makes the effect ours, or says that it was begun before. It tries the same event until the outcome is known: an effect of
-// which nobody knows whether it is ours is not begun. An error means that ctx ended or the store closed.
-func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
+// which nobody knows whether it is ours is not begun. An error means that ctx ended, or that the store will never take the claim.
+func (h *Host) claim(ctx context.Context, r sagas.AskTool, note func(error)) (bool, error) {
 	event := events.EffectClaimed{Request: r.ID, Tool: r.Tool, Host: h.name}
 	data, version, err := events.Encode(event)
 	if err != nil {
@@ -229,10 +270,10 @@ func (h *Host) claim(ctx context.Context, r sagas.AskTool) (bool, error) {
 			return true, nil
 		case errors.As(err, &conflict):
 			return false, nil
-		case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrInvalidAppend), ctx.Err() != nil:
+		case final(err), ctx.Err() != nil:
 			return false, err
 		}
-		h.log.Error("claim effect", "request", r.ID, "error", err)
+		note(err)
 	}
 }
 
@@ -244,7 +285,9 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 			result = ToolResult{Text: fmt.Sprintf("the tool failed: %v", r), Failed: true}
 		}
 	}()
-	result, err := tool.Run(m.ctx, ToolUse{
+	ctx, cancel := context.WithTimeout(m.ctx, h.toolLimit(spec.Name))
+	defer cancel()
+	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
 		Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what},
 	})
@@ -299,6 +342,9 @@ func (h *Host) hydrate(ctx context.Context, ask *sagas.AskModel) ([]sagas.Messag
 	}
 	whole := slices.Clone(ask.Messages)
 	for i := range whole {
+		if err := h.hydrateCalls(ctx, &whole[i]); err != nil {
+			return nil, err
+		}
 		text, err := h.wholeText(ctx, whole[i].Text)
 		if err != nil {
 			return nil, err
@@ -326,6 +372,26 @@ func (h *Host) wholeText(ctx context.Context, text events.Text) (events.Text, er
 	}
 	whole, err := h.blobText(ctx, *text.Blob)
 	return events.Text{Inline: whole}, err
+}
+
+// hydrateCalls puts the whole arguments of a message's calls in place of their previews.
+func (h *Host) hydrateCalls(ctx context.Context, m *sagas.Message) error {
+	cloned := false
+	for i := range m.Calls {
+		ref := m.Calls[i].Blob
+		if ref == nil {
+			continue
+		}
+		arguments, err := h.blobText(ctx, *ref)
+		if err != nil {
+			return err
+		}
+		if !cloned {
+			m.Calls, cloned = slices.Clone(m.Calls), true
+		}
+		m.Calls[i].Arguments, m.Calls[i].Blob = json.RawMessage(arguments), nil
+	}
+	return nil
 }
 
 func (h *Host) blobText(ctx context.Context, ref events.BlobRef) (string, error) {

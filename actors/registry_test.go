@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/uuid"
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
@@ -30,10 +33,8 @@ func meddle(t *testing.T, memory *actorstest.Memory) {
 		t.Fatal(err)
 	}
 	last := page.Events[0]
-	id := last.ID
-	id[0] ^= 0xff
 	if _, err := memory.Append(t.Context(), "agent-demo", storage.ExpectAny, []events.Envelope{{
-		ID: id, Kind: event.Kind(), Version: version, Command: events.CommandID(fmt.Sprintf("meddle%d", last.Revision)),
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Command: events.CommandID(fmt.Sprintf("meddle%d", last.Revision)),
 		Digest: last.Digest.Next(event.Kind(), data), Data: data,
 	}}); err != nil {
 		t.Fatal(err)
@@ -131,29 +132,31 @@ func TestFencedAtRecovery(t *testing.T) {
 }
 
 // TestFencesBackOff has another writer fence an agent again and again: it comes back later and later, so that one of two hosts that
-// both want a turn gets to the end of a call, and the circuit stays closed.
+// both want a turn has the time for a decision, the model is asked once, and the circuit stays closed.
 func TestFencesBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
-		began := make(chan struct{}, 1)
-		model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
-			began <- struct{}{}
-			<-time.After(5 * time.Second)
-			return twoRounds(ctx, q, delta)
+		var asked atomic.Int64
+		model := actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(string)) (actors.ModelResponse, error) {
+			asked.Add(1)
+			return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
 		})
 		host := start(t, actors.Config{Journal: memory, Models: oneModel{model}})
 		do(t, host, "demo", create("demo"))
-		do(t, host, "demo", say("c1", "go"))
-		<-began
 		at := time.Now()
 		var waits []time.Duration
-		for range 7 {
-			meddle(t, memory)
-			<-began
-			waits, at = append(waits, time.Since(at)-5*time.Second), time.Now()
-		}
-		if last := waits[len(waits)-1]; last < 5*time.Second {
-			t.Errorf("the agent came back after %v", waits)
+		memory.Fail(func(stream events.Stream, batch []events.Envelope) error {
+			replied := slices.ContainsFunc(batch, func(e events.Envelope) bool { return e.Kind == "model.replied" })
+			if stream == "agent-demo" && replied && len(waits) < 7 {
+				waits, at = append(waits, time.Since(at)), time.Now()
+				meddle(t, memory)
+			}
+			return nil
+		})
+		do(t, host, "demo", say("c1", "go"))
+		until(t, watch(t, host, "demo"), ended)
+		if len(waits) < 7 || waits[6] < 3*time.Second || asked.Load() != 1 {
+			t.Errorf("the agent came back after %v, and the model was asked %d times", waits, asked.Load())
 		}
 		if n := stored(t, host, "agent-demo", "agent.quarantined"); n != 0 {
 			t.Error("fences opened the circuit")

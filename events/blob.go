@@ -99,9 +99,15 @@ func Blobs(event Event) []BlobRef {
 	case MessageReceived:
 		return present(e.Blob)
 	case ModelReplied:
+		blobs := present(e.Blob)
 		if e.Extra != nil {
-			return present(e.Blob, e.Extra.Blob)
+			blobs = append(blobs, present(e.Extra.Blob)...)
 		}
+		for i := range e.Calls {
+			blobs = append(blobs, present(e.Calls[i].Blob)...)
+		}
+		return blobs
+	case ToolRequested:
 		return present(e.Blob)
 	case ToolReturned:
 		return present(e.Blob, e.Full)

@@ -57,12 +57,12 @@ var Catalog = []Spec{
 	kind[SettlementRecorded](1),
 
 	kind[ModelRequested](2, sameData),
-	kind[ModelReplied](4, sameData, sameData, sameData), // 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated
+	kind[ModelReplied](5, sameData, sameData, sameData, sameData), // 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated; 5: calls.blob, withheld
 	kind[ModelFailed](2, sameData),
 
-	kind[ToolRequested](1),
+	kind[ToolRequested](2, sameData), // 2: blob
 	kind[ToolReturned](3, sameReturn, sameData),
-	kind[ToolLost](1),
+	kind[ToolLost](2, sameData), // 2: host
 	kind[ToolRefused](1),
 	kind[EffectClaimed](1),
 	kind[ApprovalRequested](1),

@@ -142,9 +142,10 @@ func modelExamples() []events.Event {
 			Text:    events.Text{Inline: "The total adds up to 1,240.00. I will correct the invoice.", Blob: exampleBlob(), Masked: exampleMasked()},
 			Calls: []events.ModelCall{
 				{ID: "call_x1", Tool: "edit_file", Arguments: json.RawMessage(`{"new":"1,240.00","old":"1,204.00","path":"1042.md"}`)},
-				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`), Cut: true},
+				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`), Cut: true, Blob: exampleBlob()},
 			},
-			Stop: events.StopCalls, Model: "gpt-5-mini-2026-01-31",
+			Withheld: "it makes 9000 calls, about 1048576 bytes of events, and at most 614400 are stored at once",
+			Stop:     events.StopCalls, Model: "gpt-5-mini-2026-01-31",
 			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048, Estimated: true}, Cost: 1_427, Priced: true,
 			Duration: 1_840 * events.Millisecond, Polling: true,
 			Fault: events.FaultCall, Extra: &events.Text{Inline: `{"reasoning_content":"The sum is <off>."}`, Blob: exampleBlob(), Masked: exampleMasked()},
@@ -160,14 +161,14 @@ func toolExamples() []events.Event {
 	approved := events.HashBytes([]byte(`bash{"command":"make report"}`))
 	return []events.Event{
 		events.ToolRequested{
-			Turn: "billing/1", Call: "2.1", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`),
+			Turn: "billing/1", Call: "2.1", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`), Blob: exampleBlob(),
 		},
 		events.ToolReturned{
 			Request: exampleTool, Call: "2.1", Text: events.Text{Inline: "3 lines\n", Blob: exampleBlob(), Masked: exampleMasked()}, Failed: true,
 			Full: exampleBlob(), Duration: 12 * events.Millisecond,
 			Before: exampleTree("1,204.00"), Tree: exampleTree("1,240.00"),
 		},
-		events.ToolLost{Request: exampleTool, Call: "2.1", Detail: "the host stopped while the command ran"},
+		events.ToolLost{Request: exampleTool, Call: "2.1", Detail: "host east began it at 2026-02-03T04:05:06Z and stored no result", Host: "east"},
 		events.ToolRefused{Call: "2.2", Tool: "write_file", Reason: "the agent's policy denies it"},
 		events.EffectClaimed{Request: exampleTool, Tool: "bash", Host: "books-1"},
 		events.ApprovalRequested{

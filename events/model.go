@@ -23,6 +23,7 @@ type ModelReplied struct {
 	Request RequestID `json:"request"`
 	Text
 	Calls    []ModelCall `json:"calls,omitempty"`
+	Withheld string      `json:"withheld,omitempty"` // why the reply's calls are not here: it is too large to be stored
 	Stop     StopReason  `json:"stop"`
 	Model    string      `json:"model,omitempty"` // as the provider named it, where it differs from what was asked
 	Usage    Usage       `json:"usage"`
@@ -40,8 +41,9 @@ type ModelReplied struct {
 type ModelCall struct {
 	ID        string          `json:"id"` // the provider's own
 	Tool      string          `json:"tool"`
-	Arguments json.RawMessage `json:"arguments"`     // canonical JSON (sorted keys, no spaces); a JSON string when the model's text was no JSON
-	Cut       bool            `json:"cut,omitempty"` // the reply ended before the call did: it is refused
+	Arguments json.RawMessage `json:"arguments"`      // canonical JSON (sorted keys, no spaces); a JSON string when the model's text was no JSON
+	Cut       bool            `json:"cut,omitempty"`  // the reply ended before the call did: it is refused
+	Blob      *BlobRef        `json:"blob,omitempty"` // all of the arguments, where they are large: Arguments is a preview of them
 }
 
 // Fault says why a reply that is complete is no answer.
@@ -125,6 +127,9 @@ func (e ModelReplied) String() string {
 		calls = " and called " + e.Calls[0].Tool
 	} else if len(e.Calls) > 1 {
 		calls = fmt.Sprintf(" and made %d calls", len(e.Calls))
+	}
+	if e.Withheld != "" {
+		calls = ", its calls are not stored" + because(e.Withheld)
 	}
 	price := "no price"
 	if e.Priced {

@@ -1,13 +1,17 @@
 package events
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // ToolRequested records that a call may run: it passed the policy and, if it needed one, has its approval.
 type ToolRequested struct {
 	Turn      TurnID          `json:"turn"`
 	Call      CallID          `json:"call"`
 	Tool      string          `json:"tool"`
-	Arguments json.RawMessage `json:"arguments"` // canonical JSON
+	Arguments json.RawMessage `json:"arguments"`      // canonical JSON
+	Blob      *BlobRef        `json:"blob,omitempty"` // all of the arguments, where they are large: Arguments is a preview of them
 }
 
 // ToolReturned records what a call gave back. An error is what the model sees too; it does not end the turn.
@@ -30,6 +34,7 @@ type ToolLost struct {
 	Request RequestID `json:"request"`
 	Call    CallID    `json:"call"`
 	Detail  string    `json:"detail,omitempty"`
+	Host    string    `json:"host,omitempty"` // that began it; empty in version 1, of which only the detail is known
 }
 
 // ToolRefused records that a call was not run: the policy, a person or the approval's time limit refused it. The model is told.
@@ -51,7 +56,7 @@ type ApprovalRequested struct {
 	Turn    TurnID `json:"turn"`
 	Call    CallID `json:"call"`
 	Tool    string `json:"tool"`
-	Digest  string `json:"digest"` // BLAKE3 of tool and canonical arguments: exactly these are approved
+	Digest  string `json:"digest"` // BLAKE3 of tool and canonical arguments (of large ones: of their blob's hash): exactly these are approved
 	Reason  string `json:"reason"`
 	Expires Micros `json:"expires,string"` // after which it counts as denied
 }
@@ -87,7 +92,11 @@ func (ApprovalDenied) Kind() Kind    { return "approval.denied" }
 func (ApprovalExpired) Kind() Kind   { return "approval.expired" }
 
 func (e ToolRequested) String() string {
-	return sentence("call %s was sent: %s %s", e.Call, e.Tool, Clip(string(e.Arguments), 100))
+	whole := ""
+	if e.Blob != nil {
+		whole = fmt.Sprintf(" (%d bytes in all)", e.Blob.Size)
+	}
+	return sentence("call %s was sent: %s %s%s", e.Call, e.Tool, Clip(string(e.Arguments), 100), whole)
 }
 
 func (e ToolReturned) String() string {

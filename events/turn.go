@@ -73,6 +73,7 @@ const (
 	ReasonTruncated   Reason = "model.truncated"  // the reply met its token limit
 	ReasonFiltered    Reason = "model.refused"    // the model declined
 	ReasonLost        Reason = "tool.lost"        // the effect of a call is unknown
+	ReasonUnstored    Reason = "reply.too_large"  // the model's reply cannot be stored
 	ReasonRetired     Reason = "agent.retired"    //
 	ReasonOffline     Reason = "fork.offline"     // the recording does not answer, and nobody else may be asked
 )

@@ -117,6 +117,7 @@ func (e *ModelReplied) walk(r *reader) {
 	if r.key("calls") {
 		e.walkCalls(r)
 	}
+	maybeText(r, "withheld", &e.Withheld)
 	text(r, "stop", &e.Stop)
 	maybeText(r, "model", &e.Model)
 	e.Usage.walk(r)
@@ -153,6 +154,7 @@ func (m *ModelCall) walk(r *reader) {
 	text(r, "tool", &m.Tool)
 	r.raw("arguments", (*[]byte)(&m.Arguments))
 	r.maybeFlag("cut", &m.Cut)
+	walkBlob(r, "blob", &m.Blob)
 	r.mark('}')
 }
 
@@ -162,6 +164,7 @@ func (e *ToolRequested) walk(r *reader) {
 	text(r, "call", &e.Call)
 	text(r, "tool", &e.Tool)
 	r.raw("arguments", (*[]byte)(&e.Arguments))
+	walkBlob(r, "blob", &e.Blob)
 	r.mark('}')
 }
 

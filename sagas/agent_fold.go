@@ -130,9 +130,13 @@ func (a *Agent) applyCall(fact Fact) {
 		t.update(e.Call, func(c *Call) { c.Stage, c.Expires, c.Request = CallWaiting, e.Expires, "" })
 	case events.ToolRequested:
 		request := a.outstanding(fact).ID
-		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost = CallSent, request, 0, false })
+		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost, c.LostBy = CallSent, request, 0, false, "" })
 	case events.ToolLost:
-		t.update(e.Call, func(c *Call) { c.Lost = true }) // what comes of it counts: told or denied it is a failure
+		t.update(e.Call, func(c *Call) {
+			if c.Lost = true; e.Host != "" {
+				c.LostBy = e.Detail
+			}
+		}) // what comes of it counts: told or denied it is a failure
 		a.noteFiles(events.ToolReturned{Call: e.Call}, "")
 	case events.ToolReturned:
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
@@ -180,13 +184,13 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 		t.Repeats = 1 // the latest call stands for itself: what it returned was new
 	}
 	for i, c := range e.Calls {
-		digest := CallDigest(c.Tool, c.Arguments)
+		digest := callDigest(&c)
 		if digest != t.LastCall {
 			t.LastCall, t.Repeats = digest, 0
 		}
 		t.Repeats++
 		t.Calls[i] = Call{
-			ID: events.NewCallID(t.Round, i+1), Provider: c.ID, Tool: c.Tool, Arguments: c.Arguments,
+			ID: events.NewCallID(t.Round, i+1), Provider: c.ID, Tool: c.Tool, Arguments: c.Arguments, Blob: c.Blob,
 			Digest: digest, Repeats: t.Repeats, Cut: c.Cut,
 		}
 		if granted, ok := grant(&t.Config, c.Tool); ok {

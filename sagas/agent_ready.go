@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"example.com/life/events"
 )
@@ -32,7 +33,7 @@ func (a Agent) Ready() []Request {
 		if call := &t.Calls[i]; call.Stage == CallSent {
 			granted, _ := grant(&t.Config, call.Tool)
 			ready = append(ready, AskTool{
-				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments,
+				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob,
 				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
 				Masking: t.Config.Masking, Secrets: t.Config.Secrets,
 			})
@@ -42,6 +43,21 @@ func (a Agent) Ready() []Request {
 		ready = append(ready, Wake{At: at})
 	}
 	return ready
+}
+
+// Awaits reports whether an answer to a request would be recorded.
+func (a *Agent) Awaits(request events.RequestID) bool {
+	t := &a.Turn
+	switch request {
+	case t.Advice, t.Budget, t.Knowledge, t.Model:
+		return request != ""
+	}
+	for i := range t.Calls {
+		if t.Calls[i].Stage == CallSent && t.Calls[i].Request == request {
+			return true
+		}
+	}
+	return slices.ContainsFunc(a.Settling, func(s AskSettle) bool { return s.ID == request })
 }
 
 func (a *Agent) askModel() AskModel {

@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,12 +17,14 @@ type Call struct {
 	Provider  string           `json:"provider"` // the provider's own id
 	Tool      string           `json:"tool"`
 	Arguments json.RawMessage  `json:"arguments"`
+	Blob      *events.BlobRef  `json:"blob,omitempty"` // all of the arguments, where Arguments is a preview
 	Stage     CallStage        `json:"stage"`
 	Request   events.RequestID `json:"request,omitempty"` // while sent
 	Digest    string           `json:"digest"`            // of tool and arguments
 	Repeats   int              `json:"repeats"`           // how often this call came in a row, this one included
 	Expires   events.Micros    `json:"expires,omitempty"` // while waiting for a person
 	Lost      bool             `json:"lost,omitempty"`    // it was cut off and its effect is unknown
+	LostBy    string           `json:"lost_by,omitempty"` // why nobody knows its effect; empty: the host stopped while it ran
 	Text      events.Text      `json:"result"`            // once answered
 	Failed    bool             `json:"failed,omitempty"`
 	Warned    bool             `json:"warned,omitempty"` // the model is told that it repeats itself
@@ -49,7 +52,7 @@ const (
 // polls reports whether the first of these calls is one that was made before with the same arguments and returned something else each
 // time: the model waits for something. The calls before the latest are then no part of a loop.
 func (t *Turn) polls(calls []events.ModelCall) bool {
-	return t.Varied && t.Repeats > 1 && len(calls) > 0 && CallDigest(calls[0].Tool, calls[0].Arguments) == t.LastCall
+	return t.Varied && t.Repeats > 1 && len(calls) > 0 && callDigest(&calls[0]) == t.LastCall
 }
 
 // noteResult compares the result of a call with the one before it, for [Turn.polls].
@@ -110,7 +113,7 @@ func (d *decision) judgeCall(call *Call) {
 }
 
 func (d *decision) sendCall(call *Call) {
-	d.record(events.ToolRequested{Turn: d.agent.Turn.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments})
+	d.record(events.ToolRequested{Turn: d.agent.Turn.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob})
 }
 
 func (d *decision) refuseCall(id events.CallID, tool, reason string) {
@@ -143,26 +146,32 @@ func (d *decision) recordLoss(c RecordLoss) error {
 	if call == nil || call.ID != c.Call {
 		return ErrStale
 	}
-	d.record(events.ToolLost{Request: c.Request, Call: c.Call, Detail: valid(c.Detail)})
+	d.record(events.ToolLost{Request: c.Request, Call: c.Call, Detail: valid(c.Detail), Host: valid(c.Host)})
+	call = d.agent.Turn.call(c.Call)
 	switch d.agent.Turn.Config.Policy.OnLost {
 	case events.LostEnd:
 		d.end(events.Stopped, events.ReasonLost, c.Detail)
 	case events.LostTell:
-		d.refuseCall(c.Call, call.Tool, lostText)
+		d.refuseCall(c.Call, call.Tool, call.lostText())
 		d.proceed()
 	case events.LostAsk, "":
-		d.requestApproval(call, lostReason)
+		d.requestApproval(call, call.lostReason())
 	}
 	return nil
 }
 
-// Why a call waits for a person.
-const (
-	lostReason     = "its effect is unknown because the host stopped while it ran: approve runs it again, deny tells the model"
-	askHumanReason = "in mode ask_human, calls that change something need approval"
-)
+// askHumanReason is why a call waits for a person.
+const askHumanReason = "in mode ask_human, calls that change something need approval"
 
-const lostText = "the host stopped while this call ran: whether it took effect is unknown; check before you repeat it"
+// lostReason is why a lost call waits for a person.
+func (c *Call) lostReason() string {
+	return "its effect is unknown because " + cmp.Or(c.LostBy, "the host stopped while it ran") + ": approve runs it again, deny tells the model"
+}
+
+// lostText is what the model is told of a lost call.
+func (c *Call) lostText() string {
+	return cmp.Or(c.LostBy, "the host stopped while this call ran") + ": whether it took effect is unknown; check before you repeat it"
+}
 
 // approve runs exactly what was asked for, once.
 func (d *decision) approve(c Approve) error {
@@ -202,7 +211,7 @@ func (d *decision) deny(c Deny) error {
 	}
 	d.record(events.ApprovalDenied{Call: c.Call, By: valid(c.By), Reason: valid(c.Reason)})
 	if call.Lost {
-		d.refuseCall(c.Call, call.Tool, lostText)
+		d.refuseCall(c.Call, call.Tool, call.lostText())
 	} else {
 		d.refuseCall(c.Call, call.Tool, "a person denied it"+because(c.Reason))
 	}
@@ -249,13 +258,13 @@ func canonicalCalls(round int, calls []events.ModelCall) []events.ModelCall {
 		for id == "" || slices.ContainsFunc(canonical[:i], func(c events.ModelCall) bool { return c.ID == id }) {
 			id += "call_" + strconv.Itoa(round) + "_" + strconv.Itoa(i+1)
 		}
-		canonical[i] = events.ModelCall{ID: id, Tool: valid(call.Tool), Arguments: canonicalArguments(call.Arguments), Cut: call.Cut}
+		canonical[i] = events.ModelCall{ID: id, Tool: valid(call.Tool), Arguments: CanonicalArguments(call.Arguments), Cut: call.Cut, Blob: call.Blob}
 	}
 	return canonical
 }
 
-// canonicalArguments is [Canonical], and keeps what is no JSON object as a JSON string; what already is one stays as it is.
-func canonicalArguments(raw json.RawMessage) json.RawMessage {
+// CanonicalArguments is [Canonical] for the arguments of a call, and keeps what is no JSON object as a JSON string; what already is one stays as it is.
+func CanonicalArguments(raw json.RawMessage) json.RawMessage {
 	if arguments, err := Canonical(raw); err == nil {
 		return arguments
 	}

@@ -111,6 +111,7 @@ type (
 		Request  events.RequestID
 		Text     events.Text
 		Calls    []events.ModelCall
+		Withheld string // why the calls are not there: the reply is too large to be stored
 		Stop     events.StopReason
 		Model    string
 		Usage    events.Usage
@@ -151,6 +152,7 @@ type (
 		Request events.RequestID
 		Call    events.CallID
 		Detail  string
+		Host    string // that began it
 	}
 	// RecordSettlement is the response to AskSettle.
 	RecordSettlement struct {
@@ -216,7 +218,8 @@ type (
 		Tenant     events.TenantID
 		Call       events.CallID
 		Tool       string
-		Arguments  []byte // canonical JSON
+		Arguments  []byte          // canonical JSON
+		Blob       *events.BlobRef // all of the arguments, where Arguments is a preview
 		Workspace  string
 		Recorded   *events.Tree // of the workspace, when its files were last recorded; nil: never
 		Repeatable bool

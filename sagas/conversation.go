@@ -20,7 +20,8 @@ type Conversation struct {
 func (c Conversation) add(m Message) Conversation {
 	c.Messages = append(c.Messages, m)
 	c.Bytes += messageSize(&m)
-	c.Blobs = c.Blobs || m.Text.Blob != nil || m.Extra != nil // what another model wants back is left out where texts are read
+	c.Blobs = c.Blobs || m.Text.Blob != nil || m.Extra != nil || // what another model wants back is left out where texts are read
+		slices.ContainsFunc(m.Calls, func(call events.ModelCall) bool { return call.Blob != nil })
 	c.Chain = chainMessage(c.Chain, &m)
 	return c
 }
@@ -93,6 +94,9 @@ func messageSize(m *Message) int64 {
 	}
 	for i := range m.Calls {
 		size += int64(16 + len(m.Calls[i].Tool) + len(m.Calls[i].Arguments))
+		if blob := m.Calls[i].Blob; blob != nil {
+			size += blob.Size - int64(len(m.Calls[i].Arguments))
+		}
 	}
 	return size
 }
@@ -110,6 +114,10 @@ func chainMessage(chain events.Digest, m *Message) events.Digest {
 	for i := range m.Calls {
 		b = appendField(b, m.Calls[i].ID)
 		b = appendField(b, m.Calls[i].Tool)
+		if blob := m.Calls[i].Blob; blob != nil {
+			b = appendField(b, blob.Hash)
+			continue
+		}
 		b = appendField(b, string(m.Calls[i].Arguments))
 	}
 	if m.Extra != nil {

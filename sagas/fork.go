@@ -213,7 +213,7 @@ func (d *decision) callAgain(call *Call, before *events.AgentConfig) {
 	case !ok || matches(t.Config.Policy.Deny, call.Tool) || call.Stage == CallNew:
 		d.judgeCall(call)
 	case call.Stage == CallWaiting && call.Lost:
-		d.requestApproval(call, lostReason)
+		d.requestApproval(call, call.lostReason())
 	case call.Stage == CallSent && asks && !matches(before.Policy.Ask, call.Tool), call.Stage == CallWaiting && asks:
 		d.requestApproval(call, "the policy asks for approval of "+call.Tool)
 	case call.Stage == CallWaiting && d.agent.Mode == events.ModeAskHuman && granted.Risk >= events.RiskMedium:

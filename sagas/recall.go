@@ -54,7 +54,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	switch e := facts[0].Event.(type) {
 	case events.ModelReplied:
 		return RecordReply{
-			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Stop: e.Stop, Model: e.Model,
+			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Withheld: e.Withheld, Stop: e.Stop, Model: e.Model,
 			Former: !e.Polling && a.Turn.polls(e.Calls),
 			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Extra: e.Extra,
 		}, nil
@@ -66,7 +66,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			Before: e.Before, Tree: e.Tree,
 		}, nil
 	case events.ToolLost:
-		return RecordLoss{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail}, nil
+		return RecordLoss{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail, Host: e.Host}, nil
 	case events.ApprovalGranted:
 		return Approve{Meta: meta, Call: e.Call, Digest: e.Digest, By: e.By}, nil
 	case events.ApprovalDenied:

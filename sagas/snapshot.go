@@ -29,5 +29,5 @@ func restored(arguments json.RawMessage) json.RawMessage {
 	if !bytes.Contains(arguments, []byte(`\u00`)) {
 		return arguments
 	}
-	return canonicalArguments(arguments)
+	return CanonicalArguments(arguments)
 }

@@ -171,7 +171,7 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 		}), true
 	case "lost":
 		return s.agentDecides(sagas.RecordLoss{
-			Meta: meta, Request: request(s.sent(argument(d))), Call: events.CallID(argument(d)), Detail: d.Input,
+			Meta: meta, Request: request(s.sent(argument(d))), Call: events.CallID(argument(d)), Detail: d.Input, Host: text(d, "host"),
 		}), true
 	case "settled":
 		settling := sagas.AskSettle{}

@@ -125,7 +125,7 @@ func (s *script) reply(d *datadriven.TestData, request events.RequestID) sagas.R
 	c := sagas.RecordReply{
 		Meta: sagas.Meta{ID: "~answer", At: s.at}, Request: request, Stop: events.StopReason(text(d, "stop")),
 		Usage: events.Usage{Input: int64(cmp.Or(number(s.t, d, "tokens"), 100))}, Cost: s.money(d, "cost"), Priced: !d.HasArg("unpriced"),
-		Fault: events.Fault(text(d, "fault")),
+		Fault: events.Fault(text(d, "fault")), Withheld: text(d, "withheld"),
 	}
 	if extra := text(d, "extra"); extra != "" {
 		c.Extra = &events.Text{Inline: extra}

@@ -237,7 +237,7 @@ func (d *decision) recordReply(c RecordReply) error {
 	}
 	calls := canonicalCalls(t.Round, c.Calls)
 	d.record(events.ModelReplied{
-		Request: c.Request, Text: validText(c.Text), Calls: calls, Stop: c.Stop, Model: valid(c.Model),
+		Request: c.Request, Text: validText(c.Text), Calls: calls, Withheld: valid(c.Withheld), Stop: c.Stop, Model: valid(c.Model),
 		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Duration: c.Duration,
 		Polling: !c.Former && t.polls(calls),
 		Fault:   c.Fault, Extra: validExtra(c.Extra),
@@ -248,6 +248,8 @@ func (d *decision) recordReply(c RecordReply) error {
 		return nil
 	}
 	switch {
+	case c.Withheld != "":
+		d.end(events.Failed, events.ReasonUnstored, c.Withheld)
 	case c.Fault != "" && t.Faults >= maxFaults:
 		d.end(events.Failed, events.ReasonModel, fmt.Sprintf("the model gave no answer %d times in a row: %s", t.Faults, faultDetail(c.Fault)))
 	case c.Fault != "":

@@ -51,6 +51,12 @@ type Beginner interface {
 	Begin(ctx context.Context, begun Begun, done func(Appended, error))
 }
 
+// Bounded is a Journal that takes less at once than MaxAppend.
+type Bounded interface {
+	// MaxAppend is the most that one batch may hold, in bytes as the store counts them.
+	MaxAppend() int
+}
+
 // Begun is an append that nobody waits for.
 type Begun struct {
 	Stream   events.Stream

@@ -118,12 +118,14 @@ type callFields struct {
 	Provider  string           `json:"provider"`
 	Tool      string           `json:"tool"`
 	Arguments json.RawMessage  `json:"arguments"`
+	Blob      *events.BlobRef  `json:"blob,omitempty"` // all of the arguments, where they are large
 	Stage     sagas.CallStage  `json:"-"`
 	Request   events.RequestID `json:"request,omitempty"`
 	Digest    string           `json:"digest"`
 	Repeats   int              `json:"repeats"`
 	Expires   events.Micros    `json:"expires,string,omitempty"`
 	Lost      bool             `json:"lost,omitempty"`
+	LostBy    string           `json:"lost_by,omitempty"`
 	Text      events.Text      `json:"result"`
 	Failed    bool             `json:"failed,omitempty"`
 	Warned    bool             `json:"warned,omitempty"`

@@ -34,6 +34,9 @@ type write struct {
 	stored   *storage.Appended    // what is stored, and only its position is not known yet
 }
 
+// MaxAppend implements storage.Bounded.
+func (j *Journal) MaxAppend() int { return j.config.MaxAppend }
+
 // Append implements storage.Journal.
 func (j *Journal) Append(ctx context.Context, stream events.Stream, expected storage.Expected, batch []events.Envelope) (storage.Appended, error) {
 	if err := storage.CheckAppend(stream, expected, batch); err != nil {

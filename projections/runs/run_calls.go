@@ -114,7 +114,7 @@ func TextOf(event events.Event, what Aspect, call events.CallID) events.Text {
 		}
 		for i := range e.Calls {
 			if callIndex(call) == i+1 {
-				return events.Text{Inline: string(e.Calls[i].Arguments)}
+				return events.Text{Inline: string(e.Calls[i].Arguments), Blob: e.Calls[i].Blob}
 			}
 		}
 	}

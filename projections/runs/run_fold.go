@@ -276,7 +276,7 @@ func (f *RunFold) reply(r *projections.Recorded, e *events.ModelReplied) {
 	said := []byte(round.Text.Hash)
 	for i := range e.Calls {
 		call := &e.Calls[i]
-		arguments := runText(events.Text{Inline: string(call.Arguments)}, r.Ref())
+		arguments := runText(events.Text{Inline: string(call.Arguments), Blob: call.Blob}, r.Ref())
 		round.Calls = append(round.Calls, RunCall{Call: events.NewCallID(round.Round, i+1), Tool: call.Tool, Arguments: arguments, End: CallOpen})
 		said = append(said, quoted(call.Tool)...)
 		said = append(said, arguments.Hash...)
