@@ -94,8 +94,8 @@ func projectionsSkipCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "skip NAME POSITION",
 		Short: "Make a projection skip an event that it cannot fold",
-		Long: "Make a projection skip the event at a position, which it cannot fold, and continue. The skip is recorded with its reason, so that every\n" +
-			"host skips the same event whenever it builds the projection.",
+		Long: "Make a projection skip the event at the position where it stopped, which it cannot fold, and continue; no other position is accepted. The\n" +
+			"skip is recorded with its reason, so that every host skips the same event whenever it builds the projection.",
 		Example: "  life projections skip balance 4711 --reason \"imported with an amount that is no number\"",
 		Args:    takes(2, 2, "the name of a projection and a position"),
 		RunE: func(cmd *cobra.Command, args []string) error {

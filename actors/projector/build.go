@@ -84,13 +84,13 @@ func (p *Projector) switchOver(of *projection, old, green *reading) {
 		p.config.Log.Error("a projection that was built anew did not come as far as the one there is, which stays", "projection", of.name, "problem", stopped)
 		green.drop()
 		p.mu.Lock()
-		of.green, of.failed = nil, stopped.String()
+		of.green, of.failed, of.refused = nil, stopped.String(), stopped
 		p.mu.Unlock()
 		return
 	}
 	green.arrive()
 	p.mu.Lock()
-	of.serving, of.green, of.failed = green, nil, ""
+	of.serving, of.green, of.failed, of.refused = green, nil, "", nil
 	p.mu.Unlock()
 	old.drop()
 	p.tail.readings = slices.DeleteFunc(p.tail.readings, func(r *reading) bool { return r == old })

@@ -364,12 +364,13 @@ func (p *Projector) CompleteAdd(c sagas.AddProjection) (sagas.AddProjection, err
 	return c, nil
 }
 
-// CompleteSkip fills in which event a position is.
+// CompleteSkip fills in which event a position is. Only the one at which the projection stopped is taken: every other one it can fold, or has not come to.
 func (p *Projector) CompleteSkip(ctx context.Context, c sagas.SkipEvent) (sagas.SkipEvent, error) {
 	if err := p.catalogueIfResting(ctx); err != nil {
 		return c, err
 	}
-	if _, err := p.find(c.Name); err != nil {
+	of, err := p.find(c.Name)
+	if err != nil {
 		return c, err
 	}
 	if c.Position == 0 {
@@ -383,5 +384,40 @@ func (p *Projector) CompleteSkip(ctx context.Context, c sagas.SkipEvent) (sagas.
 		return c, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("there is no event at position %d", c.Position)}
 	}
 	c.Event, c.Of = page.Events[0].Ref(), page.Events[0].Kind
-	return c, nil
+	return c, p.checkSkip(ctx, of, &c)
+}
+
+// checkSkip refuses to skip an event at which the projection has not stopped. One that is skipped already is for the catalogue to judge: it knows
+// a command that is sent again.
+func (p *Projector) checkSkip(ctx context.Context, of *projection, c *sagas.SkipEvent) error {
+	p.mu.Lock()
+	known := slices.ContainsFunc(of.skipped, func(s sagas.SkippedProjection) bool { return s.Event == c.Event })
+	serving, green, refused := of.serving, of.green, of.refused
+	p.mu.Unlock()
+	if known || c.Reason == "" || c.By == "" {
+		return nil
+	}
+	if serving != nil && p.config.Resting {
+		var err error
+		if serving, err = p.refresh(ctx, of, func(int64) {}); err != nil {
+			return err
+		}
+	}
+	at, stops := "it has not stopped", []*Stopped{refused}
+	for _, r := range []*reading{green, serving} {
+		if r != nil {
+			stops = append(stops, r.stopReason())
+		}
+	}
+	for _, stopped := range stops {
+		switch {
+		case stopped == nil:
+		case stopped.Position == c.Position:
+			return nil
+		default:
+			at = fmt.Sprintf("it stopped at position %d", stopped.Position)
+		}
+	}
+	return &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf(
+		"projection %s skips only the event at which it stopped, not the one at position %d: %s", c.Name, c.Position, at)}
 }

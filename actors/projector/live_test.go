@@ -105,6 +105,12 @@ func TestPoison(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedInvalid {
 		t.Errorf("without a reason: %v", err)
 	}
+	for name, other := range map[string]events.Position{"balance": last, "roster": bad} {
+		_, err := host.do(sagas.SkipEvent{Meta: meta("s0"), Name: name, Position: other, Reason: "r", By: "ann"})
+		if !errors.As(err, &refusal) || refusal.Code != sagas.RefusedState || strings.Contains(refusal.Detail, fmt.Sprint("stopped at position ", bad)) != (name == "balance") {
+			t.Errorf("%s, position %d: %v", name, other, err)
+		}
+	}
 	host.must(sagas.SkipEvent{Meta: meta("s1"), Name: "balance", Position: bad, Reason: "no number", By: "ann"})
 	went := func(a projector.Answer, err error) bool {
 		return err == nil && a.Stopped == nil && a.Events == 2 && strings.Contains(string(a.Answer), `"balance":"12"`)

@@ -78,6 +78,7 @@ type projection struct {
 	serving  *reading            // what answers; nil: nothing, it is broken
 	green    *reading            // what is built beside it, to take its place
 	failed   string              // why the latest one did not
+	refused  *Stopped            // where that stopped
 	skipped  []sagas.SkippedProjection
 }
 
