@@ -186,7 +186,7 @@ func (g *graph) edges(n *node, f *edgeFilter, visit func(edge) bool) {
 			if !f.chooses(l) {
 				continue
 			}
-			if other := g.resolve(l.name); other != nil && other != n && f.admits(other) && !visit(edge{l, n, other, true}) {
+			if other := g.lead(n, l); other != nil && other != n && f.admits(other) && !visit(edge{l, n, other, true}) {
 				return
 			}
 		}
@@ -197,7 +197,7 @@ func (g *graph) edges(n *node, f *edgeFilter, visit func(edge) bool) {
 	for _, key := range n.keys() {
 		for _, i := range g.incoming[key] {
 			l := &i.from.links[i.at]
-			if i.from != n && f.chooses(l) && f.admits(i.from) && g.resolve(l.name) == n && !visit(edge{l, i.from, i.from, false}) {
+			if i.from != n && f.chooses(l) && f.admits(i.from) && g.lead(i.from, l) == n && !visit(edge{l, i.from, i.from, false}) {
 				return
 			}
 		}

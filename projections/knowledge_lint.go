@@ -117,7 +117,7 @@ func (l *linter) links(n *node) {
 		if !filter.chooses(link) {
 			continue
 		}
-		other := l.resolve(link.name)
+		other := l.lead(n, link)
 		if other == nil && link.toFile() {
 			continue
 		}
@@ -186,26 +186,32 @@ func (l *linter) linked(n *node) int {
 
 // ambiguous checks the names that links use which have this key.
 func (l *linter) ambiguous(key string) {
-	var seen []string
+	type spelling struct{ name, collection string }
+	var seen []spelling
 	for _, i := range l.incoming[key] {
-		name := i.from.links[i.at].name
-		if len(seen) == mostSpellings || slices.Contains(seen, name) {
+		used := spelling{i.from.links[i.at].name, i.from.source.Collection}
+		if len(seen) == mostSpellings || slices.Contains(seen, used) {
 			continue
 		}
-		seen = append(seen, name)
-		claims := l.named(name)
-		if len(claims) < 2 || !claims[0].equal(claims[1]) {
-			continue
+		seen = append(seen, used)
+		if ids := l.rivals(i.from, used.name); len(ids) > 1 {
+			l.answer.Ambiguous++
+			note(&l.answer.AmbiguousName, l.limit, AmbiguousName{strings.Clone(used.name), ids})
 		}
-		var ids []string
-		for _, c := range claims[:min(len(claims), 8)] {
-			if c.equal(claims[0]) {
-				ids = append(ids, string(c.id))
-			}
-		}
-		l.answer.Ambiguous++
-		note(&l.answer.AmbiguousName, l.limit, AmbiguousName{strings.Clone(name), ids})
 	}
+}
+
+// rivals are the notes that bear the name of a link with equal right, the first ones.
+func (l *linter) rivals(from *node, name string) []string {
+	claims, best := l.bearers(from, name)
+	var ids []string
+	for _, c := range claims[best:] {
+		own := c.source.Collection == from.source.Collection || claims[best].source.Collection != from.source.Collection
+		if own && c.equal(claims[best]) && len(ids) < 8 {
+			ids = append(ids, string(c.id))
+		}
+	}
+	return ids
 }
 
 // mostSpellings is how many spellings of one name are looked at.

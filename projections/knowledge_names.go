@@ -99,6 +99,33 @@ func (g *graph) resolve(name string) *node {
 	return nil
 }
 
+// mostClaims is how many claims to a name are looked at.
+const mostClaims = 64
+
+// bearers returns the claims to the name of a link, and which of them is the best. Of those that bear it equally strictly, a note of the
+// same collection goes before all others, whatever the rank of its claim.
+func (g *graph) bearers(from *node, name string) (claims []claim, best int) {
+	claims = g.named(name)
+	claims = claims[:min(len(claims), mostClaims)]
+	if from.source.Collection == "" {
+		return claims, 0
+	}
+	for i, c := range claims {
+		if c.form == claims[0].form && c.source.Collection == from.source.Collection {
+			return claims, i
+		}
+	}
+	return claims, 0
+}
+
+// lead returns the note to which a link of a note leads, or nil.
+func (g *graph) lead(from *node, l *link) *node {
+	if claims, best := g.bearers(from, l.name); len(claims) > 0 {
+		return claims[best].node
+	}
+	return nil
+}
+
 // find returns the note that somebody asks for: by its id, or by another name of it.
 func (g *graph) find(name string) *node {
 	if n := g.nodes[events.NoteID(name)]; n != nil {

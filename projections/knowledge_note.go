@@ -90,7 +90,7 @@ func (g *graph) listEdges(n *node, moment events.Micros, answer *NoteAnswer) {
 			continue
 		}
 		e := NoteEdge{Relation: l.kind(), Target: l.target, Exclusive: l.exclusive, From: l.valid.From, To: l.valid.To, Event: g.ref(n)}
-		if other := g.resolve(l.name); other != nil {
+		if other := g.lead(n, l); other != nil {
 			e.Note, e.Title = other.id, other.title
 		} else {
 			e.File = l.toFile()

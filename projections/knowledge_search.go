@@ -34,6 +34,7 @@ type FoundNote struct {
 // What boosts and proximity give. A word that is rare among the notes gives a BM25 of 5 to 10.
 const (
 	boostName     = 6.0  // the whole question is a name of the note; a part of it gives its share
+	boostExact    = 0.5  // more than to notes with a similar name
 	boostTag      = 1.5  // for each word that is a tag of it
 	strongHits    = 32   // the best by words and boosts, whose neighbours are near
 	strongSpread  = 32   // neighbours of each, at most
@@ -104,6 +105,13 @@ func (s *search) match(text string) {
 		}
 	}
 	s.boostNames(text)
+	if claims := s.named(text); len(claims) > 0 && claims[0].form == 0 && len(s.names[nameKey(text)]) > 1 {
+		for _, c := range claims[:min(len(claims), strongSpread)] {
+			if c.form == 0 {
+				s.give(s.boost, c.doc, boostExact)
+			}
+		}
+	}
 }
 
 // admits reports whether a note may be in the answer.

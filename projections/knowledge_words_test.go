@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/text/unicode/norm"
+	"pgregory.net/rapid"
+
 	"example.com/life/events"
 	"example.com/life/projections"
 )
@@ -44,4 +47,37 @@ func TestScriptsWithoutSpaces(t *testing.T) {
 			t.Errorf("%s finds %v, want %s", test.ask, got, test.want)
 		}
 	}
+}
+
+// TestExactNamesLead: whatever other notes are named, and in whatever order they were written, removed and written again, a link with
+// a note's id leads to that note, composed or decomposed, with or without an ending.
+func TestExactNamesLead(t *testing.T) {
+	spec := knowledgeSpec(t)
+	rapid.Check(t, func(t *rapid.T) {
+		part := rapid.SampledFrom([]string{"a b", "A b", "a-b", "(a) b", "a_b", "\u00e9", "\u00c9", "e", "한글", "!", "a"})
+		ids := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) string {
+			return strings.Join(rapid.SliceOfN(part, 1, 3).Draw(t, "parts"), "/")
+		}), 1, 12, rapid.ID[string]).Draw(t, "ids")
+		h := newTeller(t)
+		for _, id := range append(ids, rapid.SliceOf(rapid.SampledFrom(ids)).Draw(t, "again")...) {
+			if rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
+				h.record(events.KnowledgeStream("local"), events.NoteRemoved{Note: events.NoteID(id), Reason: "old"})
+			}
+			h.record(events.KnowledgeStream("local"), events.NoteWritten{Note: events.Note{ID: events.NoteID(id), Title: part.Draw(t, "title")}, Replaces: events.NoRevision})
+		}
+		fold := spec.New()
+		for i := range h.all {
+			if err := fold.Apply(&projections.Recorded{Envelope: &h.all[i]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range ids {
+			for _, name := range []string{id, norm.NFD.String(id), id + ".Markdown"} {
+				answer, err := fold.Answer(projections.Query{Name: "note", Parameters: map[string]string{"note": name}})
+				if err != nil || string(answer.(projections.NoteAnswer).Note) != id {
+					t.Fatalf("%q leads to %v, %v, want %q", name, answer, err, id)
+				}
+			}
+		}
+	})
 }
