@@ -67,3 +67,21 @@ func (c *config) checkRecord() error {
 	c.record = record
 	return nil
 }
+
+// defaultIgnore is what the setting ignore says unless it is set.
+const defaultIgnore = ".lifeignore"
+
+// checkIgnore reads the setting ignore.
+func (c *config) checkIgnore() error {
+	text := c.get("ignore")
+	if text == "none" {
+		return nil
+	}
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name == "" || strings.Contains(name, "/") {
+			return c.find("ignore").wrong("must be none or names of files such as .lifeignore,.gitignore")
+		}
+		c.ignore = append(c.ignore, name)
+	}
+	return nil
+}

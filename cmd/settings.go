@@ -43,6 +43,7 @@ func settings() []setting {
 		{flag: "prices", env: "LIFE_PRICES", description: "file of prices that override the built-in ones", host: true},
 		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars", host: true},
 		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record", host: true},
+		{flag: "ignore", env: "LIFE_IGNORE", defaultValue: defaultIgnore, description: "names of the files that say, as .gitignore does, what of a workspace is not searched or recorded, comma separated; none: no rules", host: true},
 		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back", host: true},
 		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings", host: true},
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
@@ -104,6 +105,7 @@ type config struct {
 	credit  events.Money
 	models  providers.Config
 	record  record
+	ignore  []string          // names of files of rules
 	tenants []events.TenantID // whose commands on the bus are carried out
 }
 
@@ -251,7 +253,7 @@ func (c *config) complete(getenv func(string) string) error {
 		return c.find("credit").wrong("must be dollars with at most six decimals, such as 2.50")
 	}
 	c.credit = credit
-	if err := c.checkRecord(); err != nil {
+	if err := errors.Join(c.checkRecord(), c.checkIgnore()); err != nil {
 		return err
 	}
 	cassette := providers.TapeMode(c.get("cassette"))
@@ -322,7 +324,7 @@ func (a *app) place() stores.Location {
 
 // place is the one that the settings name.
 func (c *config) place() stores.Location {
-	p := stores.Location{Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off}
+	p := stores.Location{Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore}
 	if store := c.get("store"); stores.IsAddress(store) {
 		p.Address = store
 	}

@@ -142,6 +142,7 @@ func TestImportsTeach(t *testing.T) {
 		{"adapters/eventstore/a_test.go", module + "/adapters/blobs", false},
 		{"adapters/eventstore/a.go", module + "/adapters/eventstore/eventstoretest", false},
 		{"adapters/eventstore/a_test.go", module + "/adapters/eventstore/eventstoretest", true},
+		{"adapters/tools/a_test.go", module + "/adapters/ignore", true},
 		{"adapters/tools/a_test.go", module + "/adapters/datadir", true},
 		{"adapters/tools/a.go", module + "/adapters/datadir", false},
 		{"adapters/eventstore/eventstoretest/a.go", module + "/adapters/embedded", false},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -34,7 +35,11 @@ func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) 
 	}
 	found := listing{what: "entries"}
 	for _, entry := range entries {
-		if !found.add(w.describe(at.name, entry)) {
+		line := w.describe(at.name, entry)
+		if by := w.ignored(path.Join(at.name, entry.Name()), entry.IsDir()); by != "" {
+			line += " (left out of searches by " + oneLine(by) + ")"
+		}
+		if !found.add(line) {
 			break
 		}
 	}

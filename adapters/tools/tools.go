@@ -37,6 +37,7 @@ var descriptions embed.FS
 type Config struct {
 	Blobs   storage.Blobs // gets output that is too long for the model
 	Scratch string        // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
+	Ignore  Ignore        // what is left out of searches; nil: nothing
 	Own     DataDir       // which no file tool reaches; nil: nothing is out of reach
 }
 
@@ -45,6 +46,13 @@ type DataDir interface {
 	// Guard looks at Life's data directory before a call that works in a workspace. It refuses a workspace that is in it, and otherwise returns what
 	// tells the directories and files that belong to it.
 	Guard(workspace string) (reserved func(fs.FileInfo) bool, err error)
+}
+
+// Ignore tells what a workspace's own rules leave out.
+type Ignore interface {
+	// Begin begins a look at a workspace: the result says which file of rules leaves out a path, or nothing. It reads the rules with read, and whoever
+	// asks does not go into what is left out.
+	Begin(read func(path string) []byte) func(path string, dir bool) (by string)
 }
 
 func (c Config) validate() error {
@@ -62,7 +70,7 @@ func New(c Config) ([]actors.Tool, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("configure tools: %w", err)
 	}
-	f := files{own: c.Own}
+	f := files{own: c.Own, ignore: c.Ignore}
 	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, path: searchPath(), run: supervised.Run}
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){

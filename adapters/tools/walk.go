@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,7 @@ import (
 // directories that it could not read.
 func (w *workspace) walk(ctx context.Context, start string, visit func(name, below string, entry fs.DirEntry) error) (note string, err error) {
 	unread, own := 0, ""
+	var left leftOut
 	err = fs.WalkDir(w.root.FS(), start, func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -24,6 +26,11 @@ func (w *workspace) walk(ctx context.Context, start string, visit func(name, bel
 		case entry.IsDir() && w.isReserved(entry):
 			own = fmt.Sprintf("[%s was left out: %s]\n", oneLine(name), ownText)
 			return fs.SkipDir
+		case left.add(w.ignored(name, entry.IsDir())):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		case entry.IsDir() && entry.Name() == ".git":
 			return fs.SkipDir
 		case entry.Name() == unfinishedName:
@@ -34,7 +41,7 @@ func (w *workspace) walk(ctx context.Context, start string, visit func(name, bel
 	if unread > 0 {
 		note = fmt.Sprintf("[%d directories could not be read]\n", unread)
 	}
-	return note + own, err
+	return note + own + left.note(), err
 }
 
 // belowStart is a path below the directory where a walk starts, which is clean.
@@ -43,6 +50,31 @@ func belowStart(start, name string) string {
 		return name
 	}
 	return strings.TrimPrefix(name, start+"/")
+}
+
+// leftOut counts what rules leave out.
+type leftOut struct {
+	count int
+	by    []string // files of rules
+}
+
+// add adds what a file of rules leaves out, and reports whether there is such a file.
+func (l *leftOut) add(by string) bool {
+	if by == "" {
+		return false
+	}
+	l.count++
+	if !slices.Contains(l.by, by) {
+		l.by = append(l.by, by)
+	}
+	return true
+}
+
+func (l *leftOut) note() string {
+	if l.count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("[%d files or directories were left out by the rules of %s; a path that leads into one is searched]\n", l.count, named(l.by))
 }
 
 // ownText says what is out of reach.

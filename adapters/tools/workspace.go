@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,7 +23,8 @@ const (
 
 // files makes the tools that work on files.
 type files struct {
-	own DataDir
+	own    DataDir
+	ignore Ignore
 }
 
 // workspace is the directory an agent works in. It is opened for each call: that costs 10 µs, holds nothing open for idle agents,
@@ -32,6 +34,7 @@ type workspace struct {
 	dir      string                 // its absolute path
 	real     string                 // the same without symbolic links
 	reserved func(fs.FileInfo) bool // tells what belongs to Life
+	ignored  func(path string, dir bool) (by string)
 }
 
 func (f files) open(dir string) (*workspace, error) {
@@ -41,7 +44,7 @@ func (f files) open(dir string) (*workspace, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("the workspace %q is not an absolute path", dir)
 	}
-	w := &workspace{dir: filepath.Clean(dir), reserved: func(fs.FileInfo) bool { return false }}
+	w := &workspace{dir: filepath.Clean(dir), reserved: func(fs.FileInfo) bool { return false }, ignored: func(string, bool) string { return "" }}
 	var err error
 	if w.real, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("the workspace cannot be opened: %w", err)
@@ -54,7 +57,24 @@ func (f files) open(dir string) (*workspace, error) {
 	if w.root, err = os.OpenRoot(dir); err != nil {
 		return nil, fmt.Errorf("the workspace cannot be opened: %w", err)
 	}
+	if f.ignore != nil {
+		w.ignored = f.ignore.Begin(w.rules)
+	}
 	return w, nil
+}
+
+// rulesSize is how much of a file of rules is read.
+const rulesSize = 1 << 20
+
+// rules reads a file of rules, if there is one.
+func (w *workspace) rules(name string) []byte {
+	file, _, err := w.openFile(name)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	content, _ := io.ReadAll(io.LimitReader(file, rulesSize)) //nolint:errcheck // what could be read of it holds
+	return content
 }
 
 func (w *workspace) close() error { return w.root.Close() }

@@ -34,6 +34,7 @@ type capture struct {
 	cache   *cache
 	root    *os.Root
 	own     func(fs.FileInfo) bool // tells what belongs to Life
+	ignored func(path string, dir bool) (by string)
 	begun   time.Time
 	tree    events.Tree
 	left    []string // what is missing
@@ -73,7 +74,10 @@ func (s *Store) capture(ctx context.Context, dir string) (events.Tree, error) {
 	if !ok {
 		return events.Tree{}, errors.New("the file system does not number its files")
 	}
-	c := &capture{store: s, root: root, begun: time.Now(), own: func(fs.FileInfo) bool { return false }}
+	c := &capture{store: s, root: root, begun: time.Now(), own: func(fs.FileInfo) bool { return false }, ignored: func(string, bool) string { return "" }}
+	if s.ignore != nil {
+		c.ignored = s.ignore.Begin(c.rules)
+	}
 	if s.own != nil {
 		if c.own, err = s.own.Guard(dir); err != nil {
 			return events.Tree{}, &beyond{"the workspace is not recorded: " + err.Error()}
@@ -164,6 +168,10 @@ func (c *capture) names(ctx context.Context, root *os.Root) ([]string, error) {
 // find says what a child is.
 func (c *capture) find(ctx context.Context, root *os.Root, child *node, info fs.FileInfo, depth int) (err error) {
 	child.stamp, _ = stampOf(info)
+	if by := c.ignored(child.path, info.IsDir()); by != "" {
+		child.leave("it is left out by " + by)
+		return nil
+	}
 	switch mode := info.Mode(); {
 	case mode.IsDir() && c.own(info):
 		child.leave("it is Life's own data directory")
@@ -191,6 +199,20 @@ func (c *capture) find(ctx context.Context, root *os.Root, child *node, info fs.
 		child.leave("it is a " + special(mode))
 	}
 	return nil
+}
+
+// rulesSize is how much of a file of rules is read.
+const rulesSize = 1 << 20
+
+// rules reads a file of rules, if there is one.
+func (c *capture) rules(name string) []byte {
+	file, err := c.open(&node{path: name})
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	content, _ := io.ReadAll(io.LimitReader(file, rulesSize)) //nolint:errcheck // what could be read of it holds
+	return content
 }
 
 // lookInto looks into a directory, if it still is the one that was found.

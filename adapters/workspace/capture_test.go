@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"reflect"
 	"strings"
 	"sync"
@@ -177,6 +178,39 @@ func (d ownDir) Guard(workspace string) (func(fs.FileInfo) bool, error) {
 	}
 	own, err := os.Stat(string(d))
 	return func(info fs.FileInfo) bool { return os.SameFile(own, info) }, err
+}
+
+// TestIgnored: what rules leave out is listed with the file that says so, and nothing of it is read or counted.
+func TestIgnored(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "big/1", "big/2", "sub/big/3", "sub/.rules"} {
+		actorstest.Write(t, dir, name, "text")
+	}
+	store := open(t, workspace.Config{Files: 5, Ignore: bigIgnored{}})
+	tree := capture(t, store, dir)
+	files, err := store.List(t.Context(), tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range files {
+		got = append(got, f.Path+" "+f.Why)
+	}
+	if want := []string{"a ", "big it is left out by sub/.rules: text", "sub ", "sub/.rules ", "sub/big it is left out by sub/.rules: text"}; !slices.Equal(got, want) || tree.Missing != "" {
+		t.Errorf("%+v holds\n%q, want\n%q", tree, got, want)
+	}
+}
+
+// bigIgnored leaves out directories called big.
+type bigIgnored struct{}
+
+func (bigIgnored) Begin(read func(string) []byte) func(string, bool) string {
+	return func(path string, dir bool) string {
+		if dir && filepath.Base(path) == "big" {
+			return "sub/.rules: " + string(read("sub/.rules")) + string(read("nothing"))
+		}
+		return ""
+	}
 }
 
 // TestChangesWhileItIsRead: a file that grows, shrinks, goes away or becomes something else while the workspace is captured.

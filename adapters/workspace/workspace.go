@@ -34,6 +34,7 @@ import (
 // Config says where trees are kept and how large they may be. Blobs is required.
 type Config struct {
 	Blobs     storage.Blobs
+	Ignore    Ignore  // what is left out of recordings; nil: nothing
 	Own       DataDir // which is never recorded; nil: there is none
 	Files     int     // most files, links and directories of one workspace; default 20,000
 	FileBytes int64   // most of one file; larger ones are left out; default 16 MiB
@@ -47,6 +48,13 @@ type DataDir interface {
 	Guard(workspace string) (reserved func(fs.FileInfo) bool, err error)
 }
 
+// Ignore tells what a workspace's own rules leave out.
+type Ignore interface {
+	// Begin begins a look at a workspace: the result says which file of rules leaves out a path, or nothing. It reads the rules with read, and whoever
+	// asks does not go into what is left out.
+	Begin(read func(path string) []byte) func(path string, dir bool) (by string)
+}
+
 // The bounds of what is read.
 const (
 	maxDepth    = 100      // directories within directories; each is open while those below it are read
@@ -58,6 +66,7 @@ const (
 type Store struct {
 	blobs  storage.Blobs
 	own    DataDir
+	ignore Ignore
 	limits limits
 
 	mu     sync.Mutex
@@ -81,7 +90,7 @@ func New(c Config) (*Store, error) {
 		return nil, errors.New("configure the recording of workspaces: a limit is negative")
 	}
 	return &Store{
-		blobs: c.Blobs, own: c.Own, caches: map[inode]*cache{},
+		blobs: c.Blobs, own: c.Own, ignore: c.Ignore, caches: map[inode]*cache{},
 		limits: limits{files: cmp.Or(c.Files, 20_000), fileBytes: cmp.Or(c.FileBytes, 16<<20), bytes: cmp.Or(c.Bytes, 256<<20)},
 	}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/datadir"
 	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/ignore"
 	"example.com/life/adapters/tools"
 	"example.com/life/adapters/workspace"
 )
@@ -73,12 +74,12 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	if l.Blobs, err = blobs.Open(filepath.Join(data, BlobsName)); err != nil {
 		return err
 	}
-	own := datadir.New(data, forksName)
-	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName), Own: own}); err != nil {
+	own, rules := datadir.New(data, forksName), ignore.New(l.place.Ignore)
+	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules}); err != nil {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
-		limits.Blobs, limits.Own = l.Blobs, own
+		limits.Blobs, limits.Own, limits.Ignore = l.Blobs, own, rules
 		if c.Files, err = workspace.New(limits); err != nil {
 			return err
 		}

@@ -36,6 +36,7 @@ type Location struct {
 	Say         io.Writer        // hears that it is away
 	Files       workspace.Config // limits of what is recorded of workspaces, in the data directory
 	NoFiles     bool             // record nothing of workspaces
+	Ignore      []string         // names of the files that say what of a workspace is not searched or recorded
 	Filling     bool             // it may hold half a copy, or half an import: to finish it
 }
 
