@@ -95,9 +95,15 @@ func (a *app) complete(cmd *cobra.Command) {
 		}
 	}
 	for flag, complete := range map[string]cobra.CompletionFunc{
-		"agent":  func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { return names(cmd, "AGENT") },
-		"agents": func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { return names(cmd, "AGENT") },
-		"parent": func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) { return names(cmd, "AGENT") },
+		"agent": func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return names(cmd, "AGENT")
+		},
+		"agents": func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return names(cmd, "AGENT")
+		},
+		"parent": func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return names(cmd, "AGENT")
+		},
 		"status": cobra.FixedCompletions(projections.AgentStatuses(), cobra.ShellCompDirectiveNoFileComp),
 		"set":    completeKeys,
 	} {

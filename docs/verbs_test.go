@@ -20,13 +20,7 @@ type verb struct {
 
 // TestVerbs holds every `life VERB --flag` in a code span or a code block of a document to what the binary says it can do.
 func TestVerbs(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "life")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/life")
-	build.Dir = root
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build life: %v\n%s", err, output)
-	}
-	life := readVerb(t, binary)
+	life := readVerb(t, binary(t))
 	shown := 0
 	for _, file := range append(glob(t, "*.md"), glob(t, "../*.md")...) {
 		if filepath.Base(file) == "CHANGELOG.md" {

@@ -108,7 +108,7 @@ func (m *scripted) Ask(ctx context.Context, question actors.ModelRequest, delta 
 	return answer, nil
 }
 
-// open returns a script of the directory, compiled again if the file has changed.
+// open returns a script of the directory, compiled again if the file has changed. The name may leave out ".yaml".
 func (m *scripted) open(name string) (*script, error) {
 	if m.dir == "" {
 		return nil, fmt.Errorf("there is no script %q: the built-in ones are %s, and no scripts directory is configured",
@@ -118,6 +118,9 @@ func (m *scripted) open(name string) (*script, error) {
 		return nil, fmt.Errorf("script %q is not a path inside the scripts directory", events.Clip(name, 200))
 	}
 	file, err := os.OpenInRoot(m.dir, name)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Ext(name) == "" {
+		file, err = os.OpenInRoot(m.dir, name+".yaml")
+	}
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no script %q: the built-in ones are %s, others are YAML files in %s",

@@ -1,0 +1,277 @@
+package docs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTranscripts runs the commands of every document, those behind "$ " in its code blocks, in one shell for each document, and compares
+// what they print with what the document shows. A command that is shown without output only has to succeed.
+//
+// In a document "…" stands for any text, and on a line of its own for any lines. What differs from run to run (times, durations, ids,
+// ports, positions) is compared by its shape only. Two comments direct the run; readers do not see them:
+//
+//	<!-- run       the lines up to --> are run at this place, and what they print is not compared
+//	<!-- shown: …  the next block is not run, for the reason given
+func TestTranscripts(t *testing.T) {
+	life := binary(t)
+	ran := 0
+	for _, file := range []string{"getting-started.md", "time-travel.md"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := transcript(string(content))
+		if len(steps) == 0 {
+			continue
+		}
+		ran++
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			play(t, life, steps)
+		})
+	}
+	if ran == 0 {
+		t.Error("no document shows a command with its output: they are not read as they are written")
+	}
+}
+
+// binary builds life once for all tests.
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var builtIn string //nolint:gochecknoglobals // the directory of the build, to be removed
+
+//nolint:gochecknoglobals // one build for all tests
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "life-docs-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	path := filepath.Join(dir, "life")
+	build := exec.Command("go", "build", "-o", path, "./cmd/life")
+	build.Dir = root
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build life: %w\n%s", err, output)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
+}
+
+// step is a command of a document, and what the document shows of its output.
+type step struct {
+	line    int
+	command string
+	output  string
+	hidden  bool // its output is not shown
+}
+
+// transcript finds the steps of a document.
+func transcript(document string) []step {
+	var steps []step
+	lines := strings.Split(document, "\n")
+	shown := false // the next block is not run
+	for i := 0; i < len(lines); i++ {
+		switch {
+		case lines[i] == "<!-- run":
+			from := i + 1
+			for i++; i < len(lines) && lines[i] != "-->"; i++ {
+			}
+			steps = append(steps, step{line: from + 1, command: strings.Join(lines[from:min(i, len(lines))], "\n"), hidden: true})
+		case strings.HasPrefix(lines[i], "<!-- shown: "):
+			shown = true
+		case strings.HasPrefix(lines[i], "    $ "):
+			from := i
+			for i++; i < len(lines) && (strings.HasPrefix(lines[i], "    ") || lines[i] == "" && i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    ")); i++ {
+			}
+			if !shown {
+				steps = append(steps, block(from+1, lines[from:i])...)
+			}
+			shown = false
+		}
+	}
+	return steps
+}
+
+// block divides the lines of a code block, which are indented, into steps.
+func block(first int, lines []string) []step {
+	var steps []step
+	for i, line := range lines {
+		line = strings.TrimPrefix(line, "    ")
+		command, prompted := strings.CutPrefix(line, "$ ")
+		if prompted {
+			steps = append(steps, step{line: first + i, command: command})
+			continue
+		}
+		last := &steps[len(steps)-1]
+		if last.output == "" && !complete(last.command) {
+			last.command += "\n" + line
+		} else {
+			last.output += line + "\n"
+		}
+	}
+	return steps
+}
+
+//nolint:gochecknoglobals // compiled once
+var hereDocument = regexp.MustCompile(`<<'?(\w+)'?`)
+
+// complete reports whether a command is whole: it does not end in a backslash, within quotes or within a here-document.
+func complete(command string) bool {
+	if here := hereDocument.FindStringSubmatch(command); here != nil {
+		return strings.HasSuffix(command, "\n"+here[1])
+	}
+	return !strings.HasSuffix(command, "\\") && strings.Count(command, "'")%2 == 0 && strings.Count(command, `"`)%2 == 0
+}
+
+// mark begins the output of a step.
+const mark = "\x1e"
+
+// play runs steps in one shell, in a directory of their own.
+func play(t *testing.T, life string, steps []step) {
+	dir := t.TempDir()
+	var script strings.Builder
+	script.WriteString("trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n")
+	for i, s := range steps {
+		fmt.Fprintf(&script, "printf '%s%d\\n'\n%s\nprintf '%s='$?\n", mark, i, s.command, mark)
+	}
+	path := filepath.Join(dir, ".script")
+	if err := os.WriteFile(path, []byte(script.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.CommandContext(t.Context(), "bash", path)
+	shell.Dir = dir
+	shell.Env = append(environ(), "PATH="+filepath.Dir(life)+":"+os.Getenv("PATH"), "HOME="+dir, "REPOSITORY="+repository(t))
+	var output bytes.Buffer
+	shell.Stdout, shell.Stderr = &output, &output
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	if err := shell.Run(); err != nil {
+		t.Errorf("the shell: %v", err)
+	}
+	printed := map[int]string{}
+	status := map[int]string{}
+	for _, part := range strings.Split(output.String(), mark)[1:] {
+		if code, ended := strings.CutPrefix(part, "="); ended {
+			status[len(printed)-1] = code
+			continue
+		}
+		number, text, _ := strings.Cut(part, "\n")
+		if n, err := strconv.Atoi(number); err == nil {
+			printed[n] = text
+		}
+	}
+	for i, s := range steps {
+		got, ran := printed[i]
+		switch {
+		case !ran:
+			t.Fatalf("line %d: %s: was not reached", s.line, s.command)
+		case (s.hidden || s.output == "") && strings.TrimSpace(status[i]) != "0":
+			t.Errorf("line %d: %s: status %s:\n%s", s.line, s.command, status[i], got)
+		case s.output != "" && !likeness(s.output).MatchString(plain(got)):
+			t.Errorf("line %d: $ %s\n(- the document, + what it prints)\n%s", s.line, s.command, cmp.Diff(
+				strings.Split(plain(s.output), "\n"), strings.Split(plain(got), "\n")))
+		}
+	}
+}
+
+// environ is the environment without what would configure life.
+func environ() []string {
+	var kept []string
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "LIFE_") && !strings.HasPrefix(variable, "OPENAI_") && !strings.HasPrefix(variable, "XDG_") {
+			kept = append(kept, variable)
+		}
+	}
+	return append(kept, "LIFE_USER=ada", "LIFE_LISTEN=127.0.0.1:0", "TZ=UTC")
+}
+
+func repository(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// likeness is what an output has to look like.
+func likeness(shown string) *regexp.Regexp {
+	pattern := regexp.QuoteMeta(plain(shown))
+	pattern = regexp.MustCompile(`(?m)^\s*…\n`).ReplaceAllString(pattern, `(?:.*\n)*?`)
+	return regexp.MustCompile(`\A` + strings.ReplaceAll(pattern, "…", ".*") + `\z`)
+}
+
+//nolint:gochecknoglobals // compiled once
+var varying = []struct {
+	pattern *regexp.Regexp
+	shape   string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?`), "<time>"},
+	{regexp.MustCompile(`\d\d:\d\d:\d\d(\.\d+)?`), "<time>"},
+	{regexp.MustCompile(`\d{4}-W\d\d`), "<week>"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d`), "<day>"},
+	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<id>"},
+	{regexp.MustCompile(`\b(run-)?[0-9a-f]{10,64}\b`), "<id>"},
+	{regexp.MustCompile(`[+-]?\b(\d+h)?(\d+m)?\d+(\.\d+)?(ns|µs|ms|s)\b`), "<length>"},
+	{regexp.MustCompile(`\([+-]\d+%\)`), "(<share>)"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:<port>"},
+	{regexp.MustCompile(`process \d+`), "process <number>"},
+	{regexp.MustCompile(`"pid":\d+`), `"pid":<number>`},
+	{regexp.MustCompile(`position":"\d+"`), `position":"<number>"`},
+	{regexp.MustCompile(`position \d+`), "position <number>"},
+	{regexp.MustCompile(`(/tmp|/home/\w+)[^\s"]*/`), "<dir>/"},
+	{regexp.MustCompile(`[█·░]+( *[█·░]+)*`), "<bar>"},
+	{regexp.MustCompile(` +`), " "},
+	{regexp.MustCompile(`(?m) $`), ""},
+}
+
+// plain is a text with what differs from run to run by its shape only.
+func plain(text string) string {
+	for _, v := range varying {
+		text = v.pattern.ReplaceAllString(text, v.shape)
+	}
+	return strings.TrimRight(text, "\n") + "\n"
+}
+
+// TestTranscriptsTeach shows how a document is read and compared.
+func TestTranscriptsTeach(t *testing.T) {
+	document := "Text.\n\n<!-- run\nmkdir a\n-->\n\n    $ life run \\\n        --json\n    out …\n    …\n    end 3.2ms\n\n<!-- shown: no server -->\n\n    $ life serve\n"
+	steps := transcript(document)
+	want := []step{{line: 4, command: "mkdir a", hidden: true}, {line: 7, command: "life run \\\n    --json", output: "out …\n…\nend 3.2ms\n"}}
+	if diff := cmp.Diff(want, steps, cmp.AllowUnexported(step{})); diff != "" {
+		t.Errorf("(- want, + got)\n%s", diff)
+	}
+	for printed, like := range map[string]bool{
+		"out 1\nend 4ms\n": true, "out  2\na\nb\nend 1m4.5s": true, "out 1\nbad 4ms": false, "in 1\nend 4ms": false, "out 1\nend 4ms\nmore": false,
+	} {
+		if likeness(steps[1].output).MatchString(plain(printed)) != like {
+			t.Errorf("%q: like %v is not %v", printed, steps[1].output, like)
+		}
+	}
+}
