@@ -72,8 +72,8 @@ func (u Unstored) String() string {
 	return fmt.Sprintf("model %s has replied in turn %s, and the reply is kept until it can be stored: %s", u.Model, u.Turn, u.Reason)
 }
 
-// Unstored lists the answers that wait to be stored, the oldest first: it asks no store. An empty agent means all agents.
-func (h *Host) Unstored(agent events.AgentID) []Unstored {
+// Unstored lists what waits to be stored, the oldest first: it asks no store. An empty agent means all agents.
+func (h *Host) Unstored(_ context.Context, agent events.AgentID) ([]Unstored, error) {
 	in := &h.inflight
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -94,7 +94,7 @@ func (h *Host) Unstored(agent events.AgentID) []Unstored {
 	slices.SortFunc(list, func(a, b Unstored) int {
 		return cmp.Or(cmp.Compare(a.Ended, b.Ended), cmp.Compare(a.Request, b.Request))
 	})
-	return list
+	return list, nil
 }
 
 // begin sends a request of an agent on its way.

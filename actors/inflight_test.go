@@ -91,7 +91,7 @@ func (o *outage) done(t *testing.T, host *actors.Host) {
 	if o.asked.Load() != 2 || o.runs.Load() != 1 {
 		t.Errorf("the model was asked %d times and the tool ran %d times, want 2 and 1", o.asked.Load(), o.runs.Load())
 	}
-	if left := host.Unstored(""); len(left) > 0 {
+	if left, err := host.Unstored(t.Context(), ""); err != nil || len(left) > 0 {
 		t.Errorf("still waiting: %v", left)
 	}
 	verified(t, host)
@@ -151,7 +151,11 @@ func TestOutage(t *testing.T) {
 					if !left.Load() {
 						t.Fatal("the store was never away")
 					}
-					if waiting := host.Unstored("demo"); len(waiting) == 1 {
+					waiting, err := host.Unstored(t.Context(), "demo")
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(waiting) == 1 {
 						if !strings.Contains(waiting[0].Reason, "away") || !strings.Contains(waiting[0].String(), "wait") && !strings.Contains(waiting[0].String(), "kept") {
 							t.Errorf("why it waits: %v", waiting[0])
 						}

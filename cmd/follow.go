@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,6 +35,7 @@ type follower struct {
 	unopened bool         // its wallet does not exist
 	ended    *events.TurnEnded
 	heard    atomic.Bool // something, lately
+	said     map[events.RequestID]bool
 }
 
 // await does something to an agent and follows what comes of it. The agent's state before decides what is new.
@@ -56,7 +58,7 @@ func (a *app) await(ctx context.Context, host api.Host, agent events.AgentID, v 
 	}
 	f := &follower{
 		host: host, agent: agent, feed: feed, view: v, person: a.person(), message: receipt.Message, turn: receipt.Turn,
-		since: receipt.Revision, latest: before.Revision, asking: waits(&before.Agent.Turn),
+		since: receipt.Revision, latest: before.Revision, asking: waits(&before.Agent.Turn), said: map[events.RequestID]bool{},
 	}
 	if f.message == "" {
 		f.turn = before.Agent.Turn.ID
@@ -192,17 +194,32 @@ func (f *follower) onSilence(ctx context.Context) {
 			continue
 		}
 		err := f.ask(ctx)
+		f.sayWaiting(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !away:
 			f.view.note("the history of " + string(f.agent) + " cannot be read: " + err.Error() +
 				"\n" +
-				"  the turn continues by itself when it can be read again; interrupt twice to exit")
+				"  what runs goes on, and the turn continues by itself when it can be read again; interrupt twice to exit")
 		case err == nil && away:
 			f.view.note("the history of " + string(f.agent) + " can be read again")
 		}
 		away = err != nil
+	}
+}
+
+// sayWaiting says once of each request that its answer waits to be stored, and why.
+func (f *follower) sayWaiting(ctx context.Context) {
+	waiting, err := f.host.Unstored(ctx, f.agent)
+	if err != nil {
+		return // the store's absence is said anyway
+	}
+	for _, w := range waiting {
+		if key := w.Request + events.RequestID(strconv.FormatBool(w.Ended > 0)); !f.said[key] {
+			f.said[key] = true
+			f.view.note(w.String())
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +64,26 @@ type app struct {
 // Main runs the command line that the process was started with, and exits with its status.
 func Main(build Config) {
 	tune(os.Getenv)
+	insist(os.Stderr)
 	os.Exit(start(build, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// insistTime is what a verb has to end by itself after the second interrupt.
+const insistTime = 3 * time.Second
+
+// insist ends the process after the second interrupt, whatever it waits for: a store, a disk, a pipe that nobody reads. What is stored
+// stays stored: leaving is as safe as being killed.
+func insist(errs io.Writer) {
+	interrupts := make(chan os.Signal, 2)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupts
+		<-interrupts
+		time.Sleep(insistTime)
+		go fmt.Fprintln(errs, "life: interrupted twice: leaving at once") // it may block, too
+		time.Sleep(insistTime / 30)
+		os.Exit(exitCancelled)
+	}()
 }
 
 // tune sets the runtime up for a host, where the environment does not say otherwise. A thread that waits for the disk keeps its

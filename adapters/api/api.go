@@ -63,6 +63,7 @@ type Host interface {
 	Causes(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error)
 	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error)
 	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
+	Unstored(ctx context.Context, agent events.AgentID) ([]actors.Unstored, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
 
 	Projections(ctx context.Context) ([]projector.Status, error)
@@ -234,6 +235,7 @@ func (s *server) otherRoutes() map[string]route {
 		"POST /v1/store/check": s.check,
 		"GET /v1/causes":       s.causes,
 		"GET /v1/effects":      s.effects,
+		"GET /v1/unstored":     s.unstored,
 		"GET /v1/health":       s.healthy,
 	}
 }

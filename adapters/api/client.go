@@ -168,6 +168,13 @@ func readProblem(answer *http.Response) error {
 	return p.typed()
 }
 
+// Unstored implements [Host].
+func (c *Client) Unstored(ctx context.Context, agent events.AgentID) ([]actors.Unstored, error) {
+	var list UnstoredList
+	err := c.get(ctx, "/v1/unstored", url.Values{"agent": {string(agent)}}, &list)
+	return list.Unstored, err
+}
+
 // Health asks which server answers.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var health Health

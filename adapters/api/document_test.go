@@ -103,6 +103,10 @@ func (nothing) Fork(context.Context, actors.ForkOrder, actors.Origin) (actors.Fo
 	return actors.Forked{}, nil
 }
 
+func (nothing) Unstored(context.Context, events.AgentID) ([]actors.Unstored, error) {
+	return []actors.Unstored{}, nil
+}
+
 func (nothing) Rules(context.Context, events.TenantID) (sagas.Homeostasis, error) {
 	return sagas.Homeostasis{}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -208,6 +209,23 @@ func (s *server) wallet(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, NewWallet(wallet))
+}
+
+// UnstoredList answers GET /v1/unstored.
+type UnstoredList struct {
+	Unstored []actors.Unstored `json:"unstored"`
+}
+
+func (s *server) unstored(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "agent")
+	if err != nil {
+		return err
+	}
+	list, err := s.host.Unstored(r.Context(), events.AgentID(q.text("agent")))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, UnstoredList{list})
 }
 
 func (s *server) healthy(w http.ResponseWriter, r *http.Request) error {
