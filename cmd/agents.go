@@ -40,7 +40,10 @@ func agentsCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(list)
 				}
-				return a.printAgents(list, filter)
+				if err := a.printAgents(list, filter); err != nil {
+					return err
+				}
+				return a.printWaiting(cmd.Context(), host, list)
 			})
 		},
 	}
@@ -76,7 +79,9 @@ func (a *app) watchAgents(ctx context.Context, host reached, filter projections.
 				err = a.printJSON(list)
 			} else {
 				a.clearScreen()
-				err = a.printAgents(list, filter)
+				if err = a.printAgents(list, filter); err == nil {
+					err = a.printWaiting(ctx, host, list)
+				}
 			}
 			if err != nil {
 				return err
@@ -168,7 +173,10 @@ func showAgentCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(shown)
 				}
-				return a.printAgent(&shown)
+				if err := a.printAgent(&shown); err != nil {
+					return err
+				}
+				return a.printWaiting(cmd.Context(), host, list)
 			})
 		},
 	}
@@ -189,7 +197,7 @@ func (a *app) printAgent(s *shownAgent) error {
 	row("agent", "%s", sum.ID)
 	row("status", "%s", does(sum))
 	if sum.Problem != "" {
-		row("problem", "%s", harmless(sum.Problem))
+		row("problem", "%s", events.Visible(sum.Problem))
 	}
 	if sum.Parent != "" {
 		row("forked from", "%s", sum.Parent)
@@ -215,16 +223,44 @@ func (a *app) printAgent(s *shownAgent) error {
 	}
 	row("limits", "%s", strings.Replace(string(limits), "{}", "the defaults", 1))
 	if c.Prompt != "" {
-		row("prompt", "%s", harmless(events.Clip(strings.Join(strings.Fields(c.Prompt), " "), 200)))
+		row("prompt", "%s", events.Visible(events.Clip(strings.Join(strings.Fields(c.Prompt), " "), 200)))
 	}
 	return w.Flush()
+}
+
+// mostWaiting is of how many agents the waiting calls are shown.
+const mostWaiting = 20
+
+// printWaiting shows what waits for a person: who is told that something does sees what.
+func (a *app) printWaiting(ctx context.Context, host api.Host, list []projections.AgentSummary) error {
+	shown, out := 0, seen(a.out)
+	for i := range list {
+		if list[i].Status() != projections.StatusWaiting {
+			continue
+		}
+		if shown++; shown > mostWaiting {
+			fmt.Fprintf(out, "\nthe calls of more than %d agents wait; life projections query approvals lists them all\n", mostWaiting)
+			return nil
+		}
+		state, err := host.State(ctx, list[i].ID, events.NoRevision)
+		if err != nil {
+			fmt.Fprintf(out, "\nwhat %s waits for cannot be read: %v\n", list[i].ID, err)
+			continue
+		}
+		calls := waitingCalls(list[i].ID, &state.Agent.Turn)
+		for j := range calls {
+			fmt.Fprintln(out)
+			a.printAsked(out, &calls[j], shownArguments)
+		}
+	}
+	return nil
 }
 
 // does says what an agent is doing, the most pressing first.
 func does(s *projections.AgentSummary) string {
 	switch status := s.Status(); {
 	case status == projections.StatusBroken:
-		return "cannot go on: " + harmless(s.Problem)
+		return "cannot go on: " + events.Visible(s.Problem)
 	case status == projections.StatusQuarantined:
 		return "quarantined: " + s.Quarantined
 	case status == projections.StatusWaiting:

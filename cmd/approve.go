@@ -1,102 +1,225 @@
 package cmd
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/api"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
 
 func approveCommand(a *app) *cobra.Command {
 	var f waitFlags
-	digest := ""
+	digest, again := "", false
 	cmd := &cobra.Command{
 		Use:   "approve AGENT [CALL]",
 		Short: "Approve a waiting call, or resume a paused turn",
-		Long: "Approve a waiting call, or resume a paused turn. Exactly the requested arguments run. Without CALL, the only waiting call is\n" +
-			"approved; if several wait, name one. With --digest, the call is approved only if its arguments have that digest.",
-		Example: "  life approve demo\n  life approve demo 2.1",
+		Long: "Approve a waiting call, or resume a paused turn. Exactly the requested arguments run.\n\n" +
+			"CALL is TURN/CALL, such as 3/2.1 for call 2.1 of turn 3, or the number of a paused turn. Commands that show a waiting call print it so, with\n" +
+			"the first digits of the arguments' digest: such an answer is refused when the agent has moved on. Without a turn, the call of that name\n" +
+			"that waits now is approved, and without CALL the only one that waits: its arguments are shown, and on a terminal you are asked first.",
+		Example: "  life approve demo\n  life approve demo 3/2.1 --digest 0fd1a2b4c5d6",
 		Args:    takes(1, 2, "an agent and at most one call"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			agent, err := checkAgent(args[0])
-			if err != nil {
-				return err
-			}
-			call, err := a.waitingCall(cmd.Context(), agent, args[1:])
-			if err != nil {
-				return err
-			}
-			return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command {
-				return sagas.Approve{Meta: m, Call: call, Digest: digest, By: a.person()}
+			return a.respond(cmd, args, &f, func(q *asked) sagas.Command {
+				if digest != "" {
+					q.Digest = digest
+				}
+				return sagas.Approve{Turn: q.Turn, Call: q.Call, Digest: q.Digest, Again: again || q.Lost, By: a.person()}
 			})
 		},
 	}
-	cmd.Flags().StringVar(&digest, "digest", "", "approve only the arguments with this digest")
+	cmd.Flags().StringVar(&digest, "digest", "", "approve only the arguments with this digest; its first 12 digits do where the turn is given")
+	cmd.Flags().BoolVar(&again, "again", false, "run a call once more that was cut off, so that its effect is unknown")
 	f.add(cmd)
 	return cmd
 }
 
 func denyCommand(a *app) *cobra.Command {
 	var f waitFlags
-	reason := ""
+	reason, digest := "", ""
 	cmd := &cobra.Command{
-		Use:     "deny AGENT [CALL]",
-		Short:   "Deny a waiting call, or end a paused turn",
-		Long:    "Deny a waiting call, or end a paused turn. The model sees the denial. Without CALL, the only waiting call is denied.",
-		Example: "  life deny demo --reason \"not on a Friday\"",
+		Use:   "deny AGENT [CALL]",
+		Short: "Deny a waiting call, or end a paused turn",
+		Long: "Deny a waiting call, or end a paused turn. The model sees the denial. CALL is as in life approve; without it, the only waiting call is\n" +
+			"denied.",
+		Example: "  life deny demo --reason \"not on a Friday\"\n  life deny demo 3/2.1 --digest 0fd1a2b4c5d6",
 		Args:    takes(1, 2, "an agent and at most one call"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			agent, err := checkAgent(args[0])
-			if err != nil {
-				return err
-			}
-			call, err := a.waitingCall(cmd.Context(), agent, args[1:])
-			if err != nil {
-				return err
-			}
-			return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command {
-				return sagas.Deny{Meta: m, Call: call, By: a.person(), Reason: reason}
+			return a.respond(cmd, args, &f, func(q *asked) sagas.Command {
+				if digest != "" {
+					q.Digest = digest
+				}
+				return sagas.Deny{Turn: q.Turn, Call: q.Call, Digest: q.Digest, By: a.person(), Reason: reason}
 			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "the reason, which the model sees")
+	cmd.Flags().StringVar(&digest, "digest", "", "deny only the arguments with this digest; its first 12 digits do where the turn is given")
 	f.add(cmd)
 	return cmd
 }
 
-// waitingCall is the call that was named, or the only one that waits; empty for a paused turn.
-func (a *app) waitingCall(ctx context.Context, agent events.AgentID, named []string) (call events.CallID, err error) {
-	if len(named) == 1 {
-		if named[0] == "" {
-			return "", usage("the call is empty; name one such as 1.1, or none")
-		}
-		return events.CallID(named[0]), nil
+// respond sends a person's answer. One that names no turn is bound to what waits at the moment, which is shown; on a terminal the person is asked before it
+// is approved.
+func (a *app) respond(cmd *cobra.Command, args []string, f *waitFlags, made func(*asked) sagas.Command) error {
+	agent, err := checkAgent(args[0])
+	if err != nil {
+		return err
 	}
-	err = a.with(ctx, func(host reached) error {
-		state, err := host.State(ctx, agent, events.NoRevision)
+	named := asked{Agent: agent}
+	if len(args) == 2 {
+		if named, err = parseAsked(agent, args[1]); err != nil {
+			return err
+		}
+	}
+	command := made(&named)
+	if named.Turn == "" && named.Digest == "" {
+		err := a.with(cmd.Context(), func(host reached) error { return a.bind(cmd.Context(), host, &named, len(args) == 2) })
 		if err != nil {
 			return err
 		}
-		switch calls := waitingCalls(&state.Agent.Turn); len(calls) {
-		case 0:
-			return nil
-		case 1:
-			call = calls[0]
-			return nil
-		default:
-			var lines strings.Builder
-			a.nextSteps(&lines, &result{Agent: agent, Waiting: calls})
-			return usage("%d calls wait; name one:\n%s", len(calls), strings.TrimSuffix(lines.String(), "\n"))
+		command = made(&named)
+		if _, approve := command.(sagas.Approve); named.Tool != "" && approve && !f.show.quiet && !f.show.asJSON {
+			if err := a.confirm(cmd.Context(), &named); err != nil {
+				return err
+			}
 		}
-	})
-	return call, err
+	}
+	return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command { return sagas.Identified(command, m) })
+}
+
+// parseAsked reads what is answered: TURN/CALL, CALL, or the TURN that is paused. A turn may be written in full, as demo/3.
+func parseAsked(agent events.AgentID, text string) (asked, error) {
+	q := asked{Agent: agent}
+	turn, call, both := cutLast(text, "/")
+	switch {
+	case text == "":
+		return q, usage("the call is empty; name one such as 2/1.1, or none")
+	case both && !strings.Contains(call, "."), !both && digits(text): // demo/3 and 3
+		turn, call = text, ""
+	case !both:
+		turn, call = "", text
+	}
+	q.Call = events.CallID(call)
+	if turn == "" && !both {
+		return q, nil
+	}
+	if q.Turn = events.TurnID(turn); digits(turn) {
+		q.Turn = events.TurnID(string(agent) + "/" + turn)
+	}
+	if q.Turn.Agent() != agent || q.Turn.Number() == 0 {
+		return q, usage("%q names no call of %s: want TURN/CALL, such as 2/1.1, or the number of a paused turn", text, agent)
+	}
+	return q, nil
+}
+
+func cutLast(text, at string) (before, after string, found bool) {
+	i := strings.LastIndex(text, at)
+	if i < 0 {
+		return "", text, false
+	}
+	return text[:i], text[i+len(at):], true
+}
+
+func digits(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
+// asked is a call that waits for a person, with what the person decides on; or, without a call, a paused turn.
+type asked struct {
+	Agent     events.AgentID  `json:"agent"`
+	Turn      events.TurnID   `json:"turn"`
+	Call      events.CallID   `json:"call"`
+	Tool      string          `json:"tool"`
+	Arguments json.RawMessage `json:"arguments"`
+	Blob      *events.BlobRef `json:"blob,omitempty"` // all of the arguments, where they are a preview
+	Digest    string          `json:"digest"`
+	Lost      bool            `json:"lost,omitempty"` // it ran, and its effect is unknown
+}
+
+func waitingCalls(agent events.AgentID, t *sagas.Turn) []asked {
+	var calls []asked
+	for i := range t.Calls {
+		if c := &t.Calls[i]; c.Stage == sagas.CallWaiting {
+			calls = append(calls, asked{agent, t.ID, c.ID, c.Tool, c.Arguments, c.Blob, c.Digest, c.Lost})
+		}
+	}
+	return calls
+}
+
+// bind completes an answer that names no turn by what waits at the moment. Where nothing of that name does, the answer stays as it is: its agent knows
+// whether it was given before.
+func (a *app) bind(ctx context.Context, host api.Host, q *asked, named bool) error {
+	state, err := host.State(ctx, q.Agent, events.NoRevision)
+	if err != nil {
+		return err
+	}
+	turn := &state.Agent.Turn
+	calls := waitingCalls(q.Agent, turn)
+	switch i := slices.IndexFunc(calls, func(c asked) bool { return c.Call == q.Call }); {
+	case i >= 0:
+		*q = calls[i]
+	case named:
+	case len(calls) == 1:
+		*q = calls[0]
+	case len(calls) == 0 && turn.Paused != "":
+		q.Turn = turn.ID
+	case len(calls) > 1:
+		var lines strings.Builder
+		a.nextSteps(&lines, &result{Agent: q.Agent, Asked: calls})
+		return usage("%d calls wait; name one:\n%s", len(calls), strings.TrimSuffix(lines.String(), "\n"))
+	}
+	return nil
+}
+
+// Bytes of arguments that are shown where a person is asked. Of more, the middle is left out.
+const (
+	shownArguments = 8 << 10
+	allArguments   = 1 << 30
+)
+
+// printAsked shows what a person decides on, and what to type.
+func (a *app) printAsked(w io.Writer, q *asked, most int) {
+	left := a.printCall(w, q, most)
+	flags, where := "", a.whereFlags()
+	if len(q.Digest) >= sagas.ShortDigest {
+		flags = " --digest " + q.Digest[:sagas.ShortDigest]
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "  life state %s%s   (shows the %d bytes that are left out)\n", q.Agent, where, left)
+	}
+	again := ""
+	if q.Lost {
+		again = " --again"
+	}
+	ref := fmt.Sprintf("%s %d/%s%s", q.Agent, q.Turn.Number(), q.Call, flags)
+	fmt.Fprintf(w, "  life approve %s%s%s\n  life deny %s%s\n", ref, again, where, ref, where)
+}
+
+// printCall shows a waiting call with its arguments, and returns how many bytes of them it left out.
+func (a *app) printCall(w io.Writer, q *asked, most int) (left int) {
+	note := ""
+	if q.Lost {
+		note = ", which was cut off: whether it took effect is unknown, and approving runs it again"
+	}
+	fmt.Fprintf(w, "call %s of %s calls %s%s\n", q.Call, q.Turn, events.Visible(q.Tool), note)
+	lines, left := events.ShowArguments(q.Arguments, q.Blob, most)
+	for _, line := range lines {
+		fmt.Fprintln(w, "    "+line)
+	}
+	return left
 }
 
 func cancelCommand(a *app) *cobra.Command {
@@ -143,4 +266,120 @@ func (a *app) cancel(ctx context.Context, host reached, agent events.AgentID, co
 		return err
 	}
 	return a.printReceipt(receipt, asJSON)
+}
+
+// console is a terminal at which a person can be asked.
+type console struct {
+	lines *bufio.Reader
+	out   io.Writer
+}
+
+// newConsole returns the console of a process whose standard input and standard error are terminals; else nil.
+func newConsole(in *os.File, errs io.Writer) *console {
+	if !terminal(in) || !terminal(errs) {
+		return nil
+	}
+	return newConsoleOn(in, errs)
+}
+
+func newConsoleOn(in io.Reader, out io.Writer) *console { return &console{bufio.NewReader(in), out} }
+
+// The answers of a person at a console.
+const (
+	saidYes   = "yes"
+	saidNo    = "no"
+	saidLater = ""
+)
+
+// ask shows a call and asks whether it may run.
+func (a *app) ask(ctx context.Context, q *asked) string {
+	most := shownArguments
+	for {
+		left := a.printCall(a.console.out, q, most)
+		more := ""
+		if left > 0 {
+			more = fmt.Sprintf(", s to show the %d bytes that are left out", left)
+		}
+		fmt.Fprintf(a.console.out, "Run it? y or n%s, Enter to decide later: ", more)
+		switch answer, err := a.console.line(ctx); {
+		case err != nil:
+			fmt.Fprintln(a.console.out)
+			return saidLater
+		case answer == "y" || answer == saidYes:
+			return saidYes
+		case answer == "n" || answer == saidNo:
+			return saidNo
+		case answer == "s" || answer == "show":
+			most = allArguments
+		case answer == "":
+			return saidLater
+		}
+	}
+}
+
+// line reads one line. A person who interrupts has given none.
+func (c *console) line(ctx context.Context) (string, error) {
+	type read struct {
+		text string
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() { // ends with the process if the person says nothing any more
+		text, err := c.lines.ReadString('\n')
+		done <- read{text, err}
+	}()
+	select {
+	case r := <-done:
+		return strings.ToLower(strings.TrimSpace(r.text)), r.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// confirm shows what an answer that named no turn is about, and asks on a terminal whether it is meant.
+func (a *app) confirm(ctx context.Context, q *asked) error {
+	if a.console == nil {
+		fmt.Fprintln(a.errs, "approving what waits now:")
+		if left := a.printCall(a.errs, q, shownArguments); left > 0 {
+			fmt.Fprintf(a.errs, "  life state %s%s   (shows the %d bytes that are left out)\n", q.Agent, a.whereFlags(), left)
+		}
+		return nil
+	}
+	if a.ask(ctx, q) != saidYes {
+		return &exit{exitWaiting, fmt.Errorf("call %s of %s was not approved", q.Call, q.Turn)}
+	}
+	return nil
+}
+
+// attend is await, and asks the person at the console about each call that waits.
+func (a *app) attend(ctx context.Context, host api.Host, agent events.AgentID, v *view, act func() (actors.Receipt, error)) (result, error) {
+	later := map[string]bool{} // by turn and call
+	for {
+		r, err := a.await(ctx, host, agent, v, act)
+		if err != nil || a.console == nil || v.asJSON || r.Outcome != "" {
+			return r, err
+		}
+		var command sagas.Command
+		for i := range r.Asked {
+			q := &r.Asked[i]
+			key := string(q.Turn) + " " + string(q.Call)
+			if later[key] {
+				continue
+			}
+			switch a.ask(ctx, q) {
+			case saidYes:
+				command = sagas.Approve{Meta: newMeta(""), Turn: q.Turn, Call: q.Call, Digest: q.Digest, Again: q.Lost, By: a.person()}
+			case saidNo:
+				command = sagas.Deny{Meta: newMeta(""), Turn: q.Turn, Call: q.Call, Digest: q.Digest, By: a.person()}
+			case saidLater:
+				later[key] = true
+				continue
+			}
+			break
+		}
+		if command == nil {
+			return r, nil
+		}
+		act = func() (actors.Receipt, error) { return host.Do(ctx, events.AgentStream(agent), command, origin()) }
+	}
 }

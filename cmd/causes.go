@@ -113,7 +113,7 @@ func printCauses(out io.Writer, d *runs.TraceNode) {
 			}
 			where := "published on the bus"
 			if d.Command != "" {
-				where = fmt.Sprintf("command %s, sent by %s", harmless(string(d.Command)), harmless(d.Actor))
+				where = fmt.Sprintf("command %s, sent by %s", events.Visible(string(d.Command)), events.Visible(d.Actor))
 			}
 			fmt.Fprintf(out, "%s  from outside: %s\n", indent, where)
 		}

@@ -97,11 +97,11 @@ func changedPart(value json.RawMessage) string {
 	return short.String()
 }
 
-// cutTo shows the beginning of a text, on one line.
+// cutTo shows the beginning of a text, on one line, and how many characters there are besides.
 func cutTo(text string, most int) string {
-	text = harmless(strings.Join(strings.Fields(text), " "))
+	text = events.Visible(strings.Join(strings.Fields(text), " "))
 	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+		return fmt.Sprintf("%s… (+%d)", string(runes[:most]), len(runes)-most)
 	}
 	return text
 }

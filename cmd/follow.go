@@ -96,6 +96,7 @@ type result struct {
 	Reason   events.Reason   `json:"reason,omitempty"`
 	Detail   string          `json:"detail,omitempty"`
 	Waiting  []events.CallID `json:"waiting,omitempty"` // for a person
+	Asked    []asked         `json:"asked,omitempty"`   // the same calls, with what a person decides on
 	Paused   events.Reason   `json:"paused,omitempty"`
 	Wallet   events.WalletID `json:"wallet,omitempty"` // that refused, when that is why it waits
 	Rounds   int             `json:"rounds"`
@@ -328,7 +329,10 @@ func (f *follower) result() result {
 	r := result{Agent: f.agent, Turn: f.turn, Revision: f.latest}
 	if f.blocked != nil {
 		t := &f.blocked.Turn
-		r.Turn, r.Paused, r.Waiting = t.ID, t.Paused, waitingCalls(t)
+		r.Turn, r.Paused, r.Asked = t.ID, t.Paused, waitingCalls(f.agent, t)
+		for i := range r.Asked {
+			r.Waiting = append(r.Waiting, r.Asked[i].Call)
+		}
 		if t.Paused == events.ReasonReservation {
 			r.Wallet, r.unopened = t.Config.Wallet, f.unopened
 		}
@@ -341,16 +345,6 @@ func (f *follower) result() result {
 	r.Outcome, r.Reason, r.Detail = e.Outcome, e.Reason, e.Detail
 	r.Rounds, r.Calls, r.Usage, r.Cost, r.Unpriced = e.Rounds, e.ToolCalls, e.Usage, e.Cost, e.Unpriced
 	return r
-}
-
-func waitingCalls(t *sagas.Turn) []events.CallID {
-	var calls []events.CallID
-	for i := range t.Calls {
-		if t.Calls[i].Stage == sagas.CallWaiting {
-			calls = append(calls, t.Calls[i].ID)
-		}
-	}
-	return calls
 }
 
 // status is the exit status that says how the turn was left.

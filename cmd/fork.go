@@ -222,6 +222,10 @@ func (v *view) concludeFork(forked *actors.Forked, agent *sagas.Agent, revision 
 		}
 		return r.forkStatus(agent)
 	}
+	v.printFinal(&r)
+	if v.quiet && r.Outcome == events.Done {
+		return r.forkStatus(agent)
+	}
 	w := v.app.errs
 	fmt.Fprintf(w, "fork %s of %s at revision %d: %d calls from the tape, %d live\n", forked.Agent, forked.Parent, forked.At, l.Taped, l.Live)
 	if d := l.Diverged; d != nil {
@@ -229,7 +233,7 @@ func (v *view) concludeFork(forked *actors.Forked, agent *sagas.Agent, revision 
 		if d.Call != "" {
 			place = "call " + string(d.Call)
 		}
-		fmt.Fprintf(w, "  first difference in turn %s, %s: %s\n", d.Turn, place, harmless(d.Detail))
+		fmt.Fprintf(w, "  first difference in turn %s, %s: %s\n", d.Turn, place, events.Visible(d.Detail))
 	} else if l.Tape != events.TapeLive {
 		fmt.Fprintln(w, "  no difference")
 	}

@@ -68,7 +68,7 @@ func (a *app) printGroups(groups []runs.Group, asJSON bool) error {
 			}
 			continue
 		}
-		printGroup(a.out, &groups[i])
+		printGroup(seen(a.out), &groups[i])
 	}
 	return nil
 }
@@ -90,7 +90,11 @@ func printGroup(out io.Writer, g *runs.Group) {
 		}
 	}
 	for i := range g.Lines {
-		fmt.Fprintf(out, "  %s\n", groupLine(&g.Lines[i]))
+		line := groupLine(&g.Lines[i])
+		if l := &g.Lines[i]; l.LeftOut {
+			line += fmt.Sprintf("; life history %s --from %d --to %d --json shows all arguments", g.Turn.Agent(), l.Revision, l.Revision)
+		}
+		fmt.Fprintf(out, "  %s\n", line)
 	}
 	if len(g.Others) > 0 {
 		fmt.Fprintf(out, "  and %s\n", others(g.Others))
@@ -120,7 +124,7 @@ func groupLine(l *runs.GroupLine) string {
 		if l.Name != "" {
 			who += " from " + l.Name
 		}
-		return fmt.Sprintf("%-5s %s: %s", l.ID, harmless(who), cutTo(l.Text, 100))
+		return fmt.Sprintf("%-5s %s: %s", l.ID, events.Visible(who), cutTo(l.Text, 100))
 	case runs.LineRound:
 		took := fmt.Sprintf("%d tokens, %s", l.Tokens, length(l.Duration))
 		if l.Cost > 0 {
@@ -132,9 +136,13 @@ func groupLine(l *runs.GroupLine) string {
 		if l.State == "asked" {
 			took = "no reply yet"
 		}
-		return fmt.Sprintf("%-5s %s %s: %s (%s)", l.ID, harmless(l.Name), l.State, cutTo(l.Text, 90), took)
+		return fmt.Sprintf("%-5s %s %s: %s (%s)", l.ID, events.Visible(l.Name), l.State, cutTo(l.Text, 90), took)
 	case runs.LineCall:
-		line := fmt.Sprintf("%-5s %s %s: %s", l.ID, harmless(l.Name), cutTo(l.Text, 60), l.State)
+		text := cutTo(l.Text, 60)
+		if l.State == "waits for approval" { // a person decides on it
+			text = events.Visible(l.Text)
+		}
+		line := fmt.Sprintf("%-5s %s %s: %s", l.ID, events.Visible(l.Name), text, l.State)
 		if l.Result != "" {
 			line += " " + cutTo(l.Result, 60)
 		}

@@ -55,6 +55,7 @@ const (
 // app is what every verb has at hand.
 type app struct {
 	out, errs io.Writer
+	console   *console // nil: nobody can be asked
 	getenv    func(string) string
 	log       *slog.Logger
 	build     Config
@@ -103,8 +104,8 @@ func start(build Config, args []string, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	results := &output{to: out, shown: terminal(out)}
-	out = results
-	a := &app{out: out, errs: errs, getenv: os.Getenv, log: slog.New(slog.DiscardHandler), build: build}
+	out, errs = results, &output{to: errs, shown: terminal(errs)}
+	a := &app{out: out, errs: errs, console: newConsole(os.Stdin, errs), getenv: os.Getenv, log: slog.New(slog.DiscardHandler), build: build}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetOut(out)

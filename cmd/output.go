@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"example.com/life/events"
 )
 
-// output is standard output. It remembers the first write that failed, so that no result is lost silently; and on a terminal it
-// shows control characters instead of sending them, as a model's text could otherwise move the cursor, set the title or reach
-// the clipboard. What is piped stays as it is.
+// output is standard output, or standard error. It remembers the first write that failed, so that no result is lost silently; and on a
+// terminal it shows control characters, and others that would not be seen, instead of sending them, as a model's text could otherwise move the cursor, set
+// the title, reach the clipboard or be read in another order than it has. What is piped stays as it is.
 type output struct {
 	to     io.Writer
 	shown  bool // by a terminal
@@ -18,7 +20,7 @@ type output struct {
 func (o *output) Write(text []byte) (int, error) {
 	written := text
 	if o.shown {
-		written = []byte(harmless(string(text)))
+		written = []byte(events.Visible(string(text)))
 	}
 	if _, err := o.to.Write(written); err != nil {
 		if o.failed == nil {
@@ -35,23 +37,6 @@ func (o *output) problem() error {
 		return nil
 	}
 	return fmt.Errorf("print the result: %w", o.failed)
-}
-
-// harmless shows control characters as pictures, except for those that end lines and fill columns.
-func harmless(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case r < ' ':
-			return 0x2400 + r // the control pictures
-		case r == 0x7f:
-			return 0x2421
-		case r >= 0x80 && r < 0xa0:
-			return 0xfffd
-		}
-		return r
-	}, text)
 }
 
 // colour is how a line looks on a terminal: a parameter of its escape sequence "select graphic rendition" (ECMA-48).

@@ -31,11 +31,17 @@ func (a *app) printJSON(value any) error {
 }
 
 // table returns a writer that aligns columns separated by tabs; flush it.
-func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 0, 4, 2, ' ', 0) }
+func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(seen(out), 0, 4, 2, ' ', 0) }
 
-// terminal reports whether a writer is a terminal.
-func terminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+// seen is a writer for what people read, wherever it goes: what they would not see is shown.
+func seen(out io.Writer) io.Writer { return &output{to: out, shown: true} }
+
+// terminal reports whether a file is a terminal, or what is written to it goes to one.
+func terminal(of any) bool {
+	if out, ok := of.(*output); ok {
+		return out.shown
+	}
+	file, ok := of.(*os.File)
 	if !ok {
 		return false
 	}
@@ -56,16 +62,21 @@ func envelopeLine(e *events.Envelope) string {
 	return fmt.Sprintf("%4d  %s  %s", e.Revision, time.UnixMicro(int64(e.Time)).Format("15:04:05.000"), sentence(e))
 }
 
-// sentence says what an event says; one that cannot be read is shown as it is.
+// sentence says what an event says; one that cannot be read is shown as it is. Where a sentence leaves out arguments that a person decides on, it says how
+// to see them.
 func sentence(e *events.Envelope) string {
 	event, err := e.Event()
 	if err != nil {
-		return fmt.Sprintf("%s: %v", e.Kind, err)
+		return events.Visible(fmt.Sprintf("%s: %v", e.Kind, err))
 	}
 	if _, agents := e.Stream.Agent(); agents && e.Foreign != nil {
 		return "not Life's, another program wrote it: " + event.String()
 	}
-	return event.String()
+	text := event.String()
+	if asked, ok := event.(events.ApprovalRequested); ok && asked.Cut() {
+		text += fmt.Sprintf("; life history %s --from %d --to %d --json shows them", asked.Turn.Agent(), e.Revision, e.Revision)
+	}
+	return text
 }
 
 // meter shows how far something has come, on a terminal or when asked, once it takes more than a second.
@@ -83,7 +94,11 @@ func (a *app) newMeter(wanted bool) *meter {
 	if !wanted && !live {
 		return &meter{}
 	}
-	return &meter{out: a.errs, begun: time.Now(), live: live}
+	out := a.errs
+	if o, ok := out.(*output); ok {
+		out = o.to // the meter's own control characters are meant
+	}
+	return &meter{out: out, begun: time.Now(), live: live}
 }
 
 // show replaces what is shown.

@@ -118,6 +118,6 @@ func show(c cell) string {
 		}
 		return clock(value)
 	default:
-		return strings.ReplaceAll(fmt.Sprint(value), "\n", " ")
+		return events.VisibleLine(strings.ReplaceAll(fmt.Sprint(value), "\n", " "))
 	}
 }

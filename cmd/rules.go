@@ -68,7 +68,7 @@ func printRules(out io.Writer, rules *api.Rules) error {
 		if r.AtMost != nil {
 			when += fmt.Sprintf(" ≤ %g", *r.AtMost)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", harmless(r.Name), when, r.Mode)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", events.Visible(r.Name), when, r.Mode)
 	}
 	return w.Flush()
 }

@@ -26,7 +26,7 @@ type runFlags struct {
 type showFlags struct{ quiet, asJSON, verbose bool }
 
 func (s *showFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "show only the model's text")
+	cmd.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "print only the final text, when the turn has ended")
 	cmd.Flags().BoolVar(&s.asJSON, "json", false, "print one JSON object per event, and one for the result")
 	cmd.Flags().BoolVarP(&s.verbose, "verbose", "v", false, "show every event, including bookkeeping")
 }
@@ -79,7 +79,7 @@ func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
 			return err
 		}
 		v := f.show.view(a)
-		r, err := a.await(ctx, host, agent, v, func() (actors.Receipt, error) {
+		r, err := a.attend(ctx, host, agent, v, func() (actors.Receipt, error) {
 			return host.Do(ctx, events.AgentStream(agent), sagas.Send{
 				Meta: newMeta(""), Verb: events.Collect, From: a.person(), Text: events.Text{Inline: text},
 			}, origin())

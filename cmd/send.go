@@ -38,7 +38,7 @@ func (f *waitFlags) set(a *app, cmd *cobra.Command, agent events.AgentID, made f
 			return a.printReceipt(receipt, f.show.asJSON)
 		}
 		v := f.show.view(a)
-		r, err := a.await(ctx, host, agent, v, act)
+		r, err := a.attend(ctx, host, agent, v, act)
 		var before *repeated
 		if errors.As(err, &before) {
 			return a.printReceipt(before.receipt, f.show.asJSON)

@@ -41,7 +41,7 @@ func stateCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(api.NewState(state))
 				}
-				return printState(a.out, &state)
+				return printState(seen(a.out), &state)
 			})
 		},
 	}
@@ -99,7 +99,7 @@ func printState(out io.Writer, s *history.AgentState) error {
 	}
 	for i := range turn.Calls {
 		call := &turn.Calls[i]
-		line("call", "%s %s %s %s", call.ID, call.Tool, stage(string(call.Stage)), call.Arguments)
+		line("call", "%s %s %s %s", call.ID, call.Tool, stage(string(call.Stage)), events.VisibleLine(string(call.Arguments)))
 	}
 	for _, request := range s.Ready {
 		line("outstanding", "%s", request)

@@ -9,18 +9,21 @@ import (
 	"example.com/life/events"
 )
 
-// view shows a turn while it runs: the model's text on standard output, what happens on standard error; or, as JSON, one event a
-// line on standard output.
+// view shows a turn while it runs: the model's text on standard output, each piece once, and what happens on standard error; or only the turn's final
+// text, when it has ended; or, as JSON, one event a line on standard output.
 type view struct {
 	app    *app
-	quiet  bool // only the model's text
+	quiet  bool // only the final text
 	asJSON bool
 	whole  bool // every event, also those that only keep the books
 
 	mu      sync.Mutex
 	request events.RequestID // whose text is being shown
-	shown   strings.Builder  // of it
+	shown   strings.Builder  // of it, or would be if not quiet
+	open    bool             // the line that the text stands on has not ended
 	replied map[events.RequestID]bool
+	final   string // of the latest reply
+	left    int64  // bytes that final lacks
 }
 
 // plumbing reports whether a turn's watcher can do without an event.
@@ -41,12 +44,28 @@ func (v *view) delta(request events.RequestID, text string) {
 	if v.asJSON || v.replied[request] {
 		return // the reply's event had all of it
 	}
-	if v.request != request {
-		v.endLine()
-		v.request = request
-	}
+	v.begin(request)
 	v.shown.WriteString(text)
+	v.print(text)
+}
+
+// begin notes whose text comes now.
+func (v *view) begin(request events.RequestID) {
+	if v.request == request {
+		return
+	}
+	v.endLine()
+	v.request = request
+	v.shown.Reset()
+}
+
+// print writes text of the model's.
+func (v *view) print(text string) {
+	if text == "" || v.quiet {
+		return
+	}
 	fmt.Fprint(v.app.out, text)
+	v.open = !strings.HasSuffix(text, "\n")
 }
 
 // event shows an event.
@@ -72,28 +91,44 @@ func (v *view) reply(e events.ModelReplied) {
 		v.replied = map[events.RequestID]bool{}
 	}
 	v.replied[e.Request] = true
-	if v.request != e.Request {
+	v.begin(e.Request)
+	shown := v.shown.String()
+	v.final, v.left = e.Inline, 0
+	switch {
+	case e.Blob == nil:
+	case int64(len(shown)) == e.Blob.Size:
+		v.final = shown
+	case len(shown) > len(e.Inline):
+		v.final, v.left = shown, e.Blob.Size-int64(len(shown))
+	default: // the event has the beginning, with a mark at its end
+		v.final = strings.TrimSuffix(e.Inline, "…")
+		v.left = e.Blob.Size - int64(len(v.final))
+	}
+	rest, ok := strings.CutPrefix(v.final, shown)
+	if !ok { // pieces were lost on the way: the whole of it again
 		v.endLine()
+		rest = v.final
 	}
-	rest, ok := strings.CutPrefix(e.Inline, v.shown.String())
-	if !ok && e.Blob == nil { // pieces were lost on the way: the whole of it again
-		v.endLine()
-		rest, ok = e.Inline, true
-	}
-	if ok {
-		v.shown.WriteString(rest)
-		fmt.Fprint(v.app.out, rest)
-	}
+	v.print(rest)
 	v.endLine()
+	if !v.quiet {
+		v.tellLeft()
+	}
+}
+
+// tellLeft says how much of a reply could not be shown.
+func (v *view) tellLeft() {
+	if v.left > 0 {
+		fmt.Fprintf(v.app.errs, "life: the reply has %d more bytes, which did not arrive here\n", v.left)
+	}
 }
 
 // endLine ends the line that the model's text stands on.
 func (v *view) endLine() {
-	if text := v.shown.String(); text != "" && !strings.HasSuffix(text, "\n") {
+	if v.open {
 		fmt.Fprintln(v.app.out)
 	}
-	v.shown.Reset()
-	v.request = ""
+	v.open = false
 }
 
 // finish ends what is shown.
@@ -111,8 +146,9 @@ func (v *view) note(text string) {
 	fmt.Fprintln(v.app.errs, "life: "+text)
 }
 
-// conclude prints the final line and, when a person has to act, what to type. The exit status follows from it.
+// conclude prints the final line and, when a person has to act, what to decide on and what to type. The exit status follows from it.
 func (v *view) conclude(r result) error {
+	v.printFinal(&r)
 	switch {
 	case v.asJSON:
 		if err := v.app.printJSON(map[string]result{"result": r}); err != nil {
@@ -127,6 +163,14 @@ func (v *view) conclude(r result) error {
 	return r.status()
 }
 
+// printFinal prints the final text of a turn that has ended, where it was not shown as it came.
+func (v *view) printFinal(r *result) {
+	if v.quiet && r.Outcome != "" && v.final != "" {
+		fmt.Fprintln(v.app.out, strings.TrimSuffix(v.final, "\n"))
+		v.tellLeft()
+	}
+}
+
 func endLine(r result) string {
 	line := fmt.Sprintf("turn %s %s", r.Turn, r.Outcome)
 	if r.Reason != "" {
@@ -138,7 +182,7 @@ func endLine(r result) string {
 	}
 	line += fmt.Sprintf(": %d rounds, %d tool calls, %d tokens, %s, revision %d", r.Rounds, r.Calls, r.Usage.Total(), cost, r.Revision)
 	if r.Detail != "" {
-		line += "\n  " + harmless(r.Detail)
+		line += "\n  " + events.Visible(r.Detail)
 	}
 	return line
 }
@@ -153,20 +197,24 @@ func (a *app) nextSteps(w io.Writer, r *result) {
 			fmt.Fprintf(w, "  life wallet credit %s 10%s\n", r.Wallet, where)
 		}
 	}
-	for _, call := range r.Waiting {
-		fmt.Fprintf(w, "  life approve %s %s%s\n  life deny %s %s%s\n", r.Agent, call, where, r.Agent, call, where)
+	for i := range r.Asked {
+		a.printAsked(w, &r.Asked[i], shownArguments)
 	}
 	if r.Paused != "" {
-		fmt.Fprintf(w, "  life approve %s%s\n  life deny %s%s\n", r.Agent, where, r.Agent, where)
+		ref := fmt.Sprintf("%s %d", r.Agent, r.Turn.Number())
+		fmt.Fprintf(w, "  life approve %s%s\n  life deny %s%s\n", ref, where, ref, where)
 	}
 }
 
-// whereFlags repeats the flag without which another command would not find this data directory.
+// whereFlags repeats the flags without which another command would not find this data directory, or this store.
 func (a *app) whereFlags() string {
-	if data := a.config.find("data"); strings.HasPrefix(data.source, "flag") {
-		return " --data " + quote(data.value)
+	flags := ""
+	for _, name := range []string{"data", "store"} {
+		if is := a.config.find(name); strings.HasPrefix(is.source, "flag") {
+			flags += " --" + name + " " + quote(is.value)
+		}
 	}
-	return ""
+	return flags
 }
 
 // quote makes a word safe to paste into a shell.

@@ -69,7 +69,7 @@ func printWaterfall(out io.Writer, t *projections.Turn) error {
 			tokens, cost = fmt.Sprint(s.Tokens), s.Cost.String()
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			length(s.At), s.What, harmless(s.Name), s.Call, bar(s, t.Elapsed), some(s.Queued), some(s.Running), some(s.Person), tokens, cost, s.Problem)
+			length(s.At), s.What, events.Visible(s.Name), s.Call, bar(s, t.Elapsed), some(s.Queued), some(s.Running), some(s.Person), tokens, cost, s.Problem)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.com/life/events"
 	"example.com/life/projections/runs"
 )
 
@@ -70,7 +71,7 @@ func likewise(turns []runs.WhatIfTurn) int {
 
 // problemOf says why a turn was not compared.
 func problemOf(t *runs.WhatIfTurn) string {
-	return strings.ReplaceAll(string(t.State), "_", " ") + ": " + harmless(t.Problem)
+	return strings.ReplaceAll(string(t.State), "_", " ") + ": " + events.Visible(t.Problem)
 }
 
 // whereDiffers says in short where a turn takes another way.

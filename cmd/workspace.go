@@ -132,7 +132,7 @@ func printWorkspace(out io.Writer, l *history.ListedWorkspace) error {
 		line("note", "%s", l.Note)
 	}
 	if l.Tree.Missing != "" {
-		line("missing", "%s", harmless(l.Tree.Missing))
+		line("missing", "%s", events.Visible(l.Tree.Missing))
 	}
 	if l.Tree.Manifest != nil {
 		line("files", "%d in %d directories, %d bytes", l.Tree.Files, l.Tree.Dirs, l.Tree.Bytes)
@@ -153,7 +153,7 @@ func printWorkspace(out io.Writer, l *history.ListedWorkspace) error {
 		case storage.Link:
 			fmt.Fprintf(w, "link\t\t\t%s -> %s\n", shownPath(f.Path), shownPath(f.Target))
 		case storage.LeftOut:
-			fmt.Fprintf(w, "left out\t\t\t%s: %s\n", shownPath(f.Path), harmless(f.Why))
+			fmt.Fprintf(w, "left out\t\t\t%s: %s\n", shownPath(f.Path), events.Visible(f.Why))
 		}
 	}
 	return w.Flush()
@@ -221,10 +221,10 @@ func (a *app) printRestored(r *history.RestoredWorkspace) error {
 		fmt.Fprintf(a.errs, "life: %s\n", r.Note)
 	}
 	if r.Tree.Missing != "" {
-		fmt.Fprintf(a.errs, "life: not recorded, so not restored: %s\n", harmless(r.Tree.Missing))
+		fmt.Fprintf(a.errs, "life: not recorded, so not restored: %s\n", events.Visible(r.Tree.Missing))
 	}
 	for _, f := range r.Restored.LeftOut {
-		fmt.Fprintf(a.errs, "life: left out: %s: %s\n", shownPath(f.Path), harmless(f.Why))
+		fmt.Fprintf(a.errs, "life: left out: %s: %s\n", shownPath(f.Path), events.Visible(f.Why))
 	}
 	for _, path := range r.Restored.Outgoing {
 		fmt.Fprintf(a.errs, "life: the link %s leads out of the directory: following it leaves the copy\n", shownPath(path))

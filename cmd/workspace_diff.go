@@ -50,7 +50,7 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"from", from}, {"to", to}}, func(host reached, listed []history.ListedWorkspace) error {
 				for i := range listed {
 					if listed[i].Tree.Manifest == nil {
-						return fmt.Errorf("the files as of revision %d were not recorded: %s", listed[i].Revision, harmless(listed[i].Tree.Missing))
+						return fmt.Errorf("the files as of revision %d were not recorded: %s", listed[i].Revision, events.Visible(listed[i].Tree.Missing))
 					}
 				}
 				if file != "" {
@@ -131,7 +131,7 @@ func what(f *storage.File) string {
 	case storage.Link:
 		return "link to " + shownPath(f.Target)
 	case storage.LeftOut:
-		return harmless(f.Why)
+		return events.Visible(f.Why)
 	case storage.RegularFile:
 	}
 	return fmt.Sprintf("%d bytes", f.Size)

@@ -109,6 +109,8 @@ func Blobs(event Event) []BlobRef {
 		return blobs
 	case ToolRequested:
 		return present(e.Blob)
+	case ApprovalRequested:
+		return present(e.Blob)
 	case ToolReturned:
 		return present(e.Blob, e.Full)
 	case NoteWritten:

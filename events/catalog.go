@@ -65,7 +65,7 @@ var Catalog = []Spec{
 	kind[ToolLost](2, sameData), // 2: host
 	kind[ToolRefused](1),
 	kind[EffectClaimed](1),
-	kind[ApprovalRequested](1),
+	kind[ApprovalRequested](2, sameData), // 2: arguments
 	kind[ApprovalGranted](1),
 	kind[ApprovalDenied](1),
 	kind[ApprovalExpired](1),
@@ -92,6 +92,17 @@ var byKind = index(Catalog)
 // Encode gives the data and version under which an event is stored.
 func Encode(event Event) (data json.RawMessage, version int, err error) {
 	return new(Encoder).Encode(event)
+}
+
+// older is an event of a kind whose older versions held less of what was decided.
+type older interface{ as(version int) Event }
+
+// As is an event as the build that wrote a version of its kind would have recorded it.
+func As(event Event, version int) Event {
+	if e, ok := event.(older); ok {
+		return e.as(version)
+	}
+	return event
 }
 
 // Encoder encodes one event after another, and uses its memory again. It belongs to one goroutine.

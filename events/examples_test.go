@@ -172,7 +172,8 @@ func toolExamples() []events.Event {
 		events.ToolRefused{Call: "2.2", Tool: "write_file", Reason: "the agent's policy denies it"},
 		events.EffectClaimed{Request: exampleTool, Tool: "bash", Host: "books-1"},
 		events.ApprovalRequested{
-			Turn: "billing/1", Call: "2.1", Tool: "bash", Digest: approved, Reason: "the agent's policy asks",
+			Turn: "billing/1", Call: "2.1", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`),
+			Blob: exampleBlob(), Digest: approved, Reason: "the agent's policy asks",
 			Expires: exampleTime + 60*events.Minute,
 		},
 		events.ApprovalGranted{Call: "2.1", Digest: approved, By: "operator"},

@@ -3,22 +3,11 @@ package events
 import (
 	"fmt"
 	"strings"
-	"unicode"
 )
 
-// sentence is fmt.Sprintf for String methods: one line of plain text.
+// sentence is fmt.Sprintf for String methods: one line, on which everything is visible.
 func sentence(format string, arguments ...any) string {
-	return plain(fmt.Sprintf(format, arguments...))
-}
-
-// plain shows each control character as a space: what models, tools and people wrote may hold line breaks and terminal commands.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
+	return VisibleLine(fmt.Sprintf(format, arguments...))
 }
 
 // line shows a text in a sentence: quoted, at most 60 bytes.
@@ -38,7 +27,7 @@ func because(reason string) string {
 	if reason == "" {
 		return ""
 	}
-	return ": " + plain(Clip(reason, 200))
+	return ": " + VisibleLine(Clip(reason, 200))
 }
 
 // by ends a sentence with who did it, if that is known.
@@ -46,5 +35,5 @@ func by(who string) string {
 	if who == "" {
 		return ""
 	}
-	return " by " + plain(who)
+	return " by " + VisibleLine(who)
 }

@@ -1,9 +1,6 @@
 package events
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "encoding/json"
 
 // ToolRequested records that a call may run: it passed the policy and, if it needed one, has its approval.
 type ToolRequested struct {
@@ -53,13 +50,34 @@ type EffectClaimed struct {
 
 // ApprovalRequested records that a call, or the repetition of a lost one, waits for a person.
 type ApprovalRequested struct {
-	Turn    TurnID `json:"turn"`
-	Call    CallID `json:"call"`
-	Tool    string `json:"tool"`
-	Digest  string `json:"digest"` // BLAKE3 of tool and canonical arguments (of large ones: of their blob's hash): exactly these are approved
-	Reason  string `json:"reason"`
-	Expires Micros `json:"expires,string"` // after which it counts as denied
+	Turn      TurnID          `json:"turn"`
+	Call      CallID          `json:"call"`
+	Tool      string          `json:"tool"`
+	Arguments json.RawMessage `json:"arguments,omitempty"` // canonical JSON: what the person decides on. In version 1 the model's reply alone has them
+	Blob      *BlobRef        `json:"blob,omitempty"`      // all of the arguments, where they are large: Arguments is a preview of them
+	Digest    string          `json:"digest"`              // BLAKE3 of tool and canonical arguments (of large ones: of their blob's hash): exactly these are approved
+	Reason    string          `json:"reason"`
+	Expires   Micros          `json:"expires,string"` // after which it counts as denied
 }
+
+// as implements older.
+func (e ApprovalRequested) as(version int) Event {
+	if version < 2 {
+		e.Arguments, e.Blob = nil, nil
+	}
+	return e
+}
+
+// Cut reports whether the event's sentence leaves out some of the arguments.
+func (e ApprovalRequested) Cut() bool {
+	return e.Blob != nil || len(VisibleLine(string(e.Arguments))) > AskedBytes
+}
+
+// Bytes of a call's arguments on one line.
+const (
+	AskedBytes = 4000 // where a person decides on them
+	sentBytes  = 200
+)
 
 // ApprovalGranted records that a person allowed the call.
 type ApprovalGranted struct {
@@ -92,11 +110,7 @@ func (ApprovalDenied) Kind() Kind    { return "approval.denied" }
 func (ApprovalExpired) Kind() Kind   { return "approval.expired" }
 
 func (e ToolRequested) String() string {
-	whole := ""
-	if e.Blob != nil {
-		whole = fmt.Sprintf(" (%d bytes in all)", e.Blob.Size)
-	}
-	return sentence("call %s was sent: %s %s%s", e.Call, e.Tool, Clip(string(e.Arguments), 100), whole)
+	return sentence("call %s was sent: %s %s", e.Call, e.Tool, LineArguments(e.Arguments, e.Blob, sentBytes))
 }
 
 func (e ToolReturned) String() string {
@@ -120,7 +134,11 @@ func (e EffectClaimed) String() string {
 }
 
 func (e ApprovalRequested) String() string {
-	return sentence("call %s of %s waits for approval%s", e.Call, e.Tool, because(e.Reason))
+	asked := ""
+	if len(e.Arguments) > 0 {
+		asked = ": " + LineArguments(e.Arguments, e.Blob, AskedBytes)
+	}
+	return sentence("call %s of %s waits for approval%s%s", e.Call, e.Tool, because(e.Reason), asked)
 }
 
 func (e ApprovalGranted) String() string {

@@ -47,7 +47,14 @@ type WaitingCall struct {
 	Since   events.Micros   `json:"since,string"`
 	Expires events.Micros   `json:"expires,string"` // when it counts as denied
 	Event   events.Revision `json:"revision,string"`
+	// Arguments are what a person decides on: canonical JSON, whole or its beginning. LeftOut is how many bytes there are besides:
+	// GET /v1/agents/{agent}/arguments has them all. An event of version 1 has none: then the agent's state does.
+	Arguments string `json:"arguments"`
+	LeftOut   int    `json:"left_out,omitempty"`
 }
+
+// askedBytes is how much of a call's arguments is kept.
+const askedBytes = 32 << 10
 
 // PausedTurn is a turn that a person has to let go on.
 type PausedTurn struct {
@@ -79,9 +86,10 @@ type AnsweredRow struct {
 
 func approvalsSpec() Spec {
 	return Spec{
-		Name: "approvals", Version: 1, Description: "what waits for a person",
-		Kinds: []string{"approval.", "turn.paused", "turn.resumed", "turn.ended", "agent.quarantined", "agent.released"},
-		New:   func() Fold { return newApprovals() },
+		Name: "approvals", Version: 2, // 2: arguments
+		Description: "what waits for a person",
+		Kinds:       []string{"approval.", "turn.paused", "turn.resumed", "turn.ended", "agent.quarantined", "agent.released"},
+		New:         func() Fold { return newApprovals() },
 		Queries: []QuerySpec{
 			{Name: "waiting", Description: "calls, paused turns and quarantined agents that wait, the longest first", Params: []Parameter{ofAgent()}, Answer: Inbox{}},
 			{Name: "answered", Description: "how approvals were answered, and how long they waited", Params: []Parameter{ofAgent()}, Answer: Answered{}},
@@ -107,7 +115,15 @@ func (f *approvals) Apply(r *Recorded) error {
 	switch e := event.(type) {
 	case events.ApprovalRequested:
 		a := entry(f.Agents, agent)
-		a.Calls = append(a.Calls, WaitingCall{agent, e.Turn, e.Call, e.Tool, e.Digest, e.Reason, r.Time, e.Expires, r.Revision})
+		call := WaitingCall{
+			Agent: agent, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Arguments: events.Cut(string(e.Arguments), askedBytes),
+			Digest: e.Digest, Reason: e.Reason, Since: r.Time, Expires: e.Expires, Event: r.Revision,
+		}
+		call.LeftOut = len(e.Arguments) - len(call.Arguments)
+		if e.Blob != nil { // they are a preview
+			call.LeftOut = max(int(e.Blob.Size)-len(call.Arguments), 1)
+		}
+		a.Calls = append(a.Calls, call)
 	case events.TurnPaused:
 		entry(f.Agents, agent).Paused = &PausedTurn{agent, e.Turn, e.Reason, e.Detail, r.Time}
 	case events.AgentQuarantined:

@@ -10,9 +10,11 @@ import (
 // Accepted remembers a command from outside, so that its retry is recognised.
 type Accepted struct {
 	ID          events.CommandID `json:"id"`
-	Revision    events.Revision  `json:"revision"`    // of its first event
-	Fingerprint string           `json:"fingerprint"` // of what it asked for
-	Sum         uint32           `json:"sum"`         // of the id: a search that finds nothing, as nearly all do, reads no strings
+	Revision    events.Revision  `json:"revision"`         // of its first event
+	Fingerprint string           `json:"fingerprint"`      // of what it asked for
+	Sum         uint32           `json:"sum"`              // of the id: a search that finds nothing, as nearly all do, reads no strings
+	Turn        events.TurnID    `json:"turn,omitempty"`   // that it answered something in
+	Digest      string           `json:"digest,omitempty"` // of the arguments that it answered
 }
 
 // acceptedWindow is how many of the latest commands of a saga are recognised when they are sent again.
@@ -35,7 +37,7 @@ func known(accepted []Accepted, command Command) error {
 		if accepted[i].Sum != sum || accepted[i].ID != id {
 			continue
 		}
-		if !asksFor(command, accepted[i].Fingerprint) {
+		if !asksFor(command, &accepted[i]) {
 			return refuse(RefusedReuse, "command id %q was already used for a different command: choose a new id for each command", id)
 		}
 		return &DuplicateError{Revision: accepted[i].Revision}
@@ -65,12 +67,22 @@ func sumID(id events.CommandID) uint32 {
 	return sum
 }
 
-// asksFor reports whether a command asks for what a fingerprint identifies.
-func asksFor(command Command, fingerprint string) bool {
-	if c, ok := command.(KeepNotes); ok {
-		return slices.Contains(c.fingerprints(), fingerprint)
+// asksFor reports whether a command asks for what was accepted.
+func asksFor(command Command, accepted *Accepted) bool {
+	switch c := command.(type) {
+	case KeepNotes:
+		return slices.Contains(c.fingerprints(), accepted.Fingerprint)
+	case Approve:
+		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
+	case Deny:
+		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
 	}
-	return fingerprintCommand(command) == fingerprint
+	return fingerprintCommand(command) == accepted.Fingerprint
+}
+
+// answers reports whether an answer that was accepted is the one with this turn and digest, as far as either says.
+func (a *Accepted) answers(turn events.TurnID, digest string) bool {
+	return (turn == "" || a.Turn == "" || turn == a.Turn) && (a.Digest == "" || sameDigest(a.Digest, turn, digest))
 }
 
 // fingerprintCommand identifies what a command from outside asks for, so that an id used twice for different things is noticed.

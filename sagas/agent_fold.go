@@ -17,6 +17,7 @@ func (a Agent) Apply(fact Fact) Agent {
 func (a *Agent) apply(fact Fact) {
 	a.Revision = fact.Revision
 	a.Accepted = accept(a.Accepted, fact)
+	a.noteAnswer(fact)
 	a.applyFork(fact)
 	switch e := fact.Event.(type) {
 	case events.AgentCreated:
@@ -68,6 +69,27 @@ func (a *Agent) forget() {
 	}
 	a.Turn = Turn{}
 	a.Conversation = a.Conversation.forget(tokens * bytesPerToken)
+}
+
+// noteAnswer notes what the command that was accepted last answered: its retry is about the same.
+func (a *Agent) noteAnswer(fact Fact) {
+	id := events.CallID("")
+	switch e := fact.Event.(type) {
+	case events.ApprovalGranted:
+		id = e.Call
+	case events.ApprovalDenied:
+		id = e.Call
+	case events.TurnResumed:
+	default:
+		return
+	}
+	if n := len(a.Accepted); n > 0 && a.Accepted[n-1].ID == fact.Command && a.Accepted[n-1].Revision == fact.Revision {
+		latest := &a.Accepted[n-1] // just added, so nobody else has it
+		latest.Turn = a.Turn.ID
+		if call := a.Turn.call(id); call != nil {
+			latest.Digest = call.Digest
+		}
+	}
 }
 
 // applyTurn folds what happens within a turn.

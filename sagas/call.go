@@ -122,7 +122,7 @@ func (d *decision) refuseCall(id events.CallID, tool, reason string) {
 
 func (d *decision) requestApproval(call *Call, reason string) {
 	d.record(events.ApprovalRequested{
-		Turn: d.agent.Turn.ID, Call: call.ID, Tool: call.Tool, Digest: call.Digest, Reason: reason,
+		Turn: d.agent.Turn.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob, Digest: call.Digest, Reason: reason,
 		Expires: d.at + d.agent.Turn.Limits.ApprovalTime,
 	})
 }
@@ -175,18 +175,21 @@ func (c *Call) lostText() string {
 
 // approve runs exactly what was asked for, once.
 func (d *decision) approve(c Approve) error {
+	if err := d.agent.movedOn(c.Turn); err != nil {
+		return err
+	}
 	if c.Call == "" {
 		return d.resume(c)
 	}
-	call := d.agent.Turn.call(c.Call)
-	if call == nil || call.Stage != CallWaiting {
-		return refuse(RefusedState, "call %s of %s does not wait for approval", c.Call, d.agent.ID)
+	call, err := d.agent.waitingCall(c.Turn, c.Call, c.Digest)
+	if err != nil {
+		return err
 	}
 	if d.agent.over(call.Expires, d.at) {
 		return refuse(RefusedState, "the time to approve call %s of %s is over: it counts as denied", c.Call, d.agent.ID)
 	}
-	if c.Digest != "" && c.Digest != call.Digest {
-		return refuse(RefusedMismatch, "call %s waits with arguments %s, not with those approved", c.Call, call.Digest)
+	if call.Lost && c.Turn != "" && !c.Again {
+		return refuse(RefusedMismatch, "call %s of %s ran, and its effect is unknown: the answer has to say that it is to run again", c.Call, c.Turn)
 	}
 	d.record(events.ApprovalGranted{Call: c.Call, Digest: call.Digest, By: valid(c.By)})
 	d.sendCall(call)
@@ -195,6 +198,9 @@ func (d *decision) approve(c Approve) error {
 
 // deny refuses a waiting call, or ends a paused turn.
 func (d *decision) deny(c Deny) error {
+	if err := d.agent.movedOn(c.Turn); err != nil {
+		return err
+	}
 	t := &d.agent.Turn
 	if c.Call == "" {
 		if t.Paused == "" {
@@ -205,9 +211,9 @@ func (d *decision) deny(c Deny) error {
 		d.end(events.Stopped, reason, "a person refused to let it go on"+because(c.Reason))
 		return nil
 	}
-	call := t.call(c.Call)
-	if call == nil || call.Stage != CallWaiting {
-		return refuse(RefusedState, "call %s of %s does not wait for approval", c.Call, d.agent.ID)
+	call, err := d.agent.waitingCall(c.Turn, c.Call, c.Digest)
+	if err != nil {
+		return err
 	}
 	d.record(events.ApprovalDenied{Call: c.Call, By: valid(c.By), Reason: valid(c.Reason)})
 	if call.Lost {
@@ -217,6 +223,45 @@ func (d *decision) deny(c Deny) error {
 	}
 	d.proceed()
 	return nil
+}
+
+// movedOn refuses an answer to what waited in another turn than the one that runs.
+func (a *Agent) movedOn(turn events.TurnID) error {
+	switch {
+	case turn == "" || turn == a.Turn.ID:
+		return nil
+	case turn.Agent() != a.ID || turn.Number() == 0:
+		return refuse(RefusedMismatch, "%q is no turn of %s", events.Clip(string(turn), 100), a.ID)
+	case turn.Number() > a.Turns:
+		return refuse(RefusedMismatch, "there is no turn %s yet", turn)
+	case a.Turn.ID == "":
+		return refuse(RefusedMismatch, "turn %s is over: nothing of it waits any more", turn)
+	}
+	return refuse(RefusedMismatch, "turn %s is over, %s runs: what waits there is something else, and is answered for itself", turn, a.Turn.ID)
+}
+
+// waitingCall returns the call that an answer is about.
+func (a *Agent) waitingCall(turn events.TurnID, id events.CallID, digest string) (*Call, error) {
+	call := a.Turn.call(id)
+	if call == nil || call.Stage != CallWaiting {
+		return nil, refuse(RefusedState, "call %s of %s does not wait for approval", id, a.ID)
+	}
+	if !sameDigest(call.Digest, turn, digest) {
+		return nil, refuse(RefusedMismatch, "call %s waits with arguments %s, not with those that were answered", id, call.Digest)
+	}
+	return call, nil
+}
+
+// ShortDigest is how many digits of a digest are enough in an answer that names its turn: there a call has its arguments for good, and the
+// digits are for whoever mistypes its name.
+const ShortDigest = 12
+
+// sameDigest reports whether an answer is about arguments with a digest. One that names neither turn nor arguments is about any.
+func sameDigest(have string, turn events.TurnID, given string) bool {
+	if turn != "" && len(given) >= ShortDigest {
+		return strings.HasPrefix(have, given)
+	}
+	return given == "" || given == have
 }
 
 func because(reason string) string {

@@ -32,17 +32,22 @@ type (
 		Turn events.TurnID `json:"turn,omitempty"` // empty: the running turn
 		By   string        `json:"by,omitempty"`
 	}
-	// Approve lets a waiting call run or, when Call is empty, resumes a paused turn.
+	// Approve lets a waiting call run or, when Call is empty, resumes a paused turn. An answer that names its turn is for what waits in that turn: it is
+	// refused when the agent has moved on. Without one it is for whatever goes by that name now.
 	Approve struct {
 		Meta
+		Turn   events.TurnID `json:"turn,omitempty"`
 		Call   events.CallID `json:"call,omitempty"`
-		Digest string        `json:"digest,omitempty"` // if set, only these arguments are approved
+		Digest string        `json:"digest,omitempty"` // if set, only these arguments are approved; see sameDigest
+		Again  bool          `json:"again,omitempty"`  // run a call once more whose effect is unknown: an answer that names its turn has to say so
 		By     string        `json:"by,omitempty"`
 	}
-	// Deny refuses a waiting call or, when Call is empty, ends a paused turn.
+	// Deny refuses a waiting call or, when Call is empty, ends a paused turn. Turn and Digest are as in Approve.
 	Deny struct {
 		Meta
+		Turn   events.TurnID `json:"turn,omitempty"`
 		Call   events.CallID `json:"call,omitempty"`
+		Digest string        `json:"digest,omitempty"`
 		By     string        `json:"by,omitempty"`
 		Reason string        `json:"reason,omitempty"`
 	}

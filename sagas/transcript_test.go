@@ -103,9 +103,13 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 	case "cancel":
 		return s.agentDecides(sagas.Cancel{Meta: meta, Turn: events.TurnID(positional), By: text(d, "by")}), true
 	case "approve":
-		return s.agentDecides(sagas.Approve{Meta: meta, Call: events.CallID(positional), Digest: s.digest(d), By: text(d, "by")}), true
+		return s.agentDecides(sagas.Approve{
+			Meta: meta, Turn: events.TurnID(text(d, "turn")), Call: events.CallID(positional), Digest: s.digest(d), Again: d.HasArg("again"), By: text(d, "by"),
+		}), true
 	case "deny":
-		return s.agentDecides(sagas.Deny{Meta: meta, Call: events.CallID(positional), By: text(d, "by"), Reason: d.Input}), true
+		return s.agentDecides(sagas.Deny{
+			Meta: meta, Turn: events.TurnID(text(d, "turn")), Call: events.CallID(positional), Digest: s.digest(d), By: text(d, "by"), Reason: d.Input,
+		}), true
 	case "quarantine":
 		return s.agentDecides(sagas.Quarantine{Meta: meta, Reason: d.Input, Failures: 3}), true
 	case "release":

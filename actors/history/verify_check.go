@@ -276,9 +276,12 @@ func (c *sagaChecker[S]) redecide() (d *Divergence) {
 }
 
 // compare holds an event of the decision to the recorded one. A version that is older than this build's is compared as this build
-// reads it.
+// reads it, without what it could not hold.
 func (c *sagaChecker[S]) compare(i int, decided events.Event, command sagas.Command) *Divergence {
 	recorded := &c.pending[i]
+	if decided.Kind() == recorded.Kind {
+		decided = events.As(decided, recorded.Version)
+	}
 	data, version, err := events.Encode(decided)
 	if err != nil {
 		return divergence(recorded, ProblemPanic, "%v", err)

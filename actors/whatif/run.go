@@ -164,11 +164,11 @@ func (w *WhatIf) discard(ctx context.Context, turn *runs.RecordedTurn) string {
 func waitsFor(agent *sagas.Agent) string {
 	turn := &agent.Turn
 	if turn.Paused != "" {
-		return fmt.Sprintf("paused (%s): life approve %s resumes it", turn.Paused, agent.ID)
+		return fmt.Sprintf("paused (%s): life approve %s %d resumes it", turn.Paused, agent.ID, turn.Number)
 	}
 	for i := range turn.Calls {
 		if turn.Calls[i].Stage == sagas.CallWaiting {
-			return fmt.Sprintf("call %s of %s is waiting for approval: life approve %s %s approves it", turn.Calls[i].ID, turn.Calls[i].Tool, agent.ID, turn.Calls[i].ID)
+			return fmt.Sprintf("call %s of %s is waiting for approval: life approve %s shows it and approves it", turn.Calls[i].ID, turn.Calls[i].Tool, agent.ID)
 		}
 	}
 	return "it did not end in time"

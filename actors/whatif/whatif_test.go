@@ -157,7 +157,7 @@ func TestRuns(t *testing.T) {
 	if host.most > 3 || len(host.forked) != 8 || len(host.retired) != 7 {
 		t.Errorf("%d at once, %d forked, %d retired", host.most, len(host.forked), len(host.retired))
 	}
-	if waits := results[4].Problem; waits != "call 1.1 of bash is waiting for approval: life approve what-if-x1-ada-5 1.1 approves it" {
+	if waits := results[4].Problem; waits != "call 1.1 of bash is waiting for approval: life approve what-if-x1-ada-5 shows it and approves it" {
 		t.Errorf("it waits: %s", waits)
 	}
 	if results[0].Live != 30 || results[0].Fork != "what-if-x1-ada-1" || results[1].Problem != "it cannot be forked" {

@@ -54,6 +54,7 @@ type GroupLine struct {
 	Name     string          `json:"name,omitempty"`  // the model, the tool, or who sent the message
 	State    string          `json:"state,omitempty"` // of a message its verb, of a round why it stopped or failed, of a call how it came out
 	Text     string          `json:"text,omitempty"`  // the message, the reply, the arguments, or what the event says
+	LeftOut  bool            `json:"left_out,omitempty"` // Text lacks some of the arguments that a person decides on
 	Result   string          `json:"result,omitempty"`
 	At       events.Micros   `json:"at,string"`
 	Revision events.Revision `json:"revision,string"` // of its first event

@@ -107,7 +107,11 @@ func (g *openGroup) addModel(r *projections.Recorded, event events.Event) bool {
 func (g *openGroup) addCall(r *projections.Recorded, event events.Event) bool {
 	switch e := event.(type) {
 	case events.ApprovalRequested:
-		g.call(r, e.Call, e.Tool).State = "waits for approval"
+		l := g.call(r, e.Call, e.Tool)
+		l.State = "waits for approval"
+		if len(e.Arguments) > 0 { // whole, as a person decides on it
+			l.Text, l.LeftOut = events.LineArguments(e.Arguments, e.Blob, events.AskedBytes), e.Cut()
+		}
 	case events.ApprovalGranted:
 		g.call(r, e.Call, "").State = "approved"
 	case events.ApprovalDenied:
@@ -119,7 +123,7 @@ func (g *openGroup) addCall(r *projections.Recorded, event events.Event) bool {
 		g.call(r, e.Call, "").State = "expired"
 	case events.ToolRequested:
 		l := g.call(r, e.Call, e.Tool)
-		l.State, l.Text = "sent", oneLine(string(e.Arguments))
+		l.State, l.Text, l.LeftOut = "sent", oneLine(string(e.Arguments)), false
 	case events.ToolReturned:
 		l := g.call(r, e.Call, "")
 		l.State, l.Result, l.Duration = "returned", lineOf(e.Text), e.Duration
