@@ -100,6 +100,14 @@ func (l *actorShell[S]) receiveOther(message any) {
 		l.decideNext()
 		l.afterStep()
 		l.considerQuitting()
+	case endRead:
+		if !l.endKnown(m) {
+			l.behind(m.last)
+			return
+		}
+		l.behavior.stored()
+		l.afterStep()
+		l.considerQuitting()
 	case flush:
 		l.flushNow()
 	case idle:
@@ -202,15 +210,24 @@ func (l *actorShell[S]) passivate() {
 func (l *actorShell[S]) fence(err error) {
 	var conflict *storage.ConflictError
 	if errors.As(err, &conflict) {
-		resume := l.behavior.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
-		l.host.log.Warn("another writer owns the stream: this activation stops", "stream", l.stream, "error", err)
-		l.stopAndReport(nil, resume)
+		l.takenOver("error", err)
 		return
 	}
 	if !errors.Is(err, storage.ErrClosed) && !errors.Is(err, context.Canceled) {
 		l.host.log.Error("store decision", "stream", l.stream, "error", err)
 	}
 	l.stopAndReport(&failure{reason: err.Error()}, true) // it may be stored, and have work outstanding
+}
+
+// behind stops an entity whose stream goes on behind its fold.
+func (l *actorShell[S]) behind(end events.Revision) {
+	l.takenOver("revision", l.tip.Revision, "end", end)
+}
+
+func (l *actorShell[S]) takenOver(what ...any) {
+	resume := l.behavior.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
+	l.host.log.Warn("another writer owns the stream: this activation stops", append([]any{"stream", l.stream}, what...)...)
+	l.stopAndReport(nil, resume)
 }
 
 // stopAndReport gives the entity up and tells its registry why; with resume it is brought to life again, for it has work to do. Its

@@ -38,6 +38,12 @@ type (
 		appended storage.Appended
 		err      error
 	}
+	// endRead tells an entity where its stream ends, before it refuses.
+	endRead struct {
+		refusals *refusals
+		last     events.Revision
+		err      error
+	}
 	// flush tells an entity to store decisions that linger.
 	flush struct{}
 	// idle tells an entity that its idle time may be over.
