@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.com/life/actors/history"
 	"example.com/life/events"
@@ -23,10 +24,14 @@ func printChanges(out io.Writer, d *history.Difference) error {
 		return nil
 	}
 	w := table(out)
+	unsaid := 0 // of the times: the day, if it is the same for all
+	if day := len(time.DateOnly); exactly(d.From.Time)[:day] == exactly(d.To.Time)[:day] {
+		unsaid = day + len(" ")
+	}
 	for i := range d.Changes {
 		c := &d.Changes[i]
 		fmt.Fprintf(w, "%s\t%s → %s\t%s\t%s\t%s\t%s\n", c.Path, changedValue(c.Before, c.Unit), changedValue(c.After, c.Unit),
-			c.Last.Ref, c.Last.Kind, exactly(c.Last.Time)[len("2006-01-02 "):], cutTo(c.Last.Text, 72))
+			c.Last.Ref, c.Last.Kind, exactly(c.Last.Time)[unsaid:], cutTo(c.Last.Text, 72))
 	}
 	return w.Flush()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -103,7 +104,11 @@ func (a *app) stretch(ctx context.Context, host api.Host, agent events.AgentID, 
 		case events.MomentRevision:
 			*end.into = end.at.Revision
 		case events.MomentTime, events.MomentTurn:
-			found, err := a.resolve(ctx, host, agent, end.at)
+			find := a.resolve
+			if end.into == &first {
+				find = a.begin
+			}
+			found, err := find(ctx, host, agent, end.at)
 			if err != nil {
 				return 0, 0, err
 			}
@@ -131,20 +136,21 @@ func (a *app) history(ctx context.Context, host api.Host, agent events.AgentID, 
 		r.order.Reverse = true
 	}
 	var kept []events.Envelope // of the tail, the latest first
+	printer := a.eventPrinter(f.asJSON)
 	err := r.each(ctx, limit, func(e *events.Envelope) error {
 		if tail {
 			kept = append(kept, *e)
 			return nil
 		}
 		m.done()
-		return a.printEvent(e, f.asJSON)
+		return printer.print(e)
 	})
 	m.done()
 	if err != nil {
 		return err
 	}
 	for _, e := range slices.Backward(kept) {
-		if err := a.printEvent(&e, f.asJSON); err != nil {
+		if err := printer.print(&e); err != nil {
 			return err
 		}
 	}
@@ -196,11 +202,26 @@ func (r *historyReader) each(ctx context.Context, limit int, use func(*events.En
 	}
 }
 
-func (a *app) printEvent(e *events.Envelope, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(e)
+// eventPrinter prints events, with a line for each day but today.
+type eventPrinter struct {
+	*app
+	asJSON bool
+	day    string // of the event before
+}
+
+func (a *app) eventPrinter(asJSON bool) *eventPrinter {
+	return &eventPrinter{app: a, asJSON: asJSON, day: time.Now().Format(time.DateOnly)}
+}
+
+func (p *eventPrinter) print(e *events.Envelope) error {
+	if p.asJSON {
+		return p.printJSON(e)
 	}
-	fmt.Fprintln(a.out, envelopeLine(e))
+	if day := time.UnixMicro(int64(e.Time)).Format(time.DateOnly); day != p.day {
+		fmt.Fprintln(p.out, day)
+		p.day = day
+	}
+	fmt.Fprintln(p.out, envelopeLine(e))
 	return nil
 }
 
@@ -251,6 +272,7 @@ func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, beg
 		return err
 	}
 	defer feed.Close()
+	printer := a.eventPrinter(asJSON)
 	text := "" // of the line that the model is writing
 	for {
 		item, err := feed.Next(ctx)
@@ -266,7 +288,7 @@ func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, beg
 				fmt.Fprintln(a.out)
 			}
 			text = ""
-			if err := a.printEvent(item.Event, asJSON); err != nil {
+			if err := printer.print(item.Event); err != nil {
 				return err
 			}
 		case deltas && asJSON:

@@ -95,7 +95,11 @@ func (a *app) withWorkspace(ctx context.Context, name string, moments []momentFl
 	return a.with(ctx, func(host reached) error {
 		listed := make([]history.ListedWorkspace, len(moments))
 		for i, m := range parsed {
-			at, err := a.revisionOf(ctx, host, agent, m)
+			find := a.revisionOf
+			if moments[i].name == "from" {
+				find = a.revisionBefore
+			}
+			at, err := find(ctx, host, agent, m)
 			if err != nil {
 				return err
 			}
@@ -118,6 +122,15 @@ func (a *app) revisionOf(ctx context.Context, host reached, agent events.AgentID
 	}
 	at, err := a.resolve(ctx, host, agent, m)
 	return at.Revision, err
+}
+
+// revisionBefore is the revision before the beginning of a time; of other moments it is their own.
+func (a *app) revisionBefore(ctx context.Context, host reached, agent events.AgentID, m events.Moment) (events.Revision, error) {
+	if m.Form != events.MomentTime {
+		return a.revisionOf(ctx, host, agent, m)
+	}
+	at, err := a.begin(ctx, host, agent, m)
+	return at.Before(), err
 }
 
 func printWorkspace(out io.Writer, l *history.ListedWorkspace) error {

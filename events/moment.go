@@ -6,7 +6,7 @@ type Moment struct {
 	Form     MomentForm
 	Revision Revision // of MomentRevision
 	Begin    Micros   // of MomentTime: the moment is from here
-	End      Micros   // of MomentTime: to here, without it
+	End      Micros   // of MomentTime: to here, without it; EndOfTime: from Begin on
 	Turn     int      // of MomentTurn: its number, from 1
 	Round    int      // of MomentTurn: only this round of it, from 1; 0 is all of the turn
 }
@@ -28,4 +28,16 @@ func AtRevision(revision Revision) Moment {
 		return Moment{}
 	}
 	return Moment{Form: MomentRevision, Revision: revision}
+}
+
+// EndOfTime is after every time that can be written.
+const EndOfTime Micros = 1 << 62
+
+// Onward is all time from the beginning of a time on; other moments are as they are. A part of history that begins with a time begins
+// with the first event from then on, also if the time was before everything.
+func (m Moment) Onward() Moment {
+	if m.Form == MomentTime {
+		m.End = EndOfTime
+	}
+	return m
 }

@@ -31,12 +31,15 @@ func happened(stream events.Stream, fact *sagas.Fact) runs.TraceEvent {
 	return runs.TraceEvent{Ref: events.NewRef(stream, fact.Revision), Kind: fact.Kind(), Time: fact.Time, Text: fact.String()}
 }
 
-// Difference compares an agent at two moments, and finds for each change the event that made it last. It reads back from the later
+// Difference compares an agent at two moments, a time before which it begins and one after which it ends, and finds for each change the event that made it last. It reads back from the later
 // moment only as far as it must. progress, if given, hears how many events were looked at.
 func (r *Reader) Difference(ctx context.Context, agent events.AgentID, from, to events.Moment, progress func(int64)) (Difference, error) {
 	d := Difference{Agent: agent, Changes: []Changed{}}
 	var err error
-	if d.From, err = r.Resolve(ctx, agent, from); err != nil {
+	if d.From, err = r.Resolve(ctx, agent, from.Onward()); err == nil && from.Form == events.MomentTime {
+		d.From, err = r.Resolve(ctx, agent, events.AtRevision(d.From.Before()))
+	}
+	if err != nil {
 		return d, err
 	}
 	if d.To, err = r.Resolve(ctx, agent, to); err != nil {

@@ -20,6 +20,9 @@ type Stretch struct {
 	Time     events.Micros   `json:"time,string"`     // of the event at Revision
 }
 
+// Before is the revision as of which a part of history that begins with the moment has not begun: the first one if nothing was before.
+func (s Stretch) Before() events.Revision { return max(s.First-1, 0) }
+
 // Resolve finds a moment in an agent's history. A moment that never was is a *sagas.RefusalError. It searches by halves, so it costs some
 // twenty reads in a history of a million events.
 func (r *Reader) Resolve(ctx context.Context, agent events.AgentID, m events.Moment) (Stretch, error) {

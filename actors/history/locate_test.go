@@ -157,6 +157,34 @@ func TestResolveRefuses(t *testing.T) {
 	}
 }
 
+// TestWholeDays: a part of history from one time to another begins with the first event of the first and ends with the last of the second.
+// The same days and minutes are found event by event.
+func TestWholeDays(t *testing.T) {
+	memory := actorstest.NewMemory()
+	host := reader(memory, memory)
+	for agent, recorded := range seeded(t, memory, world.Config{Seed: 5, Agents: 3, Events: 1500}) {
+		for i := 0; i < len(recorded); i += 7 {
+			at := time.UnixMicro(int64(recorded[i].Time)).UTC()
+			for _, form := range []string{"2006-01", "2006-01-02", "2006-01-02T15", "2006-01-02 15:04", "2006-01-02T15:04:05"} {
+				text := at.Format(form)
+				var want stretch
+				for want.first = 0; time.UnixMicro(int64(recorded[want.first].Time)).UTC().Format(form) < text; want.first++ {
+				}
+				for want.last = events.Revision(len(recorded) - 1); time.UnixMicro(int64(recorded[want.last].Time)).UTC().Format(form) > text; want.last-- {
+				}
+				to, err := resolve(t, host, agent, text)
+				from, problem := resolve(t, host, agent, text+"/..")
+				if err != nil || problem != nil || from.First != want.first || to.First != want.first || to.Revision != want.last || from.Revision != events.Revision(len(recorded)-1) {
+					t.Fatalf("%s at %s: from %+v, %v to %+v, %v; want %+v", agent, text, from, problem, to, err, want)
+				}
+			}
+		}
+		if from, err := resolve(t, host, agent, "1950-01-01/.."); err != nil || from.First != 0 || from.Before() != 0 {
+			t.Errorf("from before everything: %+v, %v", from, err)
+		}
+	}
+}
+
 // TestParseMoment reads what people write, and says what they may write.
 func TestParseMoment(t *testing.T) {
 	zone := time.FixedZone("there", 2*3600)
@@ -172,14 +200,20 @@ func TestParseMoment(t *testing.T) {
 		"turn:3":                       {Form: events.MomentTurn, Turn: 3},
 		"turn:3.12":                    {Form: events.MomentTurn, Turn: 3, Round: 12},
 		"14:02:11":                     at(events.Second, 2026, 11, 26, 14, 2, 11, 0),
-		"14:02":                        at(events.Second, 2026, 11, 26, 14, 2, 0, 0),
+		"14:02":                        at(60*events.Second, 2026, 11, 26, 14, 2, 0, 0),
+		"2026-02-03 14:02":             at(60*events.Second, 2026, 2, 3, 14, 2, 0, 0),
+		"2026-02-03T12:02Z":            at(60*events.Second, 2026, 2, 3, 14, 2, 0, 0),
+		"2026-02-03T14":                at(3600*events.Second, 2026, 2, 3, 14, 0, 0, 0),
+		"2026-02":                      at(28*24*3600*events.Second, 2026, 2, 1, 0, 0, 0, 0),
+		"2026-02-03/2026-02-05":        at(2*24*3600*events.Second, 2026, 2, 3, 0, 0, 0, 0),
+		"2026-02-03/..":                at(0, 2026, 2, 3, 0, 0, 0, 0).Onward(),
 		"14:02:11.5":                   at(1, 2026, 11, 26, 14, 2, 11, 500_000),
 		"2026-11-26T12:02:11Z":         at(events.Second, 2026, 11, 26, 14, 2, 11, 0),
 		"2026-11-26T12:02:11.000007Z":  at(1, 2026, 11, 26, 14, 2, 11, 7),
 		"2026-11-26T13:02:11+01:00":    at(events.Second, 2026, 11, 26, 14, 2, 11, 0),
 		"2026-02-03T14:02:11":          at(events.Second, 2026, 2, 3, 14, 2, 11, 0),
 		"2026-02-03 14:02:11":          at(events.Second, 2026, 2, 3, 14, 2, 11, 0),
-		"2026-02-03":                   at(events.Second, 2026, 2, 3, 0, 0, 0, 0),
+		"2026-02-03":                   at(24*3600*events.Second, 2026, 2, 3, 0, 0, 0, 0),
 		"2026-02-03 14:02:11.25+02:00": at(1, 2026, 2, 3, 14, 2, 11, 250_000),
 	} {
 		got, err := history.ParseMoment(text, now)
@@ -189,7 +223,7 @@ func TestParseMoment(t *testing.T) {
 	}
 	for _, text := range []string{
 		"yesterday", "-1", "+1", "07", "1.5", "turn", "turn:", "turn:0", "turn:1.0", "turn:1.", "turn:01", "turn:1.1.1", "turn:-1", "turn:99999999999",
-		"14", "14:62", "25:00:00", "2026-13-01", "2026-11-26T14:02:11z", " 5", "9223372036854775807", strings.Repeat("x", 500),
+		"14", "2026-02-03/", "2026-02-03/2026-02-03", "2026-02-04/2026-02-03", "../2026-02-03", "14:62", "25:00:00", "2026-13-01", "2026-11-26T14:02:11z", " 5", "9223372036854775807", strings.Repeat("x", 500),
 	} {
 		_, err := history.ParseMoment(text, now)
 		var refusal *sagas.RefusalError
@@ -215,6 +249,8 @@ func TestFormatMoment(t *testing.T) {
 			events.AtRevision(events.Revision(rapid.Int64Range(0, 1<<62-1).Draw(t, "revision"))),
 			{Form: events.MomentTime, Begin: begin, End: begin + 1},
 			{Form: events.MomentTime, Begin: second, End: second + events.Second},
+			{Form: events.MomentTime, Begin: begin, End: begin + events.Micros(rapid.Int64Range(2, 1<<50).Draw(t, "length"))},
+			events.Moment{Form: events.MomentTime, Begin: begin, End: begin + 1}.Onward(),
 			{Form: events.MomentTurn, Turn: rapid.IntRange(1, 1<<31-1).Draw(t, "turn"), Round: rapid.IntRange(0, 1<<31-1).Draw(t, "round")},
 		}).Draw(t, "moment")
 		text := history.FormatMoment(m)
@@ -225,7 +261,7 @@ func TestFormatMoment(t *testing.T) {
 }
 
 func FuzzParseMoment(f *testing.F) {
-	for _, text := range []string{"31", "14:02:11", "2026-11-26T14:02:11Z", "turn:3", "turn:3.1", "2026-11-26", "x"} {
+	for _, text := range []string{"31", "14:02:11", "2026-11-26T14:02:11Z", "turn:3", "turn:3.1", "2026-11-26", "2026-11", "2026-11-26T14", "14:02", "2026-11-26/..", "2026-11-26/2027-01-01", "9999-12-31", "x"} {
 		f.Add(text)
 	}
 	now := time.Date(2026, 11, 26, 16, 5, 0, 0, time.UTC)

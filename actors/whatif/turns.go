@@ -95,9 +95,8 @@ func (w *WhatIf) window(ctx context.Context, agent events.AgentID) (from, to eve
 	const end = 1 << 62
 	from, to = 0, end
 	if w.From != (events.Moment{}) {
-		at, err := w.host.Resolve(ctx, agent, w.From)
+		at, err := w.host.Resolve(ctx, agent, w.From.Onward())
 		switch {
-		case isMissing(err) && w.From.Form == events.MomentTime: // before the agent's first event
 		case isMissing(err):
 			return end, 0, nil
 		case err != nil:

@@ -47,10 +47,11 @@ func (s *server) end(ctx context.Context, agent events.AgentID, q query, name st
 	case m.Form == events.MomentRevision:
 		return m.Revision, nil
 	}
-	at, err := s.host.Resolve(ctx, agent, m)
 	if name == "from" {
+		at, err := s.host.Resolve(ctx, agent, m.Onward())
 		return at.First, err
 	}
+	at, err := s.host.Resolve(ctx, agent, m)
 	return at.Revision, err
 }
 

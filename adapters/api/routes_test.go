@@ -218,6 +218,24 @@ func TestReadsRefuse(t *testing.T) {
 	if head := request(t, server, "HEAD", "/v1/agents/ada/feed", ""); head.StatusCode != 200 {
 		t.Errorf("HEAD of a feed: %d", head.StatusCode)
 	}
+	for path, want := range map[string]bool{ // a part of history begins with its first event, also if it is to begin before
+		"/v1/agents/ada/history?from=2001-01-01":                 true,
+		"/v1/agents/ada/search?from=2001-01&to=2999-12-31":       true,
+		"/v1/agents/ada/diff?from=2001-01-01&to=2999-01-01T10":   true,
+		"/v1/agents/ada/search?from=2999-01-01":                  false,
+		"/v1/agents/ada/search?from=2001-01-01/2001-01-02&to=..": false,
+	} {
+		asked := request(t, server, "GET", path, "")
+		if strings.HasSuffix(path, "=..") {
+			asked.wantProblem(t, 400, "malformed", `"to"`)
+			continue
+		}
+		var answer map[string]any
+		asked.want(t, 200, &answer)
+		if found, is := answer["events"].([]any); is && (len(found) > 0) != want {
+			t.Errorf("%s answers %v", path, answer)
+		}
+	}
 }
 
 func clipped(path string) string { return path[:min(len(path), 60)] }
