@@ -139,5 +139,5 @@ func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended 
 // final reports an answer to an append that trying again does not change.
 func final(err error) bool {
 	var conflict *storage.ConflictError
-	return errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrInvalidAppend) || errors.Is(err, storage.ErrDeleted)
+	return errors.As(err, &conflict) || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrReadOnly) || errors.Is(err, storage.ErrInvalidAppend) || errors.Is(err, storage.ErrDeleted)
 }

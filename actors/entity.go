@@ -375,7 +375,7 @@ func (e *entity[S]) reason(err error) error {
 	switch {
 	case errors.As(err, &conflict):
 		return &FencedError{Stream: e.stream}
-	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrFull), errors.Is(err, storage.ErrInvalidAppend), errors.Is(err, storage.ErrDeleted):
+	case errors.Is(err, storage.ErrClosed), errors.Is(err, storage.ErrFull), errors.Is(err, storage.ErrReadOnly), errors.Is(err, storage.ErrInvalidAppend), errors.Is(err, storage.ErrDeleted):
 		return err
 	}
 	return &UnavailableError{Stream: e.stream, Reason: err.Error()}

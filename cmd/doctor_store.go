@@ -52,9 +52,13 @@ func (a *app) examineData() finding {
 	case err != nil:
 		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}
-	_, problem := blobs.Open(filepath.Join(data, stores.BlobsName))
+	_, full := opened.Append(context.Background(), events.AgentStream("doctor"), storage.ExpectAny, nil) // an empty one only checks
+	problem := writableBlobs(data)
 	if err := opened.Close(); err != nil {
 		return wrong(check, err.Error(), "check the disk's health")
+	}
+	if full != nil {
+		return wrong(check, full.Error(), "until then it can be read: life agents, life history, life verify and life store export work")
 	}
 	if problem != nil {
 		return wrong(check, problem.Error(), "make the directory readable and writable for this user, or restore it from a backup")
@@ -81,10 +85,22 @@ func (a *app) examineBeside() finding {
 	if _, err := os.Stat(filepath.Join(data, stores.BlobsName)); err != nil {
 		return examineNew(check, data)
 	}
-	if _, err := blobs.Open(filepath.Join(data, stores.BlobsName)); err != nil {
+	if err := writableBlobs(data); err != nil {
 		return wrong(check, err.Error(), "make the directory readable and writable for this user")
 	}
 	return finding{Check: check, OK: true, Detail: data + " is usable, for blobs: hosts on other machines that use the same store need the same blobs"}
+}
+
+// writableBlobs opens the blobs of a data directory, and says what is in the way of more.
+func writableBlobs(data string) error {
+	dir := filepath.Join(data, stores.BlobsName)
+	if _, err := blobs.Open(dir); err != nil {
+		return err
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
 }
 
 // doctorTime is what life doctor gives EventStoreDB to answer, and then to be read and written to.

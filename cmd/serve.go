@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -139,7 +140,9 @@ func (a *app) answer(ctx context.Context, host *stores.Local, listener net.Liste
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	here := serving{PID: os.Getpid(), Address: "http://" + reachable(listener.Addr()), TokenFile: a.config.get("token-file"), Store: a.config.storeName()}
-	if err := writeServing(data, here); err != nil {
+	if err := writeServing(data, here); stores.OnlyRead(err) {
+		fmt.Fprintf(a.errs, "life: %v: other commands do not find this life serve, but programs reach it over HTTP\n", err)
+	} else if err != nil {
 		return errors.Join(err, server.Close(), expected(<-served))
 	}
 	fmt.Fprintf(a.errs, "life: serving %s at %s, process %d, events in %s\n", data, here.Address, here.PID, here.Store)
@@ -151,6 +154,9 @@ func (a *app) answer(ctx context.Context, host *stores.Local, listener net.Liste
 		served <- http.ErrServerClosed
 	}
 	removed := os.Remove(filepath.Join(data, servingName))
+	if errors.Is(removed, fs.ErrNotExist) || stores.OnlyRead(removed) {
+		removed = nil // it could not be written
+	}
 	closing, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM) // a second one hurries it
 	defer stop()
 	closing, cancel := context.WithTimeout(closing, closeTime)

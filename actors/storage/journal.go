@@ -204,12 +204,14 @@ type Subscription interface {
 
 // Errors of a Journal and of the stores beside it.
 var (
-	ErrClosed  = errors.New("the store is closed")
-	ErrFull    = errors.New("the disk is full")
-	ErrCorrupt = errors.New("the stored bytes are damaged")
-	ErrDeleted = errors.New("the stream was deleted for good") // nothing can be read from it or appended to it, ever
-	ErrPlace   = errors.New("no event of the store is at this position")
-	ErrNeeded  = errors.New("an append that this one needs was not stored")
+	ErrClosed = errors.New("the store is closed")
+	ErrFull   = errors.New("the disk is full")
+	// ErrReadOnly: the store was opened although nothing can be written to it; reads go on. Trying again at once does not help.
+	ErrReadOnly = errors.New("the store can only be read")
+	ErrCorrupt  = errors.New("the stored bytes are damaged")
+	ErrDeleted  = errors.New("the stream was deleted for good") // nothing can be read from it or appended to it, ever
+	ErrPlace    = errors.New("no event of the store is at this position")
+	ErrNeeded   = errors.New("an append that this one needs was not stored")
 )
 
 // ConflictError says that a stream is not as an append expected: someone else wrote to it. A stream that was deleted and may begin again reads as

@@ -146,7 +146,7 @@ func TestDocument(t *testing.T) {
 	}
 	codes := []string{
 		codeMalformed, codeNoRoute, codeMethod, codeMedia, codeTooLarge, codeUnauthorized, codeCrossOrigin, codeHost, codeOverloaded,
-		codeUnavailable, codeUnreadable, codeFenced, codeClosed, codeFull, codeCorrupt, codeStream, codeTimeout, codeInternal, string(sagas.RefusedInvalid),
+		codeUnavailable, codeUnreadable, codeFenced, codeClosed, codeFull, codeReadOnly, codeCorrupt, codeStream, codeTimeout, codeInternal, string(sagas.RefusedInvalid),
 		string(sagas.RefusedMissing), string(sagas.RefusedExists), string(sagas.RefusedState), string(sagas.RefusedQueue),
 		string(sagas.RefusedReuse), string(sagas.RefusedMismatch),
 	}

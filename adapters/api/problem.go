@@ -57,6 +57,7 @@ const (
 	codeBehind       = "behind"
 	codeClosed       = "closed"
 	codeFull         = "full"
+	codeReadOnly     = "read_only"
 	codeCorrupt      = "corrupt"
 	codeStream       = "invalid_stream"
 	codeTimeout      = "timeout"
@@ -117,6 +118,8 @@ func meaningOf(code string) meaning {
 		return meaning{http.StatusServiceUnavailable, "The host is closing", 5}
 	case codeFull:
 		return meaning{http.StatusInsufficientStorage, "The disk is full", 0}
+	case codeReadOnly:
+		return meaning{http.StatusInsufficientStorage, "The store can only be read", 0}
 	case codeTimeout:
 		return meaning{http.StatusGatewayTimeout, "The answer took too long", 1}
 	case codeCorrupt:
@@ -143,6 +146,7 @@ func sentinels() []sentinel {
 	return []sentinel{
 		{codeClosed, storage.ErrClosed, "the host is closing: send it again, with the same Idempotency-Key, once it is back"},
 		{codeFull, storage.ErrFull, "the disk is full: nothing was stored; free some space and send it again"},
+		{codeReadOnly, storage.ErrReadOnly, "the store can only be read: nothing was stored; copy the data directory to a place that can be written to"},
 		{codeCorrupt, storage.ErrCorrupt, "stored bytes are damaged: the server's log says which; check the store"},
 		{codeStream, storage.ErrInvalidAppend, ""},
 		{codeTimeout, context.DeadlineExceeded, "no answer in time: what became of it is unknown; send it again with the same Idempotency-Key"},

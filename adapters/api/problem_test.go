@@ -110,6 +110,8 @@ func TestErrorsRoundTrip(t *testing.T) {
 		{&actors.FencedError{Stream: "agent-ada"}, 503, "fenced", "1", nil},
 		{fmt.Errorf("read: %w", storage.ErrClosed), 503, "closed", "5", storage.ErrClosed},
 		{fmt.Errorf("append: %w", storage.ErrFull), 507, "full", "", storage.ErrFull},
+		{fmt.Errorf("append: %w: %w", storage.ErrReadOnly, storage.ErrFull), 507, "full", "", storage.ErrFull},
+		{fmt.Errorf("append: %w", storage.ErrReadOnly), 507, "read_only", "", storage.ErrReadOnly},
 		{fmt.Errorf("read: %w", storage.ErrCorrupt), 500, "corrupt", "", storage.ErrCorrupt},
 		{fmt.Errorf("%w: no name", storage.ErrInvalidAppend), 400, "invalid_stream", "", storage.ErrInvalidAppend},
 		{fmt.Errorf("wait: %w", context.DeadlineExceeded), 504, "timeout", "1", context.DeadlineExceeded},

@@ -45,13 +45,18 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
 	s := &Store{dir: dir}
-	if err := s.removeUnfinished(); err != nil {
+	if err := s.removeUnfinished(); err != nil && !onlyRead(err) {
 		return nil, fmt.Errorf("open blob store: remove unfinished blobs: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, unfinished), 0o700); err != nil {
-		return nil, fmt.Errorf("open blob store: %w", full(err))
+	if err := os.MkdirAll(filepath.Join(dir, unfinished), 0o700); err != nil && !onlyRead(err) {
+		return nil, fmt.Errorf("open blob store: %w", err)
 	}
 	return s, nil
+}
+
+// onlyRead reports an error that says that nothing can be written now: what is there can be read all the same, and Put says why it cannot.
+func onlyRead(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) || errors.Is(full(err), storage.ErrFull)
 }
 
 // Put stores the content and returns once it is durable. Bytes that are there already, whole, are not written again.

@@ -117,7 +117,7 @@ func (s *Store) request(ctx context.Context, r *request) (storage.Appended, erro
 	if err := ctx.Err(); err != nil {
 		return storage.Appended{}, err
 	}
-	if err := s.disk.refusal(); err != nil {
+	if err := s.refusal(); err != nil {
 		return storage.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 	}
 	if !s.queue.push(r) {

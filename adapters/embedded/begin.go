@@ -38,7 +38,7 @@ func (s *Store) Begin(ctx context.Context, b storage.Begun, done func(storage.Ap
 		done(storage.Appended{}, err)
 		return
 	}
-	if err := s.disk.refusal(); err != nil {
+	if err := s.refusal(); err != nil {
 		done(storage.Appended{}, fmt.Errorf("append to %s: %w", b.Stream, err))
 		return
 	}

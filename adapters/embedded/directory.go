@@ -66,6 +66,31 @@ func lockDirectory(dir string) (*directoryLock, error) {
 	return &directoryLock{file: f}, nil
 }
 
+// lockToRead keeps writers out of a directory that this process cannot write to, beside others that only read. A directory without a lock was never
+// open, or is a copy that leaves it out: nobody can open it to write where it is.
+func lockToRead(dir string) (*directoryLock, error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // there is no lock to take
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		return nil, &HeldError{Dir: dir, PID: holder(f)}
+	}
+	return &directoryLock{file: f}, nil
+}
+
+// unwritable reports an error that says that a place cannot be written to, whatever is free.
+func unwritable(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
+}
+
 // holder reads the id of the process that has the lock; 0 when it has not written it yet.
 func holder(f *os.File) int {
 	text, err := io.ReadAll(io.LimitReader(f, 32))

@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -31,7 +32,8 @@ type disk struct {
 	log     *slog.Logger
 	closing <-chan struct{} // ends waiting
 
-	waiting atomic.Int32 // writes that wait for space
+	refused atomic.Pointer[error] // why the database was opened to be read only; nil: it was not
+	waiting atomic.Int32          // writes that wait for space
 	once    sync.Once
 	cause   atomic.Pointer[error]
 	failed  chan struct{} // closed after cause is set
@@ -97,6 +99,9 @@ func (d *disk) roomToOpen(database string) error {
 func (d *disk) refusal() error {
 	if err := d.failure(); err != nil {
 		return err
+	}
+	if refused := d.refused.Load(); refused != nil {
+		return *refused
 	}
 	if d.waiting.Load() > 0 {
 		return fmt.Errorf("%w: %s; make room and try again", storage.ErrFull, d.dir)
@@ -228,6 +233,14 @@ func (d *disk) Remove(name string) error {
 // RemoveAll implements vfs.FS.
 func (d *disk) RemoveAll(name string) error {
 	return d.do(func() error { return d.FS.RemoveAll(name) })
+}
+
+// Lock implements vfs.FS. A database that is only read needs no lock of its own: its directory has one.
+func (d *disk) Lock(name string) (io.Closer, error) {
+	if d.refused.Load() != nil {
+		return io.NopCloser(nil), nil
+	}
+	return d.FS.Lock(name)
 }
 
 // Unwrap implements vfs.FS.

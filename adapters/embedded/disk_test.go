@@ -211,24 +211,6 @@ func TestClosingOnAFullDisk(t *testing.T) {
 	mustCheck(t, open(t, config), int(stored.Load()))
 }
 
-func TestOpeningOnAFullDisk(t *testing.T) {
-	disk := newSmallDisk()
-	config := embedded.Config{Dir: "store", FS: disk, Reserve: -1}
-	store, err := embedded.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(appendOne(t.Context(), store, "s", events.NoRevision), store.Close()); err != nil {
-		t.Fatal(err)
-	}
-	disk.free.Store(0)
-	if _, err := embedded.Open(config); !errors.Is(err, storage.ErrFull) {
-		t.Fatalf("open on a full disk: %v, want %v", err, storage.ErrFull)
-	}
-	disk.free.Store(plenty)
-	mustHold(t, open(t, config), "s", 1)
-}
-
 func TestABrokenDiskStopsAppends(t *testing.T) {
 	disk := newSmallDisk()
 	config := embedded.Config{Dir: "store", FS: disk, Memory: 256 << 10}

@@ -57,7 +57,7 @@ func readHalf(disk vfs.FS, dir string) (*HalfError, error) {
 // BeginImport notes that an import begins, which finish finishes: until FinishImport, the store is opened with Config.Filling only. If we die before
 // the note is on disk, nothing of the import is stored; after that, the store is half an import, even if nothing is stored yet.
 func (s *Store) BeginImport(finish string) error {
-	if err := s.disk.room(); err != nil {
+	if err := errors.Join(s.refusal(), s.disk.room()); err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
 	half, err := readHalf(s.disk.FS, s.config.Dir)

@@ -49,7 +49,7 @@ func openPebble(dir string, options *pebble.Options, d *disk) (db *pebble.DB, er
 		}
 	}()
 	trouble := &trouble{disk: d, log: d.log.With("dir", dir)}
-	if err := d.roomToOpen(dir); err != nil {
+	if err := d.roomToOpen(dir); err != nil && !options.ReadOnly {
 		return nil, err
 	}
 	options.FS = d

@@ -106,6 +106,9 @@ func (s *Store) Load(ctx context.Context, fold string, stream events.Stream, unt
 		return storage.Snapshot{}, false, err
 	}
 	defer done()
+	if s.snapshots == nil {
+		return storage.Snapshot{}, false, nil
+	}
 	return s.snapshots.load(fold, stream, until)
 }
 
@@ -116,6 +119,9 @@ func (s *Store) Save(ctx context.Context, fold string, stream events.Stream, sna
 		return err
 	}
 	defer done()
+	if s.snapshots == nil {
+		return nil
+	}
 	return s.snapshots.save(fold, stream, snapshot)
 }
 
@@ -126,5 +132,8 @@ func (s *Store) Drop(ctx context.Context, fold string, stream events.Stream, fro
 		return err
 	}
 	defer done()
+	if s.snapshots == nil {
+		return nil
+	}
 	return s.snapshots.drop(fold, stream, from)
 }

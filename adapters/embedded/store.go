@@ -183,23 +183,45 @@ func Open(config Config) (*Store, error) {
 
 func (s *Store) open() error {
 	fs := s.config.FS
+	var readOnly error // why nothing can be written
 	if fs == nil {
 		fs = vfs.Default
 		lock, err := lockDirectory(s.config.Dir)
+		if unwritable(err) {
+			problem := err
+			if lock, err = lockToRead(s.config.Dir); err == nil {
+				readOnly = fmt.Errorf("%w: %s is on a file system, or belongs to a user, that lets nothing be written: %w; to write, copy the data directory elsewhere",
+					storage.ErrReadOnly, s.config.Dir, problem)
+			}
+		}
 		if err != nil {
 			return err
 		}
 		s.lock = lock
 	}
-	if err := checkFormat(fs, s.config.Dir); err != nil {
+	if err := checkFormat(fs, s.config.Dir); wantsSpace(err) {
+		return fmt.Errorf("%w: %w", storage.ErrFull, err)
+	} else if err != nil {
 		return err
 	}
 	if half, err := readHalf(fs, s.config.Dir); err != nil || half != nil && !s.config.Filling {
 		return cmp.Or(err, error(half))
 	}
 	s.disk = newDisk(fs, s.config.Dir, s.config.Reserve, s.config.Log, s.closing)
+	if full := s.disk.roomToOpen(s.path("journal")); readOnly == nil && full != nil {
+		if _, err := fs.Stat(s.path("journal")); err != nil {
+			return full // there is nothing to be read
+		}
+		readOnly = fmt.Errorf("%w: %w", storage.ErrReadOnly, full)
+	}
+	options := s.journalOptions()
+	if readOnly != nil {
+		s.config.Log.Warn("the store is opened to be read only", "dir", s.config.Dir, "reason", readOnly)
+		s.disk.refused.Store(&readOnly)
+		options.ReadOnly = true
+	}
 	var err error
-	if s.db, err = openPebble(s.path("journal"), s.journalOptions(), s.disk); err != nil {
+	if s.db, err = openPebble(s.path("journal"), options, s.disk); err != nil {
 		return err
 	}
 	if err := errors.Join(s.findEnd(fs), s.checkTables()); err != nil {
@@ -207,8 +229,53 @@ func (s *Store) open() error {
 		return err
 	}
 	close(s.disk.trusted)
-	s.snapshots, err = openSnapshots(s.path("snapshots"), fs, s.config, s.closing)
+	if readOnly == nil { // else every fold begins at the beginning
+		s.snapshots, err = openSnapshots(s.path("snapshots"), fs, s.config, s.closing)
+	}
 	return err
+}
+
+// refusal is why an append must not even be queued. A store that was opened on a full disk is opened again, to be written, once there is room.
+func (s *Store) refusal() error {
+	err := s.disk.refusal()
+	if errors.Is(err, storage.ErrReadOnly) && errors.Is(err, storage.ErrFull) && s.disk.roomToOpen(s.path("journal")) == nil {
+		return s.openToWrite()
+	}
+	return err
+}
+
+// openToWrite puts a database that can be written in the place of one that can only be read. Readers wait meanwhile. If we die in between, nothing
+// has changed.
+func (s *Store) openToWrite() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return storage.ErrClosed
+	}
+	if err := s.disk.refusal(); !errors.Is(err, storage.ErrReadOnly) {
+		return err // somebody was faster
+	}
+	if err := closePebble(s.db, s.disk); err != nil {
+		s.disk.fail(err)
+		return err
+	}
+	db, err := openPebble(s.path("journal"), s.journalOptions(), s.disk)
+	if err != nil {
+		options := s.journalOptions()
+		options.ReadOnly = true
+		var worse error
+		if s.db, worse = openPebble(s.path("journal"), options, s.disk); worse != nil {
+			s.closed = true
+		}
+		return errors.Join(err, worse)
+	}
+	s.db = db
+	if s.snapshots, err = openSnapshots(s.path("snapshots"), s.disk.FS, s.config, s.closing); err != nil {
+		s.config.Log.Warn("the snapshots cannot be used: histories are read from their beginning", "error", err)
+	}
+	s.disk.refused.Store(nil)
+	s.config.Log.Info("there is room again: the store is written to", "dir", s.config.Dir)
+	return nil
 }
 
 // findEnd verifies the newest record and what the last Close said about it.
@@ -301,7 +368,7 @@ func (s *Store) release() error {
 	}
 	if s.db != nil {
 		errs = append(errs, closePebble(s.db, s.disk))
-		if s.disk.failure() == nil {
+		if s.disk.failure() == nil && s.disk.refused.Load() == nil {
 			errs = append(errs, writeLast(s.disk.FS, s.config.Dir, s.last()))
 		}
 	}
@@ -344,6 +411,9 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	}
 	defer done()
 	last, stored := s.end()
-	bytes := s.db.Metrics().DiskSpaceUsage() + s.snapshots.db.Metrics().DiskSpaceUsage()
+	bytes := s.db.Metrics().DiskSpaceUsage()
+	if s.snapshots != nil {
+		bytes += s.snapshots.db.Metrics().DiskSpaceUsage()
+	}
 	return Stats{Events: stored, Last: last, Bytes: bytes}, nil
 }

@@ -139,6 +139,8 @@ func (f *failure) known() error {
 		return storage.ErrDeleted
 	case "disk-full":
 		return storage.ErrFull
+	case "read-only":
+		return storage.ErrReadOnly
 	case "maximum-append-size-exceeded":
 		return fmt.Errorf("%w: the server takes at most %s bytes at once (its setting MaxAppendSize), less than Config.MaxAppend", storage.ErrInvalidAppend, f.trailing("maximum-append-size"))
 	case "maximum-append-event-size-exceeded":

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
@@ -64,7 +65,7 @@ func OpenHost(ctx context.Context, at Location, c actors.Config) (*Local, error)
 
 func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	data := l.place.Data
-	if err := os.MkdirAll(filepath.Join(data, scratchName), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(data, scratchName), 0o700); err != nil && !OnlyRead(err) {
 		return fmt.Errorf("create the data directory: %w; choose another one with --data or LIFE_DATA", err)
 	}
 	if l.Journal, err = l.place.Open(ctx, c.Log); err != nil {
@@ -103,11 +104,20 @@ func (l *Local) openSnapshots(log *slog.Logger) (storage.Snapshots, error) {
 	switch {
 	case errors.As(err, &held):
 		return nil, nil //nolint:nilnil // the host reads histories from their beginning
+	case OnlyRead(err):
+		log.Warn("the cache of snapshots cannot be written: histories are read from their beginning", "error", err)
+		return nil, nil //nolint:nilnil // as above
 	case err != nil:
 		return nil, err
 	}
 	l.snapshots = cache
 	return cache, nil
+}
+
+// OnlyRead reports an error that says that nothing can be written in the data directory now. What is there is read all the same; whoever writes is
+// told why it cannot be. A directory that is not there cannot be read either, and its store says so.
+func OnlyRead(err error) bool {
+	return errors.Is(err, storage.ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
 // Close stops the host and then its stores. Calls that cannot be repeated get until ctx ends to finish.

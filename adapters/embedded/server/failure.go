@@ -109,6 +109,8 @@ func storeFailure(err error, stream events.Stream) error {
 		return fail(codes.InvalidArgument, err.Error())
 	case errors.Is(err, storage.ErrFull):
 		return fail(codes.ResourceExhausted, err.Error(), trailerException, "disk-full")
+	case errors.Is(err, storage.ErrReadOnly):
+		return fail(codes.ResourceExhausted, err.Error(), trailerException, "read-only")
 	case errors.Is(err, filter.ErrExpensive):
 		return fail(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, storage.ErrCorrupt):

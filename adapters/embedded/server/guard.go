@@ -65,7 +65,11 @@ func newAuthority(ctx context.Context, config Config) (*authority, error) {
 	}
 	if a.insecure {
 		// There are no users, and yet there is a list of them: clients wait for it to know that a server is ready.
-		return a, a.users.enlist(ctx, adminUser)
+		err := a.users.enlist(ctx, adminUser)
+		if errors.Is(err, storage.ErrReadOnly) {
+			err = nil // clients that look for users go without; what is stored can be read
+		}
+		return a, err
 	}
 	if memory := config.Users.Memory; memory != 0 {
 		if memory < minMemory || memory > maxMemory {
