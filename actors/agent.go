@@ -54,7 +54,7 @@ func (a *agent) loaded() {
 	model := a.saga.Turn.Model // before the answers that are there are decided
 	a.host.inflight.takeOver(a)
 	if model != "" && a.running[model] == nil && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
-		a.command(sagas.Recover{Meta: a.meta("recovered")}, "")
+		a.command(a.saga.Recovery(a.meta("recovered")), "")
 		return // its events are stored before anything is sent
 	}
 	a.sync()

@@ -156,7 +156,7 @@ func configure(c Config) (*Host, error) {
 		feeds: newFeeds(),
 	}
 	h.batches.set(mostAppend(c.Journal))
-	h.inflight.host, h.inflight.errands = h, map[events.AgentID][]*errand{}
+	h.inflight.host, h.inflight.errands = h, map[events.AgentID]*errand{}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

@@ -23,8 +23,8 @@ import (
 type inflight struct {
 	host    *Host
 	mu      sync.Mutex
-	errands map[events.AgentID][]*errand
-	bytes   int // of answers in memory
+	errands map[events.AgentID]*errand // the newest of each agent, linked by next
+	bytes   int                        // of answers in memory
 }
 
 // inflightMemory is how many bytes of answers are kept in memory for agents that are not: beyond, they go to the blob store.
@@ -32,12 +32,15 @@ const inflightMemory = 64 << 20
 
 // errand is one request under way, from when it is sent until its answer is stored or it is abandoned.
 type errand struct {
-	in     *inflight
-	ctx    context.Context //nolint:containedctx // ends when the request is abandoned, or the host closes
-	cancel context.CancelFunc
-	about  Unstored // what it is; the rest is filled in when somebody asks
+	in    *inflight
+	about Unstored // what it is; the rest is filled in when somebody asks
 
 	// Guarded by in.mu.
+	next     *errand
+	lifetime context.Context    //nolint:containedctx // until the request is abandoned, or the host closes; made when it is needed
+	end      context.CancelFunc // ends it
+	cut      context.CancelFunc // cuts off the work under way
+	first    instruction        // the memory of the first answer
 	owner    *agent       // the activation that waits for the answer; nil: none is alive
 	answer   *instruction // when it has ended; nil again while it is in the blob store
 	size     int          // of the answer in memory
@@ -78,8 +81,8 @@ func (h *Host) Unstored(_ context.Context, agent events.AgentID) ([]Unstored, er
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	list := []Unstored{}
-	for id, errands := range in.errands {
-		for _, e := range errands {
+	for id, newest := range in.errands {
+		for e := newest; e != nil; e = e.next {
 			if e.reason == "" || agent != "" && agent != id {
 				continue
 			}
@@ -101,19 +104,49 @@ func (h *Host) Unstored(_ context.Context, agent events.AgentID) ([]Unstored, er
 func (in *inflight) begin(a *agent, about Unstored) *errand {
 	about.Agent = events.AgentID(a.handle.id)
 	e := &errand{in: in, about: about, owner: a}
-	e.ctx, e.cancel = context.WithCancel(in.host.running)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.errands[about.Agent] = append(in.errands[about.Agent], e)
+	e.next = in.errands[about.Agent]
+	in.errands[about.Agent] = e
 	return e
+}
+
+// life is a context that ends when the request is abandoned, or the host closes.
+func (e *errand) life() context.Context {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	if e.lifetime == nil {
+		e.lifetime, e.end = context.WithCancel(e.in.host.running)
+		if e.released {
+			e.end()
+		}
+	}
+	return e.lifetime
+}
+
+// within is life that ends after a time, too. It is used once.
+func (e *errand) within(limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(e.in.host.running, limit)
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	if e.cut = cancel; e.released {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// abandoned reports whether nobody waits for the answer any more: the request was cancelled, as history says, or the host is closing.
+func (e *errand) abandoned() bool {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	return e.released || e.in.host.running.Err() != nil
 }
 
 // takeOver hands an agent that was loaded what is under way for it. The answers that are there already are decided first.
 func (in *inflight) takeOver(a *agent) {
 	in.mu.Lock()
-	errands := slices.Clone(in.errands[events.AgentID(a.handle.id)])
 	var answers []*instruction
-	for _, e := range errands {
+	for e := in.errands[events.AgentID(a.handle.id)]; e != nil; e = e.next {
 		e.owner = a
 		a.running[e.about.Request] = e
 		switch {
@@ -154,7 +187,10 @@ func (e *errand) keep(command sagas.Command, causation events.Ref) {
 		return
 	}
 	e.in.bytes -= e.size
-	e.answer = &instruction{command: command, origin: e.in.host.origin, causation: causation, done: e.decided}
+	if e.answer = &e.first; e.first.command != nil {
+		e.answer = new(instruction) // an activation that has stopped may hold the first one
+	}
+	*e.answer = instruction{command: command, origin: e.in.host.origin, causation: causation, done: e.decided}
 	e.size, e.blob = answerSize(command), nil
 	e.in.bytes += e.size
 	if e.owner != nil {
@@ -210,20 +246,33 @@ func (e *errand) leave() {
 
 // abandon implements [underway]: the answer is stored, or nobody waits for one any more. What still works on it is cut off.
 func (e *errand) abandon() {
-	e.cancel()
 	e.in.mu.Lock()
 	defer e.in.mu.Unlock()
 	if e.released {
 		return
 	}
 	e.released = true
+	for _, cancel := range []context.CancelFunc{e.cut, e.end} {
+		if cancel != nil {
+			cancel()
+		}
+	}
 	e.in.bytes -= e.size
-	mine := e.in.errands[e.about.Agent]
-	if len(mine) == 1 {
+	newest := e.in.errands[e.about.Agent]
+	if newest == e && e.next == nil {
 		delete(e.in.errands, e.about.Agent)
 		return
 	}
-	e.in.errands[e.about.Agent] = slices.DeleteFunc(mine, func(other *errand) bool { return other == e })
+	if newest == e {
+		e.in.errands[e.about.Agent] = e.next
+		return
+	}
+	for ; newest != nil; newest = newest.next {
+		if newest.next == e {
+			newest.next = e.next
+			return
+		}
+	}
 }
 
 // spillIfMany writes the answer to the blob store when many wait for agents that are not in memory. The lock is held.
@@ -276,7 +325,7 @@ func (e *errand) spill() {
 	data, err := events.PlainJSON(k)
 	var ref events.BlobRef
 	if err == nil {
-		ref, err = e.in.host.blobs.Put(e.ctx, "application/json", bytes.NewReader(data))
+		ref, err = e.in.host.blobs.Put(e.life(), "application/json", bytes.NewReader(data))
 	}
 	e.in.mu.Lock()
 	defer e.in.mu.Unlock()
@@ -298,8 +347,8 @@ func (e *errand) fetch() {
 		return
 	}
 	var k kept
-	err := e.in.host.patiently(e.ctx, e.wait, func() error {
-		text, err := e.in.host.blobText(e.ctx, *ref)
+	err := e.in.host.patiently(e.life(), e.wait, func() error {
+		text, err := e.in.host.blobText(e.life(), *ref)
 		if err != nil {
 			return err
 		}

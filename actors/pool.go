@@ -57,7 +57,7 @@ func (p *pool[R]) Receive(c actor.Context) {
 			next := p.waiting[0]
 			p.waiting[0] = ask[R]{}
 			p.waiting = p.waiting[1:]
-			if !abandoned(next.ctx) {
+			if !next.abandoned() {
 				p.start(c.Self(), next)
 			}
 		}
@@ -74,14 +74,14 @@ func (p *pool[R]) start(self *actor.PID, m ask[R]) {
 
 // askModel asks a model once. Every way it can end is an answer, unless nobody waits for one any more.
 func (h *Host) askModel(m ask[sagas.AskModel]) {
-	if abandoned(m.ctx) {
+	if m.abandoned() {
 		return
 	}
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(m.ctx, h.limits.Model)
+	ctx, cancel := m.within(h.limits.Model)
 	reply, err := h.reply(ctx, m)
 	cancel()
-	if abandoned(m.ctx) {
+	if m.abandoned() {
 		return
 	}
 	if err != nil {
@@ -98,8 +98,12 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		Meta: meta(m.what.ID), Request: m.what.ID, Stop: reply.Stop, Model: reply.Model,
 		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)), Fault: reply.Fault,
 	}
-	if err := h.patiently(m.ctx, m.wait, func() error { return h.storable(m.ctx, &answer, &reply, m.what.Tools) }); err != nil {
-		return // nobody waits for it any more
+	if large(&reply) {
+		if err := h.patiently(m.life(), m.wait, func() error { return h.storable(m.life(), &answer, &reply, m.what.Tools) }); err != nil {
+			return // nobody waits for it any more
+		}
+	} else {
+		answer.Text.Inline, answer.Calls = strings.ToValidUTF8(reply.Text, "\uFFFD"), reply.Calls
 	}
 	m.finish(answer, events.Ref(m.what.ID))
 }
@@ -155,11 +159,11 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		return
 	}
 	spec := tool.Spec()
-	if abandoned(m.ctx) {
+	if m.abandoned() {
 		return
 	}
 	if ref := m.what.Blob; ref != nil {
-		arguments, err := h.blobText(m.ctx, *ref)
+		arguments, err := h.blobText(m.life(), *ref)
 		if err != nil {
 			m.failed("the call was not run: its arguments cannot be read: " + err.Error())
 			return
@@ -170,10 +174,10 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 		h.runOnce(m, tool, spec, nil)
 		return
 	}
-	m.files.begin(m.ctx, h, m.what) // and not after the claim: if we die while we record, the effect never began
+	m.files.begin(m.life(), h, m.what) // and not after the claim: if we die while we record, the effect never began
 	defer m.files.finish()
 	h.runOnce(m, tool, spec, func(returned sagas.RecordResult, answer func(sagas.RecordResult)) {
-		m.files.end(m.ctx, h, m.what, func(before, after *events.Tree) {
+		m.files.end(m.life(), h, m.what, func(before, after *events.Tree) {
 			returned.Before, returned.Tree = before, after
 			answer(returned)
 		})
@@ -193,7 +197,7 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 	}
 	started := time.Now()
 	result := h.use(m, tool, spec)
-	if abandoned(m.ctx) {
+	if m.abandoned() {
 		return
 	}
 	answer := func(returned sagas.RecordResult) { m.finish(returned, events.Ref(m.what.ID)) }
@@ -206,9 +210,9 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 
 // claimed claims a call and reports whether it may begin. If not, it is answered, unless nobody waits for an answer any more.
 func (h *Host) claimed(m ask[sagas.AskTool]) bool {
-	mine, err := h.claim(m.ctx, m.what, m.wait)
+	mine, err := h.claim(m.life(), m.what, m.wait)
 	switch {
-	case abandoned(m.ctx), errors.Is(err, storage.ErrClosed):
+	case m.abandoned(), errors.Is(err, storage.ErrClosed):
 		return false // if the claim was stored nonetheless, the next activation finds it
 	case err != nil:
 		m.failed("the call was not run: it cannot be claimed: " + err.Error())
@@ -218,8 +222,8 @@ func (h *Host) claimed(m ask[sagas.AskTool]) bool {
 	}
 	var claim events.EffectClaimed
 	at := events.Micros(0)
-	if err := h.patiently(m.ctx, m.wait, func() (err error) {
-		claim, at, err = h.claimant(m.ctx, m.what.ID)
+	if err := h.patiently(m.life(), m.wait, func() (err error) {
+		claim, at, err = h.claimant(m.life(), m.what.ID)
 		return err
 	}); err != nil {
 		return false
@@ -285,7 +289,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 			result = ToolResult{Text: fmt.Sprintf("the tool failed: %v", r), Failed: true}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(m.ctx, h.toolLimit(spec.Name))
+	ctx, cancel := m.within(h.toolLimit(spec.Name))
 	defer cancel()
 	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,

@@ -20,6 +20,15 @@ const (
 	callOverhead  = 1 << 10   // what the events of one call take besides, about
 )
 
+// large reports whether a reply may have to be made small to be stored. Few have.
+func large(reply *ModelResponse) bool {
+	size := len(reply.Text) + len(reply.Model)
+	for i := range reply.Calls {
+		size += len(reply.Calls[i].ID) + len(reply.Calls[i].Tool) + len(reply.Calls[i].Arguments)
+	}
+	return size > events.InlineLimit || len(reply.Calls) > 16 || reply.Extra != ""
+}
+
 // storable fills in what a decision on a reply holds of it. It may be called again after an error: contents are stored once.
 func (h *Host) storable(ctx context.Context, c *sagas.RecordReply, reply *ModelResponse, tools []string) error {
 	text, err := h.spill(ctx, reply.Text)

@@ -134,6 +134,8 @@ func (d *decision) decide(command Command) error {
 		return d.tick()
 	case Recover:
 		return d.recovered()
+	case Abandon:
+		return d.abandon(c)
 	case Fork, Diverge, Skip, Elapse, Finish:
 		return d.lineage(c)
 	}

@@ -112,6 +112,9 @@ func (a *Agent) applyTurn(fact Fact) {
 	case events.BudgetRefused:
 		t.Budget, t.Requested = "", 0
 	case events.ModelRequested:
+		if t.Model != "" {
+			t.CutOff++
+		}
 		a.closeRound(false)
 		t.Model, t.RetryAt, t.Interrupted = a.outstanding(fact).ID, 0, false
 		if e.Round != t.Round {

@@ -175,6 +175,13 @@ type (
 	}
 )
 
+// Abandon ends a turn whose attempts at the model were cut off too often: each may have cost what a reply costs, and nobody knows.
+type Abandon struct {
+	Meta
+	Reason events.Reason
+	Detail string
+}
+
 // Requests of an agent.
 type (
 	// AskAdvice asks homeostasis for an operating mode. It is advisory: without a response in time the turn continues.

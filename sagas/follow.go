@@ -160,6 +160,9 @@ func (a *Agent) followTape(f Followed) Move {
 		return a.followTime(f)
 	case Retire:
 		return decideIf(t.ID != "", Cancel{Meta: f.meta(), Turn: t.ID, By: "its parent was retired here"})
+	case Abandon:
+		c.Meta = f.meta()
+		return decideIf(t.Model != "", c)
 	case Recover, Release:
 		return decideIf(step.Asks && t.Model != "", Recover{Meta: f.meta()})
 	}

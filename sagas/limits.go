@@ -150,3 +150,6 @@ func retryDelay(attempt int, request events.RequestID, asked events.Micros) even
 
 // maxFailures is how often the model may fail in one round; then the turn fails. Attempts that a restart cut off do not count.
 const maxFailures = 6
+
+// maxCutOff is how many attempts in one round a restart may cut off; then the turn fails.
+const maxCutOff = 10

@@ -82,6 +82,9 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		if a.Turn.RetryAt != 0 && (e.Reason == events.ReasonTokens || e.Reason == events.ReasonMoney) {
 			return Tick{Meta: meta}, nil // before the model is asked again
 		}
+		if e.Outcome == events.Failed {
+			return Abandon{Meta: meta, Reason: e.Reason, Detail: e.Detail}, nil
+		}
 		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
 	case events.BudgetRequested, events.TurnPaused: // before the model is asked again
 		return Tick{Meta: meta}, nil

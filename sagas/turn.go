@@ -61,6 +61,7 @@ type Tally struct {
 	Progress    float64          `json:"progress,omitempty"`
 	LastCall    string           `json:"last_call,omitempty"` // digest of the latest call, and how often it came in a row
 	Repeats     int              `json:"repeats,omitempty"`
+	CutOff      int              `json:"cut_off,omitempty"` // attempts at the model that a restart cut off
 	LastResult  string           `json:"last_result,omitempty"` // digest of the latest call's result, and whether the result before it differed
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"` // error streak when advice was last asked for
@@ -300,6 +301,29 @@ func (d *decision) recovered() error {
 		return ErrStale
 	}
 	d.ask(d.agent.Turn.Round, d.agent.Turn.Attempt+1)
+	return nil
+}
+
+// Recovery is the command for an agent that was loaded while a model was asked, and whose attempt was cut off. It is asked again, unless what was
+// cut off may have cost too much: an attempt that nobody heard the end of counts as the costliest reply of the turn.
+func (a *Agent) Recovery(meta Meta) Command {
+	t := &a.Turn
+	cutOff := t.CutOff + 1
+	switch spent := t.Cost + events.Money(cutOff)*t.LastCost; {
+	case t.Attempt-t.Failed >= maxCutOff:
+		return Abandon{Meta: meta, Reason: events.ReasonModel, Detail: fmt.Sprintf("the host stopped during %d attempts in a row to ask the model", t.Attempt-t.Failed)}
+	case t.LastCost > 0 && spent >= t.Limits.Money:
+		return Abandon{Meta: meta, Reason: events.ReasonMoney, Detail: fmt.Sprintf(
+			"the host stopped during %d attempts to ask the model, and with them the turn may have cost %s of %s", cutOff, spent, t.Limits.Money)}
+	}
+	return Recover{Meta: meta}
+}
+
+func (d *decision) abandon(c Abandon) error {
+	if d.agent.Turn.Model == "" {
+		return ErrStale
+	}
+	d.end(events.Failed, c.Reason, c.Detail)
 	return nil
 }
 

@@ -147,6 +147,7 @@ type tallyView struct {
 	Progress    float64          `json:"progress"`
 	LastCall    string           `json:"last_call,omitempty"`
 	Repeats     int              `json:"repeats,omitempty"`
+	CutOff      int              `json:"cut_off,omitempty"`
 	LastResult  string           `json:"last_result,omitempty"`
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"`

@@ -1,0 +1,144 @@
+package sagas_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// spender runs turns of an agent whose models, tools, wallet and host fail as they like.
+type spender struct {
+	agent          *history[sagas.Agent]
+	at             events.Micros
+	asked          map[int]int // attempts by round
+	failed         map[int]int
+	costliest, cut events.Money
+	longest        int64
+}
+
+func (s *spender) inside() sagas.Meta { return sagas.Meta{ID: "~host", At: s.at} }
+
+// TestSpending: whatever fails, what a turn spends stays within its limits and one call more. Attempts that a restart cuts off, of which nobody
+// knows the cost, are bounded too: in a row, and by what the replies of the turn cost.
+func TestSpending(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := &spender{agent: newHistory(sagas.NewAgent), at: start, asked: map[int]int{}, failed: map[int]int{}}
+		config := testConfig()
+		config.Policy.OnLimit = events.LimitEnd
+		config.Limits = events.Limits{
+			Rounds: rapid.IntRange(1, 8).Draw(t, "rounds"), Money: events.Money(rapid.Int64Range(1, 2_000_000).Draw(t, "money")),
+			Tokens: rapid.Int64Range(1, 5_000).Draw(t, "tokens"), Errors: rapid.IntRange(1, 9).Draw(t, "errors"),
+		}
+		s.decide(t, sagas.Create{Meta: sagas.Meta{ID: "create", At: s.at}, Agent: "a", Config: config})
+		s.decide(t, sagas.Send{Meta: sagas.Meta{ID: "send", At: s.at}, Verb: events.Collect, Text: events.Text{Inline: "go"}})
+		for steps := 0; s.agent.saga.Turn.ID != ""; steps++ {
+			if steps > 3_000 {
+				t.Fatal("the turn does not end")
+			}
+			s.step(t)
+		}
+		s.check(t, config.Limits)
+	})
+}
+
+func (s *spender) decide(t *rapid.T, command sagas.Command) {
+	if _, err := s.agent.decide(t, command); err != nil {
+		t.Fatalf("%T: %v", command, err)
+	}
+	s.at += events.Millisecond
+}
+
+// step answers one request, or has the host die.
+func (s *spender) step(t *rapid.T) {
+	turn := &s.agent.saga.Turn
+	dies := rapid.IntRange(0, 3).Draw(t, "dies") == 0
+	switch {
+	case turn.Model != "" && dies:
+		if _, again := s.agent.saga.Recovery(s.inside()).(sagas.Recover); again && turn.LastCost > 0 {
+			s.cut += turn.LastCost
+		}
+		s.decide(t, s.agent.saga.Recovery(s.inside()))
+	case turn.Model != "":
+		s.asked[turn.Round] = turn.Attempt
+		s.decide(t, s.reply(t, turn))
+	case turn.Advice != "":
+		s.decide(t, sagas.AdviceTimeout{Meta: s.inside(), Request: turn.Advice})
+	case turn.Knowledge != "":
+		s.decide(t, sagas.RecallTimeout{Meta: s.inside(), Request: turn.Knowledge})
+	case turn.Budget != "":
+		s.decide(t, sagas.RecordReservation{Meta: s.inside(), Request: turn.Budget, Amount: turn.Requested})
+	case turn.RetryAt != 0:
+		s.at = max(s.at, turn.RetryAt)
+		s.decide(t, sagas.Tick{Meta: s.inside()})
+	default:
+		s.tool(t)
+	}
+}
+
+func (s *spender) reply(t *rapid.T, turn *sagas.Turn) sagas.Command {
+	usage := events.Usage{Input: rapid.Int64Range(0, 2_000).Draw(t, "input"), Output: rapid.Int64Range(0, 500).Draw(t, "output")}
+	cost := events.Money(rapid.Int64Range(0, 1_500_000).Draw(t, "cost"))
+	if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
+		s.failed[turn.Round]++
+		return sagas.ReplyFailed{Meta: s.inside(), Request: turn.Model, Class: events.ErrorOverloaded, Detail: "503"}
+	}
+	s.costliest, s.longest = max(s.costliest, cost), max(s.longest, usage.Total())
+	c := sagas.RecordReply{Meta: s.inside(), Request: turn.Model, Usage: usage, Cost: cost, Priced: true, Stop: events.StopCalls}
+	switch rapid.IntRange(0, 9).Draw(t, "reply") {
+	case 0:
+		c.Withheld = "it is too large"
+	default:
+		for i := range rapid.IntRange(1, 3).Draw(t, "calls") {
+			c.Calls = append(c.Calls, events.ModelCall{Tool: "pay", Arguments: json.RawMessage(fmt.Sprintf(`{"n":%d,"round":%d}`, i, turn.Round))})
+		}
+	}
+	return c
+}
+
+func (s *spender) tool(t *rapid.T) {
+	for _, request := range s.agent.saga.Ready() {
+		ask, is := request.(sagas.AskTool)
+		if !is {
+			continue
+		}
+		if rapid.IntRange(0, 5).Draw(t, "lost") == 0 {
+			s.decide(t, sagas.RecordLoss{Meta: s.inside(), Request: ask.ID, Call: ask.Call, Detail: "nobody knows", Host: "east"})
+			return
+		}
+		s.decide(t, sagas.RecordResult{Meta: s.inside(), Request: ask.ID, Call: ask.Call, Failed: rapid.Bool().Draw(t, "failed")})
+		return
+	}
+	for _, call := range s.agent.saga.Turn.Calls {
+		if call.Stage == sagas.CallWaiting {
+			s.decide(t, sagas.Approve{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprint("approve", s.at)), At: s.at}, Call: call.ID, Digest: call.Digest})
+			return
+		}
+	}
+	t.Fatalf("nothing is outstanding: %+v", s.agent.saga.Turn)
+}
+
+func (s *spender) check(t *rapid.T, limits events.Limits) {
+	last := s.agent.saga.Last
+	if last.Cost > limits.Money+s.costliest {
+		t.Fatalf("spent %s of %s, and no call cost more than %s", last.Cost, limits.Money, s.costliest)
+	}
+	if last.Usage.Total() > limits.Tokens+s.longest {
+		t.Fatalf("used %d tokens of %d, and no call more than %d", last.Usage.Total(), limits.Tokens, s.longest)
+	}
+	if last.Rounds > limits.Rounds {
+		t.Fatalf("%d rounds of %d", last.Rounds, limits.Rounds)
+	}
+	for round, attempts := range s.asked {
+		if s.failed[round] > 6 || attempts-s.failed[round] > 10 {
+			t.Fatalf("round %d was asked %d times, of which %d failed", round, attempts, s.failed[round])
+		}
+	}
+	if s.cut > limits.Money {
+		t.Fatalf("attempts that were cut off may have cost %s of %s", s.cut, limits.Money)
+	}
+}
