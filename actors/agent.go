@@ -330,7 +330,8 @@ func (a *agent) setClock(ready []sagas.Request) {
 		a.waker.Stop() // a time was set before, so there is a timer
 		return
 	}
-	wait := time.Duration(at-storage.Now()) * time.Microsecond
+	a.lookAtClock()
+	wait := time.Duration(at-a.clock.at(storage.Now(), a.tip.Time)) * time.Microsecond
 	if a.waker == nil {
 		a.waker = time.AfterFunc(wait, func() { a.send(woke{}) })
 		return

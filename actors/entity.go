@@ -34,6 +34,8 @@ type entity[S sagas.Saga[S]] struct {
 	stream  events.Stream
 	fold    history.Fold[S]
 	turn    func(*S) events.TurnID // the turn that runs; nil for sagas without turns
+	working func(*S) bool          // whether the time of its turn is counted; nil for sagas without turns
+	clock   clock
 	host    *Host
 	send    func(any)         // to its own actor
 	saga    S                 // with everything decided so far
@@ -129,6 +131,7 @@ func (e *entity[S]) decideNext() {
 
 // decide decides what waits, as much as one append may hold, and stores it.
 func (e *entity[S]) decide() {
+	e.lookAtClock()
 	queue := e.queue // still there, to be answered, if deciding panics
 	batch, answers := e.linger, e.riders
 	linger, waiting := true, len(e.linger) > 0
@@ -146,7 +149,8 @@ func (e *entity[S]) decide() {
 		if based = based && e.tip.Revision == events.NoRevision; based {
 			e.saga = base
 		}
-		decided, err := e.saga.Decide(in.command)
+		command := e.timed(in.command)
+		decided, err := e.saga.Decide(command)
 		if err != nil && based {
 			e.saga = e.fold.Zero()
 		}
@@ -155,7 +159,7 @@ func (e *entity[S]) decide() {
 			continue
 		}
 		result := outcome{revision: e.tip.Revision + 1, events: decided}
-		if batch, err = e.record(batch, in, decided); err != nil {
+		if batch, err = e.record(batch, in, command.Metadata(), decided); err != nil {
 			if e.host.log.Error("record decision", "stream", e.stream, "error", err); based {
 				e.saga = e.fold.Zero()
 			}
@@ -279,8 +283,7 @@ func mayLinger(command sagas.Command, decided []events.Event) bool {
 }
 
 // record appends a decision to a batch and applies it to the saga.
-func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []events.Event) ([]events.Envelope, error) {
-	meta := in.command.Metadata()
+func (e *entity[S]) record(batch []events.Envelope, in *instruction, meta sagas.Meta, decided []events.Event) ([]events.Envelope, error) {
 	base := uuid.New()
 	start, correlation, digest := len(batch), string(meta.ID), e.tip.Digest
 	if e.turn != nil {
@@ -314,8 +317,23 @@ func (e *entity[S]) record(batch []events.Envelope, in *instruction, decided []e
 		e.tip.Revision++
 		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.Revision, Time: meta.At, Command: meta.ID})
 	}
-	e.tip.Digest = digest
+	e.tip.Digest, e.tip.Time = digest, meta.At
 	return batch, nil
+}
+
+func (e *entity[S]) lookAtClock() {
+	working := e.working != nil && e.working(&e.saga)
+	e.clock.look(storage.Now(), time.Since(e.host.began), e.tip.Time, working)
+}
+
+// timed is a command at the entity's time.
+func (e *entity[S]) timed(command sagas.Command) sagas.Command {
+	meta := command.Metadata()
+	at := e.clock.at(meta.At, e.tip.Time)
+	if at == meta.At {
+		return command
+	}
+	return sagas.Identified(command, sagas.Meta{ID: meta.ID, At: at})
 }
 
 // eventID numbers the events of one attempt: random as a whole, so that two activations never write the same ids.

@@ -101,7 +101,9 @@ func TestForkSetToTheSame(t *testing.T) {
 	}{
 		{"policy.ask=echo", func(f, _ events.AgentConfig) bool { return reflect.DeepEqual(f.Policy.Ask, []string{"echo"}) }},
 		{"policy.on_lost=", func(f, _ events.AgentConfig) bool { return reflect.DeepEqual(f.Policy.Ask, []string{"echo"}) }},
-		{"prompt=", func(f, p events.AgentConfig) bool { return f.Prompt == "" && len(f.Policy.Ask) == 0 && f.Model == p.Model }},
+		{"prompt=", func(f, p events.AgentConfig) bool {
+			return f.Prompt == "" && len(f.Policy.Ask) == 0 && f.Model == p.Model
+		}},
 		{"model=fake/two", func(f, p events.AgentConfig) bool { return f.Model == "fake/two" && f.Prompt == p.Prompt }},
 		{"limits.rounds=0", func(f, p events.AgentConfig) bool { return f.Limits.Rounds != p.Limits.Rounds }},
 	} {

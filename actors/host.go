@@ -110,6 +110,7 @@ type Host struct {
 	quitting                                      sync.WaitGroup // registries that have not heard of it
 	effects                                       atomic.Int64   // calls under way that cannot be repeated
 	closing                                       atomic.Bool
+	began                                         time.Time
 }
 
 // New starts a host. Agents that had work outstanding go on with it, unless the host is resting.
@@ -155,6 +156,7 @@ func configure(c Config) (*Host, error) {
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),
 	}
+	h.began = time.Now()
 	h.batches.set(mostAppend(c.Journal))
 	h.inflight.host, h.inflight.errands = h, map[events.AgentID]*errand{}
 	if h.log == nil {
@@ -313,7 +315,7 @@ func agentType() entityType {
 		produce: func(r *registry, self *actor.PID, h *handle) actor.Actor {
 			a := &agent{running: map[events.RequestID]underway{}}
 			a.actorShell = actorShell[sagas.Agent]{handle: h, registry: self, behavior: a}
-			a.entity = entity[sagas.Agent]{stream: r.entityType.stream(h.id), fold: history.AgentFold(), turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID }, host: r.host}
+			a.entity = entity[sagas.Agent]{stream: r.entityType.stream(h.id), fold: history.AgentFold(), turn: func(a *sagas.Agent) events.TurnID { return a.Turn.ID }, working: (*sagas.Agent).Working, host: r.host}
 			return a
 		},
 	}

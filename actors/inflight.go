@@ -41,9 +41,9 @@ type errand struct {
 	end      context.CancelFunc // ends it
 	cut      context.CancelFunc // cuts off the work under way
 	first    instruction        // the memory of the first answer
-	owner    *agent       // the activation that waits for the answer; nil: none is alive
-	answer   *instruction // when it has ended; nil again while it is in the blob store
-	size     int          // of the answer in memory
+	owner    *agent             // the activation that waits for the answer; nil: none is alive
+	answer   *instruction       // when it has ended; nil again while it is in the blob store
+	size     int                // of the answer in memory
 	blob     *events.BlobRef
 	ended    time.Time // zero: it is under way
 	reason   string    // why the answer is not stored; empty: it is about to be

@@ -162,7 +162,7 @@ func (a *asking) apply(event events.Event, at events.Micros) {
 func (a *asking) answer(call events.CallID, at events.Micros) int {
 	for i := range a.Calls {
 		if a.Calls[i].Call == call {
-			a.Answers.Waited += at - a.Calls[i].Since
+			a.Answers.Waited += max(0, at-a.Calls[i].Since)
 			a.Calls = slices.Delete(a.Calls, i, i+1)
 			return 1
 		}

@@ -239,10 +239,10 @@ func (t *TurnTrace) applyAnswer(r *Recorded, event events.Event) {
 	case events.TurnResumed:
 		t.endLast(spanPause, "", r.Time)
 	case events.TurnEnded:
-		t.Ended, t.Outcome, t.Reason, t.Usage, t.Cost = r.Time, e.Outcome, e.Reason, e.Usage, e.Cost
+		t.Ended, t.Outcome, t.Reason, t.Usage, t.Cost = max(r.Time, t.Started), e.Outcome, e.Reason, e.Usage, e.Cost
 		for i := range t.Spans {
 			if s := &t.Spans[i]; s.Ended == 0 {
-				s.Ended, s.Problem = r.Time, "abandoned"
+				s.Ended, s.Problem = max(r.Time, s.Begun), "abandoned"
 			}
 		}
 	}
@@ -272,7 +272,7 @@ func (t *TurnTrace) endLast(what string, call events.CallID, at events.Micros) *
 func (t *TurnTrace) endWhere(at events.Micros, wanted func(*span) bool) *span {
 	for i := len(t.Spans) - 1; i >= 0; i-- {
 		if s := &t.Spans[i]; s.Ended == 0 && wanted(s) {
-			s.Ended = at
+			s.Ended = max(at, s.Begun) // in old histories a clock may have gone back
 			return s
 		}
 	}

@@ -12,10 +12,10 @@ const (
 	MaxNotes     = 512     // changes of one command
 	MaxNotesText = 4 << 20 // bytes of all texts of one command, without what is in blobs
 	MaxNoteLinks = 1024
-	MaxNoteNames = 64  // aliases, and tags
-	MaxNoteTitle = 512 // in bytes
+	MaxNoteNames = 64   // aliases, and tags
+	MaxNoteTitle = 512  // in bytes
 	maxNoteDir   = 4096 // in bytes
-	MaxNoteWord  = 256 // of a tag, an alias, a target, a heading or a label, in bytes
+	MaxNoteWord  = 256  // of a tag, an alias, a target, a heading or a label, in bytes
 )
 
 // validateNotes reports what makes no sense in a command about notes, as a *RefusalError that names the note.

@@ -101,8 +101,31 @@ type Command interface {
 // Metadata returns the command's id and time.
 func (m Meta) Metadata() Meta { return m }
 
-// Identified returns a command that was read from outside with its id and the time of the decision.
+// Identified returns a command with another id and time.
 func Identified(command Command, meta Meta) Command {
+	switch c := command.(type) { // those that are many
+	case RecordAdvice:
+		c.Meta = meta
+		return c
+	case RecordReservation:
+		c.Meta = meta
+		return c
+	case RecordReply:
+		c.Meta = meta
+		return c
+	case RecordResult:
+		c.Meta = meta
+		return c
+	case RecordSettlement:
+		c.Meta = meta
+		return c
+	case Reserve:
+		c.Meta = meta
+		return c
+	case Settle:
+		c.Meta = meta
+		return c
+	}
 	identified := reflect.New(reflect.TypeOf(command)).Elem()
 	identified.Set(reflect.ValueOf(command))
 	identified.FieldByName("Meta").Set(reflect.ValueOf(meta))

@@ -61,7 +61,7 @@ type Tally struct {
 	Progress    float64          `json:"progress,omitempty"`
 	LastCall    string           `json:"last_call,omitempty"` // digest of the latest call, and how often it came in a row
 	Repeats     int              `json:"repeats,omitempty"`
-	CutOff      int              `json:"cut_off,omitempty"` // attempts at the model that a restart cut off
+	CutOff      int              `json:"cut_off,omitempty"`     // attempts at the model that a restart cut off
 	LastResult  string           `json:"last_result,omitempty"` // digest of the latest call's result, and whether the result before it differed
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"` // error streak when advice was last asked for
@@ -406,6 +406,9 @@ func (t *Turn) blocked() bool {
 		slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallWaiting }) &&
 			!slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 }
+
+// Working reports whether a turn runs whose time is counted: it does not wait for a person.
+func (a *Agent) Working() bool { return a.Turn.ID != "" && a.Turn.WaitingAt == 0 }
 
 // deadline is when the turn's time is up; 0 while it waits for a person, whose time is not counted.
 func (t *Turn) deadline() events.Micros {

@@ -50,6 +50,7 @@ func CatalogueFold() Fold[sagas.Catalogue] {
 type Tip struct {
 	Revision events.Revision
 	Digest   events.Digest
+	Time     events.Micros
 }
 
 // UnreadableError says that a history itself cannot be folded: trying again fails again.
@@ -159,7 +160,7 @@ func FoldStream[S sagas.Saga[S]](ctx context.Context, r *Reader, f Fold[S], stre
 				}
 			}
 			saga = saga.Apply(fact)
-			at = Tip{page.Events[i].Revision, page.Events[i].Digest}
+			at = Tip{page.Events[i].Revision, page.Events[i].Digest, page.Events[i].Time}
 		}
 		if page.End || len(page.Events) == 0 {
 			break
@@ -216,7 +217,7 @@ func fromSnapshot[S sagas.Saga[S]](ctx context.Context, r *Reader, f Fold[S], st
 		if len(page.Events) == 1 && page.Events[0].Revision == snapshot.Revision && page.Events[0].Digest == snapshot.Digest {
 			err := json.Unmarshal(snapshot.State, &saga)
 			if err == nil {
-				return saga, Tip{snapshot.Revision, snapshot.Digest}, nil
+				return saga, Tip{snapshot.Revision, snapshot.Digest, page.Events[0].Time}, nil
 			}
 			problem = err.Error()
 		}

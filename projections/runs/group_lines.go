@@ -18,7 +18,7 @@ func (g *openGroup) add(r *projections.Recorded, agent events.AgentID) {
 		g.Turn = events.TurnID(r.Correlation)
 	}
 	if g.Turn != "" && g.Ended == 0 {
-		g.Elapsed = r.Time - g.Started
+		g.Elapsed = max(0, r.Time-g.Started)
 	}
 	event, err := r.Event()
 	if err != nil {
@@ -55,7 +55,7 @@ func (g *openGroup) addTurn(r *projections.Recorded, event events.Event) bool {
 		}
 	case events.TurnEnded:
 		g.Ended, g.Outcome, g.Reason, g.Detail = r.Time, e.Outcome, e.Reason, e.Detail
-		g.Elapsed = r.Time - g.Started
+		g.Elapsed = max(0, r.Time-g.Started) // in old histories a clock may have gone back
 		g.Rounds, g.Calls, g.Tokens, g.Cost, g.Unpriced = e.Rounds, e.ToolCalls, e.Usage.Total(), e.Cost, e.Unpriced
 	default:
 		return false

@@ -1,0 +1,38 @@
+package actors
+
+import (
+	"time"
+
+	"example.com/life/events"
+)
+
+// clock makes an entity's time of the machine's clock, which people and programs set: it never goes back behind the latest event of the
+// stream, so that nothing lasts less than no time; and it does not jump while a turn works, in either direction, so that no turn is ended whose work took no
+// such time, as after a machine slept. When the turn is over, or waits for a person, the machine's clock counts again: a jump is in the time between then.
+//
+// If we die, what is left of it is the latest event's time.
+type clock struct {
+	offset events.Micros // to the machine's clock
+	wall   events.Micros // when it was last looked at, by the machine's clock,
+	steady time.Duration // and by one that nobody sets
+	began  bool
+}
+
+// jumpLeast is what counts as a jump. Clocks that are set right little by little never make one.
+const jumpLeast = events.Second
+
+// look brings the clock up to date: it is looked at before every decision.
+func (c *clock) look(wall events.Micros, steady time.Duration, latest events.Micros, working bool) {
+	jump := wall - c.wall - micros(steady-c.steady)
+	switch {
+	case !working:
+		c.offset = 0
+	case c.began && (jump >= jumpLeast || jump <= -jumpLeast):
+		c.offset -= jump
+	}
+	c.offset = max(c.offset, latest-wall)
+	c.wall, c.steady, c.began = wall, steady, true
+}
+
+// at is the entity's time for a time of the machine's clock.
+func (c *clock) at(wall, latest events.Micros) events.Micros { return max(wall+c.offset, latest) }
