@@ -81,18 +81,18 @@ func (d *Dir) dirs() (dirs map[inode]bool, open inode) {
 
 // refuseInside refuses a workspace that is one of the directories or below one.
 func refuseInside(workspace string, dirs map[inode]bool, open inode) error {
-	real, err := filepath.EvalSymlinks(workspace)
+	top, err := filepath.EvalSymlinks(workspace)
 	if err != nil {
 		return err
 	}
-	for at := real; ; at = filepath.Dir(at) {
+	for at := top; ; at = filepath.Dir(at) {
 		info, err := os.Stat(at)
 		if err != nil {
 			return err
 		}
 		stat, ok := info.Sys().(*syscall.Stat_t)
 		switch {
-		case !ok || inodeOf(stat) == open && at != real:
+		case !ok || inodeOf(stat) == open && at != top:
 			return nil
 		case dirs[inodeOf(stat)]:
 			return fmt.Errorf("the workspace %s is in Life's own data directory, which is out of reach: give the agent another one", workspace)

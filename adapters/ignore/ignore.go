@@ -103,15 +103,13 @@ func parseLine(line string) (r rule, ok bool) {
 	if inside, all := strings.CutSuffix(line, "/**"); all { // what is in the directory, not the directory itself
 		line = inside + "/**/*"
 	}
-	r.pattern = braces.Replace(line)
+	// Braces are a choice to doublestar alone.
+	r.pattern = strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`).Replace(line)
 	if !doublestar.ValidatePattern(r.pattern) { // git finds nothing by such a pattern either
 		return r, false
 	}
 	return r, true
 }
-
-// braces are a choice to doublestar alone.
-var braces = strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`)
 
 // withoutEndSpaces is a line without the spaces at its end, unless a backslash keeps one.
 func withoutEndSpaces(line string) string {

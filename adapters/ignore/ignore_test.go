@@ -20,7 +20,8 @@ import (
 func ignored(t interface {
 	Helper()
 	Fatal(args ...any)
-}, dir string, names ...string) (paths []string) {
+}, dir string, names ...string,
+) (paths []string) {
 	t.Helper()
 	by := ignore.New(names).Begin(func(path string) []byte {
 		content, err := os.ReadFile(filepath.Join(dir, path))
@@ -138,7 +139,6 @@ func TestLikeGit(t *testing.T) {
 // filesBelow is every file in what is left out: git names a directory also where all in it is left out.
 func filesBelow(dir string, paths []string) (files []string) {
 	for _, path := range paths {
-		//nolint:errcheck // the files of this test are there
 		_ = filepath.WalkDir(filepath.Join(dir, path), func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && !entry.IsDir() {
 				files = append(files, strings.TrimPrefix(path, dir+"/"))

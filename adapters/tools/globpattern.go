@@ -50,7 +50,7 @@ func choices(text string) int {
 		case text[i] == ',' && last >= 0:
 			open[last]++
 		case text[i] == '}' && last >= 0:
-			total *= open[last]
+			total *= max(2, open[last]) // without a comma there are two readings
 			open = open[:last]
 		}
 	}
@@ -91,20 +91,22 @@ func (p *globPattern) note() string {
 func bothReadings(text string) string {
 	var out strings.Builder
 	for len(text) > 0 {
-		switch end := 0; text[0] {
+		switch text[0] {
 		case '\\':
-			end = min(2, len(text))
+			end := min(2, len(text))
 			out.WriteString(text[:end])
 			text = text[end:]
 		case '[':
-			if end = closing(text, '[', ']', false); end < 0 {
+			end := closing(text, '[', ']', false)
+			if end < 0 {
 				out.WriteString(text)
 				return out.String()
 			}
 			out.WriteString(bracket(text[1:end]))
 			text = text[end+1:]
 		case '{':
-			if end = closing(text, '{', '}', true); end < 0 {
+			end := closing(text, '{', '}', true)
+			if end < 0 {
 				out.WriteString(text)
 				return out.String()
 			}
@@ -144,14 +146,21 @@ func closing(text string, open, shut byte, nests bool) int {
 // bracket is the choice between a class of characters and its characters.
 func bracket(class string) string {
 	plain := strings.ReplaceAll(class, `\`, "")
-	name := `\[` + inName.Replace(plain) + `\]`
-	if asClass := "[" + inChoice.Replace(class) + "]"; doublestar.ValidatePattern(asClass) {
+	name := `\[` + escaped(plain, "[]{},*?") + `\]`
+	if asClass := "[" + escaped(class, ",{}") + "]"; doublestar.ValidatePattern(asClass) {
 		return "{" + asClass + "," + name + "}"
 	}
 	return name // [my-page] is no range
 }
 
-var (
-	inName   = strings.NewReplacer("[", `\[`, "]", `\]`, "{", `\{`, "}", `\}`, ",", `\,`, "*", `\*`, "?", `\?`)
-	inChoice = strings.NewReplacer(",", `\,`, "{", `\{`, "}", `\}`)
-)
+// escaped puts a backslash before each of some characters.
+func escaped(text, characters string) string {
+	var out strings.Builder
+	for i := range len(text) {
+		if strings.IndexByte(characters, text[i]) >= 0 {
+			out.WriteByte('\\')
+		}
+		out.WriteByte(text[i])
+	}
+	return out.String()
+}

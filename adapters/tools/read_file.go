@@ -60,7 +60,10 @@ func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, err
 	if set.codec != nil {
 		r.coded, r.kind = true, set.String()+", perhaps with errors in it"
 	}
-	if start, _ = lines.Peek(sniffSize); bytes.IndexByte(start, '\r') >= 0 && bytes.IndexByte(start, '\n') < 0 && !onlyAtEnd(start, '\r') {
+	if start, err = lines.Peek(sniffSize); err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if bytes.IndexByte(start, '\r') >= 0 && bytes.IndexByte(start, '\n') < 0 && !onlyAtEnd(start, '\r') {
 		r.lines = bufio.NewReaderSize(&fromCR{lines}, 64<<10)
 		r.notes += `[its lines end in \r, which edit_file and write_file keep; here they end in \n]`
 	}

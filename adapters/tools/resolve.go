@@ -99,11 +99,11 @@ func (w *workspace) enter(shown, name string) (at string, rest []string, err err
 	}
 	// Another link may lead into the workspace. Of what is outside nothing is said but that it is.
 	for above, below := name, ""; above != "/"; above, below = filepath.Dir(above), filepath.Join(filepath.Base(above), below) {
-		real, err := filepath.EvalSymlinks(above)
+		found, err := filepath.EvalSymlinks(above)
 		if err != nil {
 			continue
 		}
-		if inside, err := filepath.Rel(w.real, real); err == nil && filepath.IsLocal(inside) {
+		if inside, err := filepath.Rel(w.real, found); err == nil && filepath.IsLocal(inside) {
 			return ".", strings.Split(filepath.Join(inside, below), "/"), nil
 		}
 		break
