@@ -61,14 +61,14 @@ func (f *waitFlags) sendOnBus(a *app, cmd *cobra.Command, agent events.AgentID, 
 		if f.id != "" {
 			from = 0 // it may have been sent and answered before
 		}
-		answer, published, err := awaitReply(ctx, host, replies, from, id)
+		answer, err := awaitReply(ctx, host, replies, from, func(answer bus.Reply, published events.Ref) (bool, error) {
+			if answer.Command != id || from > 0 {
+				return answer.Command == id, nil
+			}
+			return isAnswerTo(ctx, host, published, command)
+		})
 		if err != nil {
 			return err
-		}
-		if from == 0 {
-			if err := isAnswerTo(ctx, host, published, id, command); err != nil {
-				return err
-			}
 		}
 		return a.printReply(answer, f.show.asJSON)
 	})
@@ -86,46 +86,45 @@ func (a *app) printPublished(id events.CommandID, here, asJSON bool) error {
 	return nil
 }
 
-// isAnswerTo reports an answer that another command got, which was sent under the same id before.
-func isAnswerTo(ctx context.Context, host api.Host, published events.Ref, id events.CommandID, command bus.Command) error {
+// isAnswerTo reports whether the event that was answered is a command: another one may have been sent under the same id.
+func isAnswerTo(ctx context.Context, host api.Host, published events.Ref, command bus.Command) (bool, error) {
 	stream, revision, err := published.Split()
 	if err != nil {
-		return fmt.Errorf("find the event of command %s: %w", id, err)
+		return false, fmt.Errorf("find the command that was answered: %w", err)
 	}
 	page, err := host.History(ctx, stream, revision, storage.Forward, storage.Limit{Events: 1})
-	if err != nil {
-		return err
-	}
-	if len(page.Events) == 0 {
-		return fmt.Errorf("find the event of command %s: there is no event %s", id, published)
+	if err != nil || len(page.Events) == 0 {
+		return false, err
 	}
 	sent, err := bus.Decode(string(page.Events[0].Kind), page.Events[0].Data)
-	if err != nil || !reflect.DeepEqual(sent, command) {
-		return &exit{exitError, fmt.Errorf("refused: command id %q was already used for a different command: choose a new id for each command", id)}
-	}
-	return nil
+	return err == nil && reflect.DeepEqual(sent, command), nil
 }
 
-// awaitReply waits for the outcome of a command, among the replies from a revision on, and returns also which event the command is.
-func awaitReply(ctx context.Context, host api.Host, replies events.Stream, from events.Revision, id events.CommandID) (bus.Reply, events.Ref, error) {
+// awaitReply waits for the outcome of a command, among the replies from a revision on.
+func awaitReply(
+	ctx context.Context, host api.Host, replies events.Stream, from events.Revision, wanted func(bus.Reply, events.Ref) (bool, error),
+) (bus.Reply, error) {
 	for {
 		page, err := host.History(ctx, replies, from, storage.Forward, storage.Limit{})
 		if err != nil {
-			return bus.Reply{}, "", err
+			return bus.Reply{}, err
 		}
 		for i := range page.Events {
-			var answer bus.Reply
-			if json.Unmarshal(page.Events[i].Data, &answer) == nil && answer.Command == id {
-				return answer, page.Events[i].Causation, nil
-			}
 			from = page.Events[i].Revision + 1
+			var answer bus.Reply
+			if json.Unmarshal(page.Events[i].Data, &answer) != nil {
+				continue
+			}
+			if found, err := wanted(answer, page.Events[i].Causation); found || err != nil {
+				return answer, err
+			}
 		}
 		if !page.End {
 			continue
 		}
 		select {
 		case <-ctx.Done():
-			return bus.Reply{}, "", fmt.Errorf("wait for the outcome of command %s: %w", id, ctx.Err())
+			return bus.Reply{}, fmt.Errorf("wait for the outcome of the command: %w", ctx.Err())
 		case <-time.After(replyLook):
 		}
 	}

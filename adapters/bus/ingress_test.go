@@ -333,3 +333,80 @@ func TestADriveOfARealHost(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestIDsReused sends commands under one id: the same one again is one message, another one is refused by the agent that knows the id, and the same id
+// for another agent is a command of its own. Each has a reply.
+func TestIDsReused(t *testing.T) {
+	journal := actorstest.NewMemory()
+	host, err := actors.New(t.Context(), actors.Config{Journal: journal, Blobs: actorstest.NewBlobs(), Models: models{}, OpeningCredit: 10 * events.Dollar})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := NewIngress(IngressConfig{Commands: host, Journal: journal, Groups: groupsOf(t, journal), Tenant: "local"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- in.Run(ctx) }()
+	publisher, err := NewPublisher(PublisherConfig{Journal: journal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender, err := NewSender(publisher, "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(text string) sagas.Command {
+		return sagas.Send{Verb: events.Collect, Text: events.Text{Inline: text}}
+	}
+	const k = "4f9b3a2f-1c77-4a53-9a8e-5f6d2c3e6f43" // an id that would be an event's
+	for _, c := range []struct {
+		id      events.CommandID
+		agent   events.AgentID
+		command sagas.Command
+	}{
+		{"make-a", "a", sagas.Create{Agent: "a", Config: events.AgentConfig{Model: "fake/one"}}},
+		{"make-b", "b", sagas.Create{Agent: "b", Config: events.AgentConfig{Model: "fake/one"}}},
+		{k, "a", say("first")},
+		{k, "a", say("first")},
+		{k, "a", say("second")},
+		{k, "a", sagas.Cancel{}},
+		{k, "b", say("first")},
+		{k, "b", say("third")},
+		{"plain", "b", say("fourth")},
+		{"plain", "b", say("fourth")},
+	} {
+		if _, err := sender.Send(t.Context(), c.id, actors.Origin{}, Command{events.AgentStream(c.agent), c.command}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replies := subscriber(t, groupsOf(t, journal), "test")
+	messages := subscribe(t, replies, "reply-local")
+	var got []string
+	for range 8 {
+		m := <-messages
+		var r Reply
+		if err := json.Unmarshal(m.Payload, &r); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.TrimPrefix(m.Metadata[TypeKey], "command.")+" "+string(r.Command)+r.Code)
+		m.Ack()
+	}
+	cancel()
+	if err := errors.Join(replies.Close(), <-ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	want := []string{
+		"accepted make-a", "accepted make-b", "accepted " + k, "refused " + k + "id_reused", "refused " + k + "id_reused",
+		"accepted " + k, "refused " + k + "id_reused", "accepted plain",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("replies:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	closing, stop := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer stop()
+	if err := host.Close(closing); err != nil {
+		t.Error(err)
+	}
+}

@@ -35,8 +35,9 @@ func NewSender(publisher message.Publisher, tenant events.TenantID) (*Sender, er
 }
 
 // Send publishes a command and returns its id once it is stored: then it will be carried out or its refusal will be published, both
-// under that id. An empty id is given one; a command that is sent again with the same id happens once. origin says where it comes from;
-// without a trace it is ctx's.
+// under that id. An empty id is given one; a command that is sent again with the same id happens once, and another command under that id is
+// another message, which its agent answers: a store would take it for the first one, and drop it, if the id were the message's. origin says
+// where it comes from; without a trace it is ctx's.
 func (s *Sender) Send(ctx context.Context, id events.CommandID, origin actors.Origin, command Command) (events.CommandID, error) {
 	if id == "" {
 		id = events.CommandID(uuid.NewString())
@@ -48,7 +49,8 @@ func (s *Sender) Send(ctx context.Context, id events.CommandID, origin actors.Or
 		return "", err
 	}
 	err := s.bus.SendWithModifiedMessage(ctx, command, func(m *message.Message) error {
-		m.UUID = string(id)
+		m.UUID = messageID(id, m)
+		m.Metadata.Set(CommandKey, string(id))
 		m.Metadata.Set(CorrelationKey, string(id))
 		if origin.Actor != "" {
 			m.Metadata.Set(ActorKey, origin.Actor)
@@ -63,4 +65,10 @@ func (s *Sender) Send(ctx context.Context, id events.CommandID, origin actors.Or
 		return "", fmt.Errorf("send %s: %w", commandJSON{}.Name(command), err)
 	}
 	return id, nil
+}
+
+// messageID is the id of the message of a command: the same for the same command under the same id.
+func messageID(id events.CommandID, m *message.Message) string {
+	content := events.HashBytes([]byte(m.Metadata.Get(TypeKey) + "\x00" + string(m.Payload)))
+	return uuid.NewSHA1(namespace(), []byte(string(id)+"\x00"+content)).String()
 }
