@@ -21,7 +21,7 @@ import (
 
 func approveCommand(a *app) *cobra.Command {
 	var f waitFlags
-	digest, again := "", false
+	digest, again, show := "", false, false
 	cmd := &cobra.Command{
 		Use:   "approve AGENT [CALL]",
 		Short: "Approve a waiting call, or resume a paused turn",
@@ -29,9 +29,12 @@ func approveCommand(a *app) *cobra.Command {
 			"CALL is TURN/CALL, such as 3/2.1 for call 2.1 of turn 3, or the number of a paused turn. Commands that show a waiting call print it so, with\n" +
 			"the first digits of the arguments' digest: such an answer is refused when the agent has moved on. Without a turn, the call of that name\n" +
 			"that waits now is approved, and without CALL the only one that waits: its arguments are shown, and on a terminal you are asked first.",
-		Example: "  life approve demo\n  life approve demo 3/2.1 --digest 0fd1a2b4c5d6",
+		Example: "  life approve demo\n  life approve demo 3/2.1 --digest 0fd1a2b4c5d6\n  life approve demo 3/2.1 --show",
 		Args:    takes(1, 2, "an agent and at most one call"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if show {
+				return a.showAsked(cmd.Context(), args)
+			}
 			return a.respond(cmd, args, &f, func(q *asked) sagas.Command {
 				if digest != "" {
 					q.Digest = digest
@@ -41,6 +44,7 @@ func approveCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&digest, "digest", "", "approve only the arguments with this digest; its first 12 digits do where the turn is given")
+	cmd.Flags().BoolVar(&show, "show", false, "only show all that the call would run with, and approve nothing")
 	cmd.Flags().BoolVar(&again, "again", false, "run a call once more that was cut off, so that its effect is unknown")
 	f.add(cmd)
 	return cmd
@@ -74,30 +78,78 @@ func denyCommand(a *app) *cobra.Command {
 // respond sends a person's answer. One that names no turn is bound to what waits at the moment, which is shown; on a terminal the person is asked before it
 // is approved.
 func (a *app) respond(cmd *cobra.Command, args []string, f *waitFlags, made func(*asked) sagas.Command) error {
-	agent, err := checkAgent(args[0])
+	named, err := namedBy(args)
 	if err != nil {
 		return err
 	}
-	named := asked{Agent: agent}
-	if len(args) == 2 {
-		if named, err = parseAsked(agent, args[1]); err != nil {
-			return err
-		}
-	}
 	command := made(&named)
 	if named.Turn == "" && named.Digest == "" {
-		err := a.with(cmd.Context(), func(host reached) error { return a.bind(cmd.Context(), host, &named, len(args) == 2) })
+		err := a.with(cmd.Context(), func(host reached) error {
+			if err := a.bind(cmd.Context(), host, &named, len(args) == 2); err != nil {
+				return err
+			}
+			command = made(&named)
+			if _, approve := command.(sagas.Approve); named.Tool == "" || !approve || f.show.quiet || f.show.asJSON {
+				return nil
+			}
+			return a.confirm(cmd.Context(), host, &named)
+		})
 		if err != nil {
 			return err
 		}
-		command = made(&named)
-		if _, approve := command.(sagas.Approve); named.Tool != "" && approve && !f.show.quiet && !f.show.asJSON {
-			if err := a.confirm(cmd.Context(), &named); err != nil {
-				return err
-			}
-		}
 	}
-	return f.set(a, cmd, agent, func(m sagas.Meta) sagas.Command { return sagas.Identified(command, m) })
+	return f.set(a, cmd, named.Agent, func(m sagas.Meta) sagas.Command { return sagas.Identified(command, m) })
+}
+
+// showAsked shows all that a waiting call would run with.
+func (a *app) showAsked(ctx context.Context, args []string) error {
+	named, err := namedBy(args)
+	if err != nil {
+		return err
+	}
+	turn := named.Turn
+	return a.with(ctx, func(host reached) error {
+		if err := a.bind(ctx, host, &named, len(args) == 2); err != nil {
+			return err
+		}
+		if named.Tool == "" || turn != "" && turn != named.Turn {
+			return fmt.Errorf("no such call of %s waits; life agents shows what does", named.Agent)
+		}
+		if err := named.complete(ctx, host); err != nil {
+			return err
+		}
+		a.printCall(seen(a.out), &named, allArguments)
+		return nil
+	})
+}
+
+// namedBy reads an agent and, if there is one, a call of it.
+func namedBy(args []string) (asked, error) {
+	agent, err := checkAgent(args[0])
+	if err != nil || len(args) == 1 {
+		return asked{Agent: agent}, err
+	}
+	return parseAsked(agent, args[1])
+}
+
+// complete reads the arguments of which the call has a preview.
+func (q *asked) complete(ctx context.Context, host api.Host) error {
+	if q.Blob == nil {
+		return nil
+	}
+	content, err := host.OpenArguments(ctx, q.Agent, q.Call)
+	if err != nil {
+		return err
+	}
+	whole, err := io.ReadAll(io.LimitReader(content, allArguments))
+	if err = errors.Join(err, content.Close()); err != nil {
+		return fmt.Errorf("read the arguments of call %s of %s: %w", q.Call, q.Turn, err)
+	}
+	if events.HashBytes(whole) != q.Blob.Hash { // the agent has moved on
+		return fmt.Errorf("call %s of %s does not wait any more", q.Call, q.Turn)
+	}
+	q.Arguments, q.Blob = whole, nil
+	return nil
 }
 
 // parseAsked reads what is answered: TURN/CALL, CALL, or the TURN that is paused. A turn may be written in full, as demo/3.
@@ -187,7 +239,7 @@ func (a *app) bind(ctx context.Context, host api.Host, q *asked, named bool) err
 // Bytes of arguments that are shown where a person is asked. Of more, the middle is left out.
 const (
 	shownArguments = 8 << 10
-	allArguments   = 1 << 30
+	allArguments   = 64 << 20
 )
 
 // printAsked shows what a person decides on, and what to type.
@@ -197,14 +249,15 @@ func (a *app) printAsked(w io.Writer, q *asked, most int) {
 	if len(q.Digest) >= sagas.ShortDigest {
 		flags = " --digest " + q.Digest[:sagas.ShortDigest]
 	}
-	if left > 0 {
-		fmt.Fprintf(w, "  life state %s%s   (shows the %d bytes that are left out)\n", q.Agent, where, left)
-	}
 	again := ""
 	if q.Lost {
 		again = " --again"
 	}
-	ref := fmt.Sprintf("%s %d/%s%s", q.Agent, q.Turn.Number(), q.Call, flags)
+	ref := fmt.Sprintf("%s %d/%s", q.Agent, q.Turn.Number(), q.Call)
+	if left > 0 {
+		fmt.Fprintf(w, "  life approve %s%s --show   (shows the %d bytes that are left out, and approves nothing)\n", ref, where, left)
+	}
+	ref += flags
 	fmt.Fprintf(w, "  life approve %s%s%s\n  life deny %s%s\n", ref, again, where, ref, where)
 }
 
@@ -292,7 +345,7 @@ const (
 )
 
 // ask shows a call and asks whether it may run.
-func (a *app) ask(ctx context.Context, q *asked) string {
+func (a *app) ask(ctx context.Context, host api.Host, q *asked) string {
 	most := shownArguments
 	for {
 		left := a.printCall(a.console.out, q, most)
@@ -310,7 +363,9 @@ func (a *app) ask(ctx context.Context, q *asked) string {
 		case answer == "n" || answer == saidNo:
 			return saidNo
 		case answer == "s" || answer == "show":
-			most = allArguments
+			if most = allArguments; q.complete(ctx, host) != nil {
+				fmt.Fprintln(a.console.out, "all of it cannot be read at the moment")
+			}
 		case answer == "":
 			return saidLater
 		}
@@ -337,15 +392,15 @@ func (c *console) line(ctx context.Context) (string, error) {
 }
 
 // confirm shows what an answer that named no turn is about, and asks on a terminal whether it is meant.
-func (a *app) confirm(ctx context.Context, q *asked) error {
+func (a *app) confirm(ctx context.Context, host api.Host, q *asked) error {
 	if a.console == nil {
 		fmt.Fprintln(a.errs, "approving what waits now:")
 		if left := a.printCall(a.errs, q, shownArguments); left > 0 {
-			fmt.Fprintf(a.errs, "  life state %s%s   (shows the %d bytes that are left out)\n", q.Agent, a.whereFlags(), left)
+			fmt.Fprintf(a.errs, "  life approve %s %d/%s%s --show   (shows the %d bytes that are left out)\n", q.Agent, q.Turn.Number(), q.Call, a.whereFlags(), left)
 		}
 		return nil
 	}
-	if a.ask(ctx, q) != saidYes {
+	if a.ask(ctx, host, q) != saidYes {
 		return &exit{exitWaiting, fmt.Errorf("call %s of %s was not approved", q.Call, q.Turn)}
 	}
 	return nil
@@ -366,7 +421,7 @@ func (a *app) attend(ctx context.Context, host api.Host, agent events.AgentID, v
 			if later[key] {
 				continue
 			}
-			switch a.ask(ctx, q) {
+			switch a.ask(ctx, host, q) {
 			case saidYes:
 				command = sagas.Approve{Meta: newMeta(""), Turn: q.Turn, Call: q.Call, Digest: q.Digest, Again: q.Lost, By: a.person()}
 			case saidNo:

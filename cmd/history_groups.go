@@ -92,7 +92,7 @@ func printGroup(out io.Writer, g *runs.Group) {
 	for i := range g.Lines {
 		line := groupLine(&g.Lines[i])
 		if l := &g.Lines[i]; l.LeftOut {
-			line += fmt.Sprintf("; life history %s --from %d --to %d --json shows all arguments", g.Turn.Agent(), l.Revision, l.Revision)
+			line += "; " + seeAll(g.Turn, events.CallID(l.ID), l.Revision, true)
 		}
 		fmt.Fprintf(out, "  %s\n", line)
 	}

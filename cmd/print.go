@@ -74,9 +74,17 @@ func sentence(e *events.Envelope) string {
 	}
 	text := event.String()
 	if asked, ok := event.(events.ApprovalRequested); ok && asked.Cut() {
-		text += fmt.Sprintf("; life history %s --from %d --to %d --json shows them", asked.Turn.Agent(), e.Revision, e.Revision)
+		text += "; " + seeAll(asked.Turn, asked.Call, e.Revision, asked.Blob != nil)
 	}
 	return text
+}
+
+// seeAll says how to see the arguments that a line leaves out.
+func seeAll(turn events.TurnID, call events.CallID, at events.Revision, blob bool) string {
+	if blob {
+		return fmt.Sprintf("life approve %s %d/%s --show shows them while it waits", turn.Agent(), turn.Number(), call)
+	}
+	return fmt.Sprintf("life history %s --from %d --to %d --json shows them", turn.Agent(), at, at)
 }
 
 // meter shows how far something has come, on a terminal or when asked, once it takes more than a second.

@@ -108,7 +108,7 @@ func TestAskAtConsole(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		a := &app{console: newConsoleOn(strings.NewReader(typed), &out)}
-		if got := a.ask(t.Context(), q); got != want {
+		if got := a.ask(t.Context(), nil, q); got != want {
 			t.Errorf("%q: %q, want %q", typed, got, want)
 		}
 		if shown := out.String(); !strings.Contains(shown, "rm -rf important") || !strings.Contains(shown, "bytes are left out here") {
@@ -123,7 +123,7 @@ func TestAskAtConsole(t *testing.T) {
 	var out bytes.Buffer
 	read, write := io.Pipe()
 	defer write.Close()
-	if got := (&app{console: newConsoleOn(read, &out)}).ask(ctx, q); got != saidLater {
+	if got := (&app{console: newConsoleOn(read, &out)}).ask(ctx, nil, q); got != saidLater {
 		t.Errorf("interrupted: %q", got)
 	}
 }

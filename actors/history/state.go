@@ -1,8 +1,11 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"slices"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -81,4 +84,25 @@ func (r *Reader) Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeo
 	}
 	found, _, err := FoldStream(ctx, r, HomeostasisFold(), events.HomeostasisStream(tenant), storage.Latest)
 	return found, err
+}
+
+// OpenArguments opens the arguments of a call of the turn that runs, whole, as canonical JSON. Reading them to their end verifies those that are a blob.
+func (r *Reader) OpenArguments(ctx context.Context, agent events.AgentID, call events.CallID) (io.ReadCloser, error) {
+	state, err := r.State(ctx, agent, events.NoRevision)
+	if err != nil {
+		return nil, err
+	}
+	calls := state.Agent.Turn.Calls
+	i := slices.IndexFunc(calls, func(c sagas.Call) bool { return c.ID == call })
+	switch {
+	case i < 0:
+		return nil, &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: fmt.Sprintf("no call %s of %s waits or runs", events.Clip(string(call), 60), agent)}
+	case calls[i].Blob == nil:
+		return io.NopCloser(bytes.NewReader(calls[i].Arguments)), nil
+	}
+	arguments, err := r.blobs.Open(ctx, *calls[i].Blob)
+	if err != nil {
+		return nil, fmt.Errorf("open the arguments of call %s of %s: %w", call, agent, err)
+	}
+	return arguments, nil
 }

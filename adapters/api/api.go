@@ -49,6 +49,7 @@ type Host interface {
 
 	Agents(ctx context.Context, filter projections.AgentFilter) ([]projections.AgentSummary, error)
 	State(ctx context.Context, agent events.AgentID, at events.Revision) (history.AgentState, error)
+	OpenArguments(ctx context.Context, agent events.AgentID, call events.CallID) (io.ReadCloser, error)
 	Wallet(ctx context.Context, id events.WalletID) (sagas.Wallet, error)
 	Rules(ctx context.Context, tenant events.TenantID) (sagas.Homeostasis, error)
 	ListWorkspace(ctx context.Context, agent events.AgentID, at events.Revision) (history.ListedWorkspace, error)
@@ -219,6 +220,7 @@ func (s *server) otherRoutes() map[string]route {
 		"GET /v1/commands/poisoned":        s.poisoned,
 
 		"GET /v1/agents/{agent}/workspace/file": s.workspaceFile,
+		"GET /v1/agents/{agent}/arguments":      s.arguments,
 
 		"POST /v1/commands/poisoned/{entry}/retry": s.retryPoisoned,
 		"POST /v1/commands/poisoned/{entry}/drop":  s.dropPoisoned,

@@ -119,6 +119,10 @@ func (nothing) OpenWorkspaceFile(context.Context, events.AgentID, events.Revisio
 	return io.NopCloser(strings.NewReader("")), nil
 }
 
+func (nothing) OpenArguments(context.Context, events.AgentID, events.CallID) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("{}")), nil
+}
+
 func (nothing) CheckStore(context.Context, func(checked, total int64)) (StoreReport, error) {
 	return StoreReport{}, nil
 }

@@ -12,8 +12,11 @@ import (
 	"example.com/life/events"
 )
 
-// parameterPath is the query parameter that names a file of a workspace.
-const parameterPath = "path"
+// The query parameters that name a file of a workspace, and a call.
+const (
+	parameterPath = "path"
+	parameterCall = "call"
+)
 
 // workspace answers with the files of an agent's workspace as of a moment.
 func (s *server) workspace(w http.ResponseWriter, r *http.Request) error {
@@ -38,15 +41,38 @@ func (s *server) workspaceFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.sendFile(w, "application/octet-stream", agent, file)
+	return nil
+}
+
+// arguments answers with the arguments of a call of the turn that runs, whole.
+func (s *server) arguments(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, parameterCall)
+	if err != nil {
+		return err
+	}
+	agent := events.AgentID(r.PathValue("agent"))
+	if q.text(parameterCall) == "" {
+		return problem(codeMalformed, "the parameter %q is missing: a call such as 2.1", parameterCall)
+	}
+	arguments, err := s.host.OpenArguments(r.Context(), agent, events.CallID(q.text(parameterCall)))
+	if err != nil {
+		return err
+	}
+	s.sendFile(w, "application/json", agent, arguments)
+	return nil
+}
+
+// sendFile answers with what an agent wrote, and closes it.
+func (s *server) sendFile(w http.ResponseWriter, media string, agent events.AgentID, file io.ReadCloser) {
 	defer file.Close()
-	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Type", media)
 	w.Header().Set("Content-Disposition", "attachment")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if _, err := io.Copy(w, file); err != nil {
 		s.log.Error("answer with a file", "agent", agent, "error", err)
 		panic(http.ErrAbortHandler) // the client must not take what it has for the whole file
 	}
-	return nil
 }
 
 // workspaceAt reads of whom and as of when a request asks.
@@ -91,6 +117,19 @@ func (c *Client) OpenWorkspaceFile(ctx context.Context, agent events.AgentID, at
 	answer, err := c.send(ctx, call{method: http.MethodGet, path: agentPath(agent, "workspace/file"), query: query})
 	if err != nil {
 		return nil, fmt.Errorf("open %q of the workspace of %s: %w", path, agent, err)
+	}
+	return answer.Body, nil
+}
+
+// OpenArguments opens the arguments of a call of an agent's running turn. What the server cannot read to its end ends with an error.
+func (c *Client) OpenArguments(ctx context.Context, agent events.AgentID, id events.CallID) (io.ReadCloser, error) {
+	if err := agent.Validate(); err != nil {
+		return nil, invalid("%v", err)
+	}
+	query := url.Values{parameterCall: {string(id)}}
+	answer, err := c.send(ctx, call{method: http.MethodGet, path: agentPath(agent, "arguments"), query: query})
+	if err != nil {
+		return nil, fmt.Errorf("open the arguments of call %s of %s: %w", id, agent, err)
 	}
 	return answer.Body, nil
 }
