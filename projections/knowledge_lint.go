@@ -118,7 +118,7 @@ func (l *linter) links(n *node) {
 			continue
 		}
 		other := l.lead(n, link)
-		if other == nil && link.toFile() {
+		if other == nil && (link.toFile() || link.relation == tagged) {
 			continue
 		}
 		if other == nil {
@@ -140,6 +140,9 @@ func (l *linter) links(n *node) {
 		}
 	}
 }
+
+// tagged is the relation of a link that is a tag: nobody need have written about it.
+const tagged = "tag"
 
 // contradicts is the relation between notes that cannot both be true.
 const contradicts = "contradicts"

@@ -163,9 +163,7 @@ func (r *matterReader) field(name string, key, value *yaml.Node) {
 	case "aliases", "alias":
 		r.note.Aliases = append(r.note.Aliases, r.words(name, value, ",")...)
 	case "tags", "tag":
-		for _, tag := range r.words(name, value, ", ") {
-			r.note.Tags = append(r.note.Tags, strings.TrimPrefix(tag, "#"))
-		}
+		r.note.Tags = append(r.note.Tags, r.words(name, value, ", ")...)
 	case "valid_from":
 		r.note.From = r.moment(name, value)
 	case "valid_to":
@@ -311,7 +309,7 @@ func (r *matterReader) text(name string, value *yaml.Node) string {
 func (r *matterReader) words(name string, value *yaml.Node, separators string) []string {
 	var all []string
 	add := func(text string) {
-		if text = strings.TrimSpace(text); text != "" && !slices.Contains(all, text) {
+		if text = plain(text); text != "" && !slices.Contains(all, text) {
 			all = append(all, text)
 		}
 	}

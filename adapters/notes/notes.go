@@ -233,8 +233,14 @@ func addNames(list *[]string, names ...string) {
 
 // plain is a name without the marks of a link or a tag.
 func plain(name string) string {
-	name = strings.TrimLeft(strings.TrimSpace(name), "#")
-	return strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(name, "[["), "]]"))
+	name = strings.TrimSpace(name)
+	if tag, is := strings.CutPrefix(name, "#"); is && !strings.HasPrefix(tag, " ") {
+		name = tag
+	}
+	if inside, is := strings.CutPrefix(name, "[["); is {
+		name = strings.TrimSuffix(inside, "]]")
+	}
+	return strings.TrimSpace(name)
 }
 
 // invalid is what follows on the valid beginning of a text.

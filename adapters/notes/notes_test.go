@@ -59,6 +59,9 @@ func TestParse(t *testing.T) {
 			"---\ntitle: null\naliases: ~\ntags: [null, hot, Null]\nvalid_from:\nsee: null\nrelations: {owns: null, made_of: [cork, ~]}\n---\nx",
 			events.Note{Title: "shield", Tags: []string{"hot"}, Text: events.Text{Inline: "x"}, Links: []events.NoteLink{{Relation: "made_of", Target: "cork"}}},
 		},
+		"names as links": {"---\naliases: ['[[The shield]]', '#1']\ntags: '#a #b'\n---\nx", events.Note{
+			Title: "shield", Aliases: []string{"The shield", "1"}, Tags: []string{"a", "b"}, Text: events.Text{Inline: "x"},
+		}},
 		"null as a text": {"---\ntitle: \"null\"\ntags: ['~']\n---\nx", events.Note{Title: "null", Tags: []string{"~"}, Text: events.Text{Inline: "x"}}},
 		"properties": {
 			"title:: A page\nalias:: ap, [[the page]]\ntags:: #one, [[two words]]\n\n- text", events.Note{
@@ -120,7 +123,7 @@ func TestProblems(t *testing.T) {
 }
 
 // read reads a directory, a line for each note and problem.
-func read(t *testing.T, ctx context.Context, dir string) ([]string, error) {
+func read(ctx context.Context, t *testing.T, dir string) ([]string, error) {
 	t.Helper()
 	var got []string
 	err := notes.Read(ctx, notes.Config{Dir: dir, Collection: "vault", Prefix: "v/"}, func(n events.Note, p *notes.Problem) error {
@@ -177,27 +180,31 @@ func TestRead(t *testing.T) {
 		},
 		"signs": {
 			map[string]string{"C# tips.md": "", "[draft] a|b.md": "", "C tips.markdown": "", "x #/y.md": "", "#.md": "", " z.md": ""},
-			[]string{`v/z "z"`, `v/ ✕ #.md: its name cannot be that of a note: invalid id: note name "v/" has a space or a slash at one of its ends, or an empty part`,
-				`v/C tips "C tips"`, "v/C tips ✕ C# tips.md: C tips.markdown is the note v/C tips already: rename one of the two files", `v/draft ab "[draft] a|b"`, `v/x/y "y"`},
+			[]string{
+				`v/z "z"`, `v/ ✕ #.md: its name cannot be that of a note: invalid id: note name "v/" has a space or a slash at one of its ends, or an empty part`,
+				`v/C tips "C tips"`, "v/C tips ✕ C# tips.md: C tips.markdown is the note v/C tips already: rename one of the two files", `v/draft ab "[draft] a|b"`, `v/x/y "y"`,
+			},
 		},
 		"decomposed": {map[string]string{"Cafe\u0301.md": "", "u\u0308/x.md": ""}, []string{"v/Caf\u00e9 \"Caf\u00e9\"", "v/\u00fc/x \"x\""}},
 		"Logseq": {
 			map[string]string{"pages/book___one.md": "", "pages/a%3Ab.md": "# A", "pages/100%.md": "", "journals/2026_11_02.md": "- x", "journals/2026_11_13.md": "", "2026_11_03.md": ""},
-			[]string{`v/2026_11_03 "2026_11_03"`, `v/journals/2026_11_02 "2026_11_02" ["Nov 2nd, 2026"]`, `v/journals/2026_11_13 "2026_11_13" ["Nov 13th, 2026"]`,
-				`v/pages/100% "100%"`, `v/pages/a%3Ab "A" ["a:b"]`, `v/pages/book___one "book/one" ["book/one"]`},
+			[]string{
+				`v/2026_11_03 "2026_11_03"`, `v/journals/2026_11_02 "2026_11_02" ["Nov 2nd, 2026"]`, `v/journals/2026_11_13 "2026_11_13" ["Nov 13th, 2026"]`,
+				`v/pages/100% "100%"`, `v/pages/a%3Ab "A" ["a:b"]`, `v/pages/book___one "book/one" ["book/one"]`,
+			},
 		},
 		"attachments": {
 			map[string]string{"sub/a.md": "---\ncover: '[[p.xyz]]'\n---\n![[p.xyz]] ![[img/Q.xyz]] [[../r.xyz]] [[s.xyz]] [[b]]", "img/p.xyz": "", "img/q.xyz": "", "r.xyz": "", "b.md": ""},
 			[]string{`v/b "b"`, `v/sub/a "a" → p.xyz → p.xyz → img/Q.xyz → ../r.xyz`},
 		},
 	} {
-		if got, err := read(t, t.Context(), write(t, test.files)); err != nil || !cmp.Equal(test.want, got) {
+		if got, err := read(t.Context(), t, write(t, test.files)); err != nil || !cmp.Equal(test.want, got) {
 			t.Errorf("%s: %v\n%s", name, err, cmp.Diff(test.want, got))
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := read(t, ended, write(t, map[string]string{"a.md": ""})); !errors.Is(err, context.Canceled) {
+	if _, err := read(ended, t, write(t, map[string]string{"a.md": ""})); !errors.Is(err, context.Canceled) {
 		t.Errorf("an ended context gives %v", err)
 	}
 	if err := notes.Read(t.Context(), notes.Config{Dir: filepath.Join(t.TempDir(), "none")}, nil); !errors.Is(err, os.ErrNotExist) {
@@ -217,7 +224,7 @@ func TestOneBadFile(t *testing.T) {
 	if err := errors.Join(err, os.MkdirAll(filepath.Join(dir, deep), 0o755), os.WriteFile(filepath.Join(dir, deep, "x.md"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	got, err := read(t, t.Context(), dir)
+	got, err := read(t.Context(), t, dir)
 	want := []string{
 		`v/a "A"`,
 		"v/big ✕ big.md: it is larger than 4194304 bytes",

@@ -53,6 +53,9 @@ type linkParser struct {
 	relation string // of that
 }
 
+// tagRelation is the relation of a link that is a tag, such as #[[two words]].
+const tagRelation = "tag"
+
 // maxInside bounds what may stand between the brackets.
 const maxInside = 3*sagas.MaxNoteWord + 16
 
@@ -93,6 +96,8 @@ func (p *linkParser) Parse(parent ast.Node, block text.Reader, _ parser.Context)
 	case "":
 		if embeds {
 			relation = "embeds"
+		} else if tagged {
+			relation = tagRelation
 		}
 	}
 	read.Relation = relation

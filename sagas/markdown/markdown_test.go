@@ -70,7 +70,7 @@ func TestRead(t *testing.T) {
 		{"no title in code", "```sh\n# install\n```\n\n# Title", "title Title"},
 		{"tags", "I met #person/alice about #project-x, (#über) #日本語 #y2026. #a/", "#person/alice; #project-x; #über; #日本語; #y2026; #a"},
 		{"not tags", "#1 #2026 a#b https://x.org/#c [d](#e) ##f &#103; `#h` # i <!-- #j --> C# #- #\n\n# Title #k\n\n<a href=\"#l\">m</a> [[n#o]] \\#p", "title Title #k; n#o"},
-		{"tags in brackets", "#[[two words]]\ntags:: [[a]], #b", "two words; #two words; #a; #b"},
+		{"tags in brackets", "#[[two words]]\ntags:: [[a]], #b", "tag:: two words; #two words; #a; #b"},
 		{"names are no links", "alias:: [[a]]\ntitle:: [[b]]\n\n[[c]]", "c"},
 		{"callouts and footnotes", "> [!note] See [[a]]\n\nx[^1]\n\n[^1]: [[b]]", "a; b"},
 	} {

@@ -156,10 +156,10 @@ func indexFold(text, part []byte) int {
 
 // Continue implements [parser.BlockParser].
 func (p *hiddenParser) Continue(node ast.Node, reader text.Reader, _ parser.Context) parser.State {
-	h := node.(*hidden)
+	h, is := node.(*hidden)
 	_, segment := reader.PeekLine()
 	switch {
-	case h.end <= segment.Start:
+	case !is || h.end <= segment.Start:
 		return parser.Close
 	case h.end < segment.Stop:
 		reader.Advance(h.end - segment.Start + segment.Padding)
