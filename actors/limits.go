@@ -16,7 +16,7 @@ type limits struct {
 	Append    time.Duration // storing a decision, retries included: 15 s
 	Advice    time.Duration // after which the turn goes on in its last mode: 250 ms
 	Knowledge time.Duration // after which the turn goes on without what is known: 2 s
-	Model     time.Duration // one attempt at a model's reply: 10 min
+	Model     time.Duration // one attempt at a model's reply: 2 h; silence ends it much sooner, and the turn's own time limit
 	Tool      time.Duration // a tool that names no time of its own: 10 min
 }
 
@@ -25,6 +25,6 @@ func (l limits) completed() limits {
 	return limits{
 		Waiting: cmp.Or(l.Waiting, 1024), ModelCalls: cmp.Or(l.ModelCalls, 256), ToolCalls: cmp.Or(l.ToolCalls, 64), Answers: cmp.Or(l.Answers, 64<<20),
 		Append: cmp.Or(l.Append, 15*time.Second), Advice: cmp.Or(l.Advice, 250*time.Millisecond), Knowledge: cmp.Or(l.Knowledge, 2*time.Second),
-		Model: cmp.Or(l.Model, 10*time.Minute), Tool: cmp.Or(l.Tool, 10*time.Minute),
+		Model: cmp.Or(l.Model, 2*time.Hour), Tool: cmp.Or(l.Tool, 10*time.Minute),
 	}
 }

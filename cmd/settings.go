@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,6 +50,11 @@ func settings() []setting {
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
 		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME", host: true},
 		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint", host: true},
+		{
+			flag: "model-first-byte", env: providers.EnvFirstByte, defaultValue: providers.DefaultFirstByte.String(),
+			description: "how long a model may take to begin its reply, such as 15m",
+		},
+		{flag: "model-silence", env: providers.EnvIdle, defaultValue: providers.DefaultIdle.String(), description: "how long a model may pause within its reply"},
 		{flag: "openai-api-key", env: providers.EnvOpenAIKey, description: "the key itself", secret: true},
 	}
 }
@@ -268,8 +274,23 @@ func (c *config) complete(getenv func(string) string) error {
 		Scripted: providers.ScriptedConfig{Dir: c.get("scripts")},
 		Tape:     providers.TapeConfig{Mode: cassette, Dir: c.get("cassette-dir")},
 	}
+	if err := c.readPatience(); err != nil {
+		return err
+	}
 	c.chooseModel()
 	return c.readTenants()
+}
+
+// readPatience reads how long models are waited for.
+func (c *config) readPatience() error {
+	for flag, patience := range map[string]*time.Duration{"model-first-byte": &c.models.OpenAI.FirstByte, "model-silence": &c.models.OpenAI.Idle} {
+		value, err := time.ParseDuration(c.get(flag))
+		if err != nil || value <= 0 {
+			return c.find(flag).wrong("must be a duration such as 90s or 15m")
+		}
+		*patience = value
+	}
+	return nil
 }
 
 // checkStore looks at the address of the store; whether anything answers there is found out when it is opened.

@@ -5,8 +5,10 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // view shows a turn while it runs: the model's text on standard output, each piece once, and what happens on standard error; or only the turn's final
@@ -24,6 +26,7 @@ type view struct {
 	replied map[events.RequestID]bool
 	final   string // of the latest reply
 	left    int64  // bytes that final lacks
+	failed  int    // attempts in a row
 }
 
 // plumbing reports whether a turn's watcher can do without an event.
@@ -82,7 +85,22 @@ func (v *view) event(envelope *events.Envelope, event events.Event) error {
 		v.endLine()
 		fmt.Fprintln(v.app.errs, envelopeLine(envelope))
 	}
+	v.attempts(envelope, event)
 	return nil
+}
+
+// attempts says when a model that failed is asked again, and how often it may yet be.
+func (v *view) attempts(envelope *events.Envelope, event events.Event) {
+	switch e := event.(type) {
+	case events.ModelReplied, events.TurnStarted:
+		v.failed = 0
+	case events.ModelFailed:
+		v.failed++
+		if e.RetryAt > 0 && !v.quiet {
+			wait := time.Duration(max(e.RetryAt-envelope.Time, 0)) * time.Microsecond
+			fmt.Fprintf(v.app.errs, "life: retrying in %s, attempt %d of %d\n", wait.Round(100*time.Millisecond), v.failed+1, sagas.MaxFailures)
+		}
+	}
 }
 
 // reply completes the text that was shown in pieces; pieces may be missing.
@@ -176,11 +194,14 @@ func endLine(r result) string {
 	if r.Reason != "" {
 		line += " (" + string(r.Reason) + ")"
 	}
-	cost := r.Cost.String()
+	cost, about := r.Cost.String(), ""
+	if r.Usage.Estimated {
+		cost, about = cost+" (estimated: the endpoint does not report tokens)", "about "
+	}
 	if r.Unpriced {
 		cost += " and calls without a price"
 	}
-	line += fmt.Sprintf(": %d rounds, %d tool calls, %d tokens, %s, revision %d", r.Rounds, r.Calls, r.Usage.Total(), cost, r.Revision)
+	line += fmt.Sprintf(": %d rounds, %d tool calls, %s%d tokens, %s, revision %d", r.Rounds, r.Calls, about, r.Usage.Total(), cost, r.Revision)
 	if r.Detail != "" {
 		line += "\n  " + events.Visible(r.Detail)
 	}

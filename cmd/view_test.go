@@ -127,3 +127,34 @@ func TestAskAtConsole(t *testing.T) {
 		t.Errorf("interrupted: %q", got)
 	}
 }
+
+// TestWhatAFailedAttemptSaid is no part of the answer for who pipes the output, and others see when the model is asked again.
+func TestWhatAFailedAttemptSaid(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		var out, errs bytes.Buffer
+		v := &view{app: &app{out: &out, errs: &errs}, quiet: quiet}
+		hear := func(event events.Event) {
+			data, version, err := events.Encode(event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := v.event(&events.Envelope{Kind: event.Kind(), Version: version, Data: data, Time: 1}, event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.delta("a@1", "The answer is 4")
+		hear(events.ModelFailed{Request: "a@1", Class: events.ErrorTruncated, Detail: "the stream ended", RetryAt: 1 + 2*events.Second})
+		v.delta("a@2", "The answer is 42.")
+		hear(events.ModelReplied{Request: "a@2", Text: events.Text{Inline: "The answer is 42."}})
+		v.finish()
+		if err := v.conclude(result{Outcome: events.Done, Usage: events.Usage{Input: 5, Estimated: true}}); err != nil {
+			t.Fatal(err)
+		}
+		if quiet && (out.String() != "The answer is 42.\n" || errs.Len() > 0) {
+			t.Errorf("quietly: %q, %q", out.String(), errs.String())
+		}
+		if said := errs.String(); !quiet && (!strings.Contains(said, "retrying in 2s, attempt 2 of 6") || !strings.Contains(said, "about 5 tokens")) {
+			t.Errorf("the wait or the estimate is not shown: %s", said)
+		}
+	}
+}

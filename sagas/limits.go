@@ -148,8 +148,8 @@ func retryDelay(attempt int, request events.RequestID, asked events.Micros) even
 	return max(delay, asked) + delay*spread/2000
 }
 
-// maxFailures is how often the model may fail in one round; then the turn fails. Attempts that a restart cut off do not count.
-const maxFailures = 6
+// MaxFailures is how often the model may fail in one round; then the turn fails. Attempts that a restart cut off do not count.
+const MaxFailures = 6
 
 // maxCutOff is how many attempts in one round a restart may cut off; then the turn fails.
 const maxCutOff = 10

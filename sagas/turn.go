@@ -278,7 +278,7 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 		room = d.agent.roomAfter(c.Room)
 	}
 	switch {
-	case t.Failed+1 >= maxFailures:
+	case t.Failed+1 >= MaxFailures:
 	case c.Class.Retryable():
 		retryAt = d.agent.after(d.at, retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted)))
 	case room > 0: // at once: it is another question

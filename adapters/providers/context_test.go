@@ -20,14 +20,14 @@ func recalledQuestion(model string) actors.ModelRequest {
 	}}
 }
 
-// TestContextIsSent: what the host adds to the conversation reaches an OpenAI model as a message of its own, after what was said.
+// TestContextIsSent: what the host adds to the conversation reaches an OpenAI model after what was said, in the same message: many templates take no two in a row.
 func TestContextIsSent(t *testing.T) {
-	params, err := (&openAI{}).params(recalledQuestion("m"))
+	params, err := (&openAI{}).params(recalledQuestion("m"), way{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sent, err := json.Marshal(params.Messages)
-	if err != nil || string(sent) != `[{"content":"How hot?","role":"user"},{"content":"Notes: very.","role":"user"}]` {
+	if err != nil || string(sent) != `[{"content":"How hot?\n\nNotes: very.","role":"user"}]` {
 		t.Errorf("%s, %v", sent, err)
 	}
 }

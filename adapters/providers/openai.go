@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,24 +25,30 @@ const (
 	EnvOpenAIKey     = "OPENAI_API_KEY"
 	EnvOpenAIKeyFile = "OPENAI_API_KEY_FILE"
 	EnvOpenAIBaseURL = "OPENAI_BASE_URL"
+	EnvFirstByte     = "LIFE_MODEL_FIRST_BYTE"
+	EnvIdle          = "LIFE_MODEL_SILENCE"
 
 	openAIBaseURL = "https://api.openai.com/v1"
 )
 
 // Bounds of the OpenAI provider.
 const (
-	defaultIdle = 3 * time.Minute // models that think before they speak are silent for long
-	maxReply    = 16 << 20        // bytes of one streamed reply, as sent and after decompression
-	maxKey      = 16 << 10        // bytes of a key file
+	DefaultFirstByte = 15 * time.Minute // a local model may have to be loaded, and read a long prompt on a slow processor
+	DefaultIdle      = 3 * time.Minute  // models that think before they speak are silent for long
+
+	maxReply = 16 << 20 // bytes of one reply, as sent and after decompression
+	maxKey   = 16 << 10 // bytes of a key file
 )
 
 // OpenAIConfig says how to reach an endpoint that speaks OpenAI's chat completions.
 type OpenAIConfig struct {
-	BaseURL string        // with its version, such as http://127.0.0.1:11434/v1; empty: OpenAI's own
-	Key     string        // empty together with KeyFile: none is sent, which OpenAI's own endpoint does not accept
-	KeyFile string        // a file holding the key and nothing else; used when Key is empty
-	Client  *http.Client  // nil: one of its own; its redirects are never followed
-	Idle    time.Duration // the longest silence before and within a reply; 0 means 3 minutes
+	BaseURL string       // with its version, such as http://127.0.0.1:11434/v1; empty: OpenAI's own
+	Key     string       // empty together with KeyFile: none is sent, which OpenAI's own endpoint does not accept
+	KeyFile string       // a file holding the key and nothing else; used when Key is empty
+	Client  *http.Client // nil: one of its own; its redirects are never followed
+
+	FirstByte time.Duration // the longest silence before the first piece of a reply; 0 means DefaultFirstByte
+	Idle      time.Duration // the longest silence within a reply; 0 means DefaultIdle
 }
 
 // OpenAIFromEnvironment reads the configuration from environment variables: getenv is os.Getenv.
@@ -51,14 +58,16 @@ func OpenAIFromEnvironment(getenv func(name string) string) OpenAIConfig {
 
 // openAI asks one endpoint.
 type openAI struct {
-	chat  openai.ChatCompletionService
-	idle  time.Duration
-	scrub *strings.Replacer // takes the key out of whatever the endpoint sends back
-	own   bool              // it is OpenAI's own endpoint, not a compatible one
+	client    openai.Client
+	firstByte time.Duration
+	idle      time.Duration
+	scrub     *strings.Replacer // takes the key out of whatever the endpoint sends back
+	own       bool              // it is OpenAI's own endpoint, not a compatible one
+	ways      ways
 }
 
-// OpenAI returns the models of an OpenAI-compatible endpoint, asked with streaming chat completions. Each Ask is one HTTP
-// request: nothing is retried here. The key is in no error, whatever the endpoint echoes.
+// OpenAI returns the models of an OpenAI-compatible endpoint, asked with streaming chat completions where it streams. Each Ask is one
+// request that is accepted: nothing is retried here. The key is in no error, whatever the endpoint echoes.
 func OpenAI(config OpenAIConfig) (actors.Model, error) {
 	base, err := config.baseURL()
 	if err != nil {
@@ -72,8 +81,8 @@ func OpenAI(config OpenAIConfig) (actors.Model, error) {
 		return nil, fmt.Errorf("there is no key: set %s, or %s to a file that holds it, or %s to an endpoint that needs none",
 			EnvOpenAIKey, EnvOpenAIKeyFile, EnvOpenAIBaseURL)
 	}
-	if config.Idle < 0 {
-		return nil, fmt.Errorf("openai: the idle time %s is negative", config.Idle)
+	if config.Idle < 0 || config.FirstByte < 0 {
+		return nil, fmt.Errorf("openai: the longest silence is negative: %s before a reply, %s within it", config.FirstByte, config.Idle)
 	}
 	client := http.Client{Transport: http.DefaultTransport}
 	if config.Client != nil {
@@ -81,9 +90,9 @@ func OpenAI(config OpenAIConfig) (actors.Model, error) {
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	model := &openAI{idle: config.Idle, scrub: newScrubber(key), own: base == openAIBaseURL}
-	if model.idle == 0 {
-		model.idle = defaultIdle
+	model := &openAI{
+		firstByte: cmp.Or(config.FirstByte, DefaultFirstByte), idle: cmp.Or(config.Idle, DefaultIdle),
+		scrub: newScrubber(key), own: base == openAIBaseURL,
 	}
 	options := []option.RequestOption{
 		option.WithBaseURL(base), option.WithHTTPClient(&client), option.WithMaxRetries(0),
@@ -91,8 +100,8 @@ func OpenAI(config OpenAIConfig) (actors.Model, error) {
 	if key != "" {
 		options = append(options, option.WithAPIKey(key))
 	}
-	// The service, not the whole client: that one takes more of the environment than is configured here.
-	model.chat = openai.NewChatCompletionService(options...)
+	// Not NewClient: that one takes more of the environment than is configured here.
+	model.client = openai.Client{Options: options}
 	return model, nil
 }
 
@@ -148,43 +157,112 @@ func (c OpenAIConfig) keyFileWarning() string {
 	return fmt.Sprintf("the key file %s can be read by others (%s)", c.KeyFile, fs.FormatFileInfo(info)[:10])
 }
 
-// Ask sends the question and puts the streamed reply together.
+// Ask sends the question and puts the reply together. A refusal of the way of asking is met with another way, at once: it costs nothing.
 func (m *openAI) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
+	way := m.ways.of(question.Model)
+	for changes := 0; ; changes++ {
+		answer, err := m.ask(ctx, question, way, delta)
+		var refused *refusalError
+		if !errors.As(err, &refused) {
+			return answer, err
+		}
+		next, other := way.after(refused, &question, m.own)
+		if !other || changes == maxChanges {
+			if refused.Class == events.ErrorContext {
+				overflow(refused.ModelError, &question, &refused.said)
+			}
+			return actors.ModelResponse{}, refused.ModelError
+		}
+		way = next
+		m.ways.keep(question.Model, way)
+	}
+}
+
+// ask makes one request.
+func (m *openAI) ask(ctx context.Context, question actors.ModelRequest, way way, delta func(text string)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return actors.ModelResponse{}, err
 	}
-	params, err := m.params(question)
+	params, err := m.params(question, way)
 	if err != nil {
 		return actors.ModelResponse{}, m.failed(events.ErrorInvalid, err.Error(), 0)
 	}
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	idle := time.AfterFunc(m.idle, func() { cancel(errIdle) })
-	defer idle.Stop()
+	dog := newWatchdog(m.firstByte, cancel)
+	defer dog.timer.Stop()
 
-	reply := newReply(question, delta)
-	chunks := m.chat.NewStreaming(watched, params, option.WithMiddleware(m.receive(idle)))
-	for reply.err == nil && chunks.Next() {
-		reply.add(chunks.Current())
+	options := []option.RequestOption{option.WithMiddleware(m.receive(dog))}
+	if !way.whole {
+		options = append(options, option.WithJSONSet("stream", true))
 	}
-	broken := chunks.Err()
-	if err := chunks.Close(); err != nil && broken == nil {
-		broken = err
+	var response *http.Response
+	if err := m.client.Post(watched, "chat/completions", params, &response, options...); err != nil {
+		return actors.ModelResponse{}, m.unanswered(ctx, watched, dog, m.unreached(err))
 	}
-	if err := ctx.Err(); err != nil {
-		return actors.ModelResponse{}, err
+	reply, stream := newReply(question, delta), newFrames(response.Body)
+	for {
+		event, more := stream.next()
+		if !more || !reply.take(event) {
+			break
+		}
+		if reply.begun && dog.wait != m.idle {
+			dog.wait = m.idle
+			dog.heard()
+		}
 	}
-	if reply.err != nil {
-		return actors.ModelResponse{}, m.failed(events.ErrorInvalid, reply.err.Error(), 0)
+	if err := response.Body.Close(); err != nil && stream.err() == nil && !reply.ended {
+		return actors.ModelResponse{}, m.unanswered(ctx, watched, dog, m.unreached(err))
 	}
-	if reply.finished { // complete, whatever became of the connection afterwards
-		return reply.answer()
-	}
-	if errors.Is(context.Cause(watched), errIdle) {
-		return actors.ModelResponse{}, m.failed(events.ErrorTimeout, fmt.Sprintf("nothing came for %s", m.idle), 0)
-	}
-	return actors.ModelResponse{}, m.classify(broken, reply.begun)
+	return m.conclude(ctx, watched, dog, reply, stream)
 }
 
-// errIdle ends a call whose stream has been silent for too long.
-var errIdle = errors.New("the stream is silent")
+// conclude gives the reply, or why there is none. A reply that was finished is complete, whatever became of the connection afterwards.
+func (m *openAI) conclude(ctx, watched context.Context, dog *watchdog, reply *reply, stream *frames) (actors.ModelResponse, error) {
+	var failure *actors.ModelError
+	switch {
+	case ctx.Err() != nil:
+		return actors.ModelResponse{}, ctx.Err()
+	case reply.said != nil:
+		refused := m.refused(0, *reply.said, 0)
+		if !reply.begun {
+			return actors.ModelResponse{}, refused
+		}
+		failure = refused.ModelError
+		failure.Usage = reply.usage()
+		return actors.ModelResponse{}, failure
+	case reply.err != nil:
+		return actors.ModelResponse{}, m.failed(events.ErrorInvalid, reply.err.Error(), 0)
+	case !reply.ended || reply.broken != nil:
+		return actors.ModelResponse{}, m.unanswered(ctx, watched, dog, m.brokenOff(reply, stream))
+	}
+	answer, err := reply.answer()
+	if errors.As(err, &failure) {
+		failure.Detail = m.failed(failure.Class, failure.Detail, 0).Detail
+		return actors.ModelResponse{}, failure
+	}
+	if cut := cutSilently(reply.question, &reply.told, answer.Usage); cut != nil {
+		return actors.ModelResponse{}, cut
+	}
+	return answer, nil
+}
+
+// unanswered is why no reply came: the caller gave up, the endpoint was silent for too long, or what is given.
+func (m *openAI) unanswered(ctx, watched context.Context, dog *watchdog, otherwise error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !errors.Is(context.Cause(watched), errSilent) {
+		return otherwise
+	}
+	setting := EnvFirstByte
+	if dog.wait != m.firstByte {
+		setting = EnvIdle
+	}
+	failure := m.failed(events.ErrorTimeout, fmt.Sprintf("nothing came for %s (%s)", dog.wait, setting), 0)
+	var broken *actors.ModelError
+	if errors.As(otherwise, &broken) {
+		failure.Usage = broken.Usage
+	}
+	return failure
+}

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/openai/openai-go/v3/packages/ssestream"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -39,99 +38,187 @@ func (m *openAI) failed(class events.ErrorClass, detail string, after time.Durat
 	return &actors.ModelError{Class: class, RetryAfter: after, Detail: events.Clip(m.scrub.Replace(detail), maxDetail)}
 }
 
-// classify sorts what ended a stream before the reply was complete. begun says whether anything of it had come.
-func (m *openAI) classify(broken error, begun bool) error {
+// brokenOff sorts what ended a stream before the reply was complete.
+func (m *openAI) brokenOff(r *reply, f *frames) error {
+	err := f.err()
+	failure := m.failed(events.ErrorTruncated, "", 0)
+	switch {
+	case errors.Is(err, errReplyTooLarge):
+		failure = m.failed(events.ErrorInvalid, err.Error(), 0)
+	case r.broken != nil:
+		failure = m.failed(events.ErrorInvalid, "a piece of the stream is not JSON: "+events.Clip(strings.ToValidUTF8(string(r.broken), "�"), 120), 0)
+	case err != nil:
+		failure = m.failed(events.ErrorTruncated, "the stream broke "+r.describe()+": "+err.Error(), 0)
+	case f.stray != "" && !r.begun:
+		failure = m.failed(events.ErrorInvalid, "the endpoint sent no events, but this: "+f.stray, 0)
+	default:
+		failure = m.failed(events.ErrorTruncated, "the stream ended before the model said why it stopped, "+r.describe(), 0)
+	}
+	if r.begun {
+		failure.Usage = r.usage()
+	}
+	return failure
+}
+
+// unreached sorts a request to which no response came.
+func (m *openAI) unreached(err error) error {
 	var failure *actors.ModelError
-	if errors.As(broken, &failure) { // receive has sorted it
-		return failure
+	if errors.As(err, &failure) { // receive has sorted it
+		return err
 	}
-	var streamed *ssestream.StreamError
-	if errors.As(broken, &streamed) {
-		return m.refused(0, streamed.Event.Data, 0)
-	}
-	var syntax *json.SyntaxError
 	var certificate *tls.CertificateVerificationError
 	var sent *url.Error
 	switch {
-	case broken == nil:
-		return m.failed(events.ErrorTruncated, "the stream ended before the model said why it stopped", 0)
-	case errors.Is(broken, errReplyTooLarge):
-		return m.failed(events.ErrorInvalid, broken.Error(), 0)
-	case errors.As(broken, &syntax):
-		return m.failed(events.ErrorInvalid, "a piece of the stream is not JSON: "+broken.Error(), 0)
-	case errors.As(broken, &certificate):
-		return m.failed(events.ErrorInvalid, broken.Error(), 0)
-	case errors.As(broken, &sent) && sent.Timeout():
-		return m.failed(events.ErrorTimeout, broken.Error(), 0)
-	case errors.As(broken, &sent):
-		return m.failed(events.ErrorOverloaded, "the endpoint cannot be reached: "+broken.Error(), 0)
-	case begun:
-		return m.failed(events.ErrorTruncated, "the stream broke within the reply: "+broken.Error(), 0)
+	case errors.As(err, &certificate):
+		return m.failed(events.ErrorInvalid, err.Error(), 0)
+	case errors.As(err, &sent) && sent.Timeout():
+		return m.failed(events.ErrorTimeout, err.Error(), 0)
+	case errors.As(err, &sent) && errors.Is(err, http.ErrSchemeMismatch):
+		return m.failed(events.ErrorInvalid, err.Error()+"; is the base URL right?", 0)
+	case errors.As(err, &sent):
+		return m.failed(events.ErrorOverloaded, "the endpoint cannot be reached: "+err.Error(), 0)
 	}
-	return m.failed(events.ErrorTruncated, "the stream broke before the reply: "+broken.Error(), 0)
+	return m.failed(events.ErrorTruncated, "the connection broke before the reply: "+err.Error(), 0)
 }
 
-// apiError is the shape of a refusal. Providers disagree on the types: a code is a string or a number.
-type apiError struct {
-	Message string `json:"message"`
-	Type    string `json:"type"`
-	Code    any    `json:"code"`
+// said is what an endpoint says of a failure, whatever the shape.
+type said struct {
+	message string
+	kind    string
+	code    string // a word or a number
+	after   time.Duration
+	raw     string // all of it, for numbers that stand beside the message
 }
 
-// parseAPIError reads {"error": {...}}, {"error": "text"} and {"message": ...}; anything else is shown as it is.
-func parseAPIError(content []byte) apiError {
-	var whole struct {
-		Error   json.RawMessage `json:"error"`
-		Message string          `json:"message"`
+// words are what it says, for looking for what they mean.
+func (s *said) words() string { return strings.ToLower(s.code + " " + s.kind + " " + s.message) }
+
+// problem is an error's JSON. Endpoints agree on little: the message has many names, and codes are texts or numbers.
+type problem map[string]json.RawMessage
+
+func (p problem) text(names ...string) string {
+	for _, name := range names {
+		var text string
+		raw := p[name]
+		switch {
+		case len(raw) == 0:
+		case json.Unmarshal(raw, &text) == nil && text != "":
+			return text
+		case raw[0] >= '0' && raw[0] <= '9':
+			return string(raw)
+		}
 	}
-	if json.Unmarshal(content, &whole) != nil {
-		return apiError{Message: strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")}
-	}
-	var inner apiError
-	if json.Unmarshal(whole.Error, &inner) == nil && inner != (apiError{}) {
-		return inner
-	}
-	var text string
-	if json.Unmarshal(whole.Error, &text) == nil && text != "" {
-		return apiError{Message: text}
-	}
-	if whole.Message != "" {
-		return apiError{Message: whole.Message}
-	}
-	return apiError{Message: strings.TrimSpace(string(content))}
+	return ""
 }
 
-func hasError(content []byte) bool {
-	var whole struct {
-		Error json.RawMessage `json:"error"`
+// none reports whether a field holds nothing.
+func (p problem) none(name string) bool {
+	switch string(bytes.TrimSpace(p[name])) {
+	case "", "null", "false", `""`, "{}", "[]", "0":
+		return true
 	}
-	return json.Unmarshal(content, &whole) == nil && len(whole.Error) > 0 && string(whole.Error) != "null"
+	return false
 }
+
+// errorIn reads an event of a stream, or the body of a response, that may be an error.
+func errorIn(content []byte) (said, bool) {
+	content = bytes.TrimSpace(content)
+	if len(content) > 0 && content[0] == '[' { // Gemini's layer
+		var several []json.RawMessage
+		if json.Unmarshal(content, &several) == nil && len(several) > 0 {
+			return errorIn(several[0])
+		}
+	}
+	var p problem
+	if json.Unmarshal(content, &p) != nil || p == nil {
+		return said{message: strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")}, false
+	}
+	s := saidIn(p)
+	s.raw = string(content)
+	s.after = max(bodyDelay(p), wordsDelay(s.message))
+	if s.message == "" {
+		s.message = strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")
+	}
+	object, kind := p.text("object"), p.text("type")
+	_, choices := p["choices"]
+	coded := !p.none("code") || !p.none("status") || !p.none("error_code") || !p.none("status_code") || kind != ""
+	failed := !p.none("error") || !p.none("errors") || object == "error" || kind == "error" ||
+		!choices && (!p.none("detail") || !p.none("error_msg") || !p.none("error_message") || coded && p.text("message", "msg") != "") ||
+		badStatus(p["base_resp"])
+	return s, failed
+}
+
+// badStatus reads MiniMax's status, which stands in every reply.
+func badStatus(raw json.RawMessage) bool {
+	var inner problem
+	return json.Unmarshal(raw, &inner) == nil && inner != nil && !inner.none("status_code")
+}
+
+func saidIn(p problem) said {
+	s := said{
+		message: p.text("message", "msg", "detail", "error_msg", "error_message", "status_msg", "error_description", "error", "title", "reason"),
+		kind:    p.text("type", "status"), code: p.text("code", "error_code", "status_code"),
+	}
+	for _, name := range []string{"error", "errors", "detail", "base_resp"} {
+		inner := problem{}
+		raw := p[name]
+		var several []json.RawMessage
+		if json.Unmarshal(raw, &several) == nil && len(several) > 0 {
+			raw = several[0]
+		}
+		if json.Unmarshal(raw, &inner) != nil || len(inner) == 0 {
+			continue
+		}
+		in := saidIn(inner)
+		if in.message != "" {
+			s.message = in.message
+		}
+		if in.kind != "" {
+			s.kind = in.kind
+		}
+		if in.code != "" {
+			s.code = in.code
+		}
+	}
+	if meta := (problem{}); json.Unmarshal(p["metadata"], &meta) == nil { // OpenRouter passes on what a provider said
+		if raw := meta.text("raw"); raw != "" {
+			s.message += ": " + raw
+		}
+	}
+	return s
+}
+
+// refusalError is a failure with what the endpoint said: it may mean the way of asking.
+type refusalError struct {
+	*actors.ModelError
+	status int
+	said   said
+}
+
+func (r *refusalError) Unwrap() error { return r.ModelError }
 
 // refused sorts a refusal by its status and by what its body says. Status 0: it came within a stream that was accepted.
-func (m *openAI) refused(status int, content []byte, after time.Duration) *actors.ModelError {
-	said := parseAPIError(content)
-	code := fmt.Sprint(said.Code)
-	if said.Code == nil {
-		code = ""
-	}
-	if number, err := strconv.Atoi(code); err == nil && status == 0 {
+func (m *openAI) refused(status int, s said, after time.Duration) *refusalError {
+	if number, err := strconv.Atoi(s.code); err == nil && status == 0 && http.StatusText(number) != "" {
 		status = number
 	}
-	detail := said.Message
+	detail := s.message
 	if detail == "" {
 		detail = "no reason given"
 	}
 	if status != 0 {
 		detail = fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail)
 	}
-	words := strings.ToLower(code + " " + said.Type + " " + said.Message)
-	return m.failed(refusal(status, words), detail, after)
+	class := refusal(status, s.words())
+	if remedy := remedyOf(s.words()); remedy != "" && !class.Retryable() {
+		detail = events.Clip(detail, maxDetail-len(remedy)-2) + "; " + remedy
+	}
+	return &refusalError{ModelError: m.failed(class, detail, max(after, s.after)), status: status, said: s}
 }
 
-// refusal is the table of refusals: first by words that mean one thing whatever the status, then by status.
-func refusal(status int, words string) events.ErrorClass {
-	says := func(phrases ...string) bool {
+// anyOf returns a function that looks for phrases in words.
+func anyOf(words string) func(phrases ...string) bool {
+	return func(phrases ...string) bool {
 		for _, phrase := range phrases {
 			if strings.Contains(words, phrase) {
 				return true
@@ -139,32 +226,61 @@ func refusal(status int, words string) events.ErrorClass {
 		}
 		return false
 	}
+}
+
+// remedyOf says what to do about a refusal that stays.
+func remedyOf(words string) string {
+	says := anyOf(words)
 	switch {
-	case says("insufficient_quota", "billing_not_active"): // comes as 429, but no waiting helps
+	case says("--jinja"):
+		return "start the server with --jinja, or give the agent no tools (--tools none)"
+	case says("tool-call-parser", "auto-tool-choice"):
+		return "start the server with these options, or give the agent no tools (--tools none)"
+	case says("tool") && says("not support", "unsupported", "no endpoints found"):
+		return "choose a model that takes tools (--model), or give the agent none (--tools none)"
+	case says("model_not_found", "model not found", "no such model", "does not exist", "unknown model", "invalid model"):
+		return "is the model's name right? (--model)"
+	}
+	return ""
+}
+
+// refusal is the table of refusals: first by words that mean one thing whatever the status, then by status.
+func refusal(status int, words string) events.ErrorClass {
+	says := anyOf(words)
+	switch {
+	case says("insufficient_quota", "billing_not_active", "insufficient balance", "insufficient_balance", "insufficient credits",
+		"exceeded_current_quota", "credit balance is too low", "account is not active", "spend_limit"): // no waiting helps
 		return events.ErrorAuth
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusPaymentRequired:
 		return events.ErrorAuth
 	case status == http.StatusTooManyRequests:
 		return events.ErrorRateLimited
-	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
+	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout, status == 524: // Cloudflare's
 		return events.ErrorTimeout
+	case status == http.StatusRequestEntityTooLarge, overflows(words):
+		return events.ErrorContext
+	case status >= 500 && misasked(words):
+		return events.ErrorInvalid
 	case status >= 500, status == http.StatusConflict, status == http.StatusTooEarly:
 		return events.ErrorOverloaded
-	case status == http.StatusRequestEntityTooLarge,
-		says("context_length", "context length", "maximum context", "context window", "context size", "prompt is too long", "too many tokens"):
-		return events.ErrorContext
-	case says("content_policy", "content_filter", "content management policy", "safety system", "moderation"):
+	case says("content_policy", "content_filter", "content management policy", "safety system", "moderation", "data_inspection"):
 		return events.ErrorRefused
 	case status != 0:
 		return events.ErrorInvalid
-	case says("rate_limit", "rate limit"):
+	case says("rate_limit", "rate limit", "too many requests", "resource_exhausted", "throttl"):
 		return events.ErrorRateLimited
-	case says("invalid_request", "invalid request", "model_not_found"):
+	case says("invalid_request", "invalid request", "model_not_found", "badrequest", "bad request", "invalid_argument"), misasked(words):
 		return events.ErrorInvalid
-	case says("authentication", "invalid_api_key", "permission"):
+	case says("authentication", "invalid_api_key", "invalid api key", "permission", "unauthorized"):
 		return events.ErrorAuth
 	case says("timeout", "timed out"):
 		return events.ErrorTimeout
 	}
 	return events.ErrorOverloaded // the request had been accepted: the provider failed on its own
+}
+
+// misasked reports whether an error blames the request although its status blames the server.
+func misasked(words string) bool {
+	return anyOf(words)("cannot use", "not supported", "unsupported", "does not support", "doesn't support", "not implemented", "requires --",
+		"roles must alternate", "invalid request", "failed to parse", "template", "unknown parameter", "must be an object")
 }

@@ -1,9 +1,10 @@
 package providers
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/openai/openai-go/v3"
@@ -12,32 +13,30 @@ import (
 	"example.com/life/events"
 )
 
-// reply puts the pieces of a streamed reply together. It forgives what local servers do: no usage, no index, no ids, no
-// role, whole arguments at once, the same index for every call, and "stop" where calls were made.
+// reply puts the pieces of a reply together. It forgives what endpoints do: no usage, no index, no ids, no role, whole arguments at once,
+// the same index for every call, "stop" where calls were made, a message in place of a delta, and parts in place of a text.
 type reply struct {
 	question *actors.ModelRequest
 	delta    func(text string)
 
-	begun    bool
-	finished bool // the model has said why it stopped
-	reason   string
-	model    string
-	usage    events.Usage
-	text     strings.Builder
-	content  surrogates
-	refusal  surrogates
-	refused  bool
-	calls    []*callParts
-	err      error
-}
-
-// callParts is a call in the making.
-type callParts struct {
-	index     int64 // as the provider numbers it; -1 if it does not
-	id        string
-	tool      string
-	arguments strings.Builder
-	split     surrogates
+	begun   bool // something of the model has come
+	over    bool // the stream said that it is
+	ended   bool // the model has said why it stopped
+	ending  ending
+	reason  string // as the endpoint gave it
+	model   string
+	told    told
+	text    strings.Builder
+	content joiner
+	refusal joiner
+	refused bool
+	parts   []json.RawMessage // of a content that is a list
+	thought strings.Builder   // in such parts
+	extra   extras
+	calls   []*callParts
+	err     error // it cannot be used
+	broken  []byte
+	said    *said // an error within it
 }
 
 func newReply(question actors.ModelRequest, delta func(text string)) *reply {
@@ -47,116 +46,224 @@ func newReply(question actors.ModelRequest, delta func(text string)) *reply {
 	return &reply{question: &question, delta: delta}
 }
 
-func (r *reply) add(chunk openai.ChatCompletionChunk) {
-	r.begun = true
+// heartbeat are words that gateways send to keep a connection alive.
+var heartbeat = regexp.MustCompile(`(?i)^[\[":]*\s*(?:ping|pong|heart-?beat|keep-?alive|processing|waiting|alive|null|ok)\b`)
+
+// take takes one event of the stream. false: there is nothing more to take.
+func (r *reply) take(f frame) bool {
+	name := strings.ToLower(f.name)
+	switch {
+	case len(f.data) == 0:
+		return true
+	case string(f.data) == "[DONE]" || string(f.data) == `"[DONE]"`:
+		r.over = true
+		return false
+	case heartbeat.MatchString(name) || heartbeat.Match(f.data):
+		return true
+	case f.data[0] == '[':
+		var several []json.RawMessage
+		if json.Unmarshal(f.data, &several) == nil {
+			for _, one := range several {
+				if len(one) > 0 && one[0] == '{' && !r.takeObject(one, name) {
+					return false
+				}
+			}
+			return true
+		}
+	case f.data[0] == '{' && json.Valid(f.data):
+		return r.takeObject(f.data, name)
+	case name == "error":
+		r.said = &said{message: strings.ToValidUTF8(string(f.data), "�")}
+		return false
+	}
+	if !f.last { // else the stream was cut within it
+		r.broken = bytes.Clone(f.data)
+	}
+	return false
+}
+
+func (r *reply) takeObject(data []byte, name string) bool {
+	if problem, failed := errorIn(data); failed || name == "error" {
+		r.said = &problem
+		return false
+	}
+	var chunk openai.ChatCompletionChunk
+	if err := json.Unmarshal(data, &chunk); err != nil {
+		r.broken = bytes.Clone(data)
+		return false
+	}
+	r.add(&chunk)
+	return r.err == nil
+}
+
+func (r *reply) add(chunk *openai.ChatCompletionChunk) {
 	if chunk.Model != "" {
 		r.model = chunk.Model
 	}
-	if chunk.JSON.Usage.Valid() {
-		input := max(chunk.Usage.PromptTokens, 0)
-		r.usage = events.Usage{
-			Input: input, Output: max(chunk.Usage.CompletionTokens, 0),
-			Cached: min(max(chunk.Usage.PromptTokensDetails.CachedTokens, 0), input),
-		}
-	}
+	r.told.add(chunk.JSON.Usage.Raw())
+	r.told.add(chunk.JSON.ExtraFields["timings"].Raw())
+	r.told.add(within(chunk.JSON.ExtraFields["x_groq"].Raw(), "usage"))
 	for i := range chunk.Choices {
 		choice := &chunk.Choices[i]
 		if choice.Index != 0 {
 			continue // one reply was asked for
 		}
-		r.say(r.content.next(choice.Delta.Content, choice.Delta.JSON.Content.Raw()))
-		if refusal := r.refusal.next(choice.Delta.Refusal, choice.Delta.JSON.Refusal.Raw()); refusal != "" {
-			r.refused = true
-			r.say(refusal)
-		}
-		for j := range choice.Delta.ToolCalls {
-			r.addCall(&choice.Delta.ToolCalls[j])
-		}
-		if choice.FinishReason != "" {
-			r.finished, r.reason = true, choice.FinishReason
+		r.told.add(choice.JSON.ExtraFields["usage"].Raw())
+		r.addDelta(&choice.Delta)
+		r.addMessage(choice)
+		if reason := strings.TrimSpace(choice.FinishReason); reason != "" && reason != "null" {
+			if end := endingOf(reason); !r.ended || end.weight() > r.ending.weight() {
+				r.ending, r.reason = end, reason
+			}
+			r.ended = true
 		}
 	}
 }
 
+// addMessage takes what stands beside the delta: the whole message, as in a reply that is not streamed, unless its pieces have come.
+func (r *reply) addMessage(choice *openai.ChatCompletionChunkChoice) {
+	var message openai.ChatCompletionChunkChoiceDelta
+	if raw := choice.JSON.ExtraFields["message"].Raw(); strings.HasPrefix(raw, "{") && json.Unmarshal([]byte(raw), &message) == nil {
+		if r.text.Len() > 0 {
+			message.JSON.Content, message.Content = choice.Delta.JSON.Refusal, "" // its pieces were the text
+		}
+		if len(r.calls) > 0 {
+			message.ToolCalls = nil
+		}
+		if len(r.extra) > 0 {
+			message.JSON.ExtraFields = nil
+		}
+		r.addDelta(&message)
+	}
+	if raw := choice.JSON.ExtraFields["text"].Raw(); strings.HasPrefix(raw, `"`) {
+		said, _ := partsText(raw)
+		r.say(r.content.next(said, raw))
+	}
+}
+
+func (r *reply) addDelta(delta *openai.ChatCompletionChunkChoiceDelta) {
+	raw := delta.JSON.Content.Raw()
+	if strings.HasPrefix(raw, "[") || strings.HasPrefix(raw, "{") {
+		r.addParts(raw)
+	} else if strings.HasPrefix(raw, `"`) {
+		r.say(r.content.next(delta.Content, raw))
+	}
+	if refusal := r.refusal.next(delta.Refusal, delta.JSON.Refusal.Raw()); refusal != "" {
+		r.refused = true
+		r.say(refusal)
+	}
+	for i := range delta.ToolCalls {
+		r.begun = true
+		r.addCall(&delta.ToolCalls[i])
+	}
+	if function := delta.FunctionCall; function.Name != "" || function.Arguments != "" { // the former way to call one
+		piece := callPiece{}
+		piece.Function.Name, piece.Function.Arguments = function.Name, function.Arguments
+		r.begun = true
+		r.addCall(&piece)
+	}
+	r.extra.addFields(delta.JSON.ExtraFields)
+	r.begun = r.begun || len(r.extra) > 0
+}
+
+// addParts takes a content that is a list of parts. They are kept: what is thought in them is wanted back.
+func (r *reply) addParts(raw string) {
+	said, thought := partsText(raw)
+	r.thought.WriteString(thought)
+	r.begun = r.begun || thought != ""
+	var parts []json.RawMessage
+	if json.Unmarshal([]byte(raw), &parts) != nil {
+		parts = []json.RawMessage{json.RawMessage(raw)}
+	}
+	r.parts = append(r.parts, parts...)
+	r.say(r.content.bytes(said))
+}
+
 func (r *reply) say(text string) {
 	if text != "" {
+		r.begun = true
 		r.text.WriteString(text)
 		r.delta(text)
 	}
 }
 
-func (r *reply) addCall(piece *openai.ChatCompletionChunkChoiceDeltaToolCall) {
-	call := r.callOf(piece)
-	if call == nil {
-		if len(r.calls) == maxCalls {
-			r.err = fmt.Errorf("the reply makes more than %d calls", maxCalls)
-			return
-		}
-		call = &callParts{index: -1}
-		if piece.JSON.Index.Valid() {
-			call.index = piece.Index
-		}
-		r.calls = append(r.calls, call)
+// within is a field of a JSON object.
+func within(raw, name string) string {
+	var fields map[string]json.RawMessage
+	if raw == "" || json.Unmarshal([]byte(raw), &fields) != nil {
+		return ""
 	}
-	if call.id == "" {
-		call.id = piece.ID
-	}
-	if name := piece.Function.Name; name != call.tool { // some repeat the name in every piece
-		call.tool += name
-	}
-	call.arguments.WriteString(call.split.next(piece.Function.Arguments, piece.Function.JSON.Arguments.Raw()))
+	return string(fields[name])
 }
 
-// callOf finds the call that a piece goes on with; nil: it begins a new one.
-func (r *reply) callOf(piece *openai.ChatCompletionChunkChoiceDeltaToolCall) *callParts {
-	begins := piece.Function.Name != "" // only a first piece must have the name
-	for i := len(r.calls) - 1; i >= 0; i-- {
-		call := r.calls[i]
-		if piece.JSON.Index.Valid() && call.index != piece.Index {
-			continue
-		}
-		other := piece.ID != "" && call.id != "" && piece.ID != call.id
-		if other && begins {
-			if piece.JSON.Index.Valid() {
-				return nil // one index for every call
-			}
-			continue
-		}
-		if !piece.JSON.Index.Valid() && piece.ID == "" && begins && call.tool != "" {
-			return nil // neither index nor id: a name begins a call
-		}
-		return call
-	}
-	return nil
-}
-
-// answer gives the whole reply, once it is finished.
+// answer gives the whole reply, once the model has said why it stopped.
 func (r *reply) answer() (actors.ModelResponse, error) {
 	r.say(r.content.rest() + r.refusal.rest())
-	answer := actors.ModelResponse{Text: r.text.String(), Model: r.model, Usage: r.usage}
-	taken := map[string]bool{}
-	for i, call := range r.calls {
-		if call.tool == "" {
-			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: fmt.Sprintf("call %d of the reply names no tool", i+1)}
-		}
-		if call.id == "" || taken[call.id] { // unique in the conversation, which only grows
-			call.id = fmt.Sprintf("call-%d-%d", len(r.question.Messages), i+1)
-		}
-		taken[call.id] = true
-		answer.Calls = append(answer.Calls, events.ModelCall{
-			ID: call.id, Tool: call.tool,
-			Arguments: arguments(call.arguments.String() + call.split.rest()),
-		})
+	usage := r.usage()
+	failed := func(class events.ErrorClass, detail string) (actors.ModelResponse, error) {
+		return actors.ModelResponse{}, &actors.ModelError{Class: class, Detail: detail, Usage: usage}
 	}
-	answer.Stop = r.stop()
+	if r.ending.class != "" {
+		return failed(r.ending.class, r.ending.why)
+	}
+	// Some say "stop" or "tool_calls" where the limit of tokens cut a call off.
+	cut := r.ending.stop == events.StopLength ||
+		r.question.Reply > 0 && r.told.output >= r.question.Reply && len(r.calls) > 0 && !r.calls[len(r.calls)-1].whole()
+	calls, err := r.toCalls(cut)
+	if err != nil {
+		return failed(events.ErrorTruncated, err.Error())
+	}
+	answer := actors.ModelResponse{Text: r.text.String(), Calls: calls, Model: r.model, Usage: usage, Stop: r.stop(), Extra: r.overlay()}
+	if len(calls) == 0 && r.ending.stop == events.StopEnd && endsWithCalls(r.reason) {
+		return failed(events.ErrorTruncated, "the endpoint said that the model called tools, and sent no call")
+	}
+	if len(calls) == 0 && answer.Stop != events.StopFiltered {
+		answer.Fault = r.fault(answer.Stop)
+	}
 	return answer, nil
+}
+
+func endsWithCalls(reason string) bool {
+	word := strings.ToLower(reason)
+	return strings.Contains(word, "tool") || strings.Contains(word, "function")
+}
+
+// fault is why a reply without calls is no answer.
+func (r *reply) fault(stop events.StopReason) events.Fault {
+	text := r.text.String()
+	empty := strings.TrimSpace(text) == ""
+	switch {
+	case callInText(text, r.question.Tools), empty && len(r.question.Tools) > 0 && anyMark.MatchString(r.thoughts()):
+		return events.FaultCall
+	case empty && stop != events.StopLength: // at its limit it is told to raise that
+		return events.FaultEmpty
+	}
+	return ""
+}
+
+func (r *reply) thoughts() string {
+	thoughts := r.thought.String()
+	for _, name := range reasoningFields {
+		thoughts += r.extra.text(name)
+	}
+	return thoughts
+}
+
+// usage is what was told, or estimated: reasoning counts as said.
+func (r *reply) usage() events.Usage {
+	conversation, fixed := sizes(r.question)
+	said := int64(r.text.Len() + len(r.thoughts()))
+	for _, call := range r.calls {
+		said += int64(len(call.tool)+call.arguments.Len()) + perMessage
+	}
+	return r.told.usage(conversation+fixed, said)
 }
 
 func (r *reply) stop() events.StopReason {
 	switch {
-	case r.reason == "length":
-		return events.StopLength
-	case r.reason == "content_filter" || r.refused:
+	case r.ending.stop == events.StopLength, r.ending.stop == events.StopFiltered:
+		return r.ending.stop
+	case r.refused:
 		return events.StopFiltered
 	case len(r.calls) > 0:
 		return events.StopCalls
@@ -164,71 +271,36 @@ func (r *reply) stop() events.StopReason {
 	return events.StopEnd
 }
 
-// arguments gives a call's arguments as the model wrote them if they are JSON, else as a JSON string. None mean none.
-func arguments(written string) json.RawMessage {
-	if strings.TrimSpace(written) == "" {
-		return json.RawMessage("{}")
+// overlay is what the endpoint wants back with this reply, in the shape of the message that holds it.
+func (r *reply) overlay() string {
+	overlay := map[string]any{}
+	for name, value := range r.extra {
+		overlay[name] = value
 	}
-	if json.Valid([]byte(written)) {
-		return json.RawMessage(written)
+	if r.thought.Len() > 0 {
+		overlay["content"] = joinedParts(nil, r.parts)
 	}
-	return json.RawMessage(`"` + insideJSON(written) + `"`)
-}
-
-// surrogates mends characters beyond the basic plane whose two \u escapes were sent in two pieces. Decoded alone, each half
-// would become a replacement character.
-type surrogates struct{ held string }
-
-// next takes a piece as decoded and as sent, and gives the text that is complete.
-func (s *surrogates) next(text, raw string) string {
-	if text == "" || s.held == "" && !strings.Contains(raw, `\u`) {
-		return text
+	calls, has := make([]extras, len(r.calls)), false
+	for i, call := range r.calls {
+		calls[i] = call.extra
+		has = has || len(call.extra) > 0
 	}
-	inner, err := inside(raw)
-	if err != nil {
-		return s.rest() + text
+	if has {
+		overlay["tool_calls"] = calls
 	}
-	inner, s.held = s.held+inner, ""
-	if at := len(inner) - len(`\ud83d`); at >= 0 && halfPair(inner[at:]) && !escapedAt(inner, at) {
-		inner, s.held = inner[:at], inner[at:]
-	}
-	return unquote(inner)
-}
-
-// rest gives a half that never met its other half.
-func (s *surrogates) rest() string {
-	held := s.held
-	s.held = ""
-	return unquote(held)
-}
-
-func inside(raw string) (string, error) {
-	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
-		return "", errors.New("not a JSON string")
-	}
-	return raw[1 : len(raw)-1], nil
-}
-
-func unquote(inner string) string {
-	var text string
-	if json.Unmarshal([]byte(`"`+inner+`"`), &text) != nil {
+	if len(overlay) == 0 {
 		return ""
 	}
-	return text
+	return string(encode(overlay))
 }
 
-// halfPair reports whether an escape is the first half of a pair: \ud800 to \udbff.
-func halfPair(escape string) bool {
-	lower := strings.ToLower(escape)
-	return strings.HasPrefix(lower, `\ud`) && strings.ContainsRune("89ab", rune(lower[3])) &&
-		strings.Trim(lower[4:], "0123456789abcdef") == ""
-}
-
-// escapedAt reports whether the backslash at a place is itself escaped.
-func escapedAt(text string, at int) bool {
-	n := 0
-	for at-n-1 >= 0 && text[at-n-1] == '\\' {
-		n++
+// describe says of a reply that was cut off what had come of it.
+func (r *reply) describe() string {
+	switch {
+	case len(r.calls) > 0:
+		return fmt.Sprintf("within call %d", len(r.calls))
+	case r.begun:
+		return "within the reply"
 	}
-	return n%2 == 1
+	return "before the reply"
 }

@@ -3,6 +3,7 @@ package providers
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/shared"
@@ -11,22 +12,19 @@ import (
 	"example.com/life/sagas"
 )
 
-// params writes the question as a request. It is a pure function of the question.
-func (m *openAI) params(question actors.ModelRequest) (openai.ChatCompletionNewParams, error) {
-	params := openai.ChatCompletionNewParams{
-		Model:         question.Model,
-		StreamOptions: openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)},
+const roleAssistant = sagas.RoleAssistant
+
+// params writes the question as a request, in the way that the endpoint wants it. It is a pure function of both.
+func (m *openAI) params(question actors.ModelRequest, way way) (openai.ChatCompletionNewParams, error) {
+	params := openai.ChatCompletionNewParams{Model: question.Model}
+	if !way.whole && !way.noUsage {
+		params.StreamOptions = openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)}
 	}
-	if question.System != "" {
-		params.Messages = append(params.Messages, openai.SystemMessage(question.System))
+	messages, err := paramMessages(&question, way)
+	if err != nil {
+		return openai.ChatCompletionNewParams{}, err
 	}
-	for i := range question.Messages {
-		message, err := paramMessage(&question.Messages[i])
-		if err != nil {
-			return openai.ChatCompletionNewParams{}, fmt.Errorf("message %d: %w", i, err)
-		}
-		params.Messages = append(params.Messages, message)
-	}
+	params.Messages = messages
 	for _, tool := range question.Tools {
 		function := shared.FunctionDefinitionParam{Name: tool.Name, Description: openai.String(tool.Description)}
 		if len(tool.Schema) > 0 {
@@ -36,37 +34,176 @@ func (m *openAI) params(question actors.ModelRequest) (openai.ChatCompletionNewP
 		}
 		params.Tools = append(params.Tools, openai.ChatCompletionFunctionTool(function))
 	}
-	switch {
-	case question.Reply <= 0:
-	case m.own:
-		params.MaxCompletionTokens = openai.Int(question.Reply)
-	default: // the older name is the one that compatible servers know
-		params.MaxTokens = openai.Int(question.Reply)
+	limit := question.Reply
+	if way.reply > 0 && limit > 0 {
+		limit = min(limit, way.reply)
+	}
+	switch name := way.limitName(m.own); {
+	case limit <= 0 || name == limitNone:
+	case name == limitNew:
+		params.MaxCompletionTokens = openai.Int(limit)
+	default:
+		params.MaxTokens = openai.Int(limit)
 	}
 	return params, nil
 }
 
-func paramMessage(message *sagas.Message) (openai.ChatCompletionMessageParamUnion, error) {
-	switch message.Role {
-	case sagas.RoleUser, sagas.RoleContext: // many servers take one system message and no developer's: what nobody said says so itself
-		return openai.UserMessage(message.Text.Inline), nil
-	case sagas.RoleTool:
-		return openai.ToolMessage(message.Text.Inline, message.CallID), nil
-	case sagas.RoleAssistant:
-		var assistant openai.ChatCompletionAssistantMessageParam
-		if message.Text.Inline != "" || len(message.Calls) == 0 {
-			assistant.Content.OfString = openai.String(message.Text.Inline)
+// turnOf is a message on the wire, before it is written: neighbours of one role are one, since many templates want roles to alternate, and
+// messages that say nothing are none.
+type turnOf struct {
+	role sagas.Role
+	text string
+	from *sagas.Message // of an assistant or a tool
+}
+
+// emptyResult stands for the result of a tool that gave none: some endpoints refuse an empty text.
+const emptyResult = "(no output)"
+
+// bridge stands between a tool's result and what a person says next, where a template wants it.
+const bridge = "I have the results."
+
+func turnsOf(question *actors.ModelRequest, way way) []turnOf {
+	var turns []turnOf
+	if question.System != "" {
+		role := sagas.Role("system")
+		if way.noSystem {
+			role = sagas.RoleUser
 		}
-		for _, call := range message.Calls {
-			assistant.ToolCalls = append(assistant.ToolCalls, openai.ChatCompletionMessageToolCallUnionParam{
-				OfFunction: &openai.ChatCompletionMessageFunctionToolCallParam{
-					ID: call.ID,
-					// Always JSON, if only a string: many servers parse the arguments of the past and fail on anything else.
-					Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Tool, Arguments: string(call.Arguments)},
-				},
-			})
-		}
-		return openai.ChatCompletionMessageParamUnion{OfAssistant: &assistant}, nil
+		turns = append(turns, turnOf{role: role, text: question.System})
 	}
-	return openai.ChatCompletionMessageParamUnion{}, fmt.Errorf("role %q is unknown", message.Role)
+	for i := range question.Messages {
+		message := &question.Messages[i]
+		turn := turnOf{role: message.Role, text: message.Text.Inline}
+		switch message.Role {
+		case sagas.RoleContext: // many servers take one system message and no developer's: what nobody said says so itself
+			turn.role = sagas.RoleUser
+		case sagas.RoleAssistant, sagas.RoleTool:
+			turn.from = message
+		case sagas.RoleUser:
+		}
+		if turn.role == sagas.RoleTool && turn.text == "" {
+			turn.text = emptyResult
+		}
+		if turn.text == "" && (turn.from == nil || len(turn.from.Calls) == 0) {
+			continue
+		}
+		if n := len(turns); n > 0 {
+			last := &turns[n-1]
+			if last.role == sagas.RoleUser && turn.role == sagas.RoleUser {
+				last.text += "\n\n" + turn.text
+				continue
+			}
+			if way.bridged && last.role == sagas.RoleTool && turn.role == sagas.RoleUser {
+				turns = append(turns, turnOf{role: sagas.RoleAssistant, text: bridge, from: &sagas.Message{}})
+			}
+		}
+		turns = append(turns, turn)
+	}
+	return turns
+}
+
+func paramMessages(question *actors.ModelRequest, way way) ([]openai.ChatCompletionMessageParamUnion, error) {
+	var messages []openai.ChatCompletionMessageParamUnion
+	for i, turn := range turnsOf(question, way) {
+		switch turn.role {
+		case "system":
+			messages = append(messages, openai.SystemMessage(turn.text))
+		case sagas.RoleUser:
+			messages = append(messages, openai.UserMessage(turn.text))
+		case sagas.RoleTool:
+			messages = append(messages, openai.ToolMessage(turn.text, turn.from.CallID))
+		case sagas.RoleAssistant:
+			message, err := paramAssistant(turn, way)
+			if err != nil {
+				return nil, fmt.Errorf("message %d: %w", i, err)
+			}
+			messages = append(messages, message)
+		default:
+			return nil, fmt.Errorf("message %d: role %q is unknown", i, turn.role)
+		}
+	}
+	return messages, nil
+}
+
+func paramAssistant(turn turnOf, way way) (openai.ChatCompletionMessageParamUnion, error) {
+	var assistant openai.ChatCompletionAssistantMessageParam
+	if turn.text != "" {
+		assistant.Content.OfString = openai.String(turn.text)
+	}
+	message, calls, err := overlayOf(turn.from, way)
+	if err != nil {
+		return openai.ChatCompletionMessageParamUnion{}, err
+	}
+	if len(message) > 0 {
+		assistant.SetExtraFields(message)
+	}
+	for i, call := range turn.from.Calls {
+		function := openai.ChatCompletionMessageFunctionToolCallParam{
+			ID:       call.ID,
+			Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Tool, Arguments: sentArguments(call.Arguments)},
+		}
+		if i < len(calls) && len(calls[i]) > 0 {
+			function.SetExtraFields(calls[i])
+		}
+		assistant.ToolCalls = append(assistant.ToolCalls, openai.ChatCompletionMessageToolCallUnionParam{OfFunction: &function})
+	}
+	return openai.ChatCompletionMessageParamUnion{OfAssistant: &assistant}, nil
+}
+
+// sentArguments are the arguments of a past call as every endpoint takes them: an object. What was none stands for a call that never ran,
+// and the refusal that answers it says why.
+func sentArguments(arguments json.RawMessage) string {
+	if isObject(string(arguments)) {
+		return string(arguments)
+	}
+	return "{}"
+}
+
+// overlayOf is what the endpoint gets back with a message and with its calls.
+func overlayOf(message *sagas.Message, way way) (fields map[string]any, calls []map[string]any, err error) {
+	var kept map[string]json.RawMessage
+	if message.Extra != nil && !way.noExtra {
+		if err := json.Unmarshal([]byte(message.Extra.Inline), &kept); err != nil {
+			return nil, nil, fmt.Errorf("what its provider wants back is not a JSON object: %w", err)
+		}
+	}
+	fields = map[string]any{}
+	for name, value := range kept {
+		switch {
+		case name == "tool_calls":
+			if err := json.Unmarshal(value, &calls); err != nil {
+				return nil, nil, fmt.Errorf("what its provider wants back with its calls: %w", err)
+			}
+		case len(message.Calls) == 0 && slices.Contains(reasoningFields, name):
+		default:
+			fields[name] = value
+		}
+	}
+	if len(message.Calls) == 0 {
+		return fields, nil, nil
+	}
+	switch way.fill {
+	case "reasoning_content":
+		if _, has := fields[way.fill]; !has {
+			fields[way.fill] = " "
+		}
+	case "thought_signature":
+		calls = signed(calls)
+	}
+	return fields, calls, nil
+}
+
+// signed gives the first call, if it has no signature, the one that Gemini takes for calls that it did not make.
+func signed(calls []map[string]any) []map[string]any {
+	const foreign = "skip_thought_signature_validator"
+	if len(calls) == 0 {
+		calls = []map[string]any{{}}
+	}
+	if _, has := calls[0]["extra_content"]; !has {
+		if calls[0] == nil {
+			calls[0] = map[string]any{}
+		}
+		calls[0]["extra_content"] = map[string]any{"google": map[string]any{"thought_signature": foreign}}
+	}
+	return calls
 }

@@ -1,7 +1,8 @@
 // Package providers calls language models. It holds one file per provider, each an implementation of actors.Model that
 // passes actorstest.TestModel, and the price table.
 //
-//   - openai: any endpoint that speaks OpenAI's chat completions ([OpenAI]).
+//   - openai: any endpoint that speaks OpenAI's chat completions ([OpenAI]), read as endpoints really answer (sse.go, openai_reply.go and
+//     what they name) and asked as they want to be (openai_way.go).
 //   - scripted: a deterministic model that needs no key and follows a YAML script ([Scripted]).
 //   - [Tape]: records another model's traffic and plays it back.
 //

@@ -1,0 +1,65 @@
+package providers
+
+import (
+	"strings"
+
+	"example.com/life/events"
+)
+
+// ending is what a finish reason means: how the model stopped, or how it failed.
+type ending struct {
+	stop  events.StopReason
+	class events.ErrorClass // of a failure
+	why   string            // of a failure
+}
+
+// weight orders endings: of several reasons the worst counts.
+func (e ending) weight() int {
+	switch {
+	case e.class != "":
+		return 4
+	case e.stop == events.StopFiltered:
+		return 3
+	case e.stop == events.StopLength:
+		return 2
+	}
+	return 1
+}
+
+// finished are the reasons of a model that said all it wanted, by every name that is known.
+var finished = map[string]bool{
+	"stop": true, "stop_sequence": true, "stop_token": true, "eos": true, "eos_token": true, "eog": true, "end": true, "end_turn": true,
+	"end_of_turn": true, "complete": true, "completed": true, "done": true, "finish": true, "finished": true, "natural": true, "success": true,
+	"tool_calls": true, "tool_call": true, "tool_use": true, "tool": true, "function_call": true, "function_calls": true, "calls": true,
+}
+
+// endingOf sorts a finish reason.
+func endingOf(reason string) ending {
+	word := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(reason)))
+	says := func(parts ...string) bool {
+		for _, part := range parts {
+			if strings.Contains(word, part) {
+				return true
+			}
+		}
+		return false
+	}
+	failed := func(class events.ErrorClass, why string) ending {
+		return ending{class: class, why: why + " (finish reason " + events.Clip(reason, 80) + ")"}
+	}
+	switch {
+	case finished[word]:
+		return ending{stop: events.StopEnd}
+	case says("malformed", "unexpected_tool", "invalid_tool", "too_many_tool"):
+		return failed(events.ErrorTruncated, "the model wrote a tool call that its provider could not read")
+	case says("length", "max_tokens", "max_output", "max_completion", "token_limit", "tokens_limit", "context_window", "context_limit"):
+		return ending{stop: events.StopLength}
+	case says("filter", "safety", "moderat", "recitation", "prohibit", "block", "spii", "refus", "sensitive", "guardrail", "policy", "copyright", "flagged"):
+		return ending{stop: events.StopFiltered}
+	case says("timeout", "timed_out"):
+		return failed(events.ErrorTimeout, "the provider gave up on the reply")
+	case says("error", "abort", "cancel", "interrupt", "insufficient", "overload", "unavailable", "resource", "fail", "disconnect", "load"):
+		return failed(events.ErrorOverloaded, "the provider broke the reply off")
+	}
+	return failed(events.ErrorTruncated, "the endpoint ended the reply for a reason that is not known here, so it may not be whole")
+}

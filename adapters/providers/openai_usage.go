@@ -1,0 +1,132 @@
+package providers
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+
+	"example.com/life/actors"
+	"example.com/life/events"
+)
+
+// count is a number of tokens. Endpoints write it as a number, as a text, or not at all.
+type count int64
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails: an unreadable count is one that was not told.
+func (c *count) UnmarshalJSON(data []byte) error {
+	value, err := strconv.ParseFloat(strings.Trim(string(data), `" `), 64)
+	if err == nil && value > 0 && value < math.MaxInt32 {
+		*c = count(value)
+	}
+	return nil
+}
+
+// reported is a usage as endpoints report it.
+type reported struct {
+	Prompt       count `json:"prompt_tokens"`
+	Input        count `json:"input_tokens"`
+	Completion   count `json:"completion_tokens"`
+	Output       count `json:"output_tokens"`
+	Total        count `json:"total_tokens"`
+	Cached       count `json:"cached_tokens"`           // Moonshot
+	CacheHit     count `json:"prompt_cache_hit_tokens"` // DeepSeek
+	CacheRead    count `json:"cache_read_input_tokens"` // of Anthropic's models behind a gateway
+	PromptParts  parts `json:"prompt_tokens_details"`
+	OutputParts  parts `json:"completion_tokens_details"`
+	PromptTimed  count `json:"prompt_n"` // llama.cpp's timings; the cached part of the prompt is not in it
+	CacheTimed   count `json:"cache_n"`
+	OutputTimed  count `json:"predicted_n"`
+	ReasonedFlat count `json:"reasoning_tokens"`
+}
+
+// parts is what a count consists of.
+type parts struct {
+	Cached   count `json:"cached_tokens"`
+	Reasoned count `json:"reasoning_tokens"`
+	told     bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails, as count's does not.
+func (p *parts) UnmarshalJSON(data []byte) error {
+	type plain parts
+	var read plain
+	if json.Unmarshal(data, &read) == nil && string(data) != "null" {
+		*p = parts(read)
+		p.told = true
+	}
+	return nil
+}
+
+// told is what an endpoint said of its tokens, over all pieces of a reply.
+type told struct {
+	input, output, total, cached, reasoned int64
+	caching                                bool // it says how much came from its cache
+}
+
+// add takes one more report. Reports grow, and zeros after real figures are none.
+func (t *told) add(raw string) {
+	if raw == "" || raw == "null" {
+		return
+	}
+	var r reported
+	if json.Unmarshal([]byte(raw), &r) != nil {
+		return
+	}
+	t.input = max(t.input, int64(r.Prompt), int64(r.Input), int64(r.PromptTimed+r.CacheTimed))
+	t.output = max(t.output, int64(r.Completion), int64(r.Output), int64(r.OutputTimed))
+	t.total = max(t.total, int64(r.Total))
+	t.cached = max(t.cached, int64(r.Cached), int64(r.CacheHit), int64(r.CacheRead), int64(r.PromptParts.Cached), int64(r.CacheTimed))
+	t.reasoned = max(t.reasoned, int64(r.OutputParts.Reasoned), int64(r.ReasonedFlat))
+	t.caching = t.caching || r.PromptParts.told || t.cached > 0
+}
+
+// usage is what counts. Reasoning stands within the completion or beside it, as the total tells; some report it in the total alone. What
+// was not told is estimated.
+func (t *told) usage(sent, said int64) events.Usage {
+	u := events.Usage{Input: t.input, Output: t.output}
+	switch beside := t.total - t.input - t.output; {
+	case t.input == 0 || t.output == 0 && t.reasoned == 0:
+	case t.total == 0 && t.reasoned > t.output:
+		u.Output += t.reasoned
+	case beside <= 0:
+	case beside == t.cached && t.reasoned != beside:
+		u.Input += beside
+	default:
+		u.Output += beside
+	}
+	u.Cached = min(t.cached, u.Input)
+	if u.Input == 0 {
+		u.Input, u.Estimated = tokensOf(sent), true
+	}
+	if u.Output == 0 && said > 0 {
+		u.Output, u.Estimated = tokensOf(said), true
+	}
+	return u
+}
+
+// tokensOf estimates the tokens of a text of so many bytes, rounded up.
+func tokensOf(bytes int64) int64 { return (bytes + 3) / 4 }
+
+// perMessage is about what the template around a message takes, in bytes.
+const perMessage = 16
+
+// sizes are those of what is sent: of the conversation, and of what goes with every request. In bytes.
+func sizes(question *actors.ModelRequest) (conversation, fixed int64) {
+	fixed = int64(len(question.System)) + perMessage
+	for i := range question.Tools {
+		tool := &question.Tools[i]
+		fixed += int64(len(tool.Name)+len(tool.Description)+len(tool.Schema)) + perMessage
+	}
+	for i := range question.Messages {
+		m := &question.Messages[i]
+		conversation += int64(len(m.Text.Inline)) + perMessage
+		if m.Extra != nil {
+			conversation += int64(len(m.Extra.Inline))
+		}
+		for j := range m.Calls {
+			conversation += int64(len(m.Calls[j].Tool)+len(m.Calls[j].Arguments)) + perMessage
+		}
+	}
+	return conversation, fixed
+}

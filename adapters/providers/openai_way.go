@@ -1,0 +1,144 @@
+package providers
+
+import (
+	"regexp"
+	"sync"
+
+	"example.com/life/actors"
+)
+
+// way is how an endpoint wants to be asked for a model, as far as it differs from OpenAI's. It is learnt from refusals: each names one
+// thing, the request is made the other way at once, and so is every later one.
+type way struct {
+	whole     bool   // not streamed
+	noUsage   bool   // a stream reports its usage unasked, or not at all
+	limit     string // the name of the limit of the reply: see limitNames; empty: as the endpoint is expected to have it
+	reply     int64  // the largest limit of the reply that it takes; 0: any
+	noSystem  bool   // the prompt stands in the first message of the user
+	noExtra   bool   // what it sent with its replies is not sent back
+	fill      string // the field that messages with calls must have, also where they came from another model
+	bridged   bool   // between a tool's result and a message of the user stands one of the assistant
+	noContext bool   // the reply's limit does not fit the window beside the conversation: it is lowered for this request alone
+}
+
+// The names of the reply's limit. OpenAI's own newer models know only the newer one, most compatible servers only the older one.
+const (
+	limitOld  = "max_tokens"
+	limitNew  = "max_completion_tokens"
+	limitNone = "none"
+)
+
+// maxChanges bounds how often one request is put another way.
+const maxChanges = 6
+
+// ways remembers how each model of an endpoint is asked, while the process runs: it costs one refusal to learn it again.
+type ways struct {
+	mu    sync.Mutex
+	known map[string]way
+}
+
+const maxWays = 1000
+
+func (w *ways) of(model string) way {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known[model]
+}
+
+func (w *ways) keep(model string, learnt way) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known == nil || len(w.known) >= maxWays {
+		w.known = map[string]way{}
+	}
+	if learnt.noContext {
+		learnt.reply, learnt.noContext = w.known[model].reply, false
+	}
+	w.known[model] = learnt
+}
+
+var (
+	streamWord = regexp.MustCompile(`\bstream(?:ing|ed|s)?\b`)
+	atMost     = regexp.MustCompile(`(?:at most|less than or equal to|no more than|maximum(?: \w+)*? (?:of|is)|up to|<=|must be <|not exceed|\[1, ?)[^0-9]{0,12}(\d[\d,]*)`)
+)
+
+// after returns the way to ask after a refusal; false: it does not mean the way of asking.
+func (w way) after(refused *refusalError, question *actors.ModelRequest, own bool) (way, bool) {
+	words := refused.said.words()
+	says := anyOf(words)
+	unknown := says("not support", "unsupported", "doesn't support", "not permitted", "not allowed", "unexpected", "unknown", "unrecognized",
+		"extra inputs", "additional properties", "not available", "invalid", "extra fields", "extra_forbidden")
+	next := w
+	switch {
+	case refused.status == 401 || refused.status == 403 || refused.status == 429:
+	case says("stream_options", "include_usage"):
+		next.noUsage = true
+	case says("thought_signature", "thought signature") && says("missing", "required", "must"):
+		next.fill = "thought_signature"
+	case says("reasoning_content") && says("passed back", "missing", "required", "must be"):
+		next.fill = "reasoning_content"
+	case says("reasoning", "extra_content", "thought_signature", "thinking_blocks", "provider_specific") && unknown && hasExtra(question):
+		next.noExtra = true
+	case says("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens", "in the completion"):
+		next = w.limited(words, unknown, question, own)
+	case says("after role 'tool'", "after role \"tool\"", "after role tool", "after tool", "expected last role"):
+		next.bridged = true
+	case says("system role", "role system", "role 'system'", "roles must alternate", "system message", "system messages", "'system'") && question.System != "":
+		next.noSystem = true
+	case streamWord.MatchString(words) && !says("reset", "closed", "broken", "eof", "timed out", "interrupt", "ended") &&
+		(unknown || says("cannot", "can't", "only", "must be false", "disable", "incompatible", "without", "not implemented")):
+		next.whole = true
+	}
+	return next, next != w
+}
+
+// limited is the way to ask after a refusal of the reply's limit: another name, a lower one, or none.
+func (w way) limited(words string, unknown bool, question *actors.ModelRequest, own bool) way {
+	limit := question.Reply
+	if w.reply > 0 {
+		limit = min(limit, w.reply)
+	}
+	if window := numberBy(windowNumbers[:3], words, leastWindow); window > 0 { // prompt and reply together do not fit
+		left := window - numberBy([]*regexp.Regexp{inMessages}, words, 1) - 16
+		if left >= leastWindow && left < limit && !w.noContext {
+			w.reply, w.noContext = left, true
+		}
+		return w
+	}
+	if most := numberBy([]*regexp.Regexp{atMost}, words, 1); most > 0 && most < limit {
+		w.reply = most
+		return w
+	}
+	if !unknown {
+		return w
+	}
+	switch before := w.limitName(own); {
+	case w.limit == "" && before == limitOld:
+		w.limit = limitNew
+	case w.limit == "" && before == limitNew:
+		w.limit = limitOld
+	default:
+		w.limit = limitNone
+	}
+	return w
+}
+
+// limitName is the name of the reply's limit.
+func (w way) limitName(own bool) string {
+	switch {
+	case w.limit != "":
+		return w.limit
+	case own:
+		return limitNew
+	}
+	return limitOld
+}
+
+func hasExtra(question *actors.ModelRequest) bool {
+	for i := range question.Messages {
+		if question.Messages[i].Extra != nil {
+			return true
+		}
+	}
+	return false
+}
