@@ -144,6 +144,8 @@ func replyFailed(request events.RequestID, err error, deadline time.Duration) sa
 		c.Usage, c.Room = failed.Usage, failed.Room
 	case errors.Is(err, context.DeadlineExceeded):
 		c.Class, c.Detail = events.ErrorTimeout, "no reply within "+deadline.String()
+	case storage.OutOfFiles(err):
+		c.Class, c.Detail = events.ErrorOverloaded, err.Error()
 	default:
 		c.Detail = err.Error()
 	}

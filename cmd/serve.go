@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -65,6 +66,11 @@ func (a *app) serve(ctx context.Context, names []string) error {
 		return fmt.Errorf("%w; --listen chooses another address, and port 0 any free one", err)
 	}
 	defer listener.Close() //nolint:errcheck // the server closes it too, and reports
+	files, err := openFiles("serve")
+	if err != nil {
+		return err
+	}
+	bounded := api.Bound(listener, files, a.log)
 	if err := a.onlyServer(ctx); err != nil {
 		return err
 	}
@@ -73,19 +79,34 @@ func (a *app) serve(ctx context.Context, names []string) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Host: host, Log: a.log, Hosts: names, Token: token,
+		Host: host, Log: a.log, Hosts: names, Token: token, Feeds: bounded.Feeds(),
 		Health: api.Health{Name: "life", Version: a.build.Version, PID: os.Getpid(), Data: a.config.get("data")},
 	})
 	if err == nil {
-		err = a.answerAndCarryOut(ctx, host, listener, handler)
+		err = a.answerAndCarryOut(ctx, host, bounded, handler)
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	return errors.Join(err, host.Close(closing))
 }
 
+// leastFiles is how many files a server has to be able to open: it has some thirty open itself.
+const leastFiles = 64
+
+// openFiles is how many files this process may have open.
+func openFiles(verb string) (int, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read the limit of open files: %w", err)
+	}
+	if limit.Cur < leastFiles {
+		return 0, fmt.Errorf("this process may have %d files open, life %s needs at least %d: raise the limit, as with ulimit -n 4096", limit.Cur, verb, leastFiles)
+	}
+	return int(min(limit.Cur, 1<<20)), nil //nolint:gosec // it is small
+}
+
 // answerAndCarryOut serves over HTTP and takes commands from the bus, until ctx ends.
-func (a *app) answerAndCarryOut(ctx context.Context, host *stores.Local, listener net.Listener, handler http.Handler) error {
+func (a *app) answerAndCarryOut(ctx context.Context, host *stores.Local, listener *api.Connections, handler http.Handler) error {
 	stop, err := a.carryOut(ctx, host)
 	if err != nil {
 		return err
@@ -134,9 +155,12 @@ func afterKilled[T any](ctx context.Context, open func() (T, error)) (T, error) 
 }
 
 // answer serves until ctx ends, and then closes the host, which ends the feeds, while the last requests are answered.
-func (a *app) answer(ctx context.Context, host *stores.Local, listener net.Listener, handler http.Handler) error {
+func (a *app) answer(ctx context.Context, host *stores.Local, listener *api.Connections, handler http.Handler) error {
 	data := a.config.get("data")
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ConnContext: listener.Context,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	here := serving{PID: os.Getpid(), Address: "http://" + reachable(listener.Addr()), TokenFile: a.config.get("token-file"), Store: a.config.storeName()}

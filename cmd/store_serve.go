@@ -15,6 +15,7 @@ import (
 
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/embedded/server"
+	"example.com/life/adapters/places"
 	"example.com/life/cmd/stores"
 )
 
@@ -125,6 +126,11 @@ func (a *app) serveStore(ctx context.Context, f *storeServeFlags) error {
 	if err != nil {
 		return err
 	}
+	files, err := openFiles("store serve")
+	if err != nil {
+		return err
+	}
+	config.Connections = places.Scaled(server.MaxConnections, files).Most
 	dir := filepath.Join(a.here(), stores.StoreName)
 	store, err := afterKilled(ctx, func() (*embedded.Store, error) { return embedded.Open(embedded.Config{Dir: dir, Log: a.log}) })
 	if err != nil {

@@ -4,11 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/google/uuid"
 
 	"example.com/life/events"
 )
+
+// OutOfFiles reports an error that says that the process, or the machine, has no file left to open. It passes: nothing is damaged, and
+// nothing is wrong with what was asked.
+func OutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
 
 // MaxAppend is the most one batch may hold, in bytes as BatchSize counts them.
 const MaxAppend = 16 << 20

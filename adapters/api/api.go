@@ -89,6 +89,7 @@ type Config struct {
 	MaxBody    int64         // bytes of a request's body; default 1 MiB
 	MaxMessage int64         // bytes of the body that carries a message; default 8 MiB
 	Heartbeat  time.Duration // a silent feed says that it is alive this often; default 10 s, at most 15 s
+	Feeds      int           // that may be open at once; default 1024
 	SlowWrite  time.Duration // a watcher that takes longer for one event is told to come back; default 5 s
 }
 
@@ -127,6 +128,7 @@ type server struct {
 	limits    bodyLimits
 	heartbeat time.Duration
 	slow      time.Duration
+	feeds     chan struct{} // holds a token for each that is open
 }
 
 // bodyLimits are the sizes of requests' bodies, in bytes.
@@ -141,6 +143,7 @@ func New(config Config) (http.Handler, error) {
 		host: config.Host, log: config.Log, health: config.Health,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
+		feeds: make(chan struct{}, cmp.Or(config.Feeds, 1024)),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -164,6 +167,8 @@ func (c *Config) validate() error {
 		return errors.New("a size limit is negative")
 	case c.Heartbeat < 0 || c.Heartbeat > maxHeartbeat:
 		return fmt.Errorf("the heartbeat is %s, want at most %s", c.Heartbeat, maxHeartbeat)
+	case c.Feeds < 0:
+		return errors.New("the number of feeds is negative")
 	case c.SlowWrite < 0:
 		return errors.New("the time for a slow write is negative")
 	}

@@ -21,6 +21,9 @@ const bodyTime = time.Minute
 // decode reads a request's body into a struct. No body means no fields. The errors are problems that name what is wrong.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
 	control := http.NewResponseController(w)
+	place := placeOf(r.Context())
+	place.End() // while its body is waited for, the request makes room for others
+	defer place.Begin()
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // where deadlines are not known, none is set
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	_ = control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above

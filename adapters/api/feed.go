@@ -31,6 +31,13 @@ func (s *server) feed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	select {
+	case s.feeds <- struct{}{}:
+		defer func() { <-s.feeds }()
+	default:
+		w.Header().Set("Connection", "close") // it makes room
+		return problem(codeUnavailable, "%d feeds are open, and there are no more: try again, or raise the server's limit of open files (ulimit -n)", cap(s.feeds))
+	}
 	feed, err := s.host.Watch(r.Context(), events.AgentID(r.PathValue("agent")), after)
 	if err != nil {
 		return err

@@ -29,9 +29,14 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if p := g.admit(r); p != nil {
+		w.Header().Set("Connection", "close") // the next one is no better
 		writeProblem(w, p)
 		return
 	}
+	place := placeOf(r.Context())
+	place.Prove()
+	place.Begin()
+	defer place.End()
 	unrouted, pattern := g.mux.Handler(r)
 	if escaped := r.URL.EscapedPath(); pattern == "" || path.Clean(escaped) != escaped { // the router would redirect, with a page
 		writeProblem(w, noRoute(w, r, unrouted))

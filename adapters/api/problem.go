@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"syscall"
 
 	"example.com/life/actors"
 	"example.com/life/actors/history"
@@ -149,10 +150,14 @@ func sentinels() []sentinel {
 		{codeReadOnly, storage.ErrReadOnly, "the store can only be read: nothing was stored; copy the data directory to a place that can be written to"},
 		{codeCorrupt, storage.ErrCorrupt, "stored bytes are damaged: the server's log says which; check the store"},
 		{codeStream, storage.ErrInvalidAppend, ""},
+		{codeUnavailable, syscall.EMFILE, noFiles},
+		{codeUnavailable, syscall.ENFILE, noFiles},
 		{codeTimeout, context.DeadlineExceeded, "no answer in time: what became of it is unknown; send it again with the same Idempotency-Key"},
 		{codeTimeout, context.Canceled, "the request was given up: what became of it is unknown"},
 	}
 }
+
+const noFiles = "the host has no file left to open: send it again, with the same Idempotency-Key; if it lasts, raise its limit (ulimit -n)"
 
 // CodeOf is the code of an error, as clients of the API get it; docs/api.md lists them.
 func CodeOf(err error) string { return problemOf(err).Code }
@@ -200,7 +205,11 @@ func problemOf(err error) *Problem {
 			if s.detail == "" {
 				return problem(s.code, "%s", err.Error())
 			}
-			return problem(s.code, "%s", s.detail)
+			p := problem(s.code, "%s", s.detail)
+			if s.code == codeUnavailable {
+				p.Reason = s.detail
+			}
+			return p
 		}
 	}
 	return problem(codeInternal, "the server failed; its log says why")

@@ -28,7 +28,7 @@ func (s *Store) journalOptions() *pebble.Options {
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,
-		MaxOpenFiles:                1024,
+		MaxOpenFiles:                openFiles(),
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
@@ -39,6 +39,16 @@ func (s *Store) journalOptions() *pebble.Options {
 	}
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return options
+}
+
+// openFiles is how many tables are kept open: a quarter of the files that the process may have, so that there are some for its callers.
+// Pebble takes at least 74.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024
+	}
+	return int(min(1024, limit.Cur/4)) //nolint:gosec // it is small
 }
 
 // openPebble opens a database on a guarded disk. Whatever is wrong with its files is an error, never a panic.

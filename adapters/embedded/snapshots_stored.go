@@ -43,6 +43,8 @@ func (s *snapshots) checkFormat() error {
 			return fmt.Errorf("%w: %q", errFormat, value)
 		}
 		return nil
+	case storage.OutOfFiles(err):
+		return fmt.Errorf("read the format of the snapshots: %w", err)
 	case !errors.Is(err, pebble.ErrNotFound):
 		return fmt.Errorf("%w: read the format of the snapshots: %w", storage.ErrCorrupt, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -81,7 +82,7 @@ func (m *scripted) Ask(ctx context.Context, question actors.ModelRequest, delta 
 	if !ok {
 		var err error
 		if script, err = m.open(question.Model); err != nil {
-			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
+			return actors.ModelResponse{}, unusable(err)
 		}
 	}
 	scene := newScene(question.Messages)
@@ -151,6 +152,14 @@ func (m *scripted) open(name string) (*script, error) {
 	}
 	m.files[name] = scriptOnDisk{script: compiled, time: info.ModTime(), size: info.Size()}
 	return compiled, nil
+}
+
+// unusable is an error of a file that a reply is made of. That there is no file left to open is the host's affair, and passes.
+func unusable(err error) error {
+	if storage.OutOfFiles(err) {
+		return err
+	}
+	return &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
 }
 
 // scene is the conversation as rules see it.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -356,4 +357,15 @@ func FuzzScript(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestNoFileLeft: a script that cannot be opened because there are too many files open is not wrong.
+func TestNoFileLeft(t *testing.T) {
+	var failed *actors.ModelError
+	if err := unusable(&os.PathError{Op: "open", Err: syscall.EMFILE}); errors.As(err, &failed) || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("it is %v", err)
+	}
+	if err := unusable(os.ErrNotExist); !errors.As(err, &failed) || failed.Class != events.ErrorInvalid {
+		t.Errorf("a script that is not there is %v", err)
+	}
 }

@@ -178,11 +178,11 @@ func (t *tape) record(made *recording) error {
 func (t *tape) play(asked recording, delta func(text string)) (actors.ModelResponse, error) {
 	path, err := t.next(asked)
 	if err != nil {
-		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
+		return actors.ModelResponse{}, unusable(err)
 	}
 	found, err := readRecording(path)
 	if err != nil {
-		return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorInvalid, Detail: err.Error()}
+		return actors.ModelResponse{}, unusable(err)
 	}
 	deltas := found.Deltas
 	if found.Answer != nil && strings.Join(deltas, "") != found.Answer.Text { // someone has edited the answer

@@ -117,6 +117,8 @@ func storeFailure(err error, stream events.Stream) error {
 		return fail(codes.DataLoss, err.Error())
 	case errors.Is(err, storage.ErrClosed):
 		return notReady()
+	case storage.OutOfFiles(err):
+		return fail(codes.Unavailable, "the server has no file left to open: try again; if it lasts, raise its limit (ulimit -n)")
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail(codes.DeadlineExceeded, err.Error())
 	case errors.Is(err, context.Canceled):

@@ -3,10 +3,12 @@ package server_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -31,7 +34,7 @@ type secured struct {
 	certificates string
 }
 
-func secure(t testing.TB) secured {
+func secure(t testing.TB, configure ...func(*server.Config)) secured {
 	t.Helper()
 	dir, files := certificates(t)
 	config, err := server.LoadTLS(files)
@@ -41,6 +44,9 @@ func secure(t testing.TB) secured {
 	w := serve(t, func(c *server.Config) {
 		c.Insecure, c.TLS = false, config
 		c.Users = server.UsersConfig{AdminPassword: "password", OpsPassword: "password", Memory: 64}
+		for _, change := range configure {
+			change(c)
+		}
 		if err := server.NewUsers(c.Store).Add(t.Context(), server.User{Name: "someone"}, "password"); err != nil {
 			t.Fatal(err)
 		}
@@ -74,6 +80,42 @@ func wantStatus(t testing.TB, err error, want codes.Code) {
 	if got := status.Code(err); got != want {
 		t.Errorf("got %s (%v), want %s", got, err, want)
 	}
+}
+
+// TestConnectionsWithoutCredentials: more of them than there are places, each of which greets and then says nothing, shut out neither who has
+// credentials nor who called before; they are closed to make room.
+func TestConnectionsWithoutCredentials(t *testing.T) {
+	s := secure(t, func(c *server.Config) { c.Connections = 16 })
+	before := s.as(t, "someone:password@", "")
+	appendTo(t, before, "orders", eventsOf(1)...)
+	ca, err := os.ReadFile(filepath.Join(s.certificates, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	ended := make(chan error, 40)
+	for range cap(ended) {
+		conn, err := tls.Dial("tcp", s.server.Addr(), &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() }) //nolint:errcheck // most are closed by the server
+		if _, err := io.WriteString(conn, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := io.Copy(io.Discard, conn)
+			ended <- err
+		}()
+	}
+	for range cap(ended) - 4 { // all but those that have the places of callers without credentials
+		<-ended
+	}
+	for range 3 {
+		appendTo(t, s.as(t, "admin:password@", ""), "orders", eventsOf(1)...)
+	}
+	appendTo(t, before, "orders", eventsOf(1)...)
 }
 
 func TestSecureClients(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
-	"net"
 	"slices"
 	"testing"
 	"testing/iotest"
@@ -188,57 +187,5 @@ func TestAcknowledgementIsKept(t *testing.T) {
 	got, err := io.ReadAll(&unacknowledged{from: bytes.NewReader(all), frame: len(http2.ClientPreface)})
 	if err != nil || !bytes.Equal(got, all) {
 		t.Errorf("%d bytes of %d came through: %v", len(got), len(all), err)
-	}
-}
-
-// TestPlaces: one address has half of the places at most, and a place that is left is free again.
-func TestPlaces(t *testing.T) {
-	address := func(text string) net.Addr {
-		t.Helper()
-		at, err := net.ResolveTCPAddr("tcp", text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return at
-	}
-	p := newPlaces()
-	var left []func()
-	takeAll := func(text string) (taken int) {
-		t.Helper()
-		for {
-			leave, tooMany := p.take(address(text))
-			if leave == nil {
-				if tooMany == "" {
-					t.Error("refused without a reason")
-				}
-				return taken
-			}
-			left, taken = append(left, leave), taken+1
-		}
-	}
-	if n := takeAll("10.0.0.1:1000"); n != maxFromAddress {
-		t.Errorf("one address has %d connections", n)
-	}
-	if n := takeAll("[::ffff:10.0.0.1]:1000"); n != 0 {
-		t.Errorf("the same address, written otherwise, has %d more", n)
-	}
-	if leave, _ := p.take(address("[2001:db8:0:1::1]:1000")); leave == nil {
-		t.Error("another address is shut out")
-	} else {
-		leave()
-		leave() // closed twice
-	}
-	one, two := takeAll("[2001:db8:0:2::1]:1000"), takeAll("[2001:db8:0:2::2]:1000")
-	if one != maxFromAddress || two != 0 {
-		t.Errorf("addresses of one network have %d and %d connections", one, two)
-	}
-	if n := takeAll("10.0.0.9:1000"); n != 0 {
-		t.Errorf("there are %d connections too many", n)
-	}
-	for _, leave := range left {
-		leave()
-	}
-	if p.taken != 0 || len(p.from) != 0 {
-		t.Errorf("%d places of %d addresses are taken by nobody", p.taken, len(p.from))
 	}
 }

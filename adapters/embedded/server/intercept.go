@@ -9,7 +9,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"example.com/life/adapters/places"
 )
 
 // interceptor stands before every call: it finds out who calls, keeps a panic from ending the process, and sends the trailers
@@ -17,12 +20,22 @@ import (
 type interceptor struct {
 	guard     guard
 	strangers strangers
+	places    *places.Places
 	log       *slog.Logger
 }
 
 func (i interceptor) stream(service any, call grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	ctx := call.Context()
+	var place *places.Place
+	if from, ok := peer.FromContext(ctx); ok {
+		place = i.places.Of(from.Addr)
+	}
+	place.Begin()
+	defer place.End()
 	who, err := i.guard.authenticate(ctx)
+	if err == nil && !who.stranger {
+		place.Prove()
+	}
 	if err == nil {
 		err = contained(func() error {
 			return handle(service, &knownCall{ServerStream: call, ctx: context.WithValue(ctx, callerKey{}, who), who: who, strangers: i.strangers})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"example.com/life/adapters/places"
 )
 
 const (
@@ -28,7 +30,7 @@ type port struct {
 	tls        *TLS // nil: plain text
 	log        *slog.Logger
 	grpc, http *handed
-	places     *places
+	places     *places.Places
 	firstCall  time.Duration // that a client's first request is waited for, to see whose it is; after that the connection is gRPC's
 
 	mu      sync.Mutex
@@ -44,7 +46,9 @@ func listen(config Config) (*port, error) {
 	return &port{
 		Listener: listener, tls: config.TLS, log: config.Log,
 		grpc: newHanded(listener.Addr()), http: newHanded(listener.Addr()),
-		places: newPlaces(), firstCall: firstCall, opening: map[net.Conn]struct{}{},
+		places: places.New(places.Config{
+			Most: config.Connections, Unproven: max(4, config.Connections/4), Network: max(8, config.Connections/2), Patience: unproven,
+		}), firstCall: firstCall, opening: map[net.Conn]struct{}{},
 	}, nil
 }
 
@@ -60,13 +64,13 @@ func (p *port) run() {
 			p.pause()
 			continue
 		}
-		left, tooMany := p.places.take(conn.RemoteAddr())
-		if left == nil {
-			p.log.Warn("a connection is refused: there are too many", "of", tooMany, "from", conn.RemoteAddr().String())
+		place, err := p.places.Take(conn)
+		if err != nil {
+			p.log.Warn("a connection is refused: all are in use", "error", err, "from", conn.RemoteAddr().String())
 			drop(conn)
 			continue
 		}
-		c := &connection{Conn: conn, left: left}
+		c := &connection{Conn: conn, left: place.Leave}
 		if !p.enter(c) {
 			drop(c)
 			return

@@ -68,24 +68,29 @@ import (
 
 // Config is how a server is made. Zero values mean the defaults.
 type Config struct {
-	Store    *embedded.Store      // required; it stays its owner's, who closes it after the server
-	Listen   string               // host:port, or :0 for any port; required
-	TLS      *TLS                 // nil: plain text
-	Insecure bool                 // no users: everyone may do everything
-	Users    UsersConfig          // who may log in, when the server is not insecure
-	Members  []string             // host:port of the nodes that gossip names, this one first; default: this one alone
-	Log      *slog.Logger         // default: nowhere
-	Now      func() events.Micros // the time of events that bring none; default storage.Now
+	Store    *embedded.Store // required; it stays its owner's, who closes it after the server
+	Listen   string          // host:port, or :0 for any port; required
+	TLS      *TLS            // nil: plain text
+	Insecure bool            // no users: everyone may do everything
+	Users    UsersConfig     // who may log in, when the server is not insecure
+	// Connections is how many there may be; default 1024. One address may have half of them, and callers without credentials, or with wrong
+	// ones, a quarter.
+	Connections int
+	Members     []string             // host:port of the nodes that gossip names, this one first; default: this one alone
+	Log         *slog.Logger         // default: nowhere
+	Now         func() events.Micros // the time of events that bring none; default storage.Now
 }
 
+// MaxConnections is how many connections there are at most, unless Config says otherwise.
+const MaxConnections = 1024
+
 const (
-	maxMessage     = 20 << 20 // bytes of a request; the client allows itself 17 MiB
-	maxHeaders     = 64 << 10 // bytes of a call's headers
-	maxCalls       = 1024     // at once on one connection
-	maxConnections = 1024
-	maxFromAddress = maxConnections / 2 // connections from one address
-	maxIdle        = 10 * time.Minute   // of a connection without calls
-	patience       = 5 * time.Second    // with calls that are under way when the server closes
+	maxMessage = 20 << 20         // bytes of a request; the client allows itself 17 MiB
+	maxHeaders = 64 << 10         // bytes of a call's headers
+	maxCalls   = 1024             // at once on one connection
+	unproven   = 10 * time.Second // that a connection may be idle before a caller with rights has called on it
+	maxIdle    = 10 * time.Minute // of a connection without calls
+	patience   = 5 * time.Second  // with calls that are under way when the server closes
 )
 
 func (c Config) completed() (Config, error) {
@@ -94,6 +99,9 @@ func (c Config) completed() (Config, error) {
 	}
 	if c.Listen == "" {
 		return c, errors.New("make the protocol server: no address to listen on is given")
+	}
+	if c.Connections == 0 {
+		c.Connections = MaxConnections
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -147,7 +155,7 @@ func New(config Config) (*Server, error) {
 
 // register makes the gRPC server and its services.
 func (s *Server) register(g *authority, store wireStore) error {
-	each := interceptor{guard: g, strangers: newStrangers(), log: s.config.Log}
+	each := interceptor{guard: g, strangers: newStrangers(), places: s.port.places, log: s.config.Log}
 	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(each.stream),
 		grpc.UnknownServiceHandler(unsupported),
