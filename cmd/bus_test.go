@@ -31,15 +31,20 @@ import (
 
 // publish appends a command to the bus as another program does, which nobody has checked. No life serve may hold the store.
 func publish(ts *testscript.TestScript, _ bool, args []string) {
+	foreign(ts, false, append([]string{"command-local"}, args...))
+}
+
+// foreign appends an event to a stream as another program does.
+func foreign(ts *testscript.TestScript, _ bool, args []string) {
 	p := stores.Location{Data: ts.Getenv("LIFE_DATA")}
 	if store := ts.Getenv("LIFE_STORE"); stores.IsAddress(store) {
 		p.Address = store
 	}
 	journal, err := p.Open(context.Background(), slog.New(slog.DiscardHandler))
 	ts.Check(err)
-	e := events.Envelope{ID: uuid.New(), Kind: events.Kind(args[0]), Data: json.RawMessage(args[1])}
+	e := events.Envelope{ID: uuid.New(), Kind: events.Kind(args[1]), Data: json.RawMessage(args[2])}
 	e.SetMetadata([]byte(`{"actor":"shop"}`))
-	_, err = journal.Append(context.Background(), "command-local", storage.ExpectAny, []events.Envelope{e})
+	_, err = journal.Append(context.Background(), events.Stream(args[0]), storage.ExpectAny, []events.Envelope{e})
 	ts.Check(err)
 	ts.Check(journal.Close())
 }

@@ -67,21 +67,24 @@ type GoneError struct {
 
 // Error says what may have removed the events, and what to do.
 func (g *GoneError) Error() string {
-	gone := fmt.Sprintf("revisions %d to %d of %s are gone", g.First, g.Last, g.Stream)
-	switch g.Last {
-	case g.First:
-		gone = fmt.Sprintf("revision %d of %s is gone", g.First, g.Stream)
-	case events.NoRevision:
-		gone = fmt.Sprintf("the events of %s are gone: it was deleted", g.Stream)
+	if g.Last == events.NoRevision {
+		return fmt.Sprintf("the events of %s are gone: it was deleted (the metadata in $$%s say so); restore the store from a backup (life store import)", g.Stream, g.Stream)
 	}
-	return fmt.Sprintf("%s: the metadata of the stream ($maxCount, $maxAge, $tb) hide them, or a scavenge removed them; what is left is not folded, "+
+	gone := fmt.Sprintf("revisions %d to %d of %s are gone", g.First, g.Last, g.Stream)
+	if g.First == g.Last {
+		gone = fmt.Sprintf("revision %d of %s is gone", g.First, g.Stream)
+	}
+	return fmt.Sprintf("%s: the metadata of the stream ($maxCount, $maxAge, $tb) hide it, or a scavenge removed it; what is left is not folded, "+
 		"because it would give another state; take the limit out of the metadata in $$%s, or restore the store from a backup (life store import)", gone, g.Stream)
 }
 
 // unfoldable marks errors of reading that come again however often it is read.
 func unfoldable(err error) error {
 	var gone *GoneError
-	if errors.As(err, &gone) || errors.Is(err, storage.ErrDeleted) {
+	switch {
+	case errors.As(err, &gone):
+		return &UnreadableError{gone}
+	case errors.Is(err, storage.ErrDeleted):
 		return &UnreadableError{err}
 	}
 	return err
