@@ -69,7 +69,7 @@ func traceCommand(
 			case asJSON:
 				return a.printJSON(deed)
 			}
-			show(a.out, deed)
+			show(seen(a.out), deed)
 			return nil
 		})
 	}

@@ -32,11 +32,10 @@ func TestRunAsksOnATerminal(t *testing.T) {
 		}
 		life.Env = append(os.Environ(), "HOME="+dir, "LIFE_DATA="+filepath.Join(t.TempDir(), "data"), "LIFE_SCRIPTS="+models, "LIFE_STORE=")
 		said := ""
-		if test.answer == "" {
-			out, _ := life.CombinedOutput() // it waits: that is its status
-			said = string(out)
-		} else {
+		if test.answer != "" {
 			said = converse(t, life, test.answer)
+		} else if out, err := life.CombinedOutput(); err != nil { // it waits: that is its status
+			said = string(out)
 		}
 		if !strings.Contains(said, test.said) || strings.Contains(said, "Run it?") != (test.answer != "") {
 			t.Errorf("answered %q:\n%s", test.answer, said)

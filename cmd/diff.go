@@ -72,6 +72,6 @@ func (a *app) diffMoments(ctx context.Context, name string, d *diffMoments, show
 		case shown.asJSON:
 			return a.printJSON(found)
 		}
-		return printChanges(a.out, &found)
+		return printChanges(seen(a.out), &found)
 	})
 }

@@ -43,7 +43,7 @@ func (a *app) diffRuns(ctx context.Context, one, other string, d *diffRuns) erro
 		if d.asJSON {
 			return a.printJSON(compared)
 		}
-		return printComparison(a.out, &compared, order.Turn != "")
+		return printComparison(seen(a.out), &compared, order.Turn != "")
 	})
 }
 

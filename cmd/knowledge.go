@@ -135,16 +135,17 @@ func (a *app) printFound(ctx context.Context) func(reached, *projections.FoundNo
 			fmt.Fprintln(a.out, "no note matches")
 			return nil
 		}
+		out := seen(a.out)
 		for i := range found.Notes {
 			n := &found.Notes[i]
-			fmt.Fprintf(a.out, "%s  %s%s\n", n.Note, n.Title, heldWhen(n.From, n.To))
-			fmt.Fprintf(a.out, "    score %.4g = text %.4g + names and tags %.4g + links %.4g\n", n.Score, n.BM25, n.Boost, n.Proximity)
+			fmt.Fprintf(out, "%s  %s%s\n", n.Note, n.Title, heldWhen(n.From, n.To))
+			fmt.Fprintf(out, "    score %.4g = text %.4g + names and tags %.4g + links %.4g\n", n.Score, n.BM25, n.Boost, n.Proximity)
 			written, err := noteAt(ctx, host, n.Event)
 			if err != nil {
 				return err
 			}
 			if line := excerpt(written.Inline); line != "" {
-				fmt.Fprintf(a.out, "    %s\n", line)
+				fmt.Fprintf(out, "    %s\n", line)
 			}
 		}
 		return nil

@@ -38,7 +38,7 @@ func (a *app) printTraversal(t *projections.Traversal) {
 	for i := range t.Nodes {
 		n := &t.Nodes[i]
 		if n.Depth == 0 {
-			fmt.Fprintf(a.out, "%s  %s\n", n.Note, n.Title)
+			fmt.Fprintf(seen(a.out), "%s  %s\n", n.Note, n.Title)
 			continue
 		}
 		arrow := "→"
@@ -49,7 +49,7 @@ func (a *app) printTraversal(t *projections.Traversal) {
 		if n.Depth > 1 {
 			via = "  of " + string(n.Via)
 		}
-		fmt.Fprintf(a.out, "%s%s %s %s  %s%s\n", strings.Repeat("    ", n.Depth), n.Relation, arrow, n.Note, n.Title, via)
+		fmt.Fprintf(seen(a.out), "%s%s %s %s  %s%s\n", strings.Repeat("    ", n.Depth), n.Relation, arrow, n.Note, n.Title, via)
 	}
 	if t.More {
 		fmt.Fprintln(a.out, "there are more notes; --limit shows them")
@@ -171,7 +171,7 @@ func (a *app) printProblems(p *projections.NoteProblems) {
 		}
 		fmt.Fprintf(a.out, "%s: %d\n", what, all)
 		for i := range listed {
-			fmt.Fprintf(a.out, "    %s\n", line(i))
+			fmt.Fprintf(seen(a.out), "    %s\n", line(i))
 		}
 		if all > listed {
 			fmt.Fprintf(a.out, "    … and %d more\n", all-listed)

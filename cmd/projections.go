@@ -134,7 +134,7 @@ func (a *app) showProjected(ctx context.Context, host api.Host, answer *projecto
 	if err := json.Unmarshal(answer.Answer, typed.Interface()); err != nil {
 		return fmt.Errorf("read the answer of projection %s, version %d: %w", answer.Projection, answer.Version, err)
 	}
-	return showAnswer(a.out, typed.Elem())
+	return showAnswer(seen(a.out), typed.Elem())
 }
 
 // answerShape is the type of an answer: this build knows it, or the host says which columns it has.

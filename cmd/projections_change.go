@@ -208,7 +208,7 @@ func projectionsStepCommand(a *app) *cobra.Command {
 					return a.printJSON(map[string][]projector.Step{"steps": steps})
 				}
 				for i := range steps {
-					printStep(a.out, &steps[i])
+					printStep(seen(a.out), &steps[i])
 				}
 				return nil
 			})

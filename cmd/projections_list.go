@@ -27,7 +27,7 @@ func projectionsListCommand(a *app) *cobra.Command {
 					return a.printJSON(map[string][]projector.Status{"projections": list})
 				}
 				for i := range list {
-					printProjection(a.out, &list[i])
+					printProjection(seen(a.out), &list[i])
 				}
 				return nil
 			})
@@ -76,7 +76,7 @@ func projectionsShowCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(shown)
 				}
-				return printStanding(a.out, &shown)
+				return printStanding(seen(a.out), &shown)
 			})
 		},
 	}

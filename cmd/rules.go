@@ -36,7 +36,7 @@ func rulesShowCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(map[string][]events.Rule{"rules": rules.Rules})
 				}
-				return printRules(a.out, &rules)
+				return printRules(seen(a.out), &rules)
 			})
 		},
 	}

@@ -42,7 +42,7 @@ func treeCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(tree)
 				}
-				return printTree(a.out, &tree, args)
+				return printTree(seen(a.out), &tree, args)
 			})
 		},
 	}

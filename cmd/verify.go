@@ -108,7 +108,7 @@ func (a *app) printVerified(r *history.VerifyReport, asJSON bool) error {
 		return failed
 	}
 	for i := range r.Failures {
-		printDivergence(a.out, &r.Failures[i])
+		printDivergence(seen(a.out), &r.Failures[i])
 	}
 	if r.More > 0 {
 		fmt.Fprintf(a.out, "and %d more after these\n", r.More)

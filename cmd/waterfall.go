@@ -34,7 +34,7 @@ func waterfallCommand(a *app) *cobra.Command {
 				case asJSON:
 					return a.printJSON(answer)
 				}
-				return printWaterfall(a.out, &answer)
+				return printWaterfall(seen(a.out), &answer)
 			})
 		},
 	}

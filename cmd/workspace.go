@@ -68,7 +68,7 @@ func workspaceListCommand(a *app) *cobra.Command {
 				if asJSON {
 					return a.printJSON(listed[0])
 				}
-				return printWorkspace(a.out, &listed[0])
+				return printWorkspace(seen(a.out), &listed[0])
 			})
 		},
 	}

@@ -49,11 +49,11 @@ type GroupMessage struct {
 
 // GroupLine is a message, a round, a call, or an event that is told by itself.
 type GroupLine struct {
-	What     string          `json:"what"`            // message, round, call or event
-	ID       string          `json:"id,omitempty"`    // m1, 2, 2.1; of an event its kind
-	Name     string          `json:"name,omitempty"`  // the model, the tool, or who sent the message
-	State    string          `json:"state,omitempty"` // of a message its verb, of a round why it stopped or failed, of a call how it came out
-	Text     string          `json:"text,omitempty"`  // the message, the reply, the arguments, or what the event says
+	What     string          `json:"what"`               // message, round, call or event
+	ID       string          `json:"id,omitempty"`       // m1, 2, 2.1; of an event its kind
+	Name     string          `json:"name,omitempty"`     // the model, the tool, or who sent the message
+	State    string          `json:"state,omitempty"`    // of a message its verb, of a round why it stopped or failed, of a call how it came out
+	Text     string          `json:"text,omitempty"`     // the message, the reply, the arguments, or what the event says
 	LeftOut  bool            `json:"left_out,omitempty"` // Text lacks some of the arguments that a person decides on
 	Result   string          `json:"result,omitempty"`
 	At       events.Micros   `json:"at,string"`
