@@ -175,8 +175,8 @@ func (f *following) equal(t *rapid.T) {
 func (f *following) told(facts []sagas.Fact, agent string) []string {
 	lines := []string{}
 	for _, fact := range facts {
-		if fact.Kind().Family() == "fork" || f.ofParent(fact, agent) {
-			continue
+		if _, retired := fact.Event.(events.AgentRetired); retired || fact.Kind().Family() == "fork" || f.ofParent(fact, agent) {
+			continue // a fork is not retired with its parent
 		}
 		data, _, err := events.Encode(fact.Event)
 		var fields map[string]any
