@@ -22,9 +22,11 @@ type agent struct {
 	running   map[events.RequestID]underway // requests that were sent
 	wakeAt    events.Micros
 	waker     *time.Timer
-	rang      bool       // the waker went off, and has not been set since
-	recording *recording // of the workspace, in the latest round that has calls
-	follow    *following // of a fork that follows its parent; else nil
+	rang      bool                // the waker went off, and has not been set since
+	recording *recording          // of the workspace, in the latest round that has calls
+	follow    *following          // of a fork that follows its parent; else nil
+	masking   events.MaskingLevel // as it was last noted
+	noted     bool
 }
 
 // underway is what works on a request that was sent.
@@ -51,6 +53,7 @@ type again struct{ request events.RequestID }
 // loaded sends what was outstanding when the agent was last alive, unless this host works on it still, or has the answer. A model call that
 // was cut off is recorded as another attempt.
 func (a *agent) loaded() {
+	a.noteMasking()
 	model := a.saga.Turn.Model // before the answers that are there are decided
 	a.host.inflight.takeOver(a)
 	if model != "" && a.running[model] == nil && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
@@ -80,8 +83,17 @@ func (a *agent) begun() {
 	}
 }
 
+// noteMasking says how much the agent has masked to whoever sends it something.
+func (a *agent) noteMasking() {
+	if level := a.saga.Config.Masking; !a.noted || a.masking != level {
+		a.masking, a.noted = level, true
+		a.host.masking.Store(a.handle.id, level)
+	}
+}
+
 // stored acts on what is outstanding now.
 func (a *agent) stored() {
+	a.noteMasking()
 	a.sync()
 	a.pump()
 }
@@ -94,6 +106,7 @@ func (a *agent) busy() bool {
 // stop lets go of what is under way. Nothing is lost: it is outstanding still when the agent comes back, and what models and tools do goes on
 // meanwhile, unless the host closes.
 func (a *agent) stop() {
+	a.host.masking.Delete(a.handle.id)
 	for _, sent := range a.running {
 		sent.leave()
 	}

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 	if err := checkID(order.command.Metadata().ID); err != nil {
 		return Receipt{}, err
 	}
-	command, err := h.complete(ctx, order.command)
+	command, err := h.complete(ctx, stream, order.command)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -169,36 +170,79 @@ func (r *Receipt) note(event events.Event) {
 	}
 }
 
-// complete checks and fills what a command leaves to the host: the configuration's defaults, and where a large text is kept.
-func (h *Host) complete(ctx context.Context, command sagas.Command) (sagas.Command, error) {
+// complete checks and fills what a command leaves to the host: the configuration's defaults, and where a large text is kept; and masks the
+// secrets in it, before anything else sees them.
+func (h *Host) complete(ctx context.Context, stream events.Stream, command sagas.Command) (sagas.Command, error) {
 	switch c := command.(type) {
 	case sagas.Create:
 		config, err := h.completeConfig(c.Config)
 		c.Config = config
+		c, hits := maskIn(h, config.Masking, c)
+		c.Masked = hits
 		return c, err
 	case sagas.Configure:
 		config, err := h.completeConfig(c.Config)
 		c.Config = config
+		c, hits := maskIn(h, config.Masking, c)
+		c.Masked = hits
 		return c, err
+	case sagas.Fork:
+		c, hits := maskIn(h, c.Config.Masking, c)
+		c.Masked = hits
+		return c, nil
 	case sagas.Send:
-		if c.Blob != nil {
-			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
-		}
-		text, err := h.spill(ctx, c.Inline)
-		c.Text = text
-		return c, err
+		return h.completeSend(ctx, stream, c)
 	case sagas.KeepNotes:
 		return h.completeNotes(ctx, c)
+	}
+	command, masked := maskIn(h, events.MaskShapes, command) // what a tenant's agents share is masked at the level that most have
+	switch c := command.(type) {
 	case sagas.AddProjection:
 		c, err := h.CompleteAdd(c)
 		if err == nil {
 			c.Source, err = h.spill(ctx, c.Source.Inline)
+			c.Source.Masked = masked
 		}
 		return c, err
 	case sagas.SkipEvent:
 		return h.CompleteSkip(ctx, c)
 	}
 	return command, nil
+}
+
+// completeSend masks a message, and keeps a large one as a blob.
+func (h *Host) completeSend(ctx context.Context, stream events.Stream, c sagas.Send) (sagas.Command, error) {
+	if c.Blob != nil {
+		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
+	}
+	level, err := h.maskingOf(ctx, stream, c.Inline+"\n"+c.From)
+	if err != nil {
+		return nil, err
+	}
+	text, hits := h.masker.Mask(level, c.Inline)
+	from, more := h.masker.Mask(level, c.From)
+	kept, err := h.spill(ctx, text)
+	kept.Masked = events.CountMasked(hits, more...)
+	c.Text, c.From = kept, from
+	return c, err
+}
+
+// maskingOf is how much an agent has masked. One that is not in memory is read only if the text holds something.
+func (h *Host) maskingOf(ctx context.Context, stream events.Stream, text string) (events.MaskingLevel, error) {
+	category, id := stream.Split()
+	if level, known := h.masking.Load(id); known || category != events.AgentCategory {
+		level, _ := level.(events.MaskingLevel) //nolint:errcheck // nothing else is in it
+		return level, nil
+	}
+	if _, hits := h.masker.Mask(events.MaskStrict, text); len(hits) == 0 {
+		return events.MaskShapes, nil
+	}
+	state, err := h.State(ctx, events.AgentID(id), events.NoRevision)
+	var refused *sagas.RefusalError
+	if errors.As(err, &refused) {
+		return events.MaskShapes, nil // whatever is wrong is said when the command is decided
+	}
+	return state.Agent.Config.Masking, err
 }
 
 func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) {
@@ -211,12 +255,25 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 	if err := h.checkModel(&c); err != nil {
 		return c, err
 	}
+	if err := h.checkSecrets(&c); err != nil {
+		return c, err
+	}
 	return h.completeTools(c)
 }
 
 func (h *Host) checkModel(c *events.AgentConfig) error {
 	if _, _, err := h.models.Lookup(c.Model); err != nil {
 		return refusedConfig("%v", err)
+	}
+	return nil
+}
+
+// checkSecrets refuses the names of secrets that the host does not have.
+func (h *Host) checkSecrets(c *events.AgentConfig) error {
+	for _, name := range c.Secrets {
+		if _, known := h.masker.Value(name); !known {
+			return refusedConfig("there is no secret %q; the host's setting secrets names: %s", events.Clip(name, 80), cmp.Or(strings.Join(h.masker.Names(), ", "), "none"))
+		}
 	}
 	return nil
 }

@@ -165,13 +165,17 @@ func (s *feeds) close() {
 	}
 }
 
+// watched reports whether anybody watches an agent.
+func (s *feeds) watched(agent events.AgentID) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.watchers[agent]) > 0
+}
+
 // delta returns the function that shows a model's text to whoever watches. It never blocks: a slow watcher loses pieces and is told.
 func (s *feeds) delta(agent events.AgentID, r sagas.AskModel) func(string) {
 	return func(text string) {
-		s.mu.RLock()
-		watched := len(s.watchers[agent]) > 0
-		s.mu.RUnlock()
-		if !watched || text == "" {
+		if text == "" || !s.watched(agent) {
 			return
 		}
 		s.mu.Lock()

@@ -203,6 +203,11 @@ func (f *forking) complete(c events.AgentConfig) (events.AgentConfig, error) {
 			return c, err
 		}
 	}
+	if slices.ContainsFunc(f.order.Set, func(set string) bool { return strings.HasPrefix(set, "secrets=") }) {
+		if err := f.host.checkSecrets(&c); err != nil {
+			return c, err
+		}
+	}
 	if slices.ContainsFunc(f.order.Set, func(set string) bool { return strings.HasPrefix(set, "tools=") || strings.HasPrefix(set, "policy") }) {
 		return f.host.completeTools(c)
 	}

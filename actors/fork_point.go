@@ -16,10 +16,12 @@ func (f *forking) findEdit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := f.host.spill(ctx, f.order.Edit)
+	edit, hits := f.host.masker.Mask(f.parent.Agent.Config.Masking, f.order.Edit)
+	text, err := f.host.spill(ctx, edit)
 	if err != nil {
 		return err
 	}
+	text.Masked = hits
 	if revision <= f.command.At {
 		if err := f.foldAt(ctx, revision-1); err != nil {
 			return err

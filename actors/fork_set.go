@@ -52,6 +52,8 @@ func settings() []setting {
 			return err
 		}},
 		{"policy.on_limit", "ask or end", func(o *overrides, v string) error { o.config.Policy.OnLimit = events.OnLimit(v); return nil }},
+		{"masking", "which secrets are masked: known, shapes or strict", func(o *overrides, v string) error { o.config.Masking = events.MaskingLevel(v); return nil }},
+		{"secrets", "names of the host's secrets that its tools may use, or none", func(o *overrides, v string) error { o.config.Secrets = names(v); return nil }},
 	}, limitSettings()...)
 }
 

@@ -48,6 +48,7 @@ type Config struct {
 	Files     storage.Workspaces // nil: the files of workspaces are not recorded, and forks have none
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger       // nil: nothing is logged
+	Masker    Masker             // nil: nothing is masked
 	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
 	Where func(expression string) (history.EventFilter, error)
 
@@ -86,6 +87,8 @@ type Host struct {
 	prices     Prices
 	toolbox    map[string]Tool
 	workspaces storage.Workspaces
+	masker     Masker
+	masking    sync.Map // how much each agent in memory has masked: events.MaskingLevel by id
 	forks      string
 	log        *slog.Logger
 	limits     limits
@@ -161,6 +164,9 @@ func configure(c Config) (*Host, error) {
 	h.inflight.host, h.inflight.errands = h, map[events.AgentID]*errand{}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.masker = c.Masker; h.masker == nil {
+		h.masker = noMasker{}
 	}
 	if h.prices == nil {
 		h.prices = unpriced{}

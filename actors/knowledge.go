@@ -32,11 +32,16 @@ func knowledgeType() entityType {
 	}
 }
 
-// completeNotes finds the links and tags in the text of each note, and keeps large texts as blobs.
+// completeNotes masks the secrets in each note, finds the links and tags in its text, and keeps large texts as blobs. Notes belong to all agents
+// of a tenant, so they are masked at the level that most have.
 func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Command, error) {
+	c.Author, _ = maskIn(h, events.MaskShapes, c.Author)
+	c.Remove, _ = maskIn(h, events.MaskShapes, c.Remove)
 	c.Write = slices.Clone(c.Write)
 	for i := range c.Write {
 		note := &c.Write[i]
+		masked, hits := maskIn(h, events.MaskShapes, *note)
+		*note = masked
 		if note.Blob != nil {
 			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "note " + string(note.ID) + " carries its text, not a blob"}
 		}
@@ -50,6 +55,7 @@ func (h *Host) completeNotes(ctx context.Context, c sagas.KeepNotes) (sagas.Comm
 		if text.Blob != nil {
 			text.Inline = events.Cut(strings.ToValidUTF8(whole, "\uFFFD"), events.InlineLimit)
 		}
+		text.Masked = hits
 		note.Text = text
 	}
 	return c, nil
@@ -226,9 +232,10 @@ func (h *Host) whole(ctx context.Context, text events.Text) (string, error) {
 func (a *agent) askKnowledge(r sagas.AskKnowledge) asked {
 	limit := a.host.limits.Knowledge
 	ctx, cancel := context.WithTimeout(a.host.running, limit)
-	answer, host := a.answer(), a.host
+	answer, host, level := a.answer(), a.host, a.saga.Turn.Config.Masking
 	host.run(func() {
 		notes, position, err := host.recollect(ctx, &r)
+		notes, _ = maskIn(host, level, notes) // of notes that were written before secrets were masked
 		switch {
 		case abandoned(ctx):
 		case errors.Is(err, context.DeadlineExceeded):

@@ -75,6 +75,7 @@ type ToolSpec struct {
 	Schema      json.RawMessage // JSON Schema of the arguments
 	Risk        events.RiskLevel
 	Repeatable  bool          // running it twice does what running it once does; others are claimed first and never repeated silently
+	Inside      bool          // it changes nothing outside Life's own history: the markers of masked secrets may stand in its arguments
 	Timeout     time.Duration // after which it is cut off; 0 means the host's default
 }
 
@@ -84,6 +85,7 @@ type ToolUse struct {
 	Request   events.RequestID // the same for every attempt: a key for idempotent effects
 	Workspace string           // absolute path; empty when the agent has none
 	Arguments json.RawMessage  // canonical JSON, not yet validated
+	Secrets   Secrets          // nil where a tool is run without a host
 	Knowledge Knowledge        // the notes of the agent's tenant; nil where a tool is run without a host
 }
 
@@ -92,4 +94,6 @@ type ToolResult struct {
 	Text   string          // what the model sees; at most events.InlineLimit bytes, cut by the tool
 	Full   *events.BlobRef // the whole output, where Text is a part of it
 	Failed bool
+
+	masked []events.Masked // by the call itself
 }

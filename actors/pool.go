@@ -86,6 +86,7 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 	}
 	if err != nil {
 		failed := replyFailed(m.what.ID, err, h.limits.Model)
+		failed.Detail, _ = h.masker.Mask(m.what.Masking, failed.Detail)
 		if failed.Usage.Total() > 0 {
 			failed.Cost, failed.Priced = h.prices.Cost(m.what.Model, failed.Usage)
 		}
@@ -94,6 +95,7 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 	}
 	m.arrived()
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
+	masked := h.maskReply(m.what.Masking, &reply)
 	answer := sagas.RecordReply{
 		Meta: meta(m.what.ID), Request: m.what.ID, Stop: reply.Stop, Model: reply.Model,
 		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)), Fault: reply.Fault,
@@ -105,6 +107,7 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 	} else {
 		answer.Text.Inline, answer.Calls = strings.ToValidUTF8(reply.Text, "\uFFFD"), reply.Calls
 	}
+	answer.Text.Masked = masked
 	m.finish(answer, events.Ref(m.what.ID))
 }
 
@@ -131,7 +134,13 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	question := ModelRequest{
 		Model: name, System: m.what.System, Messages: messages, Tools: specs, Reply: m.what.Reply, Context: m.what.Context,
 	}
-	return model.Ask(ctx, question, h.feeds.delta(events.AgentID(m.agent), m.what))
+	agent := events.AgentID(m.agent)
+	deltas := maskedDelta{host: h, level: m.what.Masking, agent: agent, show: h.feeds.delta(agent, m.what)}
+	answer, err = model.Ask(ctx, question, deltas.delta)
+	if err == nil {
+		deltas.end()
+	}
+	return answer, err
 }
 
 // replyFailed sorts an error of a model.
@@ -171,6 +180,10 @@ func (h *Host) runTool(m ask[sagas.AskTool]) {
 			return
 		}
 		m.what.Arguments = []byte(arguments)
+	}
+	if !h.meant(&m.what, &spec) {
+		m.failed(refusedMarkers)
+		return
 	}
 	if m.files == nil {
 		h.runOnce(m, tool, spec, nil)
@@ -293,9 +306,11 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	}()
 	ctx, cancel := m.within(h.toolLimit(spec.Name))
 	defer cancel()
+	secrets := &callSecrets{masker: h.masker, level: m.what.Masking, granted: m.what.Secrets}
+	defer func() { result.masked = events.CountMasked(result.masked, secrets.hits()...) }()
 	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
-		Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what},
+		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what},
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):
@@ -318,12 +333,17 @@ func (h *Host) toolLimit(name string) time.Duration {
 }
 
 func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResult) sagas.RecordResult {
-	text := result.Text
-	if len(text) > events.InlineLimit { // a tool that does not keep its word
+	text, masked := h.masker.Mask(m.what.Masking, strings.ToValidUTF8(result.Text, "\uFFFD"))
+	switch {
+	case len(result.Text) > events.InlineLimit: // a tool that does not keep its word
 		text = events.Preview(text)
+	case len(text) > events.InlineLimit: // markers are longer than what they stand for
+		const note = "\n[… the rest is not shown: with its secrets masked, the result is too long]"
+		text = events.Cut(text, events.InlineLimit-len(note)) + note
 	}
 	return sagas.RecordResult{
-		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call, Text: events.Text{Inline: strings.ToValidUTF8(text, "\uFFFD")},
+		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call,
+		Text: events.Text{Inline: text, Masked: events.CountMasked(result.masked, masked...)},
 		Full: result.Full, Failed: result.Failed, Duration: micros(time.Since(started)),
 	}
 }

@@ -30,6 +30,8 @@ type agentFlags struct {
 	recall                        int64
 	recallNotes                   int
 	near                          []string
+	masking                       string
+	secrets                       []string
 
 	rounds, calls, errors, queue int
 	tokens, context, reply       int64
@@ -51,6 +53,8 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.Int64Var(&f.recall, "recall-tokens", 0, "start each turn with notes relevant to its messages, up to this many tokens (0: no recall)")
 	flags.IntVar(&f.recallNotes, "recall-notes", 0, "maximum number of recalled notes (default: 8)")
 	flags.StringSliceVar(&f.near, "recall-near", nil, "prefer notes near these")
+	flags.StringVar(&f.masking, "masking", "", "secrets to mask before anything is stored or shown: known (what the host knows), shapes (credentials of well-known shape too), strict (guesses by name too) (default: shapes)")
+	flags.StringSliceVar(&f.secrets, "use-secrets", nil, "secrets of the host, see --secrets, that the agent's commands may be given; none: no secret")
 	flags.IntVar(&f.rounds, "limit-rounds", 0, "maximum model calls in a turn")
 	flags.Int64Var(&f.tokens, "limit-tokens", 0, "maximum tokens in a turn")
 	flags.StringVar(&f.money, "limit-money", "", "dollars that a turn may cost")
@@ -132,6 +136,14 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	}
 	if changed("on-limit") {
 		c.Policy.OnLimit = events.OnLimit(f.onLimit)
+	}
+	if changed("masking") {
+		c.Masking = events.MaskingLevel(f.masking)
+	}
+	if changed("use-secrets") {
+		if c.Secrets = f.secrets; slices.Equal(f.secrets, []string{"none"}) {
+			c.Secrets = nil
+		}
 	}
 	f.knowledge(cmd, &c.Knowledge)
 	return f.limits(cmd, &c.Limits)

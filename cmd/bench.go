@@ -16,6 +16,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
+	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -66,7 +67,11 @@ func newRigAt(ctx context.Context, at stores.Location, idle time.Duration) (*rig
 	if err != nil {
 		return nil, err
 	}
-	conf := actors.Config{Models: models, Prices: prices, Idle: idle, OpeningCredit: benchCredit, Resting: !at.Embedded()}
+	masker, err := secrets.New([]secrets.Known{{Name: "BENCH", Value: uuid.NewString()}}) // as a host has that knows a key
+	if err != nil {
+		return nil, err
+	}
+	conf := actors.Config{Models: models, Prices: prices, Masker: masker, Idle: idle, OpeningCredit: benchCredit, Resting: !at.Embedded()}
 	l, err := stores.OpenHost(ctx, at, conf)
 	if err != nil {
 		return nil, err

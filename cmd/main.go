@@ -60,6 +60,7 @@ type app struct {
 	log       *slog.Logger
 	build     Config
 	config    config
+	secrets   knownSecrets
 }
 
 // Main runs the command line that the process was started with, and exits with its status.

@@ -181,7 +181,16 @@ const restingIdle = 10 * time.Second
 
 // openLocal opens the stores and starts a host on them. A resting one leaves alone whom it is not asked about.
 func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error) {
-	models, err := providers.New(a.config.models)
+	masker, err := a.masker()
+	if err != nil {
+		return nil, err
+	}
+	configured := a.config.models
+	configured.Tape.Mask = func(text string) string {
+		masked, _ := masker.Mask(events.MaskShapes, text)
+		return masked
+	}
+	models, err := providers.New(configured)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +204,7 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error
 		idle = 0                     // as long as hosts do
 	}
 	return stores.OpenHost(ctx, at, actors.Config{
-		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,
+		Name: "life", Build: a.build.Version, Models: models, Prices: prices, Log: a.log, Masker: masker, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,
 		Projections: a.build.Projections, Declare: declared.Parse,
 	})
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"reflect"
 	"testing"
 
 	"example.com/life/adapters/workspace"
@@ -13,7 +14,7 @@ func TestParseRecord(t *testing.T) {
 		"files=5":         {limits: workspace.Config{Files: 5}},
 		"all=1GiB,file=7": {limits: workspace.Config{Bytes: 1 << 30, FileBytes: 7}},
 	} {
-		if got, ok := parseRecord(text); !ok || got != want {
+		if got, ok := parseRecord(text); !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is read as %+v, %t", text, got, ok)
 		}
 	}

@@ -3,17 +3,21 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
+	"example.com/life/cmd/vault"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -47,6 +51,7 @@ func settings() []setting {
 		{flag: "ignore", env: "LIFE_IGNORE", defaultValue: defaultIgnore, description: "names of the files that say, as .gitignore does, what of a workspace is not searched or recorded, comma separated; none: no rules", host: true},
 		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back", host: true},
 		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings", host: true},
+		{flag: "secrets", env: "LIFE_SECRETS", description: "secrets that tools may be given, comma separated: NAME is an environment variable of the host, NAME=FILE the content of a file"},
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
 		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME", host: true},
 		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint", host: true},
@@ -128,7 +133,7 @@ func (a *app) configure(cmd *cobra.Command) error {
 		return &exit{exitUsage, err}
 	}
 	a.config = c
-	a.log = slog.New(slog.NewTextHandler(a.errs, &slog.HandlerOptions{Level: c.level}))
+	a.log = slog.New(slog.NewTextHandler(maskedLog{a}, &slog.HandlerOptions{Level: c.level}))
 	return nil
 }
 
@@ -248,6 +253,9 @@ func (c *config) complete(getenv func(string) string) error {
 			return err
 		}
 	}
+	if _, _, err := vault.Names(c.get("secrets")); err != nil {
+		return fmt.Errorf("secrets (%s): %w", c.find("secrets").source, err)
+	}
 	if err := c.level.UnmarshalText([]byte(c.get("log-level"))); err != nil {
 		return c.find("log-level").wrong("must be debug, info, warn or error")
 	}
@@ -360,4 +368,38 @@ func (c *config) storeName() string {
 	}
 	scheme, rest, _ := strings.Cut(p.Address, "://")
 	return scheme + "://" + rest[stores.UserEnd(rest):]
+}
+
+// masker knows the secrets of the settings. They are read once.
+func (a *app) masker() (*secrets.Masker, error) {
+	a.secrets.once.Do(func() {
+		c := &a.config
+		a.secrets.masker, a.secrets.err = vault.Open(vault.Config{
+			Getenv: a.getenv, Models: c.models, TokenFile: c.get("token-file"), Credentials: c.get("store-credentials-file"), Store: c.get("store"), Named: c.get("secrets"),
+		})
+	})
+	return a.secrets.masker, a.secrets.err
+}
+
+// knownSecrets is the masker, when it is first needed.
+type knownSecrets struct {
+	once   sync.Once
+	masker *secrets.Masker
+	err    error
+}
+
+// maskedLog is where the log is written: no secret is in it.
+type maskedLog struct{ app *app }
+
+// Write takes one entry of the log.
+func (l maskedLog) Write(p []byte) (int, error) {
+	masker, err := l.app.masker()
+	if err != nil {
+		masker = &secrets.Masker{} // the host is not started without them, and says so
+	}
+	masked, _ := masker.Mask(events.MaskShapes, string(p))
+	if _, err := io.WriteString(l.app.errs, masked); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

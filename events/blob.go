@@ -3,6 +3,8 @@ package events
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/zeebo/blake3"
@@ -68,6 +70,20 @@ func (t Text) Identity() string {
 		return t.Blob.Hash
 	}
 	return t.Inline
+}
+
+// CountMasked adds hits to others, which are sorted by rule. It leaves the others as they are.
+func CountMasked(to []Masked, more ...Masked) []Masked {
+	for _, hit := range more {
+		at, found := slices.BinarySearchFunc(to, hit, func(a, b Masked) int { return strings.Compare(a.Rule, b.Rule) })
+		to = slices.Clone(to)
+		if found {
+			to[at].Count += hit.Count
+			continue
+		}
+		to = slices.Insert(to, at, hit)
+	}
+	return to
 }
 
 // Preview cuts text to at most PreviewLimit bytes without splitting a character.

@@ -75,6 +75,8 @@ type Host interface {
 
 	// CheckStore reads everything the store holds and reports what is damaged; progress hears how many of how many events were read.
 	CheckStore(ctx context.Context, progress func(checked, total int64)) (StoreReport, error)
+	// AuditSecrets reads everything the store holds and names where there are secrets in it; progress hears how far it is.
+	AuditSecrets(ctx context.Context, level events.MaskingLevel, progress func(checked, total int64)) (SecretsReport, error)
 	Bus
 }
 
@@ -99,6 +101,27 @@ type Health struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Data    string `json:"data,omitempty"` // the data directory, where there is one
+}
+
+// SecretsReport says where secrets stand in what is stored, and how many were masked before it was stored. It shows no part of any.
+type SecretsReport struct {
+	Events   int64           `json:"events,string"` // that were read
+	Blobs    int64           `json:"blobs,string"`  // large texts, and files of workspaces
+	Findings []SecretFinding `json:"findings"`      // empty when there are none
+	More     int             `json:"more,omitempty"`
+	Masked   []events.Masked `json:"masked,omitempty"` // by rule
+	Unread   []string        `json:"unread,omitempty"` // blobs that could not be read
+}
+
+// SecretFinding is a field of an event, or a blob that it refers to, in which there are secrets.
+type SecretFinding struct {
+	Stream   events.Stream   `json:"stream"`
+	Revision events.Revision `json:"revision,string"`
+	Kind     events.Kind     `json:"kind"`
+	Time     events.Micros   `json:"time,string"`
+	Field    string          `json:"field"` // such as text, calls[0].arguments.command, or blob HASH
+	Rule     string          `json:"rule"`
+	Count    int             `json:"count"`
 }
 
 // StoreReport is what a check of the store found.
@@ -237,13 +260,14 @@ func (s *server) otherRoutes() map[string]route {
 		"GET /v1/projections/{name}/steps":  s.projectionSteps,
 		"POST /v1/projections/rebuild":      s.rebuildProjections,
 
-		"GET /v1/diff":         s.diff,
-		"POST /v1/verify":      s.verify,
-		"POST /v1/store/check": s.check,
-		"GET /v1/causes":       s.causes,
-		"GET /v1/effects":      s.effects,
-		"GET /v1/unstored":     s.unstored,
-		"GET /v1/health":       s.healthy,
+		"GET /v1/diff":           s.diff,
+		"POST /v1/verify":        s.verify,
+		"POST /v1/store/check":   s.check,
+		"POST /v1/store/secrets": s.auditSecrets,
+		"GET /v1/causes":         s.causes,
+		"GET /v1/effects":        s.effects,
+		"GET /v1/unstored":       s.unstored,
+		"GET /v1/health":         s.healthy,
 	}
 }
 

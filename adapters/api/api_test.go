@@ -100,6 +100,10 @@ func (whole) CheckStore(context.Context, func(checked, total int64)) (api.StoreR
 	return api.StoreReport{}, nil
 }
 
+func (whole) AuditSecrets(context.Context, events.MaskingLevel, func(checked, total int64)) (api.SecretsReport, error) {
+	return api.SecretsReport{Findings: []api.SecretFinding{{Stream: "agent-ada", Revision: 3, Field: "text", Rule: "github-pat", Count: 1}}}, nil
+}
+
 // serve serves a port until the test ends.
 func serve(t *testing.T, host api.Host, change ...func(*api.Config)) *httptest.Server {
 	t.Helper()

@@ -132,6 +132,19 @@ func (c *Client) CheckStore(ctx context.Context, progress func(checked, total in
 	})
 }
 
+// AuditSecrets has the server look for secrets in its store. progress, if given, hears from time to time how far it is.
+func (c *Client) AuditSecrets(ctx context.Context, level events.MaskingLevel, progress func(checked, total int64)) (SecretsReport, error) {
+	query := url.Values{}
+	if level != "" {
+		query.Set("masking", string(level))
+	}
+	return readLines[SecretsReport](ctx, c, call{method: http.MethodPost, path: "/v1/store/secrets", query: query}, func(checked, total int64) {
+		if progress != nil {
+			progress(checked, total)
+		}
+	})
+}
+
 // readLines reads an answer in lines, see inspect.go.
 func readLines[R any](ctx context.Context, c *Client, call call, tell func(checked, total int64)) (R, error) {
 	var none R

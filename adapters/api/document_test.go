@@ -127,6 +127,10 @@ func (nothing) CheckStore(context.Context, func(checked, total int64)) (StoreRep
 	return StoreReport{}, nil
 }
 
+func (nothing) AuditSecrets(context.Context, events.MaskingLevel, func(checked, total int64)) (SecretsReport, error) {
+	return SecretsReport{}, nil
+}
+
 func (nothing) Publish(context.Context, events.TenantID, BusCommand, actors.Origin) error { return nil }
 
 func (nothing) Poisoned(context.Context, events.TenantID) ([]PoisonedCommand, error) { return nil, nil }

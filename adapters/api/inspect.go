@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -109,5 +110,25 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	if report.Damage == nil {
 		report.Damage = []StoreDamage{}
 	}
+	return finish(s, out, &report, err)
+}
+
+// auditSecrets looks for secrets in what is stored.
+func (s *server) auditSecrets(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "masking")
+	if err != nil {
+		return err
+	}
+	level := events.MaskingLevel(q.text("masking"))
+	switch level {
+	case "", events.MaskKnown, events.MaskShapes, events.MaskStrict:
+	default:
+		return &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("masking is %q, want known, shapes or strict", events.Clip(string(level), 80))}
+	}
+	if err := decode(w, r, s.limits.body, &struct{}{}); err != nil {
+		return err
+	}
+	out := newLines(w)
+	report, err := s.host.AuditSecrets(r.Context(), level, func(checked, total int64) { out.tell(progress{checked, total}) })
 	return finish(s, out, &report, err)
 }

@@ -212,6 +212,7 @@ func TestReadsRefuse(t *testing.T) {
 		{"POST", "/v1/verify?agent=NOBODY", "", 400, "invalid", "NOBODY"},
 		{"POST", "/v1/verify", `{"agent":"ada"}`, 400, "malformed", `"agent"`},
 		{"POST", "/v1/store/check?x=1", "", 400, "malformed", ""},
+		{"POST", "/v1/store/secrets?masking=all", "", 400, "invalid", "known, shapes or strict"},
 	} {
 		t.Run(test.method+" "+clipped(test.path), func(t *testing.T) {
 			request(t, server, test.method, test.path, test.body).wantProblem(t, test.status, test.code, test.inDetail)

@@ -125,10 +125,19 @@ func New(config Config) (*Set, error) {
 			continue // nothing to record
 		}
 		dir := filepath.Join(config.Tape.Dir, p.name)
-		p.model, p.err = Tape(TapeConfig{Dir: dir, Mode: config.Tape.Mode, Model: p.model, Secrets: []string{key}})
+		p.model, p.err = Tape(TapeConfig{Dir: dir, Mode: config.Tape.Mode, Model: p.model, Secrets: []string{key}, Mask: config.Tape.Mask})
 		p.detail = fmt.Sprintf("tape (%s) in %s", config.Tape.Mode, dir)
 	}
 	return set, nil
+}
+
+// Keys are the keys of providers that can be read, by the names of their variables, for whoever keeps them out of what is stored.
+func (c Config) Keys() map[string]string {
+	keys := map[string]string{}
+	if key, err := c.OpenAI.key(); err == nil && key != "" {
+		keys[EnvOpenAIKey] = key
+	}
+	return keys
 }
 
 // Lookup finds the model named "provider/model" and the name that its Question.Model must have.

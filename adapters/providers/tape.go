@@ -26,10 +26,11 @@ const (
 
 // TapeConfig says where recordings are and what to do with them.
 type TapeConfig struct {
-	Dir     string       // one JSON file per recording; made if it is missing and the mode is record
-	Mode    TapeMode     //
-	Model   actors.Model // asked in mode record; not needed in mode play
-	Secrets []string     // exact values that are never stored: each is replaced by [redacted]
+	Dir     string                   // one JSON file per recording; made if it is missing and the mode is record
+	Mode    TapeMode                 //
+	Model   actors.Model             // asked in mode record; not needed in mode play
+	Secrets []string                 // exact values that are never stored: each is replaced by [redacted]
+	Mask    func(text string) string // of all that is stored; nil: nothing further
 }
 
 // tape is a model between the asker and another model.
@@ -37,7 +38,7 @@ type tape struct {
 	dir    string
 	mode   TapeMode
 	model  actors.Model
-	redact *strings.Replacer
+	redact func(text string) string
 
 	mu       sync.Mutex
 	requests map[string][]string        // in mode play: the files of a request, by number
@@ -51,7 +52,7 @@ type tape struct {
 // recording and how the question differs from it.
 func Tape(config TapeConfig) (actors.Model, error) {
 	t := &tape{
-		dir: config.Dir, mode: config.Mode, model: config.Model, redact: newRedactor(config.Secrets),
+		dir: config.Dir, mode: config.Mode, model: config.Model, redact: newRedactor(config.Secrets, config.Mask),
 		requests: map[string][]string{}, contexts: map[events.Digest][]string{}, asked: map[string]int{},
 	}
 	if config.Dir == "" {
@@ -75,14 +76,18 @@ func Tape(config TapeConfig) (actors.Model, error) {
 	return nil, fmt.Errorf("open tape: mode %q: want record or play", config.Mode)
 }
 
-func newRedactor(secrets []string) *strings.Replacer {
+func newRedactor(secrets []string, mask func(string) string) func(string) string {
 	var pairs []string
 	for _, secret := range secrets {
 		if secret != "" {
 			pairs = append(pairs, secret, "[redacted]")
 		}
 	}
-	return strings.NewReplacer(pairs...)
+	redact := strings.NewReplacer(pairs...).Replace
+	if mask == nil {
+		return redact
+	}
+	return func(text string) string { return mask(redact(text)) }
 }
 
 func (t *tape) load() error {

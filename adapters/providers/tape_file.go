@@ -210,7 +210,7 @@ func recordingName(request string, number int) string {
 }
 
 // redact replaces every secret in everything that would be stored.
-func (r *recording) redact(replace *strings.Replacer) {
+func (r *recording) redact(replace func(string) string) {
 	texts := []*string{&r.Question.Model, &r.Question.System}
 	for i := range r.Question.Messages {
 		texts = append(texts, &r.Question.Messages[i].Text)
@@ -219,8 +219,8 @@ func (r *recording) redact(replace *strings.Replacer) {
 	for i := range r.Question.Tools {
 		texts = append(texts, &r.Question.Tools[i].Description, &r.Question.Tools[i].Schema)
 	}
-	for i := range r.Deltas {
-		texts = append(texts, &r.Deltas[i])
+	if whole := strings.Join(r.Deltas, ""); replace(whole) != whole { // a secret may come in pieces
+		r.Deltas = []string{replace(whole)}
 	}
 	if r.Answer != nil {
 		texts = append(texts, &r.Answer.Text, &r.Answer.Model)
@@ -230,7 +230,7 @@ func (r *recording) redact(replace *strings.Replacer) {
 		texts = append(texts, &r.Failure.Detail)
 	}
 	for _, text := range texts {
-		*text = replace.Replace(*text)
+		*text = replace(*text)
 	}
 }
 

@@ -22,8 +22,9 @@ const (
 )
 
 type bashArgs struct {
-	Command   string `json:"command" min:"1" max:"100000" jsonschema:"the command line"`
-	TimeoutMS int    `json:"timeout_ms,omitempty" min:"1" max:"600000" jsonschema:"after how many milliseconds it is cut off; 120000 if not given"`
+	Command   string   `json:"command" min:"1" max:"100000" jsonschema:"the command line"`
+	TimeoutMS int      `json:"timeout_ms,omitempty" min:"1" max:"600000" jsonschema:"after how many milliseconds it is cut off; 120000 if not given"`
+	Secrets   []string `json:"secrets,omitempty" max:"20" jsonschema:"names of the host's secrets that the command needs: each is in the environment under its name"`
 }
 
 // shell runs command lines.
@@ -54,14 +55,23 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	if err != nil {
 		return actors.ToolResult{}, err
 	}
+	for _, name := range args.Secrets {
+		value, err := secretValue(use.Secrets, name)
+		if err != nil {
+			return actors.ToolResult{}, err
+		}
+		env = append(env, name+"="+value)
+	}
 	timeout := cmp.Or(time.Duration(args.TimeoutMS)*time.Millisecond, bashTimeout)
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, errTooLong)
 	defer cancel()
 	output := newSpool(ctx, s.blobs)
+	masking := maskedOutput(output, use.Secrets)
 	exit, err := s.run(limited, supervised.Command{
 		// -c without -l: the profile scripts of a login shell can take longer than the command.
-		Path: "/bin/bash", Args: []string{"-c", args.Command}, Dir: w.dir, Env: env, Output: output,
+		Path: "/bin/bash", Args: []string{"-c", args.Command}, Dir: w.dir, Env: env, Output: masking,
 	})
+	_ = masking.Close() //nolint:errcheck // a spool takes everything
 	text, full := output.close()
 	if ctx.Err() != nil {
 		return actors.ToolResult{}, ctx.Err()
@@ -82,6 +92,14 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 		end += fmt.Sprintf("[%d processes of the command could not be ended]", exit.Left)
 	}
 	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: failed}, nil
+}
+
+// secretValue is a secret of the host that the call may use.
+func secretValue(secrets actors.Secrets, name string) (string, error) {
+	if secrets == nil {
+		return "", fmt.Errorf("there is no secret %q here", events.Clip(name, 80))
+	}
+	return secrets.Value(name)
 }
 
 // errTooLong is why the context of a command that took too long ended.

@@ -18,8 +18,8 @@ import (
 // A form checks arguments against the schema of a struct and fills the struct from them. Its verdict is that of the schema, which
 // a test holds it to; it is there because it says what is wrong in a model's terms, all of it, and costs a tenth.
 //
-// The struct's fields are of type string, int or bool. Tags: json names the argument, omitempty makes it optional, jsonschema
-// describes it; min and max bound an int's value or a string's length in characters.
+// The struct's fields are of type string, int, bool or []string. Tags: json names the argument, omitempty makes it optional, jsonschema
+// describes it; min and max bound an int's value, a string's length in characters, or a list's number of strings.
 type form struct {
 	fields []field
 	names  string // of all fields, for messages
@@ -88,6 +88,13 @@ func fieldOf(of reflect.StructField, schema *jsonschema.Schema) (field, error) {
 	case reflect.Int:
 		low, high := float64(f.min), float64(f.max)
 		property.Minimum, property.Maximum = &low, &high
+	case reflect.Slice:
+		if of.Type.Elem().Kind() != reflect.String {
+			return field{}, fmt.Errorf("the argument %s is a list of %s", name, of.Type.Elem().Kind())
+		}
+		property.Type, property.Types = "array", nil // not null, which is how an empty list is written
+		f.min, f.max = max(f.min, 0), min(f.max, 100)
+		property.MinItems, property.MaxItems = &f.min, &f.max
 	default:
 		return field{}, fmt.Errorf("the argument %s is a %s", name, f.kind)
 	}
@@ -156,6 +163,8 @@ func (f field) set(target reflect.Value, value any) string {
 			return fmt.Sprintf("must be from %d to %d, not %v", f.min, f.max, number)
 		}
 		target.SetInt(int64(number))
+	case reflect.Slice:
+		return f.setList(target, value)
 	case reflect.Bool:
 		truth, ok := value.(bool)
 		if !ok {
@@ -163,6 +172,25 @@ func (f field) set(target reflect.Value, value any) string {
 		}
 		target.SetBool(truth)
 	}
+	return ""
+}
+
+// setList is set for a list of strings.
+func (f field) setList(target reflect.Value, value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return "must be a list of strings, not " + kindOf(value)
+	}
+	if len(list) < f.min || len(list) > f.max {
+		return fmt.Sprintf("must have from %d to %d strings, not %d", f.min, f.max, len(list))
+	}
+	texts := make([]string, len(list))
+	for i := range list {
+		if texts[i], ok = list[i].(string); !ok {
+			return "must be a list of strings, not of " + kindOf(list[i])
+		}
+	}
+	target.Set(reflect.ValueOf(texts))
 	return ""
 }
 

@@ -87,7 +87,7 @@ extra: there is no such argument; there are path, count, all, free`
 
 func TestFormRefusesStructsItCannotFill(t *testing.T) {
 	_, _, list := formOf[struct {
-		List []string `json:"list"`
+		List []int `json:"list"`
 	}]()
 	_, _, bound := formOf[struct {
 		N int `json:"n" min:"many"`

@@ -28,7 +28,7 @@ type noteArgs struct {
 
 // newNote makes the tool that writes notes. The host knows the call, so doing it again for the same call writes once.
 func newNote() (actors.Tool, error) {
-	return newTool(actors.ToolSpec{Name: "note", Risk: events.RiskMedium, Repeatable: true}, writeNote)
+	return newTool(actors.ToolSpec{Name: "note", Risk: events.RiskMedium, Repeatable: true, Inside: true}, writeNote)
 }
 
 func writeNote(ctx context.Context, use actors.ToolUse, args noteArgs) (actors.ToolResult, error) {

@@ -67,6 +67,7 @@ func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, err
 		r.lines = bufio.NewReaderSize(&fromCR{lines}, 64<<10)
 		r.notes += `[its lines end in \r, which edit_file and write_file keep; here they end in \n]`
 	}
+	r.lines = bufio.NewReaderSize(masked(r.lines, w.secrets), 64<<10)
 	return r.text(ctx, max(args.Offset, 1), cmp.Or(args.Limit, readLines))
 }
 

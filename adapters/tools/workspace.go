@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/life/actors"
 )
 
 const (
@@ -35,6 +37,7 @@ type workspace struct {
 	real     string                 // the same without symbolic links
 	reserved func(fs.FileInfo) bool // tells what belongs to Life
 	ignored  func(path string, dir bool) (by string)
+	secrets  actors.Secrets // nil: nothing is masked
 }
 
 func (f files) open(dir string) (*workspace, error) {

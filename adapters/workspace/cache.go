@@ -44,8 +44,10 @@ func (s *stamp) settled(begun time.Time) bool {
 
 // known is a file of which the content is stored.
 type known struct {
-	stamp stamp
-	hash  string
+	stamp  stamp
+	hash   string
+	size   int64  // of the content, which is not the file's where secrets are masked
+	masked string // what is masked in it
 }
 
 // cache is what is known of one workspace. Whoever has its lock captures; nobody else touches the rest.

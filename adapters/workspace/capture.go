@@ -25,7 +25,8 @@ type node struct {
 	path     string
 	stamp    stamp
 	children []*node
-	gone     bool // it went away while it was looked at
+	gone     bool   // it went away while it was looked at
+	masked   string // says which secrets are masked in its content
 }
 
 // capture is one look at a workspace.
@@ -186,7 +187,10 @@ func (c *capture) find(ctx context.Context, root *os.Root, child *node, info fs.
 			return nil
 		}
 		if known, ok := c.cache.files[child.path]; ok && known.stamp == child.stamp {
-			child.hash = known.hash
+			child.hash, child.size, child.masked = known.hash, known.size, known.masked
+			if child.masked != "" {
+				c.left = append(c.left, child.path+": "+child.masked)
+			}
 			return nil
 		}
 		c.changed = append(c.changed, child)
@@ -292,7 +296,7 @@ func (c *capture) write(ctx context.Context, dir *node, files map[string]known, 
 			}
 		}
 		if child.kind == 'f' && child.stamp.settled(c.begun) {
-			files[child.path] = known{child.stamp, child.hash}
+			files[child.path] = known{child.stamp, child.hash, child.size, child.masked}
 		}
 		count(&c.tree, &child.entry)
 		entries = append(entries, child.entry)

@@ -1,12 +1,16 @@
 package workspace
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -74,7 +78,7 @@ func (c *capture) read(ctx context.Context, n *node) (why string, err error) {
 			return n.text, nil
 		}
 		if whole {
-			return "", nil
+			return cmp.Or(n.masked, n.text), nil // it has a text if it is left out
 		}
 	}
 	n.stamp = stamp{} // so that it is read again the next time
@@ -106,9 +110,15 @@ func (c *capture) open(n *node) (*os.File, error) {
 	return file, nil
 }
 
-// put stores a file as it reads, and reports whether it was the same from the beginning to the end.
+// put stores a file as it reads, with its secrets masked, and reports whether it was the same from the beginning to the end.
 func (c *capture) put(ctx context.Context, n *node, file *os.File) (whole bool, err error) {
-	ref, err := c.store.blobs.Put(ctx, contentMedia, io.LimitReader(file, c.store.limits.fileBytes+1))
+	n.masked = ""
+	source := &counted{source: io.LimitReader(file, c.store.limits.fileBytes+1)}
+	content, note, err := c.maskContent(source)
+	if err != nil {
+		return false, err
+	}
+	ref, err := c.store.blobs.Put(ctx, contentMedia, content)
 	if err != nil {
 		return false, fmt.Errorf("store content: %w", err)
 	}
@@ -118,5 +128,59 @@ func (c *capture) put(ctx context.Context, n *node, file *os.File) (whole bool, 
 		return false, err
 	}
 	after, _ := stampOf(info)
-	return after == n.stamp && ref.Size == after.size, nil
+	whole = after == n.stamp && source.size == after.size
+	masked, text := note()
+	switch {
+	case masked != "" && text:
+		n.masked = masked
+	case masked != "" && whole && source.size <= c.store.limits.fileBytes:
+		n.leave(masked)
+	}
+	if source.size > c.store.limits.fileBytes {
+		n.size = source.size
+	}
+	return whole, nil
+}
+
+// counted counts what is read.
+type counted struct {
+	source io.Reader
+	size   int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.source.Read(p)
+	c.size += int64(n)
+	return n, err
+}
+
+// sniffed is how much of a file tells whether it is text, in bytes.
+const sniffed = 8 << 10
+
+// maskContent masks the secrets in a file. Once it is read, note says which they are and whether the file is text.
+func (c *capture) maskContent(source io.Reader) (content io.Reader, note func() (masked string, text bool), err error) {
+	none := func() (string, bool) { return "", true }
+	if c.store.mask == nil {
+		return source, none, nil
+	}
+	buffered := bufio.NewReaderSize(source, 64<<10)
+	start, err := buffered.Peek(sniffed)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, none, err
+	}
+	text := bytes.IndexByte(start, 0) < 0
+	content, hits := c.store.mask(buffered, text)
+	return content, func() (string, bool) {
+		var rules []string
+		for _, hit := range hits() {
+			rules = append(rules, hit.Rule)
+		}
+		switch {
+		case len(rules) == 0:
+			return "", text
+		case text:
+			return "its secrets are masked (" + strings.Join(rules, ", ") + ")", text
+		}
+		return "it is no text and holds a secret (" + strings.Join(rules, ", ") + ")", text
+	}, nil
 }

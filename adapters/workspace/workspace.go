@@ -8,8 +8,9 @@
 //     where the times are so recent that a change could hide behind them (cache.go).
 //   - Symbolic links are recorded as links and never followed, also when somebody changes the workspace meanwhile: every file is
 //     opened through an os.Root. Pipes, sockets and devices are never opened; they are left out, and the manifest says so.
+//   - Secrets in a text are masked in what is recorded of it; what is no text and holds a secret that the host knows is left out.
 //   - What should be in a tree and is not is said in events.Tree.Missing: files that are too large, that cannot be read or that
-//     changed while they were read; and workspaces beyond the limits, of which nothing is recorded.
+//     changed while they were read; secrets; and workspaces beyond the limits, of which nothing is recorded.
 //   - A restored directory is complete or not there. Nothing outside of it is written, whatever a manifest says, and bytes that are
 //     not those that were recorded are storage.ErrCorrupt.
 //
@@ -39,7 +40,11 @@ type Config struct {
 	Files     int     // most files, links and directories of one workspace; default 20,000
 	FileBytes int64   // most of one file; larger ones are left out; default 16 MiB
 	Bytes     int64   // most of all files together; default 256 MiB
+	Mask      Mask    // nil: contents are recorded as they are
 }
+
+// Mask reads a file with its secrets masked, and counts them when it has been read. Of what is no text only those are looked for that the host knows.
+type Mask func(source io.Reader, text bool) (masked io.Reader, hits func() []events.Masked)
 
 // DataDir keeps what belongs to Life out of what is recorded.
 type DataDir interface {
@@ -68,6 +73,7 @@ type Store struct {
 	own    DataDir
 	ignore Ignore
 	limits limits
+	mask   Mask
 
 	mu     sync.Mutex
 	caches map[inode]*cache
@@ -90,7 +96,7 @@ func New(c Config) (*Store, error) {
 		return nil, errors.New("configure the recording of workspaces: a limit is negative")
 	}
 	return &Store{
-		blobs: c.Blobs, own: c.Own, ignore: c.Ignore, caches: map[inode]*cache{},
+		blobs: c.Blobs, own: c.Own, ignore: c.Ignore, mask: c.Mask, caches: map[inode]*cache{},
 		limits: limits{files: cmp.Or(c.Files, 20_000), fileBytes: cmp.Or(c.FileBytes, 16<<20), bytes: cmp.Or(c.Bytes, 256<<20)},
 	}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"example.com/life/adapters/ignore"
 	"example.com/life/adapters/tools"
 	"example.com/life/adapters/workspace"
+	"example.com/life/events"
 )
 
 // The data directory holds
@@ -52,6 +53,7 @@ type Local struct {
 	Store     *embedded.Store // the journal, when it is embedded
 	snapshots io.Closer       // the cache beside a journal that is elsewhere; nil: none
 	Blobs     *blobs.Store
+	masker    actors.Masker // nil: nothing is masked
 }
 
 // OpenHost opens the stores of a place, fills in what comes from them, and starts the host.
@@ -71,7 +73,7 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	if l.Journal, err = l.place.Open(ctx, c.Log); err != nil {
 		return err
 	}
-	l.Bus = Bus{l.Journal}
+	l.Bus, l.masker = Bus{Journal: l.Journal, Masker: c.Masker}, c.Masker
 	if l.Blobs, err = blobs.Open(filepath.Join(data, BlobsName)); err != nil {
 		return err
 	}
@@ -80,7 +82,7 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
-		limits.Blobs, limits.Own, limits.Ignore = l.Blobs, own, rules
+		limits.Blobs, limits.Own, limits.Ignore, limits.Mask = l.Blobs, own, rules, maskFiles(c.Masker)
 		if c.Files, err = workspace.New(limits); err != nil {
 			return err
 		}
@@ -91,6 +93,21 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	c.Journal, c.Blobs, c.Forks = l.Journal, l.Blobs, filepath.Join(data, forksName)
 	l.Host, err = actors.New(ctx, c)
 	return err
+}
+
+// maskFiles masks the files of workspaces, which belong to no one agent, at the level that most have. In what is no text only what the host knows is looked for.
+func maskFiles(masker actors.Masker) workspace.Mask {
+	if masker == nil {
+		return nil
+	}
+	return func(source io.Reader, text bool) (io.Reader, func() []events.Masked) {
+		level := events.MaskShapes
+		if !text {
+			level = events.MaskKnown
+		}
+		reader := masker.Reader(level, source)
+		return reader, reader.Hits
+	}
 }
 
 // openSnapshots returns those of the embedded store, else the cache in the data directory; nil when another process has it.

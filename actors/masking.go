@@ -1,0 +1,263 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// Masker takes secrets out of what comes from outside before it is decided on, stored or shown, and leaves a marker that names the rule in
+// the place of each. So the sagas never see one, and what a model sees is what is stored. Masking what is masked changes nothing. What the
+// host knows is masked at every level.
+type Masker interface {
+	Mask(level events.MaskingLevel, text string) (masked string, hits []events.Masked)
+	// MaskJSON masks the texts in a JSON value. It stays JSON.
+	MaskJSON(level events.MaskingLevel, value json.RawMessage) (masked json.RawMessage, hits []events.Masked)
+	// Marked reports whether a marker stands in a text.
+	Marked(level events.MaskingLevel, text string) bool
+	// Stream masks what is written to it and passes it on, at least so many bytes at a time, and the rest when it is closed. What may be the
+	// beginning of a secret is held back. With lines, the line ends within a secret are kept.
+	Stream(level events.MaskingLevel, to io.Writer, least int, lines bool) MaskedStream
+	// Reader reads a source with its secrets masked, and keeps the line ends within them.
+	Reader(level events.MaskingLevel, source io.Reader) MaskedReader
+	// Value returns a secret that tools may be given, by its name; Names lists those.
+	Value(name string) (value string, found bool)
+	Names() []string
+}
+
+// MaskedStream is a stream in which secrets are masked.
+type MaskedStream interface {
+	io.WriteCloser
+	Hits() []events.Masked // so far
+}
+
+// MaskedReader is a source in which secrets are masked.
+type MaskedReader interface {
+	io.Reader
+	Hits() []events.Masked // so far
+}
+
+// Secrets is what a call of a tool may do with secrets.
+type Secrets interface {
+	// Reader and Stream mask what a tool reads, or has written by others, and of which the model sees a part: what is cut first is not recognised
+	// afterwards. Line ends are kept, and hits are counted with the call's result.
+	Reader(source io.Reader) io.Reader
+	Stream(to io.Writer, least int) io.WriteCloser
+	// Value returns a secret of the host that the call's agent may use.
+	Value(name string) (string, error)
+}
+
+// callSecrets is the secrets as one call may use them.
+type callSecrets struct {
+	masker  Masker
+	level   events.MaskingLevel
+	granted []string
+	mu      sync.Mutex
+	masked  []func() []events.Masked // what was masked in each source and output
+}
+
+// Reader implements [Secrets].
+func (s *callSecrets) Reader(source io.Reader) io.Reader {
+	reader := s.masker.Reader(s.level, source)
+	s.count(reader.Hits)
+	return reader
+}
+
+// Stream implements [Secrets].
+func (s *callSecrets) Stream(to io.Writer, least int) io.WriteCloser {
+	stream := s.masker.Stream(s.level, to, least, true)
+	s.count(stream.Hits)
+	return stream
+}
+
+func (s *callSecrets) count(hits func() []events.Masked) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.masked = append(s.masked, hits)
+}
+
+// hits is all that was masked. The tool has returned.
+func (s *callSecrets) hits() (all []events.Masked) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, hits := range s.masked {
+		all = events.CountMasked(all, hits()...)
+	}
+	return all
+}
+
+// Value implements [Secrets].
+func (s *callSecrets) Value(name string) (string, error) {
+	value, known := s.masker.Value(name)
+	switch {
+	case known && slices.Contains(s.granted, name):
+		return value, nil
+	case len(s.granted) == 0:
+		return "", fmt.Errorf("secret %q is not for this agent: it may use none", events.Clip(name, 80))
+	case !slices.Contains(s.granted, name):
+		return "", fmt.Errorf("secret %q is not for this agent, which may use: %s", events.Clip(name, 80), strings.Join(s.granted, ", "))
+	}
+	return "", fmt.Errorf("this host has no secret %q: its setting secrets does not name it, or its value is empty", name)
+}
+
+// refusedMarkers is why a call is not run whose arguments have the marker of a secret: with it, it would do something else than was meant, such as
+// write the marker over the secret.
+const refusedMarkers = "not run: a [masked: …] stands in the arguments in the place of a secret, which nobody here can put back. " +
+	"Leave what is masked as it is: edit the text around it. A command that needs a secret names it in the argument secrets, and finds it in the environment"
+
+// meant reports whether a call's arguments are what was meant. What changes nothing outside Life's own history may have markers in them.
+func (h *Host) meant(r *sagas.AskTool, spec *ToolSpec) bool {
+	return spec.Inside || spec.Risk <= events.RiskLow || !h.masker.Marked(r.Masking, string(r.Arguments))
+}
+
+// maskReply masks what a model said.
+func (h *Host) maskReply(level events.MaskingLevel, r *ModelResponse) (hits []events.Masked) {
+	mask := func(text string) string {
+		masked, more := h.masker.Mask(level, text)
+		hits = events.CountMasked(hits, more...)
+		return masked
+	}
+	r.Text, r.Model = mask(r.Text), mask(r.Model)
+	r.Calls = slices.Clone(r.Calls)
+	for i := range r.Calls {
+		call := &r.Calls[i]
+		arguments, more := h.masker.MaskJSON(level, call.Arguments)
+		call.ID, call.Tool, call.Arguments = mask(call.ID), mask(call.Tool), arguments
+		hits = events.CountMasked(hits, more...)
+	}
+	if r.Extra != "" {
+		extra, more := h.masker.MaskJSON(level, json.RawMessage(r.Extra))
+		r.Extra, hits = string(extra), events.CountMasked(hits, more...)
+	}
+	return hits
+}
+
+// deltaPiece is how much of a model's text is masked and shown at once, in bytes: some words.
+const deltaPiece = 64
+
+// maskedDelta masks a model's text as it streams in. Nothing is masked while nobody watches; who begins to watch sees what comes from then on.
+type maskedDelta struct {
+	host    *Host
+	level   events.MaskingLevel
+	agent   events.AgentID
+	show    func(string)
+	stream  MaskedStream
+	unseen  strings.Builder
+	passing bool
+}
+
+func (d *maskedDelta) delta(text string) {
+	if d.stream == nil && !d.host.feeds.watched(d.agent) {
+		d.unseen.WriteString(text)
+		return
+	}
+	if d.stream == nil {
+		d.stream = d.host.masker.Stream(d.level, d, deltaPiece, false)
+		d.write(d.unseen.String())
+		d.unseen.Reset()
+	}
+	d.passing = true
+	d.write(text)
+}
+
+func (d *maskedDelta) write(text string) {
+	_, _ = io.WriteString(d.stream, text) //nolint:errcheck // to itself, which takes everything
+}
+
+// end shows what was held back.
+func (d *maskedDelta) end() {
+	if d.stream != nil {
+		_ = d.stream.Close() //nolint:errcheck // as above
+	}
+}
+
+// Write takes what was masked.
+func (d *maskedDelta) Write(p []byte) (int, error) {
+	if d.passing {
+		d.show(string(p))
+	}
+	return len(p), nil
+}
+
+// maskIn masks every text of a value, such as a command, and counts what it masked. What names something, such as an agent or a note, is no text.
+func maskIn[T any](h *Host, level events.MaskingLevel, value T) (masked T, hits []events.Masked) {
+	of := maskTexts(reflect.ValueOf(&value).Elem(), func(text string) string {
+		masked, more := h.masker.Mask(level, text)
+		hits = events.CountMasked(hits, more...)
+		return masked
+	})
+	reflect.ValueOf(&masked).Elem().Set(of)
+	return masked, hits
+}
+
+// maskTexts returns a value with every text in it masked; what it shares with others is left as it is. Ids and other texts of a type of their own
+// are no texts.
+func maskTexts(v reflect.Value, mask func(string) string) reflect.Value {
+	switch v.Kind() {
+	case reflect.String:
+		if v.Type() == reflect.TypeFor[string]() {
+			return reflect.ValueOf(mask(v.String()))
+		}
+	case reflect.Interface:
+		if !v.IsNil() {
+			return maskTexts(v.Elem(), mask)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			masked := reflect.New(v.Type().Elem())
+			masked.Elem().Set(maskTexts(v.Elem(), mask))
+			return masked
+		}
+	case reflect.Slice:
+		if v.IsNil() || v.Type().Elem().Kind() == reflect.Uint8 {
+			return v
+		}
+		masked := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		for i := range v.Len() {
+			masked.Index(i).Set(maskTexts(v.Index(i), mask))
+		}
+		return masked
+	case reflect.Struct:
+		masked := reflect.New(v.Type()).Elem()
+		masked.Set(v)
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				masked.Field(i).Set(maskTexts(v.Field(i), mask))
+			}
+		}
+		return masked
+	}
+	return v
+}
+
+// noMasker masks nothing and knows no secrets.
+type noMasker struct{}
+
+func (noMasker) Mask(_ events.MaskingLevel, text string) (string, []events.Masked) { return text, nil }
+func (noMasker) MaskJSON(_ events.MaskingLevel, value json.RawMessage) (json.RawMessage, []events.Masked) {
+	return value, nil
+}
+func (noMasker) Marked(events.MaskingLevel, string) bool { return false }
+func (noMasker) Value(string) (string, bool)             { return "", false }
+func (noMasker) Names() []string                         { return nil }
+func (noMasker) Stream(_ events.MaskingLevel, to io.Writer, _ int, _ bool) MaskedStream {
+	return unmasked{to}
+}
+
+func (noMasker) Reader(_ events.MaskingLevel, source io.Reader) MaskedReader { return unread{source} }
+
+type unread struct{ io.Reader }
+
+func (unread) Hits() []events.Masked { return nil }
+
+type unmasked struct{ io.Writer }
+
+func (unmasked) Close() error          { return nil }
+func (unmasked) Hits() []events.Masked { return nil }
