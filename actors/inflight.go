@@ -27,9 +27,6 @@ type inflight struct {
 	bytes   int                        // of answers in memory
 }
 
-// inflightMemory is how many bytes of answers are kept in memory for agents that are not: beyond, they go to the blob store.
-const inflightMemory = 64 << 20
-
 // errand is one request under way, from when it is sent until its answer is stored or it is abandoned.
 type errand struct {
 	in    *inflight

@@ -258,7 +258,9 @@ func (h *Host) claimant(ctx context.Context, request events.RequestID) (claim ev
 		return claim, 0, err
 	}
 	event, err := page.Events[0].Event()
-	claim, _ = event.(events.EffectClaimed)
+	if found, is := event.(events.EffectClaimed); is {
+		claim = found
+	}
 	return claim, page.Events[0].Time, err
 }
 

@@ -52,8 +52,7 @@ func PreviewArguments(arguments json.RawMessage) json.RawMessage {
 	}
 	object, is := whole.(map[string]any)
 	if !is {
-		text, _ := whole.(string)
-		return quote(events.Clip(text, most/2))
+		return shortValue(whole, most/2)
 	}
 	part := map[string]json.RawMessage{}
 	left := most / 2 // JSON may need twice as many bytes

@@ -124,14 +124,13 @@ func (a *Agent) followTape(f Followed) Move {
 	case t.Knowledge != "" && theirs.Knowledge == "":
 		return f.hear(t.Knowledge)
 	}
-	decide := func(c Command) Move { return Move{Kind: MoveDecide, Command: c, Over: true} }
 	pass := Move{Kind: MovePass}
 	switch c := step.Command.(type) {
 	case Send, Approve, Deny, Cancel, Configure:
 		if step.First > a.Fork.Inputs {
 			return pass
 		}
-		return decide(a.input(f))
+		return decideIf(true, a.input(f))
 	case RecordAdvice, AdviceTimeout, RecordRecall, RecallTimeout:
 		return a.followAdvice(f)
 	case RecordReservation:
@@ -147,13 +146,13 @@ func (a *Agent) followTape(f Followed) Move {
 			return a.unanswered(f)
 		}
 		c.Meta, c.Request = f.meta(), t.Model
-		return decide(c)
+		return decideIf(true, c)
 	case ReplyFailed:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
 		c.Meta, c.Request = f.meta(), t.Model
-		return decide(c)
+		return decideIf(true, c)
 	case RecordResult, RecordLoss:
 		return a.followCall(f)
 	case Tick, Elapse:
@@ -161,8 +160,7 @@ func (a *Agent) followTape(f Followed) Move {
 	case Retire:
 		return decideIf(t.ID != "", Cancel{Meta: f.meta(), Turn: t.ID, By: "its parent was retired here"})
 	case Abandon:
-		c.Meta = f.meta()
-		return decideIf(t.Model != "", c)
+		return decideIf(t.Model != "", Abandon{Meta: f.meta(), Reason: c.Reason, Detail: c.Detail})
 	case Recover, Release:
 		return decideIf(step.Asks && t.Model != "", Recover{Meta: f.meta()})
 	}
