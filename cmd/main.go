@@ -81,9 +81,9 @@ func insist(errs io.Writer) {
 	go func() {
 		<-interrupts
 		<-interrupts
-		time.Sleep(insistTime)
+		<-time.After(insistTime)
 		go fmt.Fprintln(errs, "life: interrupted twice: leaving at once") // it may block, too
-		time.Sleep(insistTime / 30)
+		<-time.After(insistTime / 30)
 		os.Exit(exitCancelled)
 	}()
 }
