@@ -27,7 +27,7 @@ import (
 func TestTranscripts(t *testing.T) {
 	life := binary(t)
 	ran := 0
-	for _, file := range []string{"getting-started.md", "time-travel.md"} {
+	for _, file := range []string{"getting-started.md", "time-travel.md", "knowledge.md", "api.md"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -135,6 +135,11 @@ func block(first int, lines []string) []step {
 			last.output += line + "\n"
 		}
 	}
+	for i := range steps { // blank lines before the next prompt
+		if strings.TrimSpace(steps[i].output) == "" {
+			steps[i].output = ""
+		}
+	}
 	return steps
 }
 
@@ -171,7 +176,9 @@ func play(t *testing.T, life string, steps []step) {
 	shell.Stdout, shell.Stderr = &output, &output
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
-	if err := shell.Run(); err != nil {
+	err := shell.Run()
+	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) // what it left running
+	if err != nil {
 		t.Errorf("the shell: %v", err)
 	}
 	printed := map[int]string{}
@@ -248,7 +255,7 @@ var varying = []struct {
 	{regexp.MustCompile(`(/tmp|/home/\w+)[^\s"]*/`), "<dir>/"},
 	{regexp.MustCompile(`[█·░]+( *[█·░]+)*`), "<bar>"},
 	{regexp.MustCompile(` +`), " "},
-	{regexp.MustCompile(`(?m) $`), ""},
+	{regexp.MustCompile(`(?m)[ \r]+$`), ""},
 }
 
 // plain is a text with what differs from run to run by its shape only.
