@@ -73,7 +73,7 @@ type meaning struct {
 }
 
 // meaningOf is the one table of codes and statuses.
-func meaningOf(code string) meaning {
+func meaningOf(code string) meaning { //nolint:funlen // a table
 	switch code {
 	case string(sagas.RefusedInvalid):
 		return meaning{http.StatusBadRequest, "The request makes no sense", 0}

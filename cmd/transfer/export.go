@@ -74,7 +74,7 @@ func exportInto(ctx context.Context, source storage.Journal, name string, from e
 		if o.err != nil {
 			return 0, 0, fmt.Errorf("write the export: %w", o.err)
 		}
-		end := context.AfterFunc(ctx, func() { _ = o.file.SetWriteDeadline(past) }) // a reader that does not read holds nobody up
+		end := context.AfterFunc(ctx, func() { _ = o.file.SetWriteDeadline(past) }) //nolint:errcheck // a reader that does not read holds nobody up, where there are deadlines
 		defer end()
 		if count, blobs, err = Export(ctx, source, o.file, from, show); err == nil {
 			if err = o.file.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {

@@ -103,7 +103,7 @@ func interruptible(ctx context.Context, from io.Reader) (in io.Reader, stop func
 	end := context.AfterFunc(ctx, func() { _ = out.CloseWithError(ctx.Err()) })
 	return out, func() {
 		end()
-		_ = out.Close()
+		_ = out.Close() //nolint:errcheck // it never fails
 	}
 }
 

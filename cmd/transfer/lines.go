@@ -119,7 +119,7 @@ func (r *LineReader) begin() error {
 		return nil
 	}
 	if start, _ := r.in.Peek(len(byteMark)); string(start) == byteMark { //nolint:errcheck // the read below says what is wrong
-		_, _ = r.in.Discard(len(byteMark)) // they are there
+		_, _ = r.in.Discard(len(byteMark)) //nolint:errcheck // they are there
 	}
 	start, _ := r.in.Peek(4) //nolint:errcheck // as above
 	header, err := r.read()
