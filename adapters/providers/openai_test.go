@@ -1,10 +1,8 @@
 package providers
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -318,27 +316,6 @@ func FuzzOpenAIStream(f *testing.F) {
 		if status < 200 || status > 599 {
 			status = 200
 		}
-		model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
-			status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body)),
-		}}})
-		var heard strings.Builder
-		answer, err := model.Ask(context.Background(), actorstest.ModelQuestion("m"), func(text string) { heard.WriteString(text) })
-		if err != nil {
-			var failure *actors.ModelError
-			if !errors.As(err, &failure) || failure.Detail == "" {
-				t.Fatalf("error %v is no failure of the model with a detail", err)
-			}
-			return
-		}
-		if heard.String() != answer.Text {
-			t.Errorf("the deltas say %q, the reply %q", heard.String(), answer.Text)
-		}
-		seen := map[string]bool{}
-		for _, call := range answer.Calls {
-			if !json.Valid(call.Arguments) || call.ID == "" || seen[call.ID] || call.Tool == "" {
-				t.Errorf("call %+v", call)
-			}
-			seen[call.ID] = true
-		}
+		checkReply(t, status, media, body)
 	})
 }

@@ -1,0 +1,147 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+
+	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
+	"example.com/life/events"
+	"example.com/life/sagas"
+)
+
+// recordings are replies as endpoints stream them, a frame each.
+func recordings() [][]string {
+	call := `{"index":0,"id":"c1","function":{"name":"bash","arguments":"{\"command\": \"echo `
+	return [][]string{
+		{textEvent("The answer "), textEvent("is 42."), finishEvent("stop"), event(smallUsage), done},
+		{event(`{"choices":[{"index":0,"delta":{"reasoning_content":"Hm."}}]}`), callEvent(call + `one\"}"}}`), finishEvent("tool_calls"), event(smallUsage), done},
+		{callEvent(call + `"}}`), callEvent(`{"index":0,"function":{"arguments":"two\"}"}}`), finishEvent("tool_calls"), done},
+		{callEvent(`{"index":0,"function":{"name":"bash","arguments":"{\"command\":\"a\"}"}}`), callEvent(`{"index":0,"function":{"name":"list_dir","arguments":"{\"path\":\"b\"}"}}`), finishEvent("stop"), done},
+		{callEvent(call + `three`), finishEvent("length"), event(smallUsage), done},
+		{event(`{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"So."}]}}]}`), finishEvent("stop"), done},
+		{"data:\n\n", ": alive\n\n", textEvent("<tool_call>{\"name\": \"bash\""), finishEvent("length"), done},
+		{event(`{"object":"error","message":"the engine died","code":500}`), done},
+		{`{"choices":[{"message":{"content":"Whole."},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2}}`},
+	}
+}
+
+// mutated changes a recording as bad networks and worse gateways do: frames are cut, doubled, left out, reordered, merged and retyped.
+func mutated(frames []string, r *rand.Rand) string {
+	frames = append([]string(nil), frames...)
+	for range 1 + r.IntN(3) {
+		at := r.IntN(len(frames))
+		switch r.IntN(7) {
+		case 0:
+			frames[at] = frames[at][:r.IntN(len(frames[at])+1)]
+		case 1:
+			frames[at] += frames[at]
+		case 2:
+			frames[at] = ""
+		case 3:
+			other := r.IntN(len(frames))
+			frames[at], frames[other] = frames[other], frames[at]
+		case 4:
+			frames[at] = strings.TrimRight(frames[at], "\n")
+		case 5:
+			frames[at] = strings.NewReplacer(`"index":0`, `"index":null`, `"c1"`, `7`, `:"{`, `:{"x":"`).Replace(frames[at])
+		case 6:
+			return strings.Join(frames, "")[:r.IntN(len(strings.Join(frames, ""))+1)]
+		}
+	}
+	return strings.Join(frames, "")
+}
+
+// checkReply asks a model whose endpoint answers with that body, and holds what comes to what must be true of every reply: a failure has a
+// class and a detail; the deltas are the text; calls have ids of their own and arguments that are JSON; no call is sent on that the
+// recording did not hold; and the conversation that goes on with the reply is one that a strict endpoint takes.
+func checkReply(t *testing.T, status int, media, body string) {
+	t.Helper()
+	model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
+		status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body)),
+	}}})
+	var heard strings.Builder
+	question := actorstest.ModelQuestion("m")
+	answer, err := model.Ask(context.Background(), question, func(text string) { heard.WriteString(text) })
+	if err != nil {
+		var failure *actors.ModelError
+		if !errors.As(err, &failure) || failure.Detail == "" || failure.Class == "" {
+			t.Fatalf("%q: error %v is no failure of the model with a detail", body, err)
+		}
+		return
+	}
+	if heard.String() != answer.Text {
+		t.Errorf("the deltas say %q, the reply %q", heard.String(), answer.Text)
+	}
+	if len(answer.Calls) == 0 && strings.TrimSpace(answer.Text) == "" && answer.Fault == "" && answer.Stop == events.StopEnd {
+		t.Errorf("%q: an empty reply is done", body)
+	}
+	seen := map[string]bool{}
+	for _, call := range answer.Calls {
+		if !json.Valid(call.Arguments) || call.ID == "" || seen[call.ID] || call.Tool == "" {
+			t.Errorf("call %+v", call)
+		}
+		seen[call.ID] = true
+	}
+	said := sagas.Message{Role: sagas.RoleAssistant, Text: events.Text{Inline: answer.Text}, Calls: answer.Calls}
+	if answer.Extra != "" {
+		said.Extra = &events.Text{Inline: answer.Extra}
+	}
+	question.Messages = append(question.Messages, said)
+	for _, call := range answer.Calls {
+		question.Messages = append(question.Messages, sagas.Message{Role: sagas.RoleTool, CallID: call.ID, Tool: call.Tool})
+	}
+	question.Messages = append(question.Messages, sagas.Message{Role: sagas.RoleUser, Text: events.Text{Inline: "Go on."}})
+	params, err := (&openAI{}).params(question, way{})
+	if err != nil {
+		t.Fatalf("%q: the conversation cannot go on: %v", body, err)
+	}
+	encoded, err := json.Marshal(params)
+	if err != nil {
+		t.Fatalf("%q: the conversation cannot be sent: %v", body, err)
+	}
+	var sent sentRequest
+	if err := json.Unmarshal(encoded, &sent); err != nil {
+		t.Fatalf("%s: %v", encoded, err)
+	}
+	if broken := (rules{alternate: true}).check(&sent); len(broken) > 0 {
+		t.Errorf("%q makes a conversation that breaks %v", body, broken)
+	}
+}
+
+// TestEveryCutOfARecording cuts each recording at every byte. What ends before the model said why is no reply.
+func TestEveryCutOfARecording(t *testing.T) {
+	for _, frames := range recordings() {
+		whole := strings.Join(frames, "")
+		for at := range len(whole) {
+			checkReply(t, 200, "text/event-stream", whole[:at])
+		}
+	}
+}
+
+// TestMutatedRecordings tries many mutations, the same each time.
+func TestMutatedRecordings(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		all := recordings()
+		checkReply(t, 200, "text/event-stream", mutated(all[r.IntN(len(all))], r))
+	}
+}
+
+// FuzzMutatedRecordings tries mutations of any number, and any bytes.
+func FuzzMutatedRecordings(f *testing.F) {
+	for i, frames := range recordings() {
+		f.Add(uint64(i), strings.Join(frames, ""))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, body string) {
+		checkReply(t, 200, "text/event-stream", body)
+		frames := strings.SplitAfter(body, "\n\n")
+		checkReply(t, 200, "text/event-stream", mutated(frames, rand.New(rand.NewPCG(seed, 1))))
+	})
+}
