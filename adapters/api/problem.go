@@ -240,6 +240,9 @@ func (p *Problem) typed() error {
 	return p
 }
 
+// mostDetail bounds what a problem says, in bytes.
+const mostDetail = 4 << 10
+
 func writeProblem(w http.ResponseWriter, p *Problem) {
 	header := w.Header()
 	if again := meaningOf(p.Code).again; again > 0 {
@@ -248,6 +251,7 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	if p.Code == codeUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
+	p.Detail, p.Reason = events.Clip(p.Detail, mostDetail), events.Clip(p.Reason, mostDetail) // they may show what the caller sent
 	header.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	body, err := json.Marshal(p)
