@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,4 +129,15 @@ func TestImportedPositions(t *testing.T) {
 	if page, err := store.ReadAll(t.Context(), storage.After(1789), storage.Forward, storage.Filter{}, storage.Limit{}); !errors.Is(err, storage.ErrPlace) {
 		t.Errorf("from between two imported events: %+v, %v", page, err)
 	}
+}
+
+// Methods lists every method that is registered.
+func (s *Server) Methods() (all []string) {
+	for name, service := range s.grpc.GetServiceInfo() {
+		for _, method := range service.Methods {
+			all = append(all, "/"+name+"/"+method.Name)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
