@@ -27,6 +27,7 @@ func (g *gated) Apply(*projections.Recorded) error {
 	g.count++
 	return nil
 }
+
 func (g *gated) Answer(projections.Query) (any, error) { return map[string]int{"count": g.count}, nil }
 func (g *gated) Save() ([]byte, error)                 { return json.Marshal(g.count) }
 func (g *gated) Restore(state []byte) error            { return json.Unmarshal(state, &g.count) }

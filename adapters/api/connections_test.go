@@ -51,12 +51,12 @@ func dial(t *testing.T, address string) *caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() }) //nolint:errcheck // the server may have closed it
+	t.Cleanup(func() { _ = conn.Close() }) // the server may have closed it
 	return &caller{conn, t, bufio.NewReader(conn)}
 }
 
 // says writes, and does not mind that the server closed the connection.
-func (c *caller) says(text string) { _, _ = io.WriteString(c, text) } //nolint:errcheck // see above
+func (c *caller) says(text string) { _, _ = io.WriteString(c, text) }
 
 // status reads the status of an answer, and the answer if there is one with an end; 0: the connection was closed.
 func (c *caller) status() int {
@@ -65,7 +65,7 @@ func (c *caller) status() int {
 		return 0
 	}
 	if answer.Header.Get("Content-Type") != "text/event-stream" {
-		_, _ = io.Copy(io.Discard, answer.Body) //nolint:errcheck // as above
+		_, _ = io.Copy(io.Discard, answer.Body)
 	}
 	return answer.StatusCode
 }

@@ -116,6 +116,7 @@ func rows() map[string]row {
 		"GET /v1/diff":                             {query: map[string]input{"a": name, "b": name, "turn": name, "turns": number, "pairs": number}, with: "a=ada&b=ben&"},
 		"POST /v1/verify":                          {query: map[string]input{"agent": name}},
 		"POST /v1/store/check":                     {},
+		"POST /v1/store/secrets":                   {query: map[string]input{"masking": choice}},
 		"GET /v1/causes":                           {query: map[string]input{"event": reference}},
 		"GET /v1/effects":                          {query: map[string]input{"event": reference}},
 		"GET /v1/agents/{agent}/arguments":         {query: map[string]input{"call": reference}},
@@ -128,8 +129,8 @@ func rows() map[string]row {
 func bodies() map[string]string {
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
-	_, _ = zip.Write([]byte("{}")) //nolint:errcheck // into memory
-	_ = zip.Close()                //nolint:errcheck // as above
+	_, _ = zip.Write([]byte("{}")) // into memory
+	_ = zip.Close()
 	return map[string]string{
 		strings.Repeat("[", 100_000): "malformed", strings.Repeat(`{"a":`, 100_000): "malformed", `{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}": "malformed",
 		"\xff\xfe{\x00}\x00": "malformed", "\ufeff{}": "malformed", "{\"a\":\"\xff\"}": "malformed", "null": "malformed", "{}{}": "malformed", `{"\u0000":1}`: "malformed",

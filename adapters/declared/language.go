@@ -219,7 +219,7 @@ func (l *language) binary(node *ast.Node, n *ast.BinaryNode) {
 	case n.Operator == "matches" && !constant:
 		l.refuse(n, "matches wants a pattern in quotes")
 	case n.Operator == "matches":
-		l.pattern(n, n.Right.(*ast.StringNode).Value) //nolint:forcetypeassert // it is a constant
+		l.pattern(n, n.Right.(*ast.StringNode).Value) //nolint:forcetypeassert,errcheck // it is a constant
 	case slices.Contains(arithmetic(), n.Operator):
 		ast.Patch(node, call(n.Operator, n.Left, n.Right))
 	case n.Operator == "??":

@@ -86,7 +86,7 @@ func (m *metering) binary(node *ast.Node, n *ast.BinaryNode) {
 	_, constant := n.Right.(*ast.StringNode)
 	switch {
 	case n.Operator == "matches" && constant:
-		compiled, err := pattern.CompileUpTo(maxStates, n.Right.(*ast.StringNode).Value) //nolint:forcetypeassert // it is a constant
+		compiled, err := pattern.CompileUpTo(maxStates, n.Right.(*ast.StringNode).Value) //nolint:forcetypeassert,errcheck // it is a constant
 		if err != nil {
 			m.err = err
 			return

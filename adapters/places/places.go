@@ -36,7 +36,7 @@ type Places struct {
 	mu       sync.Mutex
 	open     map[*Place]struct{}
 	at       map[string]*Place // by the address of the other side
-	taken    int64 // places, since the beginning
+	taken    int64             // places, since the beginning
 	unproven int
 	from     map[netip.Prefix]count
 }
@@ -50,7 +50,7 @@ type Place struct {
 	conn    net.Conn
 	address string
 	network netip.Prefix
-	taken   int64 // places were before it
+	taken   int64       // places were before it
 	idle    *time.Timer // ends an unproven connection
 
 	// With the lock of Places:

@@ -114,7 +114,7 @@ func steps(tree *syntax.Regexp) int {
 	for _, part := range tree.Sub {
 		size = min(tooMany, size+steps(part))
 	}
-	switch tree.Op {
+	switch tree.Op { //nolint:exhaustive // the others are one state and their parts
 	case syntax.OpLiteral:
 		size = len(tree.Rune)
 		if tree.Flags&syntax.FoldCase != 0 {

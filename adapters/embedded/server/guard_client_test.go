@@ -100,7 +100,7 @@ func TestConnectionsWithoutCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = conn.Close() }) //nolint:errcheck // most are closed by the server
+		t.Cleanup(func() { _ = conn.Close() }) // most are closed by the server
 		if _, err := io.WriteString(conn, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
 			t.Fatal(err)
 		}
