@@ -27,7 +27,7 @@ import (
 func TestTranscripts(t *testing.T) {
 	life := binary(t)
 	ran := 0
-	for _, file := range []string{"getting-started.md", "time-travel.md", "knowledge.md", "api.md"} {
+	for _, file := range append(glob(t, "*.md"), root+"/README.md") {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -161,6 +161,7 @@ const mark = "\x1e"
 func play(t *testing.T, life string, steps []step) {
 	dir := t.TempDir()
 	var script strings.Builder
+	script.WriteString("{ read -r _ <&3; kill -9 0; } &\n") // when the test ends without ending the shell, as at its time limit
 	script.WriteString("trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n")
 	for i, s := range steps {
 		fmt.Fprintf(&script, "printf '%s%d\\n'\n%s\nprintf '%s='$?\n", mark, i, s.command, mark)
@@ -172,11 +173,17 @@ func play(t *testing.T, life string, steps []step) {
 	shell := exec.CommandContext(t.Context(), "bash", path)
 	shell.Dir = dir
 	shell.Env = append(environ(), "PATH="+filepath.Dir(life)+":"+os.Getenv("PATH"), "HOME="+dir, "REPOSITORY="+repository(t))
+	alive, held, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = alive.Close(), held.Close() }()
+	shell.ExtraFiles = []*os.File{alive}
 	var output bytes.Buffer
 	shell.Stdout, shell.Stderr = &output, &output
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
-	err := shell.Run()
+	err = shell.Run()
 	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) // what it left running
 	if err != nil {
 		t.Errorf("the shell: %v", err)
