@@ -20,7 +20,7 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Run AI agents whose every step is a stored event",
 		Long: "life runs long-lived AI agents. Every message of every turn is a stored event, so you can kill an agent at any instant and it\n" +
 			"resumes where it stopped, and you can inspect and verify any moment of its past.",
-		Example:       "  life run \"Take the tour\"\n  life serve &\n  life send demo \"And now?\"\n  life history demo",
+		Example:       "  life demo\n  life serve &\n  life send demo \"And now?\"\n  life history demo",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noVerb,

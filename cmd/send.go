@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"fmt"
+
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -66,6 +68,9 @@ func sendCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("verb") {
+				fmt.Fprintln(a.errs, "life: --verb is called --as now")
+			}
 			how, err := checkVerb(verb)
 			if err != nil {
 				return err
@@ -86,6 +91,8 @@ func sendCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&verb, "as", string(events.Collect), "collect, followup, steer or interrupt")
+	cmd.Flags().StringVar(&verb, "verb", string(events.Collect), "")
+	_ = cmd.Flags().MarkHidden("verb") // fails only for a flag that is not there
 	cmd.Flags().StringVar(&via, "via", viaHost, "host, which responds at once; or bus, where the message waits for a host (with --wait, this command waits for the outcome)")
 	f.add(cmd)
 	return cmd

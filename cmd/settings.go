@@ -70,8 +70,6 @@ func renamed(flag string) (now string, was bool) {
 	switch flag {
 	case "tape", "tape-dir": // a fork's --tape is another flag
 		return strings.Replace(flag, "tape", "cassette", 1), true
-	case "verb":
-		return "as", true
 	}
 	return "", false
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,7 @@ func TestStoreFlag(t *testing.T) {
 	t.Setenv("LIFE_USER", "ada")
 	t.Setenv("LIFE_MODEL", "scripted/echo")
 	t.Chdir(dir)
-	if err := os.MkdirAll("src/project", 0o700); err != nil { // what examples read before they look for a store
+	if err := errors.Join(os.MkdirAll("src/project", 0o700), os.MkdirAll("notes", 0o700)); err != nil { // what examples read before they look for a store
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{"refunds.yaml": "name: refunds", "rules.json": `[{"name": "n", "measure": "progress", "at_least": 0, "mode": "verify"}]`} {

@@ -16,6 +16,8 @@ import (
 type verb struct {
 	under map[string]*verb // what follows it; empty where its arguments do
 	flags map[string]bool  // with their dashes, to whether they take a value
+
+	examples []string
 }
 
 // TestVerbs holds every `life VERB --flag` in a code span or a code block of a document to what the binary says it can do.
@@ -152,6 +154,10 @@ func readVerb(t *testing.T, binary string, words ...string) *verb {
 			continue
 		}
 		switch section {
+		case "Examples:":
+			if line != "" {
+				found.examples = append(found.examples, strings.TrimSpace(line))
+			}
 		case "Available Commands:":
 			if match := verbLine.FindStringSubmatch(line); match != nil && match[1] != "help" {
 				found.under[match[1]] = readVerb(t, binary, append(slices.Clone(words), match[1])...)

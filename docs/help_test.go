@@ -1,0 +1,259 @@
+package docs
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// helpFile holds what the examples of the help print.
+const helpFile = "testdata/help.txt"
+
+// TestHelpExamples runs every example of every help, each in a copy of the same world (testdata/world.sh), and compares what it prints with
+// testdata/help.txt; -rewrite writes that file, to be read as prose. Addresses and sizes in examples stand for the reader's own: they are
+// replaced by some that are there.
+func TestHelpExamples(t *testing.T) {
+	life := binary(t)
+	h := &helpRun{life: life, world: filepath.Join(t.TempDir(), "world"), printed: map[string]string{}}
+	h.startServices(t)
+	if err := os.Mkdir(h.world, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := h.bash(t, h.world, "bash "+repository(t)+"/docs/testdata/world.sh").CombinedOutput(); err != nil {
+		t.Fatalf("build the world: %v\n%s", err, output)
+	}
+	h.template = h.world + ".template"
+	if err := os.Rename(h.world, h.template); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][]string{}
+	readVerb(t, life).collect("life", found)
+	known := map[string]string{}
+	content, err := os.ReadFile(helpFile)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for _, s := range transcript(string(content)) {
+		known[s.command] = s.output
+	}
+	for verb, examples := range found {
+		t.Run(strings.ReplaceAll(verb, " ", "_"), func(t *testing.T) {
+			for _, example := range examples {
+				h.check(t, example, known)
+			}
+		})
+	}
+	for example := range known {
+		if _, ran := h.printed[example]; !ran && !*rewrite && !t.Failed() {
+			t.Errorf("no help has the example %q of %s any more: run go test ./docs -run TestHelpExamples -rewrite", example, helpFile)
+		}
+	}
+	if *rewrite && !t.Failed() {
+		h.write(t, found)
+	}
+}
+
+// collect adds the examples of a verb and of those below it.
+func (v *verb) collect(name string, found map[string][]string) {
+	found[name] = v.examples
+	for below, verb := range v.under {
+		verb.collect(name+" "+below, found)
+	}
+}
+
+// helpRun runs examples.
+type helpRun struct {
+	life            string
+	world, template string // where examples are run, and what is there before each
+	model, nats     string // addresses of an endpoint of models, and of a message broker
+	printed         map[string]string
+}
+
+func (h *helpRun) startServices(t *testing.T) {
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"It keeps a log.\"},\"finish_reason\":\"stop\"}],"+
+			"\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":5,\"total_tokens\":25}}\n\ndata: [DONE]\n\n")
+	}))
+	t.Cleanup(endpoint.Close)
+	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker.Start()
+	t.Cleanup(func() {
+		broker.Shutdown()
+		broker.WaitForShutdown()
+	})
+	if !broker.ReadyForConnections(time.Minute) {
+		t.Fatal("the broker does not start")
+	}
+	h.model, h.nats = endpoint.URL+"/v1", broker.Addr().String()
+}
+
+// bash returns a shell in a directory that is also the home.
+func (h *helpRun) bash(t *testing.T, dir, script string) *exec.Cmd {
+	shell := exec.CommandContext(t.Context(), "bash", "-c", script)
+	shell.Dir = dir
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	shell.Env = append(environ(), "PATH="+filepath.Dir(h.life)+":"+os.Getenv("PATH"), "HOME="+dir)
+	return shell
+}
+
+// staged are examples that need more than the world: what is done before them.
+//
+//nolint:gochecknoglobals // an explicit list
+var staged = map[string]string{
+	"life approve demo":           `life run -q --agent demo --model scripted/tour --limit-tokens 2200 "Take the tour"`,
+	"life approve demo 3/":        asks,
+	"life deny demo":              asks,
+	"life agents configure":       reviewer,
+	"life agents retire":          reviewer,
+	"life agents release":         reviewer,
+	"life cancel demo":            asks,
+	"life projections remove":     "life projections add refunds.yaml",
+	"life verify --all --data":    "life bench seed --agents 10 --events 2000 --dir seeded",
+	"life bench look --data":      "life bench seed --agents 10 --events 2000 --dir seeded",
+	"life store users disable":    ada,
+	"life store users enable":     ada,
+	"life store users remove":     ada,
+	"life store users password":   "life store users add admin --group '$admins' --password-file secret",
+	"pass show ada":               "pass() { echo a-long-password; }",
+	"life store serve --tls-cert": certificates,
+	"life store serve --listen 0": certificates + "; cp certs/server.crt certs/server.key .",
+	"life wallet show team":       "life wallet open team --with 25",
+	"life knowledge":              "life knowledge add notes",
+	"life knowledge add":          "true",
+}
+
+const asks = `life run -q --agent demo --model scripted/asks --ask bash "Clean up"`
+
+const reviewer = "life agents create reviewer --workspace ws --model scripted/echo"
+
+// unsuccessful are examples that end otherwise than with status 0, because of what they show or what is not there.
+//
+//nolint:gochecknoglobals // an explicit list
+var unsuccessful = []string{
+	"life run --agent demo --ask bash",          // waits for a person
+	"life fork demo --at turn:2 --set prompt=@", // --offline: is stopped
+	"life agents release reviewer",              // there is no quarantined agent
+	"life commands poisoned retry 3",            // there are no poisoned commands
+	"life commands poisoned drop 3",             //
+	"life effects command-local@3",              // nor other commands on the bus
+	"life projections skip",                     // there is no projection that stopped
+	"life doctor --store 'esdb://localhost",     // there is no server with that certificate
+	"life knowledge show heat-shield --at 120",  // it was not written then
+}
+
+const certificates = "life store certificates certs --host 127.0.0.1 --host localhost --user admin"
+
+const ada = "life store users add ada --password-file secret"
+
+// replaced are the parts of examples that stand for the reader's own.
+//
+//nolint:gochecknoglobals // an explicit list
+var replaced = []struct{ pattern, by string }{
+	{`--(events|notes) (\d{4,})`, "--$1 2000"},
+	{`bench agents \d+`, "bench agents 100"},
+	{`--agents 1000\b`, "--agents 10"},
+	{`--looks 2000`, "--looks 20"},
+	{`--duration 10s`, "--duration 100ms"},
+	{`/mnt/fast`, "fast"},
+	{`/tmp/`, "tmp/"},
+	{`(life bench (turns|store).*)`, "$1 --duration 100ms"},
+	{`3/2\.1`, "4/2.1"},
+	{`--digest \w+`, `--digest $$(life projections query approvals --json | grep -o '"digest":"[0-9a-f]*' | cut -c11-22)`},
+	{`14:02:11`, "$(date +%T)"},
+	{`0\.0\.0\.0:\d+`, "127.0.0.1:0"},
+}
+
+// waiting are verbs that go on until they are interrupted: they are, once they have said something.
+var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents --watch)\b`) //nolint:gochecknoglobals // compiled once
+
+// check runs an example.
+func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
+	dir := h.world // where it was built: agents have absolute paths
+	if output, err := exec.CommandContext(t.Context(), "sh", "-c", "rm -rf "+dir+" && cp -a "+h.template+" "+dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	command := example
+	for _, r := range replaced {
+		command = regexp.MustCompile(r.pattern).ReplaceAllString(command, r.by)
+	}
+	command = strings.ReplaceAll(command, "nats://127.0.0.1:4222", "nats://"+h.nats)
+	script := "mkdir tmp; export LIFE_SCRIPTS=$PWD/scripts OPENAI_API_KEY=k OPENAI_BASE_URL=" + h.model + "\n"
+	if strings.Contains(command, "esdb://") {
+		script += "life store serve --insecure --data served --listen 127.0.0.1:0 --ready-file address >/dev/null 2>&1 &\nserver=$!\n" +
+			"until [ -s address ]; do sleep 0.05; done\n"
+		command = regexp.MustCompile(`'?esdb://[\w.]+:2113(\?\w+=[\w./]+)?'?`).ReplaceAllString(command, `"$$(cat address)"`)
+	}
+	stage := ""
+	for before := range staged {
+		if strings.HasPrefix(example, before) && len(before) > len(stage) {
+			stage = before
+		}
+	}
+	if stage != "" {
+		script += "{ " + staged[stage] + "\n} >/dev/null 2>&1\n"
+	}
+	if waiting.MatchString(command) {
+		script += "(exec " + strings.TrimSuffix(command, "&") + ") >said 2>&1 &\nverb=$!\n" +
+			"until [ -s said ] || ! kill -0 $verb 2>/dev/null; do sleep 0.05; done\nkill -TERM $verb 2>/dev/null; wait $verb; status=$?; cat said; [ $status = 130 ] && status=0\n"
+	} else {
+		script += command + "\nstatus=$?\n"
+	}
+	script += "[ -z \"${server:-}\" ] || { kill $server; wait $server; } 2>/dev/null\nexit $status\n"
+	output, err := h.bash(t, dir, script).CombinedOutput()
+	if err != nil && !slices.ContainsFunc(unsuccessful, func(before string) bool { return strings.HasPrefix(example, before) }) {
+		t.Errorf("%s: %v\n%s", example, err, output)
+	}
+	printed := plain(strings.ReplaceAll(string(output), dir, "<home>"))
+	if strings.Contains(example, " bench ") {
+		printed = regexp.MustCompile(`\d+(\.\d+)?`).ReplaceAllString(printed, "<number>")
+	}
+	if lines := strings.SplitAfter(printed, "\n"); len(lines) > 200 { // scripts for shells
+		printed = strings.Join(lines[:5], "") + fmt.Sprintf("(%d lines more)\n", len(lines)-5)
+	}
+	h.printed[example] = printed
+	if want := plain(known[example]); !*rewrite && want != printed {
+		t.Errorf("%s\n(- %s, + what it prints)\n%s", example, helpFile, cmp.Diff(strings.Split(want, "\n"), strings.Split(printed, "\n")))
+	}
+}
+
+// write writes what the examples print.
+func (h *helpRun) write(t *testing.T, found map[string][]string) {
+	var text strings.Builder
+	text.WriteString("What the examples of the help print, in the world of world.sh. Written by go test ./docs -run TestHelpExamples -rewrite.\n")
+	done := map[string]bool{}
+	for _, verb := range slices.Sorted(maps.Keys(found)) {
+		for _, example := range found[verb] {
+			if done[example] {
+				continue
+			}
+			done[example] = true
+			fmt.Fprintf(&text, "\n    $ %s\n", example)
+			for line := range strings.Lines(strings.TrimRight(h.printed[example], "\n")) {
+				text.WriteString(strings.TrimRight("    "+line, " \n") + "\n")
+			}
+		}
+	}
+	if err := os.WriteFile(helpFile, []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
