@@ -174,7 +174,7 @@ func (d *maskedDelta) write(text string) {
 // end shows what was held back.
 func (d *maskedDelta) end() {
 	if d.stream != nil {
-		_ = d.stream.Close() //nolint:errcheck // as above
+		_ = d.stream.Close() // as above
 	}
 }
 
@@ -241,6 +241,7 @@ func maskTexts(v reflect.Value, mask func(string) string) reflect.Value {
 type noMasker struct{}
 
 func (noMasker) Mask(_ events.MaskingLevel, text string) (string, []events.Masked) { return text, nil }
+
 func (noMasker) MaskJSON(_ events.MaskingLevel, value json.RawMessage) (json.RawMessage, []events.Masked) {
 	return value, nil
 }

@@ -96,7 +96,7 @@ func leaky(ran *[]string) actors.Tool {
 		*ran = append(*ran, string(use.Arguments))
 		value, err := use.Secrets.Value("TOKEN")
 		if err != nil {
-			return actors.ToolResult{Text: err.Error(), Failed: true}, nil
+			return actors.ToolResult{Text: err.Error(), Failed: true}, nil //nolint:nilerr // the model is told
 		}
 		var kept bytes.Buffer
 		out := use.Secrets.Stream(&kept, 0)

@@ -128,7 +128,7 @@ func (a *app) printAgents(list []projections.AgentSummary, filter projections.Ag
 // agentColour draws the eye to what a person has to do something about.
 func agentColour(s *projections.AgentSummary) colour {
 	switch s.Status() {
-	case projections.StatusQuarantined:
+	case projections.StatusQuarantined, projections.StatusBroken:
 		return red
 	case projections.StatusWaiting, projections.StatusPaused:
 		return yellow

@@ -108,7 +108,9 @@ func (a *app) complete(cmd *cobra.Command) {
 		"set":    completeKeys,
 	} {
 		if cmd.LocalNonPersistentFlags().Lookup(flag) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that is not there
+			if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil { // only for a flag that is not there
+				panic(err)
+			}
 		}
 	}
 }

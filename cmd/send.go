@@ -1,9 +1,8 @@
 package cmd
 
 import (
-	"fmt"
-
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -92,7 +91,7 @@ func sendCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&verb, "as", string(events.Collect), "collect, followup, steer or interrupt")
 	cmd.Flags().StringVar(&verb, "verb", string(events.Collect), "")
-	_ = cmd.Flags().MarkHidden("verb") // fails only for a flag that is not there
+	cmd.Flags().Lookup("verb").Hidden = true
 	cmd.Flags().StringVar(&via, "via", viaHost, "host, which responds at once; or bus, where the message waits for a host (with --wait, this command waits for the outcome)")
 	f.add(cmd)
 	return cmd

@@ -117,8 +117,6 @@ func (h *helpRun) bash(t *testing.T, dir, script string) *exec.Cmd {
 }
 
 // staged are examples that need more than the world: what is done before them.
-//
-//nolint:gochecknoglobals // an explicit list
 var staged = map[string]string{
 	"life approve demo":           `life run -q --agent demo --model scripted/tour --limit-tokens 2200 "Take the tour"`,
 	"life approve demo 3/":        asks,
@@ -147,8 +145,6 @@ const asks = `life run -q --agent demo --model scripted/asks --ask bash "Clean u
 const reviewer = "life agents create reviewer --workspace ws --model scripted/echo"
 
 // unsuccessful are examples that end otherwise than with status 0, because of what they show or what is not there.
-//
-//nolint:gochecknoglobals // an explicit list
 var unsuccessful = []string{
 	"life run --agent demo --ask bash",          // waits for a person
 	"life fork demo --at turn:2 --set prompt=@", // --offline: is stopped
@@ -166,8 +162,6 @@ const certificates = "life store certificates certs --host 127.0.0.1 --host loca
 const ada = "life store users add ada --password-file secret"
 
 // replaced are the parts of examples that stand for the reader's own.
-//
-//nolint:gochecknoglobals // an explicit list
 var replaced = []struct{ pattern, by string }{
 	{`--(events|notes) (\d{4,})`, "--$1 2000"},
 	{`bench agents \d+`, "bench agents 100"},
@@ -184,7 +178,7 @@ var replaced = []struct{ pattern, by string }{
 }
 
 // waiting are verbs that go on until they are interrupted: they are, once they have said something.
-var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents --watch)\b`) //nolint:gochecknoglobals // compiled once
+var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents --watch)\b`)
 
 // check runs an example.
 func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
@@ -236,7 +230,6 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 	}
 }
 
-//nolint:gochecknoglobals // compiled once
 var (
 	numbers = regexp.MustCompile(`\d+(\.\d+)?`)
 	members = regexp.MustCompile(`"\w+":`)

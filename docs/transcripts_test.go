@@ -57,23 +57,23 @@ func binary(t *testing.T) string {
 	return path
 }
 
-var builtIn string //nolint:gochecknoglobals // the directory of the build, to be removed
-
-//nolint:gochecknoglobals // one build for all tests
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "life-docs-")
-	if err != nil {
-		return "", err
-	}
-	builtIn = dir
-	path := filepath.Join(dir, "life")
-	build := exec.Command("go", "build", "-o", path, "./cmd/life")
-	build.Dir = root
-	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build life: %w\n%s", err, output)
-	}
-	return path, nil
-})
+var (
+	builtIn string
+	built   = sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp("", "life-docs-")
+		if err != nil {
+			return "", err
+		}
+		builtIn = dir
+		path := filepath.Join(dir, "life")
+		build := exec.Command("go", "build", "-o", path, "./cmd/life")
+		build.Dir = root
+		if output, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build life: %w\n%s", err, output)
+		}
+		return path, nil
+	})
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -143,7 +143,6 @@ func block(first int, lines []string) []step {
 	return steps
 }
 
-//nolint:gochecknoglobals // compiled once
 var hereDocument = regexp.MustCompile(`<<'?(\w+)'?`)
 
 // complete reports whether a command is whole: it does not end in a backslash, within quotes or within a here-document.
@@ -241,7 +240,6 @@ func likeness(shown string) *regexp.Regexp {
 	return regexp.MustCompile(`\A` + strings.ReplaceAll(pattern, "…", ".*") + `\z`)
 }
 
-//nolint:gochecknoglobals // compiled once
 var varying = []struct {
 	pattern *regexp.Regexp
 	shape   string

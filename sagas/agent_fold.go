@@ -246,7 +246,7 @@ func (a *Agent) addReply(e *events.ModelReplied) {
 			t.ErrorStreak, t.AdvisedAt = 0, 0
 		}
 		return
-	case e.Text.Size() > 0: // providers refuse messages without a text
+	case e.Size() > 0: // providers refuse messages without a text
 		a.Conversation = a.Conversation.add(said)
 	}
 	t.Faults++

@@ -83,7 +83,7 @@ func (r *reply) callOf(piece *callPiece, written string) (call *callParts, again
 		call := r.calls[i]
 		numbered, same := piece.JSON.Index.Valid(), piece.ID != "" && piece.ID == call.id
 		other := piece.ID != "" && call.id != "" && !same
-		if numbered && call.index != piece.Index && !(same && piece.Function.Name == "") {
+		if numbered && call.index != piece.Index && (!same || piece.Function.Name != "") {
 			continue
 		}
 		if !numbered && other {
@@ -109,7 +109,7 @@ func (r *reply) goesOn(call *callParts, piece *callPiece, written string, other 
 	case call.whole():
 		return false
 	case name != call.tool: // sent in two pieces, or another tool's
-		return !begun && !other && !(r.offered(call.tool) && r.offered(name))
+		return !begun && !other && (!r.offered(call.tool) || !r.offered(name))
 	case begun:
 		return true // the name is repeated in every piece
 	case piece.ID == "" && !piece.JSON.Index.Valid():

@@ -41,7 +41,7 @@ func (m *openAI) failed(class events.ErrorClass, detail string, after time.Durat
 // brokenOff sorts what ended a stream before the reply was complete.
 func (m *openAI) brokenOff(r *reply, f *frames) error {
 	err := f.err()
-	failure := m.failed(events.ErrorTruncated, "", 0)
+	var failure *actors.ModelError
 	switch {
 	case errors.Is(err, errReplyTooLarge):
 		failure = m.failed(events.ErrorInvalid, err.Error(), 0)

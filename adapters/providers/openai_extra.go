@@ -11,9 +11,13 @@ import (
 )
 
 // reasoningFields hold what a model thinks, as a text. Only messages with calls get them back: without, some endpoints refuse them.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
 var reasoningFields = []string{"reasoning_content", "reasoning"}
 
 // extraFields are those that endpoints want back as they sent them, of a message or of a call.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
 var extraFields = append([]string{
 	"reasoning_details",        // OpenRouter
 	"thinking_blocks",          // LiteLLM

@@ -156,6 +156,7 @@ func (r *reply) addDelta(delta *openai.ChatCompletionChunkChoiceDelta) {
 		r.begun = true
 		r.addCall(&delta.ToolCalls[i])
 	}
+	//nolint:staticcheck // deprecated, but some endpoints still send it
 	if function := delta.FunctionCall; function.Name != "" || function.Arguments != "" { // the former way to call one
 		piece := callPiece{}
 		piece.Function.Name, piece.Function.Arguments = function.Name, function.Arguments

@@ -27,6 +27,8 @@ func (e ending) weight() int {
 }
 
 // finished are the reasons of a model that said all it wanted, by every name that is known.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
 var finished = map[string]bool{
 	"stop": true, "stop_sequence": true, "stop_token": true, "eos": true, "eos_token": true, "eog": true, "end": true, "end_turn": true,
 	"end_of_turn": true, "complete": true, "completed": true, "done": true, "finish": true, "finished": true, "natural": true, "success": true,

@@ -19,6 +19,8 @@ func overflows(words string) bool {
 }
 
 // Numbers in refusals: what the window holds, and what was counted of the request.
+//
+//nolint:gochecknoglobals // explicit lists, never written to
 var (
 	windowNumbers = []*regexp.Regexp{
 		regexp.MustCompile(`(?:context|prompt)[ _](?:length|window|size|limit)[^0-9]{0,40}?(\d[\d,]*)`),

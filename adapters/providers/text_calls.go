@@ -14,6 +14,7 @@ var callMarks = regexp.MustCompile(`(?im)^[ \t]*(?:` + callMark + `)`)
 // anyMark is a mark anywhere: in what a model thinks, a call that it meant to make stands where it may.
 var anyMark = regexp.MustCompile(`(?i)(?:` + callMark + `)`)
 
+//nolint:gochecknoglobals // an explicit list, never written to
 var callMark = strings.Join([]string{
 	`</?tool_calls?>`,                 // Hermes, Qwen, GLM, Jamba
 	`<function[=_ ][\w"=.:-]*[>{(]?`,  // Llama, Qwen's coders

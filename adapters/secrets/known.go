@@ -23,7 +23,6 @@ type Known struct {
 // ShortestKnown is the least length of a known secret that is masked, in bytes: shorter ones stand in too much that is not secret.
 const ShortestKnown = 6
 
-//nolint:gochecknoglobals // a constant
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // form is a known secret as it may be written.

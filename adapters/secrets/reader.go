@@ -37,7 +37,7 @@ func (r *reader) Read(p []byte) (int, error) {
 		}
 		r.err = err
 		if errors.Is(err, io.EOF) {
-			_ = r.masking.Close() //nolint:errcheck // as above
+			_ = r.masking.Close() // as above
 		}
 	}
 	if r.ready.Len() == 0 {

@@ -94,7 +94,6 @@ func wordEnd(text string) int {
 	return 0
 }
 
-//nolint:gochecknoglobals // constants
 var (
 	keyBegins = regexp.MustCompile(`(?i)-----BEGIN(?:[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----|[ A-Z0-9_-]{0,100}$)|PuTTY-User-Key-File`)
 	keyEnds   = regexp.MustCompile(`(?i)-----END[ A-Z0-9_-]{0,100}-----|Private-MAC: `)

@@ -71,7 +71,7 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 		// -c without -l: the profile scripts of a login shell can take longer than the command.
 		Path: "/bin/bash", Args: []string{"-c", args.Command}, Dir: w.dir, Env: env, Output: masking,
 	})
-	_ = masking.Close() //nolint:errcheck // a spool takes everything
+	_ = masking.Close() // a spool takes everything
 	text, full := output.close()
 	if ctx.Err() != nil {
 		return actors.ToolResult{}, ctx.Err()

@@ -58,7 +58,6 @@ func providerKeys(c providers.Config) (known []secrets.Known) {
 	return known
 }
 
-//nolint:gochecknoglobals // a constant
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 
 // reserved are variables that commands have anyway, or that change how they are run.
