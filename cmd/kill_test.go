@@ -322,7 +322,8 @@ func (s *storm) checkTurns(agent events.AgentID, history []events.Event, message
 			}
 		case events.TurnEnded:
 			ended[e.Turn]++
-			if e.Outcome != events.Done {
+			// A model that was cut off ten times in a row is not asked, and paid, again: that is how turns stay within their limits.
+			if e.Outcome != events.Done && !strings.Contains(e.Detail, "the host stopped during 10 attempts in a row") {
 				s.t.Errorf("%s: %s", agent, e)
 			}
 		}

@@ -63,7 +63,7 @@ func TestTailText(t *testing.T) {
 		t.Fatalf("tail: %v", err)
 	}
 	lines := bytes.Split(out.Bytes(), []byte("\n"))
-	if len(lines) != 5 || string(lines[1]) != "one word" {
+	if len(lines) != 6 || string(lines[0]) != "1970-01-01" || string(lines[2]) != "one word" { // the date is not today
 		t.Errorf("tail printed %q", out.String())
 	}
 }
