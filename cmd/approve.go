@@ -1,13 +1,11 @@
 package cmd
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -254,11 +252,17 @@ func (a *app) printAsked(w io.Writer, q *asked, most int) {
 		again = " --again"
 	}
 	ref := fmt.Sprintf("%s %d/%s", q.Agent, q.Turn.Number(), q.Call)
-	if left > 0 {
-		fmt.Fprintf(w, "  life approve %s%s --show   (shows the %d bytes that are left out, and approves nothing)\n", ref, where, left)
-	}
+	a.printShow(w, q, left)
 	ref += flags
 	fmt.Fprintf(w, "  life approve %s%s%s\n  life deny %s%s\n", ref, again, where, ref, where)
+}
+
+// printShow prints what shows the rest of the arguments, if there is a rest.
+func (a *app) printShow(w io.Writer, q *asked, left int) {
+	if left > 0 {
+		fmt.Fprintf(w, "  life approve %s %d/%s%s --show   (shows the %d bytes that are left out, and approves nothing)\n",
+			q.Agent, q.Turn.Number(), q.Call, a.whereFlags(), left)
+	}
 }
 
 // printCall shows a waiting call with its arguments, and returns how many bytes of them it left out.
@@ -319,122 +323,4 @@ func (a *app) cancel(ctx context.Context, host reached, agent events.AgentID, co
 		return err
 	}
 	return a.printReceipt(receipt, asJSON)
-}
-
-// console is a terminal at which a person can be asked.
-type console struct {
-	lines *bufio.Reader
-	out   io.Writer
-}
-
-// newConsole returns the console of a process whose standard input and standard error are terminals; else nil.
-func newConsole(in *os.File, errs io.Writer) *console {
-	if !terminal(in) || !terminal(errs) {
-		return nil
-	}
-	return newConsoleOn(in, errs)
-}
-
-func newConsoleOn(in io.Reader, out io.Writer) *console { return &console{bufio.NewReader(in), out} }
-
-// The answers of a person at a console.
-const (
-	saidYes   = "yes"
-	saidNo    = "no"
-	saidLater = ""
-)
-
-// ask shows a call and asks whether it may run.
-func (a *app) ask(ctx context.Context, host api.Host, q *asked) string {
-	most := shownArguments
-	for {
-		left := a.printCall(a.console.out, q, most)
-		more := ""
-		if left > 0 {
-			more = fmt.Sprintf(", s to show the %d bytes that are left out", left)
-		}
-		fmt.Fprintf(a.console.out, "Run it? y or n%s, Enter to decide later: ", more)
-		switch answer, err := a.console.line(ctx); {
-		case err != nil:
-			fmt.Fprintln(a.console.out)
-			return saidLater
-		case answer == "y" || answer == saidYes:
-			return saidYes
-		case answer == "n" || answer == saidNo:
-			return saidNo
-		case answer == "s" || answer == "show":
-			if most = allArguments; q.complete(ctx, host) != nil {
-				fmt.Fprintln(a.console.out, "all of it cannot be read at the moment")
-			}
-		case answer == "":
-			return saidLater
-		}
-	}
-}
-
-// line reads one line. A person who interrupts has given none.
-func (c *console) line(ctx context.Context) (string, error) {
-	type read struct {
-		text string
-		err  error
-	}
-	done := make(chan read, 1)
-	go func() { // ends with the process if the person says nothing any more
-		text, err := c.lines.ReadString('\n')
-		done <- read{text, err}
-	}()
-	select {
-	case r := <-done:
-		return strings.ToLower(strings.TrimSpace(r.text)), r.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-// confirm shows what an answer that named no turn is about, and asks on a terminal whether it is meant.
-func (a *app) confirm(ctx context.Context, host api.Host, q *asked) error {
-	if a.console == nil {
-		fmt.Fprintln(a.errs, "approving what waits now:")
-		if left := a.printCall(a.errs, q, shownArguments); left > 0 {
-			fmt.Fprintf(a.errs, "  life approve %s %d/%s%s --show   (shows the %d bytes that are left out)\n", q.Agent, q.Turn.Number(), q.Call, a.whereFlags(), left)
-		}
-		return nil
-	}
-	if a.ask(ctx, host, q) != saidYes {
-		return &exit{exitWaiting, fmt.Errorf("call %s of %s was not approved", q.Call, q.Turn)}
-	}
-	return nil
-}
-
-// attend is await, and asks the person at the console about each call that waits.
-func (a *app) attend(ctx context.Context, host api.Host, agent events.AgentID, v *view, act func() (actors.Receipt, error)) (result, error) {
-	later := map[string]bool{} // by turn and call
-	for {
-		r, err := a.await(ctx, host, agent, v, act)
-		if err != nil || a.console == nil || v.asJSON || r.Outcome != "" {
-			return r, err
-		}
-		var command sagas.Command
-		for i := range r.Asked {
-			q := &r.Asked[i]
-			key := string(q.Turn) + " " + string(q.Call)
-			if later[key] {
-				continue
-			}
-			switch a.ask(ctx, host, q) {
-			case saidYes:
-				command = sagas.Approve{Meta: newMeta(""), Turn: q.Turn, Call: q.Call, Digest: q.Digest, Again: q.Lost, By: a.person()}
-			case saidNo:
-				command = sagas.Deny{Meta: newMeta(""), Turn: q.Turn, Call: q.Call, Digest: q.Digest, By: a.person()}
-			case saidLater:
-				later[key] = true
-				continue
-			}
-			break
-		}
-		if command == nil {
-			return r, nil
-		}
-		act = func() (actors.Receipt, error) { return host.Do(ctx, events.AgentStream(agent), command, origin()) }
-	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/life/actors"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/providers"
 	"example.com/life/events"
@@ -54,11 +53,7 @@ func (a *app) demo(cmd *cobra.Command, args []string, show *showFlags) error {
 			return fmt.Errorf("create agent %s: %w", agent, err)
 		}
 		v := show.view(a)
-		r, err := a.await(ctx, host, agent, v, func() (actors.Receipt, error) {
-			return host.Do(ctx, events.AgentStream(agent), sagas.Send{
-				Meta: newMeta(""), Verb: events.Collect, From: a.person(), Text: events.Text{Inline: "Take the tour"},
-			}, origin())
-		})
+		r, err := a.give(ctx, host, agent, v, "Take the tour")
 		if err != nil {
 			return err
 		}

@@ -79,15 +79,20 @@ func (a *app) run(cmd *cobra.Command, prompt string, f *runFlags) error {
 			return err
 		}
 		v := f.show.view(a)
-		r, err := a.attend(ctx, host, agent, v, func() (actors.Receipt, error) {
-			return host.Do(ctx, events.AgentStream(agent), sagas.Send{
-				Meta: newMeta(""), Verb: events.Collect, From: a.person(), Text: events.Text{Inline: text},
-			}, origin())
-		})
+		r, err := a.give(ctx, host, agent, v, text)
 		if err != nil {
 			return err
 		}
 		return v.conclude(r)
+	})
+}
+
+// give gives an agent a message and shows its turn.
+func (a *app) give(ctx context.Context, host api.Host, agent events.AgentID, v *view, text string) (result, error) {
+	return a.attend(ctx, host, agent, v, func() (actors.Receipt, error) {
+		return host.Do(ctx, events.AgentStream(agent), sagas.Send{
+			Meta: newMeta(""), Verb: events.Collect, From: a.person(), Text: events.Text{Inline: text},
+		}, origin())
 	})
 }
 

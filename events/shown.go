@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -74,7 +75,7 @@ func ShowArguments(arguments json.RawMessage, whole *BlobRef, most int) (lines [
 	if json.Unmarshal(arguments, &object) != nil || len(object) == 0 {
 		lines = []string{VisibleLine(string(arguments))}
 	}
-	for _, name := range sortedNames(object) {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
 		lines = append(lines, showArgument(name, object[name])...)
 	}
 	lines, left = cutMiddle(lines, most)
@@ -83,15 +84,6 @@ func ShowArguments(arguments json.RawMessage, whole *BlobRef, most int) (lines [
 	}
 	lines = append(lines, fmt.Sprintf("… these are the beginnings of arguments of %d bytes …", whole.Size))
 	return lines, max(int(whole.Size)-len(arguments)+left, 1)
-}
-
-func sortedNames(object map[string]json.RawMessage) []string {
-	names := make([]string, 0, len(object))
-	for name := range object {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 func showArgument(name string, value json.RawMessage) []string {

@@ -38,14 +38,7 @@ var finished = map[string]bool{
 // endingOf sorts a finish reason.
 func endingOf(reason string) ending {
 	word := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(reason)))
-	says := func(parts ...string) bool {
-		for _, part := range parts {
-			if strings.Contains(word, part) {
-				return true
-			}
-		}
-		return false
-	}
+	says := anyOf(word)
 	failed := func(class events.ErrorClass, why string) ending {
 		return ending{class: class, why: why + " (finish reason " + events.Clip(reason, 80) + ")"}
 	}
