@@ -107,7 +107,7 @@ func TestExtendFromAnotherModule(t *testing.T) {
 	if answer := run(t, module, "./life", "projections", "query", "hello"); !strings.Contains(answer, "messages  0\n") {
 		t.Errorf("before anything happened there are messages:\n%s", answer)
 	}
-	run(t, module, "./life", "run", "--workspace", "ws", "--agent", "demo", "--quiet", "Take the tour")
+	run(t, module, "./life", "run", "--workspace", "ws", "--agent", "demo", "--model", "scripted/tour", "--quiet", "Take the tour")
 	if answer := run(t, module, "./life", "projections", "query", "hello"); answer != "messages  1\nlatest    ada\n" {
 		t.Errorf("after the tour the projection answers\n%s", answer)
 	}
