@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
 	"example.com/life/cmd/vault"
@@ -56,10 +57,10 @@ func settings() []setting {
 		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME", host: true},
 		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint", host: true},
 		{
-			flag: "model-first-byte", env: providers.EnvFirstByte, defaultValue: providers.DefaultFirstByte.String(),
+			flag: "model-first-byte", env: endpoint.EnvFirstByte, defaultValue: endpoint.DefaultFirstByte.String(),
 			description: "how long a model may take to begin its reply, such as 15m",
 		},
-		{flag: "model-silence", env: providers.EnvIdle, defaultValue: providers.DefaultIdle.String(), description: "how long a model may pause within its reply"},
+		{flag: "model-silence", env: endpoint.EnvIdle, defaultValue: endpoint.DefaultIdle.String(), description: "how long a model may pause within its reply"},
 		{flag: "openai-api-key", env: providers.EnvOpenAIKey, description: "the key itself", secret: true},
 	}
 }

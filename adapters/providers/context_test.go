@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,18 +17,6 @@ func recalledQuestion(model string) actors.ModelRequest {
 		{Role: sagas.RoleUser, Text: events.Text{Inline: "How hot?"}},
 		{Role: sagas.RoleContext, Text: events.Text{Inline: "Notes: very."}},
 	}}
-}
-
-// TestContextIsSent: what the host adds to the conversation reaches an OpenAI model after what was said, in the same message: many templates take no two in a row.
-func TestContextIsSent(t *testing.T) {
-	params, err := (&openAI{}).params(recalledQuestion("m"), way{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sent, err := json.Marshal(params.Messages)
-	if err != nil || string(sent) != `[{"content":"How hot?\n\nNotes: very.","role":"user"}]` {
-		t.Errorf("%s, %v", sent, err)
-	}
 }
 
 // TestScriptSeesWhatWasSaid: rules match what was said last, and may show what was recalled.

@@ -1,8 +1,7 @@
-// Package providers calls language models. It holds one file per provider, each an implementation of actors.Model that
-// passes actorstest.TestModel, and the price table.
+// Package providers calls language models. Each provider is an implementation of actors.Model that passes
+// actorstest.TestModel; beside them stands the price table.
 //
-//   - openai: any endpoint that speaks OpenAI's chat completions ([OpenAI]), read as endpoints really answer (sse.go, openai_reply.go and
-//     what they name) and asked as they want to be (openai_way.go).
+//   - openai: any endpoint that speaks OpenAI's chat completions: package chat.
 //   - scripted: a deterministic model that needs no key and follows a YAML script ([Scripted]).
 //   - [Tape]: records another model's traffic and plays it back.
 //
@@ -45,8 +44,9 @@
 //
 // # Adding a provider
 //
-// Write NAME.go with a constructor that checks its configuration and returns an actors.Model, add its line to the list in
-// this file, and hold it to actorstest.TestModel in NAME_test.go, against a fake that speaks the provider's own protocol.
+// Write a package NAME with a constructor that checks its configuration and returns an actors.Model, add its line to the list in
+// this file, and hold it to actorstest.TestModel, against a fake that speaks the provider's own protocol. What endpoints over HTTP share
+// is in package endpoint.
 package providers
 
 import (
@@ -55,11 +55,28 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/chat"
+	"example.com/life/adapters/providers/endpoint"
 )
+
+// The environment variables of the OpenAI provider.
+const (
+	EnvOpenAIKey     = "OPENAI_API_KEY"
+	EnvOpenAIKeyFile = "OPENAI_API_KEY_FILE"
+	EnvOpenAIBaseURL = "OPENAI_BASE_URL"
+)
+
+// OpenAIFromEnvironment reads the configuration of openai from environment variables: getenv is os.Getenv.
+func OpenAIFromEnvironment(getenv func(name string) string) endpoint.Config {
+	return endpoint.Config{
+		Name: "openai", Settings: endpoint.Settings{BaseURL: EnvOpenAIBaseURL, Key: EnvOpenAIKey, KeyFile: EnvOpenAIKeyFile}, Default: chat.BaseURL,
+		BaseURL: getenv(EnvOpenAIBaseURL), Key: getenv(EnvOpenAIKey), KeyFile: getenv(EnvOpenAIKeyFile),
+	}
+}
 
 // Config is the configuration of all providers.
 type Config struct {
-	OpenAI   OpenAIConfig
+	OpenAI   endpoint.Config
 	Scripted ScriptedConfig
 	Tape     TapeConfig // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
 }
@@ -81,7 +98,7 @@ type provider struct {
 func open(config Config) []provider {
 	return []provider{
 		provider{name: "scripted", detail: scriptedDetail(config.Scripted)}.with(Scripted(config.Scripted)),
-		provider{name: "openai", remote: true, detail: openAIDetail(config.OpenAI), warning: config.OpenAI.keyFileWarning()}.with(OpenAI(config.OpenAI)),
+		provider{name: "openai", remote: true, detail: address(config.OpenAI), warning: config.OpenAI.Warning()}.with(chat.New(config.OpenAI)),
 	}
 }
 
@@ -98,8 +115,8 @@ func scriptedDetail(config ScriptedConfig) string {
 	return built + "; others from " + config.Dir
 }
 
-func openAIDetail(config OpenAIConfig) string {
-	base, err := config.baseURL()
+func address(config endpoint.Config) string {
+	base, err := config.Address()
 	if err != nil {
 		return "" // not shown: it may hold credentials
 	}
@@ -115,7 +132,7 @@ func New(config Config) (*Set, error) {
 	if config.Tape.Dir == "" || config.Tape.Mode != TapeRecord && config.Tape.Mode != TapePlay {
 		return nil, fmt.Errorf("open tape: mode %q in directory %q: want record or play, and a directory", config.Tape.Mode, config.Tape.Dir)
 	}
-	key, err := config.OpenAI.key()
+	key, err := config.OpenAI.ReadKey()
 	if err != nil && config.Tape.Mode == TapeRecord {
 		return nil, fmt.Errorf("open tape: what must not be recorded is unknown: %w", err)
 	}
@@ -134,7 +151,7 @@ func New(config Config) (*Set, error) {
 // Keys are the keys of providers that can be read, by the names of their variables, for whoever keeps them out of what is stored.
 func (c Config) Keys() map[string]string {
 	keys := map[string]string{}
-	if key, err := c.OpenAI.key(); err == nil && key != "" {
+	if key, err := c.OpenAI.ReadKey(); err == nil && key != "" {
 		keys[EnvOpenAIKey] = key
 	}
 	return keys

@@ -1,16 +1,26 @@
 package providers
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 )
 
+// openAI is a configuration of openai.
+func openAI(config endpoint.Config) endpoint.Config {
+	from := OpenAIFromEnvironment(func(string) string { return "" })
+	config.Name, config.Settings, config.Default = from.Name, from.Settings, from.Default
+	return config
+}
+
 func TestSetLooksUpModels(t *testing.T) {
-	set, err := New(Config{})
+	set, err := New(Config{OpenAI: openAI(endpoint.Config{})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +42,7 @@ func TestSetLooksUpModels(t *testing.T) {
 			t.Errorf("%s gives %v, want the name and %q", name, err, says)
 		}
 	}
-	local, err := New(Config{OpenAI: OpenAIConfig{BaseURL: "http://127.0.0.1:11434/v1/"}})
+	local, err := New(Config{OpenAI: openAI(endpoint.Config{BaseURL: "http://127.0.0.1:11434/v1/"})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +51,18 @@ func TestSetLooksUpModels(t *testing.T) {
 	}
 }
 
+func TestOpenAIFromEnvironment(t *testing.T) {
+	environment := map[string]string{EnvOpenAIKey: "k", EnvOpenAIKeyFile: "f", EnvOpenAIBaseURL: "u"}
+	got := OpenAIFromEnvironment(func(name string) string { return environment[name] })
+	if got.Key != "k" || got.KeyFile != "f" || got.BaseURL != "u" {
+		t.Errorf("from environment: %+v", got)
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	dir := t.TempDir()
 	key := write(t, dir, "key", "secret-key")
-	healthy, err := New(Config{OpenAI: OpenAIConfig{KeyFile: key}, Scripted: ScriptedConfig{Dir: dir}})
+	healthy, err := New(Config{OpenAI: openAI(endpoint.Config{KeyFile: key}), Scripted: ScriptedConfig{Dir: dir}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +71,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v", check)
 		}
 	}
-	ill, err := New(Config{OpenAI: OpenAIConfig{BaseURL: "http://me:secret@host"}, Scripted: ScriptedConfig{Dir: filepath.Join(dir, "none")}})
+	ill, err := New(Config{OpenAI: openAI(endpoint.Config{BaseURL: "http://me:secret@host"}), Scripted: ScriptedConfig{Dir: filepath.Join(dir, "none")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +83,14 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestSetWithATape(t *testing.T) {
-	endpoint := fakeOpenAI(t, func(*http.Request, map[string]any) wire {
-		return wire{pieces: []string{textEvent("the key is " + testKey), finishEvent("stop"), done}}
-	})
+	const testKey = "test-key-0123456789"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"the key is %s\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n", testKey)
+	}))
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	local := openAI(endpoint.Config{BaseURL: server.URL, Key: testKey, Client: client})
 	dir := filepath.Join(t.TempDir(), "tapes")
 	once := func(config Config) string {
 		set, err := New(config)
@@ -80,16 +103,16 @@ func TestSetWithATape(t *testing.T) {
 		}
 		return outcome(t, model, actors.ModelRequest{Model: name})
 	}
-	if got := once(Config{OpenAI: endpoint, Tape: TapeConfig{Dir: dir, Mode: TapeRecord}}); got != "the key is "+testKey {
+	if got := once(Config{OpenAI: local, Tape: TapeConfig{Dir: dir, Mode: TapeRecord}}); got != "the key is "+testKey {
 		t.Errorf("recording: %q", got)
 	}
-	if got := once(Config{Tape: TapeConfig{Dir: dir, Mode: TapePlay}}); got != "the key is [redacted]" {
+	if got := once(Config{OpenAI: openAI(endpoint.Config{}), Tape: TapeConfig{Dir: dir, Mode: TapePlay}}); got != "the key is [redacted]" {
 		t.Errorf("playing without a key: %q", got)
 	}
 	if _, err := New(Config{Tape: TapeConfig{Mode: TapePlay}}); err == nil {
 		t.Error("a tape without a directory was opened")
 	}
-	if _, err := New(Config{Tape: TapeConfig{Dir: dir, Mode: TapeRecord}, OpenAI: OpenAIConfig{KeyFile: dir}}); err == nil {
+	if _, err := New(Config{Tape: TapeConfig{Dir: dir, Mode: TapeRecord}, OpenAI: openAI(endpoint.Config{KeyFile: dir})}); err == nil {
 		t.Error("a tape records though the key is unreadable")
 	}
 	if _, err := New(Config{Tape: TapeConfig{Dir: dir, Mode: "rewind"}}); err == nil || !strings.Contains(err.Error(), "record or play") {

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 	"example.com/life/events/pattern"
 	"example.com/life/sagas"
@@ -18,9 +19,9 @@ import (
 
 // Bounds of a script, and of what it makes.
 const (
-	maxScript     = 1 << 20 // bytes of YAML
-	maxRules      = 1000
-	maxCalls      = 64      // of one reply
+	maxScript = 1 << 20 // bytes of YAML
+	maxRules  = 1000
+
 	maxScriptText = 1 << 20 // bytes of one reply's text, or of one call's arguments
 )
 
@@ -207,8 +208,8 @@ func (r *rule) compileWhen(file *ruleFile) error {
 }
 
 func (r *rule) compileCalls(file *ruleFile, groups []string) error {
-	if len(file.Calls) > maxCalls {
-		return fmt.Errorf("calls: there are %d, at most %d are allowed", len(file.Calls), maxCalls)
+	if len(file.Calls) > endpoint.MaxCalls {
+		return fmt.Errorf("calls: there are %d, at most %d are allowed", len(file.Calls), endpoint.MaxCalls)
 	}
 	for i, call := range file.Calls {
 		if call.Tool == "" {

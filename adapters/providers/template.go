@@ -1,11 +1,12 @@
 package providers
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/life/adapters/providers/endpoint"
 )
 
 // template is a text with placeholders, split once so that filling it in only copies. A dollar is written $$.
@@ -84,7 +85,7 @@ func (t *template) fill(value func(name string) string) (string, error) {
 		filled.WriteString(t.literals[i])
 		text := value(name)
 		if t.json {
-			text = insideJSON(text)
+			text = endpoint.InsideJSON(text)
 		}
 		if filled.Len()+len(text) > maxScriptText {
 			return "", fmt.Errorf("the reply is larger than %d bytes", maxScriptText)
@@ -93,13 +94,4 @@ func (t *template) fill(value func(name string) string) (string, error) {
 	}
 	filled.WriteString(t.literals[len(t.names)])
 	return filled.String(), nil
-}
-
-// insideJSON escapes a text so that it can stand between the quotes of a JSON string.
-func insideJSON(text string) string {
-	quoted, err := json.Marshal(text)
-	if err != nil { // a string always marshals
-		return ""
-	}
-	return string(quoted[1 : len(quoted)-1])
 }

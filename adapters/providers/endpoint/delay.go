@@ -1,4 +1,4 @@
-package providers
+package endpoint
 
 import (
 	"encoding/json"

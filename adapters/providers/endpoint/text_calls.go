@@ -1,4 +1,4 @@
-package providers
+package endpoint
 
 import (
 	"regexp"
@@ -11,8 +11,8 @@ import (
 // parser is not switched on or failed, or because the reply was cut off. Each stands at the beginning of a line.
 var callMarks = regexp.MustCompile(`(?im)^[ \t]*(?:` + callMark + `)`)
 
-// anyMark is a mark anywhere: in what a model thinks, a call that it meant to make stands where it may.
-var anyMark = regexp.MustCompile(`(?i)(?:` + callMark + `)`)
+// AnyMark is a mark anywhere: in what a model thinks, a call that it meant to make stands where it may.
+var AnyMark = regexp.MustCompile(`(?i)(?:` + callMark + `)`)
 
 //nolint:gochecknoglobals // an explicit list, never written to
 var callMark = strings.Join([]string{
@@ -33,8 +33,8 @@ var callMark = strings.Join([]string{
 // fences of code: what stands between them is shown, not called.
 var fences = regexp.MustCompile("(?m)^[ \t]*```(?:[^`\n]*)$")
 
-// callInText reports whether a text holds a call of a tool that was offered, whole or cut off. Without tools there are none.
-func callInText(text string, tools []actors.ToolSpec) bool {
+// CallInText reports whether a text holds a call of a tool that was offered, whole or cut off. Without tools there are none.
+func CallInText(text string, tools []actors.ToolSpec) bool {
 	if len(tools) == 0 || !strings.ContainsAny(text, "<[{`") {
 		return false
 	}

@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"compress/gzip"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -27,9 +28,16 @@ type wire struct {
 	end    func(w http.ResponseWriter, r *http.Request) // nil: a clean end
 }
 
+// openAI is a configuration of openai.
+func openAI(config endpoint.Config) endpoint.Config {
+	config.Name, config.Default = "openai", BaseURL
+	config.Settings = endpoint.Settings{BaseURL: "OPENAI_BASE_URL", Key: "OPENAI_API_KEY", KeyFile: "OPENAI_API_KEY_FILE"}
+	return config
+}
+
 // fakeOpenAI is an endpoint on loopback. It decides by the request alone, refuses what a strict server would, and keeps
 // the last body it got.
-func fakeOpenAI(t *testing.T, answer func(r *http.Request, body map[string]any) wire) OpenAIConfig {
+func fakeOpenAI(t *testing.T, answer func(r *http.Request, body map[string]any) wire) endpoint.Config {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body map[string]any
@@ -45,7 +53,7 @@ func fakeOpenAI(t *testing.T, answer func(r *http.Request, body map[string]any) 
 		transport.CloseIdleConnections()
 		server.Close()
 	})
-	return OpenAIConfig{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
+	return endpoint.Config{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
 }
 
 func (s wire) send(w http.ResponseWriter, r *http.Request) {

@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -19,7 +20,7 @@ import (
 func askOne(t *testing.T, reply wire) (answer actors.ModelResponse, heard string, failure *actors.ModelError) {
 	t.Helper()
 	var pieces strings.Builder
-	answer, err := newOpenAI(t, (&endpoint{replies: []wire{reply}, rules: rules{}}).open(t)).
+	answer, err := newOpenAI(t, (&vendor{replies: []wire{reply}, rules: rules{}}).open(t)).
 		Ask(t.Context(), actorstest.ModelQuestion("m"), func(text string) { pieces.WriteString(text) })
 	if err != nil && !errors.As(err, &failure) {
 		t.Fatal(err)
@@ -226,14 +227,6 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", name, answer.Usage, failure, test.want)
 		}
 	}
-	prices, err := LoadPrices("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, _, _ := askOne(t, streams(usage(`{"prompt_tokens":100,"completion_tokens":10,"total_tokens":1110,"completion_tokens_details":{"reasoning_tokens":1000}}`)...))
-	if cost, priced := prices.Cost("openai/gpt-4o-mini", answer.Usage); cost != 621 || !priced {
-		t.Errorf("it costs %d µ$", cost)
-	}
 	_, _, failure := askOne(t, wire{pieces: []string{textEvent(strings.Repeat("half a reply ", 40))}})
 	if failure == nil || failure.Usage.Output != 130 || !failure.Usage.Estimated {
 		t.Errorf("a broken reply counts what came, got %+v", failure)
@@ -252,10 +245,10 @@ func TestCallsInTexts(t *testing.T) {
 		`{"name": "read_file", "parameters": {"path": "a"}}`, `{"name": "read_file", "argum`, `{"name": "read_f`, `[{"name": "bash", "arguments": {}}]`, `{"type": "function", "function": {"name": "bash", "arguments": "{}"}}`,
 		`{"function": "bash", "parameters": {"command": "ls"}}`, "```json\n{\"name\": \"bash\", \"arguments\": {\"command\": \"ls\"}}\n```", `{"name": "bash"}`,
 	} {
-		if !callInText(text, tools) {
+		if !endpoint.CallInText(text, tools) {
 			t.Errorf("no call is seen in %q", text)
 		}
-		if callInText(text, nil) {
+		if endpoint.CallInText(text, nil) {
 			t.Errorf("without tools %q is no call", text)
 		}
 	}
@@ -264,7 +257,7 @@ func TestCallsInTexts(t *testing.T) {
 		"So:\n```xml\n<tool_call>\n{\"name\": \"read_file\"}\n</tool_call>\n```\nThat is all.", `{"name": "Ada", "parameters": {}}`, `{"path": "a"}`, `{"name": "read_file", "size": 4}`,
 		"[1, 2]", "Use bash: {\"name\": \"bash\", \"arguments\": {}}", "x < y and [TOOLS]", `{"name": ""`, "function read_file() {}",
 	} {
-		if callInText(text, tools) {
+		if endpoint.CallInText(text, tools) {
 			t.Errorf("a call is seen in %q", text)
 		}
 	}
@@ -272,14 +265,14 @@ func TestCallsInTexts(t *testing.T) {
 
 // TestASlowFirstByte: a model that is long in coming is waited for, silence within a reply is not; both are settings.
 func TestASlowFirstByte(t *testing.T) {
-	ask := func(t *testing.T, config OpenAIConfig, wait time.Duration, pieces ...string) (actors.ModelResponse, error) {
+	ask := func(t *testing.T, config endpoint.Config, wait time.Duration, pieces ...string) (actors.ModelResponse, error) {
 		t.Helper()
 		config.BaseURL, config.Client = "http://model.test/v1", &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}}
 		return newOpenAI(t, config).Ask(context.Background(), actorstest.ModelQuestion("m"), nil)
 	}
 	t.Run("200 s before, and then quick", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			answer, err := ask(t, OpenAIConfig{}, 200*time.Second, textEvent("Finished.")+finishEvent("stop")+done)
+			answer, err := ask(t, endpoint.Config{}, 200*time.Second, textEvent("Finished.")+finishEvent("stop")+done)
 			if err != nil || answer.Text != "Finished." {
 				t.Errorf("got %+v, %v", answer, err)
 			}
@@ -287,19 +280,19 @@ func TestASlowFirstByte(t *testing.T) {
 	})
 	t.Run("a role before is no beginning", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			answer, err := ask(t, OpenAIConfig{}, 5*time.Minute, event(`{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}`), textEvent("Finished.")+finishEvent("stop")+done)
+			answer, err := ask(t, endpoint.Config{}, 5*time.Minute, event(`{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}`), textEvent("Finished.")+finishEvent("stop")+done)
 			if err != nil || answer.Text != "Finished." {
 				t.Errorf("got %+v, %v", answer, err)
 			}
 		})
 	})
 	for name, test := range map[string]struct {
-		config OpenAIConfig
+		config endpoint.Config
 		says   string
 		after  time.Duration
 	}{
-		"longer than the setting": {OpenAIConfig{FirstByte: time.Minute}, "nothing came for 1m0s (LIFE_MODEL_FIRST_BYTE)", time.Minute},
-		"by default":              {OpenAIConfig{}, "nothing came for 15m0s (LIFE_MODEL_FIRST_BYTE)", DefaultFirstByte},
+		"longer than the setting": {endpoint.Config{FirstByte: time.Minute}, "nothing came for 1m0s (LIFE_MODEL_FIRST_BYTE)", time.Minute},
+		"by default":              {endpoint.Config{}, "nothing came for 15m0s (LIFE_MODEL_FIRST_BYTE)", endpoint.DefaultFirstByte},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"encoding/json"
@@ -9,13 +9,14 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/sagas"
 )
 
 const roleAssistant = sagas.RoleAssistant
 
 // params writes the question as a request, in the way that the endpoint wants it. It is a pure function of both.
-func (m *openAI) params(question actors.ModelRequest, way way) (openai.ChatCompletionNewParams, error) {
+func params(question actors.ModelRequest, way way, own bool) (openai.ChatCompletionNewParams, error) {
 	params := openai.ChatCompletionNewParams{Model: question.Model}
 	if !way.whole && !way.noUsage {
 		params.StreamOptions = openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)}
@@ -38,7 +39,7 @@ func (m *openAI) params(question actors.ModelRequest, way way) (openai.ChatCompl
 	if way.reply > 0 && limit > 0 {
 		limit = min(limit, way.reply)
 	}
-	switch name := way.limitName(m.own); {
+	switch name := way.limitName(own); {
 	case limit <= 0 || name == limitNone:
 	case name == limitNew:
 		params.MaxCompletionTokens = openai.Int(limit)
@@ -140,7 +141,7 @@ func paramAssistant(turn turnOf, way way) (openai.ChatCompletionMessageParamUnio
 	for i, call := range turn.from.Calls {
 		function := openai.ChatCompletionMessageFunctionToolCallParam{
 			ID:       call.ID,
-			Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Tool, Arguments: sentArguments(call.Arguments)},
+			Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Tool, Arguments: endpoint.SentArguments(call.Arguments)},
 		}
 		if i < len(calls) && len(calls[i]) > 0 {
 			function.SetExtraFields(calls[i])
@@ -148,15 +149,6 @@ func paramAssistant(turn turnOf, way way) (openai.ChatCompletionMessageParamUnio
 		assistant.ToolCalls = append(assistant.ToolCalls, openai.ChatCompletionMessageToolCallUnionParam{OfFunction: &function})
 	}
 	return openai.ChatCompletionMessageParamUnion{OfAssistant: &assistant}, nil
-}
-
-// sentArguments are the arguments of a past call as every endpoint takes them: an object. What was none stands for a call that never ran,
-// and the refusal that answers it says why.
-func sentArguments(arguments json.RawMessage) string {
-	if isObject(string(arguments)) {
-		return string(arguments)
-	}
-	return "{}"
 }
 
 // overlayOf is what the endpoint gets back with a message and with its calls.

@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"context"
@@ -15,12 +15,13 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
 
-// endpoint plays replies, the last one again and again, to requests that it checks as strict vendors do.
-type endpoint struct {
+// vendor plays replies, the last one again and again, to requests that it checks as strict vendors do.
+type vendor struct {
 	replies []wire
 	rules   rules
 
@@ -92,7 +93,7 @@ func (r rules) check(q *sentRequest) []string {
 				breaks("message %d: the id %q is empty or there twice", i, c.ID)
 			}
 			open = append(open, c.ID)
-			if !isObject(c.Function.Arguments) {
+			if !endpoint.IsObject(c.Function.Arguments) {
 				breaks("message %d: the arguments are no object: %s", i, c.Function.Arguments)
 			}
 			if r.signature && j == 0 && c.Extra.Google["thought_signature"] == "" {
@@ -129,7 +130,7 @@ func refusing(status int, message string) *wire {
 	}
 }
 
-func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var q sentRequest
 	content, err := io.ReadAll(r.Body)
 	if err != nil || json.Unmarshal(content, &q) != nil || json.Unmarshal(content, &q.raw) != nil || r.URL.Path != "/v1/chat/completions" {
@@ -139,7 +140,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.reply(q).send(w, r)
 }
 
-func (e *endpoint) reply(q sentRequest) wire {
+func (e *vendor) reply(q sentRequest) wire {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.requests = append(e.requests, q)
@@ -170,21 +171,21 @@ func (e *endpoint) reply(q sentRequest) wire {
 }
 
 // asked is how many requests came.
-func (e *endpoint) asked() int {
+func (e *vendor) asked() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.requests)
 }
 
 // open serves the endpoint.
-func (e *endpoint) open(t testing.TB) OpenAIConfig {
+func (e *vendor) open(t testing.TB) endpoint.Config {
 	t.Helper()
 	server, transport := httptest.NewServer(e), &http.Transport{}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		server.Close()
 	})
-	return OpenAIConfig{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
+	return endpoint.Config{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
 }
 
 // Replies of an endpoint.
@@ -224,8 +225,15 @@ func (m theModels) Lookup(name string) (actors.Model, string, error) {
 	return m.model, strings.TrimPrefix(name, "openai/"), nil
 }
 
+// perToken prices every token at a micro-dollar.
+type perToken struct{}
+
+func (perToken) Cost(_ string, usage events.Usage) (cost events.Money, priced bool) {
+	return events.Money(usage.Total()), true
+}
+
 // newTurns creates agent a, with tools that read files and print 25,000 letters.
-func newTurns(t *testing.T, e *endpoint, change func(*events.AgentConfig), others map[string]actors.Model) *turns {
+func newTurns(t *testing.T, e *vendor, change func(*events.AgentConfig), others map[string]actors.Model) *turns {
 	t.Helper()
 	s := &turns{t: t, journal: actorstest.NewMemory()}
 	var mu sync.Mutex
@@ -241,12 +249,9 @@ func newTurns(t *testing.T, e *endpoint, change func(*events.AgentConfig), other
 		}
 	}
 	files := map[string]string{"a.txt": "alpha", "b.txt": "beta"}
-	prices, err := LoadPrices("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var err error
 	s.host, err = actors.New(t.Context(), actors.Config{
-		Journal: s.journal, Blobs: actorstest.NewBlobs(), OpeningCredit: 100 * events.Dollar, Prices: prices,
+		Journal: s.journal, Blobs: actorstest.NewBlobs(), OpeningCredit: 100 * events.Dollar, Prices: perToken{},
 		Models: theModels{newOpenAI(t, e.open(t)), others},
 		Tools: []actors.Tool{
 			tool("read_file", `{"type":"object"}`, func(use actors.ToolUse) string {

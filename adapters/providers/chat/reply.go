@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"github.com/openai/openai-go/v3"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -27,8 +28,8 @@ type reply struct {
 	model   string
 	told    told
 	text    strings.Builder
-	content joiner
-	refusal joiner
+	content endpoint.Joiner
+	refusal endpoint.Joiner
 	refused bool
 	parts   []json.RawMessage // of a content that is a list
 	thought strings.Builder   // in such parts
@@ -36,7 +37,7 @@ type reply struct {
 	calls   []*callParts
 	err     error // it cannot be used
 	broken  []byte
-	said    *said // an error within it
+	said    *endpoint.Said // an error within it
 }
 
 func newReply(question actors.ModelRequest, delta func(text string)) *reply {
@@ -50,19 +51,19 @@ func newReply(question actors.ModelRequest, delta func(text string)) *reply {
 var heartbeat = regexp.MustCompile(`(?i)^[\[":]*\s*(?:ping|pong|heart-?beat|keep-?alive|processing|waiting|alive|null|ok)\b`)
 
 // take takes one event of the stream. false: there is nothing more to take.
-func (r *reply) take(f frame) bool {
-	name := strings.ToLower(f.name)
+func (r *reply) take(f endpoint.Frame) bool {
+	name := strings.ToLower(f.Name)
 	switch {
-	case len(f.data) == 0:
+	case len(f.Data) == 0:
 		return true
-	case string(f.data) == "[DONE]" || string(f.data) == `"[DONE]"`:
+	case string(f.Data) == "[DONE]" || string(f.Data) == `"[DONE]"`:
 		r.over = true
 		return false
-	case heartbeat.MatchString(name) || heartbeat.Match(f.data):
+	case heartbeat.MatchString(name) || heartbeat.Match(f.Data):
 		return true
-	case f.data[0] == '[':
+	case f.Data[0] == '[':
 		var several []json.RawMessage
-		if json.Unmarshal(f.data, &several) == nil {
+		if json.Unmarshal(f.Data, &several) == nil {
 			for _, one := range several {
 				if len(one) > 0 && one[0] == '{' && !r.takeObject(one, name) {
 					return false
@@ -70,20 +71,20 @@ func (r *reply) take(f frame) bool {
 			}
 			return true
 		}
-	case f.data[0] == '{' && json.Valid(f.data):
-		return r.takeObject(f.data, name)
+	case f.Data[0] == '{' && json.Valid(f.Data):
+		return r.takeObject(f.Data, name)
 	case name == "error":
-		r.said = &said{message: strings.ToValidUTF8(string(f.data), "�")}
+		r.said = &endpoint.Said{Message: strings.ToValidUTF8(string(f.Data), "�")}
 		return false
 	}
-	if !f.last { // else the stream was cut within it
-		r.broken = bytes.Clone(f.data)
+	if !f.Last { // else the stream was cut within it
+		r.broken = bytes.Clone(f.Data)
 	}
 	return false
 }
 
 func (r *reply) takeObject(data []byte, name string) bool {
-	if problem, failed := errorIn(data); failed || name == "error" {
+	if problem, failed := endpoint.ErrorIn(data); failed || name == "error" {
 		r.said = &problem
 		return false
 	}
@@ -137,7 +138,7 @@ func (r *reply) addMessage(choice *openai.ChatCompletionChunkChoice) {
 	}
 	if raw := choice.JSON.ExtraFields["text"].Raw(); strings.HasPrefix(raw, `"`) {
 		said, _ := partsText(raw)
-		r.say(r.content.next(said, raw))
+		r.say(r.content.Next(said, raw))
 	}
 }
 
@@ -146,9 +147,9 @@ func (r *reply) addDelta(delta *openai.ChatCompletionChunkChoiceDelta) {
 	if strings.HasPrefix(raw, "[") || strings.HasPrefix(raw, "{") {
 		r.addParts(raw)
 	} else if strings.HasPrefix(raw, `"`) {
-		r.say(r.content.next(delta.Content, raw))
+		r.say(r.content.Next(delta.Content, raw))
 	}
-	if refusal := r.refusal.next(delta.Refusal, delta.JSON.Refusal.Raw()); refusal != "" {
+	if refusal := r.refusal.Next(delta.Refusal, delta.JSON.Refusal.Raw()); refusal != "" {
 		r.refused = true
 		r.say(refusal)
 	}
@@ -177,7 +178,7 @@ func (r *reply) addParts(raw string) {
 		parts = []json.RawMessage{json.RawMessage(raw)}
 	}
 	r.parts = append(r.parts, parts...)
-	r.say(r.content.bytes(said))
+	r.say(r.content.Bytes(said))
 }
 
 func (r *reply) say(text string) {
@@ -199,7 +200,7 @@ func within(raw, name string) string {
 
 // answer gives the whole reply, once the model has said why it stopped.
 func (r *reply) answer() (actors.ModelResponse, error) {
-	r.say(r.content.rest() + r.refusal.rest())
+	r.say(r.content.Rest() + r.refusal.Rest())
 	usage := r.usage()
 	failed := func(class events.ErrorClass, detail string) (actors.ModelResponse, error) {
 		return actors.ModelResponse{}, &actors.ModelError{Class: class, Detail: detail, Usage: usage}
@@ -234,7 +235,7 @@ func (r *reply) fault(stop events.StopReason) events.Fault {
 	text := r.text.String()
 	empty := strings.TrimSpace(text) == ""
 	switch {
-	case callInText(text, r.question.Tools), empty && len(r.question.Tools) > 0 && anyMark.MatchString(r.thoughts()):
+	case endpoint.CallInText(text, r.question.Tools), empty && len(r.question.Tools) > 0 && endpoint.AnyMark.MatchString(r.thoughts()):
 		return events.FaultCall
 	case empty && stop != events.StopLength: // at its limit it is told to raise that
 		return events.FaultEmpty
@@ -252,10 +253,10 @@ func (r *reply) thoughts() string {
 
 // usage is what was told, or estimated: reasoning counts as said.
 func (r *reply) usage() events.Usage {
-	conversation, fixed := sizes(r.question)
+	conversation, fixed := endpoint.Sizes(r.question)
 	said := int64(r.text.Len() + len(r.thoughts()))
 	for _, call := range r.calls {
-		said += int64(len(call.tool)+call.arguments.Len()) + perMessage
+		said += int64(len(call.tool)+call.arguments.Len()) + endpoint.PerMessage
 	}
 	return r.told.usage(conversation+fixed, said)
 }
@@ -295,13 +296,14 @@ func (r *reply) overlay() string {
 	return string(encode(overlay))
 }
 
-// describe says of a reply that was cut off what had come of it.
-func (r *reply) describe() string {
+// progress is what had come of a reply that was cut off.
+func (r *reply) progress() endpoint.Progress {
+	p := endpoint.Progress{Begun: r.begun, Where: "before the reply", Broken: r.broken, Usage: r.usage()}
 	switch {
 	case len(r.calls) > 0:
-		return fmt.Sprintf("within call %d", len(r.calls))
+		p.Where = fmt.Sprintf("within call %d", len(r.calls))
 	case r.begun:
-		return "within the reply"
+		p.Where = "within the reply"
 	}
-	return "before the reply"
+	return p
 }

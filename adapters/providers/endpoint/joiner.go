@@ -1,4 +1,4 @@
-package providers
+package endpoint
 
 import (
 	"encoding/json"
@@ -7,18 +7,18 @@ import (
 	"unicode/utf8"
 )
 
-// joiner mends characters that were sent in two pieces: those beyond the basic plane whose two \u escapes were parted, and those whose
+// Joiner mends characters that were sent in two pieces: those beyond the basic plane whose two \u escapes were parted, and those whose
 // bytes were. Decoded alone, each part would become a replacement character.
-type joiner struct {
+type Joiner struct {
 	held string // an escape
 	tail string // bytes
 }
 
-// next takes a piece as decoded and as sent, and gives the text that is complete.
-func (j *joiner) next(text, raw string) string { return j.bytes(j.escapes(text, raw)) }
+// Next takes a piece as decoded and as sent, and gives the text that is complete.
+func (j *Joiner) Next(text, raw string) string { return j.Bytes(j.escapes(text, raw)) }
 
 // escapes holds the first half of a pair back.
-func (j *joiner) escapes(text, raw string) string {
+func (j *Joiner) escapes(text, raw string) string {
 	if text == "" || j.held == "" && !strings.Contains(raw, `\u`) {
 		return text
 	}
@@ -33,8 +33,8 @@ func (j *joiner) escapes(text, raw string) string {
 	return unquote(inner)
 }
 
-// bytes holds the first bytes of a character back.
-func (j *joiner) bytes(text string) string {
+// Bytes holds the first bytes of a character back.
+func (j *Joiner) Bytes(text string) string {
 	if j.tail == "" && (text == "" || text[len(text)-1] < utf8.RuneSelf) {
 		return text
 	}
@@ -50,14 +50,14 @@ func (j *joiner) bytes(text string) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-// rest gives what never met its other half.
-func (j *joiner) rest() string {
+// Rest gives what never met its other half.
+func (j *Joiner) Rest() string {
 	text := j.tail + j.half()
 	j.tail = ""
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-func (j *joiner) half() string {
+func (j *Joiner) half() string {
 	held := j.held
 	j.held = ""
 	return unquote(held)

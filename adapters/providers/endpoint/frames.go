@@ -1,4 +1,4 @@
-package providers
+package endpoint
 
 import (
 	"bufio"
@@ -10,16 +10,16 @@ import (
 	"example.com/life/events"
 )
 
-// frame is one event of a stream.
-type frame struct {
-	name string // of the event; empty for most
-	data []byte
-	last bool // the stream ended within it
+// Frame is one event of a stream.
+type Frame struct {
+	Name string // of the event; empty for most
+	Data []byte
+	Last bool // the stream ended within it
 }
 
-// frames reads a stream of server-sent events as endpoints really send them: besides the standard's, whole JSON instead of a stream, one
+// Frames reads a stream of server-sent events as endpoints really send them: besides the standard's, whole JSON instead of a stream, one
 // JSON text a line, events without the empty line between them, and lines of the field "error".
-type frames struct {
+type Frames struct {
 	lines *bufio.Scanner
 	begun bool // the first line was read
 	held  []byte
@@ -32,9 +32,10 @@ type frames struct {
 
 const maxStray = 200
 
-func newFrames(from io.Reader) *frames {
-	f := &frames{lines: bufio.NewScanner(from)}
-	f.lines.Buffer(make([]byte, 0, 64<<10), maxReply+64<<10)
+// NewFrames reads a stream from the beginning.
+func NewFrames(from io.Reader) *Frames {
+	f := &Frames{lines: bufio.NewScanner(from)}
+	f.lines.Buffer(make([]byte, 0, 64<<10), MaxReply+64<<10)
 	f.lines.Split(splitLines())
 	return f
 }
@@ -62,8 +63,8 @@ func splitLines() bufio.SplitFunc {
 	}
 }
 
-// next returns the next event that holds anything; false at the stream's end.
-func (f *frames) next() (frame, bool) {
+// Next returns the next event that holds anything; false at the stream's end.
+func (f *Frames) Next() (Frame, bool) {
 	for {
 		line := f.held
 		if f.held = nil; line == nil {
@@ -83,7 +84,7 @@ func (f *frames) next() (frame, bool) {
 }
 
 // take reads one line, and gives the event that it ends.
-func (f *frames) take(line []byte) (frame, bool) {
+func (f *Frames) take(line []byte) (Frame, bool) {
 	field, value, isField := bytes.Cut(line, []byte(":"))
 	value = bytes.TrimPrefix(value, []byte(" "))
 	switch name := string(field); {
@@ -92,7 +93,7 @@ func (f *frames) take(line []byte) (frame, bool) {
 	case len(line) == 0:
 		return f.dispatch()
 	case isField && name == "":
-		return frame{}, false // a comment
+		return Frame{}, false // a comment
 	case name == "data":
 		f.raw = nil                      // it was none
 		if f.has && json.Valid(f.data) { // no empty line stands between them
@@ -103,54 +104,54 @@ func (f *frames) take(line []byte) (frame, bool) {
 			f.data = append(f.data, '\n')
 		}
 		f.data, f.has = append(f.data, value...), true
-		return frame{}, false
+		return Frame{}, false
 	case name == "event":
 		f.name = string(value)
-		return frame{}, false
+		return Frame{}, false
 	case name == "error" && isField:
-		return frame{name: "error", data: bytes.Clone(value)}, true
+		return Frame{Name: "error", Data: bytes.Clone(value)}, true
 	case isField && (name == "id" || name == "retry"):
-		return frame{}, false
+		return Frame{}, false
 	}
 	return f.takeRaw(line)
 }
 
 // takeRaw reads a line that is no field.
-func (f *frames) takeRaw(line []byte) (frame, bool) {
+func (f *Frames) takeRaw(line []byte) (Frame, bool) {
 	text := bytes.TrimSpace(line)
 	if f.raw == nil && (len(text) == 0 || text[0] != '{' && text[0] != '[') {
 		if len(f.stray) < maxStray && len(text) > 0 {
 			f.stray += strings.ToValidUTF8(events.Cut(string(text), maxStray), "�") + " "
 		}
-		return frame{}, false
+		return Frame{}, false
 	}
 	f.raw = append(append(f.raw, line...), '\n')
 	// Only a line that could end the text is looked at: indented ones do not.
 	if len(line) == 0 || !strings.ContainsRune("{}[]", rune(line[0])) || !json.Valid(f.raw) {
-		return frame{}, false
+		return Frame{}, false
 	}
 	whole := f.raw
 	f.raw = nil
-	return frame{data: whole}, true
+	return Frame{Data: whole}, true
 }
 
-func (f *frames) dispatch() (frame, bool) {
-	event := frame{name: f.name, data: bytes.TrimSpace(f.data)}
+func (f *Frames) dispatch() (Frame, bool) {
+	event := Frame{Name: f.name, Data: bytes.TrimSpace(f.data)}
 	f.name, f.data, f.has = "", nil, false
-	return event, len(event.data) > 0
+	return event, len(event.Data) > 0
 }
 
 // end gives what the stream ended within.
-func (f *frames) end() (frame, bool) {
+func (f *Frames) end() (Frame, bool) {
 	if f.raw != nil {
-		event := frame{data: bytes.TrimSpace(f.raw), last: true}
+		event := Frame{Data: bytes.TrimSpace(f.raw), Last: true}
 		f.raw = nil
 		return event, true
 	}
 	event, ok := f.dispatch()
-	event.last = true
+	event.Last = true
 	return event, ok
 }
 
-// err is why the stream ended, if not because it was over.
-func (f *frames) err() error { return f.lines.Err() }
+// Err is why the stream ended, if not because it was over.
+func (f *Frames) Err() error { return f.lines.Err() }

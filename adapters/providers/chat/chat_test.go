@@ -1,25 +1,25 @@
-package providers
+package chat
 
 import (
 	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
-func newOpenAI(t testing.TB, config OpenAIConfig) actors.Model {
+func newOpenAI(t testing.TB, config endpoint.Config) actors.Model {
 	t.Helper()
-	model, err := OpenAI(config)
+	model, err := New(openAI(config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,15 +184,15 @@ func TestOpenAISortsFailures(t *testing.T) {
 		"no JSON within":           {wire{pieces: []string{event(`{"choices": oops`)}}, events.ErrorInvalid, "not JSON"},
 		"a call without a name":    {wire{pieces: []string{callEvent(`{"index":0,"function":{"arguments":"{}"}}`), finishEvent("tool_calls")}}, events.ErrorTruncated, "names no tool"},
 		"too many calls":           {wire{pieces: []string{strings.Repeat(callEvent(`{"function":{"name":"a"}}`), 65)}, end: hang}, events.ErrorInvalid, "more than 64 calls"},
-		"one endless line":         {wire{pieces: []string{"data: " + strings.Repeat("x", maxReply+100)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
-		"a small bomb":             {wire{gzip: true, pieces: []string{strings.Repeat(": "+strings.Repeat("z", 1000)+"\n", maxReply/1000)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"one endless line":         {wire{pieces: []string{"data: " + strings.Repeat("x", endpoint.MaxReply+100)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"a small bomb":             {wire{gzip: true, pieces: []string{strings.Repeat(": "+strings.Repeat("z", 1000)+"\n", endpoint.MaxReply/1000)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
 		"no stream":                {refuse(200, `{"choices":[]}`), events.ErrorTruncated, "before the model said why it stopped"},
 		"a web page":               {wire{header: map[string]string{"Content-Type": "text/html"}, pieces: []string{"<html>"}}, events.ErrorInvalid, "text/html"},
 		"an error with status 200": {refuse(200, `{"error":"rate limit reached"}`), events.ErrorRateLimited, "rate limit reached"},
 		"a redirect":               {wire{status: 307, header: map[string]string{"Location": "http://127.0.0.1:1/"}}, events.ErrorInvalid, "307"},
 		"quota":                    {refuse(429, `{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}`), events.ErrorAuth, "quota"},
 		"plain 502":                {wire{status: 502, header: plain, pieces: []string{"bad \xff gateway"}}, events.ErrorOverloaded, "bad � gateway"},
-		"endless 500":              {wire{status: 500, header: plain, pieces: []string{strings.Repeat("x", maxErrorBody*2)}, end: hang}, events.ErrorOverloaded, "xxx"},
+		"endless 500":              {wire{status: 500, header: plain, pieces: []string{strings.Repeat("x", 64<<10*2)}, end: hang}, events.ErrorOverloaded, "xxx"},
 		"529":                      {refuse(529, `{"error":{}}`), events.ErrorOverloaded, "529"},
 		"504":                      {refuse(504, ``), events.ErrorTimeout, "504"},
 		"413":                      {refuse(413, `{"message":"big"}`), events.ErrorContext, "big"},
@@ -207,7 +207,7 @@ func TestOpenAISortsFailures(t *testing.T) {
 			if !errors.As(err, &failure) || failure.Class != test.class || !strings.Contains(failure.Detail, test.says) {
 				t.Errorf("got %v, want class %s and %q", err, test.class, test.says)
 			}
-			if failure != nil && len(failure.Detail) > maxDetail+len("…") {
+			if failure != nil && len(failure.Detail) > 500+len("…") {
 				t.Errorf("the detail has %d bytes", len(failure.Detail))
 			}
 		})
@@ -215,90 +215,11 @@ func TestOpenAISortsFailures(t *testing.T) {
 }
 
 func TestOpenAICannotBeReached(t *testing.T) {
-	model := newOpenAI(t, OpenAIConfig{BaseURL: "http://127.0.0.1:1/v1", Key: testKey})
+	model := newOpenAI(t, endpoint.Config{BaseURL: "http://127.0.0.1:1/v1", Key: testKey})
 	_, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
 	var failure *actors.ModelError
 	if !errors.As(err, &failure) || failure.Class != events.ErrorOverloaded {
 		t.Errorf("got %v, want overloaded", err)
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for _, test := range []struct {
-		name, value string
-		want        time.Duration
-	}{
-		{"Retry-After", "7", 7 * time.Second},
-		{"Retry-After", " 0.25 ", 250 * time.Millisecond},
-		{"Retry-After", "Sun, 01 Mar 2026 12:01:30 GMT", 90 * time.Second},
-		{"Retry-After", "Sun, 01 Mar 2026 11:00:00 GMT", 0},
-		{"Retry-After", "-3", 0},
-		{"Retry-After", "soon", 0},
-		{"Retry-After", "NaN", 0},
-		{"Retry-After", "1e300", maxRetryAfter},
-		{"Retry-After", "Inf", maxRetryAfter},
-		{"Retry-After-Ms", "120", 120 * time.Millisecond},
-		{"Retry-After-Ms", "oops", 0},
-		{"X-Other", "5", 0},
-	} {
-		header := http.Header{}
-		header.Set(test.name, test.value)
-		if got := retryAfter(header, 429, now); got != test.want {
-			t.Errorf("%s: %s gives %s, want %s", test.name, test.value, got, test.want)
-		}
-	}
-	both := http.Header{"Retry-After": {"9"}, "Retry-After-Ms": {"80"}}
-	if got := retryAfter(both, 429, now); got != 80*time.Millisecond {
-		t.Errorf("both headers give %s, want the finer one", got)
-	}
-}
-
-func TestOpenAIConfig(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name, content string, mode os.FileMode) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), mode); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	for name, test := range map[string]struct {
-		config OpenAIConfig
-		says   string
-	}{
-		"no key":              {OpenAIConfig{}, "set OPENAI_API_KEY"},
-		"not a URL":           {OpenAIConfig{BaseURL: "localhost:8080"}, "OPENAI_BASE_URL"},
-		"credentials":         {OpenAIConfig{BaseURL: "http://me:secret@host/v1"}, "credentials belong in"},
-		"a query":             {OpenAIConfig{BaseURL: "http://host/v1?key=secret"}, "credentials belong in"},
-		"a key of two lines":  {OpenAIConfig{Key: "secret\nsecret"}, "OPENAI_API_KEY"},
-		"no such file":        {OpenAIConfig{KeyFile: filepath.Join(dir, "none")}, "none"},
-		"an empty file":       {OpenAIConfig{KeyFile: file("empty", "\n", 0o600)}, "is empty"},
-		"a file that is none": {OpenAIConfig{KeyFile: dir}, "read key"},
-		"a huge file":         {OpenAIConfig{KeyFile: file("huge", strings.Repeat("k", maxKey+1), 0o600)}, "not one line"},
-		"negative idle":       {OpenAIConfig{Key: "k", Idle: -1}, "negative"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := OpenAI(test.config)
-			if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "secret") {
-				t.Errorf("got %v, want %q and no secret", err, test.says)
-			}
-		})
-	}
-	loose := OpenAIConfig{KeyFile: file("loose", testKey+"\n", 0o644)}
-	if key, err := loose.key(); err != nil || key != testKey {
-		t.Errorf("key from file: %q, %v", key, err)
-	}
-	if warning := loose.keyFileWarning(); !strings.Contains(warning, "loose") || !strings.Contains(warning, "-rw-r--r--") {
-		t.Errorf("warning of a readable key file: %q", warning)
-	}
-	if warning := (OpenAIConfig{KeyFile: file("tight", testKey, 0o600)}).keyFileWarning(); warning != "" {
-		t.Errorf("warning of a private key file: %q", warning)
-	}
-	environment := map[string]string{EnvOpenAIKey: "k", EnvOpenAIKeyFile: "f", EnvOpenAIBaseURL: "u"}
-	got := OpenAIFromEnvironment(func(name string) string { return environment[name] })
-	if got.Key != "k" || got.KeyFile != "f" || got.BaseURL != "u" {
-		t.Errorf("from environment: %+v", got)
 	}
 }
 
@@ -318,4 +239,19 @@ func FuzzOpenAIStream(f *testing.F) {
 		}
 		checkReply(t, status, media, body)
 	})
+}
+
+// TestContextIsSent: what the host adds to the conversation reaches an OpenAI model after what was said, in the same message: many templates take no two in a row.
+func TestContextIsSent(t *testing.T) {
+	params, err := params(actors.ModelRequest{Model: "m", Messages: []sagas.Message{
+		{Role: sagas.RoleUser, Text: events.Text{Inline: "How hot?"}},
+		{Role: sagas.RoleContext, Text: events.Text{Inline: "Notes: very."}},
+	}}, way{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := json.Marshal(params.Messages)
+	if err != nil || string(sent) != `[{"content":"How hot?\n\nNotes: very.","role":"user"}]` {
+		t.Errorf("%s, %v", sent, err)
+	}
 }

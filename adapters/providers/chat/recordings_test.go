@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -63,7 +64,7 @@ func mutated(frames []string, r *rand.Rand) string {
 // recording did not hold; and the conversation that goes on with the reply is one that a strict endpoint takes.
 func checkReply(t *testing.T, status int, media, body string) {
 	t.Helper()
-	model := newOpenAI(t, OpenAIConfig{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
+	model := newOpenAI(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
 		status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body)),
 	}}})
 	var heard strings.Builder
@@ -98,7 +99,7 @@ func checkReply(t *testing.T, status int, media, body string) {
 		question.Messages = append(question.Messages, sagas.Message{Role: sagas.RoleTool, CallID: call.ID, Tool: call.Tool})
 	}
 	question.Messages = append(question.Messages, sagas.Message{Role: sagas.RoleUser, Text: events.Text{Inline: "Go on."}})
-	params, err := (&openAI{}).params(question, way{})
+	params, err := params(question, way{}, false)
 	if err != nil {
 		t.Fatalf("%q: the conversation cannot go on: %v", body, err)
 	}

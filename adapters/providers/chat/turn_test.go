@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func TestACallThatIsNoObjectStaysHarmless(t *testing.T) {
 		"limit met, called a normal stop": {streams(callEvent(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":"{\"pa"}}`), finishEvent("tool_calls"), event(`{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":8192}}`)), "met its limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &endpoint{replies: []wire{test.reply, says("Finished.")}}
+			e := &vendor{replies: []wire{test.reply, says("Finished.")}}
 			s := newTurns(t, e, nil, nil)
 			s.done(s.say("Read it"))
 			s.done(s.say("And again"))
@@ -53,7 +53,7 @@ func TestACallThatIsNoObjectStaysHarmless(t *testing.T) {
 
 // TestAWholeCallBeforeTheCutRuns: of several calls only the last can have been cut.
 func TestAWholeCallBeforeTheCutRuns(t *testing.T) {
-	e := &endpoint{replies: []wire{streams(
+	e := &vendor{replies: []wire{streams(
 		callEvent(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":"{\"path\":\"a.txt\"}"}}`),
 		callEvent(`{"index":1,"id":"c2","function":{"name":"read_file","arguments":"{\"path\":\"b."}}`), finishEvent("length")), says("Finished.")}}
 	s := newTurns(t, e, nil, nil)
@@ -78,7 +78,7 @@ func TestParallelCallsStayApart(t *testing.T) {
 				if together {
 					pieces = []string{callEvent(first + "," + second)}
 				}
-				e := &endpoint{replies: []wire{streams(append(pieces, finishEvent("stop"), event(smallUsage))...), says("Finished.")}}
+				e := &vendor{replies: []wire{streams(append(pieces, finishEvent("stop"), event(smallUsage))...), says("Finished.")}}
 				s := newTurns(t, e, nil, nil)
 				s.done(s.say("Read both"))
 				if ran := strings.Join(s.ran, " "); len(s.ran) != 2 || !strings.Contains(ran, "a.txt") || !strings.Contains(ran, "b.txt") {
@@ -97,7 +97,7 @@ func TestAnEndpointThatTakesToolsOnlyWhole(t *testing.T) {
 	call := `{"choices":[{"finish_reason":"tool_calls","index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"type":"function",` +
 		`"function":{"name":"read_file","arguments":"{\"path\":\"a.txt\"}"},"id":""}]}}],"model":"tiny","usage":{"completion_tokens":12,"prompt_tokens":300,"total_tokens":312}}`
 	text := `{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"It says alpha."}}],"usage":{"completion_tokens":5,"prompt_tokens":340,"total_tokens":345}}`
-	e := &endpoint{replies: []wire{whole(call), whole(text)}, rules: rules{wholeOnly: true}}
+	e := &vendor{replies: []wire{whole(call), whole(text)}, rules: rules{wholeOnly: true}}
 	s := newTurns(t, e, nil, nil)
 	s.done(s.say("What does a.txt say?"))
 	s.done(s.say("Sure?"))
@@ -117,7 +117,7 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 			callEvent(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":"{\"path\":\"a.txt\"}"}}`), finishEvent("tool_calls"), event(smallUsage))
 	}
 	t.Run("reasoning", func(t *testing.T) {
-		e := &endpoint{replies: []wire{thinking("reasoning_content"), says("Finished.")}, rules: rules{echo: "reasoning_content"}}
+		e := &vendor{replies: []wire{thinking("reasoning_content"), says("Finished.")}, rules: rules{echo: "reasoning_content"}}
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say("Read it"))
 		s.done(s.say("Again"))
@@ -126,7 +126,7 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 		}
 	})
 	t.Run("a signature", func(t *testing.T) {
-		e := &endpoint{replies: []wire{streams(callEvent(`{"index":0,"id":"c1","extra_content":{"google":{"thought_signature":"c2ln"}},`+
+		e := &vendor{replies: []wire{streams(callEvent(`{"index":0,"id":"c1","extra_content":{"google":{"thought_signature":"c2ln"}},`+
 			`"function":{"name":"read_file","arguments":"{\"path\":\"a.txt\"}"}},{"index":1,"id":"c2","function":{"name":"read_file","arguments":"{\"path\":\"b.txt\"}"}}`),
 			finishEvent("tool_calls")), says("Finished.")}, rules: rules{signature: true}}
 		s := newTurns(t, e, nil, nil)
@@ -136,7 +136,7 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 		}
 	})
 	t.Run("details and parts", func(t *testing.T) {
-		e := &endpoint{replies: []wire{streams(
+		e := &vendor{replies: []wire{streams(
 			event(`{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.text","index":0,"text":"I "}]}}]}`),
 			event(`{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.text","index":0,"text":"look","signature":"s"}],`+
 				`"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"So:"}]}}]}`),
@@ -151,8 +151,8 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 		}
 	})
 	t.Run("another model's", func(t *testing.T) {
-		e := &endpoint{replies: []wire{thinking("reasoning_content"), says("Finished.")}}
-		other := &endpoint{replies: []wire{says("Hello.")}, rules: rules{noExtra: true}}
+		e := &vendor{replies: []wire{thinking("reasoning_content"), says("Finished.")}}
+		other := &vendor{replies: []wire{says("Hello.")}, rules: rules{noExtra: true}}
 		s := newTurns(t, e, nil, map[string]actors.Model{"other/one": newOpenAI(t, other.open(t))})
 		s.done(s.say("Read it"))
 		s.configure(func(c *events.AgentConfig) { c.Model = "other/one" })
@@ -163,8 +163,8 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 	})
 	t.Run("a conversation with another model before", func(t *testing.T) {
 		for name, want := range map[string]rules{"reasoning": {echo: "reasoning_content"}, "signature": {signature: true}} {
-			e := &endpoint{replies: []wire{callsOne("c1", "read_file", `{"path":"a.txt"}`), says("Finished.")}}
-			strict := &endpoint{replies: []wire{says("Hello.")}, rules: want}
+			e := &vendor{replies: []wire{callsOne("c1", "read_file", `{"path":"a.txt"}`), says("Finished.")}}
+			strict := &vendor{replies: []wire{says("Hello.")}, rules: want}
 			s := newTurns(t, e, nil, map[string]actors.Model{"other/one": newOpenAI(t, strict.open(t))})
 			s.done(s.say("Read it"))
 			s.configure(func(c *events.AgentConfig) { c.Model = "other/one" })
@@ -175,7 +175,7 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 		}
 	})
 	t.Run("one that refuses it", func(t *testing.T) {
-		e := &endpoint{replies: []wire{thinking("reasoning_content"), says("Finished.")}, rules: rules{noExtra: true}}
+		e := &vendor{replies: []wire{thinking("reasoning_content"), says("Finished.")}, rules: rules{noExtra: true}}
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say("Read it"))
 		if e.asked() != 3 {
@@ -183,7 +183,7 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 		}
 	})
 	t.Run("without calls", func(t *testing.T) {
-		e := &endpoint{replies: []wire{streams(event(`{"choices":[{"index":0,"delta":{"reasoning_content":"Hm","content":"Yes."}}]}`), finishEvent("stop")), says("Finished.")}, rules: rules{noExtra: true}}
+		e := &vendor{replies: []wire{streams(event(`{"choices":[{"index":0,"delta":{"reasoning_content":"Hm","content":"Yes."}}]}`), finishEvent("stop")), says("Finished.")}, rules: rules{noExtra: true}}
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say("Is it?"))
 		s.done(s.say("Sure?"))
@@ -208,7 +208,7 @@ func TestAReplyThatIsNoAnswer(t *testing.T) {
 		"a call in thoughts":  {streams(reason, finishEvent("stop")), events.FaultCall},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &endpoint{replies: []wire{test.reply, says("Finished.")}, rules: rules{alternate: true}}
+			e := &vendor{replies: []wire{test.reply, says("Finished.")}, rules: rules{alternate: true}}
 			s := newTurns(t, e, nil, nil)
 			s.done(s.say("Read it"))
 			replies := eventsOf[events.ModelReplied](s)
@@ -222,7 +222,7 @@ func TestAReplyThatIsNoAnswer(t *testing.T) {
 		})
 	}
 	t.Run("again and again", func(t *testing.T) {
-		e := &endpoint{replies: []wire{streams(finishEvent("stop"))}}
+		e := &vendor{replies: []wire{streams(finishEvent("stop"))}}
 		s := newTurns(t, e, nil, nil)
 		if ended, ok := s.say("Read it").(events.TurnEnded); !ok || ended.Outcome != events.Failed || !strings.Contains(ended.Detail, "neither text nor calls") || e.asked() != 3 {
 			t.Errorf("after %d requests: %v", e.asked(), ended)
@@ -232,7 +232,7 @@ func TestAReplyThatIsNoAnswer(t *testing.T) {
 
 // TestUsageThatIsNotToldCounts: an endpoint that reports none does not run for nothing.
 func TestUsageThatIsNotToldCounts(t *testing.T) {
-	e := &endpoint{}
+	e := &vendor{}
 	for i := range 60 {
 		e.replies = append(e.replies, streams(callEvent(fmt.Sprintf(`{"index":0,"id":"k%d","function":{"name":"read_file","arguments":"{\"path\":\"a.txt\",\"limit\":%d}"}}`, i, i)), finishEvent("tool_calls")))
 	}
@@ -250,7 +250,7 @@ func TestUsageThatIsNotToldCounts(t *testing.T) {
 // TestAWindowThatIsTooSmall: the turn goes on with what fits, and so does the next one.
 func TestAWindowThatIsTooSmall(t *testing.T) {
 	t.Run("a long result", func(t *testing.T) {
-		e := &endpoint{replies: []wire{callsOne("c1", "bash", `{"command":"print"}`), says("Finished.")}, rules: rules{window: 20_000}}
+		e := &vendor{replies: []wire{callsOne("c1", "bash", `{"command":"print"}`), says("Finished.")}, rules: rules{window: 20_000}}
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say("Print much"))
 		s.done(s.say("Thanks"))
@@ -266,7 +266,7 @@ func TestAWindowThatIsTooSmall(t *testing.T) {
 		}
 	})
 	t.Run("many turns", func(t *testing.T) {
-		e := &endpoint{replies: []wire{says(strings.Repeat("words and words ", 200))}, rules: rules{window: 12_000}}
+		e := &vendor{replies: []wire{says(strings.Repeat("words and words ", 200))}, rules: rules{window: 12_000}}
 		s := newTurns(t, e, nil, nil)
 		for i := range 12 {
 			s.done(s.say(fmt.Sprintf("Question %d: %s", i, strings.Repeat("what of it? ", 100))))
@@ -276,7 +276,7 @@ func TestAWindowThatIsTooSmall(t *testing.T) {
 		}
 	})
 	t.Run("no number told", func(t *testing.T) {
-		e := &endpoint{replies: []wire{callsOne("c1", "bash", `{"command":"print"}`), says("Finished.")}}
+		e := &vendor{replies: []wire{callsOne("c1", "bash", `{"command":"print"}`), says("Finished.")}}
 		e.rules.refusal = func(q sentRequest, _ []string) *wire {
 			if len(fmt.Sprint(q.Messages)) > 9_000 {
 				return refusing(400, "Please reduce the length of the messages or completion.")
@@ -290,7 +290,7 @@ func TestAWindowThatIsTooSmall(t *testing.T) {
 		}
 	})
 	t.Run("smaller than the prompt", func(t *testing.T) {
-		e := &endpoint{replies: []wire{says("Finished.")}}
+		e := &vendor{replies: []wire{says("Finished.")}}
 		e.rules.refusal = func(sentRequest, []string) *wire {
 			return refusing(400, "This model's maximum context length is 1024 tokens. However, your messages resulted in 5000 tokens.")
 		}
@@ -311,7 +311,7 @@ func TestAnEndpointThatCutsSilently(t *testing.T) {
 	counts := func(tokens int) wire {
 		return streams(textEvent("Done."), finishEvent("stop"), event(fmt.Sprintf(`{"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":3}}`, tokens)))
 	}
-	e := &endpoint{replies: []wire{counts(4014), counts(2900)}}
+	e := &vendor{replies: []wire{counts(4014), counts(2900)}}
 	s := newTurns(t, e, nil, nil)
 	s.done(s.say(words.String()))
 	s.done(s.say("And now?"))
@@ -323,7 +323,7 @@ func TestAnEndpointThatCutsSilently(t *testing.T) {
 		t.Errorf("requests: %+v", asked)
 	}
 	for name, tokens := range map[string]int{"whole": 9_000, "another tokenizer's": 6_500, "nonsense": 10} {
-		e := &endpoint{replies: []wire{counts(tokens)}}
+		e := &vendor{replies: []wire{counts(tokens)}}
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say(words.String()))
 		if failed := eventsOf[events.ModelFailed](s); len(failed) > 0 {
@@ -331,7 +331,7 @@ func TestAnEndpointThatCutsSilently(t *testing.T) {
 		}
 	}
 	t.Run("a cache explains it", func(t *testing.T) {
-		e := &endpoint{replies: []wire{counts(9_000), counts(1_200)}} // older servers do not count what they have cached
+		e := &vendor{replies: []wire{counts(9_000), counts(1_200)}} // older servers do not count what they have cached
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say(words.String()))
 		s.done(s.say("And now?"))
@@ -360,7 +360,7 @@ func TestAnEndpointsWayOfAsking(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &endpoint{replies: []wire{says("Finished.")}, rules: rules}
+			e := &vendor{replies: []wire{says("Finished.")}, rules: rules}
 			s := newTurns(t, e, func(c *events.AgentConfig) { c.Prompt = "Be brief." }, nil)
 			s.done(s.say("Go"))
 			if failed := eventsOf[events.ModelFailed](s); len(failed) > 0 {
@@ -374,7 +374,7 @@ func TestAnEndpointsWayOfAsking(t *testing.T) {
 		})
 	}
 	t.Run("nothing helps", func(t *testing.T) {
-		e := &endpoint{replies: []wire{*refusing(500, "streaming is not supported, tools require --jinja flag")}}
+		e := &vendor{replies: []wire{*refusing(500, "streaming is not supported, tools require --jinja flag")}}
 		_, err := newOpenAI(t, e.open(t)).Ask(context.Background(), actors.ModelRequest{Model: "m"}, nil)
 		if err == nil || !strings.Contains(err.Error(), "invalid") || !strings.Contains(err.Error(), "start the server with --jinja") || e.asked() > 3 {
 			t.Errorf("after %d requests: %v", e.asked(), err)

@@ -1,10 +1,11 @@
-package providers
+package chat
 
 import (
 	"regexp"
 	"sync"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 )
 
 // way is how an endpoint wants to be asked for a model, as far as it differs from OpenAI's. It is learnt from refusals: each names one
@@ -63,14 +64,14 @@ var (
 )
 
 // after returns the way to ask after a refusal; false: it does not mean the way of asking.
-func (w way) after(refused *refusalError, question *actors.ModelRequest, own bool) (way, bool) {
-	words := refused.said.words()
-	says := anyOf(words)
+func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own bool) (way, bool) {
+	words := refused.Said.Words()
+	says := endpoint.AnyOf(words)
 	unknown := says("not support", "unsupported", "doesn't support", "not permitted", "not allowed", "unexpected", "unknown", "unrecognized",
 		"extra inputs", "additional properties", "not available", "invalid", "extra fields", "extra_forbidden")
 	next := w
 	switch {
-	case refused.status == 401 || refused.status == 403 || refused.status == 429:
+	case refused.Status == 401 || refused.Status == 403 || refused.Status == 429:
 	case says("stream_options", "include_usage"):
 		next.noUsage = true
 	case says("thought_signature", "thought signature") && says("missing", "required", "must"):
@@ -98,14 +99,14 @@ func (w way) limited(words string, unknown bool, question *actors.ModelRequest, 
 	if w.reply > 0 {
 		limit = min(limit, w.reply)
 	}
-	if window := numberBy(windowNumbers[:3], words, leastWindow); window > 0 { // prompt and reply together do not fit
-		left := window - numberBy([]*regexp.Regexp{inMessages}, words, 1) - 16
-		if left >= leastWindow && left < limit && !w.noContext {
+	if window := endpoint.NumberBy(endpoint.WindowNumbers[:3], words, endpoint.LeastWindow); window > 0 { // prompt and reply together do not fit
+		left := window - endpoint.NumberBy([]*regexp.Regexp{endpoint.InMessages}, words, 1) - 16
+		if left >= endpoint.LeastWindow && left < limit && !w.noContext {
 			w.reply, w.noContext = left, true
 		}
 		return w
 	}
-	if most := numberBy([]*regexp.Regexp{atMost}, words, 1); most > 0 && most < limit {
+	if most := endpoint.NumberBy([]*regexp.Regexp{atMost}, words, 1); most > 0 && most < limit {
 		w.reply = most
 		return w
 	}

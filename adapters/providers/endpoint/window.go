@@ -1,4 +1,4 @@
-package providers
+package endpoint
 
 import (
 	"fmt"
@@ -9,11 +9,12 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // overflows reports whether a refusal says that the conversation is too long for the model.
 func overflows(words string) bool {
-	return anyOf(words)("context_length", "context length", "maximum context", "context window", "context size", "context_window", "prompt is too long",
+	return AnyOf(words)("context_length", "context length", "maximum context", "context window", "context size", "context_window", "prompt is too long",
 		"too many tokens", "maximum prompt length", "input token count", "exceed_context", "exceeds the available context", "longer than the model",
 		"reduce the length", "too long for", "model_max_prompt_tokens", "string_above_max_length", "max_new_tokens` must be")
 }
@@ -22,7 +23,7 @@ func overflows(words string) bool {
 //
 //nolint:gochecknoglobals // explicit lists, never written to
 var (
-	windowNumbers = []*regexp.Regexp{
+	WindowNumbers = []*regexp.Regexp{
 		regexp.MustCompile(`(?:context|prompt)[ _](?:length|window|size|limit)[^0-9]{0,40}?(\d[\d,]*)`),
 		regexp.MustCompile(`"?n_ctx"?[^0-9]{1,4}(\d[\d,]*)`),
 		regexp.MustCompile(`(\d[\d,]*)[ _](?:tokens? )?(?:maximum|max|token) (?:context|limit)`),
@@ -34,10 +35,10 @@ var (
 		regexp.MustCompile(`(?:requested|resulted in|contains?|has|have|used|given|too long|too large|count)[^0-9]{0,40}?(\d[\d,]*)`),
 	}
 	// OpenAI's and vLLM's: so much in the messages, so much kept for the completion.
-	inMessages = regexp.MustCompile(`(\d[\d,]*) (?:tokens )?(?:in the messages|from the input messages|in your prompt|input tokens)`)
+	InMessages = regexp.MustCompile(`(\d[\d,]*) (?:tokens )?(?:in the messages|from the input messages|in your prompt|input tokens)`)
 )
 
-func numberBy(patterns []*regexp.Regexp, words string, least int64) int64 {
+func NumberBy(patterns []*regexp.Regexp, words string, least int64) int64 {
 	for _, pattern := range patterns {
 		if found := pattern.FindStringSubmatch(words); found != nil {
 			if n, err := strconv.ParseInt(strings.ReplaceAll(found[1], ",", ""), 10, 48); err == nil && n >= least {
@@ -48,13 +49,13 @@ func numberBy(patterns []*regexp.Regexp, words string, least int64) int64 {
 	return 0
 }
 
-const leastWindow = 256 // tokens; smaller numbers in a refusal mean something else
+const LeastWindow = 256 // tokens; smaller numbers in a refusal mean something else
 
-// overflow completes a failure because of a conversation that is too long: how much of it fits, and what a person can set.
-func overflow(failure *actors.ModelError, question *actors.ModelRequest, s *said) {
-	words := strings.ToLower(s.message + " " + s.raw)
-	window := numberBy(windowNumbers, words, leastWindow)
-	counted := max(numberBy(countNumbers, words, leastWindow), numberBy([]*regexp.Regexp{inMessages}, words, 1))
+// Overflow completes a failure because of a conversation that is too long: how much of it fits, and what a person can set.
+func Overflow(failure *actors.ModelError, question *actors.ModelRequest, s *Said) {
+	words := strings.ToLower(s.Message + " " + s.raw)
+	window := NumberBy(WindowNumbers, words, LeastWindow)
+	counted := max(NumberBy(countNumbers, words, LeastWindow), NumberBy([]*regexp.Regexp{InMessages}, words, 1))
 	failure.Room = roomIn(question, window, counted)
 	failure.Detail += windowRemedy(question, window)
 }
@@ -62,12 +63,12 @@ func overflow(failure *actors.ModelError, question *actors.ModelRequest, s *said
 // roomIn is how many tokens of conversation, as limits count them, fit a window beside the prompt, the tools and the reply. Unknown numbers
 // are 0: without any, half of what was sent.
 func roomIn(question *actors.ModelRequest, window, counted int64) int64 {
-	conversation, fixed := sizes(question)
+	conversation, fixed := Sizes(question)
 	if window == 0 {
-		return max(tokensOf(conversation)/2, 1)
+		return max(TokensOf(conversation)/2, 1)
 	}
 	if counted <= window/2 { // it is too much: whatever was counted, it was not all
-		counted = max(tokensOf(conversation+fixed), window+1)
+		counted = max(TokensOf(conversation+fixed), window+1)
 	}
 	reply := window / 4
 	if question.Reply > 0 {
@@ -79,47 +80,47 @@ func roomIn(question *actors.ModelRequest, window, counted int64) int64 {
 }
 
 func windowRemedy(question *actors.ModelRequest, window int64) string {
-	_, fixed := sizes(question)
+	_, fixed := Sizes(question)
 	remedy := "; --limit-context-tokens sets how much of a conversation is sent"
-	if window > 0 && tokensOf(fixed) > window/2 {
+	if window > 0 && TokensOf(fixed) > window/2 {
 		remedy = fmt.Sprintf("; the prompt and the tools alone take about %d of its %d tokens: give the agent fewer tools, or the server a larger window",
-			tokensOf(fixed), window)
+			TokensOf(fixed), window)
 	}
 	return remedy
 }
 
-// cutSilently looks for an endpoint that left out a part of the conversation and said nothing: only what it counts tells. It returns the
+// CutSilently looks for an endpoint that left out a part of the conversation and said nothing: only what it counts tells. It returns the
 // failure that this is, or nil.
 //
 // A count is proof where it is below what the new messages must have at the very least, for no cache has them; and where the endpoint says
 // what it took from its cache, below what all of them must have. Endpoints that count nonsense give small numbers: no window is so small.
-func cutSilently(question *actors.ModelRequest, t *told, usage events.Usage) *actors.ModelError {
+func CutSilently(question *actors.ModelRequest, input int64, caching bool, usage events.Usage) *actors.ModelError {
 	const smallest = 1000
-	if t.input < smallest {
+	if input < smallest {
 		return nil
 	}
 	least, newest := int64(0), int64(0)
 	for i := range question.Messages {
 		m := &question.Messages[i]
 		n := leastTokens(m.Text.Inline)
-		if least += n; m.Role == roleAssistant {
+		if least += n; m.Role == sagas.RoleAssistant {
 			newest = 0
 		} else {
 			newest += n
 		}
 	}
-	if t.caching {
+	if caching {
 		newest = least
 	}
-	if t.input >= newest*4/5 {
+	if input >= newest*4/5 {
 		return nil
 	}
-	conversation, fixed := sizes(question)
-	sent := tokensOf(conversation + fixed)
+	conversation, fixed := Sizes(question)
+	sent := TokensOf(conversation + fixed)
 	return &actors.ModelError{
-		Class: events.ErrorContext, Usage: usage, Room: roomIn(question, t.input, max(sent, newest)),
+		Class: events.ErrorContext, Usage: usage, Room: roomIn(question, input, max(sent, newest)),
 		Detail: fmt.Sprintf("the endpoint read %d of about %d tokens: it cuts what is beyond its window, so its reply does not count; "+
-			"enlarge the window there (llama.cpp: --ctx-size, Ollama: num_ctx)%s", t.input, max(sent, newest), windowRemedy(question, t.input)),
+			"enlarge the window there (llama.cpp: --ctx-size, Ollama: num_ctx)%s", input, max(sent, newest), windowRemedy(question, input)),
 	}
 }
 

@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -54,7 +55,7 @@ func TestOpenAIWatchesForSilence(t *testing.T) {
 	const idle = time.Minute
 	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.ModelResponse, time.Duration, error) {
 		t.Helper()
-		model := newOpenAI(t, OpenAIConfig{
+		model := newOpenAI(t, endpoint.Config{
 			BaseURL: "http://model.test/v1", Idle: idle,
 			Client: &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}},
 		})
@@ -93,7 +94,7 @@ func TestOpenAIWatchesForSilence(t *testing.T) {
 func TestOpenAINeverShowsTheKey(t *testing.T) {
 	echo := func(status int, frame func(string) string) func(*http.Request, map[string]any) wire {
 		return func(r *http.Request, _ map[string]any) wire {
-			said := strings.Repeat("x", maxDetail-20) + fmt.Sprint(r.Header) // cut in the middle of the key if it were cut first
+			said := strings.Repeat("x", 500-20) + fmt.Sprint(r.Header) // cut in the middle of the key if it were cut first
 			return wire{status: status, header: map[string]string{"Content-Type": "text/event-stream"}, pieces: []string{frame(said)}}
 		}
 	}
@@ -111,7 +112,7 @@ func TestOpenAINeverShowsTheKey(t *testing.T) {
 				t.Fatal("no error")
 			}
 			shown := fmt.Sprintf("%v %+v %#v", err, err, err)
-			for _, part := range []string{testKey, testKey[:12], insideJSON(testKey), "0123456789"} {
+			for _, part := range []string{testKey, testKey[:12], endpoint.InsideJSON(testKey), "0123456789"} {
 				if strings.Contains(shown, part) {
 					t.Errorf("the error shows %q of the key: %s", part, shown)
 				}

@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"encoding/json"
@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -97,36 +97,10 @@ func (t *told) usage(sent, said int64) events.Usage {
 	}
 	u.Cached = min(t.cached, u.Input)
 	if u.Input == 0 {
-		u.Input, u.Estimated = tokensOf(sent), true
+		u.Input, u.Estimated = endpoint.TokensOf(sent), true
 	}
 	if u.Output == 0 && said > 0 {
-		u.Output, u.Estimated = tokensOf(said), true
+		u.Output, u.Estimated = endpoint.TokensOf(said), true
 	}
 	return u
-}
-
-// tokensOf estimates the tokens of a text of so many bytes, rounded up.
-func tokensOf(bytes int64) int64 { return (bytes + 3) / 4 }
-
-// perMessage is about what the template around a message takes, in bytes.
-const perMessage = 16
-
-// sizes are those of what is sent: of the conversation, and of what goes with every request. In bytes.
-func sizes(question *actors.ModelRequest) (conversation, fixed int64) {
-	fixed = int64(len(question.System)) + perMessage
-	for i := range question.Tools {
-		tool := &question.Tools[i]
-		fixed += int64(len(tool.Name)+len(tool.Description)+len(tool.Schema)) + perMessage
-	}
-	for i := range question.Messages {
-		m := &question.Messages[i]
-		conversation += int64(len(m.Text.Inline)) + perMessage
-		if m.Extra != nil {
-			conversation += int64(len(m.Extra.Inline))
-		}
-		for j := range m.Calls {
-			conversation += int64(len(m.Calls[j].Tool)+len(m.Calls[j].Arguments)) + perMessage
-		}
-	}
-	return conversation, fixed
 }

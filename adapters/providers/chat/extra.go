@@ -1,4 +1,4 @@
-package providers
+package chat
 
 import (
 	"encoding/json"

@@ -1,13 +1,13 @@
-package providers
+package chat
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/openai/openai-go/v3"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -17,17 +17,12 @@ type callParts struct {
 	id        string
 	tool      string
 	arguments strings.Builder
-	split     joiner
+	split     endpoint.Joiner
 	extra     extras
 }
 
 // whole reports whether the arguments that came are a JSON object: then no piece can belong to them any more.
-func (c *callParts) whole() bool { return isObject(c.arguments.String()) }
-
-func isObject(text string) bool {
-	text = strings.TrimSpace(text)
-	return strings.HasPrefix(text, "{") && json.Valid([]byte(text))
-}
+func (c *callParts) whole() bool { return endpoint.IsObject(c.arguments.String()) }
 
 type callPiece = openai.ChatCompletionChunkChoiceDeltaToolCall
 
@@ -38,8 +33,8 @@ func (r *reply) addCall(piece *callPiece) {
 		return
 	}
 	if call == nil {
-		if len(r.calls) == maxCalls {
-			r.err = fmt.Errorf("the reply makes more than %d calls", maxCalls)
+		if len(r.calls) == endpoint.MaxCalls {
+			r.err = fmt.Errorf("the reply makes more than %d calls", endpoint.MaxCalls)
 			return
 		}
 		call = &callParts{index: -1}
@@ -61,7 +56,7 @@ func (r *reply) addCall(piece *callPiece) {
 	if strings.HasPrefix(piece.Function.JSON.Arguments.Raw(), `"`) {
 		raw = piece.Function.JSON.Arguments.Raw()
 	}
-	call.arguments.WriteString(call.split.next(written, raw))
+	call.arguments.WriteString(call.split.Next(written, raw))
 	call.extra.addFields(piece.JSON.ExtraFields)
 }
 
@@ -143,22 +138,11 @@ func (r *reply) toCalls(cut bool) ([]events.ModelCall, error) {
 			call.id = fmt.Sprintf("call-%d-%d", len(r.question.Messages), i+1)
 		}
 		taken[call.id] = true
-		written := strings.ToValidUTF8(call.arguments.String()+call.split.rest(), "\uFFFD")
+		written := strings.ToValidUTF8(call.arguments.String()+call.split.Rest(), "\uFFFD")
 		calls = append(calls, events.ModelCall{
-			ID: call.id, Tool: call.tool, Arguments: arguments(written),
-			Cut: cut && (i == len(r.calls)-1 || !isObject(written)),
+			ID: call.id, Tool: call.tool, Arguments: endpoint.Arguments(written),
+			Cut: cut && (i == len(r.calls)-1 || !endpoint.IsObject(written)),
 		})
 	}
 	return calls, nil
-}
-
-// arguments gives a call's arguments as the model wrote them if they are JSON, else as a JSON string. None mean none.
-func arguments(written string) json.RawMessage {
-	if strings.TrimSpace(written) == "" {
-		return json.RawMessage("{}")
-	}
-	if json.Valid([]byte(written)) {
-		return json.RawMessage(written)
-	}
-	return json.RawMessage(`"` + insideJSON(written) + `"`)
 }

@@ -1,8 +1,9 @@
-package providers
+package chat
 
 import (
 	"strings"
 
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
@@ -38,7 +39,7 @@ var finished = map[string]bool{
 // endingOf sorts a finish reason.
 func endingOf(reason string) ending {
 	word := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(reason)))
-	says := anyOf(word)
+	says := endpoint.AnyOf(word)
 	failed := func(class events.ErrorClass, why string) ending {
 		return ending{class: class, why: why + " (finish reason " + events.Clip(reason, 80) + ")"}
 	}

@@ -1,4 +1,4 @@
-package providers
+package endpoint
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ func newScrubber(key string) *strings.Replacer {
 		return strings.NewReplacer()
 	}
 	pairs := []string{key, "[key]"}
-	for _, form := range []string{insideJSON(key), url.QueryEscape(key), url.PathEscape(key)} {
+	for _, form := range []string{InsideJSON(key), url.QueryEscape(key), url.PathEscape(key)} {
 		if form != key {
 			pairs = append(pairs, form, "[key]")
 		}
@@ -33,65 +33,67 @@ func newScrubber(key string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// failed makes a failure without the key in it. It scrubs before it cuts: half a key would not be recognised.
-func (m *openAI) failed(class events.ErrorClass, detail string, after time.Duration) *actors.ModelError {
-	return &actors.ModelError{Class: class, RetryAfter: after, Detail: events.Clip(m.scrub.Replace(detail), maxDetail)}
+// Progress is what had come of a reply that was cut off.
+type Progress struct {
+	Begun  bool   // something of the model
+	Where  string // such as "within call 2"
+	Broken []byte // the frame that cannot be read, if there is one
+	Usage  events.Usage
 }
 
-// brokenOff sorts what ended a stream before the reply was complete.
-func (m *openAI) brokenOff(r *reply, f *frames) error {
-	err := f.err()
+// BrokenOff sorts what ended a stream before the reply was complete.
+func (e *Endpoint) BrokenOff(p Progress, f *Frames) error {
+	err := f.Err()
 	var failure *actors.ModelError
 	switch {
 	case errors.Is(err, errReplyTooLarge):
-		failure = m.failed(events.ErrorInvalid, err.Error(), 0)
-	case r.broken != nil:
-		failure = m.failed(events.ErrorInvalid, "a piece of the stream is not JSON: "+events.Clip(strings.ToValidUTF8(string(r.broken), "�"), 120), 0)
+		failure = e.Failed(events.ErrorInvalid, err.Error(), 0)
+	case p.Broken != nil:
+		failure = e.Failed(events.ErrorInvalid, "a piece of the stream is not JSON: "+events.Clip(strings.ToValidUTF8(string(p.Broken), "�"), 120), 0)
 	case err != nil:
-		failure = m.failed(events.ErrorTruncated, "the stream broke "+r.describe()+": "+err.Error(), 0)
-	case f.stray != "" && !r.begun:
-		failure = m.failed(events.ErrorInvalid, "the endpoint sent no events, but this: "+f.stray, 0)
+		failure = e.Failed(events.ErrorTruncated, "the stream broke "+p.Where+": "+err.Error(), 0)
+	case f.stray != "" && !p.Begun:
+		failure = e.Failed(events.ErrorInvalid, "the endpoint sent no events, but this: "+f.stray, 0)
 	default:
-		failure = m.failed(events.ErrorTruncated, "the stream ended before the model said why it stopped, "+r.describe(), 0)
+		failure = e.Failed(events.ErrorTruncated, "the stream ended before the model said why it stopped, "+p.Where, 0)
 	}
-	if r.begun {
-		failure.Usage = r.usage()
+	if p.Begun {
+		failure.Usage = p.Usage
 	}
 	return failure
 }
 
-// unreached sorts a request to which no response came.
-func (m *openAI) unreached(err error) error {
-	var failure *actors.ModelError
-	if errors.As(err, &failure) { // receive has sorted it
+// Unreached sorts a request to which no response came.
+func (e *Endpoint) Unreached(err error) error {
+	if _, ok := asFailure(err); ok { // Receive has sorted it
 		return err
 	}
 	var certificate *tls.CertificateVerificationError
 	var sent *url.Error
 	switch {
 	case errors.As(err, &certificate):
-		return m.failed(events.ErrorInvalid, err.Error(), 0)
+		return e.Failed(events.ErrorInvalid, err.Error(), 0)
 	case errors.As(err, &sent) && sent.Timeout():
-		return m.failed(events.ErrorTimeout, err.Error(), 0)
+		return e.Failed(events.ErrorTimeout, err.Error(), 0)
 	case errors.As(err, &sent) && errors.Is(err, http.ErrSchemeMismatch):
-		return m.failed(events.ErrorInvalid, err.Error()+"; is the base URL right?", 0)
+		return e.Failed(events.ErrorInvalid, err.Error()+"; is the base URL right?", 0)
 	case errors.As(err, &sent):
-		return m.failed(events.ErrorOverloaded, "the endpoint cannot be reached: "+err.Error(), 0)
+		return e.Failed(events.ErrorOverloaded, "the endpoint cannot be reached: "+err.Error(), 0)
 	}
-	return m.failed(events.ErrorTruncated, "the connection broke before the reply: "+err.Error(), 0)
+	return e.Failed(events.ErrorTruncated, "the connection broke before the reply: "+err.Error(), 0)
 }
 
-// said is what an endpoint says of a failure, whatever the shape.
-type said struct {
-	message string
+// Said is what an endpoint says of a failure, whatever the shape.
+type Said struct {
+	Message string
 	kind    string
 	code    string // a word or a number
 	after   time.Duration
 	raw     string // all of it, for numbers that stand beside the message
 }
 
-// words are what it says, for looking for what they mean.
-func (s *said) words() string { return strings.ToLower(s.code + " " + s.kind + " " + s.message) }
+// Words are what it says, for looking for what they mean.
+func (s *Said) Words() string { return strings.ToLower(s.code + " " + s.kind + " " + s.Message) }
 
 // problem is an error's JSON. Endpoints agree on little: the message has many names, and codes are texts or numbers.
 type problem map[string]json.RawMessage
@@ -120,24 +122,24 @@ func (p problem) none(name string) bool {
 	return false
 }
 
-// errorIn reads an event of a stream, or the body of a response, that may be an error.
-func errorIn(content []byte) (said, bool) {
+// ErrorIn reads an event of a stream, or the body of a response, that may be an error.
+func ErrorIn(content []byte) (Said, bool) {
 	content = bytes.TrimSpace(content)
 	if len(content) > 0 && content[0] == '[' { // Gemini's layer
 		var several []json.RawMessage
 		if json.Unmarshal(content, &several) == nil && len(several) > 0 {
-			return errorIn(several[0])
+			return ErrorIn(several[0])
 		}
 	}
 	var p problem
 	if json.Unmarshal(content, &p) != nil || p == nil {
-		return said{message: strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")}, false
+		return Said{Message: strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")}, false
 	}
 	s := saidIn(p)
 	s.raw = string(content)
-	s.after = max(bodyDelay(p), wordsDelay(s.message))
-	if s.message == "" {
-		s.message = strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")
+	s.after = max(bodyDelay(p), wordsDelay(s.Message))
+	if s.Message == "" {
+		s.Message = strings.ToValidUTF8(strings.TrimSpace(string(content)), "�")
 	}
 	object, kind := p.text("object"), p.text("type")
 	_, choices := p["choices"]
@@ -154,9 +156,9 @@ func badStatus(raw json.RawMessage) bool {
 	return json.Unmarshal(raw, &inner) == nil && inner != nil && !inner.none("status_code")
 }
 
-func saidIn(p problem) said {
-	s := said{
-		message: p.text("message", "msg", "detail", "error_msg", "error_message", "status_msg", "error_description", "error", "title", "reason"),
+func saidIn(p problem) Said {
+	s := Said{
+		Message: p.text("message", "msg", "detail", "error_msg", "error_message", "status_msg", "error_description", "error", "title", "reason"),
 		kind:    p.text("type", "status"), code: p.text("code", "error_code", "status_code"),
 	}
 	for _, name := range []string{"error", "errors", "detail", "base_resp"} {
@@ -170,8 +172,8 @@ func saidIn(p problem) said {
 			continue
 		}
 		in := saidIn(inner)
-		if in.message != "" {
-			s.message = in.message
+		if in.Message != "" {
+			s.Message = in.Message
 		}
 		if in.kind != "" {
 			s.kind = in.kind
@@ -182,42 +184,43 @@ func saidIn(p problem) said {
 	}
 	if meta := (problem{}); json.Unmarshal(p["metadata"], &meta) == nil { // OpenRouter passes on what a provider said
 		if raw := meta.text("raw"); raw != "" {
-			s.message += ": " + raw
+			s.Message += ": " + raw
 		}
 	}
 	return s
 }
 
-// refusalError is a failure with what the endpoint said: it may mean the way of asking.
-type refusalError struct {
+// Refusal is a failure with what the endpoint said: it may mean the way of asking.
+type Refusal struct {
 	*actors.ModelError
-	status int
-	said   said
+	Status int
+	Said   Said
 }
 
-func (r *refusalError) Unwrap() error { return r.ModelError }
+// Unwrap gives the failure.
+func (r *Refusal) Unwrap() error { return r.ModelError }
 
-// refused sorts a refusal by its status and by what its body says. Status 0: it came within a stream that was accepted.
-func (m *openAI) refused(status int, s said, after time.Duration) *refusalError {
+// Refused sorts a refusal by its status and by what its body says. Status 0: it came within a stream that was accepted.
+func (e *Endpoint) Refused(status int, s Said, after time.Duration) *Refusal {
 	if number, err := strconv.Atoi(s.code); err == nil && status == 0 && http.StatusText(number) != "" {
 		status = number
 	}
-	detail := s.message
+	detail := s.Message
 	if detail == "" {
 		detail = "no reason given"
 	}
 	if status != 0 {
 		detail = fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail)
 	}
-	class := refusal(status, s.words())
-	if remedy := remedyOf(s.words()); remedy != "" && !class.Retryable() {
+	class := refusal(status, s.Words())
+	if remedy := remedyOf(s.Words()); remedy != "" && !class.Retryable() {
 		detail = events.Clip(detail, maxDetail-len(remedy)-2) + "; " + remedy
 	}
-	return &refusalError{ModelError: m.failed(class, detail, max(after, s.after)), status: status, said: s}
+	return &Refusal{ModelError: e.Failed(class, detail, max(after, s.after)), Status: status, Said: s}
 }
 
-// anyOf returns a function that looks for phrases in words.
-func anyOf(words string) func(phrases ...string) bool {
+// AnyOf returns a function that looks for phrases in words.
+func AnyOf(words string) func(phrases ...string) bool {
 	return func(phrases ...string) bool {
 		for _, phrase := range phrases {
 			if strings.Contains(words, phrase) {
@@ -230,7 +233,7 @@ func anyOf(words string) func(phrases ...string) bool {
 
 // remedyOf says what to do about a refusal that stays.
 func remedyOf(words string) string {
-	says := anyOf(words)
+	says := AnyOf(words)
 	switch {
 	case says("--jinja"):
 		return "start the server with --jinja, or give the agent no tools (--tools none)"
@@ -246,7 +249,7 @@ func remedyOf(words string) string {
 
 // refusal is the table of refusals: first by words that mean one thing whatever the status, then by status.
 func refusal(status int, words string) events.ErrorClass {
-	says := anyOf(words)
+	says := AnyOf(words)
 	switch {
 	case says("insufficient_quota", "billing_not_active", "insufficient balance", "insufficient_balance", "insufficient credits",
 		"exceeded_current_quota", "credit balance is too low", "account is not active", "spend_limit"): // no waiting helps
@@ -281,6 +284,6 @@ func refusal(status int, words string) events.ErrorClass {
 
 // misasked reports whether an error blames the request although its status blames the server.
 func misasked(words string) bool {
-	return anyOf(words)("cannot use", "not supported", "unsupported", "does not support", "doesn't support", "not implemented", "requires --",
+	return AnyOf(words)("cannot use", "not supported", "unsupported", "does not support", "doesn't support", "not implemented", "requires --",
 		"roles must alternate", "invalid request", "failed to parse", "template", "unknown parameter", "must be an object")
 }
