@@ -15,9 +15,12 @@ func TestClock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, wall, steady := clock{}, events.Micros(1_700_000_000_000_000), time.Duration(0)
 		latest := wall - events.Micros(rapid.Int64Range(-1e12, 1e12).Draw(t, "the stream ended ago"))
-		c.look(wall, steady, latest, false)
+		worked := rapid.Bool().Draw(t, "a turn is at work") // at the last look too
+		c.look(wall, steady, latest, worked)
+		if at := c.at(wall, latest); worked && at-latest >= jumpLeast {
+			t.Fatalf("the turn was charged %d us in which no host was there", at-latest)
+		}
 		latest = c.at(wall, latest)
-		worked := false // at the last look too
 		for range rapid.IntRange(1, 40).Draw(t, "looks") {
 			passed := time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "passed")).Truncate(time.Microsecond)
 			jump := events.Micros(0)

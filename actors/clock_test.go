@@ -1,7 +1,10 @@
 package actors_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/life/actors"
@@ -53,4 +56,89 @@ func TestClockSetBack(t *testing.T) {
 	}
 	verified(t, host)
 	do(t, host, "demo", sagas.Retire{Meta: meta("c4")})
+}
+
+// TestHostAwayLong stops a host while a model is asked, or a tool runs, and starts the next one ten hours later, or when the clock says so: the turn goes on, for
+// its work took no such time, and its time limit holds from there. A message that comes when it is over has the machine's time.
+func TestHostAwayLong(t *testing.T) {
+	for _, during := range []string{"model", "tool"} {
+		t.Run(during, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { awayDuring(t, during) }) })
+	}
+}
+
+func awayDuring(t *testing.T, during string) {
+	var cut, hang atomic.Bool
+	cut.Store(true)
+	asked := make(chan struct{})
+	memory := actorstest.NewMemory()
+	cutOff := func(ctx context.Context, here string) bool {
+		if here != during || !cut.CompareAndSwap(true, false) {
+			return false
+		}
+		close(asked)
+		<-ctx.Done()
+		return true
+	}
+	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+		if hang.Load() {
+			<-ctx.Done()
+		}
+		if cutOff(ctx, "model") {
+			return actors.ModelResponse{}, ctx.Err()
+		}
+		<-time.After(time.Second) // time enough for a limit that was met long ago
+		return twoRounds(ctx, q, delta)
+	})
+	tool := actorstest.FakeTool{Describes: echo().Spec(), Does: func(ctx context.Context, use actors.ToolUse) (actors.ToolResult, error) {
+		if cutOff(ctx, "tool") {
+			return actors.ToolResult{}, ctx.Err()
+		}
+		return echo().Run(ctx, use)
+	}}
+	config := actors.Config{Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: oneModel{model}, Tools: []actors.Tool{tool}, OpeningCredit: events.Dollar}
+	first, err := actors.New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := create("demo", "echo")
+	made.Config.Limits.Time = 10 * events.Second
+	do(t, first, "demo", made)
+	do(t, first, "demo", say("c1", "go"))
+	<-asked
+	memory.Fail(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(10 * time.Hour)
+	memory.Fail(nil)
+
+	second := start(t, config)
+	ended := func(turn events.TurnID) (end events.TurnEnded) {
+		until(t, watch(t, second, "demo"), func(e events.Event) bool {
+			is := false
+			end, is = e.(events.TurnEnded)
+			return is && end.Turn == turn
+		})
+		return end
+	}
+	do(t, second, "demo", say("c1", "go"))
+	if end := ended("demo/1"); end.Outcome != events.Done {
+		t.Error(end)
+	}
+	hang.Store(true)
+	began := storage.Now()
+	do(t, second, "demo", say("c2", "again"))
+	if end := ended("demo/2"); end.Reason != events.ReasonTime {
+		t.Error(end)
+	}
+	page, err := second.History(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{Events: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range page.Events {
+		if e := &page.Events[i]; e.Kind == "message.received" && e.Command == "c2" && e.Time != began {
+			t.Errorf("the second message is at %d, want %d", e.Time, began)
+		}
+	}
+	verified(t, second)
 }

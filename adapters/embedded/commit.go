@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -59,7 +58,7 @@ func newCommitter(s *Store, groups chan<- *group) *committer {
 		store: s, groups: groups, next: s.last() + 1,
 		skipped: uint64(s.last()) - s.stored, described: s.metadata.any.Load(),
 		heads: newRecent[events.Stream, head](keepHeads),
-		ids:   lately{seed: maphash.MakeSeed(), index: newRecent[idKey, idPlace](keepIDs)},
+		ids:   newLately(),
 	}
 }
 

@@ -130,6 +130,7 @@ func (c *committer) decideAny(r *request, h head, conflict error) {
 }
 
 func (c *committer) known(stream events.Stream, id events.EventID) bool {
+	c.ids.recall(c.store, stream)
 	_, found := c.ids.get(idKey{c.ids.hash(stream), id})
 	return found
 }

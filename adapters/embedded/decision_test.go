@@ -172,6 +172,82 @@ func describe(t *testing.T, store *embedded.Store, stream events.Stream, metadat
 	}
 }
 
+// TestRepeatedAfterReopen publishes again, after the store was closed and opened, what was published before, and between, alone and in batches: it is stored once, and
+// another stream's events of the same ids are another matter.
+func TestRepeatedAfterReopen(t *testing.T) {
+	rows := map[string]string{
+		"0any 1any reopen 0any 1any 2any":           "0 1 0 1 2 | 0 1 2 of 2 | none",
+		"0em1 reopen 0any 1any reopen 1any 0any":    "0 0 1 1 0 | 0 1 of 1 | none",
+		"0any S1any 2anyE reopen S1any 2anyE 2any":  "0 2 2 2 | 0 1 2 of 2 | none",
+		"0any 1any reopen S1any 2anyE":              "0 1 conflict1 | 0 1 of 1 | none",
+		"0any reopen 1any 1any 0exists 2exists":     "0 1 1 0 2 | 0 1 2 of 2 | none",
+		"0any 1any delany reopen 0any 2any":         "0 1 $0 0 2 | 2 of 2 | 2",
+		"0any endany reopen 0any":                   "0 end ended | ended | ended",
+		"0any reopen reopen 0any reopen 0any 1any ": "0 0 0 1 | 0 1 of 1 | none",
+	}
+	config := embedded.Config{Dir: t.TempDir()}
+	store, err := embedded.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { mustClose(t, store) }()
+	i := 0
+	for row, want := range rows {
+		i++
+		stream, answers := events.Stream(fmt.Sprint("again-", i)), ""
+		for _, step := range steps(row) {
+			if step == "reopen" {
+				mustClose(t, store)
+				if store, err = embedded.Open(config); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			answers += take(t, store, stream, step) + " "
+		}
+		if got := answers + "| " + revisions(t, store, stream) + " | " + described(t, store, stream); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", row, got, want)
+		}
+	}
+}
+
+// TestRepeatedFarBack publishes again what stands at the end of a long stream, and at its beginning: that is too far back to be recognised, and is stored again.
+func TestRepeatedFarBack(t *testing.T) {
+	const many, far = 5000, 4096
+	config := embedded.Config{Dir: t.TempDir()}
+	store, err := embedded.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < many; n += 100 {
+		batch := make([]events.Envelope, 100)
+		for i := range batch {
+			batch[i] = numbered("long", n+i)
+		}
+		if _, err := store.Append(t.Context(), "long", storage.ExpectAny, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, store)
+	if store, err = embedded.Open(config); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { mustClose(t, store) }()
+	for n, want := range map[int]events.Revision{many - 1: many - 1, many - far: many - far, 0: many} {
+		appended, err := store.Append(t.Context(), "long", storage.ExpectAny, []events.Envelope{numbered("long", n)})
+		if err != nil || appended.Last != want {
+			t.Errorf("event %d again: it is at %d, %v; want %d", n, appended.Last, err, want)
+		}
+	}
+}
+
+func mustClose(t *testing.T, store *embedded.Store) {
+	t.Helper()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What deleting and ending do to a stream, and what may follow, as EventStoreDB 24.10 does it. "del…" deletes, "end…" ends, "nothing…"
 // appends nothing, "meta{…}" writes metadata, and "reopen" closes and opens the store, after which nothing is remembered but what is
 // stored. A conflict is followed by the revision that it names.

@@ -142,11 +142,12 @@ type Store struct {
 	queue    queue
 	requests sync.Pool
 	cohorts  cohorts
-	durable  atomic.Uint64 // the last position on disk: nothing after it may be seen
-	metadata descriptions  // of streams
-	helpers  chan struct{} // has a token for each reader that has another goroutine's help
-	stored   uint64        // events up to durable; under the mutex of metadata
-	news     news          // who is handed what becomes durable
+	durable  atomic.Uint64   // the last position on disk: nothing after it may be seen
+	metadata descriptions    // of streams
+	helpers  chan struct{}   // has a token for each reader that has another goroutine's help
+	opened   events.Position // the last position when it was opened
+	stored   uint64          // events up to durable; under the mutex of metadata
+	news     news            // who is handed what becomes durable
 
 	closing chan struct{} // closed when Close begins
 	given   chan struct{} // closed when Close gives up on workers that a failed disk holds
@@ -175,6 +176,7 @@ func Open(config Config) (*Store, error) {
 	}
 	groups := make(chan *group, 1)
 	s.queue.wake = make(chan struct{}, 1)
+	s.opened = s.last()
 	c := newCommitter(s, groups)
 	s.workers.Go(c.run)
 	s.workers.Go(func() { s.acknowledge(groups) })

@@ -317,3 +317,27 @@ func (s *Store) scan(stream events.Stream, from events.Revision, use func(e *eve
 	}
 	return err
 }
+
+// scanBack hands over a stream's events that are not after bound, batch by batch from the latest to the first, until use returns false at the end of a batch.
+func (s *Store) scanBack(stream events.Stream, bound events.Position, use func(e *events.Envelope) bool) (err error) {
+	v, err := s.streamView(stream, bound)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.close()) }()
+	_, seen, err := v.last()
+	for more := true; err == nil && seen && more; seen, err = v.step(storage.Backward) {
+		rec, err := v.record(s, storage.Backward)
+		if err != nil {
+			return err
+		}
+		err = rec.each(stream, func(e *events.Envelope) bool {
+			more = use(e)
+			return true
+		})
+		if err != nil {
+			return damaged(fmt.Sprintf("the record of %s", events.NewRef(stream, rec.first)), err)
+		}
+	}
+	return err
+}
