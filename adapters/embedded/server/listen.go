@@ -34,7 +34,7 @@ type port struct {
 	firstCall  time.Duration // that a client's first request is waited for, to see whose it is; after that the connection is gRPC's
 
 	mu      sync.Mutex
-	opening map[net.Conn]struct{} // nobody's yet; nil when the port is closed
+	opening map[*connection]struct{} // nobody's yet; nil when the port is closed
 	working sync.WaitGroup
 }
 
@@ -48,7 +48,7 @@ func listen(config Config) (*port, error) {
 		grpc: newHanded(listener.Addr()), http: newHanded(listener.Addr()),
 		places: places.New(places.Config{
 			Most: config.Connections, Unproven: max(4, config.Connections/4), Network: max(8, config.Connections/2), Patience: unproven,
-		}), firstCall: firstCall, opening: map[net.Conn]struct{}{},
+		}), firstCall: firstCall, opening: map[*connection]struct{}{},
 	}, nil
 }
 
@@ -70,7 +70,7 @@ func (p *port) run() {
 			drop(conn)
 			continue
 		}
-		c := &connection{Conn: conn, left: place.Leave}
+		c := &connection{Conn: conn, accepted: conn, left: place.Leave}
 		if !p.enter(c) {
 			drop(c)
 			return
@@ -92,7 +92,7 @@ func (p *port) pause() {
 }
 
 // enter notes a connection that is nobody's yet, which Close waits for until it leaves; false when the port is closed.
-func (p *port) enter(c net.Conn) bool {
+func (p *port) enter(c *connection) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opening == nil {
@@ -103,7 +103,7 @@ func (p *port) enter(c net.Conn) bool {
 	return true
 }
 
-func (p *port) leave(c net.Conn) {
+func (p *port) leave(c *connection) {
 	defer p.working.Done()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,7 +141,7 @@ func (p *port) Close() error {
 	err := p.Listener.Close()
 	p.mu.Lock()
 	for c := range p.opening {
-		drop(c)
+		drop(c.accepted) // what wraps it is route's, which fails now and leaves its place
 	}
 	p.opening = nil
 	p.mu.Unlock()
@@ -158,9 +158,10 @@ func drop(c net.Conn) {
 // connection is one whose first bytes were looked at; they are read again.
 type connection struct {
 	net.Conn
-	tls    *tls.ConnectionState // nil: plain text
-	reader io.Reader            // of what was looked at, and what comes after it
-	left   func()               // leaves the connection's place
+	accepted net.Conn             // what Conn was before a handshake wrapped it
+	tls      *tls.ConnectionState // nil: plain text
+	reader   io.Reader            // of what was looked at, and what comes after it
+	left     func()               // leaves the connection's place
 }
 
 // Read implements net.Conn.

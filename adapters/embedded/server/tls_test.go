@@ -95,6 +95,27 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 }
 
+// TestCloseWhileConnectionsOpen closes a server whose clients have shaken hands and sent nothing.
+func TestCloseWhileConnectionsOpen(t *testing.T) {
+	dir, files := certificates(t)
+	w := serveWith(t, files)
+	var clients []*tls.Conn
+	for range 4 {
+		client, err := tls.Dial("tcp", w.server.Addr(), trusting(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		clients = append(clients, client)
+	}
+	w.server.Close(t.Context())
+	for _, client := range clients {
+		if n, err := client.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%d bytes came from a closed server", n)
+		}
+	}
+}
+
 func TestTLSRefusals(t *testing.T) {
 	dir, files := certificates(t)
 	w := serveWith(t, files)
