@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/life/actors"
@@ -50,7 +51,9 @@ func TestCrash(t *testing.T) {
 	for _, inLine := range []bool{true, false} {
 		for _, how := range []death{unstored, untold, inBetween} {
 			for n := 1; n <= 12; n++ {
-				t.Run(fmt.Sprintf("append %d, %s, in line %t", n, how, inLine), func(t *testing.T) { crashAt(t, n, how, inLine) })
+				t.Run(fmt.Sprintf("append %d, %s, in line %t", n, how, inLine), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { crashAt(t, n, how, inLine) })
+				})
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -195,7 +196,9 @@ func TestForkOnTape(t *testing.T) {
 func TestForkCrash(t *testing.T) {
 	for _, how := range []death{unstored, untold, inBetween} {
 		for n := 1; n <= 41; n += 5 {
-			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) { forkCrashAt(t, n, how) })
+			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { forkCrashAt(t, n, how) })
+			})
 		}
 	}
 }

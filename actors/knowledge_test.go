@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/life/actors"
@@ -175,7 +176,9 @@ func TestLargeNote(t *testing.T) {
 func TestCrashWithNotes(t *testing.T) {
 	for _, how := range []death{unstored, untold, inBetween} {
 		for n := 1; n <= 14; n++ {
-			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) { crashWithNotes(t, n, how) })
+			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { crashWithNotes(t, n, how) })
+			})
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/life/actors"
@@ -19,7 +20,9 @@ import (
 func TestRecordingCrash(t *testing.T) {
 	for _, how := range []death{unstored, untold, inBetween} {
 		for n := 1; n <= 14; n++ {
-			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) { recordingCrash(t, n, how) })
+			t.Run(fmt.Sprintf("append %d, %s", n, how), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { recordingCrash(t, n, how) })
+			})
 		}
 	}
 }
