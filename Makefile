@@ -36,7 +36,7 @@ test-esdb: ## every test of the binary again, with events behind life store serv
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd -skip 'TestStore|TestOpenAfterKill|Fuzz'
 
 test-long: ## what chance decides, at the full count, and every row of the suite of stores over each version of EventStoreDB
-	LIFE_CONFORMANCE=full go test -race -count 1 -timeout 1h -run 'TestSecureJournal|TestEveryVersion' ./adapters/eventstore
+	LIFE_CONFORMANCE=full go test $(RACE) -count 1 -timeout 1h -run 'TestProjector|TestSecureJournal|TestEveryVersion' ./actors ./adapters/embedded ./adapters/eventstore
 	LIFE_KILLS=2000 LIFE_FLIPS=10 go test -count 1 -timeout 6h -run 'KilledAtRandom|TestEveryByteCounts' -v ./cmd
 
 soak: ## consumer groups under trouble of every kind, for SOAK

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,7 +29,12 @@ import (
 // TestProjector holds the projections of a host on a store to what they are: folds of its history. Histories are made up from seeds, and
 // hosts on them die at any moment: whatever they leave behind, the next one answers every query as a fold from the beginning does, saves
 // the same bytes, and answers as of any earlier position.
+//
+// It runs a third of the seeds, unless LIFE_CONFORMANCE is full.
 func TestProjector(t *testing.T, seeds int, open func(t *testing.T) (storage.Journal, storage.Snapshots)) {
+	if os.Getenv("LIFE_CONFORMANCE") != "full" {
+		seeds = (seeds + 2) / 3
+	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
