@@ -181,7 +181,7 @@ func TestTwoHostsOneStream(t *testing.T) {
 func TestLooking(t *testing.T) {
 	memory := actorstest.NewMemory()
 	var asked atomic.Int64
-	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		asked.Add(1)
 		return twoRounds(ctx, q, delta)
 	})

@@ -10,27 +10,27 @@ import (
 	"example.com/life/sagas"
 )
 
-// Feed shows an agent's events and, between them, the text that its model is producing. It belongs to one goroutine.
+// Feed shows an agent's events and, between them, what its model is producing. It belongs to one goroutine.
 type Feed interface {
 	// Next waits for the next item. It returns ctx's error, or ErrClosed after Close or when the host closes.
 	Next(ctx context.Context) (Item, error)
 	io.Closer
 }
 
-// Item is an event or a piece of text. Exactly one field is set. The event belongs to others too: nobody writes to it.
+// Item is an event or a piece of a reply. Exactly one field is set. The event belongs to others too: nobody writes to it.
 type Item struct {
 	Event *events.Envelope
-	Delta *Delta
+	Delta *FeedDelta
 }
 
-// Delta is text that a model has just produced. It is not history: the reply's event holds all of it. When Lost is set, pieces were
+// FeedDelta is a piece that a model has just produced. It is not history: the reply's event holds all of it. When Lost is set, pieces were
 // left out because the watcher was slow: wait for the reply's event.
-type Delta struct {
+type FeedDelta struct {
 	Turn    events.TurnID    `json:"turn"`
 	Request events.RequestID `json:"request"`
 	Round   int              `json:"round"`
-	Text    string           `json:"text"`
-	Lost    bool             `json:"lost,omitempty"`
+	Delta
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Watch shows what happens to an agent after a revision (NoRevision: from its beginning).
@@ -43,7 +43,7 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 		return nil, err
 	}
 	f := &feed{
-		feeds: h.feeds, agent: agent, live: storage.Follow(subscription), deltas: make(chan Delta, deltaBuffer), ended: make(chan struct{}),
+		feeds: h.feeds, agent: agent, live: storage.Follow(subscription), deltas: make(chan FeedDelta, deltaBuffer), ended: make(chan struct{}),
 	}
 	if !h.feeds.add(f) {
 		_ = f.live.Close()
@@ -60,7 +60,7 @@ type feed struct {
 	agent   events.AgentID
 	live    storage.Live
 	batches [][]events.Envelope // taken and not yet shown; none is empty
-	deltas  chan Delta
+	deltas  chan FeedDelta
 	once    sync.Once
 	ended   chan struct{} // closed by Close, or when the host closes
 	lost    bool          // owned by feeds
@@ -88,7 +88,7 @@ func (f *feed) Next(ctx context.Context) (Item, error) {
 }
 
 // showing is apart from Next, where a delta that may be pointed to would cost an allocation for each event.
-func showing(delta Delta) Item { return Item{Delta: &delta} }
+func showing(delta FeedDelta) Item { return Item{Delta: &delta} }
 
 // event returns the next event, if there is one.
 func (f *feed) event(ctx context.Context) (*events.Envelope, error) {
@@ -172,17 +172,17 @@ func (s *feeds) watched(agent events.AgentID) bool {
 	return len(s.watchers[agent]) > 0
 }
 
-// delta returns the function that shows a model's text to whoever watches. It never blocks: a slow watcher loses pieces and is told.
-func (s *feeds) delta(agent events.AgentID, r sagas.AskModel) func(string) {
-	return func(text string) {
-		if text == "" || !s.watched(agent) {
+// delta returns the function that shows what a model says to whoever watches. It never blocks: a slow watcher loses pieces and is told.
+func (s *feeds) delta(agent events.AgentID, r sagas.AskModel) func(piece Delta, lost bool) {
+	return func(piece Delta, lost bool) {
+		if !s.watched(agent) {
 			return
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, f := range s.watchers[agent] {
 			select {
-			case f.deltas <- Delta{Turn: r.Turn, Request: r.ID, Round: r.Round, Text: text, Lost: f.lost}:
+			case f.deltas <- FeedDelta{Turn: r.Turn, Request: r.ID, Round: r.Round, Delta: piece, Lost: f.lost || lost}:
 				f.lost = false
 			default:
 				f.lost = true

@@ -52,6 +52,14 @@ func settings() []setting {
 			return err
 		}},
 		{"policy.on_limit", "ask or end", func(o *overrides, v string) error { o.config.Policy.OnLimit = events.OnLimit(v); return nil }},
+		{"thinking.effort", "off, low, medium or high; empty: the model's default", func(o *overrides, v string) error {
+			o.config.Thinking.Effort = events.Effort(v)
+			return nil
+		}},
+		{"thinking.budget", "tokens of thinking in one reply, 0 for no bound of its own", func(o *overrides, v string) (err error) {
+			o.config.Thinking.Budget, err = strconv.ParseInt(v, 10, 64)
+			return err
+		}},
 		{"masking", "which secrets are masked: known, shapes or strict", func(o *overrides, v string) error { o.config.Masking = events.MaskingLevel(v); return nil }},
 		{"secrets", "names of the host's secrets that its tools may use, or none", func(o *overrides, v string) error { o.config.Secrets = names(v); return nil }},
 	}, limitSettings()...)

@@ -65,7 +65,7 @@ func newForkWorld(t *testing.T) *forkWorld {
 }
 
 // ask is twoRounds, with a failure and a wait for those who want one.
-func (w *forkWorld) ask(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+func (w *forkWorld) ask(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	asked := w.asked.Add(1)
 	switch last := q.Messages[len(q.Messages)-1]; {
 	case last.Text.Inline == "wait":

@@ -57,7 +57,7 @@ func newOutage() *outage {
 			return actors.ToolResult{Text: "paid"}, nil
 		},
 	}
-	model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+	model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
 		o.asked.Add(1)
 		if o.asking != nil {
 			o.asking()

@@ -54,7 +54,7 @@ func noted() actors.Tool {
 // shown is a model that does two rounds, and remembers what it was shown first.
 func shown(context.Context) (actors.Model, *atomic.Pointer[[]sagas.Message]) {
 	var first atomic.Pointer[[]sagas.Message]
-	return actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+	return actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		messages := q.Messages
 		first.CompareAndSwap(nil, &messages)
 		return twoRounds(ctx, q, delta)

@@ -36,7 +36,7 @@ func newLine(t *testing.T) (*line, *actors.Host) {
 	l := &line{memory: actorstest.NewMemory(), asked: new(atomic.Int64), gate: make(chan error), said: make(chan error, 1)}
 	l.config = actors.Config{
 		Journal: l.memory, Snapshots: l.memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
-		Models: oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+		Models: oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 			l.asked.Add(1)
 			return twoRounds(ctx, q, delta)
 		})},

@@ -124,7 +124,15 @@ func (h *Host) maskReply(level events.MaskingLevel, r *ModelResponse) (hits []ev
 		hits = events.CountMasked(hits, more...)
 		return masked
 	}
-	r.Text, r.Model = mask(r.Text), mask(r.Model)
+	r.Blocks = slices.Clone(r.Blocks)
+	said := strings.ToValidUTF8(mask(r.Text), "\uFFFD")
+	if said != r.Text {
+		r.Blocks = fitText(r.Blocks, r.Text, said, func(part string) string {
+			masked, _ := h.masker.Mask(level, part)
+			return strings.ToValidUTF8(masked, "\uFFFD")
+		})
+	}
+	r.Text, r.Model = said, mask(r.Model)
 	r.Calls = slices.Clone(r.Calls)
 	for i := range r.Calls {
 		call := &r.Calls[i]
@@ -132,57 +140,105 @@ func (h *Host) maskReply(level events.MaskingLevel, r *ModelResponse) (hits []ev
 		call.ID, call.Tool, call.Arguments = mask(call.ID), mask(call.Tool), arguments
 		hits = events.CountMasked(hits, more...)
 	}
-	if r.Extra != "" {
-		extra, more := h.masker.MaskJSON(level, json.RawMessage(r.Extra))
-		r.Extra, hits = string(extra), events.CountMasked(hits, more...)
+	for i := range r.Blocks {
+		b := &r.Blocks[i]
+		b.Text = mask(b.Text)
+		_, more := h.masker.MaskJSON(level, json.RawMessage(b.Raw))
+		if b.Raw != "" && len(more) > 0 { // changed, it would be refused: providers sign what was thought
+			b.Raw, hits = "", events.CountMasked(hits, more...)
+		}
 	}
 	return hits
+}
+
+// fitText fits a layout to a reply's text in which something was masked: part by part, or, where a secret stands across two of them, as one.
+func fitText(blocks []Block, before, after string, change func(string) string) []Block {
+	fitted, left, joined := slices.Clone(blocks), before, ""
+	for i := range fitted {
+		if fitted[i].Kind == events.BlockText {
+			n := min(max(fitted[i].Bytes, 0), len(left))
+			part := change(left[:n])
+			fitted[i].Bytes, left, joined = len(part), left[n:], joined+part
+		}
+	}
+	if joined+change(left) == after {
+		return fitted
+	}
+	fitted, all := fitted[:0], len(after)
+	for _, b := range blocks {
+		if b.Kind == events.BlockText {
+			b.Bytes, b.Raw, all = all, "", 0
+		}
+		if b.Kind != events.BlockText || b.Bytes > 0 {
+			fitted = append(fitted, b)
+		}
+	}
+	return fitted
 }
 
 // deltaPiece is how much of a model's text is masked and shown at once, in bytes: some words.
 const deltaPiece = 64
 
-// maskedDelta masks a model's text as it streams in. Nothing is masked while nobody watches; who begins to watch sees what comes from then on.
+// maskedDelta masks what a model says as it streams in, one block after another. Nothing is masked while nobody watches; a watcher that comes
+// later sees what comes from then on. Offsets are those in the masked text, as the reply will hold it.
 type maskedDelta struct {
-	host    *Host
-	level   events.MaskingLevel
-	agent   events.AgentID
-	show    func(string)
-	stream  MaskedStream
-	unseen  strings.Builder
-	passing bool
+	host   *Host
+	level  events.MaskingLevel
+	agent  events.AgentID
+	show   func(piece Delta, lost bool)
+	block  Delta // that streams in: of its text, how much was shown or passed over
+	begun  bool
+	stream MaskedStream
+	unseen strings.Builder // of the block, before anybody watched
+	passed bool            // what is written now was unseen
+	lost   bool            // a piece came of a block that was left before: the next piece says so
 }
 
-func (d *maskedDelta) delta(text string) {
+func (d *maskedDelta) delta(piece Delta) {
+	switch {
+	case d.begun && piece.Block < d.block.Block:
+		d.lost = true // its masking is over: the reply holds it
+		return
+	case !d.begun || piece.Block > d.block.Block:
+		d.end()
+		d.block, d.begun = Delta{Block: piece.Block, Kind: piece.Kind}, true
+	}
 	if d.stream == nil && !d.host.feeds.watched(d.agent) {
-		d.unseen.WriteString(text)
+		d.unseen.WriteString(piece.Text)
 		return
 	}
 	if d.stream == nil {
 		d.stream = d.host.masker.Stream(d.level, d, deltaPiece, false)
+		d.passed = true
 		d.write(d.unseen.String())
+		d.passed = false
 		d.unseen.Reset()
 	}
-	d.passing = true
-	d.write(text)
+	d.write(piece.Text)
 }
 
 func (d *maskedDelta) write(text string) {
 	_, _ = io.WriteString(d.stream, text) //nolint:errcheck // to itself, which takes everything
 }
 
-// end shows what was held back.
+// end shows what was held back of a block that is over.
 func (d *maskedDelta) end() {
 	if d.stream != nil {
 		_ = d.stream.Close() // as above
 	}
+	d.stream = nil
+	d.unseen.Reset()
 }
 
 // Write takes what was masked.
 func (d *maskedDelta) Write(p []byte) (int, error) {
-	if d.passing {
-		d.show(string(p))
+	if !d.passed && len(p) > 0 {
+		piece := d.block
+		piece.Text = string(p)
+		d.show(piece, d.lost)
+		d.lost = false
 	}
+	d.block.Offset += len(p)
 	return len(p), nil
 }
 

@@ -113,14 +113,14 @@ func leakTurn(t *testing.T, level events.MaskingLevel, granted ...string) (store
 	t.Helper()
 	memory := actorstest.NewMemory()
 	asked := 0
-	model := func(_ context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+	model := func(_ context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		for i := range q.Messages {
 			stored += q.Messages[i].Text.Inline // what the model sees is what is stored
 		}
 		asked++
 		text := "I know " + shapedWord + " and " + knownWord
 		for _, piece := range strings.SplitAfter(text, "w") {
-			delta(piece)
+			delta(actors.Delta{Kind: events.BlockText, Text: piece})
 		}
 		answer := actors.ModelResponse{Text: text, Stop: events.StopCalls, Usage: events.Usage{Input: 1, Output: 1}}
 		switch asked {

@@ -13,11 +13,11 @@ import (
 // Model asks one provider's models. Its conformance suite is actorstest.TestModel. It asks once: retries belong to the turn,
 // which records every attempt.
 type Model interface {
-	// Ask returns the model's complete reply. As it streams in, each chunk of text is passed to delta, which may be nil and must
-	// not block. A reply is returned only if the provider said that it is complete; everything else is a *ModelError.
+	// Ask returns the model's complete reply. As it streams in, each piece is passed to delta, which may be nil and must not block, from
+	// one goroutine at a time, and never after Ask has returned. A reply is returned only if the provider said that it is complete; everything else is a *ModelError.
 	// When ctx ends, the call is aborted and ctx's error is returned.
 	// A request that is refused for the way it was put may be put in another way within one Ask: a refusal costs nothing.
-	Ask(ctx context.Context, question ModelRequest, delta func(text string)) (ModelResponse, error)
+	Ask(ctx context.Context, question ModelRequest, delta func(Delta)) (ModelResponse, error)
 }
 
 // ModelRequest is one request to a model.
@@ -28,6 +28,23 @@ type ModelRequest struct {
 	Tools    []ToolSpec
 	Reply    int64         // maximum tokens of the reply; 0 leaves it to the provider
 	Context  events.Digest // of the whole request; equal digests mean equal requests
+	Thinking events.Thinking
+}
+
+// Delta is a piece of a reply that streams in.
+type Delta struct {
+	Block  int              `json:"block"` // which of the reply's blocks; the text of a reply without blocks is block 0
+	Kind   events.BlockKind `json:"kind"`  // of the block: text, thinking, or call, of which the pieces are its arguments
+	Offset int              `json:"offset"`
+	Text   string           `json:"text"` // from that many bytes of the block on
+}
+
+// Block is one part of a reply; see events.Block.
+type Block struct {
+	Kind  events.BlockKind
+	Bytes int    // of a text: how many of the reply's text are its own
+	Text  string // of thinking: what may be shown to people
+	Raw   string // the provider's own form of it: one JSON value, or empty
 }
 
 // ModelResponse is a model's complete reply.
@@ -38,7 +55,8 @@ type ModelResponse struct {
 	Model string // as the provider names it
 	Usage events.Usage
 	Fault events.Fault // why the reply is no answer
-	Extra string       // what the provider wants back with the reply: a JSON object, or empty; see events.ModelReplied
+
+	Blocks []Block // its layout, nil for the text and then the calls; see events.ModelReplied
 }
 
 // ModelError is a failed attempt.

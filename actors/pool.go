@@ -132,7 +132,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 		return ModelResponse{}, err
 	}
 	question := ModelRequest{
-		Model: name, System: m.what.System, Messages: messages, Tools: specs, Reply: m.what.Reply, Context: m.what.Context,
+		Model: name, System: m.what.System, Messages: messages, Tools: specs, Reply: m.what.Reply, Context: m.what.Context, Thinking: m.what.Thinking,
 	}
 	agent := events.AgentID(m.agent)
 	deltas := maskedDelta{host: h, level: m.what.Masking, agent: agent, show: h.feeds.delta(agent, m.what)}
@@ -352,18 +352,28 @@ func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResu
 
 // spill stores a text that is too large for an event as a blob.
 func (h *Host) spill(ctx context.Context, text string) (events.Text, error) {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= events.InlineLimit {
-		return events.Text{Inline: text}, nil
-	}
-	ref, err := h.blobs.Put(ctx, "text/plain; charset=utf-8", strings.NewReader(text))
+	stored, err := h.spillOver(ctx, events.InlineLimit, text, "text/plain; charset=utf-8")
 	if err != nil {
-		return events.Text{}, fmt.Errorf("store text of %d bytes: %w", len(text), err)
+		return events.Text{}, err
 	}
-	return events.Text{Inline: events.Preview(text), Blob: &ref}, nil
+	return *stored, nil
 }
 
-// hydrate puts the texts of blobs in place of their previews, and leaves out what other models want back with their replies. A conversation without blobs is shared with the saga as it is.
+// spillOver is spill with another limit and another media type.
+func (h *Host) spillOver(ctx context.Context, limit int, text, media string) (*events.Text, error) {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= limit {
+		return &events.Text{Inline: text}, nil
+	}
+	ref, err := h.blobs.Put(ctx, media, strings.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("store text of %d bytes: %w", len(text), err)
+	}
+	return &events.Text{Inline: events.Preview(text), Blob: &ref}, nil
+}
+
+// hydrate puts the texts of blobs in place of their previews, and leaves out what other models want back with their replies. A conversation
+// with neither is shared with the saga as it is.
 func (h *Host) hydrate(ctx context.Context, ask *sagas.AskModel) ([]sagas.Message, error) {
 	if !ask.Blobs {
 		return ask.Messages, nil
@@ -378,19 +388,39 @@ func (h *Host) hydrate(ctx context.Context, ask *sagas.AskModel) ([]sagas.Messag
 			return nil, err
 		}
 		whole[i].Text = text
-		if whole[i].Model != ask.Model {
-			whole[i].Extra = nil
-		}
-		if whole[i].Extra == nil {
-			continue
-		}
-		extra, err := h.wholeText(ctx, *whole[i].Extra)
-		if err != nil {
+		if err := h.hydrateBlocks(ctx, &whole[i], whole[i].Model == ask.Model); err != nil {
 			return nil, err
 		}
-		whole[i].Extra = &extra
 	}
 	return whole, nil
+}
+
+// hydrateBlocks reads the blobs of a message's blocks, or leaves out the raw forms that another model gave.
+func (h *Host) hydrateBlocks(ctx context.Context, m *sagas.Message, own bool) error {
+	if len(m.Blocks) == 0 {
+		return nil
+	}
+	m.Blocks = slices.Clone(m.Blocks)
+	for i := range m.Blocks {
+		b := &m.Blocks[i]
+		if !own {
+			b.Raw = nil
+		}
+		if b.Raw == nil {
+			continue // what was thought without it is for people
+		}
+		for _, text := range []**events.Text{&b.Text, &b.Raw} {
+			if *text == nil || (*text).Blob == nil {
+				continue
+			}
+			whole, err := h.wholeText(ctx, **text)
+			if err != nil {
+				return err
+			}
+			*text = &whole
+		}
+	}
+	return nil
 }
 
 // wholeText is the text with what its blob holds.

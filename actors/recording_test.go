@@ -38,7 +38,7 @@ func scribe(during func(path string)) actors.Tool {
 
 // writing is a model that has each message's calls made, one round for each line of it.
 func writing(rounds map[string][][]events.ModelCall) actors.Model {
-	return actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+	return actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
 		message, answered := "", 0
 		for _, m := range q.Messages {
 			switch {

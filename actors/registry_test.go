@@ -137,7 +137,7 @@ func TestFencesBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
 		var asked atomic.Int64
-		model := actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(string)) (actors.ModelResponse, error) {
+		model := actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(actors.Delta)) (actors.ModelResponse, error) {
 			asked.Add(1)
 			return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
 		})

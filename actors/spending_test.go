@@ -92,7 +92,7 @@ func spendOnFaultyStore(t *testing.T, seed uint64) {
 	const price, limit = 300_000, 1_000_000 // of a call, and of the turn
 	memory := newFaulty(t, seed, time.Now().Add(20*time.Minute))
 	var paid, ran atomic.Int64
-	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
 		select {
 		case <-ctx.Done():
 			return actors.ModelResponse{}, ctx.Err()

@@ -18,6 +18,8 @@ const (
 	decisionMost  = 600 << 10 // bytes of a decision on a reply; every store takes more
 	argumentsMost = 128 << 10 // bytes of the arguments of all calls, as long as none is large; beyond, those that are not small are blobs
 	callOverhead  = 1 << 10   // what the events of one call take besides, about
+	blocksMost    = 128 << 10 // bytes of all blocks of which none is large; beyond, those that are not small are blobs
+	blockOverhead = 256       // what one block takes besides, about
 )
 
 // large reports whether a reply may have to be made small to be stored. Few have.
@@ -26,7 +28,7 @@ func large(reply *ModelResponse) bool {
 	for i := range reply.Calls {
 		size += len(reply.Calls[i].ID) + len(reply.Calls[i].Tool) + len(reply.Calls[i].Arguments)
 	}
-	return size > events.InlineLimit || len(reply.Calls) > 16 || reply.Extra != ""
+	return size > events.InlineLimit || len(reply.Calls) > 16 || len(reply.Blocks) > 0
 }
 
 // storable fills in what a decision on a reply holds of it. It may be called again after an error: contents are stored once.
@@ -35,12 +37,9 @@ func (h *Host) storable(ctx context.Context, c *sagas.RecordReply, reply *ModelR
 	if err != nil {
 		return err
 	}
-	if reply.Extra != "" {
-		extra, err := h.spill(ctx, reply.Extra)
-		if err != nil {
-			return err
-		}
-		c.Extra = &extra
+	blocks, size, err := h.storableBlocks(ctx, reply.Blocks)
+	if err != nil {
+		return err
 	}
 	most, all := events.InlineLimit, 0
 	for i := range reply.Calls {
@@ -50,15 +49,15 @@ func (h *Host) storable(ctx context.Context, c *sagas.RecordReply, reply *ModelR
 		most = events.PreviewLimit
 	}
 	refusal := len(strings.Join(tools, ", ")) // which a call of another tool is answered with
-	size, calls := len(reply.Model), make([]events.ModelCall, len(reply.Calls))
+	size, calls := size+len(reply.Model), make([]events.ModelCall, len(reply.Calls))
 	for i, call := range reply.Calls {
 		calls[i] = call
 		size += callOverhead + refusal + 2*len(call.ID) + 4*len(call.Tool) + 2*min(len(call.Arguments), most)
 	}
-	c.Text, c.Model = text, reply.Model
+	c.Text, c.Model, c.Blocks = text, reply.Model, blocks
 	if size > decisionMost {
-		c.Model = events.Preview(c.Model)
-		c.Withheld = fmt.Sprintf("it makes %d calls, about %d bytes of events, and at most %d are stored at once", len(calls), size, decisionMost)
+		c.Model, c.Blocks = events.Preview(c.Model), nil
+		c.Withheld = fmt.Sprintf("it makes %d calls and has %d blocks, about %d bytes of events, and at most %d are stored at once", len(calls), len(blocks), size, decisionMost)
 		return nil
 	}
 	for i := range calls {
@@ -78,12 +77,41 @@ func (h *Host) storable(ctx context.Context, c *sagas.RecordReply, reply *ModelR
 	return nil
 }
 
+// storableBlocks is a reply's layout as events hold it, and about how many bytes that takes.
+func (h *Host) storableBlocks(ctx context.Context, blocks []Block) (stored []events.Block, size int, err error) {
+	most, all := events.InlineLimit, 0
+	for i := range blocks {
+		all += len(blocks[i].Text) + len(blocks[i].Raw)
+	}
+	if all > blocksMost {
+		most = events.PreviewLimit
+	}
+	for _, block := range blocks {
+		b := events.Block{Kind: block.Kind, Bytes: block.Bytes}
+		if block.Text != "" {
+			if b.Text, err = h.spillOver(ctx, most, block.Text, "text/plain; charset=utf-8"); err != nil {
+				return nil, 0, err
+			}
+			size += 2 * len(b.Text.Inline)
+		}
+		if block.Raw != "" {
+			if b.Raw, err = h.spillOver(ctx, most, block.Raw, "application/json"); err != nil {
+				return nil, 0, err
+			}
+			size += 2 * len(b.Raw.Inline)
+		}
+		size += blockOverhead
+		stored = append(stored, b)
+	}
+	return stored, size, nil
+}
+
 // unstorable is what is recorded in place of an answer that the store refuses for good.
 func unstorable(command sagas.Command, err error) sagas.Command {
 	reason := events.Preview(err.Error())
 	switch c := command.(type) {
 	case sagas.RecordReply:
-		c.Calls, c.Extra, c.Fault, c.Withheld = nil, nil, "", "the store refuses it: "+reason
+		c.Calls, c.Blocks, c.Fault, c.Withheld = nil, nil, "", "the store refuses it: "+reason
 		c.Text.Inline, c.Model = events.Preview(c.Text.Inline), events.Preview(c.Model)
 		return c
 	case sagas.ReplyFailed:
@@ -105,6 +133,14 @@ func answerSize(command sagas.Command) int {
 		size += len(c.Text.Inline)
 		for i := range c.Calls {
 			size += 256 + len(c.Calls[i].Arguments)
+		}
+		for i := range c.Blocks {
+			size += blockOverhead
+			for _, text := range []*events.Text{c.Blocks[i].Text, c.Blocks[i].Raw} {
+				if text != nil {
+					size += len(text.Inline)
+				}
+			}
 		}
 	case sagas.ReplyFailed:
 		size += len(c.Detail)

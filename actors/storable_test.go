@@ -47,7 +47,7 @@ func withNarrow(most int) narrow {
 func largeReply(t *testing.T, most int, calls []events.ModelCall) (ended *events.TurnEnded, asked int, given, back []json.RawMessage, balance events.Money) {
 	t.Helper()
 	var asks atomic.Int64
-	model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+	model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
 		if asks.Add(1) > 3 {
 			return actors.ModelResponse{}, errors.New("asked without end")
 		}
@@ -214,7 +214,7 @@ func TestManyCommandsOnNarrowStore(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				journal := withNarrow(most)
 				gate := make(chan struct{})
-				host := start(t, actors.Config{Journal: journal, Models: oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, d func(string)) (actors.ModelResponse, error) {
+				host := start(t, actors.Config{Journal: journal, Models: oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, d func(actors.Delta)) (actors.ModelResponse, error) {
 					<-gate
 					return twoRounds(ctx, q, d)
 				})}})

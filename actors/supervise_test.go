@@ -30,7 +30,7 @@ func (s slow) wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s slow) model(ctx context.Context, _ actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+func (s slow) model(ctx context.Context, _ actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
 	return actors.ModelResponse{}, s.wait(ctx)
 }
 
@@ -79,7 +79,7 @@ func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlow()
 		calls := 0
-		model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+		model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 			if calls++; calls == 1 {
 				return s.model(ctx, q, delta)
 			}
@@ -191,7 +191,7 @@ func TestPanics(t *testing.T) {
 	}
 	mad := start(t, actors.Config{
 		Journal: actorstest.NewMemory(),
-		Models: oneModel{actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(string)) (actors.ModelResponse, error) {
+		Models: oneModel{actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(actors.Delta)) (actors.ModelResponse, error) {
 			panic("oh")
 		})},
 	})

@@ -58,7 +58,7 @@ func (b bomb) Metadata() sagas.Meta {
 func TestExpiriesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
-		model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(string)) (actors.ModelResponse, error) {
+		model := actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
 			if q.Messages[len(q.Messages)-1].Role == sagas.RoleTool {
 				return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
 			}

@@ -29,10 +29,10 @@ type noModels struct{}
 func (noModels) Lookup(string) (actors.Model, string, error) { return nil, "", context.Canceled }
 
 // twoRounds calls the tool echo once and then says done.
-func twoRounds(_ context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+func twoRounds(_ context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	usage := events.Usage{Input: 10, Output: 5}
 	if last := q.Messages[len(q.Messages)-1]; last.Role == sagas.RoleTool {
-		delta("done")
+		delta(actors.Delta{Kind: events.BlockText, Text: "done"})
 		return actors.ModelResponse{Text: "done", Stop: events.StopEnd, Usage: usage}, nil
 	}
 	return actors.ModelResponse{

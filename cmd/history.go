@@ -292,7 +292,7 @@ func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, beg
 				return err
 			}
 		case deltas && asJSON:
-			if err := a.printJSON(map[string]*actors.Delta{"delta": item.Delta}); err != nil {
+			if err := a.printJSON(map[string]*actors.FeedDelta{"delta": item.Delta}); err != nil {
 				return err
 			}
 		case deltas:

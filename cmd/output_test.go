@@ -56,7 +56,7 @@ func (h *oneTurn) Close() error { return nil }
 // TestTailText checks that the model's text and the events do not share a line.
 func TestTailText(t *testing.T) {
 	event := actors.Item{Event: &events.Envelope{Kind: "kind.unknown"}}
-	host := &oneTurn{items: []actors.Item{event, {Delta: &actors.Delta{Text: "one "}}, {Delta: &actors.Delta{Text: "word"}}, event, event}}
+	host := &oneTurn{items: []actors.Item{event, {Delta: said("one ")}, {Delta: said("word")}, event, event}}
 	var out bytes.Buffer
 	a := &app{out: &out, errs: io.Discard}
 	if err := a.tail(t.Context(), host, "demo", events.NoRevision, false, true); !errors.Is(err, io.EOF) {
@@ -66,4 +66,9 @@ func TestTailText(t *testing.T) {
 	if len(lines) != 6 || string(lines[0]) != "1970-01-01" || string(lines[2]) != "one word" { // the date is not today
 		t.Errorf("tail printed %q", out.String())
 	}
+}
+
+// said is a piece of a reply's text.
+func said(text string) *actors.FeedDelta {
+	return &actors.FeedDelta{Delta: actors.Delta{Kind: events.BlockText, Text: text}}
 }

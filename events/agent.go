@@ -16,7 +16,26 @@ type AgentConfig struct {
 
 	Masking MaskingLevel `json:"masking,omitempty"` // which secrets are masked in what it is sent, says and sees; "shapes" by default
 	Secrets []string     `json:"secrets,omitempty"` // names of the host's secrets that its tools may use
+
+	Thinking Thinking `json:"thinking,omitzero"` // how much its model thinks before it replies
 }
+
+// Thinking is how much a model is asked to think. Zero is the model's own default.
+type Thinking struct {
+	Effort Effort `json:"effort,omitempty"`
+	Budget int64  `json:"budget,string,omitempty"` // tokens of thinking in one reply; 0: no bound of its own
+}
+
+// Effort is how hard a model is asked to think.
+type Effort string
+
+// The efforts. Empty is the model's default.
+const (
+	EffortOff    Effort = "off" // no thinking, where the model can do without
+	EffortLow    Effort = "low"
+	EffortMedium Effort = "medium"
+	EffortHigh   Effort = "high"
+)
 
 // MaskingLevel says which secrets are masked before they are stored or shown. Those that the host knows always are.
 type MaskingLevel string

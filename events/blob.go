@@ -116,8 +116,12 @@ func Blobs(event Event) []BlobRef {
 		return present(e.Blob)
 	case ModelReplied:
 		blobs := present(e.Blob)
-		if e.Extra != nil {
-			blobs = append(blobs, present(e.Extra.Blob)...)
+		for i := range e.Blocks {
+			for _, text := range []*Text{e.Blocks[i].Text, e.Blocks[i].Raw} {
+				if text != nil {
+					blobs = append(blobs, present(text.Blob)...)
+				}
+			}
 		}
 		for i := range e.Calls {
 			blobs = append(blobs, present(e.Calls[i].Blob)...)

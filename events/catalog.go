@@ -26,9 +26,9 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	kind[AgentCreated](4, sameData, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once
-	kind[AgentForked](5, forkedV2, sameData, sameData, sameData),
-	kind[AgentConfigured](4, sameData, sameData, sameData),
+	kind[AgentCreated](5, sameData, sameData, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking
+	kind[AgentForked](6, forkedV2, sameData, sameData, sameData, sameData),
+	kind[AgentConfigured](5, sameData, sameData, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),
@@ -42,7 +42,7 @@ var Catalog = []Spec{
 	kind[TurnStarted](1),
 	kind[TurnPaused](1),
 	kind[TurnResumed](1),
-	kind[TurnEnded](2, sameData),
+	kind[TurnEnded](3, sameData, sameData),
 	kind[LoopWarned](1),
 
 	kind[RulesAdopted](1),
@@ -57,8 +57,9 @@ var Catalog = []Spec{
 	kind[SettlementRecorded](1),
 
 	kind[ModelRequested](2, sameData),
-	kind[ModelReplied](5, sameData, sameData, sameData, sameData), // 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated; 5: calls.blob, withheld
-	kind[ModelFailed](2, sameData),
+	// 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated; 5: calls.blob, withheld; 6: blocks in place of extra, more of usage
+	kind[ModelReplied](6, sameData, sameData, sameData, sameData, repliedV6),
+	kind[ModelFailed](3, sameData, sameData),
 
 	kind[ToolRequested](2, sameData), // 2: blob
 	kind[ToolReturned](3, sameReturn, sameData),

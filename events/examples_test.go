@@ -75,6 +75,7 @@ func exampleConfig() events.AgentConfig {
 		},
 		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}}, Once: true,
 		Masking: events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
+		Thinking: events.Thinking{Effort: events.EffortHigh, Budget: 8_000},
 	}
 }
 
@@ -113,7 +114,7 @@ func turnExamples() []events.Event {
 		events.TurnResumed{Turn: "billing/1", By: "operator"},
 		events.TurnEnded{
 			Turn: "billing/1", Outcome: events.Stopped, Reason: events.ReasonToolCalls, Detail: "40 of 40 tool calls are used",
-			Rounds: 4, ToolCalls: 40, Usage: events.Usage{Input: 18_204, Output: 911, Cached: 12_288, Estimated: true}, Cost: 6_373, Unpriced: true,
+			Rounds: 4, ToolCalls: 40, Usage: events.Usage{Input: 18_204, Output: 911, Cached: 12_288, Estimated: true, CacheWrite: 3_072, CacheWriteLong: 1_024, Reasoning: 320}, Cost: 6_373, Unpriced: true,
 		},
 		events.LoopWarned{Call: "3.1", Tool: "read_file", Count: 3},
 	}
@@ -146,13 +147,19 @@ func modelExamples() []events.Event {
 			},
 			Withheld: "it makes 9000 calls, about 1048576 bytes of events, and at most 614400 are stored at once",
 			Stop:     events.StopCalls, Model: "gpt-5-mini-2026-01-31",
-			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048, Estimated: true}, Cost: 1_427, Priced: true,
+			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048, Estimated: true, CacheWrite: 1_024, CacheWriteLong: 512, Reasoning: 64}, Cost: 1_427, Priced: true,
 			Duration: 1_840 * events.Millisecond, Polling: true,
-			Fault: events.FaultCall, Extra: &events.Text{Inline: `{"reasoning_content":"The sum is <off>."}`, Blob: exampleBlob(), Masked: exampleMasked()},
+			Fault: events.FaultCall,
+			Blocks: []events.Block{ // each kind has a field of its own: no reply has a block like this one
+				{
+					Kind: events.BlockThinking, Bytes: 58, Text: &events.Text{Inline: "The sum is <off>.", Blob: exampleBlob(), Masked: exampleMasked()},
+					Raw: &events.Text{Inline: `{"thinking":"The sum is <off>.","signature":"EqQB"}`, Blob: exampleBlob(), Masked: exampleMasked()},
+				},
+			},
 		},
 		events.ModelFailed{
 			Request: exampleAsk, Class: events.ErrorRateLimited, Detail: "429: slow down", RetryAt: exampleTime + 2*events.Second,
-			Usage: events.Usage{Input: 4_210, Output: 12, Cached: 2_048, Estimated: true}, Cost: 1_100, Priced: true, Room: 3_900,
+			Usage: events.Usage{Input: 4_210, Output: 12, Cached: 2_048, Estimated: true, CacheWrite: 1_024, CacheWriteLong: 512, Reasoning: 64}, Cost: 1_100, Priced: true, Room: 3_900,
 		},
 	}
 }

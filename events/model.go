@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -32,10 +33,31 @@ type ModelReplied struct {
 	Duration Micros      `json:"duration_us,string"`
 	Polling  bool        `json:"polling,omitempty"` // its first call repeats one whose latest two results differ: the count of repetitions begins again
 	Fault    Fault       `json:"fault,omitempty"`   // why this is no answer; the model is told and asked again
-	// Extra is what the provider wants back with this reply and nobody else understands, such as its reasoning: a JSON object that is
-	// laid over the message when it is sent to the same model again.
-	Extra *Text `json:"extra,omitempty"`
+	// Blocks is the reply's layout, in the order in which the model gave it. What no block names comes after them: the rest of the text,
+	// then the rest of the calls. So a plain reply has none.
+	Blocks []Block `json:"blocks,omitempty"`
 }
+
+// Block is one part of a reply. Text and calls stand in the reply; a block says where they belong among the others.
+type Block struct {
+	Kind  BlockKind `json:"kind"`
+	Bytes int       `json:"bytes,omitempty"` // of a text: how many of the reply's text are its own, in order
+	Text  *Text     `json:"text,omitempty"`  // of thinking: what may be shown to people
+	// Raw is the provider's own form of the block: one JSON value, kept byte for byte, such as a signature or encrypted reasoning. It is
+	// sent back only to the provider and model that it came from.
+	Raw *Text `json:"raw,omitempty"`
+}
+
+// BlockKind names what a block is.
+type BlockKind string
+
+// The kinds of blocks.
+const (
+	BlockText     BlockKind = "text"
+	BlockThinking BlockKind = "thinking"
+	BlockCall     BlockKind = "call" // takes the next of the reply's calls
+	BlockItem     BlockKind = "item" // of a kind that only its provider understands, such as redacted thinking or fields of a whole message
+)
 
 // ModelCall is one tool call the model asks for.
 type ModelCall struct {
@@ -76,6 +98,7 @@ const (
 	StopCalls    StopReason = "calls"    // wants tools
 	StopLength   StopReason = "length"   // met the reply's token limit
 	StopFiltered StopReason = "filtered" // declined, or was cut by a filter
+	StopPaused   StopReason = "paused"   // the provider paused a long reply: it is asked to continue, as the next round
 )
 
 // ErrorClass sorts a provider's failures by what can be done about them.
@@ -102,6 +125,31 @@ func (c ErrorClass) Retryable() bool {
 		return false
 	}
 	return false
+}
+
+// repliedV6 makes a block of what providers wanted back with a reply: fields of the whole message.
+func repliedV6(data json.RawMessage) (json.RawMessage, error) {
+	if !bytes.Contains(data, []byte(`"extra"`)) {
+		return data, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	extra, has := fields["extra"]
+	if !has || string(extra) == "null" {
+		return data, nil
+	}
+	delete(fields, "extra")
+	blocks, err := PlainJSON([]struct {
+		Kind BlockKind       `json:"kind"`
+		Raw  json.RawMessage `json:"raw"`
+	}{{BlockItem, extra}})
+	if err != nil {
+		return nil, err
+	}
+	fields["blocks"] = blocks
+	return PlainJSON(fields)
 }
 
 // Kind returns the permanent name.

@@ -80,10 +80,14 @@ const (
 
 // Usage counts tokens as the provider reported them, or as they are estimated where it does not.
 type Usage struct {
-	Input     int64 `json:"input,string"`
+	Input     int64 `json:"input,string"` // the whole input: fresh, read from the cache and written to it
 	Output    int64 `json:"output,string"`
 	Cached    int64 `json:"cached,string,omitempty"` // part of Input served from the provider's cache
 	Estimated bool  `json:"estimated,omitempty"`     // some of it was not reported, and is estimated from the size of the texts
+
+	CacheWrite     int64 `json:"cache_write,string,omitempty"`      // part of Input written to the provider's cache, for minutes
+	CacheWriteLong int64 `json:"cache_write_long,string,omitempty"` // part of Input written to it for an hour
+	Reasoning      int64 `json:"reasoning,string,omitempty"`        // part of Output that was thought and not said
 }
 
 // Total is what counts against the token limit.
@@ -93,6 +97,7 @@ func (u Usage) Total() int64 { return u.Input + u.Output }
 func (u Usage) Plus(v Usage) Usage {
 	return Usage{
 		Input: u.Input + v.Input, Output: u.Output + v.Output, Cached: u.Cached + v.Cached, Estimated: u.Estimated || v.Estimated,
+		CacheWrite: u.CacheWrite + v.CacheWrite, CacheWriteLong: u.CacheWriteLong + v.CacheWriteLong, Reasoning: u.Reasoning + v.Reasoning,
 	}
 }
 

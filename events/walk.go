@@ -126,12 +126,42 @@ func (e *ModelReplied) walk(r *reader) {
 	quoted(r, "duration_us", &e.Duration)
 	r.maybeFlag("polling", &e.Polling)
 	maybeText(r, "fault", &e.Fault)
-	if r.key("extra") {
-		e.Extra = &Text{}
-		r.mark('{')
-		e.Extra.walk(r)
-		r.mark('}')
+	if r.key("blocks") {
+		e.walkBlocks(r)
 	}
+	r.mark('}')
+}
+
+func (e *ModelReplied) walkBlocks(r *reader) {
+	e.Blocks = []Block{}
+	r.mark('[')
+	for more := !r.next(']'); more && !r.bad; {
+		var block Block
+		block.walk(r)
+		e.Blocks = append(e.Blocks, block)
+		if more = r.next(','); !more {
+			r.mark(']')
+		}
+	}
+}
+
+func (b *Block) walk(r *reader) {
+	r.mark('{')
+	text(r, "kind", &b.Kind)
+	maybeNumber(r, "bytes", &b.Bytes)
+	walkText(r, "text", &b.Text)
+	walkText(r, "raw", &b.Raw)
+	r.mark('}')
+}
+
+// walkText is a field that is a text of its own.
+func walkText(r *reader, name string, t **Text) {
+	if !r.key(name) {
+		return
+	}
+	*t = &Text{}
+	r.mark('{')
+	(*t).walk(r)
 	r.mark('}')
 }
 
@@ -248,6 +278,9 @@ func (u *Usage) walk(r *reader) {
 	quoted(r, "output", &u.Output)
 	maybeQuoted(r, "cached", &u.Cached)
 	r.maybeFlag("estimated", &u.Estimated)
+	maybeQuoted(r, "cache_write", &u.CacheWrite)
+	maybeQuoted(r, "cache_write_long", &u.CacheWriteLong)
+	maybeQuoted(r, "reasoning", &u.Reasoning)
 	r.mark('}')
 }
 

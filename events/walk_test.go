@@ -146,8 +146,12 @@ func without(event Event) Event {
 		for i := range e.Calls {
 			e.Calls[i].Arguments = nil
 		}
-		if e.Extra != nil {
-			e.Extra = &Text{Blob: e.Extra.Blob, Masked: e.Extra.Masked}
+		for i := range e.Blocks {
+			for _, text := range []*Text{e.Blocks[i].Text, e.Blocks[i].Raw} {
+				if text != nil {
+					text.Inline = ""
+				}
+			}
 		}
 		return e
 	case ToolRequested:

@@ -235,8 +235,8 @@ func (a *Agent) applyReply(e events.ModelReplied) {
 func (a *Agent) addReply(e *events.ModelReplied) {
 	t := &a.Turn
 	said := Message{Role: RoleAssistant, Text: e.Text, Calls: e.Calls}
-	if e.Extra != nil {
-		said.Extra, said.Model = e.Extra, t.Config.Model
+	if e.Blocks != nil {
+		said.Blocks, said.Model = e.Blocks, t.Config.Model
 	}
 	switch {
 	case e.Fault == "":

@@ -66,7 +66,7 @@ func (a *Agent) askModel() AskModel {
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Config.Model, System: a.system(),
 		Messages: messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
-		Masking: t.Config.Masking,
+		Masking: t.Config.Masking, Thinking: t.Config.Thinking,
 	}
 }
 
@@ -115,6 +115,10 @@ func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 	b = binary.AppendVarint(b, int64(dropped))
 	if a.narrow() {
 		b = binary.AppendVarint(b, a.room())
+	}
+	if thinking := t.Config.Thinking; thinking != (events.Thinking{}) {
+		b = appendField(b, string(thinking.Effort))
+		b = binary.AppendVarint(b, thinking.Budget)
 	}
 	return next.Chain.Next("context", b), dropped, shortened
 }

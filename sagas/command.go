@@ -125,7 +125,7 @@ type (
 		Duration events.Micros
 		Former   bool // recalled from a build that counted repeated calls without regard to their results
 		Fault    events.Fault
-		Extra    *events.Text
+		Blocks   []events.Block
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {
@@ -221,6 +221,7 @@ type (
 		Masking  events.MaskingLevel
 		Tools    []string
 		Reply    int64 // maximum tokens of the reply
+		Thinking events.Thinking
 		Context  events.Digest
 	}
 	// AskTool runs a call.

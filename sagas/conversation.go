@@ -20,7 +20,7 @@ type Conversation struct {
 func (c Conversation) add(m Message) Conversation {
 	c.Messages = append(c.Messages, m)
 	c.Bytes += messageSize(&m)
-	c.Blobs = c.Blobs || m.Text.Blob != nil || m.Extra != nil || // what another model wants back is left out where texts are read
+	c.Blobs = c.Blobs || m.Text.Blob != nil || m.Blocks != nil || // what another model wants back is left out where texts are read
 		slices.ContainsFunc(m.Calls, func(call events.ModelCall) bool { return call.Blob != nil })
 	c.Chain = chainMessage(c.Chain, &m)
 	return c
@@ -89,8 +89,12 @@ func (c Conversation) newest(size int64) int {
 // messageSize estimates what a message costs to send, in bytes.
 func messageSize(m *Message) int64 {
 	size := 16 + m.Text.Size()
-	if m.Extra != nil {
-		size += m.Extra.Size()
+	for i := range m.Blocks {
+		if b := &m.Blocks[i]; b.Raw != nil && b.Text != nil {
+			size += max(b.Raw.Size(), b.Text.Size()) // the one holds the other
+		} else if b.Raw != nil {
+			size += b.Raw.Size()
+		}
 	}
 	for i := range m.Calls {
 		size += int64(16 + len(m.Calls[i].Tool) + len(m.Calls[i].Arguments))
@@ -120,11 +124,34 @@ func chainMessage(chain events.Digest, m *Message) events.Digest {
 		}
 		b = appendField(b, string(m.Calls[i].Arguments))
 	}
-	if m.Extra != nil {
+	return chain.Next(events.Kind(m.Role), appendBlocks(b, m))
+}
+
+// appendBlocks adds a reply's layout. One item alone is written as what it was before replies had blocks.
+func appendBlocks(b []byte, m *Message) []byte {
+	switch {
+	case len(m.Blocks) == 0:
+		return b
+	case len(m.Blocks) == 1 && m.Blocks[0].Kind == events.BlockItem && m.Blocks[0].Raw != nil:
 		b = appendField(b, m.Model)
-		b = appendField(b, m.Extra.Identity())
+		return appendField(b, m.Blocks[0].Raw.Identity())
 	}
-	return chain.Next(events.Kind(m.Role), b)
+	b = binary.AppendUvarint(b, uint64(len(m.Blocks)))
+	b = appendField(b, m.Model)
+	for i := range m.Blocks {
+		block := &m.Blocks[i]
+		b = appendField(b, string(block.Kind))
+		b = binary.AppendUvarint(b, uint64(block.Bytes))
+		for _, text := range []*events.Text{block.Text, block.Raw} {
+			if text == nil {
+				b = append(b, 0)
+				continue
+			}
+			b = append(b, 1)
+			b = appendField(b, text.Identity())
+		}
+	}
+	return b
 }
 
 func appendField(b []byte, field string) []byte {

@@ -146,6 +146,8 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Policy = a.Config.Policy
 		case "knowledge":
 			c.Knowledge = a.Config.Knowledge
+		case "thinking":
+			c.Thinking = a.Config.Thinking
 		case "masking":
 			c.Masking = a.Config.Masking
 		case "secrets":

@@ -254,6 +254,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"limits", withDefaults(before.Limits), withDefaults(after.Limits)},
 		{"policy", before.Policy, after.Policy},
 		{"knowledge", before.Knowledge, after.Knowledge},
+		{"thinking", before.Thinking, after.Thinking},
 		{"masking", before.Masking, after.Masking},
 		{"secrets", before.Secrets, after.Secrets},
 	}

@@ -89,6 +89,14 @@ func ValidateConfig(c events.AgentConfig) error {
 	default:
 		return refuse(RefusedInvalid, "on_limit is %q, want ask or end", c.Policy.OnLimit)
 	}
+	switch c.Thinking.Effort {
+	case "", events.EffortOff, events.EffortLow, events.EffortMedium, events.EffortHigh:
+	default:
+		return refuse(RefusedInvalid, "thinking.effort is %q, want off, low, medium or high", c.Thinking.Effort)
+	}
+	if budget := c.Thinking.Budget; budget < 0 || budget > mostCounted || budget > 0 && c.Thinking.Effort == events.EffortOff {
+		return refuse(RefusedInvalid, "thinking.budget is %d: it is a number of tokens, and 0 where thinking is off", budget)
+	}
 	switch c.Masking {
 	case "", events.MaskKnown, events.MaskShapes, events.MaskStrict:
 	default:

@@ -4,11 +4,11 @@ import "example.com/life/events"
 
 // Message is one entry of the conversation that a model is asked to continue. The fold of an agent's events builds it.
 type Message struct {
-	Role  Role               `json:"role"`
-	Text  events.Text        `json:"text"`            // a blob's text is filled in by the shell before the model is asked
-	Calls []events.ModelCall `json:"calls,omitempty"` // of an assistant's message
-	Extra *events.Text       `json:"extra,omitempty"` // of an assistant's message: what Model, and no other, wants back with it
-	Model string             `json:"model,omitempty"` // that said it, where there is an Extra
+	Role   Role               `json:"role"`
+	Text   events.Text        `json:"text"`             // a blob's text is filled in by the shell before the model is asked
+	Calls  []events.ModelCall `json:"calls,omitempty"`  // of an assistant's message
+	Blocks []events.Block     `json:"blocks,omitempty"` // of an assistant's message: its layout; see events.ModelReplied
+	Model  string             `json:"model,omitempty"`  // that said it, where there are Blocks: it, and no other, gets their raw forms back
 
 	// Of a tool's message: which call it answers.
 	CallID string `json:"call_id,omitempty"` // the provider's own id

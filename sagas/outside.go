@@ -16,7 +16,36 @@ func validText(t events.Text) events.Text {
 	return events.Text{Inline: valid(t.Inline), Blob: t.Blob, Masked: t.Masked}
 }
 
-func validExtra(t *events.Text) *events.Text {
+// validBlocks is a reply's layout without what its provider got wrong: more text or calls than there are, or a kind that nobody knows. What
+// no block names comes after them, so nothing of the reply is lost.
+func validBlocks(c *RecordReply, calls int) []events.Block {
+	var blocks []events.Block
+	text := validText(c.Text).Size()
+	for _, b := range c.Blocks {
+		block := events.Block{Kind: b.Kind}
+		switch b.Kind {
+		case events.BlockText:
+			if b.Bytes <= 0 || int64(b.Bytes) > text {
+				continue
+			}
+			block.Bytes, text = b.Bytes, text-int64(b.Bytes)
+		case events.BlockCall:
+			if calls == 0 {
+				continue
+			}
+			calls--
+		case events.BlockThinking, events.BlockItem:
+			block.Text = validOrNone(b.Text)
+		default:
+			continue
+		}
+		block.Raw = validOrNone(b.Raw)
+		blocks = append(blocks, block)
+	}
+	return blocks
+}
+
+func validOrNone(t *events.Text) *events.Text {
 	if t == nil {
 		return nil
 	}
@@ -45,5 +74,9 @@ func plausible(u events.Usage) events.Usage {
 		Cached: min(max(u.Cached, 0), mostCounted),
 
 		Estimated: u.Estimated,
+
+		CacheWrite:     min(max(u.CacheWrite, 0), mostCounted),
+		CacheWriteLong: min(max(u.CacheWriteLong, 0), mostCounted),
+		Reasoning:      min(max(u.Reasoning, 0), mostCounted),
 	}
 }

@@ -56,7 +56,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		return RecordReply{
 			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Withheld: e.Withheld, Stop: e.Stop, Model: e.Model,
 			Former: !e.Polling && a.Turn.polls(e.Calls),
-			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Extra: e.Extra,
+			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Blocks: e.Blocks,
 		}, nil
 	case events.ModelFailed:
 		return a.recallFailure(meta, e), nil

@@ -128,7 +128,7 @@ func (s *script) reply(d *datadriven.TestData, request events.RequestID) sagas.R
 		Fault: events.Fault(text(d, "fault")), Withheld: text(d, "withheld"),
 	}
 	if extra := text(d, "extra"); extra != "" {
-		c.Extra = &events.Text{Inline: extra}
+		c.Blocks = []events.Block{{Kind: events.BlockItem, Raw: &events.Text{Inline: extra}}}
 	}
 	var said []string
 	for line := range strings.Lines(d.Input) {

@@ -241,7 +241,7 @@ func (d *decision) recordReply(c RecordReply) error {
 		Request: c.Request, Text: validText(c.Text), Calls: calls, Withheld: valid(c.Withheld), Stop: c.Stop, Model: valid(c.Model),
 		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Duration: c.Duration,
 		Polling: !c.Former && t.polls(calls),
-		Fault:   c.Fault, Extra: validExtra(c.Extra),
+		Fault:   c.Fault, Blocks: validBlocks(&c, len(calls)),
 	})
 	if len(c.Calls) > 0 {
 		d.judgeCalls()
@@ -257,6 +257,8 @@ func (d *decision) recordReply(c RecordReply) error {
 		d.proceed() // the model is told
 	case c.Stop == events.StopLength:
 		d.end(events.Stopped, events.ReasonTruncated, "the reply met its token limit; raise reply_tokens to allow longer ones")
+	case c.Stop == events.StopPaused:
+		d.proceed() // the reply so far goes back, and the next round continues it
 	case c.Stop == events.StopFiltered:
 		d.end(events.Stopped, events.ReasonFiltered, "the model declined to answer")
 	case len(d.agent.waiting(events.Steer)) > 0:

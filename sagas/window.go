@@ -48,10 +48,27 @@ func shorten(messages []Message, size int64) ([]Message, int) {
 	for i := range messages {
 		if text := messages[i].Text; text.Size() > share {
 			messages[i].Text = events.Text{Inline: middleOut(text, int(share))}
+			messages[i].Blocks = oneText(messages[i].Blocks, len(messages[i].Text.Inline))
 			shortened++
 		}
 	}
 	return messages, shortened
+}
+
+// oneText is a layout in which the text has changed: all of it stands where its first part stood.
+func oneText(blocks []events.Block, size int) []events.Block {
+	var kept []events.Block
+	for i := range blocks {
+		block := blocks[i]
+		if block.Kind == events.BlockText {
+			if size == 0 {
+				continue
+			}
+			block.Bytes, block.Raw, size = size, nil, 0
+		}
+		kept = append(kept, block)
+	}
+	return kept
 }
 
 // fairShare is the most that one text may have so that all fit; -1 when they fit as they are.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -112,25 +113,46 @@ const prompt = 10 * time.Second
 
 // heard collects the deltas of one ask and notices one that comes too late.
 type heard struct {
-	mu   sync.Mutex
-	text strings.Builder
-	over bool
-	late bool
+	mu      sync.Mutex
+	text    strings.Builder // said
+	thought strings.Builder
+	offsets map[int]int // what came of each block
+	wrong   []string    // pieces that do not follow what came before
+	over    bool
+	late    bool
 }
 
-func (h *heard) delta(text string) {
+func (h *heard) delta(piece actors.Delta) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.late = h.late || h.over
-	h.text.WriteString(text)
+	if h.offsets == nil {
+		h.offsets = map[int]int{}
+	}
+	if piece.Text == "" || piece.Block < 0 || piece.Offset != h.offsets[piece.Block] {
+		h.wrong = append(h.wrong, fmt.Sprintf("%+v after %d bytes", piece, h.offsets[piece.Block]))
+	}
+	h.offsets[piece.Block] += len(piece.Text)
+	switch piece.Kind {
+	case events.BlockText:
+		h.text.WriteString(piece.Text)
+	case events.BlockThinking:
+		h.thought.WriteString(piece.Text)
+	case events.BlockCall:
+	default:
+		h.wrong = append(h.wrong, fmt.Sprintf("%+v has no kind of which there are pieces", piece))
+	}
 }
 
-func (h *heard) end(t *testing.T) string {
+func (h *heard) end(t *testing.T) (said, thought string) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.over = true
-	return h.text.String()
+	if len(h.wrong) > 0 {
+		t.Errorf("pieces out of place: %s", strings.Join(h.wrong, "; "))
+	}
+	return h.text.String(), h.thought.String()
 }
 
 func testModelReply(t *testing.T, model actors.Model, question actors.ModelRequest, situation ModelSituation) {
@@ -140,8 +162,12 @@ func testModelReply(t *testing.T, model actors.Model, question actors.ModelReque
 		var heard heard
 		answer, err := model.Ask(ctx, question, heard.delta)
 		checkAnswer(t, answer, err, situation)
-		if text := heard.end(t); text != situation.Reply.Text {
-			t.Errorf("the deltas say %q, the reply %q: they must be the same text", text, situation.Reply.Text)
+		thinking := ""
+		for _, block := range situation.Reply.Blocks {
+			thinking += block.Text
+		}
+		if said, thought := heard.end(t); said != situation.Reply.Text || thought != thinking {
+			t.Errorf("the deltas say %q and think %q, the reply %q and %q: they must be the same text", said, thought, situation.Reply.Text, thinking)
 		}
 		if heard.late {
 			t.Error("a delta came after the reply")

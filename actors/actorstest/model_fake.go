@@ -8,12 +8,12 @@ import (
 
 // FakeModel is a model made of one function, for tests of whatever asks models. The function must keep the duties of
 // actors.Model itself; delta is never nil.
-type FakeModel func(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error)
+type FakeModel func(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error)
 
 // Ask calls the function.
-func (f FakeModel) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
+func (f FakeModel) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	if delta == nil {
-		delta = func(string) {}
+		delta = func(actors.Delta) {}
 	}
 	return f(ctx, question, delta)
 }

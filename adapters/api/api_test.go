@@ -34,7 +34,7 @@ func (models) Lookup(name string) (actors.Model, string, error) {
 	return actorstest.FakeModel(answer), "one", nil
 }
 
-func answer(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+func answer(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	usage := events.Usage{Input: 10, Output: 5}
 	last := q.Messages[len(q.Messages)-1]
 	switch {
@@ -46,12 +46,12 @@ func answer(ctx context.Context, q actors.ModelRequest, delta func(string)) (act
 			Stop:  events.StopCalls, Usage: usage,
 		}, nil
 	case last.Text.Inline == "wait":
-		delta("waiting")
+		delta(actors.Delta{Kind: events.BlockText, Text: "waiting"})
 		<-ctx.Done()
 		return actors.ModelResponse{}, ctx.Err()
 	}
-	delta("you said ")
-	delta(last.Text.Inline)
+	delta(actors.Delta{Kind: events.BlockText, Text: "you said "})
+	delta(actors.Delta{Kind: events.BlockText, Offset: 9, Text: last.Text.Inline})
 	return actors.ModelResponse{Text: "you said " + last.Text.Inline, Stop: events.StopEnd, Usage: usage}, nil
 }
 

@@ -149,7 +149,7 @@ func (f *clientFeed) receive(ctx context.Context, open *connection) error {
 		case itemFailed:
 			return failedAs(event.data)
 		case itemDelta:
-			item.Delta = &actors.Delta{}
+			item.Delta = &actors.FeedDelta{}
 			err = json.Unmarshal(event.data, item.Delta)
 		default:
 			item.Event = &events.Envelope{}

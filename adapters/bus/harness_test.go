@@ -166,7 +166,7 @@ func (b *bench) same(what string, got, want []string) {
 type models struct{}
 
 func (models) Lookup(string) (actors.Model, string, error) {
-	return actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(string)) (actors.ModelResponse, error) {
+	return actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(actors.Delta)) (actors.ModelResponse, error) {
 		return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
 	}), "one", nil
 }

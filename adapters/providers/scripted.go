@@ -74,7 +74,7 @@ func Scripted(config ScriptedConfig) (actors.Model, error) {
 }
 
 // Ask answers with the first rule that matches the conversation.
-func (m *scripted) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
+func (m *scripted) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return actors.ModelResponse{}, err
 	}
@@ -323,21 +323,21 @@ func estimate(question actors.ModelRequest, answer actors.ModelResponse) events.
 }
 
 // stream hands the text over word by word, the latency spread evenly over the words.
-func stream(ctx context.Context, text string, latency time.Duration, delta func(text string)) error {
+func stream(ctx context.Context, text string, latency time.Duration, delta func(actors.Delta)) error {
 	if delta == nil || text == "" {
 		return pause(ctx, latency)
 	}
 	step := latency / time.Duration(strings.Count(text, " ")+1)
-	for len(text) > 0 {
+	for at := 0; at < len(text); {
 		if err := pause(ctx, step); err != nil {
 			return err
 		}
-		word := strings.IndexByte(text, ' ') + 1
+		word := strings.IndexByte(text[at:], ' ') + 1
 		if word == 0 {
-			word = len(text)
+			word = len(text) - at
 		}
-		delta(text[:word])
-		text = text[word:]
+		delta(actors.Delta{Kind: events.BlockText, Offset: at, Text: text[at : at+word]})
+		at += word
 	}
 	return nil
 }

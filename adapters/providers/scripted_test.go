@@ -187,7 +187,8 @@ func TestScriptedTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
 		var heard []string
-		_, err := model.Ask(t.Context(), actors.ModelRequest{Model: "script.yaml"}, func(text string) {
+		_, err := model.Ask(t.Context(), actors.ModelRequest{Model: "script.yaml"}, func(piece actors.Delta) {
+			text := piece.Text
 			heard = append(heard, fmt.Sprint(text, time.Since(started)))
 		})
 		want := []string{"one 1s", "two 2s", "three 3s", "four4s"}
@@ -196,7 +197,7 @@ func TestScriptedTakesItsTime(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
-		answer, err := model.Ask(ctx, actors.ModelRequest{Model: "script.yaml"}, func(string) {})
+		answer, err := model.Ask(ctx, actors.ModelRequest{Model: "script.yaml"}, func(actors.Delta) {})
 		if !errors.Is(err, context.DeadlineExceeded) || answer.Text != "" {
 			t.Errorf("cut off: %+v, %v", answer, err)
 		}

@@ -125,7 +125,7 @@ func (t *tape) files() ([]string, error) {
 }
 
 // Ask records or plays.
-func (t *tape) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
+func (t *tape) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return actors.ModelResponse{}, err
 	}
@@ -135,10 +135,10 @@ func (t *tape) Ask(ctx context.Context, question actors.ModelRequest, delta func
 	if t.mode == TapePlay {
 		return t.play(made, delta)
 	}
-	answer, err := t.model.Ask(ctx, question, func(text string) {
-		made.Deltas = append(made.Deltas, text)
+	answer, err := t.model.Ask(ctx, question, func(piece actors.Delta) {
+		made.Deltas = append(made.Deltas, tapeDelta{Block: piece.Block, Kind: piece.Kind, Text: piece.Text})
 		if delta != nil {
-			delta(text)
+			delta(piece)
 		}
 	})
 	var failure *actors.ModelError
@@ -180,7 +180,7 @@ func (t *tape) record(made *recording) error {
 	}
 }
 
-func (t *tape) play(asked recording, delta func(text string)) (actors.ModelResponse, error) {
+func (t *tape) play(asked recording, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	path, err := t.next(asked)
 	if err != nil {
 		return actors.ModelResponse{}, unusable(err)
@@ -189,15 +189,7 @@ func (t *tape) play(asked recording, delta func(text string)) (actors.ModelRespo
 	if err != nil {
 		return actors.ModelResponse{}, unusable(err)
 	}
-	deltas := found.Deltas
-	if found.Answer != nil && strings.Join(deltas, "") != found.Answer.Text { // someone has edited the answer
-		deltas = []string{found.Answer.Text}
-	}
-	for _, text := range deltas {
-		if delta != nil {
-			delta(text)
-		}
-	}
+	found.stream(delta)
 	if found.Failure != nil {
 		return actors.ModelResponse{}, &actors.ModelError{Class: found.Failure.Class, RetryAfter: found.Failure.RetryAfter, Detail: found.Failure.Detail}
 	}

@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"example.com/life/actors"
@@ -29,7 +29,7 @@ type recording struct {
 	Context  events.Digest `json:"context"` // as the asker computed it
 	Number   int           `json:"number"`  // from 1, of the answers to this question
 	Question tapeQuestion  `json:"question"`
-	Deltas   []string      `json:"deltas,omitempty"`
+	Deltas   []tapeDelta   `json:"deltas,omitempty"`
 	Answer   *tapeAnswer   `json:"answer,omitempty"`
 	Failure  *tapeFailure  `json:"failure,omitempty"`
 }
@@ -42,15 +42,73 @@ type tapeQuestion struct {
 	Messages []tapeMessage `json:"messages"`
 	Tools    []tapeTool    `json:"tools,omitempty"`
 	Reply    int64         `json:"reply,string"`
+
+	Thinking events.Thinking `json:"thinking,omitzero"`
 }
 
 type tapeMessage struct {
-	Role   sagas.Role `json:"role"`
-	Text   string     `json:"text,omitempty"`
-	Calls  []tapeCall `json:"calls,omitempty"`
-	CallID string     `json:"call_id,omitempty"`
-	Tool   string     `json:"tool,omitempty"`
-	Failed bool       `json:"failed,omitempty"`
+	Role   sagas.Role  `json:"role"`
+	Text   string      `json:"text,omitempty"`
+	Calls  []tapeCall  `json:"calls,omitempty"`
+	CallID string      `json:"call_id,omitempty"`
+	Tool   string      `json:"tool,omitempty"`
+	Failed bool        `json:"failed,omitempty"`
+	Blocks []tapeBlock `json:"blocks,omitempty"`
+}
+
+// tapeBlock is one part of a reply's layout. The raw form is kept as text, so that its bytes survive.
+type tapeBlock struct {
+	Kind  events.BlockKind `json:"kind"`
+	Bytes int              `json:"bytes,omitempty"`
+	Text  string           `json:"text,omitempty"`
+	Raw   string           `json:"raw,omitempty"`
+}
+
+// tapeDelta is a piece of a reply as it streamed in. One of a plain reply is a string.
+type tapeDelta struct {
+	Block int              `json:"block"`
+	Kind  events.BlockKind `json:"kind"`
+	Text  string           `json:"text"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d tapeDelta) MarshalJSON() ([]byte, error) {
+	if d.Block == 0 && d.Kind == events.BlockText {
+		return json.Marshal(d.Text)
+	}
+	type plain tapeDelta
+	return json.Marshal(plain(d))
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *tapeDelta) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		d.Kind = events.BlockText
+		return json.Unmarshal(data, &d.Text)
+	}
+	type plain tapeDelta
+	return json.Unmarshal(data, (*plain)(d))
+}
+
+// stream passes on the pieces of the answer, or the whole answer if someone has edited it.
+func (r *recording) stream(delta func(actors.Delta)) {
+	if delta == nil {
+		return
+	}
+	said, offsets := "", map[int]int{}
+	for _, piece := range r.Deltas {
+		if piece.Kind == events.BlockText {
+			said += piece.Text
+		}
+	}
+	if r.Answer != nil && said != r.Answer.Text {
+		delta(actors.Delta{Block: len(r.Answer.Blocks), Kind: events.BlockText, Text: r.Answer.Text})
+		return
+	}
+	for _, piece := range r.Deltas {
+		delta(actors.Delta{Block: piece.Block, Kind: piece.Kind, Offset: offsets[piece.Block], Text: piece.Text})
+		offsets[piece.Block] += len(piece.Text)
+	}
 }
 
 type tapeCall struct {
@@ -71,6 +129,8 @@ type tapeAnswer struct {
 	Stop  events.StopReason `json:"stop"`
 	Model string            `json:"model,omitempty"`
 	Usage events.Usage      `json:"usage"`
+
+	Blocks []tapeBlock `json:"blocks,omitempty"`
 }
 
 type tapeFailure struct {
@@ -84,13 +144,23 @@ func hashQuestion(question actors.ModelRequest) string { return newTapeQuestion(
 
 func newTapeQuestion(question actors.ModelRequest) tapeQuestion {
 	kept := tapeQuestion{
-		Model: question.Model, System: question.System, Reply: question.Reply,
+		Model: question.Model, System: question.System, Reply: question.Reply, Thinking: question.Thinking,
 		Messages: make([]tapeMessage, len(question.Messages)),
 	}
 	for i, message := range question.Messages {
 		kept.Messages[i] = tapeMessage{
 			Role: message.Role, Text: message.Text.Inline, Calls: newTapeCalls(message.Calls),
 			CallID: message.CallID, Tool: message.Tool, Failed: message.Failed,
+		}
+		for _, b := range message.Blocks {
+			block := tapeBlock{Kind: b.Kind, Bytes: b.Bytes}
+			if b.Text != nil {
+				block.Text = b.Text.Inline
+			}
+			if b.Raw != nil {
+				block.Raw = b.Raw.Inline
+			}
+			kept.Messages[i].Blocks = append(kept.Messages[i].Blocks, block)
 		}
 	}
 	for _, tool := range question.Tools {
@@ -116,13 +186,20 @@ func (q tapeQuestion) hash() string {
 }
 
 func newTapeAnswer(answer actors.ModelResponse) *tapeAnswer {
-	return &tapeAnswer{Text: answer.Text, Calls: newTapeCalls(answer.Calls), Stop: answer.Stop, Model: answer.Model, Usage: answer.Usage}
+	kept := &tapeAnswer{Text: answer.Text, Calls: newTapeCalls(answer.Calls), Stop: answer.Stop, Model: answer.Model, Usage: answer.Usage}
+	for _, block := range answer.Blocks {
+		kept.Blocks = append(kept.Blocks, tapeBlock(block))
+	}
+	return kept
 }
 
 func (a *tapeAnswer) answer() actors.ModelResponse {
 	answer := actors.ModelResponse{Text: a.Text, Stop: a.Stop, Model: a.Model, Usage: a.Usage}
 	for _, call := range a.Calls {
 		answer.Calls = append(answer.Calls, events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: json.RawMessage(call.Arguments)})
+	}
+	for _, block := range a.Blocks {
+		answer.Blocks = append(answer.Blocks, actors.Block(block))
 	}
 	return answer
 }
@@ -215,16 +292,19 @@ func (r *recording) redact(replace func(string) string) {
 	for i := range r.Question.Messages {
 		texts = append(texts, &r.Question.Messages[i].Text)
 		texts = append(texts, callTexts(r.Question.Messages[i].Calls)...)
+		texts = append(texts, blockTexts(r.Question.Messages[i].Blocks)...)
 	}
 	for i := range r.Question.Tools {
 		texts = append(texts, &r.Question.Tools[i].Description, &r.Question.Tools[i].Schema)
 	}
-	if whole := strings.Join(r.Deltas, ""); replace(whole) != whole { // a secret may come in pieces
-		r.Deltas = []string{replace(whole)}
-	}
+	r.Deltas = redactDeltas(r.Deltas, replace)
 	if r.Answer != nil {
 		texts = append(texts, &r.Answer.Text, &r.Answer.Model)
 		texts = append(texts, callTexts(r.Answer.Calls)...)
+		if replace(r.Answer.Text) != r.Answer.Text { // its parts are no longer where they were
+			r.Answer.Blocks = slices.DeleteFunc(r.Answer.Blocks, func(b tapeBlock) bool { return b.Kind == events.BlockText })
+		}
+		texts = append(texts, blockTexts(r.Answer.Blocks)...)
 	}
 	if r.Failure != nil {
 		texts = append(texts, &r.Failure.Detail)
@@ -240,4 +320,34 @@ func callTexts(calls []tapeCall) []*string {
 		texts = append(texts, &calls[i].Arguments)
 	}
 	return texts
+}
+
+func blockTexts(blocks []tapeBlock) []*string {
+	var texts []*string
+	for i := range blocks {
+		texts = append(texts, &blocks[i].Text, &blocks[i].Raw)
+	}
+	return texts
+}
+
+// redactDeltas redacts what streamed in. A secret may come in pieces: a block that holds one becomes one piece.
+func redactDeltas(deltas []tapeDelta, replace func(string) string) []tapeDelta {
+	whole := map[int]string{}
+	for _, piece := range deltas {
+		whole[piece.Block] += piece.Text
+	}
+	var kept []tapeDelta
+	for _, piece := range deltas {
+		text, open := whole[piece.Block]
+		switch redacted := replace(text); {
+		case !open:
+		case redacted == text:
+			kept = append(kept, piece)
+		default:
+			piece.Text = redacted
+			kept = append(kept, piece)
+			delete(whole, piece.Block)
+		}
+	}
+	return kept
 }

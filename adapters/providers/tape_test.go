@@ -21,11 +21,15 @@ import (
 
 // acting is a model that acts out a situation.
 func acting(situation actorstest.ModelSituation) actors.Model {
-	return actorstest.FakeModel(func(ctx context.Context, _ actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+	return actorstest.FakeModel(func(ctx context.Context, _ actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		switch {
 		case situation.Reply != nil:
+			at := 0
 			for word := range strings.SplitAfterSeq(situation.Reply.Text, " ") {
-				delta(word)
+				if word != "" {
+					delta(actors.Delta{Kind: events.BlockText, Offset: at, Text: word})
+				}
+				at += len(word)
 			}
 			answer := *situation.Reply
 			answer.Model = "fake-1"
@@ -73,13 +77,13 @@ func TestTapeIsAModel(t *testing.T) {
 // counting answers with how often it was asked, and fails the first time.
 func counting() actors.Model {
 	asked := 0
-	return actorstest.FakeModel(func(_ context.Context, _ actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+	return actorstest.FakeModel(func(_ context.Context, _ actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		asked++
 		if asked == 1 {
 			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorOverloaded, RetryAfter: 5, Detail: "busy"}
 		}
 		text := "answer " + strconv.Itoa(asked)
-		delta(text)
+		delta(actors.Delta{Kind: events.BlockText, Text: text})
 		return actors.ModelResponse{Text: text, Stop: events.StopEnd}, nil
 	})
 }
@@ -225,7 +229,7 @@ func TestTapeRefusesWhatItCannotTrust(t *testing.T) {
 	write(t, dir, filepath.Base(path), strings.Replace(string(good), `"text": "said"`, `"text": "said otherwise"`, 1))
 	player := openTape(t, TapeConfig{Dir: dir, Mode: TapePlay})
 	var heard string
-	if answer, err := player.Ask(t.Context(), question, func(text string) { heard += text }); err != nil || answer.Text != "said otherwise" || heard != answer.Text {
+	if answer, err := player.Ask(t.Context(), question, func(piece actors.Delta) { heard += piece.Text }); err != nil || answer.Text != "said otherwise" || heard != answer.Text {
 		t.Errorf("an edited answer plays as %+v, %q, %v", answer, heard, err)
 	}
 	player = openTape(t, TapeConfig{Dir: dir, Mode: TapePlay})
@@ -266,7 +270,7 @@ func TestTapeConfig(t *testing.T) {
 
 func FuzzRecording(f *testing.F) {
 	made := recording{
-		Format: tapeFormat, Number: 1, Question: newTapeQuestion(actorstest.ModelQuestion("m")), Deltas: []string{"a"},
+		Format: tapeFormat, Number: 1, Question: newTapeQuestion(actorstest.ModelQuestion("m")), Deltas: []tapeDelta{{Kind: events.BlockText, Text: "a"}, {Block: 1, Kind: events.BlockThinking, Text: "b"}},
 		Answer: newTapeAnswer(actors.ModelResponse{Text: "a", Stop: events.StopEnd, Calls: []events.ModelCall{{ID: "1", Tool: "t", Arguments: json.RawMessage(`{}`)}}}),
 	}
 	made.Request = made.Question.hash()

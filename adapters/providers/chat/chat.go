@@ -41,7 +41,7 @@ func New(config endpoint.Config) (actors.Model, error) {
 }
 
 // Ask sends the question and puts the reply together. A refusal of the way of asking is met with another way, at once: it costs nothing.
-func (m *chat) Ask(ctx context.Context, question actors.ModelRequest, delta func(text string)) (actors.ModelResponse, error) {
+func (m *chat) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	way := m.ways.of(question.Model)
 	for changes := 0; ; changes++ {
 		answer, err := m.ask(ctx, question, way, delta)
@@ -62,7 +62,7 @@ func (m *chat) Ask(ctx context.Context, question actors.ModelRequest, delta func
 }
 
 // ask makes one request.
-func (m *chat) ask(ctx context.Context, question actors.ModelRequest, way way, delta func(text string)) (actors.ModelResponse, error) {
+func (m *chat) ask(ctx context.Context, question actors.ModelRequest, way way, delta func(actors.Delta)) (actors.ModelResponse, error) {
 	if err := ctx.Err(); err != nil {
 		return actors.ModelResponse{}, err
 	}

@@ -145,7 +145,11 @@ func TestOpenAIReadsWhatServersSend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			model := newOpenAI(t, fakeOpenAI(t, func(*http.Request, map[string]any) wire { return test.wire }))
 			var heard strings.Builder
-			answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), func(text string) { heard.WriteString(text) })
+			answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), func(piece actors.Delta) {
+				if piece.Kind == events.BlockText {
+					heard.WriteString(piece.Text)
+				}
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -21,7 +21,11 @@ func askOne(t *testing.T, reply wire) (answer actors.ModelResponse, heard string
 	t.Helper()
 	var pieces strings.Builder
 	answer, err := newOpenAI(t, (&vendor{replies: []wire{reply}, rules: rules{}}).open(t)).
-		Ask(t.Context(), actorstest.ModelQuestion("m"), func(text string) { pieces.WriteString(text) })
+		Ask(t.Context(), actorstest.ModelQuestion("m"), func(piece actors.Delta) {
+			if piece.Kind == events.BlockText {
+				pieces.WriteString(piece.Text)
+			}
+		})
 	if err != nil && !errors.As(err, &failure) {
 		t.Fatal(err)
 	}

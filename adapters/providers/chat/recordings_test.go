@@ -69,7 +69,11 @@ func checkReply(t *testing.T, status int, media, body string) {
 	}}})
 	var heard strings.Builder
 	question := actorstest.ModelQuestion("m")
-	answer, err := model.Ask(context.Background(), question, func(text string) { heard.WriteString(text) })
+	answer, err := model.Ask(context.Background(), question, func(piece actors.Delta) {
+		if piece.Kind == events.BlockText {
+			heard.WriteString(piece.Text)
+		}
+	})
 	if err != nil {
 		var failure *actors.ModelError
 		if !errors.As(err, &failure) || failure.Detail == "" || failure.Class == "" {
@@ -91,8 +95,11 @@ func checkReply(t *testing.T, status int, media, body string) {
 		seen[call.ID] = true
 	}
 	said := sagas.Message{Role: sagas.RoleAssistant, Text: events.Text{Inline: answer.Text}, Calls: answer.Calls}
-	if answer.Extra != "" {
-		said.Extra = &events.Text{Inline: answer.Extra}
+	for _, b := range answer.Blocks {
+		said.Blocks = append(said.Blocks, events.Block{Kind: b.Kind, Bytes: b.Bytes, Text: &events.Text{Inline: b.Text}})
+		if b.Raw != "" {
+			said.Blocks[len(said.Blocks)-1].Raw = &events.Text{Inline: b.Raw}
+		}
 	}
 	question.Messages = append(question.Messages, said)
 	for _, call := range answer.Calls {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/packages/respjson"
 
 	"example.com/life/actors"
 	"example.com/life/adapters/providers/endpoint"
@@ -18,7 +19,7 @@ import (
 // the same index for every call, "stop" where calls were made, a message in place of a delta, and parts in place of a text.
 type reply struct {
 	question *actors.ModelRequest
-	delta    func(text string)
+	layout   layout
 
 	begun   bool // something of the model has come
 	over    bool // the stream said that it is
@@ -40,11 +41,11 @@ type reply struct {
 	said    *endpoint.Said // an error within it
 }
 
-func newReply(question actors.ModelRequest, delta func(text string)) *reply {
+func newReply(question actors.ModelRequest, delta func(actors.Delta)) *reply {
 	if delta == nil {
-		delta = func(string) {}
+		delta = func(actors.Delta) {}
 	}
-	return &reply{question: &question, delta: delta}
+	return &reply{question: &question, layout: layout{delta: delta}}
 }
 
 // heartbeat are words that gateways send to keep a connection alive.
@@ -143,6 +144,7 @@ func (r *reply) addMessage(choice *openai.ChatCompletionChunkChoice) {
 }
 
 func (r *reply) addDelta(delta *openai.ChatCompletionChunkChoiceDelta) {
+	r.think(delta.JSON.ExtraFields)
 	raw := delta.JSON.Content.Raw()
 	if strings.HasPrefix(raw, "[") || strings.HasPrefix(raw, "{") {
 		r.addParts(raw)
@@ -172,6 +174,7 @@ func (r *reply) addDelta(delta *openai.ChatCompletionChunkChoiceDelta) {
 func (r *reply) addParts(raw string) {
 	said, thought := partsText(raw)
 	r.thought.WriteString(thought)
+	r.layout.add(events.BlockThinking, thought)
 	r.begun = r.begun || thought != ""
 	var parts []json.RawMessage
 	if json.Unmarshal([]byte(raw), &parts) != nil {
@@ -185,7 +188,18 @@ func (r *reply) say(text string) {
 	if text != "" {
 		r.begun = true
 		r.text.WriteString(text)
-		r.delta(text)
+		r.layout.add(events.BlockText, text)
+	}
+}
+
+// think passes on what was thought. Some endpoints say it in two fields.
+func (r *reply) think(fields map[string]respjson.Field) {
+	for _, name := range reasoningFields {
+		var text string
+		if field, has := fields[name]; has && json.Unmarshal([]byte(field.Raw()), &text) == nil && text != "" {
+			r.layout.add(events.BlockThinking, text)
+			return
+		}
 	}
 }
 
@@ -215,7 +229,8 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 	if err != nil {
 		return failed(events.ErrorTruncated, err.Error())
 	}
-	answer := actors.ModelResponse{Text: r.text.String(), Calls: calls, Model: r.model, Usage: usage, Stop: r.stop(), Extra: r.overlay()}
+	answer := actors.ModelResponse{Text: r.text.String(), Calls: calls, Model: r.model, Usage: usage, Stop: r.stop()}
+	answer.Blocks = r.layout.blocks(r.extra, r.overlay())
 	if len(calls) == 0 && r.ending.stop == events.StopEnd && endsWithCalls(r.reason) {
 		return failed(events.ErrorTruncated, "the endpoint said that the model called tools, and sent no call")
 	}
@@ -274,7 +289,7 @@ func (r *reply) stop() events.StopReason {
 }
 
 // overlay is what the endpoint wants back with this reply, in the shape of the message that holds it.
-func (r *reply) overlay() string {
+func (r *reply) overlay() map[string]any {
 	overlay := map[string]any{}
 	for name, value := range r.extra {
 		overlay[name] = value
@@ -290,10 +305,7 @@ func (r *reply) overlay() string {
 	if has {
 		overlay["tool_calls"] = calls
 	}
-	if len(overlay) == 0 {
-		return ""
-	}
-	return string(encode(overlay))
+	return overlay
 }
 
 // progress is what had come of a reply that was cut off.

@@ -154,9 +154,9 @@ func paramAssistant(turn turnOf, way way) (openai.ChatCompletionMessageParamUnio
 // overlayOf is what the endpoint gets back with a message and with its calls.
 func overlayOf(message *sagas.Message, way way) (fields map[string]any, calls []map[string]any, err error) {
 	var kept map[string]json.RawMessage
-	if message.Extra != nil && !way.noExtra {
-		if err := json.Unmarshal([]byte(message.Extra.Inline), &kept); err != nil {
-			return nil, nil, fmt.Errorf("what its provider wants back is not a JSON object: %w", err)
+	if !way.noExtra {
+		if kept, err = keptFields(message); err != nil {
+			return nil, nil, err
 		}
 	}
 	fields = map[string]any{}

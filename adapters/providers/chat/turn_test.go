@@ -187,8 +187,8 @@ func TestWhatAnEndpointWantsBack(t *testing.T) {
 		s := newTurns(t, e, nil, nil)
 		s.done(s.say("Is it?"))
 		s.done(s.say("Sure?"))
-		if extra := eventsOf[events.ModelReplied](s)[0].Extra; extra == nil || !strings.Contains(extra.Inline, "Hm") || len(e.broken) > 0 {
-			t.Errorf("kept %v, broken %v: it is kept, and not sent back", extra, e.broken)
+		if blocks := eventsOf[events.ModelReplied](s)[0].Blocks; len(blocks) != 2 || blocks[0].Text.Inline != "Hm" || blocks[1].Bytes != 4 || len(e.broken) > 0 {
+			t.Errorf("kept %v, broken %v: it is kept, and not sent back", blocks, e.broken)
 		}
 	})
 }

@@ -78,7 +78,7 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own
 		next.fill = "thought_signature"
 	case says("reasoning_content") && says("passed back", "missing", "required", "must be"):
 		next.fill = "reasoning_content"
-	case says("reasoning", "extra_content", "thought_signature", "thinking_blocks", "provider_specific") && unknown && hasExtra(question):
+	case says("reasoning", "extra_content", "thought_signature", "thinking_blocks", "provider_specific") && unknown && hasKept(question):
 		next.noExtra = true
 	case says("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens", "in the completion"):
 		next = w.limited(words, unknown, question, own)
@@ -133,13 +133,4 @@ func (w way) limitName(own bool) string {
 		return limitNew
 	}
 	return limitOld
-}
-
-func hasExtra(question *actors.ModelRequest) bool {
-	for i := range question.Messages {
-		if question.Messages[i].Extra != nil {
-			return true
-		}
-	}
-	return false
 }
