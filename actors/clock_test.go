@@ -79,7 +79,7 @@ func awayDuring(t *testing.T, during string) {
 		<-ctx.Done()
 		return true
 	}
-	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(string)) (actors.ModelResponse, error) {
+	model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		if hang.Load() {
 			<-ctx.Done()
 		}
