@@ -16,6 +16,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
+	known "example.com/life/adapters/providers/models"
 	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
@@ -63,7 +64,7 @@ func newRigAt(ctx context.Context, at stores.Location, idle time.Duration) (*rig
 	if err != nil {
 		return nil, err
 	}
-	prices, err := providers.LoadPrices("")
+	prices, err := known.Load("", "")
 	if err != nil {
 		return nil, err
 	}

@@ -1,17 +1,23 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
+
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/cmd/catalogue"
 	"example.com/life/cmd/stores"
 )
 
@@ -197,10 +203,33 @@ func (a *app) examineModels() []finding {
 	} else {
 		findings = append(findings, finding{Check: "model", OK: true, Detail: model.value + ": " + model.source})
 	}
-	if _, err := providers.LoadPrices(a.config.get("prices")); err != nil {
-		findings = append(findings, wrong("prices", err.Error(), "correct the file, or remove the setting"))
+	return append(findings, a.examinePrices(model.value))
+}
+
+// examinePrices is about the table of prices, and the price of the model in use.
+func (a *app) examinePrices(model string) finding {
+	const check = "prices"
+	table, err := a.catalogue().Load()
+	if err != nil {
+		return wrong(check, err.Error(), "correct the file, or remove the setting")
 	}
-	return findings
+	if model == "" {
+		return finding{Check: check, OK: true, Detail: fmt.Sprintf("of %d models", len(table.Names()))}
+	}
+	found, _ := table.Find(model)
+	if found.Price == nil {
+		return finding{
+			Check: check, Detail: "the price of " + model + " is not known: it counts against limits of tokens, and against none of money",
+			Remedy: "life prices update reads prices from a file; the setting prices names a file of your own",
+		}
+	}
+	if days, old := found.Price.Old(time.Now()); old {
+		return finding{
+			Check: check, Detail: fmt.Sprintf("the price of %s is %d days old (as of %s)", model, days, found.Price.AsOf),
+			Remedy: "life prices update reads newer ones from a file; life prices show " + model + " shows it",
+		}
+	}
+	return finding{Check: check, OK: true, Detail: fmt.Sprintf("of %s: as of %s", model, cmp.Or(found.Price.AsOf, "no date, from "+found.Price.Origin))}
 }
 
 func (a *app) examineTools() finding {
@@ -227,4 +256,21 @@ func (a *app) examineToken() finding {
 		detail = address + ", with a token"
 	}
 	return finding{Check: check, OK: true, Detail: detail}
+}
+
+// catalogue is what the verbs about models and prices depend on.
+func (a *app) catalogue() *catalogue.Settings {
+	return &catalogue.Settings{Data: a.config.get("data"), Own: a.config.get("prices"), Models: a.config.models}
+}
+
+// catalogueCommands are life models and life prices.
+func catalogueCommands(a *app) []*cobra.Command {
+	c := &catalogue.Command{
+		Print: func() io.Writer { return seen(a.out) }, Note: func() io.Writer { return a.errs }, Columns: func() *tabwriter.Writer { return table(a.out) },
+		JSON: a.printJSON, Usage: usage, Takes: takes, Settings: func() catalogue.Settings { return *a.catalogue() },
+	}
+	return []*cobra.Command{
+		storeless(aboutNone, group("models", "List what is known of models", "  life models list", c.ListModels())),
+		storeless(aboutNone, group("prices", "Show and update what models cost", "  life prices show", c.ShowPrices(), c.UpdatePrices())),
+	}
 }

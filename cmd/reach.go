@@ -194,7 +194,7 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error
 	if err != nil {
 		return nil, err
 	}
-	prices, err := providers.LoadPrices(a.config.get("prices"))
+	prices, err := a.catalogue().Load()
 	if err != nil {
 		return nil, err
 	}

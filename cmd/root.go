@@ -55,6 +55,7 @@ func newRoot(a *app) *cobra.Command {
 		knowledgeCommand(a), walletCommand(a), storeCommand(a), commandsCommand(a), forwardCommand(a),
 		doctorCommand(a), storeless(aboutNone, sampleCommand(a)), benchCommand(a), storeless(aboutNone, versionCommand(a)),
 	)
+	root.AddCommand(catalogueCommands(a)...)
 	addCompletion(root)
 	a.complete(root)
 	return root
