@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -97,7 +98,7 @@ func (a *app) give(ctx context.Context, host api.Host, agent events.AgentID, v *
 }
 
 // prepare makes the agent, or configures it as the command line says, and says so unless it is to be quiet.
-func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, agent events.AgentID, f *agentFlags, quiet bool) error {
+func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host reached, agent events.AgentID, f *agentFlags, quiet bool) error {
 	state, err := host.State(ctx, agent, events.NoRevision)
 	var refusal *sagas.RefusalError
 	if errors.As(err, &refusal) && refusal.Code == sagas.RefusedMissing {
@@ -108,14 +109,17 @@ func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, ag
 		if _, err := host.Do(ctx, events.AgentStream(agent), sagas.Create{Meta: newMeta(""), Agent: agent, Config: c}, origin()); err != nil {
 			return fmt.Errorf("create agent %s: %w", agent, err)
 		}
-		return nil
+		return a.sayOldPrice(host, c.Model, quiet)
 	}
 	if err != nil {
 		return err
 	}
 	c := state.Agent.Config
-	if err := f.apply(a, cmd, &c, false); err != nil || reflect.DeepEqual(c, state.Agent.Config) {
+	if err := f.apply(a, cmd, &c, false); err != nil {
 		return err
+	}
+	if reflect.DeepEqual(c, state.Agent.Config) {
+		return a.sayOldPrice(host, c.Model, quiet)
 	}
 	if _, err := host.Do(ctx, events.AgentStream(agent), sagas.Configure{Meta: newMeta(""), Config: c}, origin()); err != nil {
 		return fmt.Errorf("configure agent %s: %w", agent, err)
@@ -128,5 +132,13 @@ func (a *app) prepare(ctx context.Context, cmd *cobra.Command, host api.Host, ag
 		changed += fmt.Sprintf("; its model was %s", was)
 	}
 	fmt.Fprintf(a.errs, "the configuration of agent %s changed, for this turn and later ones: %s\n", agent, changed)
-	return nil
+	return a.sayOldPrice(host, c.Model, quiet)
+}
+
+// sayOldPrice says, once, that the price of a model is old: what the turn costs is then told by it.
+func (a *app) sayOldPrice(host reached, model string, quiet bool) error {
+	if quiet || !host.here { // a life serve has prices of its own
+		return nil
+	}
+	return a.catalogue().SayOld(a.errs, model, time.Now())
 }

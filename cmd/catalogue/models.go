@@ -70,35 +70,29 @@ func newRow(name string, model models.Model) row {
 // rows are the models whose names match the pattern; without one, those of the providers that there are. others are how many are left out.
 func rows(table *models.Table, pattern string, known []string) (found []row, others int, err error) {
 	for _, name := range table.Names() {
-		matches, err := path.Match(pattern, name)
-		if err != nil {
-			return nil, 0, err
+		provider, _, _ := strings.Cut(name, "/")
+		wanted := slices.Contains(known, provider)
+		if pattern != "" {
+			if wanted, err = matches(pattern, name); err != nil {
+				return nil, 0, err
+			}
 		}
-		provider, model, _ := strings.Cut(name, "/")
-		switch {
-		case pattern == "" && slices.Contains(known, provider), matches, pattern != "" && contains(pattern, provider, model):
-			entry, _ := table.Find(name)
-			found = append(found, newRow(name, entry))
-		case pattern == "":
+		if !wanted {
 			others++
+			continue
 		}
+		entry, _ := table.Find(name)
+		found = append(found, newRow(name, entry))
 	}
 	return found, others, nil
 }
 
-// contains reports whether a name has a pattern in it: a pattern without signs is a part of a name, and one with them matches the
-// model's name too, which may have slashes.
-func contains(pattern, provider, model string) bool {
-	if strings.ContainsAny(pattern, `*?[\`) {
-		want, rest, _ := strings.Cut(pattern, "/")
-		if rest == "" {
-			want, rest = "*", pattern
-		}
-		one, _ := path.Match(want, provider)
-		two, _ := path.Match(strings.ReplaceAll(rest, "/", "\x00"), strings.ReplaceAll(model, "/", "\x00"))
-		return one && two
+// matches reports whether a name has a pattern in it, or, if the pattern has the signs of one, is as it says. Its * stands for slashes too.
+func matches(pattern, name string) (bool, error) {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return strings.Contains(strings.ToLower(name), strings.ToLower(pattern)), nil
 	}
-	return strings.Contains(strings.ToLower(provider+"/"+model), strings.ToLower(pattern))
+	return path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))
 }
 
 // ListModels returns life models list.
@@ -120,7 +114,7 @@ func (c *Command) ListModels() *cobra.Command {
 			if asJSON {
 				return c.JSON(map[string]any{"models": found})
 			}
-			return c.printModels(found, others)
+			return c.printModels(found, others, len(args) > 0)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -147,7 +141,7 @@ func (c *Command) find(pattern string) ([]row, int, error) {
 	return found, others, nil
 }
 
-func (c *Command) printModels(found []row, others int) error {
+func (c *Command) printModels(found []row, others int, asked bool) error {
 	w := c.Columns()
 	fmt.Fprintln(w, "model\twindow\treply\tthinks\ttools\tinput\toutput\tas of")
 	for i := range found {
@@ -161,7 +155,7 @@ func (c *Command) printModels(found []row, others int) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if others > 0 {
+	if others > 0 && !asked {
 		fmt.Fprintf(c.Note(), "%d more of providers that are not configured: life models list '*'\n", others)
 	}
 	return nil

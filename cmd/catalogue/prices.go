@@ -103,11 +103,15 @@ func (c *Command) printPrices(found []row) error {
 }
 
 func rated(name string, r *models.Rate) string {
-	return strings.Join([]string{name, dollars(r.Input), dollars(r.Cached), dollars(r.CacheWrite), dollars(r.CacheWriteLong), dollars(r.Output)}, "\t")
+	cached, write, long := r.Said()
+	return strings.Join([]string{name, dollars(r.Input), dollars(cached), dollars(write), dollars(long), dollars(r.Output)}, "\t")
 }
 
-// dollars is money with at least two decimals, and as many as it has.
+// dollars is money with at least two decimals, and as many as it has; what was not said is negative.
 func dollars(m events.Money) string {
+	if m < 0 {
+		return "-"
+	}
 	text := strings.TrimRight(fmt.Sprintf("%d.%06d", m/events.Dollar, m%events.Dollar), "0")
 	whole, decimals, _ := strings.Cut(text, ".")
 	for len(decimals) < 2 {
@@ -169,7 +173,7 @@ func (c *Command) update(path, asOf string) (*update, error) {
 	}
 	u := &update{
 		File: models.PricesPath(settings.Data), AsOf: read.File.AsOf, Read: len(read.File.Models), Skipped: read.Skipped,
-		Refused: read.Refused, Changes: []models.Change{}, Hidden: []string{},
+		Refused: append([]models.Refusal{}, read.Refused...), Changes: []models.Change{}, Hidden: []string{},
 	}
 	after, hidden, err := models.With(settings.Data, settings.Own, u.File, read.File)
 	if err != nil {

@@ -54,6 +54,16 @@ rules:
     calls: [{tool: bash, arguments: {command: "rm -r build"}}]
   - text: That is done.
 END
+cat >model_prices_and_context_window.json <<'END'
+{
+  "sample_spec": {"mode": "one of chat, embedding"},
+  "gpt-5-mini": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 2e-07, "output_cost_per_token": 2e-06,
+    "cache_read_input_token_cost": 2e-08, "max_input_tokens": 400000, "max_output_tokens": 128000},
+  "sonnet-of-tomorrow": {"litellm_provider": "anthropic", "mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05},
+  "a-mistake": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 2.0, "output_cost_per_token": 8.0},
+  "pictures": {"litellm_provider": "openai", "mode": "image_generation", "output_cost_per_image": 0.04}
+}
+END
 git init -q .
 echo first >file.txt
 git add file.txt

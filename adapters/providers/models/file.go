@@ -222,13 +222,13 @@ func (r *Rates) rate() (Rate, error) {
 		*part.into = amount
 	}
 	if r.Cached == "" {
-		rate.Cached = rate.Input
+		rate.Cached, rate.assumed.cached = rate.Input, true
 	}
 	if r.CacheWrite == "" {
-		rate.CacheWrite = (rate.Input*5 + 3) / 4
+		rate.CacheWrite, rate.assumed.write = (rate.Input*5+3)/4, true
 	}
 	if r.CacheWriteLong == "" {
-		rate.CacheWriteLong = rate.Input * 2
+		rate.CacheWriteLong, rate.assumed.long = rate.Input*2, true
 	}
 	return rate, nil
 }

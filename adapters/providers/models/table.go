@@ -55,7 +55,27 @@ type Rate struct {
 	CacheWrite     events.Money `json:"cache_write,string"`
 	CacheWriteLong events.Money `json:"cache_write_1h,string"`
 	Output         events.Money `json:"output,string"`
+
+	assumed struct{ cached, write, long bool } // not said
 }
+
+// Said are the prices of tokens read from the cache, written to it, and written for an hour, as far as they were said; what was assumed is
+// negative.
+func (r *Rate) Said() (cached, write, long events.Money) {
+	cached, write, long = r.Cached, r.CacheWrite, r.CacheWriteLong
+	if r.assumed.cached {
+		cached = -1
+	}
+	if r.assumed.write {
+		write = -1
+	}
+	if r.assumed.long {
+		long = -1
+	}
+	return cached, write, long
+}
+
+func (r *Rate) free() bool { return max(r.Input, r.Cached, r.CacheWrite, r.CacheWriteLong, r.Output) == 0 }
 
 // Tier is the rate of requests whose prompt has more tokens than Above: of the whole request.
 type Tier struct {
@@ -270,7 +290,7 @@ const maxDays = 90
 
 // Free reports whether nothing is ever charged.
 func (p *Price) Free() bool {
-	return p.Rate == (Rate{}) && !slices.ContainsFunc(p.Tiers, func(t Tier) bool { return t.Rate != Rate{} })
+	return p.free() && !slices.ContainsFunc(p.Tiers, func(t Tier) bool { return !t.free() })
 }
 
 // Old reports how many days old a price is, if those are more than 90. A price without a date is not known to be old.
