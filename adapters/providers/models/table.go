@@ -75,7 +75,9 @@ func (r *Rate) Said() (cached, write, long events.Money) {
 	return cached, write, long
 }
 
-func (r *Rate) free() bool { return max(r.Input, r.Cached, r.CacheWrite, r.CacheWriteLong, r.Output) == 0 }
+func (r *Rate) free() bool {
+	return max(r.Input, r.Cached, r.CacheWrite, r.CacheWriteLong, r.Output) == 0
+}
 
 // Tier is the rate of requests whose prompt has more tokens than Above: of the whole request.
 type Tier struct {
