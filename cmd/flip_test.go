@@ -248,14 +248,14 @@ func TestEveryByteCounts(t *testing.T) {
 	}{
 		{"table", 12},
 		{"log", 12},
-		{"manifest", 60},
-		{"options", 40},
-		{"snapshots", 60},
-		{"blob", 60},
+		{"manifest", 24},
+		{"options", 10},
+		{"snapshots", 24},
+		{"blob", 20},
 		{"LIFE_FORMAT", 8},
 		{"LIFE_LAST", 8},
-		{"LIFE_LOCK", 6},
-		{"LIFE_SNAPSHOTS", 20},
+		{"LIFE_LOCK", 3},
+		{"LIFE_SNAPSHOTS", 8},
 	} {
 		class, flips := each.class, each.flips*times
 		if len(classes[class]) == 0 {

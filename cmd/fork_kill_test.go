@@ -18,7 +18,7 @@ func TestForkKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := startTestStore(t.TempDir(), t.Cleanup)
+	store, err := startTestStore(t.Name(), t.TempDir(), t.Cleanup)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestKilledAtRandom(t *testing.T) {
 
 func newStorm(t *testing.T) *storm {
 	t.Helper()
-	store, err := startTestStore(t.TempDir(), t.Cleanup)
+	store, err := startTestStore(t.Name(), t.TempDir(), t.Cleanup)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	store, err := startTestStore(filepath.Join(e.WorkDir, "test-store"), e.Defer)
+	store, err := startTestStore("TestScripts", filepath.Join(e.WorkDir, "test-store"), e.Defer)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,12 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,8 +24,18 @@ const testStoreVariable = "LIFE_TEST_STORE"
 
 func overProtocol() bool { return os.Getenv(testStoreVariable) == "esdb" }
 
-// startTestStore starts a store server on a directory and returns its address; "embedded" when tests are not over the protocol.
-func startTestStore(dir string, done func(func())) (address string, err error) {
+// startTestStore starts a store server on a directory and returns its address; "embedded" when tests are not over the protocol. The
+// test has to be among those that make test-esdb names: the others do the same whatever LIFE_TEST_STORE says.
+func startTestStore(test, dir string, done func(func())) (address string, err error) {
+	makefile, err := os.ReadFile(filepath.Join("..", "Makefile"))
+	if err != nil {
+		return "", err
+	}
+	_, verb, _ := strings.Cut(string(makefile), "\ntest-esdb:")
+	verb, _, _ = strings.Cut(verb, "\n\n")
+	if !slices.Contains(regexp.MustCompile(`Test\w+`).FindAllString(verb, -1), test) {
+		return "", fmt.Errorf("%s uses a store, but test-esdb in the Makefile does not run it: add it there", test)
+	}
 	if !overProtocol() {
 		return stores.InData, nil
 	}
@@ -48,7 +62,7 @@ func startStoreServerHere(data, listen string) (*storeServer, error) {
 // useTestStore sets LIFE_STORE for a test that runs verbs in its own process.
 func useTestStore(t *testing.T) {
 	t.Helper()
-	address, err := startTestStore(t.TempDir(), t.Cleanup)
+	address, err := startTestStore(t.Name(), t.TempDir(), t.Cleanup)
 	if err != nil {
 		t.Fatal(err)
 	}
