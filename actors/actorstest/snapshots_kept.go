@@ -59,8 +59,8 @@ func snapshotsLarge(t *testing.T, snapshots storage.Snapshots) {
 	state := make([]byte, 24<<20)
 	noise := rand.NewChaCha8([32]byte{1})
 	_, _ = noise.Read(state) //nolint:errcheck // never fails
-	for i := range events.Revision(3) {
-		sent := storage.Snapshot{Revision: 1e9 + i*1000, Events: 500_000 * int64(i+1), State: state[:len(state)-int(i)]}
+	for i, size := range []int{len(state), 6<<20 - 1, 6<<20 + 1} {
+		sent := storage.Snapshot{Revision: 1e9 + events.Revision(i)*1000, Events: 500_000 * int64(i+1), State: state[:size]}
 		mustSave(t, snapshots, place{"graph/1", "$all", sent.Revision}, sent)
 		mustLoad(t, snapshots, "graph/1", "$all", &sent)
 	}
@@ -70,7 +70,7 @@ func snapshotsLarge(t *testing.T, snapshots storage.Snapshots) {
 
 // snapshotsBounded saves far more often than it should, on the way and again in between.
 func snapshotsBounded(t *testing.T, snapshots storage.Snapshots) {
-	const end = 60_000
+	const end = 30_000
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
 	newest := storage.Snapshot{}
 	for revision := events.Revision(0); revision < end; revision += events.Revision(1 + random.IntN(400)) {

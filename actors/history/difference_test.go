@@ -14,7 +14,7 @@ import (
 // changed lately does not.
 func TestDifference(t *testing.T) {
 	journal := &tallied{Memory: actorstest.NewMemory()}
-	configuredOften(t, journal.Memory, "model", 30_000)
+	configuredOften(t, journal.Memory, "model", 12_000)
 	host := reader(journal, journal.Memory)
 	diff := func(from, to events.Revision) history.Difference {
 		t.Helper()
@@ -24,17 +24,17 @@ func TestDifference(t *testing.T) {
 		}
 		return d
 	}
-	d := diff(100, 29_000)
-	if len(d.Changes) != 1 || d.Events != 28_900 || d.From.Revision != 100 || d.To.Revision != 29_000 {
+	d := diff(100, 11_000)
+	if len(d.Changes) != 1 || d.Events != 10_900 || d.From.Revision != 100 || d.To.Revision != 11_000 {
 		t.Fatalf("%+v", d)
 	}
 	c := d.Changes[0]
-	if c.Path != "config.model" || string(c.Before) != `"model/100"` || string(c.After) != `"model/29000"` ||
-		c.Last.Ref != "agent-demo@29000" || c.Last.Kind != "agent.configured" || c.Last.Text != "the agent was configured with model model/29000" {
+	if c.Path != "config.model" || string(c.Before) != `"model/100"` || string(c.After) != `"model/11000"` ||
+		c.Last.Ref != "agent-demo@11000" || c.Last.Kind != "agent.configured" || c.Last.Text != "the agent was configured with model model/11000" {
 		t.Errorf("%+v", c)
 	}
 	before := journal.events.Load()
-	if diff(100, 29_000); journal.events.Load()-before > 4000 {
+	if diff(100, 11_000); journal.events.Load()-before > 4000 {
 		t.Errorf("%d events were read the second time", journal.events.Load()-before)
 	}
 	if d := diff(7, 7); len(d.Changes) != 0 || d.Changes == nil {

@@ -104,7 +104,7 @@ func groupPages(t *testing.T, host *history.Reader, agent events.AgentID, order 
 // TestSearch finds the events that somebody finds who reads all of the history, in pages of any size and in both directions.
 func TestSearch(t *testing.T) {
 	memory := actorstest.NewMemory()
-	streams := seeded(t, memory, world.Config{Seed: 22, Agents: 2, Events: 3000})
+	streams := seeded(t, memory, world.Config{Seed: 22, Agents: 2, Events: 1200})
 	host := history.New(history.Config{
 		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(),
 		Where: func(expression string) (history.EventFilter, error) {
@@ -117,7 +117,7 @@ func TestSearch(t *testing.T) {
 	for agent, recorded := range streams {
 		for _, order := range []history.Search{
 			{Last: events.NoRevision},
-			{First: 100, Last: 700, Kinds: []string{"tool.", "turn.ended"}},
+			{First: 100, Last: 400, Kinds: []string{"tool.", "turn.ended"}},
 			{Last: events.NoRevision, Text: "README"},
 			{Last: events.NoRevision, Text: "WAS ASKED (round 2"},
 			{First: 9, Last: 1 << 40, Where: "/1", Kinds: []string{"model."}},

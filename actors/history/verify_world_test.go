@@ -122,7 +122,7 @@ func (silent) Close() error { return nil }
 
 // TestVerifyInPasses: with little memory, whatever the number of workers, the same is found in more passes.
 func TestVerifyInPasses(t *testing.T) {
-	l := worldly(t, world.Config{Seed: 5, Agents: 40, Events: 8000})
+	l := worldly(t, world.Config{Seed: 5, Agents: 40, Events: 3000})
 	broken := l.at(t, 1000, "agent-agent-7", "turn.ended")
 	l.all[broken].Data = []byte(`{"turn":"agent-7/1"}`)
 	host := verifying(l, actorstest.NewBlobs())
@@ -130,7 +130,7 @@ func TestVerifyInPasses(t *testing.T) {
 	if err != nil || whole.Passes != 1 || whole.Events != int64(len(l.all)) || len(whole.Failures) != 1 {
 		t.Fatalf("verified %d of %d events in %d passes with %d failures, %v", whole.Events, len(l.all), whole.Passes, len(whole.Failures), err)
 	}
-	for _, memory := range []int64{60_000, 400_000} {
+	for _, memory := range []int64{60_000, 150_000} {
 		for _, workers := range []int{1, 3} {
 			parts, err := host.VerifyWithin(t.Context(), memory, workers)
 			if err != nil {

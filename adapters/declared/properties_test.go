@@ -91,7 +91,7 @@ func answers(t testing.TB, spec *projections.Spec, fold projections.Fold) string
 func TestLiveIsRebuilt(t *testing.T) {
 	specs := examples(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		all := made(t, rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(1, 12).Draw(rt, "agents"), 600)
+		all := made(t, rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(1, 12).Draw(rt, "agents"), 200)
 		for name, spec := range specs {
 			rebuilt, live := spec.New(), spec.New()
 			apply(t, &spec, rebuilt, all)

@@ -447,7 +447,7 @@ func TestFirstDeliveriesAreInOrder(t *testing.T) {
 				m.join(&consumer{buffer: 2, wake: make(chan struct{}, 1)})
 			}
 			offered, newest := map[place]bool{}, map[string]place{}
-			for at, now := place(0), events.Micros(0); len(offered) < 300; now += events.Second / 3 {
+			for at, now := place(0), events.Micros(0); len(offered) < 150; now += events.Second / 3 {
 				for m.wants() {
 					m.take(at, &events.Envelope{ID: uuid.New(), Stream: events.Stream(fmt.Sprint("s", at%5)), Revision: events.Revision(at)}, nil)
 					at++

@@ -155,7 +155,7 @@ func TestBeginsAtAPosition(t *testing.T) {
 func TestManyParkedBehindOneThatIsHeld(t *testing.T) {
 	for _, stream := range []events.Stream{"s", All} {
 		t.Run(string(stream), func(t *testing.T) {
-			const many = 5000
+			const many = 2000
 			w := newWorld(t)
 			key := Key{stream, "g"}
 			settings := testSettings()
