@@ -36,6 +36,8 @@ func (a *app) named(ctx context.Context, cmd *cobra.Command, placeholder string)
 			}
 			return err
 		})
+	case placeholder == "MODEL":
+		return a.modelNames()
 	case placeholder == "NAME" && cmd.Parent() != nil && cmd.Parent().Name() == "projections":
 		return names, a.with(ctx, func(host reached) error {
 			list, err := host.Projections(ctx)
@@ -46,6 +48,25 @@ func (a *app) named(ctx context.Context, cmd *cobra.Command, placeholder string)
 		})
 	}
 	return nil, nil
+}
+
+// modelNames are those of the models that are known, of providers and endpoints that are configured.
+func (a *app) modelNames() ([]string, error) { return a.catalogue().ModelNames() }
+
+// completeModel makes the shell complete the setting model.
+func (a *app) completeModel(root *cobra.Command) {
+	if err := root.RegisterFlagCompletionFunc("model", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if a.configure(cmd) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		names, err := a.modelNames()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}); err != nil { // only for a flag that is not there
+		panic(err)
+	}
 }
 
 // placeholders are those of a verb's arguments, such as AGENT and CALL of approve.

@@ -270,7 +270,7 @@ func catalogueCommands(a *app) []*cobra.Command {
 		JSON: a.printJSON, Usage: usage, Takes: takes, Settings: func() catalogue.Settings { return *a.catalogue() },
 	}
 	return []*cobra.Command{
-		storeless(aboutNone, group("models", "List what is known of models", "  life models list", c.ListModels())),
+		storeless(aboutNone, group("models", "List what is known of models, and ask endpoints for more", "  life models list", c.ListModels(), c.RefreshModels())),
 		storeless(aboutNone, group("prices", "Show and update what models cost", "  life prices show", c.ShowPrices(), c.UpdatePrices())),
 	}
 }

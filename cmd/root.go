@@ -58,6 +58,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(catalogueCommands(a)...)
 	addCompletion(root)
 	a.complete(root)
+	a.completeModel(root)
 	return root
 }
 

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func settings() []setting {
 		{flag: "data", env: "LIFE_DATA", description: "data directory"},
 		{flag: "store", env: "LIFE_STORE", defaultValue: stores.InData, description: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
-		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model"},
+		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model; an endpoint of the configuration file is a provider too"},
 		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
 		{flag: "listen", env: "LIFE_LISTEN", defaultValue: "127.0.0.1:4777", description: "address of life serve", host: true},
 		{flag: "commands", env: "LIFE_COMMANDS", defaultValue: string(sagas.DefaultTenant), description: "tenants whose bus commands life serve executes, comma separated; none: no tenant", host: true},
@@ -156,13 +157,16 @@ func resolve(getenv func(string) string, flag func(string) (string, bool)) (conf
 	for _, s := range settings() {
 		e := effective{setting: s}
 		e.value, e.source = given(s, getenv, flag)
-		if entry, ok := file[s.key()]; ok && e.source == "" {
+		if entry, ok := file.entries[s.key()]; ok && e.source == "" {
 			e.value, e.source = entry.value, fmt.Sprintf("%s, line %d", path, entry.line)
 		}
 		if e.source == "" {
 			e.value, e.source = s.defaultValue, "default"
 		}
 		c.values = append(c.values, e)
+	}
+	if c.models.Endpoints, err = providers.ReadEndpoints(file.endpoints, filepath.Dir(path), getenv); err != nil {
+		return c, fmt.Errorf("read configuration %s: %w", path, err)
 	}
 	return c, c.complete(getenv)
 }
@@ -277,9 +281,10 @@ func (c *config) complete(getenv func(string) string) error {
 		c.find("cassette-dir").value = filepath.Join(data.value, "tape") // its first name, so that recordings are found
 	}
 	c.models = providers.Config{
-		OpenAI:   providers.OpenAIFromEnvironment(c.byEnv),
-		Scripted: providers.ScriptedConfig{Dir: c.get("scripts")},
-		Tape:     providers.TapeConfig{Mode: cassette, Dir: c.get("cassette-dir")},
+		OpenAI:    providers.OpenAIFromEnvironment(c.byEnv),
+		Endpoints: c.models.Endpoints,
+		Scripted:  providers.ScriptedConfig{Dir: c.get("scripts")},
+		Tape:      providers.TapeConfig{Mode: cassette, Dir: c.get("cassette-dir")},
 	}
 	if err := c.readPatience(); err != nil {
 		return err
@@ -296,6 +301,10 @@ func (c *config) readPatience() error {
 			return c.find(flag).wrong("must be a duration such as 90s or 15m")
 		}
 		*patience = value
+	}
+	for i := range c.models.Endpoints {
+		e := &c.models.Endpoints[i]
+		e.FirstByte, e.Idle = cmp.Or(e.FirstByte, c.models.OpenAI.FirstByte), cmp.Or(e.Idle, c.models.OpenAI.Idle)
 	}
 	return nil
 }

@@ -21,65 +21,78 @@ type entry struct {
 	line  int
 }
 
+// endpointsKey is the key of a configuration file that no flag and no variable has: see providers.ReadEndpoints.
+const endpointsKey = "endpoints"
+
+// configFile is what a configuration file says.
+type configFile struct {
+	entries   map[string]entry
+	endpoints *yaml.Node // nil: none
+}
+
 // readConfigFile reads a configuration file; an empty path means that there is none.
-func readConfigFile(path string) (map[string]entry, error) {
+func readConfigFile(path string) (configFile, error) {
 	if path == "" {
-		return map[string]entry{}, nil
+		return configFile{}, nil
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return configFile{}, fmt.Errorf("read configuration: %w", err)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxConfigFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return configFile{}, fmt.Errorf("read configuration: %w", err)
 	}
 	if len(text) > maxConfigFile {
-		return nil, fmt.Errorf("read configuration %s: it is larger than %d bytes", path, maxConfigFile)
+		return configFile{}, fmt.Errorf("read configuration %s: it is larger than %d bytes", path, maxConfigFile)
 	}
-	entries, err := parseConfig(text)
+	read, err := parseConfig(text)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration %s: %w", path, err)
+		return configFile{}, fmt.Errorf("read configuration %s: %w", path, err)
 	}
-	return entries, nil
+	return read, nil
 }
 
 // parseConfig reads a mapping of setting names to texts, numbers or lists of them. What it does not know is an error.
-func parseConfig(text []byte) (map[string]entry, error) {
-	entries := map[string]entry{}
+func parseConfig(text []byte) (configFile, error) {
+	read := configFile{entries: map[string]entry{}}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
-		return entries, nil // empty, or comments only
+		return read, nil // empty, or comments only
 	} else if err != nil {
-		return nil, err
+		return configFile{}, err
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the file has a second YAML document; only one is allowed")
+		return configFile{}, errors.New("the file has a second YAML document; only one is allowed")
 	}
 	root := document.Content[0]
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		return entries, nil
+		return read, nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("line %d: the file must be a mapping of names to values, such as model: scripted/tour", root.Line)
+		return configFile{}, fmt.Errorf("line %d: the file must be a mapping of names to values, such as model: scripted/tour", root.Line)
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, node := root.Content[i], root.Content[i+1]
-		if err := checkKey(key, entries); err != nil {
-			return nil, err
+		if err := checkKey(key, &read); err != nil {
+			return configFile{}, err
+		}
+		if key.Value == endpointsKey {
+			read.endpoints = node
+			continue
 		}
 		value, err := scalar(node)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %s: %w", node.Line, key.Value, err)
+			return configFile{}, fmt.Errorf("line %d: %s: %w", node.Line, key.Value, err)
 		}
-		entries[key.Value] = entry{value, key.Line}
+		read.entries[key.Value] = entry{value, key.Line}
 	}
-	return entries, nil
+	return read, nil
 }
 
-func checkKey(key *yaml.Node, entries map[string]entry) error {
+func checkKey(key *yaml.Node, read *configFile) error {
 	var known []string
 	for _, s := range settings() {
 		if s.secret && s.key() == key.Value {
@@ -89,6 +102,7 @@ func checkKey(key *yaml.Node, entries map[string]entry) error {
 			known = append(known, s.key())
 		}
 	}
+	known = append(known, endpointsKey)
 	now, was := renamed(strings.ReplaceAll(key.Value, "_", "-"))
 	if now = strings.ReplaceAll(now, "-", "_"); was && slices.Contains(known, now) {
 		return fmt.Errorf("line %d: %s is called %s now", key.Line, key.Value, now)
@@ -96,8 +110,11 @@ func checkKey(key *yaml.Node, entries map[string]entry) error {
 	if !slices.Contains(known, key.Value) {
 		return fmt.Errorf("line %d: unknown key %q; the keys are %s", key.Line, key.Value, strings.Join(known, ", "))
 	}
-	if before, twice := entries[key.Value]; twice {
+	if before, twice := read.entries[key.Value]; twice {
 		return fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, before.line)
+	}
+	if key.Value == endpointsKey && read.endpoints != nil {
+		return fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, read.endpoints.Line)
 	}
 	return nil
 }

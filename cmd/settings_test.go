@@ -5,15 +5,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func FuzzParseConfig(f *testing.F) {
-	for _, seed := range []string{"", "# nothing\n", "model: scripted/tour\n", "tools: [a, b]\n", "- a\n", "model: {a: b}\n", "a: &x [*x]\n", "model: 1\n---\nmodel: 2\n"} {
+	for _, seed := range []string{"", "# nothing\n", "model: scripted/tour\n", "tools: [a, b]\n", "- a\n", "model: {a: b}\n", "a: &x [*x]\n", "model: 1\n---\nmodel: 2\n", "endpoints: {groq: {base_url: 'http://h/v1'}}\nendpoints: 5\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		entries, err := parseConfig(text)
-		if err != nil && entries != nil {
+		read, err := parseConfig(text)
+		if err != nil && read.entries != nil {
 			t.Errorf("%q: both entries and %v", text, err)
 		}
 	})
@@ -81,6 +82,36 @@ func TestTheModelFollowsTheKey(t *testing.T) {
 		c, err := resolve(lookup(map[string]string{"HOME": t.TempDir(), "OPENAI_API_KEY": key}), flagsOf(nil))
 		if err != nil || c.get("model") != want {
 			t.Errorf("key %q: %q, %v; want %s", key, c.get("model"), err, want)
+		}
+	}
+}
+
+// TestEndpointsOfTheFile: endpoints of the configuration file are providers, wait as long as the settings say, and errors name their lines.
+func TestEndpointsOfTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	put := func(text string) (config, error) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return resolve(lookup(map[string]string{"HOME": t.TempDir(), "GROQ": "gsk-1"}), flagsOf(map[string]string{"config": file}))
+	}
+	c, err := put("model: groq/x\nmodel_silence: 9s\nendpoints:\n  groq: {base_url: 'http://h/v1', key_env: GROQ, first_byte: 2s}\n  box: {base_url: 'http://b', key_file: key}\n")
+	if err != nil || len(c.models.Endpoints) != 2 {
+		t.Fatal(err, c.models.Endpoints)
+	}
+	groq, box := c.models.Endpoints[0], c.models.Endpoints[1]
+	if groq.Key != "gsk-1" || groq.FirstByte != 2*time.Second || groq.Idle != 9*time.Second || box.FirstByte != 15*time.Minute || box.KeyFile != filepath.Join(filepath.Dir(file), "key") {
+		t.Errorf("%+v %+v", groq, box)
+	}
+	for text, says := range map[string]string{
+		"model: a/b\nendpoints:\n  openai: {base_url: 'http://h/v1'}\n": file + ": line 3: endpoints: openai is built in",
+		"endpoints:\n  g: {base_url: 'http://h/v1'}\nendpoints: {}\n":   "line 3: endpoints is already set in line 2",
+		"endpoint: {}\n":   `unknown key "endpoint"; the keys are data,`,
+		"endpoints: [g]\n": "line 1: endpoints must be a mapping",
+		"endpoints:\n  g:\n    base_url: http://h/v1\n    dialct: chat\n": `line 4: endpoints: g: unknown key "dialct"`,
+	} {
+		if _, err := put(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s gives %v, want %q", text, err, says)
 		}
 	}
 }

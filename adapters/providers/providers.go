@@ -1,7 +1,8 @@
 // Package providers calls language models. Each provider is an implementation of actors.Model that passes
-// actorstest.TestModel; beside them stands the price table.
+// actorstest.TestModel; what is known of models is in package models.
 //
 //   - openai: any endpoint that speaks OpenAI's chat completions: package chat.
+//   - the endpoints that the configuration names, each in its dialect (dialects.go).
 //   - scripted: a deterministic model that needs no key and follows a YAML script ([Scripted]).
 //   - [Tape]: records another model's traffic and plays it back.
 //
@@ -50,6 +51,7 @@
 package providers
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -76,9 +78,10 @@ func OpenAIFromEnvironment(getenv func(name string) string) endpoint.Config {
 
 // Config is the configuration of all providers.
 type Config struct {
-	OpenAI   endpoint.Config
-	Scripted ScriptedConfig
-	Tape     TapeConfig // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
+	OpenAI    endpoint.Config
+	Endpoints []Endpoint // that the configuration file names
+	Scripted  ScriptedConfig
+	Tape      TapeConfig // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
 }
 
 // Set holds every provider, ready or not.
@@ -92,14 +95,22 @@ type provider struct {
 	warning string
 	detail  string // what is in effect, for Doctor
 	remote  bool   // its answers are worth a tape: asking again costs money and may answer otherwise
+	list    func(context.Context) ([]endpoint.Listed, error)
 }
 
 // open makes the list of providers. It is the only one.
 func open(config Config) []provider {
-	return []provider{
+	config.OpenAI.Name = "openai"
+	list := []provider{
 		provider{name: "scripted", detail: scriptedDetail(config.Scripted)}.with(Scripted(config.Scripted)),
-		provider{name: "openai", remote: true, detail: address(config.OpenAI), warning: config.OpenAI.Warning()}.with(chat.New(config.OpenAI)),
+		over("chat", config.OpenAI, config.OpenAI.Warning()),
 	}
+	for _, e := range config.Endpoints {
+		p := over(e.Dialect, e.Config, e.Warning())
+		p.detail = e.Dialect + " at " + p.detail
+		list = append(list, p)
+	}
+	return list
 }
 
 func (p provider) with(model actors.Model, err error) provider {
@@ -132,9 +143,13 @@ func New(config Config) (*Set, error) {
 	if config.Tape.Dir == "" || config.Tape.Mode != TapeRecord && config.Tape.Mode != TapePlay {
 		return nil, fmt.Errorf("open tape: mode %q in directory %q: want record or play, and a directory", config.Tape.Mode, config.Tape.Dir)
 	}
-	key, err := config.OpenAI.ReadKey()
-	if err != nil && config.Tape.Mode == TapeRecord {
-		return nil, fmt.Errorf("open tape: what must not be recorded is unknown: %w", err)
+	var keys []string
+	for _, e := range config.remote() {
+		key, err := e.ReadKey()
+		if err != nil && config.Tape.Mode == TapeRecord {
+			return nil, fmt.Errorf("open tape: what must not be recorded is unknown: %w", err)
+		}
+		keys = append(keys, key)
 	}
 	for i := range set.providers {
 		p := &set.providers[i]
@@ -142,7 +157,7 @@ func New(config Config) (*Set, error) {
 			continue // nothing to record
 		}
 		dir := filepath.Join(config.Tape.Dir, p.name)
-		p.model, p.err = Tape(TapeConfig{Dir: dir, Mode: config.Tape.Mode, Model: p.model, Secrets: []string{key}, Mask: config.Tape.Mask})
+		p.model, p.err = Tape(TapeConfig{Dir: dir, Mode: config.Tape.Mode, Model: p.model, Secrets: keys, Mask: config.Tape.Mask})
 		p.detail = fmt.Sprintf("tape (%s) in %s", config.Tape.Mode, dir)
 	}
 	return set, nil
@@ -151,10 +166,21 @@ func New(config Config) (*Set, error) {
 // Keys are the keys of providers that can be read, by the names of their variables, for whoever keeps them out of what is stored.
 func (c Config) Keys() map[string]string {
 	keys := map[string]string{}
-	if key, err := c.OpenAI.ReadKey(); err == nil && key != "" {
-		keys[EnvOpenAIKey] = key
+	for _, e := range c.remote() {
+		if key, err := e.ReadKey(); err == nil && key != "" {
+			keys[e.Settings.Key] = key
+		}
 	}
 	return keys
+}
+
+// remote are the configurations of all providers over the network.
+func (c *Config) remote() []endpoint.Config {
+	all := []endpoint.Config{c.OpenAI}
+	for _, e := range c.Endpoints {
+		all = append(all, e.Config)
+	}
+	return all
 }
 
 // Lookup finds the model named "provider/model" and the name that its Question.Model must have.
@@ -163,9 +189,7 @@ func (s *Set) Lookup(model string) (found actors.Model, name string, err error) 
 	if !ok || prefix == "" || name == "" {
 		return nil, "", fmt.Errorf("model %q is not provider/model, such as scripted/tour", clip(model, 200))
 	}
-	var names []string
 	for _, p := range s.providers {
-		names = append(names, p.name)
 		if p.name != prefix {
 			continue
 		}
@@ -174,7 +198,8 @@ func (s *Set) Lookup(model string) (found actors.Model, name string, err error) 
 		}
 		return p.model, name, nil
 	}
-	return nil, "", fmt.Errorf("model %q: there is no provider %q, only %s", clip(model, 200), clip(prefix, 200), strings.Join(names, " and "))
+	return nil, "", fmt.Errorf("model %q: there is no provider %q, only %s; endpoints in the configuration file add others",
+		clip(model, 200), clip(prefix, 200), enumerated(s.Names()))
 }
 
 // Check is the state of one provider, for people.
@@ -208,5 +233,5 @@ func remedy(provider string) string {
 	case "scripted":
 		return "name an existing directory of scripts, or none: the built-in scripts need no directory"
 	}
-	return "correct the configuration"
+	return "correct endpoints." + provider + " in the configuration file"
 }

@@ -2,11 +2,15 @@ package catalogue
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -15,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/adapters/providers/models"
 )
 
@@ -43,8 +48,8 @@ func (v *verbs) life(of func(*Command) *cobra.Command, args ...string) string {
 	cmd := of(c)
 	cmd.SetArgs(args)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	if err := cmd.Execute(); err != nil {
-		return "error: " + err.Error()
+	if err := cmd.ExecuteContext(context.Background()); err != nil {
+		return v.out.String() + v.errs.String() + "error: " + err.Error()
 	}
 	return v.out.String() + v.errs.String()
 }
@@ -144,4 +149,37 @@ func TestSayOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(t, say("openai/gpt-5"), "333 days old")
+}
+
+// TestRefresh: what endpoints list is kept under their names; those that do not answer keep what they listed before.
+func TestRefresh(t *testing.T) {
+	lists := `{"data":[{"id":"llama","context_window":4096},{"id":"bad name"},{"id":"org/big"}]}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if lists == "" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprint(w, lists)
+	}))
+	defer server.Close()
+	v := newVerbs(t)
+	says(t, v.life((*Command).RefreshModels), "openai: not listed: there is no key", "no endpoint listed its models")
+	at := endpoint.Config{Name: "box", BaseURL: server.URL}
+	v.settings.Models.Endpoints = []providers.Endpoint{{Config: at, Dialect: "chat"}}
+	says(t, v.life((*Command).RefreshModels), "box: 2 models, 1 with their windows; 1 have names that cannot be used", "openai: not listed: there is no key")
+	says(t, v.life((*Command).ListModels), "box/llama 4096 - - - - - -", "box/org/big - - - - - - -", "openai/gpt-5 400000")
+	lists = `[{"id":"llama","context_window":8192}]`
+	says(t, v.life((*Command).RefreshModels, "--json"), `{"endpoint":"box","models":1,"limits":1,"skipped":0}`)
+	lists = ""
+	says(t, v.life((*Command).RefreshModels), "box: not listed: model overloaded")
+	printed := v.life((*Command).ListModels, "box")
+	says(t, printed, "box/llama 8192")
+	if strings.Contains(printed, "org/big") {
+		t.Errorf("a model is listed that is gone:\n%s", printed)
+	}
+	v.settings.Models.Endpoints[0].Window = 2048
+	says(t, v.life((*Command).ListModels, "box"), "box/llama 2048")
+	names, err := v.settings.ModelNames()
+	if err != nil || !slices.Contains(names, "box/llama") || !slices.Contains(names, "scripted/") || slices.Contains(names, "groq/llama-3.1-8b-instant") {
+		t.Errorf("completion offers %v, %v", names, err)
+	}
 }

@@ -37,7 +37,18 @@ type Settings struct {
 }
 
 // Load returns the table that is in effect.
-func (s *Settings) Load() (*models.Table, error) { return models.Load(s.Data, s.Own) }
+func (s *Settings) Load() (*models.Table, error) {
+	table, err := models.Load(s.Data, s.Own)
+	if err != nil {
+		return nil, err
+	}
+	windows := map[string]int64{}
+	for _, e := range s.Models.Endpoints {
+		windows[e.Name] = e.Window
+	}
+	table.Narrow(windows)
+	return table, nil
+}
 
 // known are the names of the providers that there are.
 func (s *Settings) known() ([]string, error) {
@@ -45,9 +56,30 @@ func (s *Settings) known() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return set.Names(), nil
+}
+
+// ModelNames are those of the models that are known, of providers that there are; of endpoints of which none is known, the beginning.
+func (s *Settings) ModelNames() ([]string, error) {
+	table, err := s.Load()
+	if err != nil {
+		return nil, err
+	}
+	known, err := s.known()
+	if err != nil {
+		return nil, err
+	}
 	var names []string
-	for _, check := range set.Doctor() {
-		names = append(names, check.Provider)
+	for _, provider := range known {
+		before := len(names)
+		for _, name := range table.Names() {
+			if strings.HasPrefix(name, provider+"/") && !strings.HasSuffix(name, "/*") {
+				names = append(names, name)
+			}
+		}
+		if len(names) == before {
+			names = append(names, provider+"/")
+		}
 	}
 	return names, nil
 }

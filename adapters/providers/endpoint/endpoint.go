@@ -41,11 +41,12 @@ type Config struct {
 	Name     string   // of the provider, in errors
 	Settings Settings // what errors tell people to set
 
-	BaseURL string       // as its dialect wants it, such as http://127.0.0.1:11434/v1; empty: Default
-	Default string       // the vendor's own address, which does not answer without a key; empty: there is none
-	Key     string       // empty together with KeyFile: none is sent
-	KeyFile string       // a file holding the key and nothing else; used when Key is empty
-	Client  *http.Client // nil: one of its own; its redirects are never followed
+	BaseURL string            // as its dialect wants it, such as http://127.0.0.1:11434/v1; empty: Default
+	Default string            // the vendor's own address, which does not answer without a key; empty: there is none
+	Key     string            // empty together with KeyFile: none is sent
+	KeyFile string            // a file holding the key and nothing else; used when Key is empty
+	Client  *http.Client      // nil: one of its own; its redirects are never followed
+	Headers map[string]string // sent with every request besides
 
 	FirstByte time.Duration // the longest silence before the first piece of a reply; 0 means DefaultFirstByte
 	Idle      time.Duration // the longest silence within a reply; 0 means DefaultIdle
@@ -87,6 +88,9 @@ func New(config Config) (*Endpoint, error) {
 	if config.Client != nil {
 		client = *config.Client
 	}
+	if len(config.Headers) > 0 {
+		client.Transport = withHeaders{cmp.Or(client.Transport, http.DefaultTransport), config.Headers}
+	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Endpoint{
 		Base: base, Key: key, Own: base == config.Default, Client: &client,
@@ -99,15 +103,36 @@ func (c Config) Address() (string, error) {
 	if c.BaseURL == "" && c.Default != "" {
 		return c.Default, nil
 	}
-	base, err := url.Parse(c.BaseURL)
-	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+	base, err := url.Parse(strings.TrimSpace(c.BaseURL))
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Hostname() == "" || strings.ContainsAny(base.Host, " ,;") {
 		return "", fmt.Errorf("the base URL of %s (%s) is not an http or https address such as %s",
 			c.Name, c.Settings.BaseURL, cmp.Or(c.Default, "http://127.0.0.1:11434/v1"))
 	}
 	if base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		return "", fmt.Errorf("the base URL of %s (%s) holds more than host and path: credentials belong in %s", c.Name, c.Settings.BaseURL, c.Settings.Key)
 	}
-	return strings.TrimRight(base.String(), "/"), nil
+	address := strings.TrimRight(base.String(), "/")
+	for _, path := range []string{"/chat/completions", "/completions", "/responses", "/messages", "/models", "/embeddings"} {
+		if without, ends := strings.CutSuffix(address, path); ends {
+			return "", fmt.Errorf("the base URL of %s (%s) ends with the path of a request, %s: set it to %s", c.Name, c.Settings.BaseURL, path, without)
+		}
+	}
+	return address, nil
+}
+
+// withHeaders adds headers to every request.
+type withHeaders struct {
+	http.RoundTripper
+	headers map[string]string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w withHeaders) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context()) // it is the caller's
+	for name, value := range w.headers {
+		request.Header.Set(name, value)
+	}
+	return w.RoundTripper.RoundTrip(request)
 }
 
 // ReadKey returns the key, from its file if need be; empty when none is configured.

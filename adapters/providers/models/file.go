@@ -135,7 +135,7 @@ func (f *File) entries() (map[string]Model, error) {
 	checked := make(map[string]Model, len(f.Models))
 	for _, name := range slices.Sorted(maps.Keys(f.Models)) {
 		entry := f.Models[name]
-		if err := checkName(name); err != nil {
+		if err := CheckName(name); err != nil {
 			return nil, fmt.Errorf("models: %w", err)
 		}
 		if entry.AsOf == "" {
@@ -153,7 +153,8 @@ func (f *File) entries() (map[string]Model, error) {
 	return checked, nil
 }
 
-func checkName(name string) error {
+// CheckName refuses what cannot be the name of a model.
+func CheckName(name string) error {
 	provider, model, found := strings.Cut(name, "/")
 	switch {
 	case !found || provider == "" || model == "":

@@ -99,7 +99,7 @@ func (r *Read) take(name string, raw json.RawMessage) {
 	}
 	entry, err := theirs.entry()
 	if err == nil {
-		err = checkName(name)
+		err = CheckName(name)
 	}
 	if err == nil {
 		_, err = entry.model()

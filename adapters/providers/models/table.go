@@ -27,8 +27,12 @@ const Builtin = "built in"
 
 // Table says what is known of models. It implements actors.Prices. A model is named as "provider/model"; a bare name means OpenAI's.
 type Table struct {
-	models map[string]Model
+	models  map[string]Model
+	windows map[string]int64 // of providers, as the configuration says
 }
+
+// Narrow says what the windows of providers' models hold, whatever is known of the models.
+func (t *Table) Narrow(windows map[string]int64) { t.windows = windows }
 
 // Model is what is known of one model. Zero values are unknown.
 type Model struct {
@@ -183,6 +187,10 @@ func (t *Table) Find(name string) (Model, bool) {
 			found, known = found.over(model), true
 		}
 	}
+	provider, _, _ := strings.Cut(name, "/")
+	if window := t.windows[provider]; window > 0 {
+		found.Window, known = window, true
+	}
 	return found, known
 }
 
@@ -254,7 +262,7 @@ func (p *Price) cost(usage events.Usage) events.Money {
 		fresh -= tokens
 		return tokens
 	}
-	cached, long, short := part(usage.Cached), part(writtenLong(&usage)), part(written(&usage))
+	cached, long, short := part(usage.Cached), part(usage.CacheWriteLong), part(usage.CacheWrite)
 	var total amount
 	total.add(fresh, rate.Input)
 	total.add(cached, rate.Cached)

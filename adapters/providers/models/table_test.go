@@ -203,3 +203,76 @@ func FuzzCost(f *testing.F) {
 		}
 	})
 }
+
+// TestCostsByHand: conversations whose cost was worked out on paper, to the micro-dollar.
+func TestCostsByHand(t *testing.T) {
+	table := load2(t, "", "")
+	for name, test := range map[string]struct {
+		model  string
+		rounds []events.Usage
+		cost   events.Money // of all rounds
+	}{
+		// Sonnet 4.5: 3, 0.30 from the cache, 3.75 and 6 into it, 15.
+		"cached": {"anthropic/claude-sonnet-4-5-20250929", []events.Usage{
+			// 8,200 = 200 fresh + 6,000 written + 2,000 for an hour; 300 said: 600 + 22,500 + 12,000 + 4,500 = 39,600
+			{Input: 8_200, CacheWrite: 6_000, CacheWriteLong: 2_000, Output: 300},
+			// 8,533 = 33 fresh + 8,000 read + 500 written; 101 said: 99 + 2,400 + 1,875 + 1,515 = 5,889
+			{Input: 8_533, Cached: 8_000, CacheWrite: 500, Output: 101},
+			// 8,635 = 135 fresh + 8,500 read; 7 said: 405 + 2,550 + 105 = 3,060
+			{Input: 8_635, Cached: 8_500, Output: 7},
+		}, 39_600 + 5_889 + 3_060},
+		// GPT-5: 1.25, 0.125 from the cache, 10.
+		"reasoning": {"openai-responses/gpt-5-2025-08-07", []events.Usage{
+			// 1,001 fresh; 1,523 said, 1,400 of them thought: 1,251.25 + 15,230 = 16,481.25, rounded up
+			{Input: 1_001, Output: 1_523, Reasoning: 1_400},
+			// 2,600 = 1,320 fresh + 1,280 read; 64 said, all of them thought: 1,650 + 160 + 640 = 2,450
+			{Input: 2_600, Cached: 1_280, Output: 64, Reasoning: 64},
+		}, 16_482 + 2_450},
+		// Sonnet 4.5, above 200,000 tokens of prompt: 6, 0.60, 7.50, 12, 22.50 for the whole request.
+		"tiered": {"anthropic/claude-sonnet-4-5", []events.Usage{
+			// exactly 200,000 is not above: 600,000 + 1,000*15 = 615,000
+			{Input: 200_000, Output: 1_000},
+			// one more, most of it read: 1 fresh, 200,000 read: 6 + 120,000 + 22,500 = 142,506
+			{Input: 200_001, Cached: 200_000, Output: 1_000},
+			// 250,000 = 10,000 fresh + 190,000 read + 40,000 written + 10,000 for an hour; 333 said:
+			// 60,000 + 114,000 + 300,000 + 120,000 + 7,492.5 = 601,492.5, rounded up
+			{Input: 250_000, Cached: 190_000, CacheWrite: 40_000, CacheWriteLong: 10_000, Output: 333},
+		}, 615_000 + 142_506 + 601_493},
+	} {
+		sum := events.Money(0)
+		for _, usage := range test.rounds {
+			cost, priced := table.Cost(test.model, usage)
+			if !priced {
+				t.Fatalf("%s is not priced", test.model)
+			}
+			sum += cost
+		}
+		if sum != test.cost {
+			t.Errorf("%s costs %d, by hand %d", name, sum, test.cost)
+		}
+	}
+}
+
+// TestCostLies: parts that are more than the whole, negative or huge, never make a reply cheaper than nothing or dearer than its dearest
+// tokens.
+func TestCostLies(t *testing.T) {
+	table := load2(t, "", "")
+	odd := []int64{math.MinInt64, -1, 0, 1, 999, 250_000, math.MaxInt64}
+	for _, input := range odd {
+		for _, cached := range odd {
+			for _, written := range odd {
+				for _, long := range odd {
+					usage := events.Usage{Input: input, Cached: cached, CacheWrite: written, CacheWriteLong: long, Output: -5, Reasoning: math.MaxInt64}
+					cost, _ := table.Cost("anthropic/claude-sonnet-4-5", usage)
+					most := events.Money(math.MaxInt64)
+					if input < math.MaxInt64/12 {
+						most = events.Money(max(input, 0)) * 12
+					}
+					if cost < 0 || cost > most {
+						t.Fatalf("%+v costs %d, at most %d", usage, cost, most)
+					}
+				}
+			}
+		}
+	}
+}
