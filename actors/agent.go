@@ -344,7 +344,7 @@ func (a *agent) setClock(ready []sagas.Request) {
 		return
 	}
 	a.lookAtClock()
-	wait := time.Duration(at-a.clock.at(storage.Now(), a.tip.Time)) * time.Microsecond
+	wait := time.Duration(at-a.clock.now(a.tip.Time)) * time.Microsecond
 	if a.waker == nil {
 		a.waker = time.AfterFunc(wait, func() { a.send(woke{}) })
 		return

@@ -39,5 +39,5 @@ func (c *clock) look(wall events.Micros, steady time.Duration, latest events.Mic
 	c.wall, c.steady, c.began = wall, steady, true
 }
 
-// at is the entity's time for a time of the machine's clock.
-func (c *clock) at(wall, latest events.Micros) events.Micros { return max(wall+c.offset, latest) }
+// now is the entity's time at the last look. It is the time of whatever is decided then, however long that waited: the clock may have been set since.
+func (c *clock) now(latest events.Micros) events.Micros { return max(c.wall+c.offset, latest) }

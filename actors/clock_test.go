@@ -11,51 +11,80 @@ import (
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
-	"example.com/life/sagas"
 )
 
-// TestClockSetBack has the machine's clock set back by an hour, and by a century, between messages, and between two hosts: the times of a stream
-// never go back, turns end as they do with a right clock, and history verifies.
+// TestClockSetBack has the machine's clock set back by a second, an hour and a century after an agent was created: the times of a stream never go back, turns end as
+// they do with a right clock, and history verifies.
 func TestClockSetBack(t *testing.T) {
-	memory := actorstest.NewMemory()
-	config := actors.Config{Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{echo()}}
-	host := start(t, config)
-	made := create("demo", "echo")
-	made.At += 100 * 365 * 24 * 60 * events.Minute // when the clock was wrong
-	do(t, host, "demo", made)
-	for i, back := range []events.Micros{0, 60 * events.Minute, events.Second} {
-		if i == 2 {
-			host = start(t, config)
-		}
-		send := say([]string{"c1", "c2", "c3"}[i], "go")
-		send.At = storage.Now() - back
-		feed := watch(t, host, "demo")
-		began := time.Now()
-		do(t, host, "demo", send)
-		turns := 0
-		until(t, feed, func(e events.Event) bool {
-			if end, is := e.(events.TurnEnded); is {
-				if turns++; end.Outcome != events.Done {
-					t.Error(end)
-				}
+	for _, back := range []events.Micros{events.Second, 60 * events.Minute, 100 * 365 * 24 * 60 * events.Minute} {
+		memory := actorstest.NewMemory()
+		config := actors.Config{Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{echo()}}
+		memory.Fail(func(_ events.Stream, batch []events.Envelope) error {
+			for i := range batch {
+				batch[i].Time += back
 			}
-			return turns == i+1 && e.Kind() == "settlement.recorded"
+			return nil
 		})
-		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("turn %d took %s", i+1, took)
+		do(t, start(t, config), "demo", create("demo", "echo"))
+		memory.Fail(nil)
+		host := start(t, config)
+		for turn, id := range []string{"c1", "c2"} {
+			began := time.Now()
+			do(t, host, "demo", say(id, "go"))
+			turns := 0
+			until(t, watch(t, host, "demo"), func(e events.Event) bool {
+				if end, is := e.(events.TurnEnded); is {
+					if turns++; end.Outcome != events.Done {
+						t.Error(end)
+					}
+				}
+				return turns == turn+1 && e.Kind() == "settlement.recorded"
+			})
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("turn %d took %s", turn+1, took)
+			}
 		}
-	}
-	page, err := host.History(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{Events: 4096})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 1; i < len(page.Events); i++ {
-		if page.Events[i].Time < page.Events[i-1].Time {
-			t.Errorf("%s is before %s", page.Events[i].Ref(), page.Events[i-1].Ref())
+		page, err := host.History(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{Events: 4096})
+		if err != nil {
+			t.Fatal(err)
 		}
+		for i := 1; i < len(page.Events); i++ {
+			if page.Events[i].Time < page.Events[i-1].Time {
+				t.Errorf("%s is before %s", page.Events[i].Ref(), page.Events[i-1].Ref())
+			}
+		}
+		verified(t, host)
 	}
-	verified(t, host)
-	do(t, host, "demo", sagas.Retire{Meta: meta("c4")})
+}
+
+// TestCommandWaits has a message wait for an hour before it is decided: its turn has all its time from when it began.
+func TestCommandWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := actorstest.NewMemory()
+		host := start(t, actors.Config{Journal: memory, Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{echo()}})
+		made := create("demo", "echo")
+		made.Config.Limits.Time = events.Minute
+		do(t, host, "demo", made)
+		waits := say("c1", "go")
+		<-time.After(time.Hour)
+		do(t, host, "demo", waits)
+		until(t, watch(t, host, "demo"), func(e events.Event) bool {
+			end, is := e.(events.TurnEnded)
+			if is && end.Outcome != events.Done {
+				t.Error(end)
+			}
+			return is
+		})
+		page, err := host.History(t.Context(), "agent-demo", 0, storage.Forward, storage.Limit{Events: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range page.Events {
+			if e := &page.Events[i]; e.Kind == "turn.started" && e.Time < waits.At+60*events.Minute {
+				t.Errorf("the turn began at %d, an hour before it was decided", e.Time)
+			}
+		}
+	})
 }
 
 // TestHostAwayLong stops a host while a model is asked, or a tool runs, and starts the next one ten hours later, or when the clock says so: the turn goes on, for

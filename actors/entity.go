@@ -258,7 +258,7 @@ func (e *entity[S]) lookAtClock() {
 // timed is a command at the entity's time.
 func (e *entity[S]) timed(command sagas.Command) sagas.Command {
 	meta := command.Metadata()
-	at := e.clock.at(meta.At, e.tip.Time)
+	at := e.clock.now(e.tip.Time)
 	if at == meta.At {
 		return command
 	}
