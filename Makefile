@@ -35,11 +35,12 @@ test-faults: ## a table of what each fault of a cluster of event stores costs, f
 
 test-esdb: ## every test of the binary that uses a store, again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd \
-		-run '^(TestScripts|TestKilledAtRandom|TestForkKilled|TestBusAcrossKills|TestForwardVerb|TestLookingBack|TestVerifyNamesADivergence)$$'
+		-run '^(TestScripts|TestForkKilled|TestForwardVerb|TestLookingBack|TestVerifyNamesADivergence)$$'
 
 test-long: ## what chance decides, at the full count, and every row of the suite of stores over each version of EventStoreDB
 	LIFE_CONFORMANCE=full go test $(RACE) -count 1 -timeout 1h -run 'TestProjector|TestSecureJournal|TestEveryVersion' ./actors ./adapters/embedded ./adapters/eventstore
-	LIFE_KILLS=2000 LIFE_FLIPS=22 go test -count 1 -timeout 6h -run 'KilledAtRandom|TestEveryByteCounts' -v ./cmd
+	LIFE_KILLS=5000 go test -count 1 -timeout 6h -run 'TestChaos' -v ./cmd
+	LIFE_KILLS=2000 LIFE_FLIPS=22 go test -count 1 -timeout 6h -run 'TestStoreKilledAtRandom|TestEveryByteCounts' -v ./cmd
 
 soak: ## consumer groups under trouble of every kind, for SOAK
 	LIFE_SOAK=$(SOAK) go test -count 1 -timeout 30m ./adapters/embedded/server -run TestPersistentSoak -v

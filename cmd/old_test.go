@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -383,4 +384,17 @@ func oldNumber(t *testing.T) string {
 		at = max(at, e.Position)
 	}
 	return fmt.Sprint(at)
+}
+
+func startHost(t *testing.T) *exec.Cmd {
+	t.Helper()
+	binary, err := exec.LookPath("life")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := exec.Command(binary, "serve")
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return host
 }

@@ -332,3 +332,10 @@ func (f *subscriber) take(e *events.Envelope) {
 	}
 	f.position.Store(uint64(e.Position))
 }
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
