@@ -22,7 +22,7 @@ const BaseURL = "https://api.openai.com/v1"
 type chat struct {
 	*endpoint.Endpoint
 	client openai.Client
-	ways   ways
+	ways   endpoint.Ways[way]
 }
 
 // New returns the models of an endpoint, asked with streaming chat completions where it streams. Each Ask is one request that is accepted:
@@ -42,7 +42,7 @@ func New(config endpoint.Config) (actors.Model, error) {
 
 // Ask sends the question and puts the reply together. A refusal of the way of asking is met with another way, at once: it costs nothing.
 func (m *chat) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
-	way := m.ways.of(question.Model)
+	way := m.ways.Of(question.Model)
 	for changes := 0; ; changes++ {
 		answer, err := m.ask(ctx, question, way, delta)
 		var refused *endpoint.Refusal
@@ -57,7 +57,7 @@ func (m *chat) Ask(ctx context.Context, question actors.ModelRequest, delta func
 			return actors.ModelResponse{}, refused.ModelError
 		}
 		way = next
-		m.ways.keep(question.Model, way)
+		m.ways.Keep(question.Model, way.lasting(m.ways.Of(question.Model)))
 	}
 }
 

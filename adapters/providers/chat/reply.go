@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/openai/openai-go/v3"
@@ -24,7 +23,7 @@ type reply struct {
 	begun   bool // something of the model has come
 	over    bool // the stream said that it is
 	ended   bool // the model has said why it stopped
-	ending  ending
+	ending  endpoint.Ending
 	reason  string // as the endpoint gave it
 	model   string
 	told    told
@@ -48,9 +47,6 @@ func newReply(question actors.ModelRequest, delta func(actors.Delta)) *reply {
 	return &reply{question: &question, layout: layout{delta: delta}}
 }
 
-// heartbeat are words that gateways send to keep a connection alive.
-var heartbeat = regexp.MustCompile(`(?i)^[\[":]*\s*(?:ping|pong|heart-?beat|keep-?alive|processing|waiting|alive|null|ok)\b`)
-
 // take takes one event of the stream. false: there is nothing more to take.
 func (r *reply) take(f endpoint.Frame) bool {
 	name := strings.ToLower(f.Name)
@@ -60,7 +56,7 @@ func (r *reply) take(f endpoint.Frame) bool {
 	case string(f.Data) == "[DONE]" || string(f.Data) == `"[DONE]"`:
 		r.over = true
 		return false
-	case heartbeat.MatchString(name) || heartbeat.Match(f.Data):
+	case f.Heartbeat():
 		return true
 	case f.Data[0] == '[':
 		var several []json.RawMessage
@@ -114,7 +110,7 @@ func (r *reply) add(chunk *openai.ChatCompletionChunk) {
 		r.addDelta(&choice.Delta)
 		r.addMessage(choice)
 		if reason := strings.TrimSpace(choice.FinishReason); reason != "" && reason != "null" {
-			if end := endingOf(reason); !r.ended || end.weight() > r.ending.weight() {
+			if end := endpoint.EndingOf(reason); !r.ended || end.Weight() > r.ending.Weight() {
 				r.ending, r.reason = end, reason
 			}
 			r.ended = true
@@ -219,11 +215,11 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 	failed := func(class events.ErrorClass, detail string) (actors.ModelResponse, error) {
 		return actors.ModelResponse{}, &actors.ModelError{Class: class, Detail: detail, Usage: usage}
 	}
-	if r.ending.class != "" {
-		return failed(r.ending.class, r.ending.why)
+	if r.ending.Class != "" {
+		return failed(r.ending.Class, r.ending.Why)
 	}
 	// Some say "stop" or "tool_calls" where the limit of tokens cut a call off.
-	cut := r.ending.stop == events.StopLength ||
+	cut := r.ending.Stop == events.StopLength ||
 		r.question.Reply > 0 && r.told.output >= r.question.Reply && len(r.calls) > 0 && !r.calls[len(r.calls)-1].whole()
 	calls, err := r.toCalls(cut)
 	if err != nil {
@@ -231,7 +227,7 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 	}
 	answer := actors.ModelResponse{Text: r.text.String(), Calls: calls, Model: r.model, Usage: usage, Stop: r.stop()}
 	answer.Blocks = r.layout.blocks(r.extra, r.overlay())
-	if len(calls) == 0 && r.ending.stop == events.StopEnd && endsWithCalls(r.reason) {
+	if len(calls) == 0 && r.ending.Stop == events.StopEnd && endsWithCalls(r.reason) {
 		return failed(events.ErrorTruncated, "the endpoint said that the model called tools, and sent no call")
 	}
 	if len(calls) == 0 && answer.Stop != events.StopFiltered {
@@ -278,8 +274,8 @@ func (r *reply) usage() events.Usage {
 
 func (r *reply) stop() events.StopReason {
 	switch {
-	case r.ending.stop == events.StopLength, r.ending.stop == events.StopFiltered:
-		return r.ending.stop
+	case r.ending.Stop == events.StopLength, r.ending.Stop == events.StopFiltered:
+		return r.ending.Stop
 	case r.refused:
 		return events.StopFiltered
 	case len(r.calls) > 0:

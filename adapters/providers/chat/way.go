@@ -2,7 +2,6 @@ package chat
 
 import (
 	"regexp"
-	"sync"
 
 	"example.com/life/actors"
 	"example.com/life/adapters/providers/endpoint"
@@ -22,6 +21,14 @@ type way struct {
 	noContext bool   // the reply's limit does not fit the window beside the conversation: it is lowered for this request alone
 }
 
+// lasting is what of a way is kept for later requests, after what was known before.
+func (w way) lasting(before way) way {
+	if w.noContext {
+		w.reply, w.noContext = before.reply, false
+	}
+	return w
+}
+
 // The names of the reply's limit. OpenAI's own newer models know only the newer one, most compatible servers only the older one.
 const (
 	limitOld  = "max_tokens"
@@ -32,43 +39,11 @@ const (
 // maxChanges bounds how often one request is put another way.
 const maxChanges = 6
 
-// ways remembers how each model of an endpoint is asked, while the process runs: it costs one refusal to learn it again.
-type ways struct {
-	mu    sync.Mutex
-	known map[string]way
-}
-
-const maxWays = 1000
-
-func (w *ways) of(model string) way {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.known[model]
-}
-
-func (w *ways) keep(model string, learnt way) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.known == nil || len(w.known) >= maxWays {
-		w.known = map[string]way{}
-	}
-	if learnt.noContext {
-		learnt.reply, learnt.noContext = w.known[model].reply, false
-	}
-	w.known[model] = learnt
-}
-
-var (
-	streamWord = regexp.MustCompile(`\bstream(?:ing|ed|s)?\b`)
-	atMost     = regexp.MustCompile(`(?:at most|less than or equal to|no more than|maximum(?: \w+)*? (?:of|is)|up to|<=|must be <|not exceed|\[1, ?)[^0-9]{0,12}(\d[\d,]*)`)
-)
-
 // after returns the way to ask after a refusal; false: it does not mean the way of asking.
 func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own bool) (way, bool) {
 	words := refused.Said.Words()
 	says := endpoint.AnyOf(words)
-	unknown := says("not support", "unsupported", "doesn't support", "not permitted", "not allowed", "unexpected", "unknown", "unrecognized",
-		"extra inputs", "additional properties", "not available", "invalid", "extra fields", "extra_forbidden")
+	unknown := refused.Said.Unknown()
 	next := w
 	switch {
 	case refused.Status == 401 || refused.Status == 403 || refused.Status == 429:
@@ -86,8 +61,7 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own
 		next.bridged = true
 	case says("system role", "role system", "role 'system'", "roles must alternate", "system message", "system messages", "'system'") && question.System != "":
 		next.noSystem = true
-	case streamWord.MatchString(words) && !says("reset", "closed", "broken", "eof", "timed out", "interrupt", "ended") &&
-		(unknown || says("cannot", "can't", "only", "must be false", "disable", "incompatible", "without", "not implemented")):
+	case refused.Said.NoStream():
 		next.whole = true
 	}
 	return next, next != w
@@ -106,7 +80,7 @@ func (w way) limited(words string, unknown bool, question *actors.ModelRequest, 
 		}
 		return w
 	}
-	if most := endpoint.NumberBy([]*regexp.Regexp{atMost}, words, 1); most > 0 && most < limit {
+	if most := endpoint.AtMost(words); most > 0 && most < limit {
 		w.reply = most
 		return w
 	}

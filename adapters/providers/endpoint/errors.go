@@ -88,9 +88,13 @@ type Said struct {
 	Message string
 	kind    string
 	code    string // a word or a number
+	param   string // what it is about
 	after   time.Duration
 	raw     string // all of it, for numbers that stand beside the message
 }
+
+// Param is the part of the request that it is about, where that stands beside the message.
+func (s *Said) Param() string { return s.param }
 
 // Words are what it says, for looking for what they mean.
 func (s *Said) Words() string { return strings.ToLower(s.code + " " + s.kind + " " + s.Message) }
@@ -159,7 +163,11 @@ func badStatus(raw json.RawMessage) bool {
 func saidIn(p problem) Said {
 	s := Said{
 		Message: p.text("message", "msg", "detail", "error_msg", "error_message", "status_msg", "error_description", "error", "title", "reason"),
-		kind:    p.text("type", "status"), code: p.text("code", "error_code", "status_code"),
+		kind:    p.text("type", "status"), code: p.text("code", "error_code", "status_code"), param: p.text("param"),
+	}
+	var location []any // of a request that did not validate
+	if json.Unmarshal(p["loc"], &location) == nil && s.param == "" {
+		s.param = strings.TrimPrefix(strings.Trim(fmt.Sprint(location), "[]"), "body ")
 	}
 	for _, name := range []string{"error", "errors", "detail", "base_resp"} {
 		inner := problem{}
@@ -180,6 +188,9 @@ func saidIn(p problem) Said {
 		}
 		if in.code != "" {
 			s.code = in.code
+		}
+		if in.param != "" {
+			s.param = in.param
 		}
 	}
 	if meta := (problem{}); json.Unmarshal(p["metadata"], &meta) == nil { // OpenRouter passes on what a provider said

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"regexp"
 	"strings"
 
 	"example.com/life/events"
@@ -16,6 +17,12 @@ type Frame struct {
 	Data []byte
 	Last bool // the stream ended within it
 }
+
+// heartbeat are words that gateways send to keep a connection alive.
+var heartbeat = regexp.MustCompile(`(?i)^[\[":]*\s*(?:ping|pong|heart-?beat|keep-?alive|processing|waiting|alive|null|ok)\b`)
+
+// Heartbeat reports whether an event only keeps the connection alive.
+func (f Frame) Heartbeat() bool { return heartbeat.MatchString(f.Name) || heartbeat.Match(f.Data) }
 
 // Frames reads a stream of server-sent events as endpoints really send them: besides the standard's, whole JSON instead of a stream, one
 // JSON text a line, events without the empty line between them, and lines of the field "error".

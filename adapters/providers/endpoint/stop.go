@@ -1,27 +1,26 @@
-package chat
+package endpoint
 
 import (
 	"strings"
 
-	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
-// ending is what a finish reason means: how the model stopped, or how it failed.
-type ending struct {
-	stop  events.StopReason
-	class events.ErrorClass // of a failure
-	why   string            // of a failure
+// Ending is what a finish reason means: how the model stopped, or how it failed.
+type Ending struct {
+	Stop  events.StopReason
+	Class events.ErrorClass // of a failure
+	Why   string            // of a failure
 }
 
-// weight orders endings: of several reasons the worst counts.
-func (e ending) weight() int {
+// Weight orders endings: of several reasons the worst counts.
+func (e Ending) Weight() int {
 	switch {
-	case e.class != "":
+	case e.Class != "":
 		return 4
-	case e.stop == events.StopFiltered:
+	case e.Stop == events.StopFiltered:
 		return 3
-	case e.stop == events.StopLength:
+	case e.Stop == events.StopLength:
 		return 2
 	}
 	return 1
@@ -36,22 +35,22 @@ var finished = map[string]bool{
 	"tool_calls": true, "tool_call": true, "tool_use": true, "tool": true, "function_call": true, "function_calls": true, "calls": true,
 }
 
-// endingOf sorts a finish reason.
-func endingOf(reason string) ending {
+// EndingOf sorts a finish reason.
+func EndingOf(reason string) Ending {
 	word := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(reason)))
-	says := endpoint.AnyOf(word)
-	failed := func(class events.ErrorClass, why string) ending {
-		return ending{class: class, why: why + " (finish reason " + events.Clip(reason, 80) + ")"}
+	says := AnyOf(word)
+	failed := func(class events.ErrorClass, why string) Ending {
+		return Ending{Class: class, Why: why + " (finish reason " + events.Clip(reason, 80) + ")"}
 	}
 	switch {
 	case finished[word]:
-		return ending{stop: events.StopEnd}
+		return Ending{Stop: events.StopEnd}
 	case says("malformed", "unexpected_tool", "invalid_tool", "too_many_tool"):
 		return failed(events.ErrorTruncated, "the model wrote a tool call that its provider could not read")
 	case says("length", "max_tokens", "max_output", "max_completion", "token_limit", "tokens_limit", "context_window", "context_limit"):
-		return ending{stop: events.StopLength}
+		return Ending{Stop: events.StopLength}
 	case says("filter", "safety", "moderat", "recitation", "prohibit", "block", "spii", "refus", "sensitive", "guardrail", "policy", "copyright", "flagged"):
-		return ending{stop: events.StopFiltered}
+		return Ending{Stop: events.StopFiltered}
 	case says("timeout", "timed_out"):
 		return failed(events.ErrorTimeout, "the provider gave up on the reply")
 	case says("error", "abort", "cancel", "interrupt", "insufficient", "overload", "unavailable", "resource", "fail", "disconnect", "load"):
