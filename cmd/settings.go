@@ -55,7 +55,7 @@ func settings() []setting {
 		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings", host: true},
 		{flag: "secrets", env: "LIFE_SECRETS", description: "secrets that tools may be given, comma separated: NAME is an environment variable of the host, NAME=FILE the content of a file"},
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
-		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME", host: true},
+		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME and openai-responses/NAME", host: true},
 		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint", host: true},
 		{
 			flag: "model-first-byte", env: endpoint.EnvFirstByte, defaultValue: endpoint.DefaultFirstByte.String(),

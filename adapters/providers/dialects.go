@@ -10,6 +10,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/adapters/providers/chat"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/responses"
 )
 
 // dialect is a way to ask an endpoint over HTTP.
@@ -23,6 +24,7 @@ type dialect struct {
 func dialects() []dialect {
 	return []dialect{
 		{"chat", chat.New, endpoint.Listing{Path: "/models", Header: endpoint.Bearer}},
+		{"responses", responses.New, endpoint.Listing{Path: "/models", Header: endpoint.Bearer}},
 	}
 }
 

@@ -2,6 +2,7 @@
 // actorstest.TestModel; what is known of models is in package models.
 //
 //   - openai: any endpoint that speaks OpenAI's chat completions: package chat.
+//   - openai-responses: the same endpoint by OpenAI's Responses, which keep what a model thought between its calls: package responses.
 //   - the endpoints that the configuration names, each in its dialect (dialects.go).
 //   - scripted: a deterministic model that needs no key and follows a YAML script ([Scripted]).
 //   - [Tape]: records another model's traffic and plays it back.
@@ -101,9 +102,12 @@ type provider struct {
 // open makes the list of providers. It is the only one.
 func open(config Config) []provider {
 	config.OpenAI.Name = "openai"
+	responses := over("responses", config.responses(), "")
+	responses.list = nil // they are those of openai
 	list := []provider{
 		provider{name: "scripted", detail: scriptedDetail(config.Scripted)}.with(Scripted(config.Scripted)),
 		over("chat", config.OpenAI, config.OpenAI.Warning()),
+		responses,
 	}
 	for _, e := range config.Endpoints {
 		p := over(e.Dialect, e.Config, e.Warning())
@@ -111,6 +115,15 @@ func open(config Config) []provider {
 		list = append(list, p)
 	}
 	return list
+}
+
+const responsesName = "openai-responses"
+
+// responses is the configuration of openai, in the other dialect.
+func (c Config) responses() endpoint.Config {
+	other := c.OpenAI
+	other.Name = responsesName
+	return other
 }
 
 func (p provider) with(model actors.Model, err error) provider {
@@ -228,7 +241,7 @@ func (s *Set) Doctor() []Check {
 
 func remedy(provider string) string {
 	switch provider {
-	case "openai":
+	case "openai", responsesName:
 		return fmt.Sprintf("set %s, or %s to a file that holds it; for another endpoint also %s", EnvOpenAIKey, EnvOpenAIKeyFile, EnvOpenAIBaseURL)
 	case "scripted":
 		return "name an existing directory of scripts, or none: the built-in scripts need no directory"

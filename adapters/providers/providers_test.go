@@ -35,8 +35,10 @@ func TestSetLooksUpModels(t *testing.T) {
 		"echo":          "is not provider/model, such as scripted/tour",
 		"/echo":         "is not provider/model",
 		"scripted/":     "is not provider/model",
-		"other/a/b":     `there is no provider "other", only scripted and openai`,
+		"other/a/b":     `there is no provider "other", only scripted, openai and openai-responses;`,
 		"openai/gpt-4o": "there is no key: set OPENAI_API_KEY",
+
+		"openai-responses/gpt-5": "there is no key: set OPENAI_API_KEY",
 	} {
 		if _, _, err := set.Lookup(name); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s gives %v, want the name and %q", name, err, says)

@@ -277,13 +277,15 @@ func refusal(status int, words string) events.ErrorClass {
 		return events.ErrorInvalid
 	case status >= 500, status == http.StatusConflict, status == http.StatusTooEarly:
 		return events.ErrorOverloaded
-	case says("content_policy", "content_filter", "content management policy", "safety system", "moderation", "data_inspection"):
+	case says("content_policy", "content_filter", "content management policy", "safety system", "moderation", "data_inspection", "invalid_prompt",
+		"policy_violation", "bio_policy", "usage policy"):
 		return events.ErrorRefused
 	case status != 0:
 		return events.ErrorInvalid
 	case says("rate_limit", "rate limit", "too many requests", "resource_exhausted", "throttl"):
 		return events.ErrorRateLimited
-	case says("invalid_request", "invalid request", "model_not_found", "badrequest", "bad request", "invalid_argument"), misasked(words):
+	case says("invalid_request", "invalid request", "model_not_found", "badrequest", "bad request", "invalid_argument", "data_residency", "invalid_image",
+		"invalid_base64", "unsupported_image"), misasked(words):
 		return events.ErrorInvalid
 	case says("authentication", "invalid_api_key", "invalid api key", "permission", "unauthorized"):
 		return events.ErrorAuth

@@ -1,0 +1,132 @@
+// Package responses asks models behind an endpoint that speaks OpenAI's Responses, as such endpoints really answer (reply.go) and as they
+// want to be asked (way.go). Nothing is kept at the endpoint: every request holds the whole conversation, and what the endpoint wants back
+// of its replies, such as encrypted reasoning, is kept in their blocks (items.go).
+package responses
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/events"
+)
+
+// BaseURL is OpenAI's own endpoint.
+const BaseURL = "https://api.openai.com/v1"
+
+// model asks one endpoint.
+type model struct {
+	*endpoint.Endpoint
+	client openai.Client
+	ways   endpoint.Ways[way]
+}
+
+// New returns the models of an endpoint, asked with streaming responses where it streams. Each Ask is one request that is accepted:
+// nothing is retried here. The key is in no error, whatever the endpoint echoes.
+func New(config endpoint.Config) (actors.Model, error) {
+	at, err := endpoint.New(config)
+	if err != nil {
+		return nil, err
+	}
+	options := []option.RequestOption{option.WithBaseURL(at.Base), option.WithHTTPClient(at.Client), option.WithMaxRetries(0)}
+	if at.Key != "" {
+		options = append(options, option.WithAPIKey(at.Key))
+	}
+	// Not NewClient: that one takes more of the environment than is configured here.
+	return &model{Endpoint: at, client: openai.Client{Options: options}}, nil
+}
+
+// Ask sends the question and puts the reply together. A refusal of the way of asking is met with another way, at once: it costs nothing.
+func (m *model) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+	way := m.ways.Of(question.Model)
+	for changes := 0; ; changes++ {
+		answer, err := m.ask(ctx, question, way, delta)
+		var refused *endpoint.Refusal
+		if !errors.As(err, &refused) {
+			return answer, err
+		}
+		next, other := way.after(refused, &question)
+		if !other || changes == maxChanges {
+			if refused.Class == events.ErrorContext {
+				endpoint.Overflow(refused.ModelError, &question, &refused.Said)
+			}
+			return actors.ModelResponse{}, refused.ModelError
+		}
+		way = next
+		m.ways.Keep(question.Model, way.lasting())
+	}
+}
+
+// ask makes one request.
+func (m *model) ask(ctx context.Context, question actors.ModelRequest, way way, delta func(actors.Delta)) (actors.ModelResponse, error) {
+	if err := ctx.Err(); err != nil {
+		return actors.ModelResponse{}, err
+	}
+	body, err := body(&question, way, m.Own)
+	if err != nil {
+		return actors.ModelResponse{}, m.Failed(events.ErrorInvalid, err.Error(), 0)
+	}
+	call := m.Begin(ctx)
+	defer call.End()
+	receive := option.WithMiddleware(func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		return call.Receive(request, next)
+	})
+	var response *http.Response
+	if err := m.client.Post(call.Context, "responses", body, &response, receive); err != nil {
+		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
+	}
+	reply, stream := newReply(question, delta), endpoint.NewFrames(response.Body)
+	for {
+		event, more := stream.Next()
+		if !more || !reply.take(event) {
+			break
+		}
+		if reply.begun {
+			call.Begun()
+		}
+	}
+	if err := response.Body.Close(); err != nil && stream.Err() == nil && !reply.ended {
+		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
+	}
+	if err := ctx.Err(); err != nil {
+		return actors.ModelResponse{}, err
+	}
+	return m.conclude(call, reply, stream)
+}
+
+// conclude gives the reply, or why there is none. A reply that was finished is complete, whatever became of the connection afterwards.
+func (m *model) conclude(call *endpoint.Call, reply *reply, stream *endpoint.Frames) (actors.ModelResponse, error) {
+	var failure *actors.ModelError
+	switch {
+	case reply.said != nil:
+		refused := m.Refused(0, *reply.said, 0)
+		if !reply.begun && reply.told.input == 0 {
+			return actors.ModelResponse{}, refused
+		}
+		failure = refused.ModelError
+		failure.Usage = reply.usage()
+		return actors.ModelResponse{}, failure
+	case reply.err != nil:
+		failure = m.Failed(events.ErrorInvalid, reply.err.Error(), 0)
+		if reply.begun {
+			failure.Usage = reply.usage()
+		}
+		return actors.ModelResponse{}, failure
+	case !reply.ended || reply.broken != nil:
+		return actors.ModelResponse{}, call.Unanswered(m.BrokenOff(reply.progress(), stream))
+	}
+	answer, err := reply.answer()
+	if errors.As(err, &failure) {
+		failure.Detail = m.Failed(failure.Class, failure.Detail, 0).Detail
+		return actors.ModelResponse{}, failure
+	}
+	if cut := endpoint.CutSilently(reply.question, reply.told.input, reply.told.caching, answer.Usage); cut != nil {
+		return actors.ModelResponse{}, cut
+	}
+	return answer, nil
+}
