@@ -54,7 +54,8 @@ func (g *guesses) forgive(address string) {
 	}
 }
 
-// makeRoom forgets those who have recovered and, if all are still guessing, some of them.
+// makeRoom forgets those who have recovered and, if too many are still guessing, some of them: an eighth at least goes at once, because
+// looking through all of them for every new address would let a flood of addresses hold up every other guess.
 func (g *guesses) makeRoom(now time.Time) {
 	if g.from == nil {
 		g.from = map[string]time.Time{}
@@ -68,7 +69,7 @@ func (g *guesses) makeRoom(now time.Time) {
 		}
 	}
 	for address := range g.from {
-		if len(g.from) < maxAddresses {
+		if len(g.from) <= maxAddresses-maxAddresses/8 {
 			return
 		}
 		delete(g.from, address)
