@@ -38,7 +38,7 @@ test-esdb: ## every test of the binary that uses a store, again, with events beh
 		-run '^(TestScripts|TestForkKilled|TestForwardVerb|TestLookingBack|TestVerifyNamesADivergence)$$'
 
 test-long: ## what chance decides, at the full count, and every row of the suite of stores over each version of EventStoreDB
-	LIFE_CONFORMANCE=full go test $(RACE) -count 1 -timeout 1h -run 'TestProjector|TestSecureJournal|TestEveryVersion' ./actors ./adapters/embedded ./adapters/eventstore
+	LIFE_CONFORMANCE=full go test $(RACE) -count 1 -timeout 1h -run 'TestProjector|TestSnapshotsAlone|TestSecureJournal|TestEveryVersion' ./actors ./adapters/embedded ./adapters/eventstore
 	LIFE_KILLS=5000 go test -count 1 -timeout 6h -run 'TestChaos' -v ./cmd
 	LIFE_KILLS=2000 LIFE_FLIPS=22 go test -count 1 -timeout 6h -run 'TestStoreKilledAtRandom|TestEveryByteCounts' -v ./cmd
 

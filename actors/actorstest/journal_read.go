@@ -129,7 +129,11 @@ func journalReadAll(t *testing.T, journal storage.Journal) {
 		for _, from := range placesAt(all, i) {
 			behind, before := slices.Clone(all[max(from.behind, 0):]), slices.Clone(all[:max(from.behind, 0)])
 			slices.Reverse(before)
-			for _, count := range []int{1, 2, 4, 100} {
+			counts := []int{2, 4, 100}
+			if i == -1 || i == len(all) {
+				counts = append(counts, 1) // which stops at every place
+			}
+			for _, count := range counts {
 				walkAll(t, journal, from.place, storage.Forward, storage.Filter{}, count, behind)
 				walkAll(t, journal, from.place, storage.Backward, storage.Filter{}, count, before)
 			}
@@ -164,7 +168,7 @@ func journalPlaces(t *testing.T, journal storage.Journal) {
 	}
 	end := all[len(all)-1].Position
 	refused := []events.Position{end + 1, end + 2, 2 * end, 1 << 62, math.MaxInt64, 1 << 63, math.MaxUint64 - 1}
-	sparse := end/1000 + 1 // where there are more numbers between events than there is time for
+	sparse := end/100 + 1 // where there are more numbers between events than there is time for
 	for position := events.Position(1); position < end; position++ {
 		beside := there[position-1] || there[position+1]
 		if !there[position] && (beside || position%sparse == 0) {

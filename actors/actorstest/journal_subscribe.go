@@ -162,7 +162,7 @@ func journalSubscribeSlow(t *testing.T, journal storage.Journal) {
 // journalFollow has live subscriptions take what several writers append: everything, one stream, and what a filter chooses. One of
 // them looks only when all is stored.
 func journalFollow(t *testing.T, journal storage.Journal) {
-	const writers, rounds = 4, 900
+	const writers, rounds = 4, 400
 	size := func(writer, round int) int { return 1 + (writer+round)%5 }
 	name := func(writer, round int) string { return fmt.Sprintf("%d-%d", writer, round) }
 	ends := map[string]bool{} // data of the events that end an append

@@ -37,10 +37,7 @@ func TestJournal(t *testing.T, open func(t *testing.T) storage.Journal) {
 // Given the names of rows, it runs these alone, unless LIFE_CONFORMANCE is full: for a journal that differs in them from one that passes
 // the whole suite.
 func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) storage.Journal, names ...string) {
-	rows := []struct {
-		name string
-		test func(t *testing.T, journal storage.Journal)
-	}{
+	suite(t, open, names, []row[storage.Journal]{
 		{"every expectation in every state", journalExpectations},
 		{"an empty batch only checks", journalEmptyBatch},
 		{"what is appended comes back", journalFidelity},
@@ -72,7 +69,18 @@ func TestJournalWithin(t *testing.T, greatest int, open func(t *testing.T) stora
 		{"what is appended is delivered though metadata hide it", journalSubscribeHidden},
 		{"waiting for an event ends with its context", journalSubscribeContext},
 		{"waiting for an event ends with Close", journalSubscribeClose},
-	}
+	})
+}
+
+// row is one test of a suite of stores.
+type row[S any] struct {
+	name string
+	test func(t *testing.T, store S)
+}
+
+// suite runs rows over a store each: those with these names, or all of them if there are none or LIFE_CONFORMANCE is full.
+func suite[S any](t *testing.T, open func(t *testing.T) S, names []string, rows []row[S]) {
+	t.Helper()
 	chosen := 0
 	for _, row := range rows {
 		if len(names) == 0 || slices.Contains(names, row.name) || os.Getenv("LIFE_CONFORMANCE") == "full" {

@@ -14,19 +14,22 @@ import (
 	"example.com/life/events"
 )
 
-// TestSnapshots is the conformance suite of storage.Snapshots. Open returns an empty store, closed by its own clean-up.
-func TestSnapshots(t *testing.T, open func(t *testing.T) storage.Snapshots) {
-	t.Run("the newest one comes back", func(t *testing.T) { snapshotsNewest(t, open(t)) })
-	t.Run("a past one comes back", func(t *testing.T) { snapshotsPast(t, open(t)) })
-	t.Run("the last of a revision counts", func(t *testing.T) { snapshotsReplaced(t, open(t)) })
-	t.Run("large ones", func(t *testing.T) { snapshotsLarge(t, open(t)) })
-	t.Run("growth is bounded", func(t *testing.T) { snapshotsBounded(t, open(t)) })
-	t.Run("dropped ones are gone", func(t *testing.T) { snapshotsDropped(t, open(t)) })
-	t.Run("older versions of a fold go", func(t *testing.T) { snapshotsOutdated(t, open(t)) })
-	t.Run("folds and streams are apart", func(t *testing.T) { snapshotsApart(t, open(t)) })
-	t.Run("bytes belong to their owner", func(t *testing.T) { snapshotsOwnership(t, open(t)) })
-	t.Run("an ended context", func(t *testing.T) { snapshotsEndedContext(t, open(t)) })
-	t.Run("many at once", func(t *testing.T) { snapshotsConcurrent(t, open(t)) })
+// TestSnapshots is the conformance suite of storage.Snapshots. Open returns an empty store, closed by its own clean-up. Names of rows are as
+// in TestJournalWithin.
+func TestSnapshots(t *testing.T, open func(t *testing.T) storage.Snapshots, names ...string) {
+	suite(t, open, names, []row[storage.Snapshots]{
+		{"the newest one comes back", snapshotsNewest},
+		{"a past one comes back", snapshotsPast},
+		{"the last of a revision counts", snapshotsReplaced},
+		{"large ones", snapshotsLarge},
+		{"growth is bounded", snapshotsBounded},
+		{"dropped ones are gone", snapshotsDropped},
+		{"older versions of a fold go", snapshotsOutdated},
+		{"folds and streams are apart", snapshotsApart},
+		{"bytes belong to their owner", snapshotsOwnership},
+		{"an ended context", snapshotsEndedContext},
+		{"many at once", snapshotsConcurrent},
+	})
 }
 
 func snapshotsNewest(t *testing.T, snapshots storage.Snapshots) {

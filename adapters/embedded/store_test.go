@@ -45,8 +45,10 @@ func openCache(t *testing.T, config embedded.Config) *embedded.Cache {
 	return cache
 }
 
+// What holds the snapshots without a journal keeps them as the store does.
 func TestSnapshotsAlone(t *testing.T) {
-	actorstest.TestSnapshots(t, func(t *testing.T) storage.Snapshots { return openCache(t, embedded.Config{Dir: t.TempDir()}) })
+	actorstest.TestSnapshots(t, func(t *testing.T) storage.Snapshots { return openCache(t, embedded.Config{Dir: t.TempDir()}) },
+		"the newest one comes back", "a past one comes back", "dropped ones are gone", "older versions of a fold go", "an ended context", "many at once")
 }
 
 func TestSnapshotsAloneHaveOneHolder(t *testing.T) {
