@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -60,8 +61,24 @@ func (a *agent) loaded() {
 		a.command(a.saga.Recovery(a.meta("recovered")), "")
 		return // its events are stored before anything is sent
 	}
+	a.reroute()
 	a.sync()
 	a.pump()
+}
+
+// reroute has an agent whose route was configured otherwise since go on with the route as it is now. If we die before that is recorded, the
+// next activation finds the same.
+func (a *agent) reroute() {
+	if a.saga.ID == "" || a.saga.Quarantined != "" || a.saga.Retired || a.saga.Fork.Following() {
+		return
+	}
+	config := a.saga.Config
+	route, err := a.host.route(config.Model)
+	if err != nil || reflect.DeepEqual(route, config.Route) {
+		return // a route that this host does not have stays as it was recorded
+	}
+	config.Route = route
+	a.command(sagas.Configure{Meta: a.meta("route"), Config: config}, "")
 }
 
 // begun asks for advice and for money, as soon as the requests are in line to be stored: what comes of them stays in this process and its

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -262,10 +263,36 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 }
 
 func (h *Host) checkModel(c *events.AgentConfig) error {
+	route, err := h.route(c.Model)
+	if err != nil {
+		return err
+	}
+	c.Route = route
+	for _, candidate := range route {
+		if _, _, err := h.models.Lookup(candidate.Model); err != nil {
+			return refusedConfig("a candidate of %s: %v", c.Model, err)
+		}
+	}
+	if route != nil {
+		return nil
+	}
 	if _, _, err := h.models.Lookup(c.Model); err != nil {
 		return refusedConfig("%v", err)
 	}
 	return nil
+}
+
+// route gives the candidates of a model that is a route; nil for any other model.
+func (h *Host) route(model string) ([]events.Candidate, error) {
+	name, is := strings.CutPrefix(model, sagas.RoutePrefix)
+	if !is {
+		return nil, nil
+	}
+	if route := h.routes[name]; len(route) > 0 {
+		return route, nil
+	}
+	return nil, refusedConfig("there is no route %q; the routes of the configuration file are: %s", events.Clip(name, 80),
+		cmp.Or(strings.Join(slices.Sorted(maps.Keys(h.routes)), ", "), "none"))
 }
 
 // checkSecrets refuses the names of secrets that the host does not have.

@@ -43,7 +43,8 @@ type Config struct {
 	Snapshots storage.Snapshots // nil: histories are always read from the beginning
 	Blobs     storage.Blobs
 	Models    Models
-	Prices    Prices // nil: no model has a price
+	Routes    map[string][]events.Candidate // by name; an agent's model "route/NAME" is one of its candidates
+	Prices    Prices                        // nil: no model has a price
 	Tools     []Tool
 	Files     storage.Workspaces // nil: the files of workspaces are not recorded, and forks have none
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
@@ -84,6 +85,7 @@ type Host struct {
 	snapshots  storage.Snapshots
 	blobs      storage.Blobs
 	models     Models
+	routes     map[string][]events.Candidate
 	prices     Prices
 	toolbox    map[string]Tool
 	workspaces storage.Workspaces
@@ -154,7 +156,7 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs and models are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, prices: c.Prices,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, prices: c.Prices,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),

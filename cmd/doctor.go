@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"text/tabwriter"
@@ -19,6 +22,7 @@ import (
 	"example.com/life/adapters/providers"
 	"example.com/life/cmd/catalogue"
 	"example.com/life/cmd/stores"
+	"example.com/life/sagas"
 )
 
 // finding is what doctor found out about one thing.
@@ -198,12 +202,35 @@ func (a *app) examineModels() []finding {
 	model := a.config.find("model")
 	if model.value == "" {
 		findings = append(findings, finding{Check: "model", Detail: "none is set for new agents", Remedy: "--model, LIFE_MODEL or OPENAI_API_KEY sets one; life demo needs none"})
-	} else if _, _, err := set.Lookup(model.value); err != nil {
+	} else if err := a.usable(set, model.value); err != nil {
 		findings = append(findings, wrong("model", err.Error(), "choose another one with --model or LIFE_MODEL, such as scripted/tour, which needs no key"))
 	} else {
 		findings = append(findings, finding{Check: "model", OK: true, Detail: model.value + ": " + model.source})
 	}
+	for _, name := range slices.Sorted(maps.Keys(a.config.routes)) {
+		if err := a.usable(set, sagas.RoutePrefix+name); err != nil {
+			findings = append(findings, wrong(sagas.RoutePrefix+name, err.Error(), "correct routes in "+a.config.file))
+		}
+	}
 	return append(findings, a.examinePrices(model.value))
+}
+
+// usable says why a model cannot be asked, or a candidate of a route.
+func (a *app) usable(set *providers.Set, model string) error {
+	name, routed := strings.CutPrefix(model, sagas.RoutePrefix)
+	if !routed {
+		_, _, err := set.Lookup(model)
+		return err
+	}
+	if len(a.config.routes[name]) == 0 {
+		return fmt.Errorf("there is no route %q: the configuration file names them as routes", name)
+	}
+	for _, candidate := range a.config.routes[name] {
+		if _, _, err := set.Lookup(candidate.Model); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // examinePrices is about the table of prices, and the price of the model in use.

@@ -41,7 +41,7 @@ func settings() []setting {
 		{flag: "data", env: "LIFE_DATA", description: "data directory"},
 		{flag: "store", env: "LIFE_STORE", defaultValue: stores.InData, description: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
-		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model; an endpoint of the configuration file is a provider too"},
+		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model or route/NAME; an endpoint of the configuration file is a provider too"},
 		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
 		{flag: "listen", env: "LIFE_LISTEN", defaultValue: "127.0.0.1:4777", description: "address of life serve", host: true},
 		{flag: "commands", env: "LIFE_COMMANDS", defaultValue: string(sagas.DefaultTenant), description: "tenants whose bus commands life serve executes, comma separated; none: no tenant", host: true},
@@ -115,6 +115,7 @@ type config struct {
 	level   slog.Level
 	credit  events.Money
 	models  providers.Config
+	routes  map[string][]events.Candidate
 	record  record
 	ignore  []string          // names of files of rules
 	tenants []events.TenantID // whose commands on the bus are carried out
@@ -165,7 +166,10 @@ func resolve(getenv func(string) string, flag func(string) (string, bool)) (conf
 		}
 		c.values = append(c.values, e)
 	}
-	if c.models.Endpoints, err = providers.ReadEndpoints(file.endpoints, filepath.Dir(path), getenv); err != nil {
+	if c.models.Endpoints, err = providers.ReadEndpoints(file.sections[endpointsKey], filepath.Dir(path), getenv); err != nil {
+		return c, fmt.Errorf("read configuration %s: %w", path, err)
+	}
+	if c.routes, err = readRoutes(file.sections[routesKey]); err != nil {
 		return c, fmt.Errorf("read configuration %s: %w", path, err)
 	}
 	return c, c.complete(getenv)

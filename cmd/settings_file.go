@@ -2,14 +2,19 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // maxConfigFile bounds a configuration file, in bytes.
@@ -21,13 +26,16 @@ type entry struct {
 	line  int
 }
 
-// endpointsKey is the key of a configuration file that no flag and no variable has: see providers.ReadEndpoints.
-const endpointsKey = "endpoints"
+// The keys of a configuration file that no flag and no variable has: see providers.ReadEndpoints and readRoutes.
+const (
+	endpointsKey = "endpoints"
+	routesKey    = "routes"
+)
 
 // configFile is what a configuration file says.
 type configFile struct {
-	entries   map[string]entry
-	endpoints *yaml.Node // nil: none
+	entries  map[string]entry
+	sections map[string]*yaml.Node // of endpoints and routes
 }
 
 // readConfigFile reads a configuration file; an empty path means that there is none.
@@ -56,7 +64,7 @@ func readConfigFile(path string) (configFile, error) {
 
 // parseConfig reads a mapping of setting names to texts, numbers or lists of them. What it does not know is an error.
 func parseConfig(text []byte) (configFile, error) {
-	read := configFile{entries: map[string]entry{}}
+	read := configFile{entries: map[string]entry{}, sections: map[string]*yaml.Node{}}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
@@ -79,8 +87,8 @@ func parseConfig(text []byte) (configFile, error) {
 		if err := checkKey(key, &read); err != nil {
 			return configFile{}, err
 		}
-		if key.Value == endpointsKey {
-			read.endpoints = node
+		if key.Value == endpointsKey || key.Value == routesKey {
+			read.sections[key.Value], read.entries[key.Value] = node, entry{line: key.Line}
 			continue
 		}
 		value, err := scalar(node)
@@ -90,6 +98,59 @@ func parseConfig(text []byte) (configFile, error) {
 		read.entries[key.Value] = entry{value, key.Line}
 	}
 	return read, nil
+}
+
+// readRoutes reads what models named route/NAME stand for: lists of candidates by name. A candidate is a model, or a mapping that says what
+// else it is for. No node: there are no routes.
+func readRoutes(node *yaml.Node) (map[string][]events.Candidate, error) {
+	if node == nil {
+		return nil, nil
+	}
+	var written map[string][]yaml.Node
+	if err := node.Decode(&written); err != nil {
+		return nil, fmt.Errorf("routes: want lists of models by name, such as {fast: [openai/gpt-4o-mini, scripted/echo]}: %w", err)
+	}
+	routes := map[string][]events.Candidate{}
+	for name, list := range written {
+		if !routeName.MatchString(name) {
+			return nil, fmt.Errorf("routes: %q is no name of a route: want letters, digits, '.', '-' and '_'", name)
+		}
+		for i := range list {
+			candidate, err := parseCandidate(&list[i])
+			if err != nil {
+				return nil, fmt.Errorf("routes: %s, line %d: %w", name, list[i].Line, err)
+			}
+			routes[name] = append(routes[name], candidate)
+		}
+		if err := sagas.ValidateRoute(routes[name]); err != nil || len(list) == 0 {
+			return nil, fmt.Errorf("routes: %s: %w", name, cmp.Or(err, errors.New("it has no candidates")))
+		}
+	}
+	return routes, nil
+}
+
+var routeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func parseCandidate(node *yaml.Node) (events.Candidate, error) {
+	if node.Kind == yaml.ScalarNode {
+		return events.Candidate{Model: node.Value}, nil
+	}
+	encoded, err := yaml.Marshal(node)
+	if err != nil {
+		return events.Candidate{}, err
+	}
+	var written struct {
+		Model      string                 `yaml:"model"`
+		Modes      []events.OperatingMode `yaml:"modes"`
+		Needs      []events.Need          `yaml:"needs"`
+		MaxContext int64                  `yaml:"max_context"`
+	}
+	strict := yaml.NewDecoder(bytes.NewReader(encoded))
+	strict.KnownFields(true)
+	if err := strict.Decode(&written); err != nil {
+		return events.Candidate{}, fmt.Errorf("want a model, or {model, modes, needs, max_context}: %w", err)
+	}
+	return events.Candidate(written), nil
 }
 
 func checkKey(key *yaml.Node, read *configFile) error {
@@ -102,7 +163,7 @@ func checkKey(key *yaml.Node, read *configFile) error {
 			known = append(known, s.key())
 		}
 	}
-	known = append(known, endpointsKey)
+	known = append(known, endpointsKey, routesKey)
 	now, was := renamed(strings.ReplaceAll(key.Value, "_", "-"))
 	if now = strings.ReplaceAll(now, "-", "_"); was && slices.Contains(known, now) {
 		return fmt.Errorf("line %d: %s is called %s now", key.Line, key.Value, now)
@@ -112,9 +173,6 @@ func checkKey(key *yaml.Node, read *configFile) error {
 	}
 	if before, twice := read.entries[key.Value]; twice {
 		return fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, before.line)
-	}
-	if key.Value == endpointsKey && read.endpoints != nil {
-		return fmt.Errorf("line %d: %s is already set in line %d", key.Line, key.Value, read.endpoints.Line)
 	}
 	return nil
 }

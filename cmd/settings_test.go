@@ -9,7 +9,7 @@ import (
 )
 
 func FuzzParseConfig(f *testing.F) {
-	for _, seed := range []string{"", "# nothing\n", "model: scripted/tour\n", "tools: [a, b]\n", "- a\n", "model: {a: b}\n", "a: &x [*x]\n", "model: 1\n---\nmodel: 2\n", "endpoints: {groq: {base_url: 'http://h/v1'}}\nendpoints: 5\n"} {
+	for _, seed := range []string{"", "# nothing\n", "model: scripted/tour\n", "tools: [a, b]\n", "- a\n", "model: {a: b}\n", "a: &x [*x]\n", "model: 1\n---\nmodel: 2\n", "endpoints: {groq: {base_url: 'http://h/v1'}}\nendpoints: 5\n", "routes: {a: [b/c, {model: d/e, modes: [execute], needs: [tools], max_context: 9}]}\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -112,6 +112,26 @@ func TestEndpointsOfTheFile(t *testing.T) {
 	} {
 		if _, err := put(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s gives %v, want %q", text, err, says)
+		}
+	}
+}
+
+func TestRoutesAreRefusedByName(t *testing.T) {
+	for text, want := range map[string]string{
+		"routes: [a/b]\n":                                  `routes: want lists of models by name`,
+		"routes:\n  a b: [c/d]\n":                          `"a b" is no name of a route`,
+		"routes:\n  fast: []\n":                            `routes: fast: it has no candidates`,
+		"routes:\n  fast:\n  - {modle: c/d}\n":             `field modle not found`,
+		"routes:\n  fast:\n  - [c/d]\n":                    `fast, line 3: want a model, or {model, modes, needs, max_context}`,
+		"routes:\n  fast: [c/d, c/d]\n":                    `fast: invalid: candidate 2: c/d is in the route twice`,
+		"routes:\n  fast: [{model: c/d, modes: [fast]}]\n": `unknown operating mode "fast"`,
+	} {
+		read, err := parseConfig([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readRoutes(read.sections[routesKey]); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 }

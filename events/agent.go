@@ -17,7 +17,8 @@ type AgentConfig struct {
 	Masking MaskingLevel `json:"masking,omitempty"` // which secrets are masked in what it is sent, says and sees; "shapes" by default
 	Secrets []string     `json:"secrets,omitempty"` // names of the host's secrets that its tools may use
 
-	Thinking Thinking `json:"thinking,omitzero"` // how much its model thinks before it replies
+	Thinking Thinking    `json:"thinking,omitzero"`                // how much its model thinks before it replies
+	Route    []Candidate `json:"route,omitempty" command:"filled"` // where Model is "route/<name>": what that stood for when it was configured
 }
 
 // Thinking is how much a model is asked to think. Zero is the model's own default.
@@ -35,6 +36,23 @@ const (
 	EffortLow    Effort = "low"
 	EffortMedium Effort = "medium"
 	EffortHigh   Effort = "high"
+)
+
+// Candidate is one of a route's models. Of those that fit a turn the first is asked.
+type Candidate struct {
+	Model      string          `json:"model"`
+	Modes      []OperatingMode `json:"modes,omitempty"`              // it is for these; none: for all
+	Needs      []Need          `json:"needs,omitempty"`              // it is for turns that need all of this
+	MaxContext int64           `json:"max_context,string,omitempty"` // it is for conversations of at most this many tokens; 0: of any size
+}
+
+// Need is something that a turn asks of its model.
+type Need string
+
+// The needs.
+const (
+	NeedTools    Need = "tools"    // the agent has tools
+	NeedThinking Need = "thinking" // the agent's configuration asks for it
 )
 
 // MaskingLevel says which secrets are masked before they are stored or shown. Those that the host knows always are.

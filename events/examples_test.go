@@ -76,6 +76,9 @@ func exampleConfig() events.AgentConfig {
 		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}}, Once: true,
 		Masking: events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
 		Thinking: events.Thinking{Effort: events.EffortHigh, Budget: 8_000},
+		Route: []events.Candidate{{
+			Model: "openai/gpt-5-mini", Modes: []events.OperatingMode{events.ModeExecute}, Needs: []events.Need{events.NeedTools}, MaxContext: 96_000,
+		}},
 	}
 }
 
@@ -137,6 +140,7 @@ func modelExamples() []events.Event {
 	return []events.Event{
 		events.ModelRequested{
 			Turn: "billing/1", Round: 2, Attempt: 2, Model: "openai/gpt-5-mini", Context: exampleDigest(), Dropped: 6, Shortened: 1, Room: 3_900,
+			Route: "route/books", Because: "openai/gpt-5 failed",
 		},
 		events.ModelReplied{
 			Request: exampleAsk,
@@ -159,7 +163,7 @@ func modelExamples() []events.Event {
 		},
 		events.ModelFailed{
 			Request: exampleAsk, Class: events.ErrorRateLimited, Detail: "429: slow down", RetryAt: exampleTime + 2*events.Second,
-			Usage: events.Usage{Input: 4_210, Output: 12, Cached: 2_048, Estimated: true, CacheWrite: 1_024, CacheWriteLong: 512, Reasoning: 64}, Cost: 1_100, Priced: true, Room: 3_900,
+			Usage: events.Usage{Input: 4_210, Output: 12, Cached: 2_048, Estimated: true, CacheWrite: 1_024, CacheWriteLong: 512, Reasoning: 64}, Cost: 1_100, Priced: true, Room: 3_900, Left: true,
 		},
 	}
 }

@@ -17,6 +17,9 @@ type ModelRequested struct {
 	// What the endpoint's window, once it is known from a failure, asked for besides.
 	Shortened int   `json:"shortened,omitempty"`   // messages of which only a part is sent
 	Room      int64 `json:"room,string,omitempty"` // tokens of conversation that the window is known to hold
+
+	Route   string `json:"route,omitempty"`   // by which the model was chosen
+	Because string `json:"because,omitempty"` // of its candidates
 }
 
 // ModelReplied records the model's whole reply.
@@ -87,6 +90,7 @@ type ModelFailed struct {
 	Cost    Money      `json:"cost,string,omitempty"`
 	Priced  bool       `json:"priced,omitempty"`
 	Room    int64      `json:"room,string,omitempty"` // tokens of conversation that the model's window holds, where the failure tells
+	Left    bool       `json:"left,omitempty"`        // the turn goes on with another candidate of its route
 }
 
 // StopReason says why the model stopped.
@@ -166,6 +170,9 @@ func (e ModelRequested) String() string {
 	if e.Room > 0 {
 		left = fmt.Sprintf("; %d messages are left out and %d shortened to fit its window", e.Dropped, e.Shortened)
 	}
+	if e.Route != "" {
+		left += fmt.Sprintf("; %s chose it: %s", e.Route, e.Because)
+	}
 	return sentence("model %s was asked (round %d%s)%s", e.Model, e.Round, again, left)
 }
 
@@ -196,6 +203,8 @@ func (e ModelReplied) String() string {
 func (e ModelFailed) String() string {
 	next := "; it is not asked again"
 	switch {
+	case e.Left:
+		next = "; another candidate of the route is asked"
 	case e.RetryAt > 0 && e.Room > 0:
 		next = fmt.Sprintf("; it will be asked again with at most %d tokens of the conversation", e.Room)
 	case e.RetryAt > 0:

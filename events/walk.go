@@ -107,6 +107,8 @@ func (e *ModelRequested) walk(r *reader) {
 	maybeNumber(r, "dropped", &e.Dropped)
 	maybeNumber(r, "shortened", &e.Shortened)
 	maybeQuoted(r, "room", &e.Room)
+	maybeText(r, "route", &e.Route)
+	maybeText(r, "because", &e.Because)
 	r.mark('}')
 }
 

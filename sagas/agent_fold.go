@@ -121,6 +121,12 @@ func (a *Agent) applyTurn(fact Fact) {
 			t.Failed = 0
 		}
 		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
+		if e.Route != "" {
+			if t.Asked != e.Model {
+				t.Troubles = 0
+			}
+			t.Asked = e.Model
+		}
 	case events.ModelReplied:
 		a.applyReply(e)
 	case events.ModelFailed:
@@ -131,7 +137,13 @@ func (a *Agent) applyTurn(fact Fact) {
 		t.Failed++
 		t.ErrorStreak++
 		if e.Room > 0 {
-			a.Window = Window{Model: t.Config.Model, Room: e.Room}
+			a.Window = Window{Model: t.model(), Room: e.Room}
+		}
+		if t.Asked != "" {
+			t.Troubles++
+		}
+		if e.Left {
+			t.Left = append(slices.Clone(t.Left), t.model())
 		}
 	case events.TurnPaused:
 		t.Paused = e.Reason
@@ -197,7 +209,7 @@ func (a *Agent) noteFiles(e events.ToolReturned, event events.Ref) {
 // applyReply adds the model's reply to the conversation and opens its calls.
 func (a *Agent) applyReply(e events.ModelReplied) {
 	t := &a.Turn
-	t.Model = ""
+	t.Model, t.Troubles = "", 0
 	t.Usage = t.Usage.Plus(e.Usage)
 	t.Cost += e.Cost
 	t.LastCost = max(t.LastCost, e.Cost)
@@ -236,7 +248,7 @@ func (a *Agent) addReply(e *events.ModelReplied) {
 	t := &a.Turn
 	said := Message{Role: RoleAssistant, Text: e.Text, Calls: e.Calls}
 	if e.Blocks != nil {
-		said.Blocks, said.Model = e.Blocks, t.Config.Model
+		said.Blocks, said.Model = e.Blocks, t.model()
 	}
 	switch {
 	case e.Fault == "":

@@ -64,7 +64,7 @@ func (a *Agent) askModel() AskModel {
 	t := &a.Turn
 	messages, _, _ := a.fitted(&a.Conversation)
 	return AskModel{
-		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Config.Model, System: a.system(),
+		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),
 		Messages: messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
 		Masking: t.Config.Masking, Thinking: t.Config.Thinking,
 	}
@@ -97,16 +97,11 @@ func hint(mode events.OperatingMode) string {
 // own digest stands for its messages, so that the cost does not grow with it.
 func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 	t := &a.Turn
-	next := a.Conversation
-	if len(t.Calls) > 0 { // the round's results join the conversation with the request
-		closed := *a
-		closed.closeRound(false)
-		next = closed.Conversation
-	}
+	next := a.closed()
 	_, dropped, shortened = a.fitted(&next)
 	dropped += next.Dropped
 	b := make([]byte, 0, 256)
-	b = appendField(b, t.Config.Model)
+	b = appendField(b, t.model())
 	b = appendField(b, a.system())
 	for i := range t.Config.Tools {
 		b = appendField(b, t.Config.Tools[i].Name)
@@ -121,6 +116,16 @@ func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 		b = binary.AppendVarint(b, thinking.Budget)
 	}
 	return next.Chain.Next("context", b), dropped, shortened
+}
+
+// closed is the conversation with the round's results, which join it with the next request.
+func (a *Agent) closed() Conversation {
+	if len(a.Turn.Calls) == 0 {
+		return a.Conversation
+	}
+	closed := *a
+	closed.closeRound(false)
+	return closed.Conversation
 }
 
 // Vector is the agent's state as homeostasis sees it.

@@ -66,7 +66,7 @@ func (a *Agent) difference(parent *Agent, step *Step) string {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
-	note(mine.Config.Model != theirs.Config.Model, "the model is %s, was %s", mine.Config.Model, theirs.Config.Model)
+	note(mine.model() != theirs.model(), "the model is %s, was %s", mine.model(), theirs.model())
 	note(mine.Config.Prompt != theirs.Config.Prompt, "the prompt is another")
 	note(hint(a.mode()) != hint(parent.mode()), "the operating mode is %s, was %s", a.mode(), parent.mode())
 	note(!slices.Equal(toolNames(&mine.Config), toolNames(&theirs.Config)), "the tools are %s, were %s",
@@ -133,7 +133,7 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 	for _, name := range a.Fork.Changed {
 		switch name {
 		case "model":
-			c.Model = a.Config.Model
+			c.Model, c.Route = a.Config.Model, a.Config.Route
 		case "prompt":
 			c.Prompt = a.Config.Prompt
 		case "tools":

@@ -3,6 +3,7 @@ package sagas
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"example.com/life/events"
@@ -66,6 +67,12 @@ func ValidateConfig(c events.AgentConfig) error {
 	if max(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
 		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) > mostCounted {
 		return refuse(RefusedInvalid, "a limit is more than %d, the largest number a limit can be", int64(mostCounted))
+	}
+	if err := ValidateRoute(c.Route); err != nil {
+		return err
+	}
+	if strings.HasPrefix(c.Model, RoutePrefix) && len(c.Route) == 0 {
+		return refuse(RefusedInvalid, "%s has no candidates: configure them as routes", c.Model)
 	}
 	if err := validateTools(c.Tools); err != nil {
 		return err

@@ -106,6 +106,10 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
 func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) ReplyFailed {
 	c := ReplyFailed{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Room: e.Room}
+	if e.Left {
+		c.RetryAfter = routeLongWait + 1 // for whatever reason it was
+		return c
+	}
 	if e.RetryAt != 0 && e.RetryAt != a.after(meta.At, retryDelay(a.Turn.Failed+1, e.Request, 0)) {
 		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread

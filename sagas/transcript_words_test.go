@@ -81,6 +81,9 @@ func (s *script) config(d *datadriven.TestData) events.AgentConfig {
 	if d.HasArg("model") {
 		c.Model = text(d, "model")
 	}
+	for _, words := range values(d, "route") {
+		c.Model, c.Route = "route/fast", append(c.Route, candidate(s.t, words))
+	}
 	c.Limits = events.Limits{
 		Rounds: number(s.t, d, "rounds"), Tokens: int64(number(s.t, d, "tokens")), Money: s.money(d, "money"),
 		Reserve: s.money(d, "reserve"), Time: duration(s.t, text(d, "time")), ToolCalls: number(s.t, d, "tool-calls"),
@@ -93,6 +96,31 @@ func (s *script) config(d *datadriven.TestData) events.AgentConfig {
 	}
 	c.Once = d.HasArg("once")
 	c.Knowledge = events.KnowledgeConfig{Tokens: int64(number(s.t, d, "recall")), Notes: number(s.t, d, "recalled-notes")}
+	return c
+}
+
+// candidate is MODEL, MODEL@MODE+MODE, MODEL<TOKENS or MODEL!NEED.
+func candidate(t *testing.T, words string) events.Candidate {
+	t.Helper()
+	words, need, needs := strings.Cut(words, "!")
+	words, most, bounded := strings.Cut(words, "<")
+	model, modes, _ := strings.Cut(words, "@")
+	c := events.Candidate{Model: model}
+	for mode := range strings.SplitSeq(modes, "+") {
+		if mode != "" {
+			c.Modes = append(c.Modes, events.OperatingMode(mode))
+		}
+	}
+	if needs {
+		c.Needs = []events.Need{events.Need(need)}
+	}
+	if bounded {
+		tokens, err := strconv.ParseInt(most, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.MaxContext = tokens
+	}
 	return c
 }
 

@@ -34,6 +34,9 @@ type Turn struct {
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
 	Failed    int           `json:"failed,omitempty"`    // attempts of this round that failed
 	Faults    int           `json:"faults,omitempty"`    // replies in a row that were no answer
+	Asked     string        `json:"asked,omitempty"`     // the candidate of a route that was asked last
+	Left      []string      `json:"left,omitempty"`      // candidates of a route that failed
+	Troubles  int           `json:"troubles,omitempty"`  // failures in a row of the candidate asked last
 	Calls     []Call        `json:"calls,omitempty"`     // of this round
 	Answer    events.Text   `json:"answer"`              // of the latest reply
 	Context   events.Digest `json:"context"`             // of the latest request
@@ -114,6 +117,11 @@ func (d *decision) ask(round, attempt int) {
 }
 
 func (d *decision) request(round, attempt int) {
+	model, because := d.agent.choose()
+	route := ""
+	if because != "" {
+		route, d.agent.Turn.Asked = d.agent.Turn.Config.Model, model // its window counts
+	}
 	context, dropped, shortened := d.agent.context()
 	room := int64(0)
 	if d.agent.narrow() {
@@ -121,7 +129,7 @@ func (d *decision) request(round, attempt int) {
 	}
 	d.record(events.ModelRequested{
 		Turn: d.agent.Turn.ID, Round: round, Attempt: attempt,
-		Model: d.agent.Turn.Config.Model, Context: context, Dropped: dropped, Shortened: shortened, Room: room,
+		Model: model, Context: context, Dropped: dropped, Shortened: shortened, Room: room, Route: route, Because: because,
 	})
 }
 
@@ -279,8 +287,12 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	if c.Class == events.ErrorContext && c.Room > 0 {
 		room = d.agent.roomAfter(c.Room)
 	}
+	left := d.agent.leaves(&c)
 	switch {
-	case t.Failed+1 >= MaxFailures:
+	case t.Failed+1 >= MaxFailures+len(t.Left):
+		left = false
+	case left:
+		retryAt, room = d.at, 0
 	case c.Class.Retryable():
 		retryAt = d.agent.after(d.at, retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted)))
 	case room > 0: // at once: it is another question
@@ -288,7 +300,7 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	}
 	d.record(events.ModelFailed{
 		Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt,
-		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Room: room,
+		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Room: room, Left: left,
 	})
 	if retryAt == 0 {
 		d.end(events.Failed, events.ReasonModel, string(c.Class)+": "+c.Detail)

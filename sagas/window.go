@@ -16,7 +16,7 @@ const (
 )
 
 // narrow reports whether the window of the turn's model is known from a failure.
-func (a *Agent) narrow() bool { return a.Window.Room > 0 && a.Window.Model == a.Turn.Config.Model }
+func (a *Agent) narrow() bool { return a.Window.Room > 0 && a.Window.Model == a.Turn.model() }
 
 // room is how many bytes of the conversation are sent: what the configuration allows, or what the model's window is known to hold.
 func (a *Agent) room() int64 {

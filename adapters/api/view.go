@@ -98,6 +98,9 @@ type turnFields struct {
 	Attempt     int                `json:"attempt,omitempty"`
 	Failed      int                `json:"failed,omitempty"`
 	Faults      int                `json:"faults,omitempty"`
+	Asked       string             `json:"asked,omitempty"`
+	Left        []string           `json:"left,omitempty"`
+	Troubles    int                `json:"troubles,omitempty"`
 	Calls       []sagas.Call       `json:"-"`
 	Answer      events.Text        `json:"answer"`
 	Context     events.Digest      `json:"context"`
