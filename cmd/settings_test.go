@@ -105,7 +105,7 @@ func TestEndpointsOfTheFile(t *testing.T) {
 	}
 	for text, says := range map[string]string{
 		"model: a/b\nendpoints:\n  openai: {base_url: 'http://h/v1'}\n": file + ": line 3: endpoints: openai is built in",
-		"endpoints:\n  g: {base_url: 'http://h/v1'}\nendpoints: {}\n":   "line 3: endpoints is already set in line 2",
+		"endpoints:\n  g: {base_url: 'http://h/v1'}\nendpoints: {}\n":   "line 3: endpoints is already set in line 1",
 		"endpoint: {}\n":   `unknown key "endpoint"; the keys are data,`,
 		"endpoints: [g]\n": "line 1: endpoints must be a mapping",
 		"endpoints:\n  g:\n    base_url: http://h/v1\n    dialct: chat\n": `line 4: endpoints: g: unknown key "dialct"`,
