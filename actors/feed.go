@@ -23,14 +23,16 @@ type Item struct {
 	Delta *FeedDelta
 }
 
-// FeedDelta is a piece that a model has just produced. It is not history: the reply's event holds all of it. When Lost is set, pieces were
-// left out because the watcher was slow: wait for the reply's event.
+// FeedDelta is a piece that a model has just produced. It comes after its request's event and before that of the reply, which holds all of it:
+// it is not history. When Lost is set, pieces were left out because the watcher was slow: wait for the reply's event. When Void is set, there
+// is no text: what came of this request before is not the reply, because the attempt failed or was cut off.
 type FeedDelta struct {
 	Turn    events.TurnID    `json:"turn"`
 	Request events.RequestID `json:"request"`
 	Round   int              `json:"round"`
 	Delta
 	Lost bool `json:"lost,omitempty"`
+	Void bool `json:"void,omitempty"`
 }
 
 // Watch shows what happens to an agent after a revision (NoRevision: from its beginning).
@@ -43,7 +45,8 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 		return nil, err
 	}
 	f := &feed{
-		feeds: h.feeds, agent: agent, live: storage.Follow(subscription), deltas: make(chan FeedDelta, deltaBuffer), ended: make(chan struct{}),
+		feeds: h.feeds, agent: agent, live: storage.Follow(subscription), at: after, over: events.NoRevision,
+		pieces: pieces{more: make(chan struct{}, 1)}, ended: make(chan struct{}),
 	}
 	if !h.feeds.add(f) {
 		_ = f.live.Close()
@@ -52,34 +55,36 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 	return f, nil
 }
 
-// deltaBuffer is how many pieces of text a slow watcher may lag behind.
-const deltaBuffer = 256
-
 type feed struct {
 	feeds   *feeds
 	agent   events.AgentID
 	live    storage.Live
 	batches [][]events.Envelope // taken and not yet shown; none is empty
-	deltas  chan FeedDelta
+	pieces  pieces
 	once    sync.Once
 	ended   chan struct{} // closed by Close, or when the host closes
-	lost    bool          // owned by feeds
+
+	at, over events.Revision // shown up to here; no request up to here streams any more
+	shown    FeedDelta       // the latest piece, while its request is open
+	streamed bool            // there is one
 }
 
-// Next implements Feed. A piece of text is shown before the events that came after it.
+// Next implements Feed. A piece belongs between the event of its request and that of its reply. The host passes on every piece before it
+// records the reply, so all of them are there when the reply's event is taken from the store: they are shown first.
 func (f *feed) Next(ctx context.Context) (Item, error) {
 	for {
-		select {
-		case delta := <-f.deltas:
-			return showing(delta), nil
-		default:
+		if err := f.take(ctx); err != nil {
+			return Item{}, err
 		}
-		if event, err := f.event(ctx); event != nil || err != nil {
-			return Item{Event: event}, err
+		if piece, found := f.pieces.next(f.at, f.over); found {
+			f.shown, f.streamed = piece, true
+			return showing(piece), nil
+		}
+		if len(f.batches) > 0 {
+			return f.pass(), nil
 		}
 		select {
-		case delta := <-f.deltas:
-			return showing(delta), nil
+		case <-f.pieces.more:
 		case <-f.live.More():
 		case <-f.ended:
 		case <-ctx.Done():
@@ -90,25 +95,102 @@ func (f *feed) Next(ctx context.Context) (Item, error) {
 // showing is apart from Next, where a delta that may be pointed to would cost an allocation for each event.
 func showing(delta FeedDelta) Item { return Item{Delta: &delta} }
 
-// event returns the next event, if there is one.
-func (f *feed) event(ctx context.Context) (*events.Envelope, error) {
-	if len(f.batches) == 0 {
-		select {
-		case <-f.ended:
-			return nil, storage.ErrClosed
-		default:
-		}
-		batches, _, err := f.live.Take(ctx)
-		if err != nil || len(batches) == 0 {
-			return nil, err
-		}
-		f.batches = batches
+// take takes events from the store if none is left.
+func (f *feed) take(ctx context.Context) error {
+	if len(f.batches) > 0 {
+		return nil
 	}
+	select {
+	case <-f.ended:
+		return storage.ErrClosed
+	default:
+	}
+	batches, _, err := f.live.Take(ctx)
+	f.batches = batches
+	return err
+}
+
+// pass shows the next event. Before one that leaves what streamed without a reply, it says that this is void.
+func (f *feed) pass() Item {
 	event := &f.batches[0][0]
+	switch event.Kind {
+	case events.ModelReplied{}.Kind():
+		f.over, f.streamed = event.Revision, false
+	case events.ModelFailed{}.Kind(), events.ModelRequested{}.Kind(), events.TurnEnded{}.Kind():
+		if f.streamed {
+			f.streamed = false
+			return showing(FeedDelta{Turn: f.shown.Turn, Request: f.shown.Request, Round: f.shown.Round, Void: true})
+		}
+		f.over = event.Revision
+		if event.Kind == (events.ModelRequested{}).Kind() {
+			f.over--
+		}
+	}
+	f.at = event.Revision
 	if f.batches[0] = f.batches[0][1:]; len(f.batches[0]) == 0 {
 		f.batches = f.batches[1:]
 	}
-	return event, nil
+	return Item{Event: event}
+}
+
+// deltaBuffer is how many pieces a slow watcher may lag behind.
+const deltaBuffer = 256
+
+// pieces are what models produced and a watcher has not seen yet.
+type pieces struct {
+	more chan struct{} // a token: some were added
+
+	mu      sync.Mutex
+	waiting []FeedDelta
+	lost    events.RequestID // of which a piece was left out
+}
+
+// add never blocks: a slow watcher loses pieces, and the next one of the request says so.
+func (p *pieces) add(piece FeedDelta) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) >= deltaBuffer {
+		p.lost = piece.Request
+		return
+	}
+	if p.lost != "" {
+		piece.Lost, p.lost = piece.Lost || p.lost == piece.Request, ""
+	}
+	p.waiting = append(p.waiting, piece)
+	select {
+	case p.more <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the first piece whose request was made at a revision after over and up to at, and drops those of requests up to over.
+func (p *pieces) next(at, over events.Revision) (FeedDelta, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.waiting) > 0 {
+		piece := p.waiting[0]
+		asked := askedAt(piece.Request)
+		if asked > at {
+			break
+		}
+		p.waiting[0] = FeedDelta{}
+		if p.waiting = p.waiting[1:]; len(p.waiting) == 0 {
+			p.waiting = nil
+		}
+		if asked > over {
+			return piece, true
+		}
+	}
+	return FeedDelta{}, false
+}
+
+// askedAt is the revision of a request's event in its agent's stream.
+func askedAt(request events.RequestID) events.Revision {
+	_, revision, err := events.Ref(request).Split()
+	if err != nil { // requests are named by their events
+		return events.NoRevision
+	}
+	return revision
 }
 
 func (f *feed) Close() error {
@@ -178,15 +260,10 @@ func (s *feeds) delta(agent events.AgentID, r sagas.AskModel) func(piece Delta, 
 		if !s.watched(agent) {
 			return
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.mu.RLock()
+		defer s.mu.RUnlock()
 		for _, f := range s.watchers[agent] {
-			select {
-			case f.deltas <- FeedDelta{Turn: r.Turn, Request: r.ID, Round: r.Round, Delta: piece, Lost: f.lost || lost}:
-				f.lost = false
-			default:
-				f.lost = true
-			}
+			f.pieces.add(FeedDelta{Turn: r.Turn, Request: r.ID, Round: r.Round, Delta: piece, Lost: lost})
 		}
 	}
 }
