@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -72,6 +73,7 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 func (f *agentFlags) given(cmd *cobra.Command) (given []string) {
 	f.flags.AddFlag(cmd.Flags().Lookup("model"))
 	f.flags.AddFlag(cmd.Flags().Lookup("tools"))
+	f.flags.AddFlag(cmd.Flags().Lookup("think"))
 	f.flags.VisitAll(func(flag *pflag.Flag) {
 		if flag.Changed {
 			given = append(given, "--"+flag.Name+" "+quote(flag.Value.String()))
@@ -96,6 +98,13 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 		if tools := grants(a.config.get("tools")); !slices.EqualFunc(tools, c.Tools, sameTool) {
 			c.Tools = tools
 		}
+	}
+	if fresh || changed("think") {
+		thinking, err := parseThinking(a.config.get("think"))
+		if err != nil {
+			return err
+		}
+		c.Thinking = thinking
 	}
 	if fresh || changed("workspace") {
 		workspace, err := directory(f.workspace)
@@ -147,6 +156,21 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	}
 	f.knowledge(cmd, &c.Knowledge)
 	return f.limits(cmd, &c.Limits)
+}
+
+// parseThinking reads how much a model is to think.
+func parseThinking(text string) (events.Thinking, error) {
+	switch effort := events.Effort(text); effort {
+	case "", "default":
+		return events.Thinking{}, nil
+	case events.EffortOff, events.EffortLow, events.EffortMedium, events.EffortHigh:
+		return events.Thinking{Effort: effort}, nil
+	}
+	budget, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || budget <= 0 {
+		return events.Thinking{}, usage("think is %q, want off, low, medium, high, default, or a number of tokens", text)
+	}
+	return events.Thinking{Budget: budget}, nil
 }
 
 // noModel says how to get a model.

@@ -206,6 +206,9 @@ func (a *app) printAgent(s *shownAgent) error {
 	row("last event", "%s, revision %d", clock(sum.Updated), sum.Revision)
 	row("turns", "%d ended, %d messages waiting, %d tokens, %s", sum.Turns, sum.Waiting, sum.Usage.Total(), sum.Cost)
 	row("model", "%s", c.Model)
+	if c.Thinking != (events.Thinking{}) {
+		row("thinking", "%s", c.Thinking)
+	}
 	row("workspace", "%s", c.Workspace)
 	var tools []string
 	for i := range c.Tools {

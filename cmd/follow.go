@@ -233,7 +233,7 @@ func (f *follower) ask(ctx context.Context) error {
 
 func (f *follower) item(ctx context.Context, item actors.Item) error {
 	if item.Delta != nil {
-		f.view.delta(item.Delta.Request, item.Delta.Text)
+		f.view.delta(item.Delta)
 		return nil
 	}
 	event, err := item.Event.Event()

@@ -185,7 +185,7 @@ func (a *app) followFork(ctx context.Context, host reached, fork events.AgentID,
 			return history.AgentState{}, fmt.Errorf("follow fork %s: %w", fork, err)
 		}
 		if item.Delta != nil {
-			v.delta(item.Delta.Request, item.Delta.Text)
+			v.delta(item.Delta)
 			continue
 		}
 		event, err := item.Event.Event()

@@ -226,7 +226,7 @@ func (p *eventPrinter) print(e *events.Envelope) error {
 }
 
 func tailCommand(a *app) *cobra.Command {
-	from, asJSON, deltas := "", false, false
+	from, asJSON, deltas, thinking := "", false, false, false
 	cmd := &cobra.Command{
 		Use:   "tail AGENT",
 		Short: "Follow an agent's history as it happens",
@@ -248,17 +248,31 @@ func tailCommand(a *app) *cobra.Command {
 					fmt.Fprintln(a.errs, "life: no life serve is running, so nothing new can happen; these are the stored events")
 					return a.history(cmd.Context(), host, agent, begin, events.NoRevision, &historyFlags{asJSON: asJSON, forward: true})
 				}
-				return a.tail(cmd.Context(), host, agent, begin, asJSON, deltas)
+				return a.tail(cmd.Context(), host, agent, begin, asJSON, showing(deltas, thinking))
 			})
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "revision to start at (default: only new events)")
 	cmd.Flags().BoolVar(&deltas, "text", false, "show the model's text as it arrives")
+	cmd.Flags().BoolVar(&thinking, "thinking", false, "show what the model thinks as it arrives")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
-func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, begin events.Revision, asJSON, deltas bool) error {
+// showing returns which pieces of replies a watcher wants to see.
+func showing(text, thinking bool) func(*actors.FeedDelta) bool {
+	return func(d *actors.FeedDelta) bool {
+		switch d.Kind {
+		case events.BlockThinking:
+			return thinking
+		case events.BlockText, events.BlockCall, events.BlockItem:
+			return text
+		}
+		return text || thinking // what says that pieces are void has no kind
+	}
+}
+
+func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, begin events.Revision, asJSON bool, wanted func(*actors.FeedDelta) bool) error {
 	state, err := host.State(ctx, agent, events.NoRevision)
 	if err != nil {
 		return err
@@ -291,11 +305,15 @@ func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, beg
 			if err := printer.print(item.Event); err != nil {
 				return err
 			}
-		case deltas && asJSON:
+		case !wanted(item.Delta):
+		case asJSON:
 			if err := a.printJSON(map[string]*actors.FeedDelta{"delta": item.Delta}); err != nil {
 				return err
 			}
-		case deltas:
+		case item.Delta.Void:
+			fmt.Fprint(a.out, "\n(void: the attempt broke off)\n")
+			text = ""
+		case item.Delta.Kind != events.BlockCall:
 			text = item.Delta.Text
 			fmt.Fprint(a.out, text)
 		}

@@ -24,16 +24,18 @@ type runFlags struct {
 }
 
 // showFlags choose what a turn's watcher sees.
-type showFlags struct{ quiet, asJSON, verbose bool }
+type showFlags struct{ quiet, asJSON, verbose, thinking bool }
 
 func (s *showFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&s.quiet, "quiet", "q", false, "print only the final text, when the turn has ended")
 	cmd.Flags().BoolVar(&s.asJSON, "json", false, "print one JSON object per event, and one for the result")
+	cmd.Flags().BoolVar(&s.thinking, "thinking", false, "show what the model thinks, on standard error")
 	cmd.Flags().BoolVarP(&s.verbose, "verbose", "v", false, "show every event, including bookkeeping")
 }
 
 func (s *showFlags) view(a *app) *view {
-	return &view{app: a, quiet: s.quiet, asJSON: s.asJSON, whole: s.verbose}
+	out, ok := a.out.(*output)
+	return &view{app: a, quiet: s.quiet, asJSON: s.asJSON, whole: s.verbose, muse: s.thinking, held: !ok || !out.shown}
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -43,7 +45,9 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Give an agent a message and watch its turn",
 		Long: "Give an agent a message and watch the turn that it starts. The agent is created if it does not exist; without --agent, a new one\n" +
 			"is created, and retired once it has nothing left to do: its history stays. Flags that configure an agent change one that exists\n" +
-			"for good, and say so. The model's text goes to standard output, everything else to standard error.\n\n" +
+			"for good, and say so. The model's text goes to standard output, everything else to standard error.\n" +
+			"On a terminal the text appears as it arrives. Elsewhere each reply is written when it is complete: what an attempt that fails has said\n" +
+			"is not the answer. With --thinking, what the model thinks is shown as it arrives; --think says how much it thinks.\n\n" +
 			"The exit status says how the turn ended: 0 done, 3 stopped by a limit, a loop or a refusal, 4 failed, 5 waiting for a person,\n" +
 			"130 cancelled; 1 is any other error, 2 an invalid command line. Ctrl-C cancels the turn and waits until that is stored;\n" +
 			"a second Ctrl-C exits at once.",

@@ -43,6 +43,7 @@ func settings() []setting {
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
 		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model or route/NAME; an endpoint of the configuration file is a provider too"},
 		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
+		{flag: "think", env: "LIFE_THINK", description: "how much the models of new agents think: off, low, medium, high, or at most that many tokens; default: as the model does by itself"},
 		{flag: "listen", env: "LIFE_LISTEN", defaultValue: "127.0.0.1:4777", description: "address of life serve", host: true},
 		{flag: "commands", env: "LIFE_COMMANDS", defaultValue: string(sagas.DefaultTenant), description: "tenants whose bus commands life serve executes, comma separated; none: no tenant", host: true},
 		{flag: "token-file", env: "LIFE_TOKEN_FILE", description: "file with the bearer token that clients of life serve must send", host: true},

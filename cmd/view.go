@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/life/actors"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -18,11 +19,15 @@ type view struct {
 	quiet  bool // only the final text
 	asJSON bool
 	whole  bool // every event, also those that only keep the books
+	held   bool // no piece before its reply: what reads standard output cannot take back what a failed attempt said
+	muse   bool // also what the model thinks, on standard error
 
 	mu      sync.Mutex
 	request events.RequestID // whose text is being shown
 	shown   strings.Builder  // of it, or would be if not quiet
 	open    bool             // the line that the text stands on has not ended
+	musing  bool             // so of the line of what it thinks
+	mused   int              // bytes that were shown of what it thought
 	replied map[events.RequestID]bool
 	final   string // of the latest reply
 	left    int64  // bytes that final lacks
@@ -40,16 +45,51 @@ func plumbing(event events.Event) bool {
 	return false
 }
 
-// delta shows a piece of the model's text.
-func (v *view) delta(request events.RequestID, text string) {
+// delta shows a piece of what the model produces.
+func (v *view) delta(d *actors.FeedDelta) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.asJSON || v.replied[request] {
+	if v.asJSON || v.replied[d.Request] {
 		return // the reply's event had all of it
 	}
-	v.begin(request)
-	v.shown.WriteString(text)
-	v.print(text)
+	v.begin(d.Request)
+	switch d.Kind {
+	case events.BlockThinking:
+		v.think(d.Text)
+	case events.BlockText, "": // a life serve of an earlier version does not say
+		v.shown.WriteString(d.Text)
+		if !v.held {
+			v.print(d.Text)
+		}
+	case events.BlockCall, events.BlockItem:
+	}
+	if d.Void {
+		v.void()
+	}
+}
+
+// think writes what the model thinks.
+func (v *view) think(text string) {
+	if !v.muse || v.quiet || text == "" {
+		return
+	}
+	if !v.musing {
+		v.endLine()
+		fmt.Fprint(v.app.errs, "thinking: ")
+	}
+	fmt.Fprint(v.app.errs, text)
+	v.musing, v.mused = true, v.mused+len(text)
+}
+
+// void says that what was shown of an attempt is not the reply.
+func (v *view) void() {
+	seen := v.mused > 0 || v.shown.Len() > 0 && !v.held
+	v.shown.Reset()
+	v.mused = 0
+	if seen && !v.quiet {
+		v.endLine()
+		fmt.Fprintln(v.app.errs, "life: the attempt broke off: what it said is not the answer")
+	}
 }
 
 // begin notes whose text comes now.
@@ -58,7 +98,7 @@ func (v *view) begin(request events.RequestID) {
 		return
 	}
 	v.endLine()
-	v.request = request
+	v.request, v.mused = request, 0
 	v.shown.Reset()
 }
 
@@ -66,6 +106,9 @@ func (v *view) begin(request events.RequestID) {
 func (v *view) print(text string) {
 	if text == "" || v.quiet {
 		return
+	}
+	if v.musing {
+		v.endLine()
 	}
 	fmt.Fprint(v.app.out, text)
 	v.open = !strings.HasSuffix(text, "\n")
@@ -110,6 +153,9 @@ func (v *view) reply(e events.ModelReplied) {
 	}
 	v.replied[e.Request] = true
 	v.begin(e.Request)
+	if v.mused == 0 {
+		v.think(e.Thought())
+	}
 	shown := v.shown.String()
 	v.final, v.left = e.Inline, 0
 	switch {
@@ -123,7 +169,10 @@ func (v *view) reply(e events.ModelReplied) {
 		v.left = e.Blob.Size - int64(len(v.final))
 	}
 	rest, ok := strings.CutPrefix(v.final, shown)
-	if !ok { // pieces were lost on the way: the whole of it again
+	switch {
+	case v.held:
+		rest = v.final
+	case !ok: // pieces were lost on the way: the whole of it again
 		v.endLine()
 		rest = v.final
 	}
@@ -146,7 +195,10 @@ func (v *view) endLine() {
 	if v.open {
 		fmt.Fprintln(v.app.out)
 	}
-	v.open = false
+	if v.musing {
+		fmt.Fprintln(v.app.errs)
+	}
+	v.open, v.musing = false, false
 }
 
 // finish ends what is shown.

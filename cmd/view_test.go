@@ -7,8 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/life/actors"
 	"example.com/life/events"
 )
+
+func pieceOf(request events.RequestID, text string) *actors.FeedDelta {
+	return &actors.FeedDelta{Request: request, Delta: actors.Delta{Kind: events.BlockText, Text: text}}
+}
 
 // piece is what a watcher hears: a piece of the model's text, or an event.
 type piece struct {
@@ -45,7 +50,7 @@ func TestViewShowsOnce(t *testing.T) {
 			v := &view{app: &app{out: &out, errs: &errs}, quiet: quiet}
 			for _, p := range test.heard {
 				if p.event == nil {
-					v.delta("r", p.delta)
+					v.delta(pieceOf("r", p.delta))
 					continue
 				}
 				data, version, err := events.Encode(p.event)
@@ -130,9 +135,10 @@ func TestAskAtConsole(t *testing.T) {
 
 // TestWhatAFailedAttemptSaid is no part of the answer for who pipes the output, and others see when the model is asked again.
 func TestWhatAFailedAttemptSaid(t *testing.T) {
-	for _, quiet := range []bool{false, true} {
+	for _, way := range []struct{ quiet, held bool }{{false, false}, {false, true}, {true, true}} {
 		var out, errs bytes.Buffer
-		v := &view{app: &app{out: &out, errs: &errs}, quiet: quiet}
+		quiet := way.quiet
+		v := &view{app: &app{out: &out, errs: &errs}, quiet: quiet, held: way.held}
 		hear := func(event events.Event) {
 			data, version, err := events.Encode(event)
 			if err != nil {
@@ -142,19 +148,54 @@ func TestWhatAFailedAttemptSaid(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		v.delta("a@1", "The answer is 4")
+		v.delta(pieceOf("a@1", "The answer is 4"))
+		v.delta(&actors.FeedDelta{Request: "a@1", Void: true})
 		hear(events.ModelFailed{Request: "a@1", Class: events.ErrorTruncated, Detail: "the stream ended", RetryAt: 1 + 2*events.Second})
-		v.delta("a@2", "The answer is 42.")
+		v.delta(pieceOf("a@2", "The answer is 42."))
 		hear(events.ModelReplied{Request: "a@2", Text: events.Text{Inline: "The answer is 42."}})
 		v.finish()
 		if err := v.conclude(result{Outcome: events.Done, Usage: events.Usage{Input: 5, Estimated: true}}); err != nil {
 			t.Fatal(err)
+		}
+		if said := errs.String(); strings.Contains(said, "broke off") == way.held {
+			t.Errorf("%+v: what was shown is void, and what was not needs no word: %s", way, said)
+		}
+		if way.held && out.String() != "The answer is 42.\n" || quiet && errs.Len() > 0 {
+			t.Errorf("%+v: %q, %q", way, out.String(), errs.String())
 		}
 		if quiet && (out.String() != "The answer is 42.\n" || errs.Len() > 0) {
 			t.Errorf("quietly: %q, %q", out.String(), errs.String())
 		}
 		if said := errs.String(); !quiet && (!strings.Contains(said, "retrying in 2s, attempt 2 of 6") || !strings.Contains(said, "about 5 tokens")) {
 			t.Errorf("the wait or the estimate is not shown: %s", said)
+		}
+	}
+}
+
+// TestThinkingIsShownOnDemand: beside the answer, once, whether it streamed in or came with the reply alone.
+func TestThinkingIsShownOnDemand(t *testing.T) {
+	reply := events.ModelReplied{Request: "a@1", Text: events.Text{Inline: "42."}, Blocks: []events.Block{
+		{Kind: events.BlockThinking, Text: &events.Text{Inline: "Six by seven."}}, {Kind: events.BlockText, Bytes: 3},
+	}}
+	for _, muse := range []bool{false, true} {
+		for _, pieces := range [][]string{nil, {"Six ", "by seven."}} {
+			var out, errs bytes.Buffer
+			v := &view{app: &app{out: &out, errs: &errs}, muse: muse, held: true}
+			for _, text := range pieces {
+				v.delta(&actors.FeedDelta{Request: "a@1", Delta: actors.Delta{Kind: events.BlockThinking, Text: text}})
+			}
+			v.delta(&actors.FeedDelta{Request: "a@1", Delta: actors.Delta{Block: 1, Kind: events.BlockText, Text: "42."}})
+			data, version, err := events.Encode(reply)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := v.event(&events.Envelope{Kind: reply.Kind(), Version: version, Data: data}, reply); err != nil {
+				t.Fatal(err)
+			}
+			want := map[bool]string{true: "thinking: Six by seven.\n"}[muse]
+			if out.String() != "42.\n" || errs.String() != want {
+				t.Errorf("%v, %q: %q, %q", muse, pieces, out.String(), errs.String())
+			}
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package events
 
+import "fmt"
+
 // AgentConfig is everything about an agent that its owner chooses. It is recorded whole, so that any past decision can be explained.
 type AgentConfig struct {
 	Model     string      `json:"model"`                          // "<provider>/<model>", such as scripted/tour
@@ -25,6 +27,19 @@ type AgentConfig struct {
 type Thinking struct {
 	Effort Effort `json:"effort,omitempty"`
 	Budget int64  `json:"budget,string,omitempty"` // tokens of thinking in one reply; 0: no bound of its own
+}
+
+// String says it in a few words.
+func (t Thinking) String() string {
+	switch {
+	case t == Thinking{}:
+		return "as the model does by itself"
+	case t.Budget == 0:
+		return string(t.Effort)
+	case t.Effort == "":
+		return fmt.Sprintf("at most %d tokens", t.Budget)
+	}
+	return fmt.Sprintf("%s, at most %d tokens", t.Effort, t.Budget)
 }
 
 // Effort is how hard a model is asked to think.

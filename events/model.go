@@ -131,6 +131,17 @@ func (c ErrorClass) Retryable() bool {
 	return false
 }
 
+// Thought is what the model thought, as people may see it. Of a text in a blob it is the beginning.
+func (e *ModelReplied) Thought() string {
+	all := ""
+	for i := range e.Blocks {
+		if text := e.Blocks[i].Text; text != nil {
+			all += text.Inline
+		}
+	}
+	return all
+}
+
 // repliedV6 makes a block of what providers wanted back with a reply: fields of the whole message.
 func repliedV6(data json.RawMessage) (json.RawMessage, error) {
 	if !bytes.Contains(data, []byte(`"extra"`)) {
@@ -197,7 +208,11 @@ func (e ModelReplied) String() string {
 	case FaultCall:
 		fault = ", which is no answer: it holds a call written as text, which was not run"
 	}
-	return sentence("the model replied %s%s (%s, %s, %s)%s", line(e.Text), calls, e.Stop, e.Usage.tokens(), price, fault)
+	thought := ""
+	if text := e.Thought(); text != "" {
+		thought = "thought " + line(Text{Inline: text}) + " and "
+	}
+	return sentence("the model %sreplied %s%s (%s, %s, %s)%s", thought, line(e.Text), calls, e.Stop, e.Usage.tokens(), price, fault)
 }
 
 func (e ModelFailed) String() string {

@@ -54,6 +54,9 @@ func (m *chat) Ask(ctx context.Context, question actors.ModelRequest, delta func
 			if refused.Class == events.ErrorContext {
 				endpoint.Overflow(refused.ModelError, &question, &refused.Said)
 			}
+			if way.refusesThinking(endpoint.AnyOf(refused.Said.Words()), &question, m.Own) {
+				refused.Detail += thinkingRemedy(question.Thinking)
+			}
 			return actors.ModelResponse{}, refused.ModelError
 		}
 		way = next

@@ -46,6 +46,9 @@ func params(question actors.ModelRequest, way way, own bool) (openai.ChatComplet
 	default:
 		params.MaxTokens = openai.Int(limit)
 	}
+	if form, asked := way.thinkingForm(question.Thinking, own); asked {
+		params.SetExtraFields(form.fields)
+	}
 	return params, nil
 }
 

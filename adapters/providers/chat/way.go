@@ -10,15 +10,16 @@ import (
 // way is how an endpoint wants to be asked for a model, as far as it differs from OpenAI's. It is learnt from refusals: each names one
 // thing, the request is made the other way at once, and so is every later one.
 type way struct {
-	whole     bool   // not streamed
-	noUsage   bool   // a stream reports its usage unasked, or not at all
-	limit     string // the name of the limit of the reply: see limitNames; empty: as the endpoint is expected to have it
-	reply     int64  // the largest limit of the reply that it takes; 0: any
-	noSystem  bool   // the prompt stands in the first message of the user
-	noExtra   bool   // what it sent with its replies is not sent back
-	fill      string // the field that messages with calls must have, also where they came from another model
-	bridged   bool   // between a tool's result and a message of the user stands one of the assistant
-	noContext bool   // the reply's limit does not fit the window beside the conversation: it is lowered for this request alone
+	whole     bool         // not streamed
+	noUsage   bool         // a stream reports its usage unasked, or not at all
+	limit     string       // the name of the limit of the reply: see limitNames; empty: as the endpoint is expected to have it
+	reply     int64        // the largest limit of the reply that it takes; 0: any
+	noSystem  bool         // the prompt stands in the first message of the user
+	noExtra   bool         // what it sent with its replies is not sent back
+	fill      string       // the field that messages with calls must have, also where they came from another model
+	bridged   bool         // between a tool's result and a message of the user stands one of the assistant
+	thinking  refusedForms // how often the form in which thinking was asked for was refused
+	noContext bool         // the reply's limit does not fit the window beside the conversation: it is lowered for this request alone
 }
 
 // lasting is what of a way is kept for later requests, after what was known before.
@@ -37,7 +38,7 @@ const (
 )
 
 // maxChanges bounds how often one request is put another way.
-const maxChanges = 6
+const maxChanges = 10
 
 // after returns the way to ask after a refusal; false: it does not mean the way of asking.
 func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own bool) (way, bool) {
@@ -47,6 +48,8 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own
 	next := w
 	switch {
 	case refused.Status == 401 || refused.Status == 403 || refused.Status == 429:
+	case (unknown || says("one of", "not a valid")) && w.refusesThinking(says, question, own):
+		next = w.otherThinking(question, own)
 	case says("stream_options", "include_usage"):
 		next.noUsage = true
 	case says("thought_signature", "thought signature") && says("missing", "required", "must"):
