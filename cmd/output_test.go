@@ -59,7 +59,7 @@ func TestTailText(t *testing.T) {
 	host := &oneTurn{items: []actors.Item{event, {Delta: said("one ")}, {Delta: said("word")}, event, event}}
 	var out bytes.Buffer
 	a := &app{out: &out, errs: io.Discard}
-	if err := a.tail(t.Context(), host, "demo", events.NoRevision, false, true); !errors.Is(err, io.EOF) {
+	if err := a.tail(t.Context(), host, "demo", events.NoRevision, false, showing(true, false)); !errors.Is(err, io.EOF) {
 		t.Fatalf("tail: %v", err)
 	}
 	lines := bytes.Split(out.Bytes(), []byte("\n"))
