@@ -24,8 +24,8 @@ test: ## every test, with the race detector
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector" >&2)
 	go test $(RACE) -timeout 20m ./...
 
-test-node: ## EventStoreDB's client for Node against life store serve; needs node, npm and a registry
-	go test -tags node -count 1 -timeout 10m ./cmd -run TestNodeClient -v
+test-node: ## clients for Node: EventStoreDB's against life store serve, OpenAI's and Anthropic's on our recordings; needs node, npm and a registry
+	go test -tags node -count 1 -timeout 10m ./cmd ./adapters/providers -run 'TestNodeClient|TestNodeReadsAlike' -v
 
 test-recorded: ## what was recorded from EventStoreDB 24.10, played to life store serve; needs node, npm and a registry
 	go test -tags node -count 1 -timeout 10m ./cmd -run TestRecordedAnswers -v

@@ -22,13 +22,11 @@ type event struct {
 	Arguments field `json:"arguments"`
 	Input     field `json:"input"`
 
-	Part     field `json:"part"`
 	Item     field `json:"item"`
 	Response field `json:"response"`
 
 	Object  field `json:"object"` // of a whole response
 	Output  field `json:"output"`
-	Status  field `json:"status"`
 	Choices field `json:"choices"` // of another dialect
 	Error   field `json:"error"`
 }

@@ -116,9 +116,9 @@ func saidItem(e entry, plain bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields["role"], fields["content"] = "assistant", e.text
+	fields["type"], fields["role"], fields["content"] = typeMessage, "assistant", e.text
 	if fields["id"] != nil {
-		fields["type"], fields["status"] = typeMessage, "completed"
+		fields["status"] = "completed"
 		fields["content"] = []outputText{{Type: "output_text", Text: e.text, Annotations: []struct{}{}}}
 	}
 	return events.PlainJSON(fields)

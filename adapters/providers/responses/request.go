@@ -40,7 +40,7 @@ type toolJSON struct {
 
 // inputJSON is an item that is written anew.
 type inputJSON struct {
-	Type      string  `json:"type,omitempty"` // empty for a message
+	Type      string  `json:"type"`
 	Role      string  `json:"role,omitempty"`
 	Content   any     `json:"content,omitempty"` // a text, or a list
 	CallID    string  `json:"call_id,omitempty"`
@@ -111,12 +111,12 @@ func input(question *actors.ModelRequest, way way, own bool) ([][]byte, error) {
 		if said == "" {
 			return nil
 		}
-		item := inputJSON{Role: "user", Content: said}
+		item := inputJSON{Type: typeMessage, Role: "user", Content: said}
 		said = ""
 		return add(item)
 	}
 	if way.systemItem && question.System != "" {
-		if err := add(inputJSON{Role: "system", Content: question.System}); err != nil {
+		if err := add(inputJSON{Type: typeMessage, Role: "system", Content: question.System}); err != nil {
 			return nil, err
 		}
 	}

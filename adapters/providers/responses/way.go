@@ -51,15 +51,16 @@ const maxChanges = 8
 func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest) (way, bool) {
 	words := refused.Said.Words() + " " + refused.Said.Param()
 	says := endpoint.AnyOf(words)
+	names := func(parameter string) bool { return regexp.MustCompile(`\b` + parameter + `\b`).MatchString(words) }
 	unknown := refused.Said.Unknown() || says("must be verified", "missing", "required", "invalid_type", "forbidden")
 	next := w
 	switch {
 	case refused.Status == 401 || refused.Status == 403 && !says("verified") || refused.Status == 429:
 	case says("invalid_encrypted_content", "could not be verified", "could not be decrypted", "not persisted", "without its required") && hasItems(question):
 		next.noItemsAgain = true
-	case says("encrypted content", "encrypted_content", "include") && unknown && !w.noInclude:
+	case (says("encrypted content", "encrypted_content") || names("include")) && unknown && !w.noInclude:
 		next.noInclude = true
-	case (says("'store'", `"store"`, "parameter: store", "parameter store") || refused.Said.Param() == "store") && !w.noStore:
+	case names("store") && !says("vector") && unknown && !w.noStore:
 		next.noStore = true
 	case says("reasoning.summary", "reasoning summar", "'summary'") && unknown && !w.noSummary:
 		next.noSummary = true
@@ -71,9 +72,9 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest) (wa
 		next.noReasoning = true
 	case says("max_output_tokens", "max_tokens", "max_completion_tokens", "in the completion"):
 		next = w.limited(words, unknown, question)
-	case says("'strict'", ".strict", `"strict"`, "parameter: strict") && unknown:
+	case names("strict") && unknown && !w.noStrict:
 		next.noStrict = true
-	case says("instructions") && unknown && question.System != "":
+	case names("instructions") && unknown && question.System != "":
 		next.systemItem = true
 	case refused.Said.NoStream():
 		next.whole = true
