@@ -144,9 +144,10 @@ func awayDuring(t *testing.T, during string) {
 	second := start(t, config)
 	ended := func(turn events.TurnID) (end events.TurnEnded) {
 		until(t, watch(t, second, "demo"), func(e events.Event) bool {
-			is := false
-			end, is = e.(events.TurnEnded)
-			return is && end.Turn == turn
+			if last, is := e.(events.TurnEnded); is {
+				end = last
+			}
+			return end.Turn == turn
 		})
 		return end
 	}

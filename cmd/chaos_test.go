@@ -85,9 +85,6 @@ type chaosWorld struct {
 // on, its clock jumps, its disk is full, its descriptors are few, its store is away for a moment or for 30 s; while people send, answer approvals, fork and ask
 // projections, and programs publish commands. chaos_check_test.go says what holds in the end.
 func TestChaos(t *testing.T) {
-	if overProtocol() {
-		t.Skip("it has worlds of its own over the protocol")
-	}
 	kills, seed := int(envNumber(t, "LIFE_KILLS", chaosKills)), envNumber(t, "LIFE_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("LIFE_SEED=%d LIFE_KILLS=%d", seed, kills)
 	life := buildChaos(t)
@@ -107,6 +104,7 @@ func TestChaos(t *testing.T) {
 				w := newWorld(t, life, chaosKinds[i%len(chaosKinds)], rand.New(rand.NewPCG(seed, uint64(i)))) //nolint:gosec // choices of a test
 				w.live((kills + worlds - 1 - i) / worlds)
 				w.judge()
+				t.Logf("%v, turns: %v", w.counts, w.outcome)
 				lock.Lock()
 				defer lock.Unlock()
 				for into, from := range map[*map[string]int]map[string]int{&sum: w.counts, &outcomes: w.outcome} {
@@ -308,7 +306,7 @@ func (w *chaosWorld) session() {
 	starting, life := w.random.IntN(6) == 0, time.Duration(10+w.random.IntN(90))*time.Millisecond
 	few := 0
 	if struck != nil && struck.strike == nil {
-		few, w.few = 20+w.random.IntN(50), true
+		few, w.few = 40+w.random.IntN(80), true
 		w.count(struck.name, 1)
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
