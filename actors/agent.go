@@ -143,7 +143,9 @@ func (a *agent) receive(message any) {
 	case woke:
 		a.rang = true
 		if len(a.flying) == 0 { // else what is being stored may be what it rang for; sync sets the clock anew
-			a.command(sagas.Tick{Meta: a.meta("woke")}, "")
+			tick := sagas.Tick{Meta: a.meta("woke")}
+			a.cutOff(tick)
+			a.command(tick, "")
 		}
 		a.sync()
 	case again:

@@ -32,6 +32,8 @@ type errand struct {
 	in    *inflight
 	about Unstored // what it is; the rest is filled in when somebody asks
 
+	attempt attempt // at a model
+
 	// Guarded by in.mu.
 	next     *errand
 	lifetime context.Context    //nolint:containedctx // until the request is abandoned, or the host closes; made when it is needed

@@ -40,12 +40,13 @@ type actorShell[S sagas.Saga[S]] struct {
 
 // behavior is what a kind of entity does beyond deciding and storing. All methods run in the entity's goroutine.
 type behavior interface {
-	loaded()     // the saga is at the end of its stream
-	begun()      // more of what was decided is in line to be stored; of a journal that has a line
-	stored()     // more of what was decided is stored
-	receive(any) // a message of its own
-	busy() bool  // something is under way that needs the entity alive
-	stop()       // cut off whatever is under way
+	before(sagas.Command) // a command has come, and is about to be decided
+	loaded()              // the saga is at the end of its stream
+	begun()               // more of what was decided is in line to be stored; of a journal that has a line
+	stored()              // more of what was decided is stored
+	receive(any)          // a message of its own
+	busy() bool           // something is under way that needs the entity alive
+	stop()                // cut off whatever is under way
 }
 
 // Receive implements actor.Actor. A panic stops the entity; its registry decides when to try again.
@@ -68,6 +69,7 @@ func (l *actorShell[S]) Receive(c actor.Context) {
 		l.begin(c)
 	case *instruction:
 		l.arrive()
+		l.behavior.before(m.command)
 		l.instruct(m)
 		l.afterStep()
 	default:

@@ -87,6 +87,9 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 	if err != nil {
 		failed := replyFailed(m.what.ID, err, h.limits.Model)
 		failed.Detail, _ = h.masker.Mask(m.what.Masking, failed.Detail)
+		if failed.Usage.Total() == 0 { // the provider was cut off itself, or does not say
+			failed.Usage, _ = m.attempt.usage()
+		}
 		if failed.Usage.Total() > 0 {
 			failed.Cost, failed.Priced = h.prices.Cost(m.what.Model, failed.Usage)
 		}
@@ -136,7 +139,11 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	}
 	agent := events.AgentID(m.agent)
 	deltas := maskedDelta{host: h, level: m.what.Masking, agent: agent, show: h.feeds.delta(agent, m.what)}
-	answer, err = model.Ask(ctx, question, deltas.delta)
+	m.attempt.begins(&question)
+	answer, err = model.Ask(ctx, question, func(piece Delta) {
+		m.attempt.received.Add(int64(len(piece.Text)))
+		deltas.delta(piece)
+	})
 	if err == nil {
 		deltas.end()
 	}

@@ -66,6 +66,79 @@ func TestCancelReaches(t *testing.T) {
 	}
 }
 
+// TestCutOffCounts: what a reply had come to when its turn was ended, or when it took too long, is counted and charged, as an estimate. A reply
+// of which nothing had come costs nothing.
+func TestCutOffCounts(t *testing.T) {
+	for name, test := range map[string]struct {
+		says  string
+		ends  sagas.Command
+		input int64
+		spent events.Money
+	}{
+		"cancelled":   {strings.Repeat("word", 25), sagas.Cancel{Meta: meta("c2"), By: "a person"}, 1, 7},
+		"interrupted": {strings.Repeat("word", 25), sagas.Send{Meta: meta("c2"), Verb: events.Interrupt, Text: events.Text{Inline: "stop"}}, 1, 7},
+		"retired":     {strings.Repeat("word", 25), sagas.Retire{Meta: meta("c2")}, 1, 7},
+		"time is up":  {strings.Repeat("word", 25), nil, 1, 7},
+		"silent":      {"", sagas.Cancel{Meta: meta("c2")}, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				model := actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+					if last := q.Messages[len(q.Messages)-1]; last.Text.Inline == "stop" {
+						return actors.ModelResponse{Text: "I stop.", Stop: events.StopEnd}, nil
+					}
+					for _, piece := range []string{test.says[:len(test.says)/2], test.says[len(test.says)/2:]} {
+						delta(actors.Delta{Kind: events.BlockText, Text: piece})
+					}
+					<-ctx.Done()
+					return actors.ModelResponse{}, ctx.Err()
+				})
+				host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{model}, Prices: priced{7}, OpeningCredit: events.Dollar})
+				made := create("demo")
+				made.Config.Limits.Time = 5 * events.Minute
+				do(t, host, "demo", made)
+				do(t, host, "demo", say("c1", "go"))
+				synctest.Wait()
+				if test.ends != nil {
+					do(t, host, "demo", test.ends)
+				}
+				<-time.After(6 * time.Minute)
+				seen := until(t, watch(t, host, "demo"), ended)
+				end := seen[len(seen)-1].(events.TurnEnded)
+				if got := end.Usage; got.Input < test.input || got.Input > 20 || got.Output != int64(len(test.says)/4) || got.Estimated != (test.input > 0) || end.Cost != test.spent {
+					t.Errorf("%s: %+v %s", end, got, end.Cost)
+				}
+				synctest.Wait()
+				verified(t, host)
+			})
+		})
+	}
+}
+
+// TestDeadlineCounts: an attempt that takes too long counts what had come of it, and the turn goes on.
+func TestDeadlineCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		model := actorstest.FakeModel(func(ctx context.Context, _ actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+			if calls++; calls > 1 {
+				return actors.ModelResponse{Text: "Done.", Stop: events.StopEnd, Usage: events.Usage{Input: 3, Output: 2}}, nil
+			}
+			delta(actors.Delta{Kind: events.BlockThinking, Text: strings.Repeat("hm, ", 10)})
+			<-ctx.Done()
+			return actors.ModelResponse{}, ctx.Err()
+		})
+		host := start(t, actors.Config{Journal: actorstest.NewMemory(), Models: oneModel{model}, Prices: priced{7}, OpeningCredit: events.Dollar}.Within(actors.Limits{Model: time.Minute}))
+		do(t, host, "demo", create("demo"))
+		do(t, host, "demo", say("c1", "go"))
+		<-time.After(5 * time.Minute)
+		seen := until(t, watch(t, host, "demo"), ended)
+		if end := seen[len(seen)-1].(events.TurnEnded); end.Usage.Output != 12 || !end.Usage.Estimated || end.Cost != 14 || end.Outcome != events.Done {
+			t.Errorf("%s %+v", end, end.Usage)
+		}
+		verified(t, host)
+	})
+}
+
 func toolNames(c actors.Config) []string {
 	var names []string
 	for _, tool := range c.Tools {

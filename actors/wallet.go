@@ -12,12 +12,13 @@ import (
 // plain is the behavior of an entity that only answers.
 type plain struct{ onLoad func() }
 
-func (p plain) loaded()   { p.onLoad() }
-func (plain) begun()      {}
-func (plain) stored()     {}
-func (plain) receive(any) {}
-func (plain) busy() bool  { return false }
-func (plain) stop()       {}
+func (p plain) before(sagas.Command) {}
+func (p plain) loaded()              { p.onLoad() }
+func (plain) begun()                 {}
+func (plain) stored()                {}
+func (plain) receive(any)            {}
+func (plain) busy() bool             { return false }
+func (plain) stop()                  {}
 
 func walletType() entityType {
 	return entityType{

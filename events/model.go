@@ -115,15 +115,16 @@ const (
 	ErrorTruncated   ErrorClass = "truncated"    // retried: the stream ended before the reply did
 	ErrorContext     ErrorClass = "context_too_long"
 	ErrorAuth        ErrorClass = "auth"
-	ErrorRefused     ErrorClass = "refused" // by the provider's policy
-	ErrorInvalid     ErrorClass = "invalid" // the request, or the reply, makes no sense
-	ErrorTimeout     ErrorClass = "timeout" // retried: no answer within the deadline
+	ErrorRefused     ErrorClass = "refused"   // by the provider's policy
+	ErrorInvalid     ErrorClass = "invalid"   // the request, or the reply, makes no sense
+	ErrorTimeout     ErrorClass = "timeout"   // retried: no answer within the deadline
+	ErrorCancelled   ErrorClass = "cancelled" // its turn ended while the model replied: what had come is counted
 )
 
 // Retryable reports whether asking again can help.
 func (c ErrorClass) Retryable() bool {
 	switch c {
-	case ErrorRateLimited, ErrorOverloaded, ErrorTruncated, ErrorTimeout:
+	case ErrorRateLimited, ErrorOverloaded, ErrorTruncated, ErrorTimeout, ErrorCancelled:
 		return true
 	case ErrorContext, ErrorAuth, ErrorRefused, ErrorInvalid:
 		return false
@@ -216,6 +217,9 @@ func (e ModelReplied) String() string {
 }
 
 func (e ModelFailed) String() string {
+	if e.Class == ErrorCancelled {
+		return sentence("the model was cut off (%s)%s", e.Usage.tokens(), because(e.Detail))
+	}
 	next := "; it is not asked again"
 	switch {
 	case e.Left:

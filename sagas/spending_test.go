@@ -3,6 +3,7 @@ package sagas_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -24,7 +25,7 @@ type spender struct {
 func (s *spender) inside() sagas.Meta { return sagas.Meta{ID: "~host", At: s.at} }
 
 // TestSpending: whatever fails, what a turn spends stays within its limits and one call more. Attempts that a restart cuts off, of which nobody
-// knows the cost, are bounded too: in a row, and by what the replies of the turn cost.
+// knows the cost, are bounded too: in a row, and by what the replies of the turn cost. Providers lie about what was used.
 func TestSpending(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &spender{agent: newHistory(sagas.NewAgent), at: start, asked: map[int]int{}, failed: map[int]int{}}
@@ -81,13 +82,19 @@ func (s *spender) step(t *rapid.T) {
 }
 
 func (s *spender) reply(t *rapid.T, turn *sagas.Turn) sagas.Command {
-	usage := events.Usage{Input: rapid.Int64Range(0, 2_000).Draw(t, "input"), Output: rapid.Int64Range(0, 500).Draw(t, "output")}
-	cost := events.Money(rapid.Int64Range(0, 1_500_000).Draw(t, "cost"))
-	if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
-		s.failed[turn.Round]++
-		return sagas.ReplyFailed{Meta: s.inside(), Request: turn.Model, Class: events.ErrorOverloaded, Detail: "503"}
+	usage, cost := told(t)
+	fails := rapid.IntRange(0, 5).Draw(t, "fails")
+	if fails == 1 {
+		usage, cost = events.Usage{}, 0 // before anything came
 	}
-	s.costliest, s.longest = max(s.costliest, cost), max(s.longest, usage.Total())
+	const most = 1 << 50 // as any number of tokens or micro-dollars is counted
+	s.costliest = max(s.costliest, min(cost, most))
+	s.longest = max(s.longest, min(max(usage.Input, 0), most)+min(max(usage.Output, 0), most))
+	if fails < 2 {
+		s.failed[turn.Round]++
+		class := rapid.SampledFrom([]events.ErrorClass{events.ErrorOverloaded, events.ErrorTruncated, events.ErrorCancelled}).Draw(t, "class")
+		return sagas.ReplyFailed{Meta: s.inside(), Request: turn.Model, Class: class, Detail: "it broke off", Usage: usage, Cost: cost, Priced: true}
+	}
 	c := sagas.RecordReply{Meta: s.inside(), Request: turn.Model, Usage: usage, Cost: cost, Priced: true, Stop: events.StopCalls}
 	switch rapid.IntRange(0, 9).Draw(t, "reply") {
 	case 0:
@@ -98,6 +105,22 @@ func (s *spender) reply(t *rapid.T, turn *sagas.Turn) sagas.Command {
 		}
 	}
 	return c
+}
+
+// told is what a provider says that a call used, and what that costs: also parts that are more than the whole, negative and huge numbers.
+func told(t *rapid.T) (events.Usage, events.Money) {
+	part := rapid.OneOf(rapid.Int64Range(0, 2_000), rapid.Just(int64(0)), rapid.Int64Range(math.MinInt64, -1), rapid.Int64Range(0, math.MaxInt64))
+	number := func(of string) int64 { return part.Draw(t, of) }
+	usage := events.Usage{Input: rapid.Int64Range(0, 2_000).Draw(t, "input"), Output: rapid.Int64Range(0, 500).Draw(t, "output")}
+	cost := events.Money(rapid.Int64Range(0, 1_500_000).Draw(t, "cost"))
+	switch rapid.IntRange(0, 5).Draw(t, "lie") {
+	case 0: // of everything
+		usage.Input, usage.Output, cost = number("input"), number("output"), events.Money(number("cost"))
+	case 1:
+		usage.Input = -usage.Input
+	}
+	usage.Cached, usage.CacheWrite, usage.CacheWriteLong, usage.Reasoning = number("cached"), number("written"), number("long"), number("reasoning")
+	return usage, cost
 }
 
 func (s *spender) tool(t *rapid.T) {
@@ -124,6 +147,10 @@ func (s *spender) tool(t *rapid.T) {
 
 func (s *spender) check(t *rapid.T, limits events.Limits) {
 	last := s.agent.saga.Last
+	u := last.Usage
+	if last.Cost < 0 || min(u.Input, u.Output, u.Cached, u.CacheWrite, u.CacheWriteLong, u.Reasoning) < 0 {
+		t.Fatalf("less than nothing was spent: %s, %+v", last.Cost, u)
+	}
 	if last.Cost > limits.Money+s.costliest {
 		t.Fatalf("spent %s of %s, and no call cost more than %s", last.Cost, limits.Money, s.costliest)
 	}
