@@ -43,7 +43,7 @@ type Delta struct {
 type Block struct {
 	Kind  events.BlockKind
 	Bytes int    // of a text: how many of the reply's text are its own
-	Text  string // of thinking: what may be shown to people
+	Text  string // of thinking, and of an item: what may be shown to people
 	Raw   string // the provider's own form of it: one JSON value, or empty
 }
 

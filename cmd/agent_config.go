@@ -179,6 +179,7 @@ func noModel() error {
 		"  life demo                                    watch a scripted agent; it needs no key and costs nothing\n" +
 		"  --model scripted/NAME --scripts DIR          a script of your own; --model scripted/echo repeats what it reads\n" +
 		"  export OPENAI_API_KEY=…                      the models of OpenAI, as openai/NAME or openai-responses/NAME (or OPENAI_API_KEY_FILE)\n" +
+		"  export ANTHROPIC_API_KEY=…                   the models of Anthropic, as anthropic/NAME (or ANTHROPIC_API_KEY_FILE)\n" +
 		"  export OPENAI_BASE_URL=http://HOST:PORT/v1   any endpoint of that protocol, such as a local one: --model openai/NAME\n" +
 		"--model, LIFE_MODEL or model: in the configuration file set it; life doctor shows what is in effect")
 }

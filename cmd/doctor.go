@@ -201,7 +201,7 @@ func (a *app) examineModels() []finding {
 	}
 	model := a.config.find("model")
 	if model.value == "" {
-		findings = append(findings, finding{Check: "model", Detail: "none is set for new agents", Remedy: "--model, LIFE_MODEL or OPENAI_API_KEY sets one; life demo needs none"})
+		findings = append(findings, finding{Check: "model", Detail: "none is set for new agents", Remedy: "--model, LIFE_MODEL, OPENAI_API_KEY or ANTHROPIC_API_KEY sets one; life demo needs none"})
 	} else if err := a.usable(set, model.value); err != nil {
 		findings = append(findings, wrong("model", err.Error(), "choose another one with --model or LIFE_MODEL, such as scripted/tour, which needs no key"))
 	} else {

@@ -53,6 +53,7 @@ func TestMain(m *testing.M) {
 //	storeend VAR SIGNAL      ends it, with TERM or KILL
 //	publish TYPE DATA        appends a command to the bus as another program does
 //	foreign STREAM TYPE DATA appends an event to any stream as another program does
+//	endpoint VAR FILE...     plays a model's endpoint that answers with the files; its address is in $VAR, what it is sent in request-N
 //
 // [embedded] is true unless the tests run over the EventStoreDB protocol (storeserve_test.go).
 func TestScripts(t *testing.T) {
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "stopped": stoppedAt, "begin": begin, "halt": halt, "serve": serve, "waitfile": waitFile, "waits": untilAsked, "end": end, "interrupt": interrupt, "count": count, "big": big,
-			"edit": edit, "first": firstLines, "publish": publish, "foreign": foreign, "storeserve": storeServe, "storeend": storeEnd,
+			"edit": edit, "first": firstLines, "publish": publish, "foreign": foreign, "endpoint": playEndpoint, "storeserve": storeServe, "storeend": storeEnd,
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "embedded" {

@@ -190,11 +190,15 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error
 		masked, _ := masker.Mask(events.MaskShapes, text)
 		return masked
 	}
-	models, err := providers.New(configured)
+	prices, err := a.catalogue().Load()
 	if err != nil {
 		return nil, err
 	}
-	prices, err := a.catalogue().Load()
+	configured.MaxOutput = func(model string) int64 {
+		known, _ := prices.Find(model)
+		return known.MaxOutput
+	}
+	models, err := providers.New(configured)
 	if err != nil {
 		return nil, err
 	}

@@ -58,12 +58,15 @@ func settings() []setting {
 		{flag: "log-level", env: "LIFE_LOG_LEVEL", defaultValue: "warn", description: "debug, info, warn or error"},
 		{flag: "openai-base-url", env: providers.EnvOpenAIBaseURL, description: "base URL of the models openai/NAME and openai-responses/NAME", host: true},
 		{flag: "openai-api-key-file", env: providers.EnvOpenAIKeyFile, description: "file with the API key of that endpoint", host: true},
+		{flag: "anthropic-base-url", env: providers.EnvAnthropicBaseURL, description: "base URL of the models anthropic/NAME, without /v1", host: true},
+		{flag: "anthropic-api-key-file", env: providers.EnvAnthropicKeyFile, description: "file with the API key of that endpoint", host: true},
 		{
 			flag: "model-first-byte", env: endpoint.EnvFirstByte, defaultValue: endpoint.DefaultFirstByte.String(),
 			description: "how long a model may take to begin its reply, such as 15m",
 		},
 		{flag: "model-silence", env: endpoint.EnvIdle, defaultValue: endpoint.DefaultIdle.String(), description: "how long a model may pause within its reply"},
 		{flag: "openai-api-key", env: providers.EnvOpenAIKey, description: "the key itself", secret: true},
+		{flag: "anthropic-api-key", env: providers.EnvAnthropicKey, description: "the key itself", secret: true},
 	}
 }
 
@@ -256,7 +259,7 @@ func (c *config) complete(getenv func(string) string) error {
 	if data.value == "" {
 		return errors.New("there is no home directory: name a data directory with --data or LIFE_DATA")
 	}
-	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "cassette-dir", "openai-api-key-file"} {
+	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "cassette-dir", "openai-api-key-file", "anthropic-api-key-file"} {
 		if err := c.find(flag).absolute(); err != nil {
 			return err
 		}
@@ -287,6 +290,7 @@ func (c *config) complete(getenv func(string) string) error {
 	}
 	c.models = providers.Config{
 		OpenAI:    providers.OpenAIFromEnvironment(c.byEnv),
+		Anthropic: providers.AnthropicFromEnvironment(c.byEnv),
 		Endpoints: c.models.Endpoints,
 		Scripted:  providers.ScriptedConfig{Dir: c.get("scripts")},
 		Tape:      providers.TapeConfig{Mode: cassette, Dir: c.get("cassette-dir")},
@@ -300,12 +304,16 @@ func (c *config) complete(getenv func(string) string) error {
 
 // readPatience reads how long models are waited for.
 func (c *config) readPatience() error {
-	for flag, patience := range map[string]*time.Duration{"model-first-byte": &c.models.OpenAI.FirstByte, "model-silence": &c.models.OpenAI.Idle} {
+	var patience [2]time.Duration
+	for i, flag := range []string{"model-first-byte", "model-silence"} {
 		value, err := time.ParseDuration(c.get(flag))
 		if err != nil || value <= 0 {
 			return c.find(flag).wrong("must be a duration such as 90s or 15m")
 		}
-		*patience = value
+		patience[i] = value
+	}
+	for _, remote := range []*endpoint.Config{&c.models.OpenAI, &c.models.Anthropic} {
+		remote.FirstByte, remote.Idle = patience[0], patience[1]
 	}
 	for i := range c.models.Endpoints {
 		e := &c.models.Endpoints[i]
@@ -335,8 +343,10 @@ func (c *config) chooseModel() {
 	case model.value != "":
 	case c.models.OpenAI.Key != "" || c.models.OpenAI.KeyFile != "":
 		model.value, model.source = "openai/gpt-5-mini", "default, because there is an OpenAI key"
+	case c.models.Anthropic.Key != "" || c.models.Anthropic.KeyFile != "":
+		model.value, model.source = "anthropic/claude-haiku-4-5", "default, because there is an Anthropic key"
 	default:
-		model.source = "default, because there is no OpenAI key"
+		model.source = "default, because there is no key of OpenAI or Anthropic"
 	}
 }
 

@@ -65,6 +65,7 @@ func TestConfigIsRefusedByNameAndLine(t *testing.T) {
 		"model: a/b\nmood: c/d\n":  `line 2: unknown key "mood"; the keys are data, store, store_credentials_file, model`,
 		"model: a/b\nmodel: c/d\n": `line 2: model is already set in line 1`,
 		"openai_api_key: sk-1\n":   `line 1: openai_api_key does not belong in a file: set OPENAI_API_KEY`,
+		"anthropic_api_key: k\n":   `line 1: anthropic_api_key does not belong in a file: set ANTHROPIC_API_KEY`,
 		"model:\n":                 `line 1: model: it has no value`,
 		"model: {a: b}\n":          `line 1: model: it must be a plain value`,
 		"- model\n":                `line 1: the file must be a mapping`,
@@ -78,10 +79,10 @@ func TestConfigIsRefusedByNameAndLine(t *testing.T) {
 }
 
 func TestTheModelFollowsTheKey(t *testing.T) {
-	for key, want := range map[string]string{"": "", "k": "openai/gpt-5-mini"} {
-		c, err := resolve(lookup(map[string]string{"HOME": t.TempDir(), "OPENAI_API_KEY": key}), flagsOf(nil))
+	for keys, want := range map[[2]string]string{{}: "", {"k", ""}: "openai/gpt-5-mini", {"", "k"}: "anthropic/claude-haiku-4-5", {"k", "k"}: "openai/gpt-5-mini"} {
+		c, err := resolve(lookup(map[string]string{"HOME": t.TempDir(), "OPENAI_API_KEY": keys[0], "ANTHROPIC_API_KEY": keys[1]}), flagsOf(nil))
 		if err != nil || c.get("model") != want {
-			t.Errorf("key %q: %q, %v; want %s", key, c.get("model"), err, want)
+			t.Errorf("keys %q: %q, %v; want %s", keys, c.get("model"), err, want)
 		}
 	}
 }

@@ -217,7 +217,7 @@ func play(t *testing.T, life string, steps []step) {
 func environ() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "LIFE_") && !strings.HasPrefix(variable, "OPENAI_") && !strings.HasPrefix(variable, "XDG_") {
+		if !strings.HasPrefix(variable, "LIFE_") && !strings.HasPrefix(variable, "OPENAI_") && !strings.HasPrefix(variable, "ANTHROPIC_") && !strings.HasPrefix(variable, "XDG_") {
 			kept = append(kept, variable)
 		}
 	}

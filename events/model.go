@@ -45,7 +45,7 @@ type ModelReplied struct {
 type Block struct {
 	Kind  BlockKind `json:"kind"`
 	Bytes int       `json:"bytes,omitempty"` // of a text: how many of the reply's text are its own, in order
-	Text  *Text     `json:"text,omitempty"`  // of thinking: what may be shown to people
+	Text  *Text     `json:"text,omitempty"`  // of thinking, and of an item: what may be shown to people, such as why the provider refused
 	// Raw is the provider's own form of the block: one JSON value, kept byte for byte, such as a signature or encrypted reasoning. It is
 	// sent back only to the provider and model that it came from.
 	Raw *Text `json:"raw,omitempty"`

@@ -268,13 +268,24 @@ func (d *decision) recordReply(c RecordReply) error {
 	case c.Stop == events.StopPaused:
 		d.proceed() // the reply so far goes back, and the next round continues it
 	case c.Stop == events.StopFiltered:
-		d.end(events.Stopped, events.ReasonFiltered, "the model declined to answer")
+		d.end(events.Stopped, events.ReasonFiltered, declined(c.Blocks))
 	case len(d.agent.waiting(events.Steer)) > 0:
 		d.proceed() // a message came in while the model spoke: it is part of this turn
 	default:
 		d.end(events.Done, events.ReasonNone, "")
 	}
 	return nil
+}
+
+// declined says that the model did not answer, and why if its provider says so in an item.
+func declined(blocks []events.Block) string {
+	const declined = "the model declined to answer"
+	for _, b := range blocks {
+		if b.Kind == events.BlockItem && b.Text != nil && b.Text.Inline != "" {
+			return declined + ": " + events.Clip(valid(b.Text.Inline), 300)
+		}
+	}
+	return declined
 }
 
 // replyFailed asks the model again later, if that can help.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/anthropic"
 	"example.com/life/adapters/providers/chat"
 	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/adapters/providers/responses"
@@ -18,13 +19,15 @@ type dialect struct {
 	name    string
 	open    func(endpoint.Config) (actors.Model, error)
 	listing endpoint.Listing
+	origin  func(base string) string // of a base URL as people write it; nil: as it is
 }
 
 // dialects is the list of them. It is the only one.
 func dialects() []dialect {
 	return []dialect{
-		{"chat", chat.New, endpoint.Listing{Path: "/models", Header: endpoint.Bearer}},
-		{"responses", responses.New, endpoint.Listing{Path: "/models", Header: endpoint.Bearer}},
+		{"chat", chat.New, endpoint.Listing{Path: "/models", Header: endpoint.Bearer}, nil},
+		{"responses", responses.New, endpoint.Listing{Path: "/models", Header: endpoint.Bearer}, nil},
+		{"anthropic", anthropic.New, endpoint.Listing{Path: "/v1/models", Header: anthropic.Header}, anthropic.Origin},
 	}
 }
 
@@ -54,11 +57,17 @@ type Endpoint struct {
 }
 
 // over makes a provider of an endpoint.
-func over(d string, config endpoint.Config, warning string) provider {
-	p := provider{name: config.Name, remote: true, detail: address(config), warning: warning}
+func over(d string, config endpoint.Config, all Config) provider {
+	p := provider{name: config.Name, remote: true, detail: address(config), warning: config.Warning()}
+	if most := all.MaxOutput; most != nil {
+		config.MaxOutput = func(model string) int64 { return most(config.Name + "/" + model) }
+	}
 	dialect, err := dialectOf(d)
 	if err != nil {
 		return p.with(nil, err)
+	}
+	if dialect.origin != nil {
+		config.BaseURL = dialect.origin(config.BaseURL)
 	}
 	p.list = func(ctx context.Context) ([]endpoint.Listed, error) {
 		at, err := endpoint.New(config)

@@ -143,7 +143,7 @@ broken: {base_url: %q, key_env: TWO_LINES}
 	if _, _, err := set.Lookup("broken/x"); err == nil || !strings.Contains(err.Error(), "the key of broken (TWO_LINES) is not one line") || strings.Contains(err.Error(), "gsk") {
 		t.Errorf("%v", err)
 	}
-	if _, _, err := set.Lookup("groc/x"); err == nil || !strings.Contains(err.Error(), "only scripted, openai, openai-responses, groq, box, open and broken; endpoints in the configuration file") {
+	if _, _, err := set.Lookup("groc/x"); err == nil || !strings.Contains(err.Error(), "only scripted, openai, openai-responses, anthropic, groq, box, open and broken; endpoints in the configuration file") {
 		t.Errorf("%v", err)
 	}
 	checks := map[string]Check{}

@@ -3,6 +3,7 @@
 //
 //   - openai: any endpoint that speaks OpenAI's chat completions: package chat.
 //   - openai-responses: the same endpoint by OpenAI's Responses, which keep what a model thought between its calls: package responses.
+//   - anthropic: any endpoint that speaks Anthropic's Messages: package anthropic.
 //   - the endpoints that the configuration names, each in its dialect (dialects.go).
 //   - scripted: a deterministic model that needs no key and follows a YAML script ([Scripted]).
 //   - [Tape]: records another model's traffic and plays it back.
@@ -58,6 +59,7 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/providers/anthropic"
 	"example.com/life/adapters/providers/chat"
 	"example.com/life/adapters/providers/endpoint"
 )
@@ -77,12 +79,30 @@ func OpenAIFromEnvironment(getenv func(name string) string) endpoint.Config {
 	}
 }
 
+// The environment variables of the Anthropic provider.
+const (
+	EnvAnthropicKey     = "ANTHROPIC_API_KEY"
+	EnvAnthropicKeyFile = "ANTHROPIC_API_KEY_FILE"
+	EnvAnthropicBaseURL = "ANTHROPIC_BASE_URL"
+)
+
+// AnthropicFromEnvironment reads the configuration of anthropic from environment variables: getenv is os.Getenv.
+func AnthropicFromEnvironment(getenv func(name string) string) endpoint.Config {
+	return endpoint.Config{
+		Name: "anthropic", Settings: endpoint.Settings{BaseURL: EnvAnthropicBaseURL, Key: EnvAnthropicKey, KeyFile: EnvAnthropicKeyFile}, Default: anthropic.BaseURL,
+		BaseURL: getenv(EnvAnthropicBaseURL), Key: getenv(EnvAnthropicKey), KeyFile: getenv(EnvAnthropicKeyFile),
+	}
+}
+
 // Config is the configuration of all providers.
 type Config struct {
 	OpenAI    endpoint.Config
+	Anthropic endpoint.Config
 	Endpoints []Endpoint // that the configuration file names
 	Scripted  ScriptedConfig
-	Tape      TapeConfig // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
+
+	MaxOutput func(model string) int64 // the largest reply of provider/model, in tokens, 0 where it is not known; nil: none is
+	Tape      TapeConfig               // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
 }
 
 // Set holds every provider, ready or not.
@@ -101,16 +121,17 @@ type provider struct {
 
 // open makes the list of providers. It is the only one.
 func open(config Config) []provider {
-	config.OpenAI.Name = "openai"
-	responses := over("responses", config.responses(), "")
-	responses.list = nil // they are those of openai
+	config.OpenAI.Name, config.Anthropic.Name = "openai", "anthropic"
+	responses := over("responses", config.responses(), config)
+	responses.warning, responses.list = "", nil // they are those of openai
 	list := []provider{
 		provider{name: "scripted", detail: scriptedDetail(config.Scripted)}.with(Scripted(config.Scripted)),
-		over("chat", config.OpenAI, config.OpenAI.Warning()),
+		over("chat", config.OpenAI, config),
 		responses,
+		over("anthropic", config.Anthropic, config),
 	}
 	for _, e := range config.Endpoints {
-		p := over(e.Dialect, e.Config, e.Warning())
+		p := over(e.Dialect, e.Config, config)
 		p.detail = e.Dialect + " at " + p.detail
 		list = append(list, p)
 	}
@@ -189,7 +210,7 @@ func (c Config) Keys() map[string]string {
 
 // remote are the configurations of all providers over the network.
 func (c *Config) remote() []endpoint.Config {
-	all := []endpoint.Config{c.OpenAI}
+	all := []endpoint.Config{c.OpenAI, c.Anthropic}
 	for _, e := range c.Endpoints {
 		all = append(all, e.Config)
 	}
@@ -243,6 +264,8 @@ func remedy(provider string) string {
 	switch provider {
 	case "openai", responsesName:
 		return fmt.Sprintf("set %s, or %s to a file that holds it; for another endpoint also %s", EnvOpenAIKey, EnvOpenAIKeyFile, EnvOpenAIBaseURL)
+	case "anthropic":
+		return fmt.Sprintf("set %s, or %s to a file that holds it; for another endpoint also %s", EnvAnthropicKey, EnvAnthropicKeyFile, EnvAnthropicBaseURL)
 	case "scripted":
 		return "name an existing directory of scripts, or none: the built-in scripts need no directory"
 	}

@@ -19,8 +19,15 @@ func openAI(config endpoint.Config) endpoint.Config {
 	return config
 }
 
+// anthropicOf is a configuration of anthropic.
+func anthropicOf(config endpoint.Config) endpoint.Config {
+	from := AnthropicFromEnvironment(func(string) string { return "" })
+	config.Name, config.Settings, config.Default = from.Name, from.Settings, from.Default
+	return config
+}
+
 func TestSetLooksUpModels(t *testing.T) {
-	set, err := New(Config{OpenAI: openAI(endpoint.Config{})})
+	set, err := New(Config{OpenAI: openAI(endpoint.Config{}), Anthropic: anthropicOf(endpoint.Config{})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,10 +42,11 @@ func TestSetLooksUpModels(t *testing.T) {
 		"echo":          "is not provider/model, such as scripted/tour",
 		"/echo":         "is not provider/model",
 		"scripted/":     "is not provider/model",
-		"other/a/b":     `there is no provider "other", only scripted, openai and openai-responses;`,
+		"other/a/b":     `there is no provider "other", only scripted, openai, openai-responses and anthropic;`,
 		"openai/gpt-4o": "there is no key: set OPENAI_API_KEY",
 
-		"openai-responses/gpt-5": "there is no key: set OPENAI_API_KEY",
+		"openai-responses/gpt-5":     "there is no key: set OPENAI_API_KEY",
+		"anthropic/claude-haiku-4-5": "there is no key: set ANTHROPIC_API_KEY, or ANTHROPIC_API_KEY_FILE to a file that holds it, or ANTHROPIC_BASE_URL",
 	} {
 		if _, _, err := set.Lookup(name); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s gives %v, want the name and %q", name, err, says)
@@ -59,12 +67,26 @@ func TestOpenAIFromEnvironment(t *testing.T) {
 	if got.Key != "k" || got.KeyFile != "f" || got.BaseURL != "u" {
 		t.Errorf("from environment: %+v", got)
 	}
+	environment = map[string]string{EnvAnthropicKey: "k", EnvAnthropicKeyFile: "f", EnvAnthropicBaseURL: "u"}
+	got = AnthropicFromEnvironment(func(name string) string { return environment[name] })
+	if got.Key != "k" || got.KeyFile != "f" || got.BaseURL != "u" {
+		t.Errorf("from environment: %+v", got)
+	}
+}
+
+// TestKeys: the keys of all providers are kept out of what is stored.
+func TestKeys(t *testing.T) {
+	file := write(t, t.TempDir(), "key", "sk-of-a-file\n")
+	keys := Config{OpenAI: openAI(endpoint.Config{Key: "sk-of-openai"}), Anthropic: anthropicOf(endpoint.Config{KeyFile: file})}.Keys()
+	if len(keys) != 2 || keys[EnvOpenAIKey] != "sk-of-openai" || keys[EnvAnthropicKey] != "sk-of-a-file" {
+		t.Errorf("keys: %v", keys)
+	}
 }
 
 func TestDoctor(t *testing.T) {
 	dir := t.TempDir()
 	key := write(t, dir, "key", "secret-key")
-	healthy, err := New(Config{OpenAI: openAI(endpoint.Config{KeyFile: key}), Scripted: ScriptedConfig{Dir: dir}})
+	healthy, err := New(Config{OpenAI: openAI(endpoint.Config{KeyFile: key}), Anthropic: anthropicOf(endpoint.Config{KeyFile: key}), Scripted: ScriptedConfig{Dir: dir}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +95,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v", check)
 		}
 	}
-	ill, err := New(Config{OpenAI: openAI(endpoint.Config{BaseURL: "http://me:secret@host"}), Scripted: ScriptedConfig{Dir: filepath.Join(dir, "none")}})
+	ill, err := New(Config{OpenAI: openAI(endpoint.Config{BaseURL: "http://me:secret@host"}), Anthropic: anthropicOf(endpoint.Config{BaseURL: "http://me:secret@host"}), Scripted: ScriptedConfig{Dir: filepath.Join(dir, "none")}})
 	if err != nil {
 		t.Fatal(err)
 	}

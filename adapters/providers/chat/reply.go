@@ -231,7 +231,7 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 		return failed(events.ErrorTruncated, "the endpoint said that the model called tools, and sent no call")
 	}
 	if len(calls) == 0 && answer.Stop != events.StopFiltered {
-		answer.Fault = r.fault(answer.Stop)
+		answer.Fault = endpoint.FaultOf(r.question, answer.Text, r.thoughts(), answer.Stop)
 	}
 	return answer, nil
 }
@@ -239,19 +239,6 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 func endsWithCalls(reason string) bool {
 	word := strings.ToLower(reason)
 	return strings.Contains(word, "tool") || strings.Contains(word, "function")
-}
-
-// fault is why a reply without calls is no answer.
-func (r *reply) fault(stop events.StopReason) events.Fault {
-	text := r.text.String()
-	empty := strings.TrimSpace(text) == ""
-	switch {
-	case endpoint.CallInText(text, r.question.Tools), empty && len(r.question.Tools) > 0 && endpoint.AnyMark.MatchString(r.thoughts()):
-		return events.FaultCall
-	case empty && stop != events.StopLength: // at its limit it is told to raise that
-		return events.FaultEmpty
-	}
-	return ""
 }
 
 func (r *reply) thoughts() string {

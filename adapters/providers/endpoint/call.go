@@ -91,6 +91,9 @@ func (e *Endpoint) notAReply(response *http.Response, media string) error {
 	return e.Refused(response.StatusCode, said, retryAfter(response.Header, response.StatusCode, time.Now()))
 }
 
+// Left is why the caller does not want the reply any more; nil if it does.
+func (c *Call) Left() error { return c.caller.Err() }
+
 // Unanswered is why no reply came: the caller gave up, the endpoint was silent for too long, or what is given.
 func (c *Call) Unanswered(otherwise error) error {
 	if err := c.caller.Err(); err != nil {

@@ -50,6 +50,8 @@ type Config struct {
 
 	FirstByte time.Duration // the longest silence before the first piece of a reply; 0 means DefaultFirstByte
 	Idle      time.Duration // the longest silence within a reply; 0 means DefaultIdle
+
+	MaxOutput func(model string) int64 // the largest reply of a model, in tokens, 0 where it is not known; nil: none is
 }
 
 // Settings are the names of an endpoint's settings.
@@ -64,6 +66,7 @@ type Endpoint struct {
 
 	firstByte time.Duration
 	idle      time.Duration
+	setting   string            // of the base URL
 	scrub     *strings.Replacer // takes the key out of whatever the endpoint sends back
 }
 
@@ -94,7 +97,8 @@ func New(config Config) (*Endpoint, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Endpoint{
 		Base: base, Key: key, Own: base == config.Default, Client: &client,
-		firstByte: cmp.Or(config.FirstByte, DefaultFirstByte), idle: cmp.Or(config.Idle, DefaultIdle), scrub: newScrubber(key),
+		firstByte: cmp.Or(config.FirstByte, DefaultFirstByte), idle: cmp.Or(config.Idle, DefaultIdle), setting: config.Settings.BaseURL,
+		scrub: newScrubber(key),
 	}, nil
 }
 

@@ -49,11 +49,11 @@ func (e *Endpoint) BrokenOff(p Progress, f *Frames) error {
 	case errors.Is(err, errReplyTooLarge):
 		failure = e.Failed(events.ErrorInvalid, err.Error(), 0)
 	case p.Broken != nil:
-		failure = e.Failed(events.ErrorInvalid, "a piece of the stream is not JSON: "+events.Clip(strings.ToValidUTF8(string(p.Broken), "�"), 120), 0)
+		failure = e.Failed(events.ErrorInvalid, "a piece of the stream is not JSON: "+events.Clip(e.scrub.Replace(strings.ToValidUTF8(string(p.Broken), "�")), 120), 0)
 	case err != nil:
 		failure = e.Failed(events.ErrorTruncated, "the stream broke "+p.Where+": "+err.Error(), 0)
 	case f.stray != "" && !p.Begun:
-		failure = e.Failed(events.ErrorInvalid, "the endpoint sent no events, but this: "+f.stray, 0)
+		failure = e.Failed(events.ErrorInvalid, "the endpoint sent no events, but this: "+events.Clip(e.scrub.Replace(f.stray), 200), 0)
 	default:
 		failure = e.Failed(events.ErrorTruncated, "the stream ended before the model said why it stopped, "+p.Where, 0)
 	}
@@ -193,6 +193,11 @@ func saidIn(p problem) Said {
 			s.param = in.param
 		}
 	}
+	if details := (problem{}); json.Unmarshal(p["details"], &details) == nil { // Anthropic's name the cause there
+		if code := details.text("error_code"); code != "" {
+			s.code = code
+		}
+	}
 	if meta := (problem{}); json.Unmarshal(p["metadata"], &meta) == nil { // OpenRouter passes on what a provider said
 		if raw := meta.text("raw"); raw != "" {
 			s.Message += ": " + raw
@@ -224,8 +229,12 @@ func (e *Endpoint) Refused(status int, s Said, after time.Duration) *Refusal {
 		detail = fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail)
 	}
 	class := refusal(status, s.Words())
-	if remedy := remedyOf(s.Words()); remedy != "" && !class.Retryable() {
-		detail = events.Clip(detail, maxDetail-len(remedy)-2) + "; " + remedy
+	remedy := remedyOf(s.Words())
+	if remedy == "" && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+		remedy = e.remedyOfPlace(s.Words())
+	}
+	if remedy != "" && !class.Retryable() {
+		detail = events.Clip(e.scrub.Replace(detail), maxDetail-len(remedy)-2) + "; " + remedy
 	}
 	return &Refusal{ModelError: e.Failed(class, detail, max(after, s.after)), Status: status, Said: s}
 }
@@ -258,12 +267,20 @@ func remedyOf(words string) string {
 	return ""
 }
 
+// remedyOfPlace says what to do where nothing is found: a model, or what answers there at all.
+func (e *Endpoint) remedyOfPlace(words string) string {
+	if strings.Contains(words, "model") {
+		return "is the model's name right? (--model)"
+	}
+	return strings.TrimSuffix("is the base URL right? ("+e.setting+")", " ()")
+}
+
 // refusal is the table of refusals: first by words that mean one thing whatever the status, then by status.
 func refusal(status int, words string) events.ErrorClass {
 	says := AnyOf(words)
 	switch {
 	case says("insufficient_quota", "billing_not_active", "insufficient balance", "insufficient_balance", "insufficient credits",
-		"exceeded_current_quota", "credit balance is too low", "account is not active", "spend_limit"): // no waiting helps
+		"exceeded_current_quota", "credit balance is too low", "account is not active", "spend_limit", "ramp_limit_exceeded"): // no waiting helps
 		return events.ErrorAuth
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusPaymentRequired:
 		return events.ErrorAuth
@@ -277,17 +294,19 @@ func refusal(status int, words string) events.ErrorClass {
 		return events.ErrorInvalid
 	case status >= 500, status == http.StatusConflict, status == http.StatusTooEarly:
 		return events.ErrorOverloaded
-	case says("content_policy", "content_filter", "content management policy", "safety system", "moderation", "data_inspection", "invalid_prompt",
+	case says("content_policy", "content_filter", "content management policy", "content filtering policy", "safety system", "moderation", "data_inspection", "invalid_prompt",
 		"policy_violation", "bio_policy", "usage policy"):
 		return events.ErrorRefused
 	case status != 0:
 		return events.ErrorInvalid
 	case says("rate_limit", "rate limit", "too many requests", "resource_exhausted", "throttl"):
 		return events.ErrorRateLimited
-	case says("invalid_request", "invalid request", "model_not_found", "badrequest", "bad request", "invalid_argument", "data_residency", "invalid_image",
+	case says("request_too_large"):
+		return events.ErrorContext
+	case says("invalid_request", "invalid request", "model_not_found", "not_found_error", "badrequest", "bad request", "invalid_argument", "data_residency", "invalid_image",
 		"invalid_base64", "unsupported_image"), misasked(words):
 		return events.ErrorInvalid
-	case says("authentication", "invalid_api_key", "invalid api key", "permission", "unauthorized"):
+	case says("authentication", "billing_error", "invalid_api_key", "invalid api key", "permission", "unauthorized"):
 		return events.ErrorAuth
 	case says("timeout", "timed out"):
 		return events.ErrorTimeout

@@ -37,7 +37,7 @@ type Frames struct {
 	stray string // the beginning of what is neither a field nor JSON
 }
 
-const maxStray = 200
+const maxStray = 200 + maxKey // so that a key in it is whole when it is taken out
 
 // NewFrames reads a stream from the beginning.
 func NewFrames(from io.Reader) *Frames {

@@ -35,12 +35,12 @@ var finished = map[string]bool{
 	"tool_calls": true, "tool_call": true, "tool_use": true, "tool": true, "function_call": true, "function_calls": true, "calls": true,
 }
 
-// EndingOf sorts a finish reason.
+// EndingOf sorts a finish reason. Why holds it as it came: it must go through Failed.
 func EndingOf(reason string) Ending {
 	word := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(reason)))
 	says := AnyOf(word)
 	failed := func(class events.ErrorClass, why string) Ending {
-		return Ending{Class: class, Why: why + " (finish reason " + events.Clip(reason, 80) + ")"}
+		return Ending{Class: class, Why: why + " (finish reason " + reason + ")"}
 	}
 	switch {
 	case finished[word]:

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/events"
 )
 
 // callMarks begin a tool call in the formats that models are trained on, where the server should have parsed it and did not: because its
@@ -47,6 +48,18 @@ func CallInText(text string, tools []actors.ToolSpec) bool {
 		}
 	}
 	return false
+}
+
+// FaultOf is why a reply without calls is no answer; empty if it is one.
+func FaultOf(question *actors.ModelRequest, text, thoughts string, stop events.StopReason) events.Fault {
+	empty := strings.TrimSpace(text) == ""
+	switch {
+	case CallInText(text, question.Tools), empty && len(question.Tools) > 0 && AnyMark.MatchString(thoughts):
+		return events.FaultCall
+	case empty && stop != events.StopLength: // at its limit it is told to raise that
+		return events.FaultEmpty
+	}
+	return ""
 }
 
 // bareNames are how a call begins that is JSON and nothing else, as small models write them; a list of them begins alike.

@@ -1,17 +1,49 @@
 package endpoint
 
 import (
+	"errors"
 	"regexp"
 	"sync"
+
+	"example.com/life/actors"
+	"example.com/life/events"
 )
 
 // Ways remembers how each model of an endpoint wants to be asked, while the process runs: it costs one refusal to learn it again.
-type Ways[W any] struct {
+// W says what differs from how the dialect's vendor is asked.
+type Ways[W comparable] struct {
 	mu    sync.Mutex
 	known map[string]W
 }
 
 const maxWays = 1000
+
+// maxChanges bounds how often one request is put another way.
+const maxChanges = 6
+
+// Ask asks in the way that is known, and after each refusal that means the way in another one. after gives the next way and the one to keep for
+// later requests; a next way that is the same says that the refusal means something else.
+func (w *Ways[W]) Ask(question *actors.ModelRequest, ask func(W) (actors.ModelResponse, error), after func(W, *Refusal) (next, keep W)) (actors.ModelResponse, error) {
+	way := w.Of(question.Model)
+	for changes := 0; ; changes++ {
+		answer, err := ask(way)
+		var refused *Refusal
+		if !errors.As(err, &refused) {
+			return answer, err
+		}
+		next, keep := after(way, refused)
+		if next == way || changes == maxChanges {
+			if refused.Class == events.ErrorContext {
+				Overflow(refused.ModelError, question, &refused.Said)
+			}
+			return actors.ModelResponse{}, refused.ModelError
+		}
+		if keep != way {
+			w.Keep(question.Model, keep)
+		}
+		way = next
+	}
+}
 
 // Of is the way of a model; zero for one that was never asked otherwise.
 func (w *Ways[W]) Of(model string) W {

@@ -15,7 +15,7 @@ import (
 // overflows reports whether a refusal says that the conversation is too long for the model.
 func overflows(words string) bool {
 	return AnyOf(words)("context_length", "context length", "maximum context", "context window", "context size", "context_window", "prompt is too long",
-		"too many tokens", "maximum prompt length", "input token count", "exceed_context", "exceeds the available context", "longer than the model",
+		"too many tokens", "maximum prompt length", "input token count", "exceed_context", "exceed context", "exceeds the available context", "longer than the model",
 		"reduce the length", "too long for", "model_max_prompt_tokens", "string_above_max_length", "max_new_tokens` must be")
 }
 
