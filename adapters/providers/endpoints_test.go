@@ -68,7 +68,7 @@ func TestEndpointErrors(t *testing.T) {
 		"[g]":                                         "must be a mapping of names",
 		"g: {base_url: 'http://h/v1', base_url: 'x'}": "said twice",
 		"g: {base_url: 'http://h/v1'}\ng: {base_url: 'http://h/v1'}":                       "line 2: endpoints: g: there is another",
-		"g: {base_url: 'http://h/v1', dialect: soap}":                                      `there is no dialect "soap", only chat and responses`,
+		"g: {base_url: 'http://h/v1', dialect: soap}":                                      `there is no dialect "soap", only chat, responses and anthropic`,
 		"g: {base_url: 'htps://h/v1'}":                                                     "the base URL of g (endpoints.g.base_url) is not an http or https address",
 		"g: {base_url: 'h.example/v1'}":                                                    "is not an http or https address",
 		"g: {base_url: 'https//h.example/v1'}":                                             "is not an http or https address",
