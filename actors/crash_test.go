@@ -70,16 +70,25 @@ func crashAt(t *testing.T, n int, how death, inLine bool) {
 		Journal: journal, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
 		Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool},
 	}
+	made := create("demo", "echo")
+	made.Config.Policy.OnLost = events.LostTell
+	sendErr := dieWorking(t, memory, config, made, n, how)
+	second := start(t, config)
+	do(t, second, "demo", say("c1", "go")) // the sender tries again: accepted once
+	seen := until(t, watch(t, second, "demo"), func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
+	checkCrash(t, second, seen, sendErr, runs.Load())
+}
+
+// dieWorking has a host make an agent and send it a message, and die at an append from then on.
+func dieWorking(t *testing.T, memory *actorstest.Memory, config actors.Config, made sagas.Create, n int, how death) (sendErr error) {
+	t.Helper()
 	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := create("demo", "echo")
-	made.Config.Policy.OnLost = events.LostTell
 	do(t, first, "demo", made)
-
 	dead := dieAt(memory, n, how)
-	_, sendErr := first.Do(t.Context(), events.AgentStream("demo"), say("c1", "go"), actors.Origin{})
+	_, sendErr = first.Do(t.Context(), events.AgentStream("demo"), say("c1", "go"), actors.Origin{})
 	select {
 	case <-dead:
 	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
@@ -92,11 +101,7 @@ func crashAt(t *testing.T, n int, how death, inLine bool) {
 		t.Fatal(err)
 	}
 	memory.FailAfter(nil)
-
-	second := start(t, config)
-	do(t, second, "demo", say("c1", "go")) // the sender tries again: accepted once
-	seen := until(t, watch(t, second, "demo"), func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
-	checkCrash(t, second, seen, sendErr, runs.Load())
+	return sendErr
 }
 
 func checkCrash(t *testing.T, host *actors.Host, seen []events.Event, sendErr error, runs int64) {

@@ -253,6 +253,9 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 	if c.Tenant == "" {
 		c.Tenant = sagas.DefaultTenant
 	}
+	if c.Compaction.Mode == "" { // recorded, so that agents of earlier builds go on as they did
+		c.Compaction.Mode = sagas.DefaultCompaction
+	}
 	if err := h.checkModel(&c); err != nil {
 		return c, err
 	}
@@ -263,6 +266,11 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 }
 
 func (h *Host) checkModel(c *events.AgentConfig) error {
+	if model := c.Compaction.Model; model != "" {
+		if _, _, err := h.models.Lookup(model); err != nil {
+			return refusedConfig("the model that summarises: %v", err)
+		}
+	}
 	route, err := h.route(c.Model)
 	if err != nil {
 		return err

@@ -257,7 +257,7 @@ func (s *feeds) watched(agent events.AgentID) bool {
 // delta returns the function that shows what a model says to whoever watches. It never blocks: a slow watcher loses pieces and is told.
 func (s *feeds) delta(agent events.AgentID, r sagas.AskModel) func(piece Delta, lost bool) {
 	return func(piece Delta, lost bool) {
-		if !s.watched(agent) {
+		if r.Summary || !s.watched(agent) {
 			return
 		}
 		s.mu.RLock()

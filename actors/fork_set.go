@@ -60,6 +60,19 @@ func settings() []setting {
 			o.config.Thinking.Budget, err = strconv.ParseInt(v, 10, 64)
 			return err
 		}},
+		{"compaction.mode", "summarise, drop or off", func(o *overrides, v string) error {
+			o.config.Compaction.Mode = events.CompactionMode(v)
+			return nil
+		}},
+		{"compaction.at_percent", "of the window, 0 for the default", func(o *overrides, v string) (err error) {
+			o.config.Compaction.At, err = strconv.Atoi(v)
+			return err
+		}},
+		{"compaction.keep_tokens", "of the newest rounds, 0 for the default", func(o *overrides, v string) (err error) {
+			o.config.Compaction.Keep, err = strconv.ParseInt(v, 10, 64)
+			return err
+		}},
+		{"compaction.model", "that writes the summaries; empty: the agent's own", func(o *overrides, v string) error { o.config.Compaction.Model = v; return nil }},
 		{"masking", "which secrets are masked: known, shapes or strict", func(o *overrides, v string) error { o.config.Masking = events.MaskingLevel(v); return nil }},
 		{"secrets", "names of the host's secrets that its tools may use, or none", func(o *overrides, v string) error { o.config.Secrets = names(v); return nil }},
 	}, limitSettings()...)

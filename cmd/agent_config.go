@@ -32,6 +32,7 @@ type agentFlags struct {
 	recallNotes                   int
 	near                          []string
 	masking                       string
+	compaction                    events.Compaction
 	secrets                       []string
 
 	rounds, calls, errors, queue int
@@ -56,6 +57,10 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.near, "recall-near", nil, "prefer notes near these")
 	flags.StringVar(&f.masking, "masking", "", "secrets to mask before anything is stored or shown: known (what the host knows), shapes (credentials of well-known shape too), strict (guesses by name too) (default: shapes)")
 	flags.StringSliceVar(&f.secrets, "use-secrets", nil, "secrets of the host, see --secrets, that the agent's commands may be given; none: no secret")
+	flags.StringVar((*string)(&f.compaction.Mode), "compaction", "", "what to do when the conversation outgrows the window: summarise (a model's summary replaces the oldest rounds), drop (they are left out), off (each request leaves out what does not fit) (default: summarise)")
+	flags.IntVar(&f.compaction.At, "compact-at", 0, "percent of the window at which the conversation is compacted (default: 80)")
+	flags.Int64Var(&f.compaction.Keep, "compact-keep-tokens", 0, "tokens of the newest rounds that stay as they are (default: half of --compact-at)")
+	flags.StringVar(&f.compaction.Model, "compact-model", "", "model that writes the summaries (default: the agent's own)")
 	flags.IntVar(&f.rounds, "limit-rounds", 0, "maximum model calls in a turn")
 	flags.Int64Var(&f.tokens, "limit-tokens", 0, "maximum tokens in a turn")
 	flags.StringVar(&f.money, "limit-money", "", "dollars that a turn may cost")
@@ -155,6 +160,7 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 		}
 	}
 	f.knowledge(cmd, &c.Knowledge)
+	f.compact(cmd, &c.Compaction)
 	return f.limits(cmd, &c.Limits)
 }
 
@@ -195,6 +201,20 @@ func (f *agentFlags) knowledge(cmd *cobra.Command, c *events.KnowledgeConfig) {
 				c.Near = append(c.Near, events.NoteID(note))
 			}
 		},
+	} {
+		if cmd.Flags().Changed(name) {
+			set()
+		}
+	}
+}
+
+// compact lays over what becomes of a long conversation what was given.
+func (f *agentFlags) compact(cmd *cobra.Command, c *events.Compaction) {
+	for name, set := range map[string]func(){
+		"compaction":          func() { c.Mode = f.compaction.Mode },
+		"compact-at":          func() { c.At = f.compaction.At },
+		"compact-keep-tokens": func() { c.Keep = f.compaction.Keep },
+		"compact-model":       func() { c.Model = f.compaction.Model },
 	} {
 		if cmd.Flags().Changed(name) {
 			set()

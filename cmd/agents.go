@@ -378,6 +378,26 @@ func releaseCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+func compactCommand(a *app) *cobra.Command {
+	var id idFlags
+	cmd := &cobra.Command{
+		Use:   "compact AGENT",
+		Short: "Compact an agent's conversation before its model is asked next",
+		Long: "Compact an agent's conversation before its model is asked next: everything but the newest round is summarised or dropped, as its configuration says\n" +
+			"(--compaction of life agents configure). It happens by itself when the conversation outgrows the model's window. What is left out stays in\n" +
+			"history: life state AGENT --at MOMENT shows the conversation as it was.",
+		Example: "  life compact demo",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.command(cmd, args[0], id, func(_ events.AgentID, meta sagas.Meta) sagas.Command {
+				return sagas.Compact{Meta: meta, By: a.person()}
+			})
+		},
+	}
+	id.add(cmd)
+	return cmd
+}
+
 // idFlags are those of every verb that sends a command.
 type idFlags struct {
 	id     string

@@ -85,7 +85,7 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 	if m.With, err = r.activate(ctx, r.Store); err != nil {
 		return m, err
 	}
-	snapshot, _, err := r.Store.Load(ctx, "agent/9", stream, 1<<62)
+	snapshot, _, err := r.Store.Load(ctx, "agent/11", stream, 1<<62)
 	if err != nil {
 		return m, err
 	}

@@ -125,6 +125,11 @@ func groupLine(l *runs.GroupLine) string {
 			who += " from " + l.Name
 		}
 		return fmt.Sprintf("%-5s %s: %s", l.ID, events.Visible(who), cutTo(l.Text, 100))
+	case runs.LineSummary:
+		if l.State == "asked" {
+			return fmt.Sprintf("%-5s %s is asked to summarise the oldest messages: no reply yet", "", events.Visible(l.Name))
+		}
+		return fmt.Sprintf("%-5s %s %s", "", events.Visible(l.Name), cutTo(l.Text, 160))
 	case runs.LineRound:
 		took := fmt.Sprintf("%d tokens, %s", l.Tokens, length(l.Duration))
 		if l.Cost > 0 {

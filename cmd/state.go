@@ -127,6 +127,17 @@ func printConversation(out io.Writer, s *history.AgentState) error {
 		return nil
 	}
 	fmt.Fprintln(out)
+	if summary := s.Agent.Conversation.Summary; summary != nil {
+		switch {
+		case summary.Text != "":
+			fmt.Fprintf(out, "%-10s %s\n", "summary", fmt.Sprintf("of the first %d messages: %s", summary.Messages, firstLine(events.Text{Inline: summary.Text})))
+			if summary.Dropped > 0 {
+				fmt.Fprintf(out, "… %d more are left out without a summary\n", summary.Dropped)
+			}
+		default:
+			fmt.Fprintf(out, "… the first %d messages are left out\n", summary.Dropped)
+		}
+	}
 	if more := len(messages) - stateMessages; more > 0 {
 		fmt.Fprintf(out, "… %d earlier messages\n", more)
 		messages = messages[more:]

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -32,6 +33,7 @@ type view struct {
 	final   string // of the latest reply
 	left    int64  // bytes that final lacks
 	failed  int    // attempts in a row
+	most    int    // attempts that may fail
 }
 
 // plumbing reports whether a turn's watcher can do without an event.
@@ -39,7 +41,8 @@ func plumbing(event events.Event) bool {
 	switch event.(type) {
 	case events.MessageReceived, events.MessageDelivered, events.TurnStarted, events.TurnEnded, events.ModelRequested, events.ModelReplied,
 		events.AdviceRequested, events.AdviceGiven, events.AdviceMissed,
-		events.KnowledgeRequested, events.BudgetRequested, events.BudgetGranted, events.SettlementRequested, events.SettlementRecorded, events.AgentRetired:
+		events.KnowledgeRequested, events.BudgetRequested, events.BudgetGranted, events.SettlementRequested, events.SettlementRecorded, events.AgentRetired,
+		events.SummaryRequested:
 		return true
 	}
 	return false
@@ -135,13 +138,17 @@ func (v *view) event(envelope *events.Envelope, event events.Event) error {
 // attempts says when a model that failed is asked again, and how often it may yet be.
 func (v *view) attempts(envelope *events.Envelope, event events.Event) {
 	switch e := event.(type) {
-	case events.ModelReplied, events.TurnStarted:
+	case events.ModelReplied, events.TurnStarted, events.ConversationCompacted:
 		v.failed = 0
+	case events.ModelRequested:
+		v.most = sagas.MaxFailures
+	case events.SummaryRequested:
+		v.most = sagas.MaxSummaryFailures
 	case events.ModelFailed:
 		v.failed++
 		if e.RetryAt > 0 && !v.quiet {
 			wait := time.Duration(max(e.RetryAt-envelope.Time, 0)) * time.Microsecond
-			fmt.Fprintf(v.app.errs, "life: retrying in %s, attempt %d of %d\n", wait.Round(100*time.Millisecond), v.failed+1, sagas.MaxFailures)
+			fmt.Fprintf(v.app.errs, "life: retrying in %s, attempt %d of %d\n", wait.Round(100*time.Millisecond), v.failed+1, cmp.Or(v.most, sagas.MaxFailures))
 		}
 	}
 }

@@ -13,8 +13,9 @@ type AgentConfig struct {
 	Limits    Limits      `json:"limits"`
 	Policy    Policy      `json:"policy"`
 
-	Knowledge KnowledgeConfig `json:"knowledge,omitzero"` // what its turns begin with
-	Once      bool            `json:"once,omitempty"`     // it is retired as soon as it has nothing left to do; its forks are not
+	Knowledge  KnowledgeConfig `json:"knowledge,omitzero"`  // what its turns begin with
+	Compaction Compaction      `json:"compaction,omitzero"` // what becomes of a conversation that outgrows the window
+	Once       bool            `json:"once,omitempty"`      // it is retired as soon as it has nothing left to do; its forks are not
 
 	Masking MaskingLevel `json:"masking,omitempty"` // which secrets are masked in what it is sent, says and sees; "shapes" by default
 	Secrets []string     `json:"secrets,omitempty"` // names of the host's secrets that its tools may use

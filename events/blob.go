@@ -133,6 +133,8 @@ func Blobs(event Event) []BlobRef {
 		return present(e.Blob)
 	case ToolReturned:
 		return present(e.Blob, e.Full)
+	case ConversationCompacted:
+		return present(e.Blob)
 	case NoteWritten:
 		return present(e.Blob)
 	case ProjectionAdded:

@@ -26,9 +26,9 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	kind[AgentCreated](6, sameData, sameData, sameData, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route
-	kind[AgentForked](7, forkedV2, sameData, sameData, sameData, sameData, sameData),
-	kind[AgentConfigured](6, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentCreated](7, sameData, sameData, sameData, sameData, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction
+	kind[AgentForked](8, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentConfigured](7, sameData, sameData, sameData, sameData, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),
@@ -60,6 +60,10 @@ var Catalog = []Spec{
 	// 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated; 5: calls.blob, withheld; 6: blocks in place of extra, more of usage
 	kind[ModelReplied](6, sameData, sameData, sameData, sameData, repliedV6),
 	kind[ModelFailed](4, sameData, sameData, sameData), // 4: left
+
+	kind[CompactionRequested](1),
+	kind[SummaryRequested](1),
+	kind[ConversationCompacted](1),
 
 	kind[ToolRequested](2, sameData), // 2: blob
 	kind[ToolReturned](3, sameReturn, sameData),

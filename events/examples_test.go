@@ -15,6 +15,7 @@ func examples() []events.Event {
 	all = append(all, turnExamples()...)
 	all = append(all, homeostasisExamples()...)
 	all = append(all, modelExamples()...)
+	all = append(all, compactionExamples()...)
 	all = append(all, toolExamples()...)
 	all = append(all, walletExamples()...)
 	all = append(all, knowledgeExamples()...)
@@ -73,7 +74,8 @@ func exampleConfig() events.AgentConfig {
 		Policy: events.Policy{
 			Ask: []string{"bash"}, Deny: []string{"write_file"}, OnLost: events.LostTell, OnLimit: events.LimitEnd,
 		},
-		Knowledge: events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}}, Once: true,
+		Knowledge:  events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}},
+		Compaction: events.Compaction{Mode: events.CompactSummarise, At: 75, Keep: 24_000, Model: "openai/gpt-5-nano"}, Once: true,
 		Masking: events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
 		Thinking: events.Thinking{Effort: events.EffortHigh, Budget: 8_000},
 		Route: []events.Candidate{{
@@ -164,6 +166,20 @@ func modelExamples() []events.Event {
 		events.ModelFailed{
 			Request: exampleAsk, Class: events.ErrorRateLimited, Detail: "429: slow down", RetryAt: exampleTime + 2*events.Second,
 			Usage: events.Usage{Input: 4_210, Output: 12, Cached: 2_048, Estimated: true, CacheWrite: 1_024, CacheWriteLong: 512, Reasoning: 64}, Cost: 1_100, Priced: true, Room: 3_900, Left: true,
+		},
+	}
+}
+
+func compactionExamples() []events.Event {
+	left := events.LeftOut{Messages: 41, Kept: []int{38}, Turn: 3, Round: 6}
+	return []events.Event{
+		events.CompactionRequested{By: "operator"},
+		events.SummaryRequested{Turn: "billing/1", Attempt: 2, Model: "openai/gpt-5-nano", Context: exampleDigest(), LeftOut: left},
+		events.ConversationCompacted{
+			Turn: "billing/1", Request: exampleAsk, How: events.Summarised, LeftOut: left, Because: "the reply is empty",
+			Text:  events.Text{Inline: "Invoice 1042 is to total <1,240.00>; archive/ is done…", Blob: exampleBlob(), Masked: exampleMasked()},
+			Model: "gpt-5-nano-2026-01-31", Usage: events.Usage{Input: 41_210, Output: 612, Cached: 2_048, CacheWrite: 512, CacheWriteLong: 256, Reasoning: 64, Estimated: true}, Cost: 2_310, Priced: true,
+			Duration: 4_100 * events.Millisecond,
 		},
 	}
 }

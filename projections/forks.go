@@ -42,7 +42,7 @@ type ForkNode struct {
 func forksSpec() Spec {
 	return Spec{
 		Name: "forks", Version: 1, Description: "which agent was forked from which, and what became of it", New: func() Fold { return newForks() },
-		Kinds: []string{"agent.created", "agent.forked", "fork.", "turn.ended", "model.replied"},
+		Kinds: []string{"agent.created", "agent.forked", "fork.", "turn.ended", "model.replied", "conversation.compacted"},
 		Queries: []QuerySpec{{
 			Name: "tree", Description: "the tree of forks that an agent belongs to; without an agent, all trees that have forks", Params: []Parameter{ofAgent()}, Answer: ForkTree{},
 		}},
@@ -81,10 +81,17 @@ func (n *ForkNode) apply(event events.Event) {
 		n.Turns++
 		n.Outcome, n.Reason = e.Outcome, e.Reason
 	case events.ModelReplied:
-		onTape := n.Parent != "" && n.Tape != events.TapeLive && n.Diverged == nil && !n.Finished
-		if !onTape {
-			n.Cost += e.Cost
-		}
+		n.pay(e.Cost)
+	case events.ConversationCompacted:
+		n.pay(e.Cost)
+	}
+}
+
+// pay counts what a model cost that the parent's recording did not answer for.
+func (n *ForkNode) pay(cost events.Money) {
+	onTape := n.Parent != "" && n.Tape != events.TapeLive && n.Diverged == nil && !n.Finished
+	if !onTape {
+		n.Cost += cost
 	}
 }
 

@@ -20,7 +20,7 @@ const RosterName = "roster"
 
 func rosterSpec() Spec {
 	return Spec{
-		Name: RosterName, Version: 3, Description: "every agent and what it is doing", Kinds: RosterKinds(),
+		Name: RosterName, Version: 4, Description: "every agent and what it is doing", Kinds: RosterKinds(),
 		Strangers: []string{events.AgentCategory + "-"}, New: func() Fold { return newRoster() },
 		Queries: []QuerySpec{{
 			Name: "agents", Description: "agents by name; one whose history cannot be read says so", Params: rosterParameters(), Answer: AgentList{},
@@ -87,7 +87,7 @@ func (r *roster) Restore(state []byte) error {
 
 // RosterKinds are the beginnings of the kinds of events that a roster folds; it can do without all others.
 func RosterKinds() []string {
-	return []string{"agent.", "fork.", "message.", "turn.", "approval.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied"}
+	return []string{"agent.", "fork.", "message.", "turn.", "approval.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied", "model.failed", "conversation.compacted"}
 }
 
 // AgentSummary is what the roster knows of an agent.
@@ -151,6 +151,8 @@ func (a *AgentSummary) apply(event events.Event) {
 		a.Turns++
 		a.Outcome = e.Outcome
 		a.Cost += e.Cost
+	case events.ConversationCompacted:
+		a.Usage = a.Usage.Plus(e.Usage)
 	case events.ModelReplied:
 		a.Usage = a.Usage.Plus(e.Usage)
 	case events.ModelFailed:

@@ -84,7 +84,7 @@ type ToolSpendingRow struct {
 
 func spendingSpec() Spec {
 	return Spec{
-		Name: "spending", Version: 2, Kinds: []string{"budget.requested", "model.requested", "model.replied", "agent.forked", "fork."},
+		Name: "spending", Version: 3, Kinds: []string{"budget.requested", "model.", "summary.requested", "conversation.compacted", "agent.forked", "fork."},
 		Description: "tokens and money by day, agent, wallet, model and tool", New: func() Fold { return newSpending() },
 		Queries: []QuerySpec{
 			{
@@ -123,6 +123,12 @@ func (s *spending) Apply(r *Recorded) error {
 	case events.ModelRequested:
 		if by := entry(s.Agents, agent); by.Model != e.Model {
 			by.Model = e.Model
+		}
+	case events.SummaryRequested:
+		entry(s.Agents, agent).Model = e.Model
+	case events.ConversationCompacted:
+		if e.Request != "" {
+			s.reply(agent, DayOf(r.Time), &events.ModelReplied{Model: e.Model, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced})
 		}
 	case events.ModelReplied:
 		s.reply(agent, DayOf(r.Time), &e)

@@ -64,6 +64,7 @@ const (
 	spanNotes    = "notes"
 	spanRetry    = "retry"
 	spanSettle   = "settle"
+	spanSummary  = "summary" // of the conversation, which a model writes
 )
 
 type span struct {
@@ -82,7 +83,7 @@ type span struct {
 func waterfallSpec() Spec {
 	return Spec{
 		Name: "waterfall", Version: 2, Description: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
-		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "knowledge.", "settlement."},
+		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "knowledge.", "settlement.", "summary.", "conversation."},
 		New:   func() Fold { return newWaterfall() },
 		Queries: []QuerySpec{
 			{Name: "turns", Description: "the turns that are known, the latest first, and where their time went", Params: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
@@ -180,6 +181,9 @@ func (t *TurnTrace) applyAsking(r *Recorded, event events.Event) {
 		}
 		t.endLast(spanRetry, "", r.Time)
 		begun.What, begun.Name = spanModel, t.Model // one string for all of the turn's
+	case events.SummaryRequested:
+		t.endLast(spanRetry, "", r.Time)
+		begun.What, begun.Name = spanSummary, e.Model
 	case events.ToolRequested:
 		begun.What, begun.Name, begun.Call = spanTool, e.Tool, e.Call
 	case events.ApprovalRequested:
@@ -210,8 +214,15 @@ func (t *TurnTrace) applyAnswer(r *Recorded, event events.Event) {
 		if s := t.end(spanModel, revisionOf(e.Request), r.Time); s != nil {
 			s.Ran, s.Tokens, s.Cost = e.Duration, e.Usage.Total(), e.Cost
 		}
+	case events.ConversationCompacted:
+		if s := t.end(spanSummary, revisionOf(e.Request), r.Time); s != nil {
+			s.Ran, s.Tokens, s.Cost = e.Duration, e.Usage.Total(), e.Cost
+			if e.How != events.Summarised {
+				s.Problem = "unusable"
+			}
+		}
 	case events.ModelFailed:
-		s := t.end(spanModel, revisionOf(e.Request), r.Time)
+		s := cmp.Or(t.end(spanModel, revisionOf(e.Request), r.Time), t.end(spanSummary, revisionOf(e.Request), r.Time))
 		if t.fail(s, string(e.Class)); s != nil {
 			s.Tokens, s.Cost = e.Usage.Total(), e.Cost
 		}

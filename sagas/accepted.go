@@ -72,12 +72,28 @@ func asksFor(command Command, accepted *Accepted) bool {
 	switch c := command.(type) {
 	case KeepNotes:
 		return slices.Contains(c.fingerprints(), accepted.Fingerprint)
+	case Create:
+		return accepted.is(c, func(config *events.AgentConfig) Command { c.Config = *config; return c }, c.Config)
+	case Configure:
+		return accepted.is(c, func(config *events.AgentConfig) Command { c.Config = *config; return c }, c.Config)
 	case Approve:
 		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
 	case Deny:
 		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
 	}
 	return fingerprintCommand(command) == accepted.Fingerprint
+}
+
+// is reports whether a command with a configuration was accepted; by an earlier build, which did not fill in the default of compaction.
+func (a *Accepted) is(command Command, with func(*events.AgentConfig) Command, config events.AgentConfig) bool {
+	if fingerprintCommand(command) == a.Fingerprint {
+		return true
+	}
+	if config.Compaction != (events.Compaction{Mode: DefaultCompaction}) {
+		return false
+	}
+	config.Compaction = events.Compaction{}
+	return fingerprintCommand(with(&config)) == a.Fingerprint
 }
 
 // answers reports whether an answer that was accepted is the one with this turn and digest, as far as either says.
@@ -106,6 +122,8 @@ func fingerprintCommand(command Command) string {
 		return fingerprintEvent(events.AgentConfigured{Config: c.Config})
 	case Cancel:
 		return fingerprintEvent(events.TurnEnded{})
+	case Compact:
+		return fingerprintEvent(events.CompactionRequested{})
 	case Retire:
 		return fingerprintEvent(events.AgentRetired{})
 	case Quarantine:

@@ -26,6 +26,7 @@ type Agent struct {
 	Accepted     []Accepted           `json:"accepted,omitempty"` // the latest commands, for recognising their retries
 	Files        *Files               `json:"files,omitempty"`    // of its workspace, as last recorded
 	Window       Window               `json:"window,omitzero"`    // of its model, where a failure told
+	Compact      bool                 `json:"compact,omitempty"`  // a person wants the conversation compacted
 }
 
 // Window is what the window of a model is known to hold.
@@ -94,6 +95,8 @@ func (d *decision) decide(command Command) error {
 		return d.create(c)
 	case Configure:
 		return d.configure(c)
+	case Compact:
+		return d.compactNext(c)
 	case Retire:
 		return d.retire(c)
 	case Quarantine:
@@ -236,7 +239,7 @@ func (d *decision) release(c Release) error {
 	}
 	d.record(events.AgentReleased{By: valid(c.By)})
 	if d.agent.Turn.Model != "" { // cut off by the quarantine: another attempt, as after a restart
-		d.ask(d.agent.Turn.Round, d.agent.Turn.Attempt+1)
+		d.repeat()
 		return nil
 	}
 	d.next() // its turn may have ended meanwhile, with messages waiting

@@ -45,6 +45,8 @@ func (a *Agent) apply(fact Fact) {
 		a.closeRound(true)
 		a.Last = &e
 		a.forget()
+	case events.CompactionRequested:
+		a.Compact = true
 	case events.AdviceGiven:
 		a.Mode = e.Mode
 		a.Turn.Advice = ""
@@ -61,13 +63,17 @@ func (a *Agent) apply(fact Fact) {
 	}
 }
 
-// forget ends the turn's part of the fold: what no later turn can be sent of the conversation is dropped.
+// forget ends the turn's part of the fold: what no later turn can be sent of the conversation is dropped. A conversation that is compacted is
+// bounded by that.
 func (a *Agent) forget() {
 	tokens := withDefaults(a.Config.Limits).ContextTokens
 	if a.narrow() {
 		tokens = min(tokens, a.Window.Room)
 	}
 	a.Turn = Turn{}
+	if compacts(&a.Config) {
+		return
+	}
 	a.Conversation = a.Conversation.forget(tokens * bytesPerToken)
 }
 
@@ -129,18 +135,28 @@ func (a *Agent) applyTurn(fact Fact) {
 		}
 	case events.ModelReplied:
 		a.applyReply(e)
+	case events.SummaryRequested:
+		a.summaryRequested(&e, a.outstanding(fact).ID)
+	case events.ConversationCompacted:
+		a.compacted(&e, fact.Time)
 	case events.ModelFailed:
 		t.Model, t.RetryAt = "", e.RetryAt
 		t.Usage = t.Usage.Plus(e.Usage)
 		t.Cost += e.Cost
 		t.Unpriced = t.Unpriced || e.Usage.Total() > 0 && !e.Priced
-		t.Failed++
-		t.ErrorStreak++
+		if t.Compaction != nil { // the turn can do without a summary
+			failed := *t.Compaction // others may have the old one
+			failed.Failed++
+			t.Compaction = &failed
+		} else {
+			t.Failed++
+			t.ErrorStreak++
+			if t.Asked != "" {
+				t.Troubles++
+			}
+		}
 		if e.Room > 0 {
 			a.Window = Window{Model: t.model(), Room: e.Room}
-		}
-		if t.Asked != "" {
-			t.Troubles++
 		}
 		if e.Left {
 			t.Left = append(slices.Clone(t.Left), t.model())
@@ -252,18 +268,18 @@ func (a *Agent) addReply(e *events.ModelReplied) {
 	}
 	switch {
 	case e.Fault == "":
-		a.Conversation = a.Conversation.add(said)
+		a.say(said)
 		t.Faults = 0
 		if len(e.Calls) == 0 {
 			t.ErrorStreak, t.AdvisedAt = 0, 0
 		}
 		return
 	case e.Size() > 0: // providers refuse messages without a text
-		a.Conversation = a.Conversation.add(said)
+		a.say(said)
 	}
 	t.Faults++
 	t.ErrorStreak++
-	a.Conversation = a.Conversation.add(Message{Role: RoleContext, Text: events.Text{Inline: faultHint(e.Fault)}})
+	a.say(Message{Role: RoleContext, Text: events.Text{Inline: faultHint(e.Fault)}})
 }
 
 // closeRound adds the results of the round to the conversation, in the order of the calls. Providers want an answer for every
@@ -285,7 +301,7 @@ func (a *Agent) closeRound(cutOff bool) {
 				" times in a row with the same arguments. The answer will not change: do something else. At " +
 				strconv.Itoa(loopEnd) + " the turn is stopped.]"
 		}
-		a.Conversation = a.Conversation.add(m)
+		a.say(m)
 	}
 	a.Turn.Calls = nil
 }
@@ -294,7 +310,7 @@ func (a *Agent) closeRound(cutOff bool) {
 func (a *Agent) takeIn(ids []events.MessageID) {
 	for _, w := range a.Waiting {
 		if slices.Contains(ids, w.ID) {
-			a.Conversation = a.Conversation.add(Message{Role: RoleUser, Text: w.Text})
+			a.say(Message{Role: RoleUser, Text: w.Text})
 		}
 	}
 	a.Waiting = without(a.Waiting, func(w Waiting) bool { return slices.Contains(ids, w.ID) })

@@ -62,6 +62,9 @@ func (a *Agent) Awaits(request events.RequestID) bool {
 
 func (a *Agent) askModel() AskModel {
 	t := &a.Turn
+	if t.Compaction != nil {
+		return a.askSummary()
+	}
 	messages, _, _ := a.fitted(&a.Conversation)
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),

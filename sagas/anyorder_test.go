@@ -82,7 +82,7 @@ func (r *anyOrder) do(t *rapid.T, command sagas.Command) {
 			r.reserved = r.reserved && (r.agent().Fork.Tape == events.TapeLive || r.agent().Fork.Diverged != nil)
 		case events.BudgetGranted:
 			r.reserved = true
-		case events.ModelRequested:
+		case events.ModelRequested, events.SummaryRequested:
 			if !r.reserved {
 				t.Fatalf("a model was asked without a reservation")
 			}
@@ -138,7 +138,10 @@ func (r *anyOrder) answer(t *rapid.T, request sagas.Request) sagas.Command {
 		if good {
 			return r.reply(t, q.ID)
 		}
-		return sagas.ReplyFailed{Meta: meta, Request: q.ID, Class: anyClass(t), Detail: anyText(t), RetryAfter: anyMicros(t)}
+		return sagas.ReplyFailed{
+			Meta: meta, Request: q.ID, Class: anyClass(t), Detail: anyText(t), RetryAfter: anyMicros(t),
+			Room: rapid.SampledFrom([]int64{0, 0, 100, 300, 1 << 40}).Draw(t, "room"),
+		}
 	case sagas.AskTool:
 		if good || q.Repeatable {
 			return sagas.RecordResult{
@@ -195,6 +198,7 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Create{Meta: outside, Agent: "a", Config: testConfig()},
 		sagas.Configure{Meta: outside, Config: anyConfig(t)},
 		sagas.Quarantine{Meta: meta, Reason: anyText(t), Failures: 3},
+		sagas.Compact{Meta: outside, By: anyText(t)},
 		sagas.Release{Meta: outside, By: anyText(t)},
 		sagas.Release{Meta: outside},
 		sagas.Tick{Meta: meta},
@@ -306,13 +310,17 @@ func anyConfig(t *rapid.T) events.AgentConfig {
 	c.Limits = events.Limits{
 		Rounds: int(some("rounds", 0, 1, 3)), Tokens: some("tokens", 0, 600), Money: events.Money(some("money", 0, 50_000, 250_000)),
 		Reserve: events.Money(some("reserve", 0, 20_000)), Time: events.Micros(some("time", 0, 60e6, 1<<50)),
-		ToolCalls: int(some("tool calls", 0, 4)), Errors: int(some("errors", 0, 3)), ContextTokens: some("context", 0, 10, 60),
+		ToolCalls: int(some("tool calls", 0, 4)), Errors: int(some("errors", 0, 3)), ContextTokens: some("context", 0, 10, 60, 400),
 		Queue: int(some("queue", 0, 3)), ApprovalTime: events.Micros(some("approval", 0, 1, 90e6, -1)),
 	}
 	if c.Limits.ApprovalTime < 0 && rapid.Bool().Draw(t, "valid") {
 		c.Limits.ApprovalTime = 0
 	}
 	c.Once = some("once", 0, 0, 0, 1) == 1
+	c.Compaction = events.Compaction{
+		Mode: rapid.SampledFrom([]events.CompactionMode{"", events.CompactSummarise, events.CompactSummarise, events.CompactDrop, events.CompactOff}).Draw(t, "compaction"),
+		At:   int(some("compact at", 0, 10, 50)), Keep: some("keep", 0, 3, 1<<50), Model: rapid.SampledFrom([]string{"", "scripted/other"}).Draw(t, "summariser"),
+	}
 	c.Policy = events.Policy{
 		Ask:     rapid.SampledFrom([][]string{nil, {"pay"}, {"*"}, {}}).Draw(t, "ask"),
 		Deny:    rapid.SampledFrom([][]string{nil, nil, {"write"}}).Draw(t, "deny"),
@@ -341,7 +349,7 @@ func anyMode(t *rapid.T) events.OperatingMode {
 }
 
 func anyClass(t *rapid.T) events.ErrorClass {
-	return rapid.SampledFrom([]events.ErrorClass{events.ErrorOverloaded, events.ErrorRateLimited, events.ErrorTruncated, events.ErrorAuth, "odd"}).Draw(t, "class")
+	return rapid.SampledFrom([]events.ErrorClass{events.ErrorOverloaded, events.ErrorRateLimited, events.ErrorTruncated, events.ErrorAuth, events.ErrorContext, "odd"}).Draw(t, "class")
 }
 
 func anyMicros(t *rapid.T) events.Micros {

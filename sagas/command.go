@@ -51,6 +51,11 @@ type (
 		By     string        `json:"by,omitempty"`
 		Reason string        `json:"reason,omitempty"`
 	}
+	// Compact has the conversation compacted, before the model is asked the next time.
+	Compact struct {
+		Meta
+		By string `json:"by,omitempty"`
+	}
 	// Retire retires the agent: it accepts no more commands.
 	Retire struct {
 		Meta
@@ -126,6 +131,7 @@ type (
 		Former   bool // recalled from a build that counted repeated calls without regard to their results
 		Fault    events.Fault
 		Blocks   []events.Block
+		Unfit    string // recalled: why it did not become the summary that it was asked for as
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {
@@ -223,6 +229,7 @@ type (
 		Reply    int64 // maximum tokens of the reply
 		Thinking events.Thinking
 		Context  events.Digest
+		Summary  bool // it is no reply of the turn's: nobody is shown it as it comes
 	}
 	// AskTool runs a call.
 	AskTool struct {

@@ -11,6 +11,7 @@ import (
 type Conversation struct {
 	Messages []Message     `json:"messages,omitempty"`
 	Dropped  int           `json:"dropped,omitempty"` // older messages that are no longer kept
+	Summary  *Summary      `json:"summary,omitempty"` // what stands for those of them that were compacted
 	Blobs    bool          `json:"blobs,omitempty"`   // whether the text of some message is, or was, in a blob
 	Bytes    int64         `json:"bytes,omitempty"`   // size of Messages
 	Chain    events.Digest `json:"chain"`
@@ -63,18 +64,24 @@ func (c Conversation) window(size int64) (kept []Message, dropped int) {
 	if user >= 0 {
 		rest = c.newest(size - messageSize(&c.Messages[user]))
 	}
-	for rest < len(c.Messages) && c.Messages[rest].Role == RoleTool {
-		rest++
-	}
-	if rest == len(c.Messages) { // the last round does not fit: it is sent all the same, and the provider decides
-		for rest--; rest > 0 && c.Messages[rest].Role == RoleTool; rest-- {
-		}
-	}
+	rest = c.round(rest) // if the last one does not fit it is sent all the same, and the provider decides
 	if user < 0 || user >= rest {
 		return c.Messages[rest:], rest
 	}
 	kept = append([]Message{c.Messages[user]}, c.Messages[rest:]...)
 	return kept, len(c.Messages) - len(kept)
+}
+
+// round is the first place from one on at which a tool's message does not stand without its call; the beginning of the last round where there is none.
+func (c Conversation) round(from int) int {
+	for from < len(c.Messages) && c.Messages[from].Role == RoleTool {
+		from++
+	}
+	if from == len(c.Messages) {
+		for from--; from > 0 && c.Messages[from].Role == RoleTool; from-- {
+		}
+	}
+	return max(from, 0)
 }
 
 // newest is where the newest messages begin that fit size. It counts what is too much, from the oldest on: forget keeps that small.

@@ -3,6 +3,7 @@ package sagas_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,6 +118,21 @@ func scenarios() []scenario {
 			}},
 		},
 		{
+			name: "compacted with a summary", credit: events.Dollar, model: verbose("what came before, in short"), config: compacting(events.CompactSummarise),
+			steps: []step{send("one", events.Collect, idle), send("two", events.Steer, running)},
+		},
+		{
+			name: "compacted with a summary that fails and then is none", credit: events.Dollar, model: verbose(""), config: compacting(events.CompactSummarise),
+			steps: []step{send("one", events.Collect, idle)},
+		},
+		{
+			name: "compacted without a summary", credit: events.Dollar, model: verbose("nobody asks"), config: compacting(events.CompactDrop),
+			steps: []step{send("one", events.Collect, idle), {
+				when: func(a *sagas.Agent) bool { return a.Turn.Round == 2 && running(a) },
+				do:   func(w *world) { w.outside(sagas.Compact{Meta: w.person("compact"), By: "ann"}) },
+			}},
+		},
+		{
 			name: "limits", credit: events.Dollar,
 			config: func(c *events.AgentConfig) { c.Limits.Tokens, c.Limits.Money = 120, 50_000 },
 			model:  func(_, round, _ int) sagas.Command { return calls(round, "read") },
@@ -141,6 +157,28 @@ func scenarios() []scenario {
 				},
 			},
 		},
+	}
+}
+
+// compacting is a window of 300 tokens, which a few rounds outgrow.
+func compacting(mode events.CompactionMode) func(*events.AgentConfig) {
+	return func(c *events.AgentConfig) { c.Compaction.Mode, c.Limits.ContextTokens = mode, 300 }
+}
+
+// verbose is a model that calls a tool and says much in each of five rounds. Where there is nothing to say as a summary it fails first, and then says nothing.
+func verbose(summary string) func(turn, round, failures int) sagas.Command {
+	return func(_, round, failures int) sagas.Command {
+		switch {
+		case round == summaryRound && summary == "" && failures == 0:
+			return sagas.ReplyFailed{Class: events.ErrorOverloaded, Detail: "503", Usage: events.Usage{Input: 10}, Cost: 100, Priced: true}
+		case round == summaryRound:
+			return says(summary)
+		case round < 6:
+			c, _ := calls(round, "read").(sagas.RecordReply) //nolint:errcheck // it is one
+			c.Text.Inline = strings.Repeat("I look closely. ", 20)
+			return c
+		}
+		return says("done")
 	}
 }
 
@@ -217,6 +255,14 @@ func (w *world) facts(lost []string) []string {
 			if advices++; advices > 2 && len(lost) > 0 {
 				continue
 			}
+		case events.SummaryRequested:
+			if e.Attempt > 1 {
+				continue
+			}
+			if len(lost) > 0 {
+				e.Context = events.Digest{}
+				event = e
+			}
 		case events.ModelRequested:
 			if e.Attempt > 1 {
 				continue
@@ -253,6 +299,9 @@ func lasting(event events.Event) (events.Event, events.CallID) {
 		e.Request = ""
 		return e, ""
 	case events.ModelReplied:
+		e.Request = ""
+		return e, ""
+	case events.ConversationCompacted:
 		e.Request = ""
 		return e, ""
 	case events.ModelFailed:

@@ -185,17 +185,23 @@ func (w *world) bank(command sagas.Command) events.Event {
 	return decided[0]
 }
 
+// summaryRound stands for a request for a summary, which is in no round.
+const summaryRound = -1
+
 func (w *world) model(r sagas.AskModel) sagas.Command {
 	turn, failures := w.agent.saga.Turn.Number, 0
 	for _, fact := range w.agent.facts {
 		switch fact.Event.(type) {
-		case events.TurnStarted, events.ModelReplied:
+		case events.TurnStarted, events.ModelReplied, events.ConversationCompacted:
 			failures = 0
 		case events.ModelFailed:
 			failures++
 		}
 	}
 	checkConversation(w.t, r.Messages)
+	if r.Summary {
+		r.Round = summaryRound
+	}
 	switch c := w.scenario.model(turn, r.Round, failures).(type) {
 	case sagas.RecordReply:
 		c.Meta, c.Request = w.inside(), r.ID

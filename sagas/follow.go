@@ -37,7 +37,9 @@ func (a Agent) NextStep(facts []Fact) (Step, error) {
 	case events.ApprovalExpired:
 		step.Call = e.Call
 	}
-	step.Asks = slices.ContainsFunc(facts, func(f Fact) bool { return f.Kind() == (events.ModelRequested{}).Kind() })
+	step.Asks = slices.ContainsFunc(facts, func(f Fact) bool {
+		return f.Kind() == (events.ModelRequested{}).Kind() || f.Kind() == (events.SummaryRequested{}).Kind()
+	})
 	return step, nil
 }
 
@@ -126,7 +128,7 @@ func (a *Agent) followTape(f Followed) Move {
 	}
 	pass := Move{Kind: MovePass}
 	switch c := step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure:
+	case Send, Approve, Deny, Cancel, Configure, Compact:
 		if step.First > a.Fork.Inputs {
 			return pass
 		}
@@ -319,7 +321,7 @@ func (a *Agent) followLoosely(f Followed) Move {
 	pass, wait := Move{Kind: MovePass}, Move{Kind: MoveWait}
 	t, step := &a.Turn, f.Step
 	switch step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure:
+	case Send, Approve, Deny, Cancel, Configure, Compact:
 		if f.Parent.Turn.ID == "" && t.ID != "" && !a.resting() {
 			return wait
 		}

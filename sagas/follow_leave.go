@@ -123,6 +123,9 @@ func (a *Agent) input(f Followed) Command {
 	case Configure:
 		c.Meta, c.Config = id, a.reconfigured(c.Config)
 		return c
+	case Compact:
+		c.Meta = id
+		return c
 	}
 	return Finish{Meta: id} // there is no other
 }
@@ -148,6 +151,8 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Knowledge = a.Config.Knowledge
 		case "thinking":
 			c.Thinking = a.Config.Thinking
+		case "compaction":
+			c.Compaction = a.Config.Compaction
 		case "masking":
 			c.Masking = a.Config.Masking
 		case "secrets":

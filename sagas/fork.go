@@ -77,8 +77,12 @@ func (l *Lineage) follow(id events.CommandID) {
 
 // count notes an answer of a model or a tool.
 func (l *Lineage) count(event events.Event) {
-	switch event.(type) {
+	switch e := event.(type) {
 	case events.ModelReplied, events.ModelFailed, events.ToolReturned, events.ToolLost:
+	case events.ConversationCompacted:
+		if e.Request == "" {
+			return
+		}
 	default:
 		return
 	}
@@ -255,6 +259,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"policy", before.Policy, after.Policy},
 		{"knowledge", before.Knowledge, after.Knowledge},
 		{"thinking", before.Thinking, after.Thinking},
+		{"compaction", before.Compaction, after.Compaction},
 		{"masking", before.Masking, after.Masking},
 		{"secrets", before.Secrets, after.Secrets},
 	}

@@ -10,6 +10,9 @@ type Message struct {
 	Blocks []events.Block     `json:"blocks,omitempty"` // of an assistant's message: its layout; see events.ModelReplied
 	Model  string             `json:"model,omitempty"`  // that said it, where there are Blocks: it, and no other, gets their raw forms back
 
+	Turn  int `json:"in_turn,omitempty"`  // with which it came in, and the turn's round
+	Round int `json:"in_round,omitempty"` //
+
 	// Of a tool's message: which call it answers.
 	CallID string `json:"call_id,omitempty"` // the provider's own id
 	Tool   string `json:"tool,omitempty"`

@@ -23,6 +23,8 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 		}, nil
 	case events.AgentConfigured:
 		return Configure{Meta: meta, Config: e.Config, Masked: e.Masked}, nil
+	case events.CompactionRequested:
+		return Compact{Meta: meta, By: e.By}, nil
 	case events.AgentRetired:
 		return Retire{Meta: meta, Reason: e.Reason}, nil
 	case events.AgentQuarantined:
@@ -58,6 +60,8 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			Former: !e.Polling && a.Turn.polls(e.Calls),
 			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Blocks: e.Blocks,
 		}, nil
+	case events.ConversationCompacted:
+		return recallSummary(meta, &e), nil
 	case events.ModelFailed:
 		return a.recallFailure(meta, e), nil
 	case events.ToolReturned:
@@ -88,7 +92,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		return Cancel{Meta: meta, Turn: e.Turn, By: e.Detail}, nil
 	case events.BudgetRequested, events.TurnPaused: // before the model is asked again
 		return Tick{Meta: meta}, nil
-	case events.ModelRequested, events.MessageDelivered:
+	case events.ModelRequested, events.SummaryRequested, events.MessageDelivered:
 		if a.Turn.RetryAt != 0 {
 			return Tick{Meta: meta}, nil
 		}
@@ -110,8 +114,9 @@ func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) ReplyFailed {
 		c.RetryAfter = routeLongWait + 1 // for whatever reason it was
 		return c
 	}
-	if e.RetryAt != 0 && e.RetryAt != a.after(meta.At, retryDelay(a.Turn.Failed+1, e.Request, 0)) {
-		spread := retryDelay(a.Turn.Failed+1, e.Request, 0) - retryDelay(a.Turn.Failed+1, "", 0)
+	_, failed := a.Turn.attempts()
+	if e.RetryAt != 0 && e.RetryAt != a.after(meta.At, retryDelay(failed+1, e.Request, 0)) {
+		spread := retryDelay(failed+1, e.Request, 0) - retryDelay(failed+1, "", 0)
 		c.RetryAfter = e.RetryAt - meta.At - spread
 	}
 	return c

@@ -110,6 +110,8 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 		return s.agentDecides(sagas.Deny{
 			Meta: meta, Turn: events.TurnID(text(d, "turn")), Call: events.CallID(positional), Digest: s.digest(d), By: text(d, "by"), Reason: d.Input,
 		}), true
+	case "compact":
+		return s.agentDecides(sagas.Compact{Meta: meta, By: text(d, "by")}), true
 	case "quarantine":
 		return s.agentDecides(sagas.Quarantine{Meta: meta, Reason: d.Input, Failures: 3}), true
 	case "release":
@@ -342,6 +344,10 @@ func (s *script) request(request sagas.Request) string {
 			hint = ", told to " + hint
 		}
 		messages := "1 message"
+		if r.Summary {
+			return fmt.Sprintf("model %s: a summary of %d lines, told %q, in at most %d tokens", r.Model, strings.Count(last.Text.Inline, "\n"),
+				events.Clip(r.System, 40), r.Reply)
+		}
 		if len(r.Messages) > 1 {
 			messages = strconv.Itoa(len(r.Messages)) + " messages"
 		}

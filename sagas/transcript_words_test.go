@@ -95,6 +95,9 @@ func (s *script) config(d *datadriven.TestData) events.AgentConfig {
 		OnLost: events.OnLost(text(d, "on-lost")), OnLimit: events.OnLimit(text(d, "on-limit")),
 	}
 	c.Once = d.HasArg("once")
+	c.Compaction = events.Compaction{
+		Mode: events.CompactionMode(text(d, "compaction")), At: number(s.t, d, "at"), Keep: int64(number(s.t, d, "keep")), Model: text(d, "summariser"),
+	}
 	c.Knowledge = events.KnowledgeConfig{Tokens: int64(number(s.t, d, "recall")), Notes: number(s.t, d, "recalled-notes")}
 	return c
 }
@@ -279,6 +282,9 @@ func (s *script) conversation() string {
 	out := ""
 	if c.Dropped > 0 {
 		out = fmt.Sprintf("(%d older messages dropped)\n", c.Dropped)
+	}
+	if c.Summary != nil {
+		out += fmt.Sprintf("(summary of the first %d, then %d dropped) %s\n", c.Summary.Messages, c.Summary.Dropped, c.Summary.Text)
 	}
 	for _, m := range c.Messages {
 		out += string(m.Role) + ": "

@@ -26,9 +26,10 @@ type Turn struct {
 	Budget      events.RequestID `json:"budget,omitempty"`
 	Knowledge   events.RequestID `json:"knowledge,omitempty"`
 	Model       events.RequestID `json:"model,omitempty"`
-	RetryAt     events.Micros    `json:"retry_at,omitempty"` // the model is asked again then
-	Paused      events.Reason    `json:"paused,omitempty"`   // waits for a person
-	Interrupted bool             `json:"cut,omitempty"`      // the model was under way when the parent was forked: it is asked again
+	RetryAt     events.Micros    `json:"retry_at,omitempty"`   // the model is asked again then
+	Paused      events.Reason    `json:"paused,omitempty"`     // waits for a person
+	Interrupted bool             `json:"cut,omitempty"`        // the model was under way when the parent was forked: it is asked again
+	Compaction  *Compaction      `json:"compaction,omitempty"` // waits for a summary: what the model was asked for, or will be at RetryAt
 
 	Round     int           `json:"round,omitempty"`
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
@@ -108,12 +109,30 @@ func (d *decision) proceed() {
 	}
 }
 
-// ask records the next request to the model. Messages that were to steer the turn join it here.
+// ask records the next request to the model; before it, where the conversation has outgrown its window, the one for a summary. Messages that were to
+// steer the turn join it here.
 func (d *decision) ask(round, attempt int) {
+	d.steer()
+	if d.compact() {
+		return
+	}
+	d.request(round, attempt)
+}
+
+func (d *decision) steer() {
 	if steering := d.agent.waiting(events.Steer); len(steering) > 0 {
 		d.record(events.MessageDelivered{Turn: d.agent.Turn.ID, Messages: steering})
 	}
-	d.request(round, attempt)
+}
+
+// repeat asks once more for what the model was asked for when it was cut off.
+func (d *decision) repeat() {
+	d.steer()
+	if d.agent.Turn.Compaction != nil {
+		d.requestSummary()
+		return
+	}
+	d.request(d.agent.Turn.Round, d.agent.Turn.Attempt+1)
 }
 
 func (d *decision) request(round, attempt int) {
@@ -244,6 +263,9 @@ func (d *decision) recordReply(c RecordReply) error {
 	if t.Model != c.Request || c.Request == "" {
 		return ErrStale
 	}
+	if t.Compaction != nil {
+		return d.recordSummary(c)
+	}
 	calls := canonicalCalls(t.Round, c.Calls)
 	d.record(events.ModelReplied{
 		Request: c.Request, Text: validText(c.Text), Calls: calls, Withheld: valid(c.Withheld), Stop: c.Stop, Model: valid(c.Model),
@@ -294,6 +316,9 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	if t.Model != c.Request || c.Request == "" {
 		return ErrStale
 	}
+	if t.Compaction != nil {
+		return d.summaryFailed(c)
+	}
 	retryAt, room := events.Micros(0), int64(0)
 	if c.Class == events.ErrorContext && c.Room > 0 {
 		room = d.agent.roomAfter(c.Room)
@@ -309,14 +334,18 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	case room > 0: // at once: it is another question
 		retryAt = d.at
 	}
-	d.record(events.ModelFailed{
-		Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt,
-		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Room: room, Left: left,
-	})
+	d.recordFailure(c, retryAt, room, left)
 	if retryAt == 0 {
 		d.end(events.Failed, events.ReasonModel, string(c.Class)+": "+c.Detail)
 	}
 	return nil
+}
+
+func (d *decision) recordFailure(c ReplyFailed, retryAt events.Micros, room int64, left bool) {
+	d.record(events.ModelFailed{
+		Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt,
+		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Room: room, Left: left,
+	})
 }
 
 // recovered asks the model again for a reply that was under way when the host stopped: the attempt is an event, so that
@@ -325,7 +354,7 @@ func (d *decision) recovered() error {
 	if d.agent.Turn.Model == "" {
 		return ErrStale
 	}
-	d.ask(d.agent.Turn.Round, d.agent.Turn.Attempt+1)
+	d.repeat()
 	return nil
 }
 
@@ -334,9 +363,10 @@ func (d *decision) recovered() error {
 func (a *Agent) Recovery(meta Meta) Command {
 	t := &a.Turn
 	cutOff := t.CutOff + 1
+	attempts, failed := t.attempts()
 	switch spent := t.Cost + events.Money(cutOff)*t.LastCost; {
-	case t.Attempt-t.Failed >= maxCutOff:
-		return Abandon{Meta: meta, Reason: events.ReasonModel, Detail: fmt.Sprintf("the host stopped during %d attempts in a row to ask the model", t.Attempt-t.Failed)}
+	case attempts-failed >= maxCutOff:
+		return Abandon{Meta: meta, Reason: events.ReasonModel, Detail: fmt.Sprintf("the host stopped during %d attempts in a row to ask the model", attempts-failed)}
 	case t.LastCost > 0 && spent >= t.Limits.Money:
 		return Abandon{Meta: meta, Reason: events.ReasonMoney, Detail: fmt.Sprintf(
 			"the host stopped during %d attempts to ask the model, and with them the turn may have cost %s of %s", cutOff, spent, t.Limits.Money)}
@@ -376,6 +406,8 @@ func (d *decision) askAgain() {
 	switch {
 	case t.Held == 0:
 		d.requestBudget(min(t.Limits.Reserve, t.Limits.Money))
+	case t.Interrupted && t.Compaction != nil:
+		d.requestSummary()
 	case t.Interrupted:
 		d.request(t.Round, t.Attempt+1) // the parent's question as it was: what is to steer the turn has not joined it
 	case t.Usage.Total() >= t.Limits.Tokens: // failed attempts cost too

@@ -84,7 +84,7 @@ func recalledText(notes []events.RecalledNote) string {
 func (a *Agent) recalled(e *events.KnowledgeRecalled) {
 	a.Turn.Knowledge = ""
 	if len(e.Notes) > 0 {
-		a.Conversation = a.Conversation.add(Message{Role: RoleContext, Text: events.Text{Inline: recalledText(e.Notes)}})
+		a.say(Message{Role: RoleContext, Text: events.Text{Inline: recalledText(e.Notes)}})
 	}
 }
 

@@ -30,9 +30,15 @@ func (a *Agent) room() int64 {
 // fitted is what is sent of a conversation: the newest messages, how many older ones are left out, and of how many only a part is sent.
 // Texts are shortened only where the model's window is known to be too small for them: else the provider decides.
 func (a *Agent) fitted(c *Conversation) (messages []Message, dropped, shortened int) {
-	messages, dropped = c.window(a.room())
+	room := a.room()
+	if c.Summary == nil {
+		messages, dropped = c.window(room)
+	} else {
+		messages, dropped = c.window(max(room-c.headSize(), room/2))
+		messages = append([]Message{c.Summary.message()}, messages...)
+	}
 	if a.narrow() {
-		messages, shortened = shorten(messages, a.room())
+		messages, shortened = shorten(messages, room)
 	}
 	return messages, dropped, shortened
 }

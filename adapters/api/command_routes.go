@@ -22,6 +22,7 @@ func commandRoutes() []commandRoute {
 			commandAt("PUT /v1/agents/{agent}/config", sagas.Configure{}, func(c *sagas.Configure) parts { return parts{body: &c.Config} }),
 			long(commandAt("POST /v1/agents/{agent}/messages", sagas.Send{Verb: events.Collect}, whole)),
 			commandAt("POST /v1/agents/{agent}/cancel", sagas.Cancel{}, whole),
+			commandAt("POST /v1/agents/{agent}/compact", sagas.Compact{}, whole),
 			commandAt("POST /v1/agents/{agent}/approve", sagas.Approve{}, whole),
 			commandAt("POST /v1/agents/{agent}/deny", sagas.Deny{}, whole),
 			commandAt("POST /v1/agents/{agent}/retire", sagas.Retire{}, whole),

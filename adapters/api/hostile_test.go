@@ -79,6 +79,7 @@ func rows() map[string]row {
 		"PUT /v1/agents/{agent}/config":            {body: `{"model":"fake/one"}`},
 		"POST /v1/agents/{agent}/messages":         {body: `{"text":"hello"}`},
 		"POST /v1/agents/{agent}/cancel":           {body: `{"by":"ann"}`},
+		"POST /v1/agents/{agent}/compact":          {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/approve":          {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/deny":             {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/retire":           {body: `{"reason":"done"}`},

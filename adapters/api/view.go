@@ -63,13 +63,15 @@ type agentFields struct {
 	Settling     []sagas.AskSettle    `json:"-"`
 	Last         *events.TurnEnded    `json:"last,omitempty"`
 	Accepted     []sagas.Accepted     `json:"-"`
-	Files        *sagas.Files         `json:"files,omitempty"` // of its workspace, as last recorded
-	Window       sagas.Window         `json:"window,omitzero"` // of its model, where a failure told
+	Files        *sagas.Files         `json:"files,omitempty"`   // of its workspace, as last recorded
+	Window       sagas.Window         `json:"window,omitzero"`   // of its model, where a failure told
+	Compact      bool                 `json:"compact,omitempty"` // a person wants the conversation compacted
 }
 
 type conversationView struct {
 	Messages []sagas.Message `json:"messages,omitempty"`
 	Dropped  int             `json:"dropped,omitempty"`
+	Summary  *sagas.Summary  `json:"summary,omitempty"` // what stands for those of them that were compacted
 	Blobs    bool            `json:"blobs,omitempty"`
 	Bytes    int64           `json:"bytes,string"`
 	Chain    events.Digest   `json:"chain"`
@@ -94,6 +96,7 @@ type turnFields struct {
 	RetryAt     events.Micros      `json:"retry_at,string,omitempty"`
 	Paused      events.Reason      `json:"paused,omitempty"`
 	Interrupted bool               `json:"cut,omitempty"`
+	Compaction  *sagas.Compaction  `json:"compaction,omitempty"`
 	Round       int                `json:"round"`
 	Attempt     int                `json:"attempt,omitempty"`
 	Failed      int                `json:"failed,omitempty"`

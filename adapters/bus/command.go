@@ -23,6 +23,7 @@ func vocabulary() []word {
 		wordFor("Configure", toAgent, sagas.Configure{}),
 		wordFor("SendMessage", toAgent, sagas.Send{Verb: events.Collect}),
 		wordFor("Cancel", toAgent, sagas.Cancel{}),
+		wordFor("Compact", toAgent, sagas.Compact{}),
 		wordFor("Approve", toAgent, sagas.Approve{}),
 		wordFor("Deny", toAgent, sagas.Deny{}),
 		wordFor("Retire", toAgent, sagas.Retire{}),

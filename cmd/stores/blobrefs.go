@@ -53,7 +53,7 @@ func (r *BlobRefs) Each(ctx context.Context, e *events.Envelope, visit func(even
 func kindsWithBlobs() []string {
 	var kinds []string
 	for _, event := range []events.Event{
-		events.MessageReceived{}, events.ModelReplied{}, events.ToolRequested{}, events.ApprovalRequested{}, events.ToolReturned{}, events.NoteWritten{}, events.ProjectionAdded{}, events.AgentForked{},
+		events.MessageReceived{}, events.ModelReplied{}, events.ToolRequested{}, events.ApprovalRequested{}, events.ToolReturned{}, events.ConversationCompacted{}, events.NoteWritten{}, events.ProjectionAdded{}, events.AgentForked{},
 	} {
 		kinds = append(kinds, string(event.Kind()))
 	}

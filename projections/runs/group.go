@@ -69,6 +69,7 @@ type GroupLine struct {
 const (
 	LineMessage = "message"
 	LineRound   = "round"
+	LineSummary = "summary" // of the conversation, which was compacted
 	LineCall    = "call"
 	LineEvent   = "event"
 )

@@ -90,6 +90,27 @@ func (g *openGroup) addModel(r *projections.Recorded, event events.Event) bool {
 		for i, call := range e.Calls {
 			g.asked[l.ID+"."+strconv.Itoa(i+1)] = oneLine(string(call.Arguments))
 		}
+	case events.SummaryRequested:
+		const latest = "summary"
+		i, known := g.lines[latest]
+		if !known || e.Attempt == 1 {
+			i = g.line(r, GroupLine{What: LineSummary, Name: e.Model, State: "asked"})
+			g.lines[latest] = i
+		} else {
+			g.Lines[i].Events++
+			g.Lines[i].State, g.Lines[i].Attempts = "asked", e.Attempt
+		}
+		g.lines[string(r.Ref())] = i
+	case events.ConversationCompacted:
+		if e.Request == "" {
+			return false
+		}
+		l := g.answered(r, e.Request, LineSummary)
+		l.State, l.Text = string(e.How), oneLine(e.String())
+		l.Tokens, l.Cost, l.Duration = l.Tokens+e.Usage.Total(), l.Cost+e.Cost, e.Duration
+		g.Tokens += e.Usage.Total()
+		g.Cost += e.Cost
+		g.Unpriced = g.Unpriced || !e.Priced
 	case events.ModelFailed:
 		l := g.answered(r, e.Request, LineRound)
 		l.State, l.Text = "failed", string(e.Class)+": "+oneLine(e.Detail)

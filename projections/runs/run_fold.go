@@ -31,8 +31,11 @@ type RunStart struct {
 // openTurn is the turn that runs.
 type openTurn struct {
 	RunTurn
-	trace  projections.TurnTrace
-	joined []RunMessage // since the latest reply
+	trace   projections.TurnTrace
+	joined  []RunMessage     // since the latest reply
+	summary events.RequestID // the latest for a summary of the conversation: what fails there is no failure of a round
+	usage   events.Usage     // of summaries since the latest request of a round: the next one counts it
+	cost    events.Money
 }
 
 // previewSize is how much of a text, in bytes, a run keeps.
@@ -234,11 +237,18 @@ func (f *RunFold) within(r *projections.Recorded, event events.Event) {
 		f.ask(&e)
 	case events.ModelReplied:
 		f.reply(r, &e)
+	case events.SummaryRequested:
+		t.summary = events.RequestID(r.Ref())
 	case events.ModelFailed:
-		if round := t.round(); round != nil {
+		if e.Request == t.summary {
+			t.usage, t.cost = t.usage.Plus(e.Usage), t.cost+e.Cost
+		} else if round := t.round(); round != nil {
 			round.Failed = append(round.Failed, RunFailure{e.Class, beginning(e.Detail)})
 			round.Usage, round.Cost = round.Usage.Plus(e.Usage), round.Cost+e.Cost
 		}
+	case events.ConversationCompacted:
+		t.usage, t.cost = t.usage.Plus(e.Usage), t.cost+e.Cost
+		f.chain = f.chain.Next("compacted", append([]byte(e.How+" "), runText(e.Text, r.Ref()).Hash...))
 	case events.TurnPaused:
 		next := 1
 		if n := len(t.Rounds); n > 0 {
@@ -258,6 +268,8 @@ func (f *RunFold) ask(e *events.ModelRequested) {
 		t.Rounds = append(t.Rounds, RunRound{Round: e.Round})
 	}
 	round := t.round()
+	round.Usage, round.Cost = round.Usage.Plus(t.usage), round.Cost+t.cost
+	t.usage, t.cost = events.Usage{}, 0
 	round.Joined = append(round.Joined, t.joined...)
 	t.joined = nil
 	round.Asked++

@@ -218,11 +218,29 @@ func (w *walk) conversations(a, b *sagas.Conversation) {
 	added := b.Dropped + len(b.Messages) - a.Dropped - len(a.Messages)
 	w.copied("dropped", &a.Dropped, &b.Dropped)
 	w.copied("bytes", &a.Bytes, &b.Bytes)
+	w.summaries(a.Summary, b.Summary)
 	for i := max(0, len(b.Messages)-added); i < len(b.Messages); i++ {
 		w.at = append(w.at, step{name: "messages"}, step{strconv.Itoa(b.Dropped + i), true})
 		w.visit(w.at, reflect.Value{}, reflect.ValueOf(&b.Messages[i]).Elem())
 		w.at = w.at[:len(w.at)-2]
 	}
+}
+
+// summaries compares what stands for the messages that were compacted.
+func (w *walk) summaries(a, b *sagas.Summary) {
+	if a == b {
+		return
+	}
+	zero := sagas.Summary{}
+	if a == nil {
+		a = &zero
+	}
+	if b == nil {
+		b = &zero
+	}
+	w.at = append(w.at, step{name: "summary"})
+	w.structs(reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem())
+	w.at = w.at[:len(w.at)-1]
 }
 
 // lists compares parts by their names.

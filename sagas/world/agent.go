@@ -76,6 +76,12 @@ func (w *World) newConfig(number int) events.AgentConfig {
 	sometimes(2, func() { c.Limits.ContextTokens = 4_000 })
 	sometimes(6, func() { c.Knowledge = events.KnowledgeConfig{Tokens: 200, Notes: 2} })
 	sometimes(3, func() { c.Limits.Reserve = events.Dollar / 50 })
+	switch number % 8 { // the others are of a build before there was any
+	case 5:
+		c.Compaction.Mode, c.Limits.ContextTokens = events.CompactSummarise, 4_000
+	case 6:
+		c.Compaction.Mode, c.Limits.ContextTokens = events.CompactDrop, 4_000
+	}
 	return c
 }
 
@@ -166,6 +172,8 @@ func (a *agent) write() {
 		a.decide(sagas.Release{Meta: meta, By: from.actor}, from)
 	case r.oneIn(400):
 		a.decide(sagas.Quarantine{Meta: w.inside("circuit@" + strconv.FormatInt(int64(a.last), 10)), Reason: "it failed again and again", Failures: 3}, origin{actor: host})
+	case a.saga.Turns%60 == 59 && !a.saga.Compact && a.saga.Config.Compaction.Mode != "":
+		a.decide(sagas.Compact{Meta: meta, By: from.actor}, from)
 	case r.oneIn(100):
 		config := a.saga.Config
 		config.Prompt, config.Model = r.text().Inline, pick(r, models).name

@@ -97,6 +97,9 @@ func (a *agent) askModel(ask sagas.AskModel) {
 		if r.oneIn(30) {
 			return a.failure(meta, &ask)
 		}
+		if ask.Summary {
+			return a.summary(meta, &ask, took)
+		}
 		return a.reply(meta, &ask, took)
 	})
 }
@@ -133,6 +136,20 @@ func (a *agent) failure(meta sagas.Meta, ask *sagas.AskModel) sagas.Command {
 		c.Class, c.Detail = events.ErrorTimeout, "no answer within 10m0s"
 	case 11, 12:
 		c.Class, c.Detail = events.ErrorTruncated, "the stream ended before the reply did"
+	}
+	return c
+}
+
+// summary is what a model writes about the messages that are to be left out; now and then it is too long, or none.
+func (a *agent) summary(meta sagas.Meta, ask *sagas.AskModel, took events.Micros) sagas.Command {
+	r := &a.world.random
+	shown := len(ask.Messages[0].Text.Inline)
+	c := sagas.RecordReply{
+		Meta: meta, Request: ask.ID, Stop: events.StopEnd, Usage: events.Usage{Input: int64(shown / 4), Output: 200}, Cost: 400, Priced: true, Duration: took,
+		Text: r.text(),
+	}
+	if r.oneIn(10) {
+		c.Text = events.Text{}
 	}
 	return c
 }
