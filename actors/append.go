@@ -136,6 +136,15 @@ func (h *Host) appended(stream events.Stream, batch []events.Envelope, appended 
 	return appended, err
 }
 
+// room says why nothing can be stored at the moment, where the journal knows: a command from outside is answered with that at once, before it
+// is decided. What the host began itself waits until there is room.
+func (h *Host) room() error {
+	if journal, ok := h.journal.(storage.Roomy); ok {
+		return journal.Room()
+	}
+	return nil
+}
+
 // final reports an answer to an append that trying again does not change.
 func final(err error) bool {
 	var conflict *storage.ConflictError

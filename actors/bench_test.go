@@ -17,6 +17,7 @@ func BenchmarkTurns(b *testing.B) {
 		b.Run(strconv.Itoa(workers), func(b *testing.B) {
 			memory := actorstest.NewMemory()
 			host, err := actors.New(b.Context(), actors.Config{
+				Masker:  actorstest.Unmasked{},
 				Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: 1e6 * events.Dollar,
 				Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{echo()},
 			})

@@ -234,6 +234,6 @@ func TestAnotherProgramsEvent(t *testing.T) {
 }
 
 func withBlobs(c actors.Config) actors.Config {
-	c.Blobs, c.OpeningCredit = actorstest.NewBlobs(), events.Dollar
+	c.Blobs, c.Masker, c.OpeningCredit = actorstest.NewBlobs(), actorstest.Unmasked{}, events.Dollar
 	return c
 }

@@ -67,7 +67,7 @@ func crashAt(t *testing.T, n int, how death, inLine bool) {
 	}
 	tool, runs := counting()
 	config := actors.Config{
-		Journal: journal, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
+		Journal: journal, Snapshots: memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: events.Dollar,
 		Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool},
 	}
 	made := create("demo", "echo")

@@ -36,7 +36,7 @@ func newForkWorld(t *testing.T) *forkWorld {
 	tool, runs := counting()
 	w.ran = runs
 	w.config = actors.Config{
-		Journal: w.memory, Snapshots: w.memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
+		Journal: w.memory, Snapshots: w.memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: events.Dollar,
 		Models: oneModel{actorstest.FakeModel(w.ask)}, Tools: []actors.Tool{tool},
 	}
 	host, err := actors.New(t.Context(), w.config)

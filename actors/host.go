@@ -49,7 +49,7 @@ type Config struct {
 	Files     storage.Workspaces // nil: the files of workspaces are not recorded, and forks have none
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger       // nil: nothing is logged
-	Masker    Masker             // nil: nothing is masked
+	Masker    Masker
 	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
 	Where func(expression string) (history.EventFilter, error)
 
@@ -152,11 +152,11 @@ func New(ctx context.Context, config Config) (*Host, error) {
 }
 
 func configure(c Config) (*Host, error) {
-	if c.Journal == nil || c.Blobs == nil || c.Models == nil {
-		return nil, errors.New("configure host: a journal, blobs and models are required")
+	if c.Journal == nil || c.Blobs == nil || c.Models == nil || c.Masker == nil {
+		return nil, errors.New("configure host: a journal, blobs, models and a masker are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, prices: c.Prices,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, masker: c.Masker, prices: c.Prices,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),
@@ -166,9 +166,6 @@ func configure(c Config) (*Host, error) {
 	h.inflight.host, h.inflight.errands = h, map[events.AgentID]*errand{}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
-	}
-	if h.masker = c.Masker; h.masker == nil {
-		h.masker = noMasker{}
 	}
 	if h.prices == nil {
 		h.prices = unpriced{}

@@ -187,7 +187,7 @@ func crashWithNotes(t *testing.T, n int, how death) {
 	memory := actorstest.NewMemory()
 	model, _ := shown(t.Context())
 	config := actors.Config{
-		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
+		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: events.Dollar,
 		Models: oneModel{model}, Tools: []actors.Tool{noted()},
 	}
 	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))

@@ -35,7 +35,7 @@ func newLine(t *testing.T) (*line, *actors.Host) {
 	t.Helper()
 	l := &line{memory: actorstest.NewMemory(), asked: new(atomic.Int64), gate: make(chan error), said: make(chan error, 1)}
 	l.config = actors.Config{
-		Journal: l.memory, Snapshots: l.memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
+		Journal: l.memory, Snapshots: l.memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: events.Dollar,
 		Models: oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 			l.asked.Add(1)
 			return twoRounds(ctx, q, delta)

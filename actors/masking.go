@@ -292,29 +292,3 @@ func maskTexts(v reflect.Value, mask func(string) string) reflect.Value {
 	}
 	return v
 }
-
-// noMasker masks nothing and knows no secrets.
-type noMasker struct{}
-
-func (noMasker) Mask(_ events.MaskingLevel, text string) (string, []events.Masked) { return text, nil }
-
-func (noMasker) MaskJSON(_ events.MaskingLevel, value json.RawMessage) (json.RawMessage, []events.Masked) {
-	return value, nil
-}
-func (noMasker) Marked(events.MaskingLevel, string) bool { return false }
-func (noMasker) Value(string) (string, bool)             { return "", false }
-func (noMasker) Names() []string                         { return nil }
-func (noMasker) Stream(_ events.MaskingLevel, to io.Writer, _ int, _ bool) MaskedStream {
-	return unmasked{to}
-}
-
-func (noMasker) Reader(_ events.MaskingLevel, source io.Reader) MaskedReader { return unread{source} }
-
-type unread struct{ io.Reader }
-
-func (unread) Hits() []events.Masked { return nil }
-
-type unmasked struct{ io.Writer }
-
-func (unmasked) Close() error          { return nil }
-func (unmasked) Hits() []events.Masked { return nil }

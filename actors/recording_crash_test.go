@@ -31,7 +31,7 @@ func recordingCrash(t *testing.T, n int, how death) {
 	dir, memory := t.TempDir(), actorstest.NewMemory()
 	actorstest.Write(t, dir, "given", "g")
 	config := actors.Config{
-		Journal: memory, Blobs: actorstest.NewBlobs(), Files: actorstest.NewWorkspaces(), OpeningCredit: events.Dollar,
+		Journal: memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, Files: actorstest.NewWorkspaces(), OpeningCredit: events.Dollar,
 		Tools:  []actors.Tool{scribe(nil)},
 		Models: oneModel{writing(map[string][][]events.ModelCall{"go": {{call("write", "a", "1"), call("write", "b", "1")}, {call("write", "a", "2")}}})},
 	}

@@ -84,6 +84,12 @@ func (r *registry) deliver(c actor.Context, m deliver) {
 		}
 		return
 	}
+	if err := r.host.room(); err != nil {
+		if in, ok := m.message.(*instruction); ok && in.external() {
+			in.done(outcome{err: err})
+			return
+		}
+	}
 	h := r.live[m.id]
 	if h == nil {
 		if f := r.failures[m.id]; f != nil && (f.open || time.Now().Before(f.until)) && !releases(m) {

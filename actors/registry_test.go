@@ -104,7 +104,7 @@ func TestFencedAtRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := actorstest.NewMemory()
 		s := newSlow()
-		config := actors.Config{Journal: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar, Models: oneModel{actorstest.FakeModel(s.model)}}
+		config := actors.Config{Journal: memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: events.Dollar, Models: oneModel{actorstest.FakeModel(s.model)}}
 		first, err := actors.New(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)

@@ -328,7 +328,7 @@ func TestCloseWaits(t *testing.T) {
 		},
 	}
 	config := actors.Config{
-		Journal: memory, Blobs: actorstest.NewBlobs(), Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool},
+		Journal: memory, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, Models: oneModel{actorstest.FakeModel(twoRounds)}, Tools: []actors.Tool{tool},
 		OpeningCredit: events.Dollar,
 	}
 	first, err := actors.New(t.Context(), config)

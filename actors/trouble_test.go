@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -304,5 +305,60 @@ func TestBusySnapshots(t *testing.T) {
 		if saved.Load() == 0 {
 			t.Error("never saved while it was busy")
 		}
+	})
+}
+
+// filled is a journal that may be full.
+type filled struct {
+	*actorstest.Memory
+	full atomic.Bool
+}
+
+func (f *filled) Room() error {
+	if f.full.Load() {
+		return storage.ErrFull
+	}
+	return nil
+}
+
+// TestFullIsAnsweredAtOnce: a store that says that it is full has commands from outside answered with that at once, reads go on, and what the
+// host has to store itself waits for room: the turn that runs is done in the end, and the agent was never given up.
+func TestFullIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := &filled{Memory: actorstest.NewMemory()}
+		journal.Fail(func(events.Stream, []events.Envelope) error {
+			return journal.Room()
+		})
+		asked, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		host := start(t, actors.Config{Journal: journal, Tools: []actors.Tool{echo()}, Models: oneModel{actorstest.FakeModel(
+			func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+				once.Do(func() {
+					close(asked)
+					<-goOn
+				})
+				return twoRounds(ctx, q, delta)
+			})}})
+		do(t, host, "demo", create("demo", "echo"))
+		do(t, host, "demo", say("c1", "one"))
+		<-asked
+		journal.full.Store(true)
+		close(goOn)
+		for i := range 4 {
+			began := time.Now()
+			if _, err := host.Do(t.Context(), events.AgentStream("demo"), say(fmt.Sprintf("c2-%d", i), "two"), actors.Origin{}); !errors.Is(err, storage.ErrFull) {
+				t.Errorf("a message to a full store: %v", err)
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("it is refused after %s", took)
+			}
+			if _, err := host.State(t.Context(), "demo", 0); err != nil {
+				t.Errorf("its state: %v", err)
+			}
+			<-time.After(5 * time.Second) // more than 15 s in all
+		}
+		journal.full.Store(false)
+		until(t, watch(t, host, "demo"), func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
+		do(t, host, "demo", say("c3", "three"))
 	})
 }

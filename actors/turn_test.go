@@ -56,6 +56,9 @@ func start(t *testing.T, config actors.Config) *actors.Host {
 	if config.Blobs == nil {
 		config.Blobs = actorstest.NewBlobs()
 	}
+	if config.Masker == nil {
+		config.Masker = actorstest.Unmasked{}
+	}
 	if config.OpeningCredit == 0 {
 		config.OpeningCredit = 100 * events.Dollar
 	}

@@ -111,7 +111,7 @@ func (a *app) showAsked(ctx context.Context, args []string) error {
 			return err
 		}
 		if named.Tool == "" || turn != "" && turn != named.Turn {
-			return fmt.Errorf("no such call of %s waits; life agents shows what does", named.Agent)
+			return coded("not_found", "no such call of %s waits; life agents shows what does", named.Agent)
 		}
 		if err := named.complete(ctx, host); err != nil {
 			return err
@@ -144,7 +144,7 @@ func (q *asked) complete(ctx context.Context, host api.Host) error {
 		return fmt.Errorf("read the arguments of call %s of %s: %w", q.Call, q.Turn, err)
 	}
 	if events.HashBytes(whole) != q.Blob.Hash { // the agent has moved on
-		return fmt.Errorf("call %s of %s does not wait any more", q.Call, q.Turn)
+		return coded("conflict", "call %s of %s does not wait any more", q.Call, q.Turn)
 	}
 	q.Arguments, q.Blob = whole, nil
 	return nil

@@ -79,7 +79,7 @@ func (a *app) benchLook(ctx context.Context, host reached, f *benchLookFlags) (m
 		return m, err
 	}
 	if len(list) == 0 {
-		return m, fmt.Errorf("there is no such agent")
+		return m, coded("not_found", "there is no such agent")
 	}
 	shown := a.newMeter(false)
 	defer shown.done()

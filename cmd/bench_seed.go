@@ -82,7 +82,7 @@ func (a *app) benchSeed(ctx context.Context, f *benchSeedFlags) (m seeded, err e
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if stats, err := store.Stats(ctx); err != nil || stats.Events > 0 {
-		return m, errors.Join(err, fmt.Errorf("%s already holds %d events: name a new directory", f.dir, stats.Events))
+		return m, errors.Join(err, coded("exists", "%s already holds %d events: name a new directory", f.dir, stats.Events))
 	}
 	shown := a.newMeter(f.progress)
 	defer shown.done()

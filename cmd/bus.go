@@ -198,7 +198,7 @@ func (a *app) printReply(answer bus.Reply, asJSON bool) error {
 		return a.printReceipt(*answer.Receipt, false)
 	}
 	if answer.Code == "" {
-		return &exit{exitError, fmt.Errorf("the command is poisoned: %s; life commands poisoned list shows it", answer.Detail)}
+		return &exit{exitError, coded("poisoned", "the command is poisoned: %s; life commands poisoned list shows it", answer.Detail)}
 	}
-	return &exit{exitError, fmt.Errorf("refused: %s", answer.Detail)}
+	return &exit{exitError, coded(string(answer.Code), "refused: %s", answer.Detail)}
 }

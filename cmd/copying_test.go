@@ -133,7 +133,7 @@ func TestHalfCopy(t *testing.T) {
 		if _, err := copied(from, &cutOff{to, cut}); err == nil {
 			t.Fatalf("a copy that was cut off after %d appends reports no error", cut)
 		}
-		var half *stores.HalfError
+		var half *storage.HalfError
 		switch plain, err := open(false); {
 		case cut == 0 && err == nil: // nothing was stored
 			_ = plain.Close()

@@ -137,7 +137,7 @@ func writeSample(name string) (string, error) {
 		return "", err
 	}
 	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("%s already exists: name a new directory", dir)
+		return "", coded("exists", "%s already exists: name a new directory", dir)
 	} else if err != nil {
 		return "", fmt.Errorf("create the sample: %w", err)
 	}

@@ -69,7 +69,7 @@ func doctorCommand(a *app) *cobra.Command {
 				}
 			}
 			if wrong > 0 {
-				return &exit{exitError, fmt.Errorf("%d problems found", wrong)}
+				return &exit{exitError, coded("problems", "%d problems found", wrong)}
 			}
 			return nil
 		},

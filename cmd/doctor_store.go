@@ -39,7 +39,7 @@ func (a *app) examineData() finding {
 	}
 	opened, err := embedded.Open(embedded.Config{Dir: store})
 	var held *embedded.HeldError
-	var half *embedded.HalfError
+	var half *storage.HalfError
 	switch {
 	case errors.As(err, &held):
 		where, err := readServing(data)
@@ -48,7 +48,7 @@ func (a *app) examineData() finding {
 		}
 		return wrong(check, fmt.Sprintf("%s is held by process %d, which serves no API", data, held.PID), fmt.Sprintf("wait until it exits, or stop it: kill %d", held.PID))
 	case errors.As(err, &half):
-		return wrong(check, data+" holds half an import", half.Finish)
+		return wrong(check, fmt.Sprintf("%s holds half %s", data, half.What), half.Finish)
 	case err != nil:
 		return wrong(check, err.Error(), "make the directory readable and writable for this user, or restore it from a backup")
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"example.com/life/actors"
+	"example.com/life/actors/actorstest"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
@@ -145,7 +146,7 @@ func (f *flipped) find(t *testing.T, files map[string][]byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := actors.New(t.Context(), actors.Config{Journal: store, Snapshots: store, Blobs: kept, Models: f.models, Resting: true})
+	host, err := actors.New(t.Context(), actors.Config{Masker: actorstest.Unmasked{}, Journal: store, Snapshots: store, Blobs: kept, Models: f.models, Resting: true})
 	if err != nil {
 		return "start: " + err.Error()
 	}

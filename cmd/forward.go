@@ -46,8 +46,8 @@ func (a *app) forward(ctx context.Context, c bus.ForwardConfig, to string, progr
 		return usage("name the destination with --to nats://HOST:PORT/PREFIX")
 	}
 	at := a.place()
-	at.Patience = stores.Forever
-	journal, err := afterKilled(ctx, func() (stores.Journal, error) { return at.Open(ctx, a.log) })
+	at.Patience, at.Server = stores.Forever, true
+	journal, err := whenFree(ctx, a, heldTime, func() (stores.Journal, error) { return at.Open(ctx, a.log) })
 	if err != nil {
 		var held *embedded.HeldError
 		if errors.As(err, &held) {

@@ -93,7 +93,7 @@ func verifyHistory(t *testing.T, file string, kinds map[events.Kind]int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := actors.New(t.Context(), actors.Config{Journal: store, Blobs: actorstest.NewBlobs(), Models: models, Resting: true})
+	host, err := actors.New(t.Context(), actors.Config{Masker: actorstest.Unmasked{}, Journal: store, Blobs: actorstest.NewBlobs(), Models: models, Resting: true})
 	if err != nil {
 		t.Fatal(err)
 	}

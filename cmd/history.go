@@ -291,7 +291,7 @@ func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, beg
 	for {
 		item, err := feed.Next(ctx)
 		if errors.Is(err, storage.ErrClosed) {
-			return errors.New("life serve stopped; run life tail again when it is back")
+			return coded("closed", "life serve stopped; run life tail again when it is back")
 		}
 		if err != nil {
 			return err

@@ -331,8 +331,8 @@ func (r *adding) report() error {
 	case 0:
 		return nil
 	case 1:
-		return errors.New("one file is not a valid note and was skipped")
+		return coded("invalid", "one file is not a valid note and was skipped")
 	default:
-		return fmt.Errorf("%d files are not valid notes and were skipped", n)
+		return coded("invalid", "%d files are not valid notes and were skipped", n)
 	}
 }

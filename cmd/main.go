@@ -16,7 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -30,6 +32,8 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
+	"example.com/life/adapters/embedded"
+	"example.com/life/adapters/eventstore"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -141,11 +145,7 @@ func (a *app) report(cmd *cobra.Command, args []string, err error, next string) 
 		fmt.Fprintln(a.errs, "life: "+err.Error()+next)
 		return
 	}
-	failed := failure{Code: api.CodeOf(err), Message: err.Error(), Next: strings.TrimSpace(next)}
-	var status *exit
-	if errors.As(err, &status) && status.code == exitUsage {
-		failed.Code = "usage"
-	}
+	failed := failure{Code: codeOf(err), Message: err.Error(), Next: strings.TrimSpace(next)}
 	text, problem := events.PlainJSON(map[string]failure{"error": failed})
 	if problem != nil { // strings always encode
 		text = []byte(problem.Error())
@@ -155,9 +155,72 @@ func (a *app) report(cmd *cobra.Command, args []string, err error, next string) 
 
 // failure is an error as JSON.
 type failure struct {
-	Code    string `json:"code"` // as over HTTP (docs/api.md), or "usage"
+	Code    string `json:"code"` // as over HTTP, or of this process (docs/api.md lists both)
 	Message string `json:"message"`
 	Next    string `json:"next,omitempty"` // what to type next
+}
+
+// codedError is an error of this process that programs decide by.
+type codedError struct {
+	code string
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// coded is an error with a code, of those that docs/api.md lists.
+func coded(code, format string, args ...any) error {
+	return &codedError{code, fmt.Errorf(format, args...)}
+}
+
+// codeOf is the code of an error: what the verb says of it, what the API says of it, or what it is to this process.
+func codeOf(err error) string {
+	var (
+		said   *codedError
+		status *exit
+		held   *embedded.HeldError
+		half   *storage.HalfError
+		other  *elsewhere
+		away   *eventstore.AwayError
+		wrong  *eventstore.AddressError
+		lost   *net.OpError
+		number syscall.Errno
+		path   *fs.PathError
+	)
+	if errors.As(err, &status) && status.code == exitUsage {
+		return "usage"
+	}
+	if errors.As(err, &said) && said.code != "" {
+		return said.code
+	}
+	for _, local := range []struct {
+		is   bool
+		code string
+	}{
+		{status != nil && status.code == exitWaiting, "waiting"},
+		{status != nil && status.code == exitCancelled, "cancelled"},
+		{errors.As(err, &held), "held"},
+		{errors.As(err, &other), "conflict"},
+		{errors.As(err, &half), "unfinished"},
+		{errors.Is(err, embedded.ErrImport), "conflict"},
+		{errors.As(err, &wrong), "settings"},
+		{errors.As(err, &away), "unavailable"},
+		{api.CodeOf(err) != api.CodeInternal, api.CodeOf(err)},
+		{errors.Is(err, fs.ErrNotExist), "not_found"},
+		{errors.Is(err, fs.ErrExist), "exists"},
+		{errors.Is(err, fs.ErrPermission), "permission"},
+		{errors.As(err, &lost), "unavailable"},
+		{errors.As(err, &path), "io"},
+		{errors.As(err, &number), "io"},
+		{errors.Is(err, io.ErrUnexpectedEOF), "io"},
+		{errors.Is(err, io.ErrShortWrite), "io"},
+	} {
+		if local.is {
+			return local.code
+		}
+	}
+	return api.CodeInternal
 }
 
 // exit is an error that chooses the exit status. Without an error of its own nothing is printed: everything has been said.

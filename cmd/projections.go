@@ -153,7 +153,7 @@ func (a *app) answerShape(ctx context.Context, host api.Host, answer *projector.
 			return shape, nil
 		}
 	}
-	return nil, fmt.Errorf("projection %s, version %d, is not in this build: use --json", answer.Projection, answer.Version)
+	return nil, coded("invalid", "projection %s, version %d, is not in this build: use --json", answer.Projection, answer.Version)
 }
 
 // shapeOf is the type of an answer, if it is this projection's.

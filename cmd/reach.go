@@ -205,7 +205,8 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error
 	at, idle := a.place(), restingIdle
 	if !resting {
 		at.Patience = stores.Forever // a host may be started before its store
-		idle = 0                     // as long as hosts do
+		at.Server = true
+		idle = 0 // as long as hosts do
 	}
 	return stores.OpenHost(ctx, at, actors.Config{
 		Name: "life", Build: a.build.Version, Models: models, Routes: a.config.routes, Prices: prices, Log: a.log, Masker: masker, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,

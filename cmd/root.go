@@ -27,7 +27,7 @@ func newRoot(a *app) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd); err != nil {
-				return err
+				return &codedError{"settings", err}
 			}
 			return a.refuseStore(cmd)
 		},

@@ -58,7 +58,7 @@ func (a *app) printAudit(report *api.SecretsReport, asJSON bool) error {
 	found := len(report.Findings) + report.More
 	var failed error
 	if found > 0 {
-		failed = &exit{exitError, fmt.Errorf("secrets stand in %d places: revoke each, and see docs/operations.md for what to do about the history", found)}
+		failed = &exit{exitError, coded("secrets", "secrets stand in %d places: revoke each, and see docs/operations.md for what to do about the history", found)}
 	}
 	if asJSON {
 		return cmp.Or(a.printJSON(report), failed)

@@ -100,7 +100,7 @@ func openFiles(verb string) (int, error) {
 		return 0, fmt.Errorf("read the limit of open files: %w", err)
 	}
 	if limit.Cur < leastFiles {
-		return 0, fmt.Errorf("this process may have %d files open, life %s needs at least %d: raise the limit, as with ulimit -n 4096", limit.Cur, verb, leastFiles)
+		return 0, coded("limit", "this process may have %d files open, life %s needs at least %d: raise the limit, as with ulimit -n 4096", limit.Cur, verb, leastFiles)
 	}
 	return int(min(limit.Cur, 1<<20)), nil //nolint:gosec // it is small
 }
@@ -129,22 +129,33 @@ func (a *app) onlyServer(ctx context.Context) error {
 		return nil //nolint:nilerr // nobody answers there, so nobody serves
 	}
 	where, err := readServing(data)
-	return errors.Join(fmt.Errorf("%s is in use by process %d, a life serve: another host needs a data directory of its own (--data)", data, where.PID), err, other.close(closeTime))
+	return errors.Join(coded("held", "%s is in use by process %d, a life serve: another host needs a data directory of its own (--data)", data, where.PID), err, other.close(closeTime))
 }
 
 // openAfter opens the stores.
 func (a *app) openAfter(ctx context.Context) (*stores.Local, error) {
-	return afterKilled(ctx, func() (*stores.Local, error) { return a.openLocal(ctx, false) })
+	return whenFree(ctx, a, heldTime, func() (*stores.Local, error) { return a.openLocal(ctx, false) })
 }
 
-// afterKilled opens what is in a directory. One that was held by a process that was killed is free in a moment: a child that it
-// was starting keeps its files open for as long.
-func afterKilled[T any](ctx context.Context, open func() (T, error)) (T, error) {
-	for deadline := time.Now().Add(startTime); ; {
+// heldTime is how long a server waits for another process to leave its data directory: a verb that was started after it, and opened the
+// directory before it, ends soon.
+const heldTime = 30 * time.Second
+
+// whenFree opens what is in a directory, once no other process holds it. One that was held by a process that was killed is free in a moment:
+// a child that it was starting keeps its files open for as long. A server does not leave, so it is not waited for.
+func whenFree[T any](ctx context.Context, a *app, patience time.Duration, open func() (T, error)) (T, error) {
+	said := false
+	for began := time.Now(); ; {
 		opened, err := open()
 		var held *embedded.HeldError
-		if !errors.As(err, &held) || held.PID > 0 && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) || time.Now().After(deadline) {
+		if !errors.As(err, &held) || held.Server && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) {
 			return opened, err
+		}
+		if waited := time.Since(began); waited > patience {
+			return opened, fmt.Errorf("%w (waited %s for it to end)", err, patience)
+		} else if waited > patience/100 && !said {
+			fmt.Fprintf(a.errs, "life: %s is in use by process %d; waiting for it to end, for %s at most\n", held.Dir, held.PID, patience)
+			said = true
 		}
 		select {
 		case <-ctx.Done():

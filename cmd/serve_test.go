@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,56 +17,72 @@ import (
 	"example.com/life/cmd/stores"
 )
 
-// TestOpenAfterKill holds the directory as a child does that a killed life serve was just starting: the lock outlives the process.
-func TestOpenAfterKill(t *testing.T) {
+// TestServerWaits: a server opens its directory once the process that holds it has left: a verb that came first, or a child of a process that
+// was killed, which keeps the lock for a moment. It says whom it waits for, and waits neither for another server nor without end.
+func TestServerWaits(t *testing.T) {
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {
 		t.Fatal(err)
 	}
-	data := t.TempDir()
-	for holder, free := range map[int]bool{gone.Process.Pid: true, os.Getpid(): false} {
-		lock := lockAs(t, data, holder)
-		a := &app{log: slog.New(slog.DiscardHandler)}
-		environment := func(name string) string { return map[string]string{"LIFE_DATA": data}[name] }
-		var err error
-		if a.config, err = resolve(environment, func(string) (string, bool) { return "", false }); err != nil {
-			t.Fatal(err)
-		}
-		type opened struct {
-			host *stores.Local
-			err  error
-		}
-		done := make(chan opened, 1)
-		go func() {
-			host, err := a.openAfter(t.Context())
-			done <- opened{host, err}
-		}()
-		if free {
-			if err := lock.Close(); err != nil {
+	for name, c := range map[string]struct {
+		holder   string
+		patience time.Duration
+		leaves   bool // when it was said that it is waited for
+		waits    bool
+	}{
+		"verb":                {strconv.Itoa(os.Getpid()), time.Hour / 60, true, true},
+		"verb that stays":     {strconv.Itoa(os.Getpid()), 20 * time.Millisecond, false, true},
+		"killed":              {strconv.Itoa(gone.Process.Pid), time.Hour / 60, true, true},
+		"server":              {strconv.Itoa(os.Getpid()) + " server", time.Hour, false, false},
+		"server that is gone": {strconv.Itoa(gone.Process.Pid) + " server", time.Hour / 60, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := t.TempDir()
+			lock := lockAs(t, data, c.holder)
+			said := &hears{}
+			if c.leaves {
+				said.then = func() { _ = lock.Close() }
+			}
+			a := &app{log: slog.New(slog.DiscardHandler), errs: said}
+			environment := func(name string) string { return map[string]string{"LIFE_DATA": data}[name] }
+			var err error
+			if a.config, err = resolve(environment, func(string) (string, bool) { return "", false }); err != nil {
 				t.Fatal(err)
 			}
-		}
-		got := <-done
-		if !free {
-			if held := new(embedded.HeldError); !errors.As(got.err, &held) || held.PID != holder {
-				t.Errorf("held by a process that lives: %v", got.err)
+			host, err := whenFree(t.Context(), a, c.patience, func() (*stores.Local, error) { return a.openLocal(t.Context(), false) })
+			if waited := strings.Contains(said.String(), "is in use by process "+strings.Fields(c.holder)[0]+"; waiting for it to end"); waited != c.waits {
+				t.Errorf("it says %q", said.String())
 			}
-			if err := lock.Close(); err != nil {
-				t.Fatal(err)
+			if c.leaves {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := host.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			} else if held := new(embedded.HeldError); !errors.As(err, &held) || strconv.Itoa(held.PID) != strings.Fields(c.holder)[0] {
+				t.Errorf("it is refused with %v", err)
 			}
-			continue
-		}
-		if got.err != nil {
-			t.Fatalf("held by a process that is gone: %v", got.err)
-		}
-		if err := got.host.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		})
 	}
 }
 
-// lockAs locks a data directory's store in the name of a process.
-func lockAs(t *testing.T, data string, pid int) *os.File {
+// hears does something when it is written to.
+type hears struct {
+	strings.Builder
+	then func()
+}
+
+func (h *hears) Write(text []byte) (int, error) {
+	if h.then != nil {
+		h.then()
+	}
+	return h.Builder.Write(text)
+}
+
+// lockAs locks a data directory's store in the name of a process, as the lock says it.
+func lockAs(t *testing.T, data, holder string) *os.File {
 	t.Helper()
 	store := filepath.Join(data, stores.StoreName)
 	if err := os.MkdirAll(store, 0o700); err != nil {
@@ -75,7 +93,7 @@ func lockAs(t *testing.T, data string, pid int) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = file.Close() })
-	if _, err := file.WriteString(strconv.Itoa(pid) + "\n"); err != nil {
+	if _, err := file.WriteString(holder + "\n"); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {

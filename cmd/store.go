@@ -46,7 +46,7 @@ func storeCheckCommand(a *app) *cobra.Command {
 				}
 				m.done()
 				damage := len(report.Damage) + report.More
-				failed := &exit{exitError, fmt.Errorf("%d damaged items; restore %s from a backup", damage, a.damaged())}
+				failed := &exit{exitError, coded("corrupt", "%d damaged items; restore %s from a backup", damage, a.damaged())}
 				if asJSON {
 					if err := a.printJSON(report); err != nil || damage == 0 {
 						return err

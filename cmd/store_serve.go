@@ -132,7 +132,9 @@ func (a *app) serveStore(ctx context.Context, f *storeServeFlags) error {
 	}
 	config.Connections = places.Scaled(server.MaxConnections, files).Most
 	dir := filepath.Join(a.here(), stores.StoreName)
-	store, err := afterKilled(ctx, func() (*embedded.Store, error) { return embedded.Open(embedded.Config{Dir: dir, Log: a.log}) })
+	store, err := whenFree(ctx, a, heldTime, func() (*embedded.Store, error) {
+		return embedded.Open(embedded.Config{Dir: dir, Server: true, Log: a.log})
+	})
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func showVerified(m *meter, begun time.Time, checked, total int64) {
 
 func (a *app) printVerified(r *history.VerifyReport, asJSON bool) error {
 	failures := int64(len(r.Failures)) + r.More
-	failed := &exit{exitError, fmt.Errorf("history and this build differ in %d places", failures)}
+	failed := &exit{exitError, coded("differs", "history and this build differ in %d places", failures)}
 	if asJSON {
 		if err := a.printJSON(r); err != nil || failures == 0 {
 			return err

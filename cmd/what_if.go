@@ -173,7 +173,7 @@ func (w *whatIf) do(ctx context.Context, host whatif.Host) error {
 	}
 	m.done()
 	if len(turns) == 0 {
-		return &exit{exitError, fmt.Errorf("no agent selected by --agents has a turn that ended in that time; life agents lists the agents")}
+		return &exit{exitError, coded("not_found", "no agent selected by --agents has a turn that ended in that time; life agents lists the agents")}
 	}
 	if !w.flags.asJSON {
 		fmt.Fprintf(w.app.errs, "life: what-if %s: %d turns; if it is interrupted, --id %s continues it\n", w.config.ID, len(turns), w.config.ID)

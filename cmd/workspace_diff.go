@@ -50,7 +50,7 @@ func workspaceDiffCommand(a *app) *cobra.Command {
 			return a.withWorkspace(cmd.Context(), args[0], []momentFlag{{"from", from}, {"to", to}}, func(host reached, listed []history.ListedWorkspace) error {
 				for i := range listed {
 					if listed[i].Tree.Manifest == nil {
-						return fmt.Errorf("the files as of revision %d were not recorded: %s", listed[i].Revision, events.Visible(listed[i].Tree.Missing))
+						return coded("not_found", "the files as of revision %d were not recorded: %s", listed[i].Revision, events.Visible(listed[i].Tree.Missing))
 					}
 				}
 				if file != "" {
@@ -148,7 +148,7 @@ func (a *app) diffFile(ctx context.Context, host reached, from, to *history.List
 		return err
 	}
 	if !before && !after {
-		return fmt.Errorf("there is no file %s at either moment: life workspace list %s lists the files", shownPath(path), to.Agent)
+		return coded("not_found", "there is no file %s at either moment: life workspace list %s lists the files", shownPath(path), to.Agent)
 	}
 	name := func(l *history.ListedWorkspace) string { return fmt.Sprintf("%s@%d", shownPath(path), l.Revision) }
 	_, err = a.out.Write(diff.Diff(name(from), old, name(to), current))
@@ -163,7 +163,7 @@ func textOf(ctx context.Context, host reached, l *history.ListedWorkspace, path 
 			continue
 		}
 		if f.Kind != storage.RegularFile || f.Size > mostDiffed {
-			return nil, true, fmt.Errorf("%s as of revision %d is not a text file of at most %d bytes: %s", shownPath(path), l.Revision, mostDiffed, what(f))
+			return nil, true, coded("invalid", "%s as of revision %d is not a text file of at most %d bytes: %s", shownPath(path), l.Revision, mostDiffed, what(f))
 		}
 		reader, err := host.OpenWorkspaceFile(ctx, l.Agent, l.Revision, path)
 		if err != nil {
@@ -171,7 +171,7 @@ func textOf(ctx context.Context, host reached, l *history.ListedWorkspace, path 
 		}
 		text, err := io.ReadAll(reader)
 		if err == nil && bytes.IndexByte(text, 0) >= 0 {
-			err = fmt.Errorf("%s as of revision %d is not text", shownPath(path), l.Revision)
+			err = coded("invalid", "%s as of revision %d is not text", shownPath(path), l.Revision)
 		}
 		return text, true, errors.Join(err, reader.Close())
 	}

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,18 +30,8 @@ const helpFile = "testdata/help.txt"
 // replaced by some that are there.
 func TestHelpExamples(t *testing.T) {
 	life := binary(t)
-	h := &helpRun{life: life, world: filepath.Join(t.TempDir(), "world"), printed: map[string]string{}}
-	h.startServices(t)
-	if err := os.Mkdir(h.world, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if output, err := h.bash(t, h.world, "bash "+repository(t)+"/docs/testdata/world.sh").CombinedOutput(); err != nil {
-		t.Fatalf("build the world: %v\n%s", err, output)
-	}
-	h.template = h.world + ".template"
-	if err := os.Rename(h.world, h.template); err != nil {
-		t.Fatal(err)
-	}
+	h := &helpRun{life: life, worlds: make(chan string, 2), printed: map[string]string{}, services: startServices(t)}
+	h.build(t)
 	found := map[string][]string{}
 	readVerb(t, life).collect("life", found)
 	known := map[string]string{}
@@ -50,13 +42,16 @@ func TestHelpExamples(t *testing.T) {
 	for _, s := range transcript(string(content)) {
 		known[s.command] = s.output
 	}
-	for verb, examples := range found {
-		t.Run(strings.ReplaceAll(verb, " ", "_"), func(t *testing.T) {
-			for _, example := range examples {
-				h.check(t, example, known)
-			}
-		})
-	}
+	t.Run("examples", func(t *testing.T) {
+		for verb, examples := range found {
+			t.Run(strings.ReplaceAll(verb, " ", "_"), func(t *testing.T) {
+				t.Parallel()
+				for _, example := range examples {
+					h.check(t, example, known)
+				}
+			})
+		}
+	})
 	for example := range known {
 		if _, ran := h.printed[example]; !ran && !*rewrite && !t.Failed() {
 			t.Errorf("no help has the example %q of %s any more: run go test ./docs -run TestHelpExamples -rewrite", example, helpFile)
@@ -77,13 +72,44 @@ func (v *verb) collect(name string, found map[string][]string) {
 
 // helpRun runs examples.
 type helpRun struct {
-	life            string
-	world, template string // where examples are run, and what is there before each
-	model, nats     string // addresses of an endpoint of models, and of a message broker
-	printed         map[string]string
+	services
+	life   string
+	worlds chan string // where examples are run, those that are free; NAME.template is what is there before each
+
+	mutex   sync.Mutex
+	printed map[string]string
 }
 
-func (h *helpRun) startServices(t *testing.T) {
+// build builds the worlds. Each is built where it is used, because agents have absolute paths.
+func (h *helpRun) build(t *testing.T) {
+	var building sync.WaitGroup
+	for range cap(h.worlds) {
+		building.Go(func() {
+			world := filepath.Join(t.TempDir(), "world")
+			err := os.Mkdir(world, 0o700)
+			if err == nil {
+				var output []byte
+				if output, err = h.bash(t, world, "bash "+repository(t)+"/docs/testdata/world.sh").CombinedOutput(); err != nil {
+					err = fmt.Errorf("%w\n%s", err, output)
+				}
+			}
+			if err = errors.Join(err, os.Rename(world, world+".template")); err != nil {
+				t.Errorf("build the world: %v", err)
+			}
+			h.worlds <- world
+		})
+	}
+	building.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// services are what documents and helps need of the world: addresses of an endpoint of models, and of a message broker.
+type services struct{ model, nats string }
+
+func startServices(t *testing.T) services {
+	t.Helper()
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.Method == http.MethodGet {
@@ -107,7 +133,7 @@ func (h *helpRun) startServices(t *testing.T) {
 	if !broker.ReadyForConnections(time.Minute) {
 		t.Fatal("the broker does not start")
 	}
-	h.model, h.nats = endpoint.URL+"/v1", broker.Addr().String()
+	return services{model: strings.TrimPrefix(endpoint.URL, "http://"), nats: broker.Addr().String()}
 }
 
 // bash returns a shell in a directory that is also the home.
@@ -186,8 +212,9 @@ var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents -
 
 // check runs an example.
 func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
-	dir := h.world // where it was built: agents have absolute paths
-	if output, err := exec.CommandContext(t.Context(), "sh", "-c", "rm -rf "+dir+" && cp -a "+h.template+" "+dir).CombinedOutput(); err != nil {
+	dir := <-h.worlds
+	defer func() { h.worlds <- dir }()
+	if output, err := exec.CommandContext(t.Context(), "sh", "-c", "rm -rf "+dir+" && cp -a "+dir+".template "+dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
 	command := example
@@ -195,7 +222,7 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 		command = regexp.MustCompile(r.pattern).ReplaceAllString(command, r.by)
 	}
 	command = strings.ReplaceAll(command, "nats://127.0.0.1:4222", "nats://"+h.nats)
-	script := "mkdir tmp; export LIFE_SCRIPTS=$PWD/scripts OPENAI_API_KEY=k OPENAI_BASE_URL=" + h.model + "\n"
+	script := "mkdir tmp; export LIFE_SCRIPTS=$PWD/scripts OPENAI_API_KEY=k OPENAI_BASE_URL=http://" + h.model + "/v1\n"
 	if strings.Contains(command, "esdb://") {
 		script += "life store serve --insecure --data served --listen 127.0.0.1:0 --ready-file address >/dev/null 2>&1 &\nserver=$!\n" +
 			"until [ -s address ]; do sleep 0.05; done\n"
@@ -228,7 +255,9 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 	if lines := strings.SplitAfter(printed, "\n"); len(lines) > 200 { // scripts for shells
 		printed = strings.Join(lines[:5], "") + fmt.Sprintf("(%d lines more)\n", len(lines)-5)
 	}
+	h.mutex.Lock()
 	h.printed[example] = printed
+	h.mutex.Unlock()
 	if diff := cmp.Diff(shape(known[example]), shape(printed)); diff != "" && !*rewrite {
 		t.Errorf("%s\n(- %s, + what it prints)\n%s", example, helpFile, diff)
 	}

@@ -3,10 +3,13 @@ package docs
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,9 +28,9 @@ import (
 //	<!-- run       the lines up to --> are run at this place, and what they print is not compared
 //	<!-- shown: …  the next block is not run, for the reason given
 func TestTranscripts(t *testing.T) {
-	life := binary(t)
+	life, world := binary(t), startServices(t)
 	ran := 0
-	for _, file := range append(glob(t, "*.md"), root+"/README.md") {
+	for _, file := range documents(t) {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -39,11 +42,126 @@ func TestTranscripts(t *testing.T) {
 		ran++
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			play(t, life, steps)
+			play(t, life, world.stand(t, steps))
 		})
 	}
 	if ran == 0 {
 		t.Error("no document shows a command with its output: they are not read as they are written")
+	}
+}
+
+// stand returns steps with addresses that are there in place of those that documents show, which stand for the reader's own.
+func (w services) stand(t *testing.T, steps []step) []step {
+	t.Helper()
+	port := freePort(t)
+	stands := strings.NewReplacer("127.0.0.1:11434", w.model, "127.0.0.1:4222", w.nats, "cluster.example:2113?", "127.0.0.1:"+port+"?tls=false&", "db.example:2113", "localhost:"+port,
+		":2113", ":"+port, "/etc/life/", "$PWD/", "OPENAI_API_KEY=…", "OPENAI_API_KEY=a-long-key", "DEPLOY_TOKEN=…", "DEPLOY_TOKEN=a-long-token")
+	played := slices.Clone(steps)
+	for i := range played {
+		played[i].command = stands.Replace(played[i].command)
+		played[i].output = stands.Replace(played[i].output)
+	}
+	return played
+}
+
+// freePort returns one that nobody listens on, of those that the kernel gives to nobody by itself.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000)) //nolint:gosec // no secret
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			_ = listener.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
+// shell is how a line begins that is a command: nothing else of documents does.
+var shell = regexp.MustCompile(`^\s*(\(|sudo )*(\.?[./\w]*/)?(life|make|go|git|curl|docker|npm|npx|node|sh|bash|cat|cp|mv|rm|cd|mkdir|sed|export|printf|echo|until|openssl|systemctl|kubectl|pass|tar|zstd|apt|apt-get|brew|ulimit)( |$)`)
+
+// excuses are the reasons for which commands of documents are shown and not run.
+var excuses = []string{
+	"it runs this test",
+	"the test has a build of its own",
+	"TestExtendFromAnotherModule runs it",
+}
+
+// TestEveryCommandRuns wants every command of a document to be run, or shown for a reason that is listed: a code block with commands in
+// another notation would not be read.
+func TestEveryCommandRuns(t *testing.T) {
+	commands := 0
+	for _, file := range documents(t) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, problem := range unrun(string(content)) {
+			t.Errorf("%s:%s", file, problem)
+		}
+		commands += len(transcript(string(content)))
+	}
+	if commands < 100 {
+		t.Errorf("the documents have %d commands that are run: they are not read as they are written", commands)
+	}
+}
+
+// unrun returns what in a document is a command that is not run, without an excuse.
+func unrun(document string) []string {
+	var problems []string
+	lines := strings.Split(document, "\n")
+	for i := 0; i < len(lines); i++ {
+		reason, shown := strings.CutPrefix(lines[i], "<!-- shown: ")
+		switch {
+		case shown && !slices.Contains(excuses, strings.TrimSuffix(reason, " -->")):
+			problems = append(problems, fmt.Sprintf("%d: %q is none of the reasons for which commands are not run: %q", i+1, reason, excuses))
+		case lines[i] == "<!-- run":
+			for ; i < len(lines) && lines[i] != "-->"; i++ {
+			}
+		case strings.HasPrefix(strings.TrimSpace(lines[i]), "```"), strings.HasPrefix(strings.TrimSpace(lines[i]), "~~~"):
+			fence, from := strings.TrimSpace(lines[i])[:3], i
+			for i++; i < len(lines) && !strings.HasPrefix(strings.TrimSpace(lines[i]), fence); i++ {
+				if command := strings.TrimPrefix(strings.TrimSpace(lines[i]), "$ "); shell.MatchString(command) && language(lines[from]) {
+					problems = append(problems, fmt.Sprintf("%d: %s: commands are shown in a block that is indented, each after \"$ \"", i+1, command))
+				}
+			}
+		case strings.HasPrefix(lines[i], "    ") && (i == 0 || lines[i-1] == ""):
+			from := i
+			for ; i < len(lines) && (strings.HasPrefix(lines[i], "    ") || lines[i] == "" && i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    ")); i++ {
+				if !strings.HasPrefix(lines[from], "    $ ") && shell.MatchString(strings.TrimPrefix(lines[i], "    ")) {
+					problems = append(problems, fmt.Sprintf("%d: %s: a command is shown after \"$ \"", i+1, strings.TrimSpace(lines[i])))
+				}
+			}
+			i--
+		}
+	}
+	return problems
+}
+
+// language reports whether what a fence opens may hold commands.
+func language(fence string) bool {
+	return slices.Contains([]string{"", "sh", "bash", "shell", "console", "text", "zsh", "shell-session"}, strings.Trim(fence, " `~"))
+}
+
+// TestEveryCommandRunsTeach shows what is taken for a command that is not run.
+func TestEveryCommandRunsTeach(t *testing.T) {
+	for document, problems := range map[string]int{
+		"Text.\n\n    $ life agents\n    life is out\n":                                     0,
+		"Text.\n\n    life agents\n":                                                        1,
+		"Text.\n\n    # first\n    bin/life agents\n\n    export A=b\n":                     2,
+		"```sh\n./bin/life agents\n```\n\n```\n$ make\nmodule x\n```\n":                     2,
+		"- item\n\n  ```bash\n  sudo docker compose up\n  ```\n":                            1,
+		"```go\ngo func() {}()\n```\n\n```yaml\nmake : x\n```\n":                            0,
+		"<!-- shown: no time -->\n\n    $ life agents\n":                                    1,
+		"<!-- shown: it runs this test -->\n\n    $ make test\n":                            0,
+		"<!-- run\nlife serve &\n-->\n\n    life: serving\n    lifeless go-getters\n":       0,
+		"- a list, with lines that go on\n    make no command of a line within a paragraph": 0,
+	} {
+		if got := unrun(document); len(got) != problems {
+			t.Errorf("%q: %d problems, want %d: %v", document, len(got), problems, got)
+		}
 	}
 }
 
@@ -66,7 +184,7 @@ var (
 		}
 		builtIn = dir
 		path := filepath.Join(dir, "life")
-		build := exec.Command("go", "build", "-o", path, "./cmd/life")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "./cmd/life") // linked in half the time
 		build.Dir = root
 		if output, err := build.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build life: %w\n%s", err, output)
@@ -172,6 +290,7 @@ func play(t *testing.T, life string, steps []step) {
 	shell := exec.CommandContext(t.Context(), "bash", path)
 	shell.Dir = dir
 	shell.Env = append(environ(), "PATH="+filepath.Dir(life)+":"+os.Getenv("PATH"), "HOME="+dir, "REPOSITORY="+repository(t))
+	shell.Env = append(shell.Env, goCaches(t)...)
 	alive, held, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +341,20 @@ func environ() []string {
 		}
 	}
 	return append(kept, "LIFE_USER=ada", "LIFE_LISTEN=127.0.0.1:0", "TZ=UTC")
+}
+
+// goCaches are the settings of Go that follow from the home, which the shell has another of.
+func goCaches(t *testing.T) []string {
+	t.Helper()
+	var settings []string
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOENV"} {
+		value, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings = append(settings, name+"="+strings.TrimSpace(string(value)))
+	}
+	return settings
 }
 
 func repository(t *testing.T) string {

@@ -146,6 +146,7 @@ func (s *projected) live(writes int64) {
 	s.end()
 	s.snapshots.left.Store(writes)
 	host, err := actors.New(s.t.Context(), actors.Config{
+		Masker:  Unmasked{},
 		Journal: quietJournal{s.journal}, Snapshots: s.snapshots, Blobs: NewBlobs(), Models: noLookup{}, Declare: Declare, Resting: s.random.IntN(4) == 0,
 	})
 	if err != nil {

@@ -102,6 +102,11 @@ func (v *verifier) stream(stream events.Stream) error {
 		if err != nil {
 			return err
 		}
+		if len(page.Events) == 0 && from == 0 {
+			if err := v.gone(stream, 0); err != nil || len(v.found) > 0 {
+				return err
+			}
+		}
 		if page.Last == events.NoRevision {
 			return &sagas.RefusalError{Code: sagas.RefusedMissing, Detail: "there is no agent " + strings.TrimPrefix(string(stream), events.AgentCategory+"-")}
 		}

@@ -2,6 +2,8 @@ package history
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/maphash"
 	"runtime"
 	"slices"
@@ -70,6 +72,54 @@ func (v *verifier) everything() error {
 		}
 		todo = append(todo[:len(todo)-1], left...)
 	}
+	return v.hidden()
+}
+
+// hidden finds streams of which nothing can be read, as their metadata hide it: no pass meets them. Where a part is left, a pass met the gap.
+func (v *verifier) hidden() error {
+	filter, found := storage.Filter{System: true}, map[events.Stream]bool{}
+	for _, category := range []string{
+		events.AgentCategory, events.WalletCategory, events.HomeostasisCategory, events.KnowledgeCategory, events.ProjectionsCategory, events.EffectCategory,
+	} {
+		filter.Streams = append(filter.Streams, "$$"+category+"-")
+	}
+	for i := range v.found {
+		found[v.found[i].Stream] = true
+	}
+	for place := storage.Start(); ; {
+		page, err := v.reader.journal.ReadAll(v.ctx, place, storage.Forward, filter, verifyPage())
+		if err != nil {
+			return fmt.Errorf("read the metadata of streams: %w", err)
+		}
+		for i := range page.Events {
+			e := &page.Events[i]
+			stream := e.Stream[len("$$"):]
+			if found[stream] {
+				continue
+			}
+			found[stream] = true
+			if err := v.gone(stream, e.Position); err != nil {
+				return err
+			}
+		}
+		if page.End {
+			return nil
+		}
+		place = page.Next
+	}
+}
+
+// gone notes a stream whose beginning cannot be read.
+func (v *verifier) gone(stream events.Stream, at events.Position) error {
+	err := v.reader.beginning(v.ctx, stream)
+	var unreadable *UnreadableError
+	if !errors.As(err, &unreadable) {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.report.Streams++
+	v.found = append(v.found, Divergence{Stream: stream, Position: at, What: ProblemGap, Detail: unreadable.Error()})
 	return nil
 }
 

@@ -51,6 +51,12 @@ type Beginner interface {
 	Begin(ctx context.Context, begun Begun, done func(Appended, error))
 }
 
+// Roomy is a Journal that knows whether it is full.
+type Roomy interface {
+	// Room says why no append can be stored at the moment, by ErrFull, ErrReadOnly or the disk's failure; nil: there is room. It answers at once.
+	Room() error
+}
+
 // Bounded is a Journal that takes less at once than MaxAppend.
 type Bounded interface {
 	// MaxAppend is the most that one batch may hold, in bytes as the store counts them.
@@ -213,6 +219,18 @@ var (
 	ErrPlace    = errors.New("no event of the store is at this position")
 	ErrNeeded   = errors.New("an append that this one needs was not stored")
 )
+
+// HalfError says that a store holds a part of what was being copied or imported into it, and in which way that is finished.
+type HalfError struct {
+	Store  string // its directory, or its address
+	What   string // "a copy" or "an import"
+	Finish string // what to type
+}
+
+// Error names the store, and what to type.
+func (h *HalfError) Error() string {
+	return fmt.Sprintf("%s holds half %s, which was cut off: what is there is not whole, so nothing reads it or goes on from it. Finish it: %s", h.Store, h.What, h.Finish)
+}
 
 // ConflictError says that a stream is not as an append expected: someone else wrote to it. A stream that was deleted and may begin again reads as
 // one that does not exist, but goes on at its last revision: that is the one to expect, or ExpectNoStream.

@@ -286,7 +286,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := problemOf(err)
-	if p.Code == codeInternal || p.Code == codeCorrupt {
+	if p.Code == CodeInternal || p.Code == codeCorrupt {
 		h.log.Error("answer request", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	writeProblem(w, p)

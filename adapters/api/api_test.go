@@ -71,6 +71,7 @@ func startHost(t *testing.T) whole {
 	t.Helper()
 	memory := actorstest.NewMemory()
 	host, err := actors.New(t.Context(), actors.Config{
+		Masker:  actorstest.Unmasked{},
 		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: models{}, Tools: []actors.Tool{echo()},
 		OpeningCredit: 100 * events.Dollar,
 	})

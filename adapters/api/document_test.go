@@ -154,7 +154,7 @@ func TestDocument(t *testing.T) {
 	}
 	codes := []string{
 		codeMalformed, codeNoRoute, codeMethod, codeMedia, codeTooLarge, codeUnauthorized, codeCrossOrigin, codeHost, codeOverloaded,
-		codeUnavailable, codeUnreadable, codeFenced, codeClosed, codeFull, codeReadOnly, codeCorrupt, codeStream, codeTimeout, codeInternal, string(sagas.RefusedInvalid),
+		codeUnavailable, codeUnreadable, codeFenced, codeClosed, codeFull, codeReadOnly, codeCorrupt, codeStream, codeTimeout, CodeInternal, string(sagas.RefusedInvalid),
 		string(sagas.RefusedMissing), string(sagas.RefusedExists), string(sagas.RefusedState), string(sagas.RefusedQueue),
 		string(sagas.RefusedReuse), string(sagas.RefusedMismatch),
 	}
@@ -162,7 +162,7 @@ func TestDocument(t *testing.T) {
 		if !strings.Contains(string(document), "`"+code+"`") {
 			t.Errorf("docs/api.md does not list the code %s", code)
 		}
-		if meaningOf(code).status == http.StatusInternalServerError && code != codeInternal && code != codeCorrupt {
+		if meaningOf(code).status == http.StatusInternalServerError && code != CodeInternal && code != codeCorrupt {
 			t.Errorf("code %s is not in the table", code)
 		}
 	}

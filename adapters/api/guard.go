@@ -118,5 +118,5 @@ func (g *guard) recover(w http.ResponseWriter, r *http.Request) {
 		panic(p)
 	}
 	g.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-	writeProblem(w, problem(codeInternal, "the server failed; its log says why"))
+	writeProblem(w, problem(CodeInternal, "the server failed; its log says why"))
 }

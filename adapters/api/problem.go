@@ -62,7 +62,7 @@ const (
 	codeCorrupt      = "corrupt"
 	codeStream       = "invalid_stream"
 	codeTimeout      = "timeout"
-	codeInternal     = "internal"
+	CodeInternal     = "internal"
 )
 
 // meaning is what a code means to HTTP.
@@ -212,7 +212,7 @@ func problemOf(err error) *Problem {
 			return p
 		}
 	}
-	return problem(codeInternal, "the server failed; its log says why")
+	return problem(CodeInternal, "the server failed; its log says why")
 }
 
 // typed is the way back: the error that the port behind the server returned, or the problem itself.

@@ -24,7 +24,7 @@ func TestSameWorkspaces(t *testing.T) {
 	}
 	files := actorstest.NewWorkspaces()
 	files.Blobs = blobs
-	running, err := actors.New(t.Context(), actors.Config{Journal: actorstest.NewMemory(), Blobs: blobs, Models: models{}, Tools: []actors.Tool{echo()}, Files: files})
+	running, err := actors.New(t.Context(), actors.Config{Masker: actorstest.Unmasked{}, Journal: actorstest.NewMemory(), Blobs: blobs, Models: models{}, Tools: []actors.Tool{echo()}, Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}

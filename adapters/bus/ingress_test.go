@@ -268,7 +268,7 @@ func TestTracesGoOn(t *testing.T) {
 // TestADriveOfARealHost publishes commands, each twice, and finds each once in the agent's history.
 func TestADriveOfARealHost(t *testing.T) {
 	journal := actorstest.NewMemory()
-	host, err := actors.New(t.Context(), actors.Config{Journal: journal, Blobs: actorstest.NewBlobs(), Models: models{}, OpeningCredit: 10 * events.Dollar})
+	host, err := actors.New(t.Context(), actors.Config{Masker: actorstest.Unmasked{}, Journal: journal, Blobs: actorstest.NewBlobs(), Models: models{}, OpeningCredit: 10 * events.Dollar})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestADriveOfARealHost(t *testing.T) {
 // for another agent is a command of its own. Each has a reply.
 func TestIDsReused(t *testing.T) {
 	journal := actorstest.NewMemory()
-	host, err := actors.New(t.Context(), actors.Config{Journal: journal, Blobs: actorstest.NewBlobs(), Models: models{}, OpeningCredit: 10 * events.Dollar})
+	host, err := actors.New(t.Context(), actors.Config{Masker: actorstest.Unmasked{}, Journal: journal, Blobs: actorstest.NewBlobs(), Models: models{}, OpeningCredit: 10 * events.Dollar})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func OpenSnapshots(config Config) (*Cache, error) {
 	fs := config.FS
 	if fs == nil {
 		fs = vfs.Default
-		if c.lock, err = lockDirectory(config.Dir); err != nil {
+		if c.lock, err = lockDirectory(config.Dir, config.Server); err != nil {
 			return nil, fmt.Errorf("open the snapshots: %w", err)
 		}
 	}

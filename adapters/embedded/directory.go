@@ -32,6 +32,8 @@ const directoryFormat = 1
 type HeldError struct {
 	Dir string
 	PID int // of the process that has it, maybe this one; 0 when that could not be found out
+
+	Server bool // it has it for as long as it is not stopped
 }
 
 // Error names the directory, the process and the remedy.
@@ -42,7 +44,7 @@ func (h *HeldError) Error() string {
 type directoryLock struct{ file *os.File }
 
 // lockDirectory takes the directory for this store alone. The kernel gives it back when the process ends, however it ends.
-func lockDirectory(dir string) (*directoryLock, error) {
+func lockDirectory(dir string, server bool) (*directoryLock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's directory: %w", err)
 	}
@@ -55,10 +57,14 @@ func lockDirectory(dir string) (*directoryLock, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}
-		return nil, &HeldError{Dir: dir, PID: holder(f)}
+		return nil, holder(dir, f)
 	}
 	if err = f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		said := strconv.Itoa(os.Getpid())
+		if server {
+			said += " server"
+		}
+		_, err = f.WriteAt([]byte(said+"\n"), 0)
 	}
 	if err != nil && !errors.Is(err, unix.ENOSPC) { // the lock holds without the process's id
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
@@ -81,7 +87,7 @@ func lockToRead(dir string) (*directoryLock, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}
-		return nil, &HeldError{Dir: dir, PID: holder(f)}
+		return nil, holder(dir, f)
 	}
 	return &directoryLock{file: f}, nil
 }
@@ -91,17 +97,16 @@ func unwritable(err error) bool {
 	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
 }
 
-// holder reads the id of the process that has the lock; 0 when it has not written it yet.
-func holder(f *os.File) int {
+// holder reads which process has the lock: none when it has not written that yet.
+func holder(dir string, f *os.File) *HeldError {
+	held := &HeldError{Dir: dir}
 	text, err := io.ReadAll(io.LimitReader(f, 32))
-	if err != nil {
-		return 0
+	pid, kind, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if err == nil {
+		held.PID, err = strconv.Atoi(pid)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0
-	}
-	return pid
+	held.Server = err == nil && kind == "server"
+	return held
 }
 
 func (l *directoryLock) release() error { return l.file.Close() }

@@ -122,6 +122,9 @@ func TestBelowTheReserveAppendsAreRefused(t *testing.T) {
 		}
 		break
 	}
+	if err := store.Room(); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("room on a full disk: %v", err)
+	}
 	mustHold(t, store, "s", int(stored)+1)
 	disk.free.Store(plenty)
 	for {
@@ -134,6 +137,9 @@ func TestBelowTheReserveAppendsAreRefused(t *testing.T) {
 		}
 	}
 	mustHold(t, store, "s", int(stored)+2)
+	if err := store.Room(); err != nil {
+		t.Errorf("room on a disk with room: %v", err)
+	}
 }
 
 func TestAFullDiskIsWaitedFor(t *testing.T) {

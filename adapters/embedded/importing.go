@@ -25,50 +25,44 @@ const (
 // ErrImport is wrapped by the error of an import that does not fit what is stored. Nothing of the group it names was stored.
 var ErrImport = errors.New("the import does not fit")
 
-// HalfError says that a store holds a part of what was being imported, and in which way that is finished.
-type HalfError struct {
-	Dir    string          `json:"-"`
+// half is the file that says in which way an import is finished that was cut off.
+type half struct {
 	Finish string          `json:"finish"`      // the command that was under way
 	Last   events.Position `json:"last,string"` // of the store, before it
 }
 
-// Error names the directory, and what to type.
-func (h *HalfError) Error() string {
-	return fmt.Sprintf("%s holds half an import, which was cut off: what is there is not whole, so nothing reads it or goes on from it. Finish it: %s", h.Dir, h.Finish)
-}
-
 // readHalf says whether an import was cut off; nil: none was.
-func readHalf(disk vfs.FS, dir string) (*HalfError, error) {
+func readHalf(disk vfs.FS, dir string) (*half, error) {
 	path := filepath.Join(dir, importName)
 	text, err := readSmall(disk, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // no import was cut off
 	}
-	half := &HalfError{Dir: dir}
+	read := &half{}
 	if err == nil {
-		err = json.Unmarshal([]byte(text), half)
+		err = json.Unmarshal([]byte(text), read)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s, which says what is being imported, cannot be read: %w; import again into another directory", storage.ErrCorrupt, path, err)
 	}
-	return half, nil
+	return read, nil
 }
 
 // BeginImport notes that an import begins, which finish finishes: until FinishImport, the store is opened with Config.Filling only. If we die before
 // the note is on disk, nothing of the import is stored; after that, the store is half an import, even if nothing is stored yet.
 func (s *Store) BeginImport(finish string) error {
-	if err := errors.Join(s.refusal(), s.disk.room()); err != nil {
+	if err := s.Room(); err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
-	half, err := readHalf(s.disk.FS, s.config.Dir)
+	note, err := readHalf(s.disk.FS, s.config.Dir)
 	if err != nil {
 		return err
 	}
-	if half == nil {
-		half = &HalfError{Last: s.last()}
+	if note == nil {
+		note = &half{Last: s.last()}
 	}
-	half.Finish = events.Clip(finish, 4<<10)
-	text, err := json.Marshal(half)
+	note.Finish = events.Clip(finish, 4<<10)
+	text, err := json.Marshal(note)
 	if err != nil {
 		return err
 	}
@@ -82,8 +76,8 @@ func (s *Store) FinishImport() error {
 
 // DropImport undoes BeginImport if nothing was stored since: an import that does not fit leaves the store as it was.
 func (s *Store) DropImport() error {
-	half, err := readHalf(s.disk.FS, s.config.Dir)
-	if err != nil || half == nil || half.Last != s.last() {
+	note, err := readHalf(s.disk.FS, s.config.Dir)
+	if err != nil || note == nil || note.Last != s.last() {
 		return err
 	}
 	return s.FinishImport()

@@ -71,7 +71,6 @@
 package embedded
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -96,6 +95,7 @@ type Config struct {
 	Memory  int          // bytes of recent appends kept in memory before they go to tables; default 64 MiB
 	Reserve int64        // bytes of the disk left free, below which appends are refused; default 128 MiB, negative: none
 	Log     *slog.Logger // trouble in the background; default: nowhere
+	Server  bool         // it stays open until it is stopped: others do not wait for it
 	Filling bool         // a store that holds half an import is opened too: to finish it
 	FS      vfs.FS       // for tests; the lock on the directory is taken only on the real file system
 
@@ -188,7 +188,7 @@ func (s *Store) open() error {
 	var readOnly error // why nothing can be written
 	if fs == nil {
 		fs = vfs.Default
-		lock, err := lockDirectory(s.config.Dir)
+		lock, err := lockDirectory(s.config.Dir, s.config.Server)
 		if unwritable(err) {
 			problem := err
 			if lock, err = lockToRead(s.config.Dir); err == nil {
@@ -206,8 +206,10 @@ func (s *Store) open() error {
 	} else if err != nil {
 		return err
 	}
-	if half, err := readHalf(fs, s.config.Dir); err != nil || half != nil && !s.config.Filling {
-		return cmp.Or(err, error(half))
+	if note, err := readHalf(fs, s.config.Dir); err != nil {
+		return err
+	} else if note != nil && !s.config.Filling {
+		return &storage.HalfError{Store: s.config.Dir, What: "an import", Finish: note.Finish}
 	}
 	s.disk = newDisk(fs, s.config.Dir, s.config.Reserve, s.config.Log, s.closing)
 	if full := s.disk.roomToOpen(s.path("journal")); readOnly == nil && full != nil {
@@ -244,6 +246,14 @@ func (s *Store) refusal() error {
 		return s.openToWrite()
 	}
 	return err
+}
+
+// Room implements [storage.Roomy].
+func (s *Store) Room() error {
+	if err := s.refusal(); err != nil {
+		return err
+	}
+	return s.disk.room()
 }
 
 // openToWrite puts a database that can be written in the place of one that can only be read. Readers wait meanwhile. If we die in between, nothing

@@ -12,7 +12,7 @@ import (
 )
 
 // CopyStream says in a store behind the EventStoreDB protocol what is being copied into it. It is no part of what is copied. (A data directory has a
-// file for that, see embedded.HalfError.)
+// file for that, see adapters/embedded/importing.go.)
 const CopyStream events.Stream = "life-copy"
 
 const (
@@ -22,17 +22,6 @@ const (
 
 type copying struct {
 	Finish string `json:"finish"` // the command that was under way
-}
-
-// HalfError says that a store holds a part of what was being copied into it, and in which way that is finished.
-type HalfError struct {
-	Store  string
-	Finish string
-}
-
-// Error names the store, and what to type.
-func (h *HalfError) Error() string {
-	return fmt.Sprintf("%s holds half a copy, which was cut off: what is there is not whole, so nothing reads it or goes on from it. Finish it: %s", h.Store, h.Finish)
 }
 
 // HalfCopied returns the command that finishes the copy which was cut off; empty: none was.

@@ -37,6 +37,7 @@ type Location struct {
 	Files       workspace.Config // limits of what is recorded of workspaces, in the data directory
 	NoFiles     bool             // record nothing of workspaces
 	Ignore      []string         // names of the files that say what of a workspace is not searched or recorded
+	Server      bool             // it stays open until it is stopped
 	Filling     bool             // it may hold half a copy, or half an import: to finish it
 }
 
@@ -82,14 +83,14 @@ func (p Location) Open(ctx context.Context, log *slog.Logger) (Journal, error) {
 		}
 		half, err := HalfCopied(ctx, opened)
 		if err == nil && half != "" {
-			err = &HalfError{Store: p.String(), Finish: half}
+			err = &storage.HalfError{Store: p.String(), What: "a copy", Finish: half}
 		}
 		if err != nil {
 			return nil, errors.Join(err, opened.Close())
 		}
 		return opened, nil
 	}
-	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(p.Data, StoreName), Filling: p.Filling, Log: log})
+	store, err := embedded.Open(embedded.Config{Dir: filepath.Join(p.Data, StoreName), Filling: p.Filling, Server: p.Server, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -229,7 +229,7 @@ func TestHalfImport(t *testing.T) {
 				t.Fatal("half an export was taken for a whole one")
 			}
 			store, err := embedded.Open(embedded.Config{Dir: dir, Reserve: -1})
-			var half *embedded.HalfError
+			var half *storage.HalfError
 			switch {
 			case cut < 2: // nothing came
 				if err != nil {

@@ -98,7 +98,7 @@ func TestExtendFromAnotherModule(t *testing.T) {
 	t.Setenv("GOFLAGS", "-mod=mod")
 	t.Setenv("GOPROXY", "off")
 	t.Setenv("GOWORK", "off")
-	run(t, module, "go", "build", "-o", "life", ".")
+	run(t, module, "go", "build", "-ldflags=-s -w", "-o", "life", ".")
 
 	for name, value := range map[string]string{"HOME": module, "LIFE_DATA": filepath.Join(module, "data"), "LIFE_USER": "ada", "LIFE_STORE": ""} {
 		t.Setenv(name, value)
@@ -107,9 +107,15 @@ func TestExtendFromAnotherModule(t *testing.T) {
 	if answer := run(t, module, "./life", "projections", "query", "hello"); !strings.Contains(answer, "messages  0\n") {
 		t.Errorf("before anything happened there are messages:\n%s", answer)
 	}
-	run(t, module, "./life", "run", "--workspace", "ws", "--agent", "demo", "--model", "scripted/tour", "--quiet", "Take the tour")
-	if answer := run(t, module, "./life", "projections", "query", "hello"); answer != "messages  1\nlatest    ada\n" {
-		t.Errorf("after the tour the projection answers\n%s", answer)
+	run(t, filepath.Join(module, "ws"), "../life", "run", "--model", "scripted/tour", "Take the tour")
+	answer := run(t, module, "./life", "projections", "query", "hello")
+	shown, err := os.ReadFile("../extend.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "    $ ./life run --model scripted/tour \"Take the tour\"\n    …\n    $ ./life projections query hello\n    " +
+		strings.ReplaceAll(strings.TrimSpace(answer), "\n", "\n    ") + "\n\n"; !strings.Contains(string(shown), want) {
+		t.Errorf("extend.md does not show\n%s", want)
 	}
 	file := absolute(t, filepath.Join(root, "adapters/declared/examples/tool-failures.yaml"))
 	run(t, module, "./life", "projections", "add", file) // the first way works in such a binary too

@@ -251,7 +251,7 @@ func newTurns(t *testing.T, e *vendor, change func(*events.AgentConfig), others 
 	files := map[string]string{"a.txt": "alpha", "b.txt": "beta"}
 	var err error
 	s.host, err = actors.New(t.Context(), actors.Config{
-		Journal: s.journal, Blobs: actorstest.NewBlobs(), OpeningCredit: 100 * events.Dollar, Prices: perToken{},
+		Journal: s.journal, Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: 100 * events.Dollar, Prices: perToken{},
 		Models: theModels{newOpenAI(t, e.open(t)), others},
 		Tools: []actors.Tool{
 			tool("read_file", `{"type":"object"}`, func(use actors.ToolUse) string {
