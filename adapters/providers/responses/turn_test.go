@@ -38,7 +38,7 @@ func newTurns(t *testing.T, models theModels) *turns {
 	t.Helper()
 	s := &turns{t: t}
 	s.config = actors.Config{
-		Journal: actorstest.NewMemory(), Blobs: actorstest.NewBlobs(), OpeningCredit: 100 * events.Dollar, Models: models,
+		Journal: actorstest.NewMemory(), Blobs: actorstest.NewBlobs(), Masker: actorstest.Unmasked{}, OpeningCredit: 100 * events.Dollar, Models: models,
 		Tools: []actors.Tool{actorstest.FakeTool{
 			Describes: actors.ToolSpec{Name: "read_file", Description: "reads", Schema: json.RawMessage(`{"type":"object"}`), Repeatable: true},
 			Does: func(_ context.Context, use actors.ToolUse) (actors.ToolResult, error) {
