@@ -146,7 +146,9 @@ func TestSecretsInBlocks(t *testing.T) {
 	}}
 	memory := actorstest.NewMemory()
 	host := start(t, actors.Config{Journal: memory, Snapshots: memory, Masker: wordMasker{}, Models: oneModel{actorstest.FakeModel(
-		func(context.Context, actors.ModelRequest, func(actors.Delta)) (actors.ModelResponse, error) { return reply, nil },
+		func(context.Context, actors.ModelRequest, func(actors.Delta)) (actors.ModelResponse, error) {
+			return reply, nil
+		},
 	)}})
 	do(t, host, "demo", create("demo"))
 	feed := watch(t, host, "demo")

@@ -124,7 +124,7 @@ func awayDuring(t *testing.T, during string) {
 		}
 		return echo().Run(ctx, use)
 	}}
-	config := actors.Config{Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: oneModel{model}, Tools: []actors.Tool{tool}, OpeningCredit: events.Dollar}
+	config := actors.Config{Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), Models: oneModel{model}, Tools: []actors.Tool{tool}, OpeningCredit: events.Dollar, Masker: actorstest.Unmasked{}}
 	first, err := actors.New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)

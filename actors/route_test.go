@@ -37,7 +37,9 @@ func TestRoute(t *testing.T) {
 			return map[string][]events.Candidate{"fast": candidates}
 		}
 		turn := func(routes map[string][]events.Candidate, id string) {
-			host, err := actors.New(t.Context(), actors.Config{Journal: memory, Blobs: blobs, Models: models, Routes: routes, OpeningCredit: events.Dollar})
+			host, err := actors.New(t.Context(), actors.Config{
+				Journal: memory, Blobs: blobs, Models: models, Routes: routes, OpeningCredit: events.Dollar, Masker: actorstest.Unmasked{},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
