@@ -69,7 +69,7 @@ func (a *agent) cutOff(command sagas.Command) {
 	if err != nil || !slices.ContainsFunc(decided, func(e events.Event) bool { _, ends := e.(events.TurnEnded); return ends }) {
 		return
 	}
-	cost, priced := a.host.prices.Cost(t.Config.Model, usage)
+	cost, priced := a.host.prices.Cost(under.about.Model, usage)
 	a.command(sagas.ReplyFailed{
 		Meta: meta(t.Model), Request: t.Model, Class: events.ErrorCancelled, Detail: "its turn ended while it replied",
 		Usage: usage, Cost: cost, Priced: priced,

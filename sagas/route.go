@@ -129,6 +129,7 @@ func (a *Agent) leaves(c *ReplyFailed) bool {
 		return t.Troubles+1 >= routeFailures || c.RetryAfter > routeLongWait
 	case events.ErrorContext, events.ErrorAuth, events.ErrorInvalid:
 		return true
+	case events.ErrorCancelled: // by us
 	case events.ErrorRefused: // by its policy: going from model to model until one agrees is not what a route is for
 	}
 	return false
