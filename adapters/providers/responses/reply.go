@@ -268,7 +268,7 @@ func (r *reply) itemOf(e *event, kind string) *item {
 		}
 	}
 	for _, it := range slices.Backward(r.items) { // some give an item another id in each event
-		if it.kind == kind && !(it.done && id != "") && (numbered && it.index == index || !numbered && id == "" && !it.done) {
+		if it.kind == kind && (!it.done || id == "") && (numbered && it.index == index || !numbered && id == "" && !it.done) {
 			return it
 		}
 	}

@@ -87,7 +87,7 @@ type sentItem struct {
 	raw string
 }
 
-//nolint:gochecknoglobals // an explicit list, never written to
+// known are the fields of a request and of its items.
 var known = map[string][]string{
 	"":                     {"model", "stream", "store", "include", "instructions", "reasoning", "max_output_tokens", "tools", "input"},
 	"message":              {"type", "role", "content", "id", "status", "phase"},
