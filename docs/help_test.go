@@ -207,7 +207,7 @@ var replaced = []struct{ pattern, by string }{
 	{`0\.0\.0\.0:\d+`, "127.0.0.1:0"},
 }
 
-// waiting are verbs that go on until they are interrupted: they are, once they have said something.
+// waiting are verbs that go on until they are interrupted: they are, once they have said something and nothing follows.
 var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents --watch)\b`)
 
 // check runs an example.
@@ -239,7 +239,8 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 	}
 	if waiting.MatchString(command) {
 		script += "(exec " + strings.TrimSuffix(command, "&") + ") >said 2>&1 &\nverb=$!\n" +
-			"until [ -s said ] || ! kill -0 $verb 2>/dev/null; do sleep 0.05; done\nkill -TERM $verb 2>/dev/null; wait $verb; status=$?; cat said; [ $status = 130 ] && status=0\n"
+			"until [ -s said ] || ! kill -0 $verb 2>/dev/null; do sleep 0.05; done\n" +
+			"before=; until [ \"$(wc -c <said)\" = \"$before\" ]; do before=$(wc -c <said); sleep 0.2; done\nkill -TERM $verb 2>/dev/null; wait $verb; status=$?; cat said; [ $status = 130 ] && status=0\n"
 	} else {
 		script += command + "\nstatus=$?\n"
 	}
