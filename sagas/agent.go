@@ -91,18 +91,10 @@ func (a Agent) Decide(command Command) ([]events.Event, error) {
 // decide is the table of contents: lives, messages, and then the turn in its order.
 func (d *decision) decide(command Command) error {
 	switch c := command.(type) {
-	case Create:
-		return d.create(c)
-	case Configure:
-		return d.configure(c)
+	case Create, Configure, Retire, Quarantine, Release:
+		return d.life(c)
 	case Compact:
 		return d.compactNext(c)
-	case Retire:
-		return d.retire(c)
-	case Quarantine:
-		return d.quarantine(c)
-	case Release:
-		return d.release(c)
 	case Send:
 		return d.send(c)
 	case RecordAdvice:
@@ -141,6 +133,23 @@ func (d *decision) decide(command Command) error {
 		return d.abandon(c)
 	case Fork, Diverge, Skip, Elapse, Finish:
 		return d.lineage(c)
+	}
+	return refuse(RefusedInvalid, "an agent cannot decide %T", command)
+}
+
+// life decides what makes an agent, and what becomes of it.
+func (d *decision) life(command Command) error {
+	switch c := command.(type) {
+	case Create:
+		return d.create(c)
+	case Configure:
+		return d.configure(c)
+	case Retire:
+		return d.retire(c)
+	case Quarantine:
+		return d.quarantine(c)
+	case Release:
+		return d.release(c)
 	}
 	return refuse(RefusedInvalid, "an agent cannot decide %T", command)
 }

@@ -140,27 +140,7 @@ func (a *Agent) applyTurn(fact Fact) {
 	case events.ConversationCompacted:
 		a.compacted(&e, fact.Time)
 	case events.ModelFailed:
-		t.Model, t.RetryAt = "", e.RetryAt
-		t.Usage = t.Usage.Plus(e.Usage)
-		t.Cost += e.Cost
-		t.Unpriced = t.Unpriced || e.Usage.Total() > 0 && !e.Priced
-		if t.Compaction != nil { // the turn can do without a summary
-			failed := *t.Compaction // others may have the old one
-			failed.Failed++
-			t.Compaction = &failed
-		} else {
-			t.Failed++
-			t.ErrorStreak++
-			if t.Asked != "" {
-				t.Troubles++
-			}
-		}
-		if e.Room > 0 {
-			a.Window = Window{Model: t.model(), Room: e.Room}
-		}
-		if e.Left {
-			t.Left = append(slices.Clone(t.Left), t.model())
-		}
+		a.applyFailure(e)
 	case events.TurnPaused:
 		t.Paused = e.Reason
 	case events.TurnResumed:
@@ -170,6 +150,32 @@ func (a *Agent) applyTurn(fact Fact) {
 		a.applyCall(fact)
 	}
 	t.clock(fact.Time)
+}
+
+// applyFailure folds that an attempt to ask the model failed.
+func (a *Agent) applyFailure(e events.ModelFailed) {
+	t := &a.Turn
+	t.Model, t.RetryAt = "", e.RetryAt
+	t.Usage = t.Usage.Plus(e.Usage)
+	t.Cost += e.Cost
+	t.Unpriced = t.Unpriced || e.Usage.Total() > 0 && !e.Priced
+	if t.Compaction != nil { // the turn can do without a summary
+		failed := *t.Compaction // others may have the old one
+		failed.Failed++
+		t.Compaction = &failed
+	} else {
+		t.Failed++
+		t.ErrorStreak++
+		if t.Asked != "" {
+			t.Troubles++
+		}
+	}
+	if e.Room > 0 {
+		a.Window = Window{Model: t.model(), Room: e.Room}
+	}
+	if e.Left {
+		t.Left = append(slices.Clone(t.Left), t.model())
+	}
 }
 
 // applyCall folds what happens to a call.

@@ -174,7 +174,7 @@ func verbose(summary string) func(turn, round, failures int) sagas.Command {
 		case round == summaryRound:
 			return says(summary)
 		case round < 6:
-			c, _ := calls(round, "read").(sagas.RecordReply) //nolint:errcheck // it is one
+			c, _ := calls(round, "read").(sagas.RecordReply)
 			c.Text.Inline = strings.Repeat("I look closely. ", 20)
 			return c
 		}

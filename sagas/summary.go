@@ -75,8 +75,8 @@ func (c Conversation) compact(e *events.ConversationCompacted) Conversation {
 	}
 	c.Summary = &summary
 	b := appendField(nil, string(e.How))
-	b = appendField(b, e.Text.Identity())
-	c.Chain = c.Chain.Next(events.Kind(e.Kind()), appendLeftOut(b, &e.LeftOut))
+	b = appendField(b, e.Identity())
+	c.Chain = c.Chain.Next(e.Kind(), appendLeftOut(b, &e.LeftOut))
 	return c
 }
 
