@@ -70,7 +70,7 @@ func TestCompactionCrash(t *testing.T) {
 func compactionCrash(t *testing.T, mode events.CompactionMode, n int, how death) {
 	memory, model := actorstest.NewMemory(), &reading{}
 	config := actors.Config{
-		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar,
+		Journal: memory, Snapshots: memory, Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar, Masker: actorstest.Unmasked{},
 		Models: oneModel{actorstest.FakeModel(model.ask)}, Tools: []actors.Tool{echo()},
 	}
 	dieWorking(t, memory, config, compacting(mode), n, how)

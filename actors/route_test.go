@@ -61,7 +61,7 @@ func TestRoute(t *testing.T) {
 			if err := host.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
-			time.Sleep(time.Second) // protoactor notes messages to stopped actors in a goroutine that ends a moment later
+			<-time.After(time.Second) // protoactor notes messages to stopped actors in a goroutine that ends a moment later
 		}
 		turn(route("busy/a", "locked/b", "good/c", "spare/d"), "first")
 		if want := []string{"busy/a", "busy/a", "locked/b", "good/c"}; !slices.Equal(asked, want) {

@@ -64,7 +64,7 @@ const (
 
 // LeftOut says which messages of the conversation a compaction is about: the oldest that are sent yet, up to a round.
 type LeftOut struct {
-	Messages int   `json:"messages"`                // how many are left out
+	Messages int   `json:"left_out"`                // how many are left out
 	Kept     []int `json:"kept,omitempty"`          // beside them, by their place from the oldest: what people said in the running turn
 	Turn     int   `json:"through_turn"`            // with which round of which turn the last one came in; 0 is a turn's beginning
 	Round    int   `json:"through_round,omitempty"` //

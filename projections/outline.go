@@ -11,7 +11,7 @@ func Omitted(kind events.Kind) []string {
 	case "model.requested":
 		return []string{"context"}
 	case "model.replied":
-		return []string{"text", "calls.arguments", "extra.text"}
+		return []string{"text", "calls.arguments", "blocks.text.text", "blocks.raw.text"}
 	case "tool.requested":
 		return []string{"arguments"}
 	}

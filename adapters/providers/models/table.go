@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.com/life/events"
@@ -122,7 +123,7 @@ func load(data, own, replaced string, by *File) (*Table, error) {
 			} else {
 				err = table.layFile(path)
 			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // of a data directory that is none the store speaks
 				return nil, fmt.Errorf("%w; delete it, or write it again with life models refresh or life prices update", err)
 			}
 		}
