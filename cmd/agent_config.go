@@ -128,6 +128,25 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	if changed("wallet") {
 		c.Wallet = events.WalletID(f.wallet)
 	}
+	if err := f.policy(cmd, c, fresh); err != nil {
+		return err
+	}
+	if changed("masking") {
+		c.Masking = events.MaskingLevel(f.masking)
+	}
+	if changed("use-secrets") {
+		if c.Secrets = f.secrets; slices.Equal(f.secrets, []string{"none"}) {
+			c.Secrets = nil
+		}
+	}
+	f.knowledge(cmd, &c.Knowledge)
+	f.compact(cmd, &c.Compaction)
+	return f.limits(cmd, &c.Limits)
+}
+
+// policy lays over what an agent may do what was given.
+func (f *agentFlags) policy(cmd *cobra.Command, c *events.AgentConfig, fresh bool) error {
+	changed := func(name string) bool { return cmd.Flags().Changed(name) }
 	switch {
 	case changed("ask") && slices.Equal(f.ask, []string{"none"}):
 		c.Policy.Ask = nil
@@ -151,17 +170,7 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	if changed("on-limit") {
 		c.Policy.OnLimit = events.OnLimit(f.onLimit)
 	}
-	if changed("masking") {
-		c.Masking = events.MaskingLevel(f.masking)
-	}
-	if changed("use-secrets") {
-		if c.Secrets = f.secrets; slices.Equal(f.secrets, []string{"none"}) {
-			c.Secrets = nil
-		}
-	}
-	f.knowledge(cmd, &c.Knowledge)
-	f.compact(cmd, &c.Compaction)
-	return f.limits(cmd, &c.Limits)
+	return nil
 }
 
 // parseThinking reads how much a model is to think.

@@ -200,5 +200,5 @@ func (a *app) printReply(answer bus.Reply, asJSON bool) error {
 	if answer.Code == "" {
 		return &exit{exitError, coded("poisoned", "the command is poisoned: %s; life commands poisoned list shows it", answer.Detail)}
 	}
-	return &exit{exitError, coded(string(answer.Code), "refused: %s", answer.Detail)}
+	return &exit{exitError, coded(answer.Code, "refused: %s", answer.Detail)}
 }

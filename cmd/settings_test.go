@@ -122,7 +122,7 @@ func TestRoutesAreRefusedByName(t *testing.T) {
 		"routes: [a/b]\n":                                  `routes: want lists of models by name`,
 		"routes:\n  a b: [c/d]\n":                          `"a b" is no name of a route`,
 		"routes:\n  fast: []\n":                            `routes: fast: it has no candidates`,
-		"routes:\n  fast:\n  - {modle: c/d}\n":             `field modle not found`,
+		"routes:\n  fast:\n  - {modus: c/d}\n":             `field modus not found`,
 		"routes:\n  fast:\n  - [c/d]\n":                    `fast, line 3: want a model, or {model, modes, needs, max_context}`,
 		"routes:\n  fast: [c/d, c/d]\n":                    `fast: invalid: candidate 2: c/d is in the route twice`,
 		"routes:\n  fast: [{model: c/d, modes: [fast]}]\n": `unknown operating mode "fast"`,

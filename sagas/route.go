@@ -95,10 +95,15 @@ func (a *Agent) misfit(c *events.Candidate, tokens int64) string {
 		return fmt.Sprintf("takes at most %d tokens of a conversation of about %d", c.MaxContext, tokens)
 	case slices.Contains(c.Needs, events.NeedTools) && len(a.Turn.Config.Tools) == 0:
 		return "is for turns with tools"
-	case slices.Contains(c.Needs, events.NeedThinking) && (a.Turn.Config.Thinking.Effort == "" || a.Turn.Config.Thinking.Effort == events.EffortOff):
+	case slices.Contains(c.Needs, events.NeedThinking) && !thinks(a.Turn.Config.Thinking):
 		return "is for turns that think"
 	}
 	return ""
+}
+
+// thinks reports whether a configuration asks a model to think.
+func thinks(t events.Thinking) bool {
+	return t.Effort != events.EffortOff && (t.Effort != "" || t.Budget > 0)
 }
 
 // because says why a candidate is the one: what is the matter with those before it.

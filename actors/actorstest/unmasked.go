@@ -11,18 +11,29 @@ import (
 // Unmasked is an [actors.Masker] that masks nothing and knows no secrets.
 type Unmasked struct{}
 
+// Mask implements [actors.Masker].
 func (Unmasked) Mask(_ events.MaskingLevel, text string) (string, []events.Masked) { return text, nil }
 
+// MaskJSON implements [actors.Masker].
 func (Unmasked) MaskJSON(_ events.MaskingLevel, value json.RawMessage) (json.RawMessage, []events.Masked) {
 	return value, nil
 }
+
+// Marked implements [actors.Masker].
 func (Unmasked) Marked(events.MaskingLevel, string) bool { return false }
-func (Unmasked) Value(string) (string, bool)             { return "", false }
-func (Unmasked) Names() []string                         { return nil }
+
+// Value implements [actors.Masker].
+func (Unmasked) Value(string) (string, bool) { return "", false }
+
+// Names implements [actors.Masker].
+func (Unmasked) Names() []string { return nil }
+
+// Stream implements [actors.Masker].
 func (Unmasked) Stream(_ events.MaskingLevel, to io.Writer, _ int, _ bool) actors.MaskedStream {
 	return unmasked{to}
 }
 
+// Reader implements [actors.Masker].
 func (Unmasked) Reader(_ events.MaskingLevel, source io.Reader) actors.MaskedReader {
 	return unread{source}
 }

@@ -31,7 +31,9 @@ func (s *Settings) SayOld(out io.Writer, model string, now time.Time) error {
 	path := filepath.Join(s.Data, saidName)
 	said := map[string]string{}
 	if text, err := os.ReadFile(path); err == nil && len(text) <= maxSaid {
-		_ = json.Unmarshal(text, &said) // what cannot be read was not said
+		if json.Unmarshal(text, &said) != nil { // what cannot be read was not said
+			said = map[string]string{}
+		}
 	}
 	if !old || said[model] == found.Price.AsOf {
 		return nil
@@ -41,9 +43,12 @@ func (s *Settings) SayOld(out io.Writer, model string, now time.Time) error {
 		said = map[string]string{}
 	}
 	said[model] = found.Price.AsOf
-	text, err := json.Marshal(said)
-	if err == nil && os.MkdirAll(filepath.Dir(path), 0o700) == nil {
-		_ = os.WriteFile(path, text, 0o600) // else it is said again
-	}
+	remember(path, said)
 	return nil
+}
+
+// remember notes what was said. What cannot be noted is said again.
+func remember(path string, said map[string]string) (noted bool) {
+	text, err := json.Marshal(said)
+	return err == nil && os.MkdirAll(filepath.Dir(path), 0o700) == nil && os.WriteFile(path, text, 0o600) == nil
 }

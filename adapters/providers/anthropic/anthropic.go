@@ -92,13 +92,13 @@ func (m *messages) ask(ctx context.Context, question *actors.ModelRequest, way w
 	if err != nil {
 		return actors.ModelResponse{}, m.Failed(events.ErrorInvalid, err.Error(), 0)
 	}
-	call := m.Begin(ctx)
+	watched, call := m.Begin(ctx)
 	defer call.End()
 	options := append(way.options(m.Key), option.WithMiddleware(func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
 		return call.Receive(request, next)
 	}))
 	var response *http.Response
-	if err := m.client.Post(call.Context, "v1/messages", params, &response, options...); err != nil {
+	if err := m.client.Post(watched, "v1/messages", params, &response, options...); err != nil {
 		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
 	}
 	return m.read(call, question, response.Body, delta)

@@ -93,6 +93,7 @@ func failureOf(failure *actors.ModelError) wire {
 		return refusing(400, "invalid_request_error", "Output blocked by content filtering policy")
 	case events.ErrorTimeout:
 		return refusing(504, "timeout_error", failure.Detail)
+	case events.ErrorInvalid, events.ErrorCancelled:
 	case events.ErrorTruncated:
 		return wire{Pieces: []string{start(smallUsage), begins(0, `{"type":"text","text":"The sentence st"}`)}}
 	}
@@ -206,10 +207,7 @@ func TestReadsWhatServersSend(t *testing.T) {
 		}
 		return w
 	}
-	var everyByte []string
-	for _, b := range strings.Split(`{"path":"ä.md"}`, "") {
-		everyByte = append(everyByte, b)
-	}
+	everyByte := strings.Split(`{"path":"ä.md"}`, "")
 	text0, call0 := begins(0, `{"type":"text","text":""}`), begins(0, `{"type":"tool_use","id":"c1","name":"bash","input":{}}`)
 	hi := piece(0, `{"type":"text_delta","text":"hi"}`)
 	for name, test := range map[string]struct {
@@ -225,8 +223,10 @@ func TestReadsWhatServersSend(t *testing.T) {
 		"a byte order mark":   {wire{Pieces: append([]string{"\ufeff"}, says("hi").Pieces...)}, said("hi")},
 		"RST after the end":   {wire{Pieces: says("hi").Pieces, End: endpointtest.Reset}, said("hi")},
 		"hangs after the end": {wire{Pieces: says("hi").Pieces, End: endpointtest.Hang}, said("hi")},
-		"a whole message": {endpointtest.Whole(200, `{"id":"m","type":"message","role":"assistant","model":"claude-fake-1","content":[{"type":"text","text":"I look."},{"type":"tool_use","id":"c1","name":"bash","input":{"command":"ls"}}],"stop_reason":"tool_use","usage":{"input_tokens":7,"output_tokens":9}}`),
-			with(calls(of("c1", "bash", `{"command":"ls"}`)), func(a *actors.ModelResponse) { a.Text = "I look." })},
+		"a whole message": {
+			endpointtest.Whole(200, `{"id":"m","type":"message","role":"assistant","model":"claude-fake-1","content":[{"type":"text","text":"I look."},{"type":"tool_use","id":"c1","name":"bash","input":{"command":"ls"}}],"stop_reason":"tool_use","usage":{"input_tokens":7,"output_tokens":9}}`),
+			with(calls(of("c1", "bash", `{"command":"ls"}`)), func(a *actors.ModelResponse) { a.Text = "I look." }),
+		},
 		"a split pair":             {streams(raw(text0, piece(0, `{"type":"text_delta","text":"a\ud83d"}`), piece(0, `{"type":"text_delta","text":"\ude42b"}`), ends(0)), end("end_turn", 2)), said("a🙂b")},
 		"a lone half":              {streams(raw(text0, piece(0, `{"type":"text_delta","text":"a\ud83d"}`), ends(0)), end("end_turn", 2)), said("a\ufffd")},
 		"bytes that are no UTF-8":  {streams(raw(text0, "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\xff\"}}\n\n", ends(0)), end("end_turn", 2)), said("a\ufffd")},
@@ -234,42 +234,62 @@ func TestReadsWhatServersSend(t *testing.T) {
 		"no arguments":             {streams(call(0, "c1", "bash"), end("tool_use", 9)), calls(of("c1", "bash", `{}`))},
 		"input with the beginning": {streams(raw(begins(0, `{"type":"tool_use","id":"c1","name":"bash","input":{"a":1}}`), ends(0)), end("tool_use", 9)), calls(of("c1", "bash", `{"a":1}`))},
 		"no input at all":          {streams(raw(begins(0, `{"type":"tool_use","id":"c1","name":"bash"}`), ends(0)), end("tool_use", 9)), calls(of("c1", "bash", `{}`))},
-		"the same id twice": {streams(call(0, "c1", "bash", `{"a":1}`), call(1, "c1", "bash", `{"a":2}`), call(2, "", "bash", `{"a":3}`), end("tool_use", 9)),
-			calls(of("c1", "bash", `{"a":1}`), of("call-6-2", "bash", `{"a":2}`), of("call-6-3", "bash", `{"a":3}`))},
-		"interleaved": {streams(raw(call0, begins(1, `{"type":"tool_use","id":"c2","name":"list_dir","input":{}}`),
-			piece(1, `{"type":"input_json_delta","partial_json":"{\"b\""}`), piece(0, `{"type":"input_json_delta","partial_json":"{\"a\""}`),
-			piece(1, `{"type":"input_json_delta","partial_json":":2}"}`), piece(0, `{"type":"input_json_delta","partial_json":":1}"}`), ends(1), ends(0)), end("tool_use", 9)),
-			calls(of("c1", "bash", `{"a":1}`), of("c2", "list_dir", `{"b":2}`))},
-		"one index for all": {streams(text(0, "I look."), call(0, "c1", "bash", `{"a":1}`), call(0, "c2", "bash", `{"a":2}`), end("tool_use", 9)),
-			with(calls(of("c1", "bash", `{"a":1}`), of("c2", "bash", `{"a":2}`)), func(a *actors.ModelResponse) { a.Text = "I look." })},
-		"no end of the blocks": {streams(raw(text0, hi), raw(strings.Replace(call0, `"index":0`, `"index":1`, 1), piece(1, `{"type":"input_json_delta","partial_json":"{\"a\":1}"}`)), end("tool_use", 9)),
-			with(calls(of("c1", "bash", `{"a":1}`)), func(a *actors.ModelResponse) { a.Text = "hi" })},
+		"the same id twice": {
+			streams(call(0, "c1", "bash", `{"a":1}`), call(1, "c1", "bash", `{"a":2}`), call(2, "", "bash", `{"a":3}`), end("tool_use", 9)),
+			calls(of("c1", "bash", `{"a":1}`), of("call-6-2", "bash", `{"a":2}`), of("call-6-3", "bash", `{"a":3}`)),
+		},
+		"interleaved": {
+			streams(raw(call0, begins(1, `{"type":"tool_use","id":"c2","name":"list_dir","input":{}}`),
+				piece(1, `{"type":"input_json_delta","partial_json":"{\"b\""}`), piece(0, `{"type":"input_json_delta","partial_json":"{\"a\""}`),
+				piece(1, `{"type":"input_json_delta","partial_json":":2}"}`), piece(0, `{"type":"input_json_delta","partial_json":":1}"}`), ends(1), ends(0)), end("tool_use", 9)),
+			calls(of("c1", "bash", `{"a":1}`), of("c2", "list_dir", `{"b":2}`)),
+		},
+		"one index for all": {
+			streams(text(0, "I look."), call(0, "c1", "bash", `{"a":1}`), call(0, "c2", "bash", `{"a":2}`), end("tool_use", 9)),
+			with(calls(of("c1", "bash", `{"a":1}`), of("c2", "bash", `{"a":2}`)), func(a *actors.ModelResponse) { a.Text = "I look." }),
+		},
+		"no end of the blocks": {
+			streams(raw(text0, hi), raw(strings.Replace(call0, `"index":0`, `"index":1`, 1), piece(1, `{"type":"input_json_delta","partial_json":"{\"a\":1}"}`)), end("tool_use", 9)),
+			with(calls(of("c1", "bash", `{"a":1}`)), func(a *actors.ModelResponse) { a.Text = "hi" }),
+		},
 		"half a call, and a normal stop": {streams(raw(call0, piece(0, `{"type":"input_json_delta","partial_json":"{\"a\""}`)), end("tool_use", 9)), calls(cut(of("c1", "bash", `"{\"a\""`)))},
 		"a call that only began":         {streams(raw(call0), end("tool_use", 9)), calls(cut(of("c1", "bash", `{}`)))},
-		"cut by the limit": {streams(call(0, "c1", "bash", `{"a":1}`), raw(begins(1, `{"type":"tool_use","id":"c2","name":"bash","input":{}}`), piece(1, `{"type":"input_json_delta","partial_json":"{\"a"}`), ends(1)), end("max_tokens", 4096)),
-			with(calls(of("c1", "bash", `{"a":1}`), cut(of("c2", "bash", `"{\"a"`))), func(a *actors.ModelResponse) { a.Stop = events.StopLength })},
-		"cut by the limit before the arguments": {streams(call(0, "c1", "bash"), end("max_tokens", 4096)),
-			with(calls(cut(of("c1", "bash", `{}`))), func(a *actors.ModelResponse) { a.Stop = events.StopLength })},
+		"cut by the limit": {
+			streams(call(0, "c1", "bash", `{"a":1}`), raw(begins(1, `{"type":"tool_use","id":"c2","name":"bash","input":{}}`), piece(1, `{"type":"input_json_delta","partial_json":"{\"a"}`), ends(1)), end("max_tokens", 4096)),
+			with(calls(of("c1", "bash", `{"a":1}`), cut(of("c2", "bash", `"{\"a"`))), func(a *actors.ModelResponse) { a.Stop = events.StopLength }),
+		},
+		"cut by the limit before the arguments": {
+			streams(call(0, "c1", "bash"), end("max_tokens", 4096)),
+			with(calls(cut(of("c1", "bash", `{}`))), func(a *actors.ModelResponse) { a.Stop = events.StopLength }),
+		},
 		"the limit met, called a normal stop": {streams(call(0, "c1", "bash", `{"a"`), end("tool_use", 4096)), calls(cut(of("c1", "bash", `"{\"a\""`)))},
 		"a text without a beginning":          {streams(raw(hi), end("end_turn", 2)), said("hi")},
-		"a text in a block of a call": {streams(raw(call0, piece(0, `{"type":"input_json_delta","partial_json":"{}"}`), piece(0, `{"type":"text_delta","text":"hi"}`), ends(0)), end("tool_use", 2)),
+		"a text in a block of a call": {
+			streams(raw(call0, piece(0, `{"type":"input_json_delta","partial_json":"{}"}`), piece(0, `{"type":"text_delta","text":"hi"}`), ends(0)), end("tool_use", 2)),
 			with(calls(of("c1", "bash", `{}`)), func(a *actors.ModelResponse) {
 				a.Text, a.Blocks = "hi", []actors.Block{{Kind: events.BlockCall}, {Kind: events.BlockText, Bytes: 2}}
-			})},
-		"unknown events, deltas and fields": {streams(raw(frame("turn_metrics", `"message":"fine","code":7`), "event: notice\ndata: {\"note\":1}\n\n", text0, piece(0, `{"type":"glow_delta","glow":1}`), hi, piece(7, `{"type":"glow_delta"}`), ends(0), ends(9)), end("end_turn", 2)),
-			with(said("hi"), func(*actors.ModelResponse) {})},
-		"a block of an unknown kind": {streams(raw(begins(0, `{"type":"hologram","beam":"a"}`), piece(0, `{"type":"hologram_delta","beam":"b"}`), ends(0)), text(1, "hi"), end("end_turn", 2)),
+			}),
+		},
+		"unknown events, deltas and fields": {
+			streams(raw(frame("turn_metrics", `"message":"fine","code":7`), "event: notice\ndata: {\"note\":1}\n\n", text0, piece(0, `{"type":"glow_delta","glow":1}`), hi, piece(7, `{"type":"glow_delta"}`), ends(0), ends(9)), end("end_turn", 2)),
+			with(said("hi"), func(*actors.ModelResponse) {}),
+		},
+		"a block of an unknown kind": {
+			streams(raw(begins(0, `{"type":"hologram","beam":"a"}`), piece(0, `{"type":"hologram_delta","beam":"b"}`), ends(0)), text(1, "hi"), end("end_turn", 2)),
 			with(said("hi"), func(a *actors.ModelResponse) {
 				a.Blocks = []actors.Block{{Kind: events.BlockItem, Raw: `{"beam":"ab","type":"hologram"}`}, {Kind: events.BlockText, Bytes: 2}}
-			})},
+			}),
+		},
 		"a second beginning before anything": {wire{Pieces: append([]string{start(smallUsage)}, says("hi").Pieces...)}, said("hi")},
 		"stop_sequence":                      {streams(text(0, "hi"), end("stop_sequence", 2)), said("hi")},
 		"a gateway's reason":                 {streams(text(0, "hi"), end("stop", 2)), said("hi")},
-		"paused": {streams(text(0, "I search."), raw(begins(1, `{"type":"server_tool_use","id":"s1","name":"web_search","input":{}}`), piece(1, `{"type":"input_json_delta","partial_json":"{\"query\":\"x\"}"}`), ends(1)), end("pause_turn", 3)),
+		"paused": {
+			streams(text(0, "I search."), raw(begins(1, `{"type":"server_tool_use","id":"s1","name":"web_search","input":{}}`), piece(1, `{"type":"input_json_delta","partial_json":"{\"query\":\"x\"}"}`), ends(1)), end("pause_turn", 3)),
 			with(said("I search."), func(a *actors.ModelResponse) {
 				a.Stop = events.StopPaused
 				a.Blocks = []actors.Block{{Kind: events.BlockText, Bytes: 9}, {Kind: events.BlockItem, Raw: `{"id":"s1","input":{"query":"x"},"name":"web_search","type":"server_tool_use"}`}}
-			})},
+			}),
+		},
 		"the window met within the reply": {streams(text(0, "And so"), end("model_context_window_exceeded", 3)), with(said("And so"), func(a *actors.ModelResponse) { a.Stop = events.StopLength })},
 		"thoughts, signed": {streams(thought(0, "Hm. ", long), thought(1), text(2, "Yes."), end("end_turn", 9)), with(said("Yes."), func(a *actors.ModelResponse) {
 			a.Blocks = []actors.Block{
@@ -278,24 +298,31 @@ func TestReadsWhatServersSend(t *testing.T) {
 				{Kind: events.BlockText, Bytes: 4},
 			}
 		})},
-		"redacted thoughts": {streams(raw(begins(0, `{"type":"redacted_thinking","data":"redacted:<x>&"}`), ends(0)), call(1, "c1", "bash", `{}`), end("tool_use", 9)),
+		"redacted thoughts": {
+			streams(raw(begins(0, `{"type":"redacted_thinking","data":"redacted:<x>&"}`), ends(0)), call(1, "c1", "bash", `{}`), end("tool_use", 9)),
 			with(calls(of("c1", "bash", `{}`)), func(a *actors.ModelResponse) {
 				a.Blocks = []actors.Block{{Kind: events.BlockItem, Raw: `{"data":"redacted:<x>&","type":"redacted_thinking"}`}, {Kind: events.BlockCall}}
-			})},
-		"thoughts that were cut off": {streams(raw(begins(0, `{"type":"thinking","thinking":"","signature":""}`), piece(0, `{"type":"thinking_delta","thinking":"Hm"}`)), end("max_tokens", 4096)),
+			}),
+		},
+		"thoughts that were cut off": {
+			streams(raw(begins(0, `{"type":"thinking","thinking":"","signature":""}`), piece(0, `{"type":"thinking_delta","thinking":"Hm"}`)), end("max_tokens", 4096)),
 			with(said(""), func(a *actors.ModelResponse) {
 				a.Stop, a.Blocks = events.StopLength, []actors.Block{{Kind: events.BlockThinking, Text: "Hm"}}
-			})},
+			}),
+		},
 		"citations": {streams(raw(text0, hi, piece(0, `{"type":"citations_delta","citation":{"type":"page_location","n":1}}`), ends(0)), end("end_turn", 2)), with(said("hi"), func(a *actors.ModelResponse) {
 			a.Blocks = []actors.Block{{Kind: events.BlockText, Bytes: 2, Raw: `{"citations":[{"type":"page_location","n":1}],"text":"hi","type":"text"}`}}
 		})},
-		"a caller of a call": {streams(raw(begins(0, `{"type":"tool_use","id":"c1","name":"bash","input":{},"caller":{"type":"code_execution","tool_id":"x"}}`), ends(0)), end("tool_use", 2)),
+		"a caller of a call": {
+			streams(raw(begins(0, `{"type":"tool_use","id":"c1","name":"bash","input":{},"caller":{"type":"code_execution","tool_id":"x"}}`), ends(0)), end("tool_use", 2)),
 			with(calls(of("c1", "bash", `{}`)), func(a *actors.ModelResponse) {
 				a.Blocks = []actors.Block{{Kind: events.BlockCall, Raw: `{"caller":{"type":"code_execution","tool_id":"x"},"type":"tool_use"}`}}
-			})},
+			}),
+		},
 		"refused": {streams(text(0, "I cannot"), call(1, "c1", "bash", `{"a":1}`), refusalEnd(`{"type":"refusal","category":"cyber","explanation":"No exploits."}`)), actors.ModelResponse{
 			Text: "I cannot", Stop: events.StopFiltered, Model: "claude-fake-1", Blocks: []actors.Block{
-				{Kind: events.BlockText, Bytes: 8}, {Kind: events.BlockItem, Raw: `{"caller":{"type":"direct"},"id":"c1","input":{"a":1},"name":"bash","type":"tool_use"}`},
+				{Kind: events.BlockText, Bytes: 8},
+				{Kind: events.BlockItem, Raw: `{"caller":{"type":"direct"},"id":"c1","input":{"a":1},"name":"bash","type":"tool_use"}`},
 				{Kind: events.BlockItem, Text: "cyber: No exploits.", Raw: `{"category":"cyber","explanation":"No exploits.","type":"refusal"}`},
 			},
 		}},
@@ -351,6 +378,7 @@ func (h *heard) check(t *testing.T, answer *actors.ModelResponse) {
 			said += h.texts[at]
 		case events.BlockThinking:
 			thought += h.texts[at]
+		case events.BlockCall, events.BlockItem:
 		}
 		if at < len(answer.Blocks) && answer.Blocks[at].Kind == events.BlockThinking {
 			thoughts += answer.Blocks[at].Text

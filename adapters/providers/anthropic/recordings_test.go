@@ -47,8 +47,6 @@ func recordings() [][]string {
 }
 
 // retyped are what frames are retyped by.
-//
-//nolint:gochecknoglobals // an explicit list, never written to
 var retyped = []string{`"index":0`, `"index":null`, `"toolu_1"`, `7`, `:"{`, `:{"x":"`, `"index":1`, `"index":0`, `text_delta`, `glow_delta`, `"tool_use"`, `"thinking"`, `"end_turn"`, `"refusal"`}
 
 // written reports whether arguments are those of a call that the recordings hold.
@@ -112,7 +110,7 @@ func asked(t *testing.T, question *actors.ModelRequest, status int, media, body 
 	if !ok || status != 200 || media != "" {
 		return model.Ask(context.Background(), *question, delta)
 	}
-	call := m.Begin(context.Background())
+	_, call := m.Begin(context.Background())
 	defer call.End()
 	return m.read(call, question, io.NopCloser(strings.NewReader(body)), delta)
 }

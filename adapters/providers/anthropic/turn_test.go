@@ -139,8 +139,10 @@ func TestACallThatIsNotWholeStaysHarmless(t *testing.T) {
 
 // TestARefusedTurnIsLeftOut: a turn that the provider refused ends with its reason, and is not sent again.
 func TestARefusedTurnIsLeftOut(t *testing.T) {
-	v := &vendor{replies: []wire{says("Hello."), reads("toolu_1"),
-		streams(text(0, "I"), call(1, "toolu_2", "bash", `{"command":"x"}`), refusalEnd(`{"type":"refusal","category":"cyber","explanation":"Exploits are not written."}`)), says("Good.")}}
+	v := &vendor{replies: []wire{
+		says("Hello."), reads("toolu_1"),
+		streams(text(0, "I"), call(1, "toolu_2", "bash", `{"command":"x"}`), refusalEnd(`{"type":"refusal","category":"cyber","explanation":"Exploits are not written."}`)), says("Good."),
+	}}
 	s := oneAgent(t, v, nil)
 	s.Done(s.Say("Hi"))
 	ended, ok := s.Say("Evil").(events.TurnEnded)

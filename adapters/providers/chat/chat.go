@@ -73,7 +73,7 @@ func (m *chat) ask(ctx context.Context, question actors.ModelRequest, way way, d
 	if err != nil {
 		return actors.ModelResponse{}, m.Failed(events.ErrorInvalid, err.Error(), 0)
 	}
-	call := m.Begin(ctx)
+	watched, call := m.Begin(ctx)
 	defer call.End()
 	options := []option.RequestOption{option.WithMiddleware(func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
 		return call.Receive(request, next)
@@ -82,7 +82,7 @@ func (m *chat) ask(ctx context.Context, question actors.ModelRequest, way way, d
 		options = append(options, option.WithJSONSet("stream", true))
 	}
 	var response *http.Response
-	if err := m.client.Post(call.Context, "chat/completions", params, &response, options...); err != nil {
+	if err := m.client.Post(watched, "chat/completions", params, &response, options...); err != nil {
 		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
 	}
 	reply, stream := newReply(question, delta), endpoint.NewFrames(response.Body)

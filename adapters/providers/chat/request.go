@@ -13,8 +13,6 @@ import (
 	"example.com/life/sagas"
 )
 
-const roleAssistant = sagas.RoleAssistant
-
 // params writes the question as a request, in the way that the endpoint wants it. It is a pure function of both.
 func params(question actors.ModelRequest, way way, own bool) (openai.ChatCompletionNewParams, error) {
 	params := openai.ChatCompletionNewParams{Model: question.Model}

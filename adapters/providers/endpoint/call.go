@@ -26,20 +26,19 @@ var (
 // Call is one request that is watched: it is cancelled when nothing is heard for too long, which is long before the first piece of the
 // reply, while the model is loaded and reads its prompt, and less long within it.
 type Call struct {
-	Context context.Context // for the request: it ends with the caller's, and with silence
-
 	endpoint *Endpoint
-	caller   context.Context
+	gone     func() error // why the caller gave up, if it did
+	ended    func() error // why the request did
 	cancel   context.CancelCauseFunc
 	timer    *time.Timer
 	wait     time.Duration
 }
 
-// Begin begins a call. Its End must be called.
-func (e *Endpoint) Begin(ctx context.Context) *Call {
+// Begin begins a call, and gives the context for its request, which ends with the caller's and with silence. Its End must be called.
+func (e *Endpoint) Begin(ctx context.Context) (context.Context, *Call) {
 	watched, cancel := context.WithCancelCause(ctx)
-	return &Call{
-		Context: watched, endpoint: e, caller: ctx, cancel: cancel, wait: e.firstByte,
+	return watched, &Call{
+		endpoint: e, gone: ctx.Err, ended: func() error { return context.Cause(watched) }, cancel: cancel, wait: e.firstByte,
 		timer: time.AfterFunc(e.firstByte, func() { cancel(errSilent) }),
 	}
 }
@@ -92,14 +91,14 @@ func (e *Endpoint) notAReply(response *http.Response, media string) error {
 }
 
 // Left is why the caller does not want the reply any more; nil if it does.
-func (c *Call) Left() error { return c.caller.Err() }
+func (c *Call) Left() error { return c.gone() }
 
 // Unanswered is why no reply came: the caller gave up, the endpoint was silent for too long, or what is given.
 func (c *Call) Unanswered(otherwise error) error {
-	if err := c.caller.Err(); err != nil {
+	if err := c.gone(); err != nil {
 		return err
 	}
-	if !errors.Is(context.Cause(c.Context), errSilent) {
+	if !errors.Is(c.ended(), errSilent) {
 		return otherwise
 	}
 	setting := EnvFirstByte

@@ -65,7 +65,7 @@ func (e *Endpoint) BrokenOff(p Progress, f *Frames) error {
 
 // Unreached sorts a request to which no response came.
 func (e *Endpoint) Unreached(err error) error {
-	if _, ok := asFailure(err); ok { // Receive has sorted it
+	if failure, _ := asFailure(err); failure != nil { // Receive has sorted it
 		return err
 	}
 	var certificate *tls.CertificateVerificationError

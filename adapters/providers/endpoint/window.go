@@ -38,6 +38,7 @@ var (
 	InMessages = regexp.MustCompile(`(\d[\d,]*) (?:tokens )?(?:in the messages|from the input messages|in your prompt|input tokens)`)
 )
 
+// NumberBy is the number that the first pattern to match finds in words; 0 if there is none, or none that is large enough.
 func NumberBy(patterns []*regexp.Regexp, words string, least int64) int64 {
 	for _, pattern := range patterns {
 		if found := pattern.FindStringSubmatch(words); found != nil {
@@ -49,7 +50,8 @@ func NumberBy(patterns []*regexp.Regexp, words string, least int64) int64 {
 	return 0
 }
 
-const LeastWindow = 256 // tokens; smaller numbers in a refusal mean something else
+// LeastWindow is the smallest window that is believed, in tokens: smaller numbers in a refusal mean something else.
+const LeastWindow = 256
 
 // Overflow completes a failure because of a conversation that is too long: how much of it fits, and what a person can set.
 func Overflow(failure *actors.ModelError, question *actors.ModelRequest, s *Said) {

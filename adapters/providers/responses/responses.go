@@ -71,13 +71,13 @@ func (m *model) ask(ctx context.Context, question actors.ModelRequest, way way, 
 	if err != nil {
 		return actors.ModelResponse{}, m.Failed(events.ErrorInvalid, err.Error(), 0)
 	}
-	call := m.Begin(ctx)
+	watched, call := m.Begin(ctx)
 	defer call.End()
 	receive := option.WithMiddleware(func(request *http.Request, next option.MiddlewareNext) (*http.Response, error) {
 		return call.Receive(request, next)
 	})
 	var response *http.Response
-	if err := m.client.Post(call.Context, "responses", body, &response, receive); err != nil {
+	if err := m.client.Post(watched, "responses", body, &response, receive); err != nil {
 		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
 	}
 	reply, stream := newReply(question, delta), endpoint.NewFrames(response.Body)

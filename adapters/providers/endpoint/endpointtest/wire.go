@@ -39,7 +39,11 @@ func (s Wire) Send(w http.ResponseWriter, r *http.Request) {
 	if s.Gzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		w.Header().Set("Content-Encoding", "gzip")
 		zip := gzip.NewWriter(w)
-		defer zip.Close()
+		defer func() {
+			if err := zip.Close(); err != nil {
+				return // the client has gone
+			}
+		}()
 		out = zip
 		flush = func() error { return zip.Flush() }
 	}
@@ -55,8 +59,9 @@ func (s Wire) Send(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if s.End != nil {
-		_ = http.NewResponseController(w).Flush() // so that the client has the headers
-		s.End(w, r)
+		if http.NewResponseController(w).Flush() == nil { // so that the client has the headers
+			s.End(w, r)
+		}
 	}
 }
 
@@ -75,9 +80,13 @@ func Reset(w http.ResponseWriter, _ *http.Request) {
 		panic(err)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
+		if err := tcp.SetLinger(0); err != nil {
+			panic(err)
+		}
 	}
-	_ = conn.Close()
+	if err := conn.Close(); err != nil {
+		panic(err)
+	}
 }
 
 // Serve opens an endpoint on loopback, and returns how to reach it.
