@@ -220,14 +220,22 @@ func TestFollowDiverges(t *testing.T) {
 		f := newFollowing(t, r, events.TapeOffline, func(c *events.AgentConfig) { c.Prompt += "Be brief." })
 		f.run(t)
 		asked, first := 0, events.ModelRequested{}
+		summarising := false // the model that summarises has a prompt of its own, and is asked the same
 		for _, fact := range f.facts {
 			switch e := fact.Event.(type) {
+			case events.SummaryRequested:
+				summarising = true
 			case events.ModelRequested:
+				summarising = false
 				if asked++; asked == 1 {
 					first = e
 				}
+			case events.ConversationCompacted:
+				summarising = false
 			case events.ModelReplied, events.ModelFailed:
-				t.Fatalf("the tape answered another question: %s", e)
+				if !summarising {
+					t.Fatalf("the tape answered another question: %s", e)
+				}
 			}
 		}
 		d := f.saga.Fork.Diverged
