@@ -151,11 +151,13 @@ func whenFree[T any](ctx context.Context, a *app, patience time.Duration, open f
 		if !errors.As(err, &held) || held.Server && !errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH) {
 			return opened, err
 		}
-		if waited := time.Since(began); waited > patience {
-			return opened, fmt.Errorf("%w (waited %s for it to end)", err, patience)
-		} else if waited > patience/100 && !said {
+		waited := time.Since(began)
+		if waited > patience/100 && !said {
 			fmt.Fprintf(a.errs, "life: %s is in use by process %d; waiting for it to end, for %s at most\n", held.Dir, held.PID, patience)
 			said = true
+		}
+		if waited > patience {
+			return opened, fmt.Errorf("%w (waited %s for it to end)", err, patience)
 		}
 		select {
 		case <-ctx.Done():

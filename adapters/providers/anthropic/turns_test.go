@@ -52,6 +52,7 @@ func NewTurns(t *testing.T, models Models, config events.AgentConfig) *Turns {
 	s := &Turns{t: t, journal: actorstest.NewMemory()}
 	files := map[string]string{"a.txt": "alpha", "b.txt": "beta"}
 	s.config = actors.Config{
+		Masker:  actorstest.Unmasked{},
 		Journal: s.journal, Blobs: actorstest.NewBlobs(), OpeningCredit: 100 * events.Dollar, Prices: perToken{}, Models: models,
 		Tools: []actors.Tool{
 			s.tool("read_file", func(arguments map[string]any) string { return files[fmt.Sprint(arguments["path"])] }),
