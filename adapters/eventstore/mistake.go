@@ -159,6 +159,9 @@ func (t *target) explainTLS(ctx context.Context, to endpoint, err error) error {
 	if errors.As(err, &record) {
 		return fmt.Errorf("%w (%w)", ErrProtocol, err)
 	}
+	if errors.Is(err, context.DeadlineExceeded) { // it is silent: nothing has ended
+		return fmt.Errorf("no answer within %s%w%w", t.probe, silent{err}, silent{errDeaf})
+	}
 	return fmt.Errorf("the connection ended while it was made secure (%s)%w", around.ReplaceAllString(err.Error(), ""), silent{err})
 }
 
