@@ -65,10 +65,10 @@ func (a *Agent) askModel() AskModel {
 	if t.Compaction != nil {
 		return a.askSummary()
 	}
-	messages, _, _ := a.fitted(&a.Conversation)
+	f := a.fitted(&a.Conversation)
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),
-		Messages: messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
+		Head: f.head, Messages: f.messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
 		Masking: t.Config.Masking, Thinking: t.Config.Thinking,
 	}
 }
@@ -101,8 +101,8 @@ func hint(mode events.OperatingMode) string {
 func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 	t := &a.Turn
 	next := a.closed()
-	_, dropped, shortened = a.fitted(&next)
-	dropped += next.Dropped
+	f := a.fitted(&next)
+	dropped, shortened = f.dropped+next.Dropped, f.shortened
 	b := make([]byte, 0, 256)
 	b = appendField(b, t.model())
 	b = appendField(b, a.system())

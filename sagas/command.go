@@ -222,7 +222,8 @@ type (
 		Round    int
 		Model    string
 		System   string
-		Messages []Message // shared with the saga: read only
+		Head     *Message  // stands before the messages: a summary of those that were left out; nil without one
+		Messages []Message // shared with the saga: read only; Sent has the head too
 		Blobs    bool      // whether the text of some message is in a blob
 		Masking  events.MaskingLevel
 		Tools    []string

@@ -27,21 +27,42 @@ func (a *Agent) room() int64 {
 	return tokens * bytesPerToken
 }
 
-// fitted is what is sent of a conversation: the newest messages, how many older ones are left out, and of how many only a part is sent.
-// Texts are shortened only where the model's window is known to be too small for them: else the provider decides.
-func (a *Agent) fitted(c *Conversation) (messages []Message, dropped, shortened int) {
+// excerpt is what is sent of a conversation.
+type excerpt struct {
+	head      *Message  // what stands for messages that were compacted; nil: nothing does
+	messages  []Message // the newest; as long as they are whole, the conversation's own
+	dropped   int       // older ones that are left out
+	shortened int       // of which only a part is sent
+}
+
+// fitted is what of a conversation fits the window. Texts are shortened only where the model's window is known to be too small for them: else
+// the provider decides.
+func (a *Agent) fitted(c *Conversation) (f excerpt) {
 	room := a.room()
 	if c.Summary == nil {
-		messages, dropped = c.window(room)
+		f.messages, f.dropped = c.window(room)
 	} else {
-		messages, dropped = c.window(max(room-c.headSize(), room/2))
-		messages = append([]Message{c.Summary.message()}, messages...)
+		head := c.Summary.message()
+		f.head = &head
+		f.messages, f.dropped = c.window(max(room-messageSize(&head), room/2))
 	}
 	if a.narrow() {
-		messages, shortened = shorten(messages, room)
+		f.messages, f.shortened = shorten(withHead(f.head, f.messages), room)
+		f.head = nil
 	}
-	return messages, dropped, shortened
+	return f
 }
+
+// withHead puts a head before messages, in a list of its own.
+func withHead(head *Message, messages []Message) []Message {
+	if head == nil {
+		return messages
+	}
+	return append([]Message{*head}, messages...)
+}
+
+// Sent is all that is sent: the head, and the messages.
+func (r *AskModel) Sent() []Message { return withHead(r.Head, r.Messages) }
 
 // shorten cuts the longest texts so that all messages together have at most that size, or nearly so. It leaves the conversation's own
 // messages as they are.
@@ -126,10 +147,13 @@ func middleOut(text events.Text, most int) string {
 // roomAfter is how much conversation is sent after the model's window was found to be too small: what the failure tells, and in any case
 // less than was sent. 0: asking again cannot help.
 func (a *Agent) roomAfter(told int64) int64 {
-	messages, _, _ := a.fitted(&a.Conversation)
+	f := a.fitted(&a.Conversation)
 	sent := int64(0)
-	for i := range messages {
-		sent += messageSize(&messages[i])
+	if f.head != nil {
+		sent = messageSize(f.head)
+	}
+	for i := range f.messages {
+		sent += messageSize(&f.messages[i])
 	}
 	room := min(told, sent/bytesPerToken*3/4)
 	if room < minRoom {

@@ -205,11 +205,11 @@ func TestUsage(t *testing.T) {
 		pieces []string
 		want   events.Usage
 	}{
-		"beside":              {usage(`{"prompt_tokens":100,"completion_tokens":10,"total_tokens":1110,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010}},
-		"within":              {usage(`{"prompt_tokens":100,"completion_tokens":1010,"total_tokens":1110,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010}},
+		"beside":              {usage(`{"prompt_tokens":100,"completion_tokens":10,"total_tokens":1110,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010, Reasoning: 1000}},
+		"within":              {usage(`{"prompt_tokens":100,"completion_tokens":1010,"total_tokens":1110,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010, Reasoning: 1000}},
 		"in the total alone":  {usage(`{"prompt_tokens":100,"completion_tokens":10,"total_tokens":1110}`), events.Usage{Input: 100, Output: 1010}},
-		"beside, no total":    {usage(`{"prompt_tokens":100,"completion_tokens":10,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010}},
-		"within, no total":    {usage(`{"prompt_tokens":100,"completion_tokens":1010,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010}},
+		"beside, no total":    {usage(`{"prompt_tokens":100,"completion_tokens":10,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010, Reasoning: 1000}},
+		"within, no total":    {usage(`{"prompt_tokens":100,"completion_tokens":1010,"completion_tokens_details":{"reasoning_tokens":1000}}`), events.Usage{Input: 100, Output: 1010, Reasoning: 1000}},
 		"within the choice":   {[]string{textEvent("Hi"), event(inChoice)}, events.Usage{Input: 1000, Output: 500}},
 		"Groq's":              {[]string{textEvent("Hi"), event(`{"choices":[{"delta":{},"finish_reason":"stop"}],"x_groq":{"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}}`)}, events.Usage{Input: 7, Output: 3}},
 		"llama.cpp's timings": {[]string{textEvent("Hi"), event(`{"choices":[{"delta":{},"finish_reason":"stop"}],"timings":{"prompt_n":5,"cache_n":30,"predicted_n":3,"prompt_ms":1.5}}`)}, events.Usage{Input: 35, Output: 3, Cached: 30}},

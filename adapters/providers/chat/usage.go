@@ -95,7 +95,7 @@ func (t *told) usage(sent, said int64) events.Usage {
 	default:
 		u.Output += beside
 	}
-	u.Cached = min(t.cached, u.Input)
+	u.Cached, u.Reasoning = min(t.cached, u.Input), min(t.reasoned, u.Output)
 	if u.Input == 0 {
 		u.Input, u.Estimated = endpoint.TokensOf(sent), true
 	}

@@ -37,11 +37,8 @@ const (
 	limitNone = "none"
 )
 
-// maxChanges bounds how often one request is put another way.
-const maxChanges = 10
-
-// after returns the way to ask after a refusal; false: it does not mean the way of asking.
-func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own bool) (way, bool) {
+// after is the way to ask after a refusal; the same way if it means something else.
+func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own bool) way {
 	words := refused.Said.Words()
 	says := endpoint.AnyOf(words)
 	unknown := refused.Said.Unknown()
@@ -67,7 +64,7 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own
 	case refused.Said.NoStream():
 		next.whole = true
 	}
-	return next, next != w
+	return next
 }
 
 // limited is the way to ask after a refusal of the reply's limit: another name, a lower one, or none.

@@ -18,8 +18,8 @@ type Ways[W comparable] struct {
 
 const maxWays = 1000
 
-// maxChanges bounds how often one request is put another way.
-const maxChanges = 6
+// MaxChanges bounds how often one request is put another way: an endpoint may refuse several things, one after the other.
+const MaxChanges = 10
 
 // Ask asks in the way that is known, and after each refusal that means the way in another one. after gives the next way and the one to keep for
 // later requests; a next way that is the same says that the refusal means something else.
@@ -32,7 +32,7 @@ func (w *Ways[W]) Ask(question *actors.ModelRequest, ask func(W) (actors.ModelRe
 			return answer, err
 		}
 		next, keep := after(way, refused)
-		if next == way || changes == maxChanges {
+		if next == way || changes == MaxChanges {
 			if refused.Class == events.ErrorContext {
 				Overflow(refused.ModelError, question, &refused.Said)
 			}

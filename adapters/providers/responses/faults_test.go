@@ -203,7 +203,7 @@ func TestAskedAnotherWay(t *testing.T) {
 		v := &vendor{replies: []wire{refusal("Unsupported parameter: everything about store, include, reasoning, stream and max_output_tokens.", "")}}
 		_, err := newModel(t, v.open(t)).Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
 		var failure *actors.ModelError
-		if !errors.As(err, &failure) || failure.Class != events.ErrorInvalid || v.asked() > maxChanges+1 {
+		if !errors.As(err, &failure) || failure.Class != events.ErrorInvalid || v.asked() > endpoint.MaxChanges+1 {
 			t.Errorf("after %d requests: %v", v.asked(), err)
 		}
 	})

@@ -171,7 +171,7 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 		answer.Blocks = nil
 	}
 	if len(answer.Calls) == 0 && answer.Stop != events.StopFiltered {
-		answer.Fault = r.fault(answer.Text, answer.Stop)
+		answer.Fault = endpoint.FaultOf(r.question, answer.Text, r.thoughts(), answer.Stop)
 	}
 	return answer, nil
 }
@@ -215,18 +215,6 @@ func (r *reply) stop(calls int) events.StopReason {
 		return events.StopCalls
 	}
 	return events.StopEnd
-}
-
-// fault is why a reply without calls is no answer.
-func (r *reply) fault(text string, stop events.StopReason) events.Fault {
-	empty := strings.TrimSpace(text) == ""
-	switch {
-	case endpoint.CallInText(text, r.question.Tools), empty && len(r.question.Tools) > 0 && endpoint.AnyMark.MatchString(r.thoughts()):
-		return events.FaultCall
-	case empty && stop != events.StopLength: // at its limit it is told to raise that
-		return events.FaultEmpty
-	}
-	return ""
 }
 
 func (r *reply) thoughts() string {

@@ -43,23 +43,12 @@ func New(config endpoint.Config) (actors.Model, error) {
 
 // Ask sends the question and puts the reply together. A refusal of the way of asking is met with another way, at once: it costs nothing.
 func (m *model) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
-	way := m.ways.Of(question.Model)
-	for changes := 0; ; changes++ {
-		answer, err := m.ask(ctx, question, way, delta)
-		var refused *endpoint.Refusal
-		if !errors.As(err, &refused) {
-			return answer, err
-		}
-		next, other := way.after(refused, &question)
-		if !other || changes == maxChanges {
-			if refused.Class == events.ErrorContext {
-				endpoint.Overflow(refused.ModelError, &question, &refused.Said)
-			}
-			return actors.ModelResponse{}, refused.ModelError
-		}
-		way = next
-		m.ways.Keep(question.Model, way.lasting())
-	}
+	return m.ways.Ask(&question,
+		func(way way) (actors.ModelResponse, error) { return m.ask(ctx, question, way, delta) },
+		func(way way, refused *endpoint.Refusal) (next, keep way) {
+			next = way.after(refused, &question)
+			return next, next.lasting()
+		})
 }
 
 // ask makes one request.

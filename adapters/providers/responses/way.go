@@ -44,11 +44,8 @@ const (
 	floorUnasked // its efforts have other names, or it has none
 )
 
-// maxChanges bounds how often one request is put another way.
-const maxChanges = 8
-
-// after returns the way to ask after a refusal; false: it does not mean the way of asking.
-func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest) (way, bool) {
+// after is the way to ask after a refusal; the same way if it means something else.
+func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest) way {
 	words := refused.Said.Words() + " " + refused.Said.Param()
 	says := endpoint.AnyOf(words)
 	names := func(parameter string) bool { return regexp.MustCompile(`\b` + parameter + `\b`).MatchString(words) }
@@ -79,7 +76,7 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest) (wa
 	case refused.Said.NoStream():
 		next.whole = true
 	}
-	return next, next != w
+	return next
 }
 
 // lowered is the least effort to ask for after a refusal of one.
