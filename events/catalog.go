@@ -89,6 +89,13 @@ var Catalog = []Spec{
 	kind[ProjectionAdded](2, sameData),
 	kind[ProjectionRemoved](1),
 	kind[ProjectionSkipped](1),
+
+	kind[HostJoined](1),
+	kind[HostDraining](1),
+	kind[HostLeft](1),
+	kind[HostRemoved](1),
+	kind[PlacementPinned](1),
+	kind[PlacementUnpinned](1),
 }
 
 //nolint:gochecknoglobals // derived from Catalog, never written to

@@ -19,7 +19,8 @@ func examples() []events.Event {
 	all = append(all, toolExamples()...)
 	all = append(all, walletExamples()...)
 	all = append(all, knowledgeExamples()...)
-	return append(all, projectionExamples()...)
+	all = append(all, projectionExamples()...)
+	return append(all, hostExamples()...)
 }
 
 // The request ids of the story: the revisions at which the agent's stream recorded them.
@@ -253,6 +254,24 @@ func knowledgeExamples() []events.Event {
 			},
 		},
 		events.KnowledgeMissed{Request: "agent-billing@5", Detail: "no answer within 1s"},
+	}
+}
+
+func hostExamples() []events.Event {
+	return []events.Event{
+		events.HostJoined{
+			Name: "books-1", Peer: "10.0.0.7:7071", API: "http://10.0.0.7:7070", Zone: "eu-1", Labels: []events.Label{{Name: "gpu", Value: "yes"}}, Weight: 100,
+			Roles: []string{"projections"}, Build: "0.14.0", Protocol: events.ProtocolRange{Oldest: 1, Newest: 2},
+			Catalogue: []events.KindVersion{{Of: "agent.created", Version: 7}}, Tools: []string{"bash"}, Providers: []string{"openai"},
+			Fence: 5 * events.Second, Silent: events.Second, Older: true,
+		},
+		events.HostDraining{Host: "books-1#17", By: "ann"},
+		events.HostLeft{Host: "books-1#17"},
+		events.HostRemoved{
+			Host: "books-1#17", By: "books-2#18", Because: events.RemovedSilent, Confirmed: []events.HostID{"books-3#19"}, Detail: "no answer for 1.02s",
+		},
+		events.PlacementPinned{Stream: "agent-billing", To: []events.Label{{Name: "zone", Value: "eu-1"}}, By: "ann"},
+		events.PlacementUnpinned{Stream: "agent-billing", By: "ann"},
 	}
 }
 
