@@ -91,6 +91,7 @@ func TestImportsTeach(t *testing.T) {
 		{"sagas/cluster/a.go", module + "/sagas", true},
 		{"sagas/cluster/a.go", "time", false},
 		{"sagas/cluster/a.go", module + "/actors/storage", false},
+		{"actors/a.go", module + "/sagas/cluster", true},
 		{"projections/a.go", "golang.org/x/text/unicode/norm", true},
 		{"sagas/a.go", "github.com/google/uuid", false},
 		{"sagas/a.go", "github.com/expr-lang/expr/ast", true},
