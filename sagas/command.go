@@ -222,8 +222,7 @@ type (
 		Round    int
 		Model    string
 		System   string
-		Head     *Message  // stands before the messages: a summary of those that were left out; nil without one
-		Messages []Message // shared with the saga: read only; Sent has the head too
+		Messages []Message // shared with the saga: read only. The first may be a summary of those that were left out
 		Blobs    bool      // whether the text of some message is in a blob
 		Masking  events.MaskingLevel
 		Tools    []string

@@ -172,7 +172,7 @@ const stageNew = "new"
 // NewState shows a state.
 func NewState(state history.AgentState) State {
 	saga := state.Agent
-	agent := agentView{agentFields: agentFields(saga), Conversation: conversationView(saga.Conversation)}
+	agent := agentView{agentFields: agentFields(saga), Conversation: newConversationView(&saga.Conversation)}
 	for _, s := range saga.Settling {
 		agent.Settling = append(agent.Settling, settlingView{s.ID, s.Wallet, s.Turn, s.Spent})
 	}
@@ -190,11 +190,18 @@ func NewState(state history.AgentState) State {
 	return State{Agent: agent, Vector: state.Vector, Ready: state.Ready, Revision: state.Revision, Digest: state.Digest}
 }
 
+func newConversationView(c *sagas.Conversation) conversationView {
+	return conversationView{Messages: c.Messages, Dropped: c.Dropped, Summary: c.Summary, Blobs: c.Blobs, Bytes: c.Bytes, Chain: c.Chain}
+}
+
 // state is the way back.
 func (s *State) state() history.AgentState {
 	saga := sagas.Agent(s.Agent.agentFields)
 	saga.Revision = s.Revision
-	saga.Conversation = sagas.Conversation(s.Agent.Conversation)
+	c := &s.Agent.Conversation
+	saga.Conversation = sagas.Conversation{
+		Messages: c.Messages, Dropped: c.Dropped, Summary: c.Summary, Blobs: c.Blobs, Bytes: c.Bytes, Chain: c.Chain,
+	}
 	if s.Agent.Fork != nil {
 		saga.Fork = sagas.Lineage(*s.Agent.Fork)
 	}
