@@ -137,7 +137,11 @@ func checkQuestion(t *testing.T, body string, question actors.ModelRequest, next
 	if next != "" {
 		question.Messages = append(slices.Clone(question.Messages), sagas.Message{Role: sagas.RoleUser, Text: events.Text{Inline: next}})
 	}
-	if broken := brokenBy(t, &question, way{}, false); len(broken) > 0 {
+	broken := brokenBy(t, &question, way{}, false)
+	if len(broken) > 0 && !slices.ContainsFunc(broken, func(rule string) bool { return !strings.Contains(rule, "Input tag") }) {
+		broken = brokenBy(t, &question, way{plain: true}, false) // as it is asked after that refusal: TestABlockThatIsNotTakenBack
+	}
+	if len(broken) > 0 {
 		t.Errorf("it breaks %v to go on after %q", broken, body)
 	}
 }

@@ -176,6 +176,25 @@ func TestAPausedReplyGoesOn(t *testing.T) {
 	}
 }
 
+// TestABlockThatIsNotTakenBack: a gateway gives a block of a kind that it refuses in the next request. The conversation goes on without it.
+func TestABlockThatIsNotTakenBack(t *testing.T) {
+	v := &vendor{replies: []wire{streams(raw(begins(0, `{"type":"hologram","beam":"ab"}`), ends(0)), text(1, "Hello."), end("end_turn", 9)), says("Good."), says("Better.")}}
+	v.answer = func(q *sentRequest) *wire {
+		if !strings.Contains(shapeOf(*q), "hologram") {
+			return nil
+		}
+		refused := refusing(400, "invalid_request_error", "messages.1.content.0: Input tag 'hologram' found using 'type' does not match any of the expected tags: 'text', 'tool_use'")
+		return &refused
+	}
+	s := oneAgent(t, v, nil)
+	for _, message := range []string{"Hi", "And?", "So?"} {
+		s.Done(s.Say(message))
+	}
+	if got := shapeOf(v.last()); got != "user: Hi / assistant: Hello. / user: And? / assistant: Good. / user: So?" {
+		t.Errorf("sent %s", got)
+	}
+}
+
 // TestAReplyThatIsNoAnswer: the model is told, and the turn is done only with an answer.
 func TestAReplyThatIsNoAnswer(t *testing.T) {
 	for name, reply := range map[string]wire{

@@ -64,8 +64,8 @@ func (w way) after(refused *endpoint.Refusal, limit int64, own bool) (next, keep
 		next.former = true
 	case says("max_tokens"):
 		return w.limited(words, limit)
-	case says("signature", "thinking blocks", "thinking block", "redacted_thinking", "expected `thinking`", "final block in an assistant message") && !says("thinking.type"):
-		// Of this conversation: another model's, or none where the vendor wants one.
+	case says("signature", "thinking blocks", "thinking block", "redacted_thinking", "expected `thinking`", "final block in an assistant message", "input tag") && !says("thinking.type"):
+		// Of this conversation: another model's, none where the vendor wants one, or of a kind that it gave and does not take back.
 		if next.plain {
 			next.noThinking = true
 		}
