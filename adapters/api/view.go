@@ -158,6 +158,8 @@ type tallyView struct {
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"`
 	Awake       bool             `json:"awake,omitempty"`
+
+	Warned map[events.Reason]int `json:"warned,omitempty"` // in percent
 }
 
 type settlingView struct {
@@ -172,7 +174,7 @@ const stageNew = "new"
 // NewState shows a state.
 func NewState(state history.AgentState) State {
 	saga := state.Agent
-	agent := agentView{agentFields: agentFields(saga), Conversation: newConversationView(&saga.Conversation)}
+	agent := agentView{agentFields: agentFields(saga), Conversation: conversationView(saga.Conversation)}
 	for _, s := range saga.Settling {
 		agent.Settling = append(agent.Settling, settlingView{s.ID, s.Wallet, s.Turn, s.Spent})
 	}
@@ -190,18 +192,11 @@ func NewState(state history.AgentState) State {
 	return State{Agent: agent, Vector: state.Vector, Ready: state.Ready, Revision: state.Revision, Digest: state.Digest}
 }
 
-func newConversationView(c *sagas.Conversation) conversationView {
-	return conversationView{Messages: c.Messages, Dropped: c.Dropped, Summary: c.Summary, Blobs: c.Blobs, Bytes: c.Bytes, Chain: c.Chain}
-}
-
 // state is the way back.
 func (s *State) state() history.AgentState {
 	saga := sagas.Agent(s.Agent.agentFields)
 	saga.Revision = s.Revision
-	c := &s.Agent.Conversation
-	saga.Conversation = sagas.Conversation{
-		Messages: c.Messages, Dropped: c.Dropped, Summary: c.Summary, Blobs: c.Blobs, Bytes: c.Bytes, Chain: c.Chain,
-	}
+	saga.Conversation = sagas.Conversation(s.Agent.Conversation)
 	if s.Agent.Fork != nil {
 		saga.Fork = sagas.Lineage(*s.Agent.Fork)
 	}
@@ -231,6 +226,7 @@ type Wallet struct {
 	Balance   events.Money    `json:"balance,string"`
 	Held      events.Money    `json:"held,string"`      // set aside for turns that run
 	Available events.Money    `json:"available,string"` // the balance less what is held
+	Budget    events.Money    `json:"budget,string"`    // the balance after the latest credit
 	Holds     []walletHold    `json:"holds"`            // by turn
 }
 
@@ -242,7 +238,7 @@ type walletHold struct {
 // NewWallet shows a wallet.
 func NewWallet(wallet sagas.Wallet) Wallet {
 	view := Wallet{
-		ID: wallet.ID, Revision: wallet.Revision, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(),
+		ID: wallet.ID, Revision: wallet.Revision, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(), Budget: wallet.Budget,
 		Holds: []walletHold{},
 	}
 	for turn, hold := range wallet.Holds {
@@ -254,7 +250,7 @@ func NewWallet(wallet sagas.Wallet) Wallet {
 
 // wallet is the way back, of what is shown.
 func (w *Wallet) wallet() sagas.Wallet {
-	wallet := sagas.Wallet{ID: w.ID, Revision: w.Revision, Balance: w.Balance, Held: w.Held}
+	wallet := sagas.Wallet{ID: w.ID, Revision: w.Revision, Balance: w.Balance, Held: w.Held, Budget: w.Budget}
 	for _, hold := range w.Holds {
 		if wallet.Holds == nil {
 			wallet.Holds = map[events.TurnID]sagas.Hold{}
