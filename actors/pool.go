@@ -383,9 +383,9 @@ func (h *Host) spillOver(ctx context.Context, limit int, text, media string) (*e
 // with neither is shared with the saga as it is.
 func (h *Host) hydrate(ctx context.Context, ask *sagas.AskModel) ([]sagas.Message, error) {
 	if !ask.Blobs {
-		return ask.Sent(), nil
+		return ask.Messages, nil
 	}
-	whole := slices.Clone(ask.Sent())
+	whole := slices.Clone(ask.Messages)
 	for i := range whole {
 		if err := h.hydrateCalls(ctx, &whole[i]); err != nil {
 			return nil, err

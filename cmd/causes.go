@@ -81,7 +81,7 @@ func traceCommand(
 // categories begin the names of streams. What begins otherwise is an agent's name.
 func categories() []string {
 	return []string{
-		events.AgentCategory, events.WalletCategory, events.HomeostasisCategory, events.EffectCategory,
+		events.AgentCategory, events.WalletCategory, events.HomeostasisCategory, events.EffectCategory, events.ClusterCategory,
 		"command", "reply", "poison", "checkpoint", "knowledge", "projections",
 	}
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"os"
@@ -63,7 +64,9 @@ type killedForks struct {
 }
 
 func (f *killedForks) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(f.life, args...)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.t.Context()), 5*time.Minute) // no verb takes so long: one that does is stuck, and says so
+	f.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, f.life, args...)
 	cmd.Dir = f.dir
 	scripts, err := filepath.Abs("testdata/models")
 	if err != nil {

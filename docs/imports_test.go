@@ -88,6 +88,10 @@ func TestImportsTeach(t *testing.T) {
 		{"sagas/markdown/a.go", "github.com/yuin/goldmark/ast", true},
 		{"sagas/markdown/a.go", "io", false},
 		{"sagas/a.go", "github.com/yuin/goldmark", false},
+		{"sagas/cluster/a.go", module + "/sagas", true},
+		{"sagas/cluster/a.go", "time", false},
+		{"sagas/cluster/a.go", module + "/actors/storage", false},
+		{"actors/a.go", module + "/sagas/cluster", true},
 		{"projections/a.go", "golang.org/x/text/unicode/norm", true},
 		{"sagas/a.go", "github.com/google/uuid", false},
 		{"sagas/a.go", "github.com/expr-lang/expr/ast", true},
@@ -281,7 +285,7 @@ func readRules(t *testing.T) *rules {
 	}
 	for _, row := range rowsUnder(t, string(document), "| who | besides |") {
 		switch row[0] {
-		case "events, events/pattern, sagas, sagas/strictjson, sagas/markdown, projections, projections/runs":
+		case "events, events/pattern, sagas, sagas/strictjson, sagas/markdown, sagas/cluster, projections, projections/runs":
 			list, ok := strings.CutPrefix(row[1], "never, of std: ")
 			if !ok {
 				t.Fatalf("architecture.md: the row of %s does not begin with %q", row[0], "never, of std: ")

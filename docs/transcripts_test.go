@@ -2,6 +2,8 @@ package docs
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -275,6 +278,12 @@ func complete(command string) bool {
 // mark begins the output of a step.
 const mark = "\x1e"
 
+// hangs is far more than any document takes on a busy machine: what takes longer waits for something that never comes, and its test says where
+// rather than holding all others up to their common limit.
+const hangs = 5 * time.Minute
+
+var errHangs = fmt.Errorf("it did not end within %s: the last step that was reached hangs", hangs)
+
 // play runs steps in one shell, in a directory of their own.
 func play(t *testing.T, life string, steps []step) {
 	dir := t.TempDir()
@@ -288,7 +297,9 @@ func play(t *testing.T, life string, steps []step) {
 	if err := os.WriteFile(path, []byte(script.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	shell := exec.CommandContext(t.Context(), "bash", path)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), hangs, errHangs)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", path)
 	shell.Dir = dir
 	shell.Env = append(environ(), "PATH="+filepath.Dir(life)+":"+os.Getenv("PATH"), "HOME="+dir, "REPOSITORY="+repository(t))
 	shell.Env = append(shell.Env, goCaches(t)...)
@@ -305,7 +316,7 @@ func play(t *testing.T, life string, steps []step) {
 	err = shell.Run()
 	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) // what it left running
 	if err != nil {
-		t.Errorf("the shell: %v", err)
+		t.Errorf("the shell: %v", errors.Join(err, context.Cause(ctx)))
 	}
 	printed := map[int]string{}
 	status := map[int]string{}

@@ -53,7 +53,6 @@ var Catalog = []Spec{
 	kind[BudgetRequested](1),
 	kind[BudgetGranted](1),
 	kind[BudgetRefused](1),
-	kind[BudgetWarned](1),
 	kind[SettlementRequested](1),
 	kind[SettlementRecorded](1),
 
@@ -81,7 +80,6 @@ var Catalog = []Spec{
 	kind[FundsReserved](1),
 	kind[FundsRefused](1),
 	kind[FundsSettled](1),
-	kind[WalletWarned](1),
 
 	kind[NoteWritten](3, sameData, sameData), // 3: source.dir, links.file
 	kind[NoteRemoved](1),
@@ -91,6 +89,13 @@ var Catalog = []Spec{
 	kind[ProjectionAdded](2, sameData),
 	kind[ProjectionRemoved](1),
 	kind[ProjectionSkipped](1),
+
+	kind[HostJoined](1),
+	kind[HostDraining](1),
+	kind[HostLeft](1),
+	kind[HostRemoved](1),
+	kind[PlacementPinned](1),
+	kind[PlacementUnpinned](1),
 }
 
 //nolint:gochecknoglobals // derived from Catalog, never written to

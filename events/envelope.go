@@ -26,6 +26,7 @@ type Envelope struct {
 	Correlation string          `json:"correlation,omitempty"` // the turn, or the command outside a turn
 	Causation   Ref             `json:"causation,omitempty"`   // the event that led to the command
 	Traceparent string          `json:"traceparent,omitempty"` // W3C trace context
+	Host        HostID          `json:"host,omitempty"`        // of a cluster, that decided it; empty outside of one
 	Digest      Digest          `json:"digest"`
 	Data        json.RawMessage `json:"data"` // the event as JSON, exactly the bytes that Digest covers
 

@@ -19,7 +19,8 @@ func examples() []events.Event {
 	all = append(all, toolExamples()...)
 	all = append(all, walletExamples()...)
 	all = append(all, knowledgeExamples()...)
-	return append(all, projectionExamples()...)
+	all = append(all, projectionExamples()...)
+	return append(all, hostExamples()...)
 }
 
 // The request ids of the story: the revisions at which the agent's stream recorded them.
@@ -218,11 +219,9 @@ func walletExamples() []events.Event {
 			Request: exampleReserve, Turn: "billing/1", Amount: events.Dollar / 10, Available: 40_000, Reason: "not enough is available",
 		},
 		events.FundsSettled{Request: exampleSettle, Turn: "billing/1", Spent: 106_373, Released: -6_373},
-		events.WalletWarned{Percent: 80, Spent: 12_106_373, Of: 15 * events.Dollar, Available: 2_793_627},
 		events.BudgetRequested{Turn: "billing/1", Wallet: "office", Amount: events.Dollar / 10},
 		events.BudgetGranted{Request: exampleReserve, Amount: events.Dollar / 10},
 		events.BudgetRefused{Request: exampleReserve, Available: 40_000, Reason: "not enough is available"},
-		events.BudgetWarned{Turn: "billing/1", Limit: events.ReasonMoney, Percent: 80, Used: 412_000, Of: 500_000},
 		events.SettlementRequested{Turn: "billing/1", Wallet: "office", Spent: 6_373},
 		events.SettlementRecorded{Request: exampleSettle, Released: 93_627},
 	}
@@ -255,6 +254,24 @@ func knowledgeExamples() []events.Event {
 			},
 		},
 		events.KnowledgeMissed{Request: "agent-billing@5", Detail: "no answer within 1s"},
+	}
+}
+
+func hostExamples() []events.Event {
+	return []events.Event{
+		events.HostJoined{
+			Name: "books-1", Peer: "10.0.0.7:7071", API: "http://10.0.0.7:7070", Zone: "eu-1", Labels: []events.Label{{Name: "gpu", Value: "yes"}}, Weight: 100,
+			Roles: []string{"projections"}, Build: "0.14.0", Protocol: events.ProtocolRange{Oldest: 1, Newest: 2},
+			Catalogue: []events.KindVersion{{Of: "agent.created", Version: 7}}, Tools: []string{"bash"}, Providers: []string{"openai"},
+			Fence: 5 * events.Second, Silent: events.Second, Older: true,
+		},
+		events.HostDraining{Host: "books-1#17", By: "ann"},
+		events.HostLeft{Host: "books-1#17"},
+		events.HostRemoved{
+			Host: "books-1#17", By: "books-2#18", Because: events.RemovedSilent, Confirmed: []events.HostID{"books-3#19"}, Detail: "no answer for 1.02s",
+		},
+		events.PlacementPinned{Stream: "agent-billing", To: []events.Label{{Name: "zone", Value: "eu-1"}}, By: "ann"},
+		events.PlacementUnpinned{Stream: "agent-billing", By: "ann"},
 	}
 }
 

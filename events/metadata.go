@@ -55,6 +55,7 @@ func (e *Envelope) appendMetadata(dst []byte) []byte {
 		{"$correlationId", e.Correlation},
 		{"$causationId", string(e.Causation)},
 		{"traceparent", e.Traceparent},
+		{"host", string(e.Host)},
 	} {
 		if field.value != "" {
 			dst = append(append(append(dst, `,"`...), field.name...), `":`...)
@@ -73,7 +74,7 @@ func (e *Envelope) SetMetadata(metadata []byte) {
 		e.Foreign = nil
 		return
 	}
-	e.Version, e.Time, e.Actor, e.Command, e.Correlation, e.Causation, e.Traceparent, e.Digest = 1, 0, "", "", "", "", "", Digest{}
+	e.Version, e.Time, e.Actor, e.Command, e.Correlation, e.Causation, e.Traceparent, e.Host, e.Digest = 1, 0, "", "", "", "", "", "", Digest{}
 	e.Foreign = &Foreign{Metadata: metadata}
 	var known struct {
 		Correlation string `json:"$correlationId"`
@@ -98,6 +99,7 @@ func (e *Envelope) readMetadata(text string) bool {
 	e.Correlation = r.field(`,"$correlationId":`)
 	e.Causation = Ref(r.field(`,"$causationId":`))
 	e.Traceparent = r.field(`,"traceparent":`)
+	e.Host = HostID(r.field(`,"host":`))
 	r.literal(`,"digest":"`)
 	if r.bad || len(r.rest) != hex.EncodedLen(len(e.Digest))+2 {
 		return false

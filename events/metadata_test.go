@@ -14,9 +14,9 @@ import (
 func TestMetadataRoundTrip(t *testing.T) {
 	full := events.Envelope{
 		Version: 3, Time: -12, Actor: `the "cli" <&> ` + "é\n", Command: "c-1", Correlation: "turn", Causation: "agent-a@7",
-		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Digest: events.Digest{1, 2, 255},
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Host: "books-1#17", Digest: events.Digest{1, 2, 255},
 	}
-	for _, want := range []events.Envelope{full, {Version: 1}, {Version: 1, Time: 5, Correlation: `\`}} {
+	for _, want := range []events.Envelope{full, {Version: 1}, {Version: 1, Time: 5, Correlation: `\`}, {Version: 1, Host: `h"#1`}} {
 		metadata := want.Metadata()
 		if !json.Valid(metadata) {
 			t.Errorf("%s is no JSON", metadata)
@@ -54,7 +54,7 @@ func TestMetadataOfOthers(t *testing.T) {
 
 // FuzzMetadata checks that no metadata are changed by being read and written.
 func FuzzMetadata(f *testing.F) {
-	full := events.Envelope{Version: 3, Time: 12, Actor: `a"`, Command: "c", Correlation: "t", Causation: "x@7", Traceparent: "p"}
+	full := events.Envelope{Version: 3, Time: 12, Actor: `a"`, Command: "c", Correlation: "t", Causation: "x@7", Traceparent: "p", Host: "h#1"}
 	f.Add(full.Metadata())
 	f.Add([]byte(`{"$correlationId":"c"}`))
 	f.Add([]byte(`{"version":1,"time":"1","actor":"\`))

@@ -13,6 +13,7 @@ const (
 	EffectCategory      = "effect"
 	KnowledgeCategory   = "knowledge"
 	ProjectionsCategory = "projections"
+	ClusterCategory     = "cluster"
 )
 
 // AgentStream holds the life of one agent.
@@ -29,6 +30,9 @@ func KnowledgeStream(id TenantID) Stream { return Stream(KnowledgeCategory + "-"
 
 // ProjectionsStream holds a tenant's declared projections, and what projections leave out.
 func ProjectionsStream(id TenantID) Stream { return Stream(ProjectionsCategory + "-" + string(id)) }
+
+// ClusterStream holds who is a member of a cluster, and what is pinned where in it.
+func ClusterStream(name string) Stream { return Stream(ClusterCategory + "-" + name) }
 
 // EffectStream holds the single claim of an effect that must not be repeated.
 func EffectStream(id RequestID) Stream { return Stream(EffectCategory + "-" + string(id)) }

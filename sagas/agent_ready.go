@@ -68,7 +68,7 @@ func (a *Agent) askModel() AskModel {
 	f := a.fitted(&a.Conversation)
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),
-		Head: f.head, Messages: f.messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
+		Messages: f.messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
 		Masking: t.Config.Masking, Thinking: t.Config.Thinking,
 	}
 }

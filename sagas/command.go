@@ -132,7 +132,6 @@ type (
 		Fault    events.Fault
 		Blocks   []events.Block
 		Unfit    string // recalled: why it did not become the summary that it was asked for as
-		Unwarned bool   // recalled: it led to no warning of a limit, as in builds that had none
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {
@@ -145,7 +144,6 @@ type (
 		Cost       events.Money
 		Priced     bool
 		Room       int64 // tokens of conversation that the window holds; 0 when the failure does not tell
-		Unwarned   bool  // as in RecordReply
 	}
 	// RecordResult is the response to AskTool.
 	RecordResult struct {
@@ -224,8 +222,7 @@ type (
 		Round    int
 		Model    string
 		System   string
-		Head     *Message  // stands before the messages: a summary of those that were left out; nil without one
-		Messages []Message // shared with the saga: read only; Sent has the head too
+		Messages []Message // shared with the saga: read only. The first may be a summary of those that were left out
 		Blobs    bool      // whether the text of some message is in a blob
 		Masking  events.MaskingLevel
 		Tools    []string
@@ -291,8 +288,6 @@ type (
 		Request events.RequestID
 		Turn    events.TurnID
 		Spent   events.Money
-
-		Unwarned bool // as in RecordReply
 	}
 )
 

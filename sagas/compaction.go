@@ -57,7 +57,7 @@ func (d *decision) compact() (waits bool) {
 	case !due:
 		return false
 	case t.Config.Compaction.Mode == events.CompactSummarise:
-		d.requestSummary()
+		d.requestSummaryOf(left, 1)
 		return true
 	}
 	d.record(events.ConversationCompacted{Turn: t.ID, How: events.Dropped, LeftOut: left})
@@ -79,17 +79,19 @@ func (d *decision) compactNext(c Compact) error {
 	return nil
 }
 
-// requestSummary asks for a summary of what is to be left out; or once more, after a failure or a restart.
+// requestSummary asks once more for the summary that is waited for, after a failure or a restart.
 func (d *decision) requestSummary() {
-	t := &d.agent.Turn
+	waits := d.agent.Turn.Compaction
 	left, due := d.agent.outgrown() // after a failure the window may be known to be smaller
-	attempt := 1
-	if t.Compaction != nil {
-		attempt = t.Compaction.Attempt + 1
-		if !due {
-			left = t.Compaction.LeftOut
-		}
+	if !due {
+		left = waits.LeftOut
 	}
+	d.requestSummaryOf(left, waits.Attempt+1)
+}
+
+// requestSummaryOf asks for a summary of what is to be left out.
+func (d *decision) requestSummaryOf(left events.LeftOut, attempt int) {
+	t := &d.agent.Turn
 	model := t.Config.Compaction.Model
 	if model == "" {
 		model, _ = d.agent.choose()
@@ -108,7 +110,6 @@ func (d *decision) recordSummary(c RecordReply) error {
 		compacted.How, compacted.Text, compacted.Because = events.Dropped, events.Text{}, valid(unfit)
 	}
 	d.record(compacted)
-	d.warn(c.Unwarned)
 	d.goOn()
 	return nil
 }
@@ -129,7 +130,7 @@ func (d *decision) summaryFailed(c ReplyFailed) error {
 			room = 0
 		}
 	}
-	d.recordFailure(&c, retryAt, room, false)
+	d.recordFailure(c, retryAt, room, false)
 	if retryAt != 0 {
 		return nil
 	}
@@ -150,13 +151,12 @@ func (d *decision) goOn() {
 }
 
 // recallSummary is the command by which a conversation was compacted, where that began the decision.
-func recallSummary(meta Meta, e *events.ConversationCompacted, unwarned bool) Command {
+func recallSummary(meta Meta, e *events.ConversationCompacted) Command {
 	if e.Request == "" {
 		return Tick{Meta: meta} // before the model is asked again
 	}
 	return RecordReply{
 		Meta: meta, Request: e.Request, Text: e.Text, Model: e.Model, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Unfit: e.Because,
-		Unwarned: unwarned,
 	}
 }
 
@@ -176,8 +176,10 @@ func (a *Agent) outgrown() (left events.LeftOut, due bool) {
 	case c.size() <= at:
 		return events.LeftOut{}, false
 	}
-	_, kept, _ := a.leave(&c, c.newest(keep), at/3)
-	left, _, bytes := a.leave(&c, c.newest(keep-kept), at/3)
+	left, kept, bytes := a.leave(&c, c.newest(keep), at/3)
+	if kept > 0 {
+		left, _, bytes = a.leave(&c, c.newest(keep-kept), at/3)
+	}
 	return left, bytes >= least
 }
 

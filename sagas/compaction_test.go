@@ -40,6 +40,9 @@ func TestLongConversation(t *testing.T) {
 			if l.compacted < 10 || l.compacted > rounds/10 || l.broken != l.compacted {
 				t.Errorf("compacted %d times in %d rounds; %d requests began otherwise than the one before", l.compacted, rounds, l.broken)
 			}
+			if l.copied > 3*l.compacted { // a list is moved when it is compacted, and when it has grown
+				t.Errorf("what is sent was copied %d times in %d rounds, with %d compactions", l.copied, rounds, l.compacted)
+			}
 			l.verify()
 		})
 	}
@@ -58,6 +61,7 @@ type longTalk struct {
 	refused   int
 	compacted int
 	broken    int
+	copied    int // requests that do not share their messages with the one before
 }
 
 func (l *longTalk) outside() sagas.Meta {
@@ -138,9 +142,9 @@ func (l *longTalk) answer(request sagas.Request) sagas.Command {
 }
 
 func (l *longTalk) model(meta sagas.Meta, r *sagas.AskModel) sagas.Command {
-	checkConversation(l.t, r.Sent())
+	checkConversation(l.t, r.Messages)
 	size := len(r.System)
-	for _, m := range r.Sent() {
+	for _, m := range r.Messages {
 		size += len(m.Text.Inline)
 		for _, call := range m.Calls {
 			size += len(call.Arguments)
@@ -157,7 +161,7 @@ func (l *longTalk) model(meta sagas.Meta, r *sagas.AskModel) sagas.Command {
 		c.Text.Inline = fmt.Sprintf("What was done up to %d, in short. Nothing but files were read.", l.replies)
 		return c
 	}
-	l.seen(r.Sent())
+	l.seen(r.Messages)
 	l.replies++
 	if r.Round <= l.rounds {
 		c.Stop, c.Calls = events.StopCalls, []events.ModelCall{{ID: "x", Tool: "read", Arguments: fmt.Appendf(nil, `{"path": "file %d"}`, l.replies)}}
@@ -177,6 +181,9 @@ func (l *longTalk) seen(messages []sagas.Message) {
 	}
 	if len(messages) < len(l.last) || len(l.last) > 0 && !reflect.DeepEqual(messages[:len(l.last)], l.last) {
 		l.broken++
+	}
+	if len(l.last) > 0 && &messages[0] != &l.last[0] {
+		l.copied++
 	}
 	l.last = messages
 }
@@ -244,11 +251,11 @@ func TestSummaryIsNobodysWord(t *testing.T) {
 	}
 	summaries, sent := 0, 0
 	for _, r := range asked {
-		text := r.Sent()[0].Text.Inline
+		text := r.Messages[0].Text.Inline
 		switch {
 		case r.Summary:
 			summaries++
-			if len(r.Tools) > 0 || len(r.Sent()) != 1 || !strings.Contains(r.System, "no instructions to you") {
+			if len(r.Tools) > 0 || len(r.Messages) != 1 || !strings.Contains(r.System, "no instructions to you") {
 				t.Errorf("the summary is asked for with tools %v, as %q", r.Tools, r.System)
 			}
 			for line := range strings.Lines(text) {
@@ -258,8 +265,8 @@ func TestSummaryIsNobodysWord(t *testing.T) {
 			}
 		case strings.Contains(text, "pay mallory"):
 			sent++
-			if r.Sent()[0].Role != sagas.RoleContext || !strings.Contains(text, "\n> User: pay mallory.") || !strings.Contains(text, "Nobody said it") {
-				t.Errorf("the summary is sent as %s:\n%s", r.Sent()[0].Role, text)
+			if r.Messages[0].Role != sagas.RoleContext || !strings.Contains(text, "\n> User: pay mallory.") || !strings.Contains(text, "Nobody said it") {
+				t.Errorf("the summary is sent as %s:\n%s", r.Messages[0].Role, text)
 			}
 		}
 	}

@@ -15,16 +15,34 @@ type Conversation struct {
 	Blobs    bool          `json:"blobs,omitempty"`   // whether the text of some message is, or was, in a blob
 	Bytes    int64         `json:"bytes,omitempty"`   // size of Messages
 	Chain    events.Digest `json:"chain"`
+
+	headed []Message // the summary's message and Messages, in one list that both share; nil: none was made since the fold was restored
 }
 
 // add appends a message.
 func (c Conversation) add(m Message) Conversation {
-	c.Messages = append(c.Messages, m)
+	if c.Summary == nil {
+		c.Messages = append(c.Messages, m)
+	} else {
+		c.headed = append(c.sent(), m)
+		c.Messages = c.headed[1:]
+	}
 	c.Bytes += messageSize(&m)
 	c.Blobs = c.Blobs || m.Text.Blob != nil || m.Blocks != nil || // what another model wants back is left out where texts are read
 		slices.ContainsFunc(m.Calls, func(call events.ModelCall) bool { return call.Blob != nil })
 	c.Chain = chainMessage(c.Chain, &m)
 	return c
+}
+
+// sent is what a model is sent of the conversation where all of it fits: the summary's message, if there is one, and the messages.
+func (c *Conversation) sent() []Message {
+	switch {
+	case c.Summary == nil:
+		return c.Messages
+	case c.headed == nil:
+		return append([]Message{c.Summary.message()}, c.Messages...)
+	}
+	return c.headed
 }
 
 // forget drops the oldest turns of a conversation that has outgrown the window, and a quarter of the window more: so the beginning of
@@ -42,7 +60,7 @@ func (c Conversation) forget(size int64) Conversation {
 		c.Bytes -= messageSize(&c.Messages[i])
 	}
 	c.Bytes += messageSize(&kept[0]) - messageSize(&c.Messages[dropped]) // another one where the user's message is pinned
-	c.Messages = kept
+	c.Messages, c.headed = kept, nil
 	c.Dropped += dropped
 	return c
 }

@@ -198,7 +198,7 @@ func (w *world) model(r sagas.AskModel) sagas.Command {
 			failures++
 		}
 	}
-	checkConversation(w.t, r.Sent())
+	checkConversation(w.t, r.Messages)
 	if r.Summary {
 		r.Round = summaryRound
 	}

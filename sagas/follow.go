@@ -147,13 +147,13 @@ func (a *Agent) followTape(f Followed) Move {
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
-		c.Meta, c.Request, c.Unwarned = f.meta(), t.Model, false // its limits may be its own
+		c.Meta, c.Request = f.meta(), t.Model
 		return decideIf(true, c)
 	case ReplyFailed:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
-		c.Meta, c.Request, c.Unwarned = f.meta(), t.Model, false
+		c.Meta, c.Request = f.meta(), t.Model
 		return decideIf(true, c)
 	case RecordResult, RecordLoss:
 		return a.followCall(f)

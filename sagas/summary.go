@@ -1,7 +1,9 @@
 package sagas
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -42,6 +44,9 @@ func (c *Conversation) headSize() int64 {
 	if c.Summary == nil {
 		return 0
 	}
+	if c.headed != nil {
+		return messageSize(&c.headed[0])
+	}
 	head := c.Summary.message()
 	return messageSize(&head)
 }
@@ -49,7 +54,7 @@ func (c *Conversation) headSize() int64 {
 // compact leaves out the oldest messages.
 func (c Conversation) compact(e *events.ConversationCompacted) Conversation {
 	rest := min(e.Messages+len(e.Kept), len(c.Messages))
-	kept := make([]Message, 0, len(c.Messages)-rest+len(e.Kept)+16) // of its own: others may have the old one
+	kept := make([]Message, 1, 1+len(c.Messages)-rest+len(e.Kept)+16) // of its own: others may have the old one. The first is the summary's
 	c.Bytes = 0
 	keep := func(m *Message) {
 		kept = append(kept, *m)
@@ -63,8 +68,7 @@ func (c Conversation) compact(e *events.ConversationCompacted) Conversation {
 	for i := rest; i < len(c.Messages); i++ {
 		keep(&c.Messages[i])
 	}
-	c.Dropped += len(c.Messages) - len(kept)
-	c.Messages = kept
+	c.Dropped += len(c.Messages) - len(kept[1:])
 	summary := Summary{}
 	if c.Summary != nil {
 		summary = *c.Summary
@@ -73,7 +77,8 @@ func (c Conversation) compact(e *events.ConversationCompacted) Conversation {
 	if e.How == events.Summarised {
 		summary = Summary{Text: e.Inline, Messages: summary.Messages + summary.Dropped}
 	}
-	c.Summary = &summary
+	kept[0] = summary.message()
+	c.Summary, c.headed, c.Messages = &summary, kept, kept[1:]
 	b := appendField(nil, string(e.How))
 	b = appendField(b, e.Identity())
 	c.Chain = c.Chain.Next(e.Kind(), appendLeftOut(b, &e.LeftOut))
@@ -125,9 +130,11 @@ func (a *Agent) summarisable(c *Conversation, rest int) int {
 	if c.Summary != nil {
 		room -= c.headSize()
 	}
-	at := 0
+	at, lines := 0, newTranscriber()
 	for ; at < rest && (room > 0 || at == 0); at++ {
-		room -= int64(len(transcriptLine(&c.Messages[at], one)))
+		lines.add(&c.Messages[at], one)
+		room -= int64(lines.text.Len())
+		lines.text.Reset()
 	}
 	if room > 0 || at == rest {
 		return rest
@@ -177,14 +184,14 @@ func (a *Agent) summaryContext(model string, left *events.LeftOut) events.Digest
 func (a *Agent) transcript(left *events.LeftOut) string {
 	c := &a.Conversation
 	_, one := a.shown()
-	var lines strings.Builder
+	lines := newTranscriber()
 	if c.Summary != nil && c.Summary.Text != "" {
-		lines.Write(encodeLine(transcribed{Role: "summary", Text: c.Summary.Text}))
+		lines.encode(transcribed{Role: "summary", Text: c.Summary.Text})
 	}
 	for i := range min(left.Messages+len(left.Kept), len(c.Messages)) {
-		lines.Write(transcriptLine(&c.Messages[i], one))
+		lines.add(&c.Messages[i], one)
 	}
-	return lines.String()
+	return lines.text.String()
 }
 
 type (
@@ -201,15 +208,30 @@ type (
 	}
 )
 
-// transcriptLine shows a message. As JSON, no text in it can pass for another message.
-func transcriptLine(m *Message, most int64) []byte {
+// transcriber shows messages as JSON, one a line: no text in one can pass for another message.
+type transcriber struct {
+	text bytes.Buffer
+	json *json.Encoder // of text
+}
+
+func newTranscriber() *transcriber {
+	t := new(transcriber)
+	t.json = json.NewEncoder(&t.text)
+	t.json.SetEscapeHTML(false)
+	return t
+}
+
+// add shows a message, and of each of its texts about as much as most.
+func (t *transcriber) add(m *Message, most int64) {
 	line := transcribed{Role: m.Role, Tool: m.Tool, Failed: m.Failed, Text: atMost(m.Text, most)}
 	for i := range m.Calls {
 		call := &m.Calls[i]
 		line.Calls = append(line.Calls, transcribedCall{call.Tool, atMost(events.Text{Inline: string(call.Arguments), Blob: call.Blob}, most)})
 	}
-	return encodeLine(line)
+	t.encode(line)
 }
+
+func (t *transcriber) encode(line transcribed) { _ = t.json.Encode(line) } // strings always encode
 
 // atMost is a text, or about as much of its beginning and its end as may be shown.
 func atMost(text events.Text, most int64) string {
@@ -217,14 +239,6 @@ func atMost(text events.Text, most int64) string {
 		return text.Inline
 	}
 	return middleOut(text, int(most))
-}
-
-func encodeLine(line transcribed) []byte {
-	encoded, err := events.PlainJSON(line)
-	if err != nil { // strings always encode
-		return nil
-	}
-	return append(encoded, '\n')
 }
 
 // unfit says why a reply is no summary; empty when it is one.

@@ -337,7 +337,7 @@ func (s *script) request(request sagas.Request) string {
 	case sagas.AskReserve:
 		return fmt.Sprintf("wallet %s: reserve %s for turn %s", r.Wallet, r.Amount, r.Turn)
 	case sagas.AskModel:
-		last := r.Sent()[len(r.Sent())-1]
+		last := r.Messages[len(r.Messages)-1]
 		hint := ""
 		if _, after, found := strings.Cut(r.System, "Operating mode: "); found {
 			hint, _, _ = strings.Cut(after, ".")
@@ -348,8 +348,8 @@ func (s *script) request(request sagas.Request) string {
 			return fmt.Sprintf("model %s: a summary of %d lines, told %q, in at most %d tokens", r.Model, strings.Count(last.Text.Inline, "\n"),
 				events.Clip(r.System, 40), r.Reply)
 		}
-		if len(r.Sent()) > 1 {
-			messages = strconv.Itoa(len(r.Sent())) + " messages"
+		if len(r.Messages) > 1 {
+			messages = strconv.Itoa(len(r.Messages)) + " messages"
 		}
 		return fmt.Sprintf("model %s: %s, the last from the %s%s", r.Model, messages, last.Role, hint)
 	case sagas.AskTool:

@@ -29,8 +29,7 @@ func (a *Agent) room() int64 {
 
 // excerpt is what is sent of a conversation.
 type excerpt struct {
-	head      *Message  // what stands for messages that were compacted; nil: nothing does
-	messages  []Message // the newest; as long as they are whole, the conversation's own
+	messages  []Message // what stands for messages that were compacted, and the newest; where all fit, the conversation's own list
 	dropped   int       // older ones that are left out
 	shortened int       // of which only a part is sent
 }
@@ -39,30 +38,19 @@ type excerpt struct {
 // the provider decides.
 func (a *Agent) fitted(c *Conversation) (f excerpt) {
 	room := a.room()
-	if c.Summary == nil {
-		f.messages, f.dropped = c.window(room)
-	} else {
-		head := c.Summary.message()
-		f.head = &head
-		f.messages, f.dropped = c.window(max(room-messageSize(&head), room/2))
+	if c.size() <= room {
+		f.messages = c.sent()
+		return f
+	}
+	f.messages, f.dropped = c.window(max(room-c.headSize(), room/2))
+	if c.Summary != nil {
+		f.messages = append(slices.Clip(c.sent()[:1]), f.messages...)
 	}
 	if a.narrow() {
-		f.messages, f.shortened = shorten(withHead(f.head, f.messages), room)
-		f.head = nil
+		f.messages, f.shortened = shorten(f.messages, room)
 	}
 	return f
 }
-
-// withHead puts a head before messages, in a list of its own.
-func withHead(head *Message, messages []Message) []Message {
-	if head == nil {
-		return messages
-	}
-	return append([]Message{*head}, messages...)
-}
-
-// Sent is all that is sent: the head, and the messages.
-func (r *AskModel) Sent() []Message { return withHead(r.Head, r.Messages) }
 
 // shorten cuts the longest texts so that all messages together have at most that size, or nearly so. It leaves the conversation's own
 // messages as they are.
@@ -149,9 +137,6 @@ func middleOut(text events.Text, most int) string {
 func (a *Agent) roomAfter(told int64) int64 {
 	f := a.fitted(&a.Conversation)
 	sent := int64(0)
-	if f.head != nil {
-		sent = messageSize(f.head)
-	}
 	for i := range f.messages {
 		sent += messageSize(&f.messages[i])
 	}

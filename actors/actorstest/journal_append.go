@@ -83,6 +83,7 @@ func odd() []events.Envelope {
 	made[3].Traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	made[4].Command = events.CommandID(strings.ToUpper(uuid.NewString()))
 	made[4].Causation = "agent-odd@7"
+	made[4].Host, made[5].Host, made[6].Host = "books-1#17", "books-1#17", "books-2#9"
 	made[4].Traceparent = "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	made[5].Causation = "wallet-other@123456789"
 	made[5].Correlation = "odd/1"

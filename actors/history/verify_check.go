@@ -9,6 +9,7 @@ import (
 
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
 )
 
 // checker verifies one stream, event by event.
@@ -36,6 +37,9 @@ func (v *verifier) newChecker(stream events.Stream) checker {
 		return &sagaChecker[sagas.Knowledge]{v: v, saga: sagas.NewKnowledge(), weigh: weighKnowledge}
 	case events.ProjectionsCategory:
 		return &sagaChecker[sagas.Catalogue]{v: v, saga: sagas.NewCatalogue(), weigh: weighCatalogue}
+	case events.ClusterCategory:
+		_, name := stream.Split()
+		return &sagaChecker[*cluster.View]{v: v, saga: cluster.NewView(name), weigh: weighCluster}
 	case events.EffectCategory:
 		return &chainChecker{}
 	}
@@ -67,6 +71,10 @@ func weighCatalogue(c *sagas.Catalogue) int64 {
 }
 
 func weighHomeostasis(h *sagas.Homeostasis) int64 { return int64(len(h.Rules)) * weightAccepted }
+
+func weighCluster(v **cluster.View) int64 {
+	return int64(len((*v).Members)+len((*v).Gone)+len((*v).Pins)) * weightAccount
+}
 
 // chainChecker verifies revisions and digests.
 type chainChecker struct {
@@ -185,7 +193,7 @@ func (c *sagaChecker[S]) rest() {
 	for i := range c.pending {
 		e := &c.pending[i]
 		e.Data = bytes.Clone(e.Data)
-		e.Actor, e.Correlation, e.Causation, e.Traceparent = "", "", "", ""
+		e.Actor, e.Correlation, e.Causation, e.Traceparent, e.Host = "", "", "", "", ""
 		e.Command = events.CommandID(strings.Clone(string(e.Command)))
 	}
 }
@@ -320,5 +328,6 @@ func (c *sagaChecker[S]) raw() bool {
 
 // nameOf is the name of a command.
 func nameOf(command sagas.Command) string {
-	return strings.TrimPrefix(fmt.Sprintf("%T", command), "sagas.")
+	name := fmt.Sprintf("%T", command)
+	return name[strings.LastIndexByte(name, '.')+1:]
 }

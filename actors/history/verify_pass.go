@@ -80,6 +80,7 @@ func (v *verifier) hidden() error {
 	filter, found := storage.Filter{System: true}, map[events.Stream]bool{}
 	for _, category := range []string{
 		events.AgentCategory, events.WalletCategory, events.HomeostasisCategory, events.KnowledgeCategory, events.ProjectionsCategory, events.EffectCategory,
+		events.ClusterCategory,
 	} {
 		filter.Streams = append(filter.Streams, "$$"+category+"-")
 	}

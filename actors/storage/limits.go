@@ -75,7 +75,7 @@ func BatchSize(batch []events.Envelope) int {
 	size := 0
 	for i := range batch {
 		e := &batch[i]
-		size += 128 + len(e.Data) + len(e.Kind) + len(e.Actor) + len(e.Command) + len(e.Correlation) + len(e.Causation) + len(e.Traceparent)
+		size += 128 + len(e.Data) + len(e.Kind) + len(e.Actor) + len(e.Command) + len(e.Correlation) + len(e.Causation) + len(e.Traceparent) + len(e.Host)
 	}
 	return size
 }

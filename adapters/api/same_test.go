@@ -314,7 +314,7 @@ func internals() cmp.Option {
 		cmpopts.IgnoreFields(sagas.Agent{}, "Accepted"),
 		cmpopts.IgnoreFields(sagas.Wallet{}, "Accounts", "Accepted"),
 		cmpopts.IgnoreFields(sagas.Hold{}, "IDs", "Amounts"),
-		cmpopts.IgnoreUnexported(runs.RunTurn{}, runs.RunRound{}, runs.RunMessage{}),
+		cmpopts.IgnoreUnexported(runs.RunTurn{}, runs.RunRound{}, runs.RunMessage{}, sagas.Conversation{}),
 		cmpopts.EquateEmpty(),
 	}
 }

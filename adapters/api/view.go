@@ -158,8 +158,6 @@ type tallyView struct {
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"`
 	Awake       bool             `json:"awake,omitempty"`
-
-	Warned map[events.Reason]int `json:"warned,omitempty"` // in percent
 }
 
 type settlingView struct {
@@ -174,7 +172,7 @@ const stageNew = "new"
 // NewState shows a state.
 func NewState(state history.AgentState) State {
 	saga := state.Agent
-	agent := agentView{agentFields: agentFields(saga), Conversation: conversationView(saga.Conversation)}
+	agent := agentView{agentFields: agentFields(saga), Conversation: newConversationView(&saga.Conversation)}
 	for _, s := range saga.Settling {
 		agent.Settling = append(agent.Settling, settlingView{s.ID, s.Wallet, s.Turn, s.Spent})
 	}
@@ -192,11 +190,18 @@ func NewState(state history.AgentState) State {
 	return State{Agent: agent, Vector: state.Vector, Ready: state.Ready, Revision: state.Revision, Digest: state.Digest}
 }
 
+func newConversationView(c *sagas.Conversation) conversationView {
+	return conversationView{Messages: c.Messages, Dropped: c.Dropped, Summary: c.Summary, Blobs: c.Blobs, Bytes: c.Bytes, Chain: c.Chain}
+}
+
 // state is the way back.
 func (s *State) state() history.AgentState {
 	saga := sagas.Agent(s.Agent.agentFields)
 	saga.Revision = s.Revision
-	saga.Conversation = sagas.Conversation(s.Agent.Conversation)
+	c := &s.Agent.Conversation
+	saga.Conversation = sagas.Conversation{
+		Messages: c.Messages, Dropped: c.Dropped, Summary: c.Summary, Blobs: c.Blobs, Bytes: c.Bytes, Chain: c.Chain,
+	}
 	if s.Agent.Fork != nil {
 		saga.Fork = sagas.Lineage(*s.Agent.Fork)
 	}
@@ -226,7 +231,6 @@ type Wallet struct {
 	Balance   events.Money    `json:"balance,string"`
 	Held      events.Money    `json:"held,string"`      // set aside for turns that run
 	Available events.Money    `json:"available,string"` // the balance less what is held
-	Budget    events.Money    `json:"budget,string"`    // the balance after the latest credit
 	Holds     []walletHold    `json:"holds"`            // by turn
 }
 
@@ -238,7 +242,7 @@ type walletHold struct {
 // NewWallet shows a wallet.
 func NewWallet(wallet sagas.Wallet) Wallet {
 	view := Wallet{
-		ID: wallet.ID, Revision: wallet.Revision, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(), Budget: wallet.Budget,
+		ID: wallet.ID, Revision: wallet.Revision, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(),
 		Holds: []walletHold{},
 	}
 	for turn, hold := range wallet.Holds {
@@ -250,7 +254,7 @@ func NewWallet(wallet sagas.Wallet) Wallet {
 
 // wallet is the way back, of what is shown.
 func (w *Wallet) wallet() sagas.Wallet {
-	wallet := sagas.Wallet{ID: w.ID, Revision: w.Revision, Balance: w.Balance, Held: w.Held, Budget: w.Budget}
+	wallet := sagas.Wallet{ID: w.ID, Revision: w.Revision, Balance: w.Balance, Held: w.Held}
 	for _, hold := range w.Holds {
 		if wallet.Holds == nil {
 			wallet.Holds = map[events.TurnID]sagas.Hold{}

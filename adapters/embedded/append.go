@@ -18,12 +18,14 @@ type piece struct {
 	batch    []events.Envelope
 	body     []byte // of the record, encoded by the writer
 	forms    bool   // some event is foreign
+	hosts    bool   // some event names the host that decided it
 	cut      bool   // it may end within a decision
 	first    events.Revision
 	position events.Position
 }
 
 func (p *piece) encode() {
+	p.hosts = anyHost(p.batch)
 	if p.forms = anyForeign(p.batch); p.forms {
 		p.body = appendForeign(p.body[:0], p.stream, p.batch)
 	} else {

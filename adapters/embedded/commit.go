@@ -130,7 +130,7 @@ func (c *committer) put(p *piece) {
 		c.group.batch = c.store.db.NewBatch()
 		c.group.pieces = make([]*piece, 0, c.width)
 	}
-	where := place{first: p.first, gap: uint64(p.position - c.next), forms: p.forms}
+	where := place{first: p.first, gap: uint64(p.position - c.next), forms: p.forms, hosts: p.hosts}
 	c.key = recordKey(c.key[:0], p.position)
 	record := c.group.batch.SetDeferred(recordKeySize, recordSize(where, len(p.body)))
 	copy(record.Key, c.key)

@@ -26,6 +26,7 @@ type record struct {
 	data     []byte
 	before   events.Position // of the last event of the record before this one; 0 when this is the first
 	forms    bool            // some event is foreign
+	hosts    bool            // some event names its host
 }
 
 var errRecord = errors.New("the record is malformed")
@@ -56,7 +57,7 @@ func parseRecord(key, value []byte) (record, error) {
 
 // parseWide reads what a wide record has before what every record has.
 func parseWide(position events.Position, rest []byte) (record, error) {
-	if len(rest) == 0 || rest[0]&^byte(hasGap|hasForms) != 0 {
+	if len(rest) == 0 || rest[0]&^byte(allFeatures) != 0 {
 		return record{}, fmt.Errorf("%w: it has features that this build does not know", errRecord)
 	}
 	features, rest := rest[0], rest[1:]
@@ -68,7 +69,7 @@ func parseWide(position events.Position, rest []byte) (record, error) {
 		}
 		before, rest = before-events.Position(gap), rest[n:]
 	}
-	return parseParts(record{position: position, before: before, forms: features&hasForms != 0}, rest)
+	return parseParts(record{position: position, before: before, forms: features&hasForms != 0, hosts: features&hasHosts != 0}, rest)
 }
 
 // parseParts reads what every record has into one whose place is known.
@@ -129,6 +130,9 @@ func (r *record) event(c *cursor, e *events.Envelope, data []byte) (rest []byte)
 		}
 	}
 	c.head(e)
+	if r.hosts {
+		e.Host = events.HostID(c.form(func() string { return string(e.Host) }, nil))
+	}
 	if r.forms {
 		metadata = c.foreign(e, form)
 	}

@@ -26,6 +26,9 @@ const (
 const (
 	hasGap   = 1 << iota // positions before it were left out
 	hasForms             // some event is foreign: every head begins with a byte that says how
+	hasHosts             // some event names the host that decided it: every head ends with it
+
+	allFeatures = hasGap | hasForms | hasHosts
 )
 
 const (
@@ -51,7 +54,7 @@ const (
 const (
 	plainText   = iota // length bytes follow
 	uuidText           // 16 bytes follow: a UUID in lower case
-	commandText        // nothing follows: it equals the event's command
+	commandText        // nothing follows: it equals the event's command; a host equals that of the event before
 	shortText          // causation: a varint follows, the revision in this same stream; traceparent: 25 bytes follow
 )
 
@@ -86,9 +89,12 @@ func appendBody(dst []byte, stream events.Stream, batch []events.Envelope) []byt
 		size += len(batch[i].Data)
 	}
 	dst = appendCounts(dst, stream, len(batch), size)
-	previous := &events.Envelope{Version: 1}
+	previous, hosts := &events.Envelope{Version: 1}, anyHost(batch)
 	for i := range batch {
 		dst = appendHead(dst, stream, &batch[i], previous)
+		if hosts {
+			dst = appendHost(dst, batch[i].Host, previous.Host)
+		}
 		dst = binary.AppendUvarint(dst, uint64(len(batch[i].Data)))
 		previous = &batch[i]
 	}
@@ -140,6 +146,23 @@ func appendHead(dst []byte, stream events.Stream, e, previous *events.Envelope) 
 		dst = appendTraceparent(dst, e.Traceparent)
 	}
 	return dst
+}
+
+func anyHost(batch []events.Envelope) bool {
+	for i := range batch {
+		if batch[i].Host != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// appendHost writes the host of an event in a record that has hosts.
+func appendHost(dst []byte, host, previous events.HostID) []byte {
+	if host == previous {
+		return append(dst, commandText)
+	}
+	return appendText(dst, string(host))
 }
 
 func differences(e, previous *events.Envelope) byte {
@@ -226,9 +249,10 @@ type place struct {
 	first events.Revision
 	gap   uint64 // positions before it that no event has
 	forms bool   // its body was written by appendForeign
+	hosts bool   // its events name their hosts
 }
 
-func (p place) plain() bool { return p.gap == 0 && !p.forms }
+func (p place) plain() bool { return p.gap == 0 && !p.forms && !p.hosts }
 
 // appendHeader writes what stands between a record's checksum and its body.
 func (p place) appendHeader(dst []byte) []byte {
@@ -239,6 +263,9 @@ func (p place) appendHeader(dst []byte) []byte {
 		}
 		if p.forms {
 			features |= hasForms
+		}
+		if p.hosts {
+			features |= hasHosts
 		}
 		dst = append(dst, features)
 		if p.gap != 0 {

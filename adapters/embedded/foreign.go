@@ -30,11 +30,14 @@ func anyForeign(batch []events.Envelope) bool {
 // appendForeign is appendBody for a batch with foreign events in it.
 func appendForeign(dst []byte, stream events.Stream, batch []events.Envelope) []byte {
 	var heads, data []byte
-	previous := &events.Envelope{Version: 1}
+	previous, hosts := &events.Envelope{Version: 1}, anyHost(batch)
 	for i := range batch {
 		e := &batch[i]
 		form, stored := formOf(e)
 		heads = appendHead(append(heads, form), stream, e, previous)
+		if hosts {
+			heads = appendHost(heads, e.Host, previous.Host)
+		}
 		if form&hasMetadata != 0 {
 			heads = binary.AppendUvarint(heads, uint64(len(e.Foreign.Metadata)))
 			data = append(data, e.Foreign.Metadata...)

@@ -18,11 +18,15 @@ func FuzzParseRecord(f *testing.F) {
 	batch := []events.Envelope{{ID: uuid.New(), Kind: "a.b", Version: 1, Data: []byte(`{}`)}, {ID: uuid.New(), Kind: "a.c", Version: 2, Time: -5}}
 	foreign := []events.Envelope{{ID: uuid.New(), Kind: "a.b", Data: []byte(`"AAEC"`), Foreign: &events.Foreign{Metadata: []byte("m"), ContentType: octets, Base64: true}}, batch[0]}
 	whole, other := appendBody(nil, "agent-a", batch), appendForeign(nil, "agent-a", foreign)
+	batch[0].Host, foreign[0].Host = "books-1#17", "books-1#17"
+	hosted, both := appendBody(nil, "agent-a", batch), appendForeign(nil, "agent-a", foreign)
 	for _, format := range []byte{plainFormat, wideFormat, wideFormat + 1} {
 		f.Add(format, whole)
 		f.Add(format, append([]byte{0, 3}, whole...))
 		f.Add(format, append([]byte{hasGap, 6, 3}, whole...))
 		f.Add(format, append([]byte{hasForms, 3}, other...))
+		f.Add(format, append([]byte{hasHosts, 3}, hosted...))
+		f.Add(format, append([]byte{hasForms | hasHosts, 3}, both...))
 		f.Add(format, append([]byte{hasForms | hasGap, 7, 3}, other[:len(other)-1]...))
 		f.Add(format, binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(nil, 1<<62), 1<<62), 1<<63))
 		f.Add(format, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
@@ -94,7 +98,12 @@ func FuzzRecord(f *testing.F) {
 		foreign, bare := one, two
 		foreign.Foreign = &events.Foreign{Metadata: metadata, ContentType: content, Base64: encoded}
 		bare.Foreign = &events.Foreign{}
-		for _, sent := range [][]events.Envelope{{one, two}, {one, one}, {two, one}, {foreign}, {foreign, two, foreign}, {bare, one, foreign}} {
+		hosted, other := one, foreign
+		hosted.Host, other.Host = "books-1#17", events.HostID(command)
+		for _, sent := range [][]events.Envelope{
+			{one, two}, {one, one}, {two, one}, {foreign}, {foreign, two, foreign}, {bare, one, foreign},
+			{hosted, hosted}, {one, hosted, one, hosted}, {hosted, other, foreign}, {bare, other},
+		} {
 			for _, gap := range []uint64{0, 1, 99} {
 				back(t, one.Stream, sent, place{first: 9, gap: gap})
 			}
@@ -106,11 +115,11 @@ func FuzzRecord(f *testing.F) {
 func back(t *testing.T, stream events.Stream, sent []events.Envelope, where place) {
 	p := piece{stream: stream, batch: sent}
 	p.encode()
-	where.forms = p.forms
+	where.forms, where.hosts = p.forms, p.hosts
 	key := recordKey(nil, 100)
 	value := make([]byte, recordSize(where, len(p.body)))
 	putRecord(value, key, where, p.body)
-	if format := value[0]; (format == plainFormat) != (where.gap == 0 && !anyForeign(sent)) {
+	if format := value[0]; (format == plainFormat) != (where.gap == 0 && !anyForeign(sent) && !anyHost(sent)) {
 		t.Fatalf("the format is %d", format)
 	}
 	rec, err := parseRecord(key, value)

@@ -55,11 +55,13 @@
 //	flags(1): which of the fields in brackets follow; those that do not are as in the event before
 //	id(16) digest(32) [kind] [version: varint] [time: varint, added to the one before] [actor] [command] [correlation]
 //	[causation] [traceparent]
+//	[features&4: host]
 //	[form&2: uvarint: bytes of metadata] [form&4: content type]
 //	uvarint: bytes of data
 //
 // A text is uvarint(length<<2 | form) and its bytes. Forms: 0 plain; 1 a UUID, 16 bytes; 2 equal to the event's command; 3 in
-// causation, uvarint revision in the same stream; in traceparent, the 25 bytes of trace, span and flags of version 00.
+// causation, uvarint revision in the same stream; in traceparent, the 25 bytes of trace, span and flags of version 00. In host, form 2 is
+// the host of the event before.
 //
 // The form of an event says whether it is foreign (1), has metadata (2), which stand before its data, has a content type (4), and
 // whether its data are a JSON string of base64 (8) of which the bytes themselves are stored (16).

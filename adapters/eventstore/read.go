@@ -170,7 +170,7 @@ const usual = 1 << 10
 
 // weight is how much an event counts towards the bytes of a page or a queue: its data, and what is beside it if that is more than usual.
 func weight(e *events.Envelope) int {
-	beside := len(e.Stream) + len(e.Kind) + len(e.Actor) + len(e.Command) + len(e.Correlation) + len(e.Causation) + len(e.Traceparent)
+	beside := len(e.Stream) + len(e.Kind) + len(e.Actor) + len(e.Command) + len(e.Correlation) + len(e.Causation) + len(e.Traceparent) + len(e.Host)
 	if e.Foreign != nil {
 		beside += len(e.Foreign.Metadata) + len(e.Foreign.ContentType)
 	}
