@@ -28,6 +28,7 @@ type agent struct {
 	follow    *following          // of a fork that follows its parent; else nil
 	masking   events.MaskingLevel // as it was last noted
 	noted     bool
+	cut       bool // a model's reply, because the agent was to leave
 }
 
 // underway is what works on a request that was sent.
@@ -87,12 +88,15 @@ func (a *agent) reroute() {
 // time.
 func (a *agent) begun() {
 	t := &a.saga.Turn
-	if t.Advice == "" && t.Budget == "" || len(a.flying) == 0 || a.saga.Fork.Following() || a.host.closing.Load() {
+	if t.Advice == "" && t.Budget == "" || len(a.flying) == 0 || a.saga.Fork.Following() || a.host.closing.Load() || a.leaving {
 		return
 	}
 	for _, request := range a.saga.Ready() {
-		switch request.(type) {
+		switch r := request.(type) {
 		case sagas.AskAdvice, sagas.AskReserve:
+			if a.elsewhere(r) { // another host is asked when the request is stored
+				continue
+			}
 			if id := request.RequestID(); a.running[id] == nil {
 				a.running[id] = a.dispatch(request)
 			}
@@ -124,7 +128,12 @@ func (a *agent) busy() bool {
 // meanwhile, unless the host closes.
 func (a *agent) stop() {
 	a.host.masking.Delete(a.handle.id)
+	gone := a.host.cluster != nil && !a.host.cluster.mine(a.stream)
 	for _, sent := range a.running {
+		if e, is := sent.(*errand); gone && !(is && a.host.unrepeatable(e.about.Tool)) {
+			sent.abandon() // another host goes on with it; of a call that cannot be repeated it asks for the result
+			continue
+		}
 		sent.leave()
 	}
 	clear(a.running)
@@ -169,8 +178,8 @@ func (a *agent) sync() {
 			delete(a.running, id)
 		}
 	}
-	if a.host.closing.Load() {
-		return // what is not sent now is sent after the restart
+	if a.host.closing.Load() || a.leaving {
+		return // what is not sent now is sent after the restart, or by the next host
 	}
 	for _, request := range ready {
 		id := request.RequestID()
@@ -214,7 +223,12 @@ func (a *agent) dispatch(request sagas.Request) underway {
 func (a *agent) askAdvice(r sagas.AskAdvice) asked {
 	deadline := time.AfterFunc(a.host.limits.Advice, func() { a.send(late{r.ID}) })
 	answer := a.earlyAnswer()
-	a.host.system.Root.Send(a.host.homeostasis, deliver{string(r.Tenant), look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
+	if a.elsewhere(r) {
+		ctx, cancel := context.WithCancel(a.host.running)
+		a.host.run(func() { a.host.cluster.askAdvice(ctx, r, answer) })
+		return func() { deadline.Stop(); cancel() }
+	}
+	a.host.system.Root.Send(a.host.homeostasis, deliver{id: string(r.Tenant), message: look[sagas.Homeostasis]{func(h sagas.Homeostasis) {
 		mode, because := h.Advise(r.Vector, r.Mode)
 		answer(sagas.RecordAdvice{Meta: meta(r.ID), Request: r.ID, Mode: mode, Because: because}, events.Ref(r.ID), nil)
 	}}})
@@ -227,7 +241,7 @@ func (a *agent) askReserve(r sagas.AskReserve) asked {
 	asking := meta(r.ID)
 	asking.ID += events.CommandID("#" + uuid.NewString()) // a refused request may be judged again: that is another decision
 	order := &instruction{command: sagas.Reserve{Meta: asking, Request: r.ID, Turn: r.Turn, Amount: r.Amount}}
-	if n := len(a.flying); n > 0 {
+	if n := len(a.flying); n > 0 && !a.elsewhere(r) {
 		order.early, order.needs = true, []*pendingAppend{a.flying[n-1].append}
 	}
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
@@ -290,7 +304,26 @@ func (a *agent) askAgain(request events.RequestID, err error) {
 
 func (a *agent) instructWallet(wallet events.WalletID, in *instruction, request events.RequestID, done func(outcome)) {
 	in.origin, in.causation, in.done = a.host.origin, events.Ref(request), done
-	a.host.system.Root.Send(a.host.wallets, deliver{string(wallet), in})
+	if n, stream := a.host.cluster, events.WalletStream(wallet); n != nil && !n.mine(stream) {
+		n.instructElsewhere(stream, in)
+		return
+	}
+	a.host.system.Root.Send(a.host.wallets, deliver{id: string(wallet), message: in})
+}
+
+// elsewhere reports whether who is asked lives on another host.
+func (a *agent) elsewhere(request sagas.Request) bool {
+	n := a.host.cluster
+	if n == nil {
+		return false
+	}
+	switch r := request.(type) {
+	case sagas.AskAdvice:
+		return !n.mine(events.HomeostasisStream(r.Tenant))
+	case sagas.AskReserve:
+		return !n.mine(events.WalletStream(r.Wallet))
+	}
+	return false
 }
 
 // walletAnswer is the event with which a wallet answered, now or when it was first asked; nil if it did not.

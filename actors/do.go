@@ -49,6 +49,14 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 	if err := checkID(order.command.Metadata().ID); err != nil {
 		return Receipt{}, err
 	}
+	if h.cluster != nil {
+		return h.cluster.do(ctx, stream, order)
+	}
+	return h.doHere(ctx, stream, order, nil)
+}
+
+// doHere has an entity of this host decide a command from outside. Unfit are the hosts of a cluster for which this one stands in.
+func (h *Host) doHere(ctx context.Context, stream events.Stream, order *instruction, unfit []events.HostID) (Receipt, error) {
 	command, err := h.complete(ctx, stream, order.command)
 	if err != nil {
 		return Receipt{}, err
@@ -62,7 +70,7 @@ func (h *Host) do(ctx context.Context, stream events.Stream, order *instruction)
 	}
 	for try := 0; ; try++ {
 		done := make(chan outcome, 1)
-		h.system.Root.Send(registry, deliver{id, &instruction{
+		h.system.Root.Send(registry, deliver{id: id, unfit: unfit, message: &instruction{
 			command: command, origin: order.origin, base: order.base, done: func(o outcome) { done <- o },
 		}})
 		select {

@@ -231,7 +231,7 @@ func (e *entity[S]) record(batch []events.Envelope, in *instruction, meta sagas.
 		batch = append(batch, events.Envelope{
 			ID: eventID(base, i), Kind: event.Kind(), Version: version, Time: meta.At, Actor: in.origin.Actor,
 			Command: meta.ID, Correlation: correlation, Causation: in.causation,
-			Traceparent: in.origin.Traceparent, Digest: digest, Data: data,
+			Traceparent: in.origin.Traceparent, Host: e.host.id, Digest: digest, Data: data,
 		})
 	}
 	if size := batchSize(batch[start:]); size > e.host.batches.most {
@@ -363,6 +363,9 @@ func (e *entity[S]) snapshot() {
 	e.every = events.Revision(storage.SnapshotSpacing(len(state)))
 	snapshot := storage.Snapshot{Revision: e.stored.Revision, Digest: e.stored.Digest, State: state}
 	e.host.run(func() {
+		if e.host.cluster != nil {
+			e.host.cluster.sendSnapshot(e.fold.Name, e.stream, snapshot)
+		}
 		if err := e.host.snapshots.Save(context.Background(), e.fold.Name, e.stream, snapshot); err != nil && !errors.Is(err, storage.ErrClosed) {
 			e.host.log.Warn("save snapshot", "stream", e.stream, "error", err)
 		}

@@ -3,7 +3,9 @@ package actors
 import (
 	"context"
 	"io"
+	"math"
 	"sync"
+	"time"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -52,7 +54,76 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 		_ = f.live.Close()
 		return nil, storage.ErrClosed
 	}
+	if h.cluster != nil {
+		h.run(func() { h.cluster.watchElsewhere(f) })
+	}
 	return f, nil
+}
+
+// watchElsewhere has a feed show what an agent's model produces on the host that holds the agent. Pieces are lost when it moves.
+func (c *clustered) watchElsewhere(f *feed) {
+	ctx, cancel := context.WithCancel(c.host.running)
+	defer cancel()
+	stream := events.AgentStream(f.agent)
+	for pace := paceFirst; ; pace = min(2*pace, paceMost) {
+		changed, view := c.Member.Changed(), c.Member.View()
+		watching, stop := context.WithCancel(ctx)
+		var ended chan struct{} // of another host's pieces, and of the pause before they are asked for again
+		if owner, ok := view.Owner(stream); ok && owner != c.self {
+			ended = make(chan struct{})
+			c.host.run(func() {
+				defer close(ended)
+				_ = c.Peers.Deltas(watching, view.Members[owner], f.agent, f.pieces.add) //nolint:errcheck // asked again, until the agent is elsewhere
+				select {
+				case <-time.After(pace):
+				case <-watching.Done():
+				}
+			})
+		}
+		select {
+		case <-changed:
+			f.pieces.miss()
+			pace = paceFirst
+		case <-f.ended:
+			cancel()
+		case <-ctx.Done():
+		case <-ended:
+		}
+		stop()
+		if ended != nil {
+			<-ended
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// ServeDeltas shows another host what an agent's model produces here, until ctx ends.
+func (h *Host) ServeDeltas(ctx context.Context, agent events.AgentID, show func(FeedDelta) error) error {
+	f := &feed{feeds: h.feeds, agent: agent, pieces: pieces{more: make(chan struct{}, 1)}, ended: make(chan struct{})}
+	if !h.feeds.add(f) {
+		return storage.ErrClosed
+	}
+	defer h.feeds.remove(f)
+	for {
+		for {
+			piece, found := f.pieces.next(math.MaxInt64, events.NoRevision)
+			if !found {
+				break
+			}
+			if err := show(piece); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-f.pieces.more:
+		case <-f.ended:
+			return storage.ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 type feed struct {
@@ -160,6 +231,15 @@ func (p *pieces) add(piece FeedDelta) {
 	select {
 	case p.more <- struct{}{}:
 	default:
+	}
+}
+
+// miss notes that pieces may have been left out.
+func (p *pieces) miss() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.waiting); n > 0 {
+		p.waiting[n-1].Lost = true
 	}
 }
 

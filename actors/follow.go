@@ -65,7 +65,7 @@ func (a *agent) pump() {
 		a.send(next{})
 		return
 	}
-	for !f.reading && !f.moving && len(a.flying) == 0 && !a.dead && !a.host.closing.Load() && a.saga.Fork.Following() {
+	for !f.reading && !f.moving && len(a.flying) == 0 && !a.dead && !a.leaving && !a.host.closing.Load() && a.saga.Fork.Following() {
 		if !a.readStep() {
 			return
 		}
@@ -90,12 +90,12 @@ func (a *agent) pump() {
 		}
 	}
 	if !a.saga.Fork.OnTape() {
-		a.letGo()
+		a.takeHeld()
 	}
 }
 
-// letGo takes what was held back.
-func (a *agent) letGo() {
+// takeHeld takes what was held back.
+func (a *agent) takeHeld() {
 	held := a.follow.held
 	a.follow.held = nil
 	for _, in := range held {

@@ -65,6 +65,9 @@ type Config struct {
 	// Declare reads the text of a projection that is declared at run time. nil: none can be.
 	Declare func(source []byte) (projections.Spec, error)
 
+	// Cluster makes the host one of several on the store; nil: it is the only one, and nothing is different from when there were no clusters.
+	Cluster *Cluster
+
 	limits limits
 }
 
@@ -98,6 +101,8 @@ type Host struct {
 	idle       time.Duration
 	credit     events.Money
 	origin     Origin
+	cluster    *clustered    // nil: the host is the only one
+	id         events.HostID // in a cluster; else empty
 
 	system                                        *actor.ActorSystem
 	agents, wallets, homeostasis, provider, tools *actor.PID
@@ -145,6 +150,10 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if config.Resting {
 		return h, nil
 	}
+	if h.cluster != nil {
+		h.cluster.start()
+		return h, nil
+	}
 	if err := h.recover(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
@@ -177,6 +186,13 @@ func configure(c Config) (*Host, error) {
 	if line, ok := c.Journal.(storage.Beginner); ok {
 		h.line = line
 	}
+	if c.Cluster != nil {
+		if c.Cluster.Member == nil || c.Cluster.Peers == nil || c.Resting {
+			return nil, errors.New("configure host: a host of a cluster has a membership and peers, and does not rest")
+		}
+		h.cluster = newClustered(h, *c.Cluster)
+		h.id = h.cluster.self
+	}
 	for _, tool := range c.Tools {
 		name := tool.Spec().Name
 		if _, twice := h.toolbox[name]; twice {
@@ -198,7 +214,7 @@ func (h *Host) spawn() error {
 	}
 	registryOf := func(t entityType) func() actor.Actor {
 		return func() actor.Actor {
-			return &registry{host: h, entityType: t, live: map[string]*handle{}, failures: map[string]*failures{}}
+			return &registry{host: h, entityType: t, live: map[string]*handle{}, failures: map[string]*failures{}, pulling: map[string][]deliver{}}
 		}
 	}
 	var err error
@@ -238,10 +254,15 @@ func (h *Host) recover(ctx context.Context) error {
 	}
 	for _, agent := range list {
 		if agent.Open() {
-			h.system.Root.Send(h.agents, deliver{string(agent.ID), wakeUp{}})
+			h.system.Root.Send(h.agents, deliver{id: string(agent.ID), message: wakeUp{}})
 		}
 	}
 	return nil
+}
+
+// registries lists the actors that keep entities.
+func (h *Host) registries() []*actor.PID {
+	return []*actor.PID{h.agents, h.wallets, h.homeostasis, h.knowledge, h.catalogues}
 }
 
 // Close stops the host: new commands are refused, effects that cannot be repeated get until ctx ends to finish, everything else is
@@ -260,7 +281,7 @@ func (h *Host) Close(ctx context.Context) error {
 		}
 	}
 	h.feeds.close()
-	registries := []*actor.PID{h.agents, h.wallets, h.homeostasis, h.knowledge, h.catalogues}
+	registries := h.registries()
 	h.quitting.Add(len(registries))
 	for _, pid := range registries {
 		h.system.Root.Send(pid, quit{}) // behind the answers that are under way: they are stored before the entity stops
@@ -306,7 +327,7 @@ func (h *Host) appendRaw(ctx context.Context, stream events.Stream, event events
 		return err
 	}
 	_, err = h.append(stream, storage.ExpectRevision(page.Events[0].Revision), []events.Envelope{{
-		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: storage.Now(), Actor: h.name,
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: max(storage.Now(), page.Events[0].Time), Actor: h.name, Host: h.id,
 		Command: history.CircuitCommand, Correlation: history.CircuitCommand,
 		Digest: page.Events[0].Digest.Next(event.Kind(), data), Data: data,
 	}})

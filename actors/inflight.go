@@ -48,6 +48,7 @@ type errand struct {
 	reason   string    // why the answer is not stored; empty: it is about to be
 	refused  bool      // the store refused an answer for good, and another stands for it
 	released bool
+	passed   bool // the answer went to another host
 }
 
 // Unstored is a request of which something cannot be stored yet: its answer, which is kept until it can be, or the claim without which a call

@@ -34,6 +34,9 @@ type actorShell[S sagas.Saga[S]] struct {
 	idleFrom time.Time
 	idler    *time.Timer
 	quitting bool // the host is closing
+	leaving  bool // it belongs to another host, and goes at a safe point
+	frozen   bool // it has asked to go
+	hurry    *time.Timer
 	dead     bool
 	broken   error // why its stream cannot be folded
 }
@@ -46,7 +49,14 @@ type behavior interface {
 	stored()              // more of what was decided is stored
 	receive(any)          // a message of its own
 	busy() bool           // something is under way that needs the entity alive
-	stop()                // cut off whatever is under way
+
+	// In a cluster:
+	unfit(context.Context) (string, error) // why this host cannot hold it
+	mayLeave() bool                        // nothing is under way that another host would not simply ask for again
+	letGo() (open bool)                    // it goes to another host: forget what was asked, and say whether anything is outstanding
+	hurried()                              // it has waited for long enough to leave
+	stays()                                // it does not go after all
+	stop()                                 // cut off whatever is under way
 }
 
 // Receive implements actor.Actor. A panic stops the entity; its registry decides when to try again.
@@ -88,6 +98,9 @@ func (l *actorShell[S]) receiveOther(message any) {
 		l.arrive()
 		l.afterStep()
 	case own:
+		if l.frozen {
+			return
+		}
 		l.instruct(m.instruction)
 		l.afterStep()
 	case appendDone:
@@ -120,7 +133,19 @@ func (l *actorShell[S]) receiveOther(message any) {
 		l.quitting = true
 		l.flushNow()
 		l.considerQuitting()
+	case leave:
+		l.beginLeaving()
+	case stay:
+		l.endLeaving()
+	case hurry:
+		if l.leaving {
+			l.behavior.hurried()
+			l.considerLeaving()
+		}
 	default:
+		if l.frozen {
+			return
+		}
 		l.behavior.receive(m)
 		l.afterStep()
 	}
@@ -130,9 +155,18 @@ func (l *actorShell[S]) begin(c actor.Context) {
 	l.self = c.Self()
 	l.send = func(m any) { l.host.system.Root.Send(l.self, m) }
 	var err error
-	l.host.dispatcher.blocking(func() { err = l.load(l.host.running) })
+	unfit := ""
+	l.host.dispatcher.blocking(func() {
+		if err = l.load(l.host.running); err == nil && l.host.cluster != nil {
+			unfit, err = l.behavior.unfit(l.host.running)
+		}
+	})
 	if err != nil {
-		l.stopAndReport(loadFailure(err), true)
+		l.stopAndReport(l.loadFailure(err), true)
+		return
+	}
+	if unfit != "" {
+		l.stopAndReport(&failure{reason: unfit, err: &IneligibleError{Stream: l.stream, Host: l.host.id, Reason: unfit}}, len(l.saga.Ready()) > 0)
 		return
 	}
 	l.behavior.loaded()
@@ -141,13 +175,17 @@ func (l *actorShell[S]) begin(c actor.Context) {
 
 // loadFailure is why an entity cannot be brought to life. Where somebody else's hand is in its stream, Life writes nothing more into it, and tries
 // again now and then: what is missing may be given back.
-func loadFailure(err error) *failure {
+func (l *actorShell[S]) loadFailure(err error) *failure {
 	var (
 		unreadable *history.UnreadableError
 		gone       *history.GoneError
 		foreign    *sagas.ForeignError
 	)
 	f := &failure{reason: err.Error()}
+	if newer := ineligible(err, l.stream, l.host.id); newer != nil {
+		f.err = newer
+		return f
+	}
 	switch {
 	case errors.As(err, &gone), errors.As(err, &foreign), errors.Is(err, storage.ErrDeleted):
 		f.err = err
@@ -158,7 +196,10 @@ func loadFailure(err error) *failure {
 }
 
 // arrive notes a message from the registry.
-func (l *actorShell[S]) arrive() { l.seen++ }
+func (l *actorShell[S]) arrive() {
+	l.seen++
+	l.frozen = false
+}
 
 // afterStep looks at what may follow early from what was begun, and starts the idle clock when there is nothing to do. Its jitter keeps many
 // entities from leaving at once.
@@ -167,6 +208,10 @@ func (l *actorShell[S]) afterStep() {
 		l.behavior.begun()
 	}
 	l.began = false
+	if l.leaving {
+		l.considerLeaving()
+		return
+	}
 	if l.dead || l.host.idle <= 0 || !l.settled() || l.behavior.busy() {
 		return
 	}
@@ -183,7 +228,7 @@ func (l *actorShell[S]) idleTime() time.Duration {
 // considerIdle asks the registry to let the entity go, if it really has had nothing to do.
 func (l *actorShell[S]) considerIdle() {
 	l.idler = nil
-	if !l.settled() || l.behavior.busy() {
+	if l.leaving || !l.settled() || l.behavior.busy() {
 		return
 	}
 	if quiet := time.Since(l.idleFrom); quiet < l.host.idle {
@@ -227,6 +272,9 @@ func (l *actorShell[S]) behind(end events.Revision) {
 }
 
 func (l *actorShell[S]) takenOver(what ...any) {
+	if l.host.cluster != nil {
+		l.host.cluster.takeOver.Add(1)
+	}
 	resume := l.behavior.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
 	l.host.log.Warn("another writer owns the stream: this activation stops", append([]any{"stream", l.stream}, what...)...)
 	l.stopAndReport(nil, resume)
@@ -250,8 +298,10 @@ func (l *actorShell[S]) finish(reason error) {
 	l.dead = true
 	l.host.alive.Done()
 	l.host.living.Add(-1)
-	if l.idler != nil {
-		l.idler.Stop()
+	for _, timer := range []*time.Timer{l.idler, l.hurry} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	l.rejectAll(reason)
 	l.behavior.stop()

@@ -16,6 +16,10 @@ type (
 	deliver struct {
 		id      string
 		message any // *instruction, look or wakeUp
+		// In a cluster:
+		unfit   []events.HostID // they come before this host in rank and cannot hold it
+		pulled  bool            // nobody else holds it
+		refused func(error)     // is called if it is not delivered; an instruction has its own way to say so
 	}
 	// instruction has an entity decide a command.
 	instruction struct {
@@ -27,6 +31,7 @@ type (
 		backlog   *backlog         // counts it until it is decided; nil for the entity's own
 		early     bool             // decided beside the appends under way, and answered before it is stored
 		needs     []*pendingAppend // on which it rests: what it leads to is stored only if they are
+		entry     events.HostID    // the host to which it came; empty: this one
 	}
 	// own is an instruction that an entity gives itself: an answer to one of its requests, or its clock.
 	own struct{ instruction *instruction }
@@ -57,6 +62,30 @@ type (
 		id   string
 		pid  *actor.PID
 		seen uint64 // messages from the registry that it has taken
+		open bool   // it goes to another host, and has work outstanding
+	}
+	// placed tells a registry that there is a newer view of the cluster.
+	placed struct{ epoch events.Revision }
+	// leave tells an entity that it belongs to another host: it goes at a safe point.
+	leave struct{}
+	// stay takes leave back.
+	stay struct{}
+	// hurry tells an entity that leaves that it has waited for a model's reply for long enough.
+	hurry struct{}
+	// held tells a registry that an entity cannot leave at once.
+	held struct {
+		id  string
+		pid *actor.PID
+	}
+	// yield asks a registry for an entity, for the host that owns it.
+	yield struct {
+		id     string
+		answer func(PeerHolding) // may be called more than once; the first counts
+	}
+	// pulled tells a registry what became of the question who holds an entity.
+	pulled struct {
+		id     string
+		holder events.HostID // empty: nobody
 	}
 	// gone tells a registry that an entity stopped by itself.
 	gone struct {
@@ -120,4 +149,9 @@ type handle struct {
 	pid     *actor.PID
 	sent    uint64 // owned by the registry
 	backlog backlog
+
+	// In a cluster, owned by the registry:
+	leaving bool                // it was told to leave
+	stands  events.HostID       // the owner, which cannot hold it
+	asked   []func(PeerHolding) // by hosts that own it
 }

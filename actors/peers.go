@@ -61,6 +61,7 @@ type (
 		Actor       string        `json:"actor,omitempty"`
 		Traceparent string        `json:"traceparent,omitempty"`
 		Causation   events.Ref    `json:"causation,omitempty"`
+		Entry       events.HostID `json:"entry,omitempty"` // the host to which the command came
 	}
 	// PeerAdvise asks a tenant's homeostasis for an operating mode.
 	PeerAdvise struct {

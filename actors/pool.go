@@ -232,7 +232,14 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 
 // claimed claims a call and reports whether it may begin. If not, it is answered, unless nobody waits for an answer any more.
 func (h *Host) claimed(m ask[sagas.AskTool]) bool {
+	claimed := h.now()
 	mine, err := h.claim(m.life(), m.what, m.wait)
+	if err == nil && mine && h.cluster != nil {
+		if err = h.cluster.begin(m.life(), claimed, m.wait); errors.Is(err, ErrNotBegun) {
+			m.failed("the call was not run: " + err.Error())
+			return false
+		}
+	}
 	switch {
 	case m.abandoned(), errors.Is(err, storage.ErrClosed):
 		return false // if the claim was stored nonetheless, the next activation finds it
@@ -250,12 +257,31 @@ func (h *Host) claimed(m ask[sagas.AskTool]) bool {
 	}); err != nil {
 		return false
 	}
+	if h.cluster != nil {
+		result, err := h.cluster.lost(m.life(), events.AgentID(m.agent), m.what.ID, claim.Host, m.wait)
+		if err != nil {
+			return false
+		}
+		if result != nil {
+			result.Meta = meta(m.what.ID)
+			m.finish(*result, events.NewRef(events.EffectStream(m.what.ID), 0))
+			return false
+		}
+	}
 	m.finish(sagas.RecordLoss{
 		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call, Host: cmp.Or(claim.Host, "unknown"),
 		Detail: fmt.Sprintf("host %q began it at %s and stored no result, which is so when it was stopped meanwhile, and %s cannot be repeated",
 			claim.Host, time.UnixMicro(int64(at)).UTC().Format(time.RFC3339), m.what.Tool),
 	}, events.NewRef(events.EffectStream(m.what.ID), 0))
 	return false
+}
+
+// now is the time by which claims are judged in a cluster.
+func (h *Host) now() time.Duration {
+	if h.cluster == nil {
+		return 0
+	}
+	return h.cluster.Member.Now()
 }
 
 // claimant reads who claimed an effect, and when.
@@ -281,13 +307,13 @@ func (m ask[R]) failed(text string) {
 // claim makes the effect ours, or says that it was begun before. It tries the same event until the outcome is known: an effect of
 // which nobody knows whether it is ours is not begun. An error means that ctx ended, or that the store will never take the claim.
 func (h *Host) claim(ctx context.Context, r sagas.AskTool, note func(error)) (bool, error) {
-	event := events.EffectClaimed{Request: r.ID, Tool: r.Tool, Host: h.name}
+	event := events.EffectClaimed{Request: r.ID, Tool: r.Tool, Host: cmp.Or(string(h.id), h.name)}
 	data, version, err := events.Encode(event)
 	if err != nil {
 		return false, err
 	}
 	claim := []events.Envelope{{
-		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: storage.Now(), Actor: h.name, Command: meta(r.ID).ID,
+		ID: uuid.New(), Kind: event.Kind(), Version: version, Time: storage.Now(), Actor: h.name, Command: meta(r.ID).ID, Host: h.id,
 		Correlation: string(r.Turn), Causation: events.Ref(r.ID), Digest: events.Digest{}.Next(event.Kind(), data), Data: data,
 	}}
 	for {

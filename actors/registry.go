@@ -25,6 +25,8 @@ type registry struct {
 	live       map[string]*handle
 	failures   map[string]*failures
 	spawned    uint64
+	pulling    map[string][]deliver // what waits until it is known who holds its entity
+	epoch      events.Revision      // of the view by which entities were told to leave
 }
 
 // entityType is what a registry keeps.
@@ -62,10 +64,17 @@ func (r *registry) Receive(c actor.Context) {
 			delete(r.live, m.id)
 			delete(r.failures, m.id) // it lived in peace
 			c.Send(m.pid, stop{})
+			r.left(h, m.open)
 		}
 	case gone:
 		r.gone(c, m)
 	case quit:
+		for id, waiting := range r.pulling {
+			for _, w := range waiting {
+				w.reject(storage.ErrClosed)
+			}
+			delete(r.pulling, id)
+		}
 		for _, h := range r.live {
 			c.Send(h.pid, m)
 		}
@@ -74,14 +83,14 @@ func (r *registry) Receive(c actor.Context) {
 		if r.live[m.id] == nil {
 			r.deliver(c, deliver{id: m.id, message: wakeUp{}})
 		}
+	default:
+		r.placement(c, m)
 	}
 }
 
 func (r *registry) deliver(c actor.Context, m deliver) {
 	if r.host.closing.Load() {
-		if in, ok := m.message.(*instruction); ok && in.done != nil {
-			in.done(outcome{err: storage.ErrClosed})
-		}
+		m.reject(storage.ErrClosed)
 		return
 	}
 	if err := r.host.room(); err != nil {
@@ -92,11 +101,15 @@ func (r *registry) deliver(c actor.Context, m deliver) {
 	}
 	h := r.live[m.id]
 	if h == nil {
+		if r.host.cluster != nil && !r.mayLive(c, m) {
+			return
+		}
 		if f := r.failures[m.id]; f != nil && (f.open || time.Now().Before(f.until)) && !releases(m) {
 			r.reject(m, f)
 			return
 		}
 		h = r.spawn(c, m.id)
+		h.stands = r.standsFor(m)
 	}
 	if in, ok := m.message.(*instruction); ok {
 		if in.external() && h.backlog.waiting.Load() >= int64(r.host.limits.Waiting) {
@@ -122,19 +135,25 @@ func releases(m deliver) bool {
 
 // reject answers for an entity that is not brought to life at the moment. A request of the host itself is tried again then.
 func (r *registry) reject(m deliver, f *failures) {
-	in, ok := m.message.(*instruction)
-	if !ok || in.done == nil {
-		return
-	}
 	if f.err != nil {
-		in.done(outcome{err: f.err})
+		m.reject(f.err)
 		return
 	}
 	reason := "it failed (" + f.reason + ") and is tried again " + f.until.UTC().Format(time.RFC3339)
 	if f.open {
 		reason = fmt.Sprintf("it failed %d times and is not tried again: %s", f.own, f.reason)
 	}
-	in.done(outcome{err: &UnavailableError{Stream: r.entityType.stream(m.id), Reason: reason}})
+	m.reject(&UnavailableError{Stream: r.entityType.stream(m.id), Reason: reason})
+}
+
+// reject says to whoever waits for a message that it is not delivered.
+func (m *deliver) reject(err error) {
+	if in, ok := m.message.(*instruction); ok && in.done != nil {
+		in.done(outcome{err: err})
+	}
+	if m.refused != nil {
+		m.refused(err)
+	}
 }
 
 func (r *registry) spawn(c actor.Context, id string) *handle {
@@ -157,6 +176,7 @@ func (r *registry) spawn(c actor.Context, id string) *handle {
 func (r *registry) gone(c actor.Context, m gone) {
 	if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) {
 		delete(r.live, m.id)
+		r.left(h, m.resume)
 	}
 	c.Poison(m.pid) // behind everything that was sent to it, so that all of it is answered
 	f := r.failures[m.id]
@@ -184,7 +204,7 @@ func (r *registry) gone(c actor.Context, m gone) {
 			return
 		}
 	}
-	if m.resume && !r.host.closing.Load() {
+	if m.resume && !r.host.closing.Load() && !r.standIn(m) {
 		self := c.Self()
 		time.AfterFunc(delay, func() { r.host.system.Root.Send(self, revive{m.id}) })
 	}

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"context"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"example.com/life/actors/history"
@@ -18,7 +20,13 @@ func (plain) begun()                 {}
 func (plain) stored()                {}
 func (plain) receive(any)            {}
 func (plain) busy() bool             { return false }
+func (plain) mayLeave() bool         { return true }
+func (plain) letGo() bool            { return false }
+func (plain) hurried()               {}
+func (plain) stays()                 {}
 func (plain) stop()                  {}
+
+func (plain) unfit(context.Context) (string, error) { return "", nil }
 
 func walletType() entityType {
 	return entityType{

@@ -53,8 +53,7 @@ func FactOf(envelope *events.Envelope) (Fact, error) {
 		return Fact{}, err
 	}
 	if unknown, ok := event.(events.Unknown); ok {
-		return Fact{}, fmt.Errorf("%s holds %s version %d, which this build does not know: run a newer one",
-			envelope.Ref(), unknown.Of, unknown.Version)
+		return Fact{}, &UnknownEventError{Event: envelope.Ref(), Of: unknown.Of, Version: unknown.Version}
 	}
 	return Fact{Event: event, Revision: envelope.Revision, Time: envelope.Time, Command: envelope.Command}, nil
 }
@@ -74,6 +73,18 @@ func (f *ForeignError) Error() string {
 		return fmt.Sprintf("%s; what came before it is intact: continue from there with life fork %s --at %d --name NAME", text, agent, revision-1)
 	}
 	return text + "; restore the stream from a backup (life store import)"
+}
+
+// UnknownEventError says that a stream holds an event that a newer build wrote.
+type UnknownEventError struct {
+	Event   events.Ref
+	Of      events.Kind
+	Version int
+}
+
+// Error names the event, and what to do.
+func (u *UnknownEventError) Error() string {
+	return fmt.Sprintf("%s holds %s version %d, which this build does not know: run a newer one", u.Event, u.Of, u.Version)
 }
 
 // Meta is what every command carries.
