@@ -22,6 +22,7 @@ const (
 	mostHeld  = 4096             // callers
 	paceFirst = 50 * time.Millisecond
 	paceMost  = time.Second
+	tryTime   = time.Second            // a host is waited for, before the command is sent once more, with the same id, by another way
 	pullTime  = 800 * time.Millisecond // an earlier owner is waited for
 )
 
@@ -255,7 +256,13 @@ func (c *clustered) ask(ctx context.Context, to cluster.Member, r routed, hops i
 		return PeerAnswer{}, err
 	}
 	call.Hops, call.Unfit = hops, unfit
-	return c.send(ctx, to, call)
+	tried, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	answer, err := c.send(tried, to, call)
+	if err != nil && tried.Err() != nil && ctx.Err() == nil {
+		return PeerAnswer{}, &silentError{to.ID, err}
+	}
+	return answer, err
 }
 
 func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) (PeerAnswer, error) {
