@@ -269,11 +269,9 @@ func (it *item) kept() string {
 	if json.Unmarshal([]byte(strings.ToValidUTF8(it.raw, "\uFFFD")), &fields) != nil {
 		return ""
 	}
-	for _, own := range []string{"type", "role", "status", "content", "call_id", "name", "arguments", "input"} {
-		delete(fields, own)
-	}
+	own := []string{"type", "role", "status", "content", "call_id", "name", "arguments", "input"}
 	for name, value := range fields {
-		if string(value) == "null" {
+		if string(value) == "null" || slices.ContainsFunc(own, func(o string) bool { return strings.EqualFold(o, name) }) { // as encoding/json reads them
 			delete(fields, name)
 		}
 	}

@@ -138,10 +138,10 @@ func callItem(e entry, plain bool) ([]byte, error) {
 	return events.PlainJSON(fields)
 }
 
-// kept are the fields of an item that are not written anew. plain: without its id.
+// kept are the fields of an item that are not written anew. plain: none, for the endpoint refused them or another model gave them.
 func kept(raw string, plain bool) (map[string]any, error) {
 	fields := map[string]any{}
-	if raw == "" {
+	if raw == "" || plain {
 		return fields, nil
 	}
 	var own map[string]json.RawMessage
@@ -149,9 +149,7 @@ func kept(raw string, plain bool) (map[string]any, error) {
 		return nil, fmt.Errorf("what its provider wants back is not a JSON object: %w", err)
 	}
 	for name, value := range own {
-		if name != "id" || !plain {
-			fields[name] = value
-		}
+		fields[name] = value
 	}
 	return fields, nil
 }

@@ -51,3 +51,16 @@ func TestRefusalsInOtherWords(t *testing.T) {
 		}
 	}
 }
+
+// TestFieldsThatAreNotTakenBack: where an endpoint refused what came with its replies, nothing of it is sent again, not only the ids.
+func TestFieldsThatAreNotTakenBack(t *testing.T) {
+	e := entry{text: "Hello.", raw: `{"id":"msg_1","phase":"final"}`}
+	for plain, want := range map[bool]string{
+		true:  `{"content":"Hello.","role":"assistant","type":"message"}`,
+		false: `{"content":[{"type":"output_text","text":"Hello.","annotations":[]}],"id":"msg_1","phase":"final","role":"assistant","status":"completed","type":"message"}`,
+	} {
+		if got, err := saidItem(e, plain); err != nil || string(got) != want {
+			t.Errorf("plain %t: %s, %v", plain, got, err)
+		}
+	}
+}
