@@ -258,7 +258,7 @@ func (c *conversation) call(call *events.ModelCall, raw fields) (content, openCa
 	if raw.text("type") == "tool_use" && !c.way.plain {
 		extra := map[string]any{}
 		for field, value := range raw {
-			if field != "type" {
+			if field != "type" && field == word(field) { // the vendor's package takes others for paths into the block
 				extra[field] = value
 			}
 		}
