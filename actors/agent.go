@@ -273,6 +273,11 @@ func (a *agent) askSettle(r sagas.AskSettle) asked {
 	answer := a.answer()
 	order := &instruction{command: sagas.Settle{Meta: meta(r.ID), Request: r.ID, Turn: r.Turn, Spent: r.Spent}}
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
+		for _, event := range o.events {
+			if e, ok := event.(events.WalletWarned); ok {
+				a.host.log.Warn(e.String(), "wallet", r.Wallet)
+			}
+		}
 		if e, ok := walletAnswer(o).(events.FundsSettled); ok {
 			answer(sagas.RecordSettlement{Meta: meta(r.ID), Request: r.ID, Released: e.Released}, events.NewRef(events.WalletStream(r.Wallet), o.revision))
 			return

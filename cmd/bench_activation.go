@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/actors"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -85,7 +86,7 @@ func measureActivation(ctx context.Context, dir string, count int64, shown *mete
 	if m.With, err = r.activate(ctx, r.Store); err != nil {
 		return m, err
 	}
-	snapshot, _, err := r.Store.Load(ctx, "agent/11", stream, 1<<62)
+	snapshot, _, err := r.Store.Load(ctx, history.AgentFold().Name, stream, 1<<62)
 	if err != nil {
 		return m, err
 	}

@@ -48,6 +48,7 @@ func (a *app) printWallet(wallet *sagas.Wallet, asJSON bool) error {
 	}
 	w := table(a.out)
 	fmt.Fprintf(w, "wallet\t%s\nbalance\t%s\nheld\t%s, for %d turns\navailable\t%s\n", view.ID, view.Balance, view.Held, len(view.Holds), view.Available)
+	fmt.Fprintf(w, "spent\t%s of %s since the latest credit\n", view.Budget-view.Balance, view.Budget)
 	return w.Flush()
 }
 

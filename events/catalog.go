@@ -53,6 +53,7 @@ var Catalog = []Spec{
 	kind[BudgetRequested](1),
 	kind[BudgetGranted](1),
 	kind[BudgetRefused](1),
+	kind[BudgetWarned](1),
 	kind[SettlementRequested](1),
 	kind[SettlementRecorded](1),
 
@@ -80,6 +81,7 @@ var Catalog = []Spec{
 	kind[FundsReserved](1),
 	kind[FundsRefused](1),
 	kind[FundsSettled](1),
+	kind[WalletWarned](1),
 
 	kind[NoteWritten](3, sameData, sameData), // 3: source.dir, links.file
 	kind[NoteRemoved](1),

@@ -219,9 +219,11 @@ func walletExamples() []events.Event {
 			Request: exampleReserve, Turn: "billing/1", Amount: events.Dollar / 10, Available: 40_000, Reason: "not enough is available",
 		},
 		events.FundsSettled{Request: exampleSettle, Turn: "billing/1", Spent: 106_373, Released: -6_373},
+		events.WalletWarned{Percent: 80, Spent: 12_106_373, Of: 15 * events.Dollar, Available: 2_793_627},
 		events.BudgetRequested{Turn: "billing/1", Wallet: "office", Amount: events.Dollar / 10},
 		events.BudgetGranted{Request: exampleReserve, Amount: events.Dollar / 10},
 		events.BudgetRefused{Request: exampleReserve, Available: 40_000, Reason: "not enough is available"},
+		events.BudgetWarned{Turn: "billing/1", Limit: events.ReasonMoney, Percent: 80, Used: 412_000, Of: 500_000},
 		events.SettlementRequested{Turn: "billing/1", Wallet: "office", Spent: 6_373},
 		events.SettlementRecorded{Request: exampleSettle, Released: 93_627},
 	}

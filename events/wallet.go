@@ -1,5 +1,7 @@
 package events
 
+import "fmt"
+
 // WalletOpened is the first event of a wallet.
 type WalletOpened struct {
 	Wallet WalletID `json:"wallet"`
@@ -37,6 +39,14 @@ type FundsSettled struct {
 	Released Money     `json:"released,string"` // negative when more was spent than reserved
 }
 
+// WalletWarned warns people that 50 or 80 % of what a wallet held after its latest credit is spent.
+type WalletWarned struct {
+	Percent   int   `json:"percent"` // 50 or 80, and 80 alone where one settlement reaches both
+	Spent     Money `json:"spent,string"`
+	Of        Money `json:"of,string"`
+	Available Money `json:"available,string"` // what can still be reserved
+}
+
 // BudgetRequested records, in the agent's stream, that the turn asks its wallet for a reservation.
 type BudgetRequested struct {
 	Turn   TurnID   `json:"turn"`
@@ -55,6 +65,15 @@ type BudgetRefused struct {
 	Request   RequestID `json:"request"`
 	Available Money     `json:"available,string"`
 	Reason    string    `json:"reason"`
+}
+
+// BudgetWarned warns people that a turn has used 50 or 80 % of one of its limits. The model is not told.
+type BudgetWarned struct {
+	Turn    TurnID `json:"turn"`
+	Limit   Reason `json:"limit"`       // the reason for which the turn stops when all of it is used
+	Percent int    `json:"percent"`     // 50 or 80, and 80 alone where one reply reaches both
+	Used    int64  `json:"used,string"` // tokens, micro-dollars, rounds or calls
+	Of      int64  `json:"of,string"`
 }
 
 // SettlementRequested records that the turn's cost is final and its wallet is to settle.
@@ -76,9 +95,11 @@ func (WalletCredited) Kind() Kind      { return "wallet.credited" }
 func (FundsReserved) Kind() Kind       { return "funds.reserved" }
 func (FundsRefused) Kind() Kind        { return "funds.refused" }
 func (FundsSettled) Kind() Kind        { return "funds.settled" }
+func (WalletWarned) Kind() Kind        { return "wallet.warned" }
 func (BudgetRequested) Kind() Kind     { return "budget.requested" }
 func (BudgetGranted) Kind() Kind       { return "budget.granted" }
 func (BudgetRefused) Kind() Kind       { return "budget.refused" }
+func (BudgetWarned) Kind() Kind        { return "budget.warned" }
 func (SettlementRequested) Kind() Kind { return "settlement.requested" }
 func (SettlementRecorded) Kind() Kind  { return "settlement.recorded" }
 
@@ -102,6 +123,10 @@ func (e FundsSettled) String() string {
 	return sentence("turn %s was settled: %s spent, %s released", e.Turn, e.Spent, e.Released)
 }
 
+func (e WalletWarned) String() string {
+	return sentence("budget warning at %d %%: %s of the wallet's %s are spent, %s is available", e.Percent, e.Spent, e.Of, e.Available)
+}
+
 func (e BudgetRequested) String() string {
 	return sentence("wallet %s was asked to reserve %s for turn %s", e.Wallet, e.Amount, e.Turn)
 }
@@ -110,6 +135,25 @@ func (e BudgetGranted) String() string { return sentence("the wallet reserved %s
 
 func (e BudgetRefused) String() string {
 	return sentence("the wallet refused, %s is available%s", e.Available, because(e.Reason))
+}
+
+func (e BudgetWarned) String() string {
+	return sentence("budget warning at %d %%: turn %s has used %s", e.Percent, e.Turn, e.share())
+}
+
+// share says how much of how much is used, in the limit's unit.
+func (e BudgetWarned) share() string {
+	switch e.Limit {
+	case ReasonMoney:
+		return fmt.Sprintf("%s of %s", Money(e.Used), Money(e.Of))
+	case ReasonTokens:
+		return fmt.Sprintf("%d of %d tokens", e.Used, e.Of)
+	case ReasonRounds:
+		return fmt.Sprintf("%d of %d rounds", e.Used, e.Of)
+	case ReasonToolCalls:
+		return fmt.Sprintf("%d of %d tool calls", e.Used, e.Of)
+	}
+	return fmt.Sprintf("%d of %d (%s)", e.Used, e.Of, e.Limit)
 }
 
 func (e SettlementRequested) String() string {

@@ -141,6 +141,8 @@ func (a *Agent) applyTurn(fact Fact) {
 		a.compacted(&e, fact.Time)
 	case events.ModelFailed:
 		a.applyFailure(e)
+	case events.BudgetWarned:
+		t.warnedAt(e.Limit, e.Percent)
 	case events.TurnPaused:
 		t.Paused = e.Reason
 	case events.TurnResumed:
@@ -339,8 +341,10 @@ func (t *Turn) grantAgain() {
 	switch t.Paused {
 	case events.ReasonTokens:
 		t.Limits.Tokens += base.Tokens
+		t.warnedAt(t.Paused, warnings[0]) // half of the larger limit is used, which the person who granted it knows
 	case events.ReasonMoney:
 		t.Limits.Money += base.Money
+		t.warnedAt(t.Paused, warnings[0])
 	case events.ReasonSleep:
 		t.Awake = true
 	default: // wallet.refused: the wallet is asked again

@@ -132,6 +132,7 @@ type (
 		Fault    events.Fault
 		Blocks   []events.Block
 		Unfit    string // recalled: why it did not become the summary that it was asked for as
+		Unwarned bool   // recalled: it led to no warning of a limit, as in builds that had none
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {
@@ -144,6 +145,7 @@ type (
 		Cost       events.Money
 		Priced     bool
 		Room       int64 // tokens of conversation that the window holds; 0 when the failure does not tell
+		Unwarned   bool  // as in RecordReply
 	}
 	// RecordResult is the response to AskTool.
 	RecordResult struct {
@@ -288,6 +290,8 @@ type (
 		Request events.RequestID
 		Turn    events.TurnID
 		Spent   events.Money
+
+		Unwarned bool // as in RecordReply
 	}
 )
 

@@ -110,6 +110,7 @@ func (d *decision) recordSummary(c RecordReply) error {
 		compacted.How, compacted.Text, compacted.Because = events.Dropped, events.Text{}, valid(unfit)
 	}
 	d.record(compacted)
+	d.warn(c.Unwarned)
 	d.goOn()
 	return nil
 }
@@ -130,7 +131,7 @@ func (d *decision) summaryFailed(c ReplyFailed) error {
 			room = 0
 		}
 	}
-	d.recordFailure(c, retryAt, room, false)
+	d.recordFailure(&c, retryAt, room, false)
 	if retryAt != 0 {
 		return nil
 	}
@@ -151,12 +152,13 @@ func (d *decision) goOn() {
 }
 
 // recallSummary is the command by which a conversation was compacted, where that began the decision.
-func recallSummary(meta Meta, e *events.ConversationCompacted) Command {
+func recallSummary(meta Meta, e *events.ConversationCompacted, unwarned bool) Command {
 	if e.Request == "" {
 		return Tick{Meta: meta} // before the model is asked again
 	}
 	return RecordReply{
 		Meta: meta, Request: e.Request, Text: e.Text, Model: e.Model, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Unfit: e.Because,
+		Unwarned: unwarned,
 	}
 }
 

@@ -147,13 +147,13 @@ func (a *Agent) followTape(f Followed) Move {
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
-		c.Meta, c.Request = f.meta(), t.Model
+		c.Meta, c.Request, c.Unwarned = f.meta(), t.Model, false // its limits may be its own
 		return decideIf(true, c)
 	case ReplyFailed:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
 		}
-		c.Meta, c.Request = f.meta(), t.Model
+		c.Meta, c.Request, c.Unwarned = f.meta(), t.Model, false
 		return decideIf(true, c)
 	case RecordResult, RecordLoss:
 		return a.followCall(f)

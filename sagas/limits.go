@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -149,6 +150,63 @@ func toolNames(c *events.AgentConfig) []string {
 		names[i] = g.Name
 	}
 	return names
+}
+
+// warnings are the shares of a limit, in percent, at which people are warned: once for each share, and only for the highest that one reply reaches.
+//
+//nolint:gochecknoglobals // an explicit list, never written to
+var warnings = [...]int{50, 80}
+
+// leastWarned is the smallest limit that has warnings: the first of two rounds is 50 %, and not worth one.
+const leastWarned = 10
+
+// warn records which limits have reached another share. Builds without warnings (former) recorded none.
+func (d *decision) warn(former bool) {
+	if former {
+		return
+	}
+	for _, limit := range d.agent.Turn.used() {
+		if limit.Percent > d.agent.Turn.Warned[limit.Limit] {
+			d.record(limit)
+		}
+	}
+}
+
+// warned reports whether a decision warned of a limit.
+func warned(facts []Fact) bool {
+	return slices.ContainsFunc(facts, func(f Fact) bool {
+		return f.Kind() == (events.BudgetWarned{}).Kind() || f.Kind() == (events.WalletWarned{}).Kind()
+	})
+}
+
+// used is how much of each limit replies have used, with the share that it has reached. Time is not among them: it passes without replies.
+func (t *Turn) used() [4]events.BudgetWarned {
+	l := &t.Limits
+	used := [...]events.BudgetWarned{
+		{Limit: events.ReasonTokens, Used: t.Usage.Total(), Of: l.Tokens},
+		{Limit: events.ReasonMoney, Used: int64(t.Cost), Of: int64(l.Money)},
+		{Limit: events.ReasonRounds, Used: int64(t.Round), Of: int64(l.Rounds)},
+		{Limit: events.ReasonToolCalls, Used: int64(t.ToolCalls), Of: int64(l.ToolCalls)},
+	}
+	for i := range used {
+		used[i].Turn, used[i].Percent = t.ID, reached(used[i].Used, used[i].Of)
+	}
+	return used
+}
+
+// reached is the highest share that has been used; 0: none.
+func reached(used, of int64) (percent int) {
+	for _, share := range warnings {
+		if p := int64(share); of >= leastWarned && used >= of/100*p+(of%100*p+99)/100 {
+			percent = share
+		}
+	}
+	return percent
+}
+
+// warnedAt folds the highest warning of a limit.
+func (t *Turn) warnedAt(limit events.Reason, percent int) {
+	t.Warned = put(maps.Clone(t.Warned), limit, percent) // others may have the old one
 }
 
 // retryDelay grows from half a second to a minute and is spread by up to a half, so that many turns that failed together do not

@@ -59,11 +59,12 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Withheld: e.Withheld, Stop: e.Stop, Model: e.Model,
 			Former: !e.Polling && a.Turn.polls(e.Calls),
 			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Blocks: e.Blocks,
+			Unwarned: !warned(facts),
 		}, nil
 	case events.ConversationCompacted:
-		return recallSummary(meta, &e), nil
+		return recallSummary(meta, &e, !warned(facts)), nil
 	case events.ModelFailed:
-		return a.recallFailure(meta, e), nil
+		return a.recallFailure(meta, e, !warned(facts)), nil
 	case events.ToolReturned:
 		return RecordResult{
 			Meta: meta, Request: e.Request, Call: e.Call, Text: e.Text, Full: e.Full, Failed: e.Failed, Duration: e.Duration,
@@ -108,8 +109,10 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 }
 
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.
-func (a *Agent) recallFailure(meta Meta, e events.ModelFailed) ReplyFailed {
-	c := ReplyFailed{Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Room: e.Room}
+func (a *Agent) recallFailure(meta Meta, e events.ModelFailed, unwarned bool) ReplyFailed {
+	c := ReplyFailed{
+		Meta: meta, Request: e.Request, Class: e.Class, Detail: e.Detail, Usage: e.Usage, Cost: e.Cost, Priced: e.Priced, Room: e.Room, Unwarned: unwarned,
+	}
 	if e.Left {
 		c.RetryAfter = routeLongWait + 1 // for whatever reason it was
 		return c

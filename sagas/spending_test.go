@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -20,20 +21,34 @@ type spender struct {
 	failed         map[int]int
 	costliest, cut events.Money
 	longest        int64
+
+	grants map[events.Reason]int64 // by a person, of a limit that was met
+	used   map[events.Reason]int64
+	warned map[events.Reason]int
+	limits map[events.Reason]int64
+	paused events.Reason
 }
 
 func (s *spender) inside() sagas.Meta { return sagas.Meta{ID: "~host", At: s.at} }
 
 // TestSpending: whatever fails, what a turn spends stays within its limits and one call more. Attempts that a restart cuts off, of which nobody
-// knows the cost, are bounded too: in a row, and by what the replies of the turn cost. Providers lie about what was used.
+// knows the cost, are bounded too: in a row, and by what the replies of the turn cost. Providers lie about what was used. People are warned of each
+// limit at half and at four fifths, when it is met: once, and never before.
 func TestSpending(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &spender{agent: newHistory(sagas.NewAgent), at: start, asked: map[int]int{}, failed: map[int]int{}}
+		s := &spender{
+			agent: newHistory(sagas.NewAgent), at: start, asked: map[int]int{}, failed: map[int]int{},
+			grants: map[events.Reason]int64{}, used: map[events.Reason]int64{}, warned: map[events.Reason]int{},
+		}
 		config := testConfig()
-		config.Policy.OnLimit = events.LimitEnd
+		config.Policy.OnLimit = rapid.SampledFrom([]events.OnLimit{events.LimitEnd, events.LimitAsk}).Draw(t, "on limit")
 		config.Limits = events.Limits{
-			Rounds: rapid.IntRange(1, 8).Draw(t, "rounds"), Money: events.Money(rapid.Int64Range(1, 2_000_000).Draw(t, "money")),
+			Rounds: rapid.IntRange(1, 12).Draw(t, "rounds"), ToolCalls: rapid.IntRange(1, 40).Draw(t, "calls at most"), Money: events.Money(rapid.Int64Range(1, 2_000_000).Draw(t, "money")),
 			Tokens: rapid.Int64Range(1, 5_000).Draw(t, "tokens"), Errors: rapid.IntRange(1, 9).Draw(t, "errors"),
+		}
+		s.limits = map[events.Reason]int64{
+			events.ReasonTokens: config.Limits.Tokens, events.ReasonMoney: int64(config.Limits.Money),
+			events.ReasonRounds: int64(config.Limits.Rounds), events.ReasonToolCalls: int64(config.Limits.ToolCalls),
 		}
 		s.decide(t, sagas.Create{Meta: sagas.Meta{ID: "create", At: s.at}, Agent: "a", Config: config})
 		s.decide(t, sagas.Send{Meta: sagas.Meta{ID: "send", At: s.at}, Verb: events.Collect, Text: events.Text{Inline: "go"}})
@@ -48,10 +63,71 @@ func TestSpending(t *testing.T) {
 }
 
 func (s *spender) decide(t *rapid.T, command sagas.Command) {
-	if _, err := s.agent.decide(t, command); err != nil {
+	s.paused = s.agent.saga.Turn.Paused
+	decided, err := s.agent.decide(t, command)
+	if err != nil {
 		t.Fatalf("%T: %v", command, err)
 	}
+	s.warnings(t, decided)
 	s.at += events.Millisecond
+}
+
+// warnings checks that people are warned right behind what used so much of a limit, and nowhere else.
+func (s *spender) warnings(t *rapid.T, decided []events.Event) {
+	spent := false
+	for i, event := range append(slices.Clone(decided), events.AdviceRequested{}) {
+		e, warns := event.(events.BudgetWarned)
+		if warns && (!spent || e.Used != s.used[e.Limit] || e.Of != s.limits[e.Limit] || e.Percent <= s.warned[e.Limit] || e.Percent != s.reached(e.Limit)) {
+			t.Fatalf("%s in %v: %d of %d are used, and it was warned at %d %%", e, decided, s.used[e.Limit], s.limits[e.Limit], s.warned[e.Limit])
+		}
+		if warns {
+			s.warned[e.Limit] = e.Percent
+			continue
+		}
+		for limit := range s.limits {
+			if spent && s.reached(limit) > s.warned[limit] {
+				t.Fatalf("no warning that %d of %d (%s) are used, in %v", s.used[limit], s.limits[limit], limit, decided[:i])
+			}
+		}
+		spent = s.spends(event)
+	}
+}
+
+// spends counts what an event says was used.
+func (s *spender) spends(event events.Event) bool {
+	switch e := event.(type) {
+	case events.ModelRequested:
+		s.used[events.ReasonRounds] = int64(e.Round)
+		return false
+	case events.TurnResumed:
+		s.grants[s.paused]++
+		s.limits[s.paused] += s.limits[s.paused] / s.grants[s.paused]
+		s.warned[s.paused] = 50
+		return false
+	case events.ModelReplied:
+		s.used[events.ReasonTokens] += e.Usage.Total()
+		s.used[events.ReasonMoney] += int64(e.Cost)
+		s.used[events.ReasonToolCalls] += int64(len(e.Calls))
+	case events.ModelFailed:
+		s.used[events.ReasonTokens] += e.Usage.Total()
+		s.used[events.ReasonMoney] += int64(e.Cost)
+	default:
+		return false
+	}
+	return true
+}
+
+// reached is the highest share that people are to be warned of.
+func (s *spender) reached(limit events.Reason) int {
+	switch used, of := s.used[limit], s.limits[limit]; {
+	case of < 10:
+		return 0
+	case 5*used >= 4*of:
+		return 80
+	case 2*used >= of:
+		return 50
+	}
+	return 0
 }
 
 // step answers one request, or has the host die.
@@ -59,6 +135,10 @@ func (s *spender) step(t *rapid.T) {
 	turn := &s.agent.saga.Turn
 	dies := rapid.IntRange(0, 3).Draw(t, "dies") == 0
 	switch {
+	case turn.Paused != "" && s.grants[turn.Paused] < 3:
+		s.decide(t, sagas.Approve{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprint("grant", s.at)), At: s.at}})
+	case turn.Paused != "":
+		s.decide(t, sagas.Deny{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprint("deny", s.at)), At: s.at}})
 	case turn.Model != "" && dies:
 		if _, again := s.agent.saga.Recovery(s.inside()).(sagas.Recover); again && turn.LastCost > 0 {
 			s.cut += turn.LastCost
@@ -151,6 +231,8 @@ func (s *spender) check(t *rapid.T, limits events.Limits) {
 	if last.Cost < 0 || min(u.Input, u.Output, u.Cached, u.CacheWrite, u.CacheWriteLong, u.Reasoning) < 0 {
 		t.Fatalf("less than nothing was spent: %s, %+v", last.Cost, u)
 	}
+	limits.Money *= events.Money(1 + s.grants[events.ReasonMoney])
+	limits.Tokens *= 1 + s.grants[events.ReasonTokens]
 	if last.Cost > limits.Money+s.costliest {
 		t.Fatalf("spent %s of %s, and no call cost more than %s", last.Cost, limits.Money, s.costliest)
 	}

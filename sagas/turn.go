@@ -70,6 +70,8 @@ type Tally struct {
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"` // error streak when advice was last asked for
 	Awake       bool             `json:"awake,omitempty"`      // a person overruled the advice to sleep
+
+	Warned map[events.Reason]int `json:"warned,omitempty"` // the highest warning of each limit, in percent
 }
 
 // begin starts a turn with the messages that waited for it. Advice, budget and what is known are asked for side by side.
@@ -273,6 +275,7 @@ func (d *decision) recordReply(c RecordReply) error {
 		Polling: !c.Former && t.polls(calls),
 		Fault:   c.Fault, Blocks: validBlocks(&c, len(calls)),
 	})
+	d.warn(c.Unwarned)
 	if len(c.Calls) > 0 {
 		d.judgeCalls()
 		d.proceed()
@@ -334,18 +337,19 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	case room > 0: // at once: it is another question
 		retryAt = d.at
 	}
-	d.recordFailure(c, retryAt, room, left)
+	d.recordFailure(&c, retryAt, room, left)
 	if retryAt == 0 {
 		d.end(events.Failed, events.ReasonModel, string(c.Class)+": "+c.Detail)
 	}
 	return nil
 }
 
-func (d *decision) recordFailure(c ReplyFailed, retryAt events.Micros, room int64, left bool) {
+func (d *decision) recordFailure(c *ReplyFailed, retryAt events.Micros, room int64, left bool) {
 	d.record(events.ModelFailed{
 		Request: c.Request, Class: c.Class, Detail: valid(c.Detail), RetryAt: retryAt,
 		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Room: room, Left: left,
 	})
+	d.warn(c.Unwarned)
 }
 
 // recovered asks the model again for a reply that was under way when the host stopped: the attempt is an event, so that

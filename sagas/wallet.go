@@ -17,6 +17,8 @@ type Wallet struct {
 	Holds    map[events.TurnID]Hold     `json:"holds,omitempty"`    // turns with money set aside
 	Accounts map[events.AgentID]Account `json:"accounts,omitempty"` // agents whose turns were settled
 	Accepted []Accepted                 `json:"accepted,omitempty"` // the latest commands from outside
+	Budget   events.Money               `json:"budget,omitempty"`   // the balance after the latest credit
+	Warned   int                        `json:"warned,omitempty"`   // the highest warning since then, in percent of Budget
 }
 
 // Hold is what is set aside for a turn, in all and by each request.
@@ -123,9 +125,13 @@ func (w *Wallet) settle(c Settle) ([]events.Event, error) {
 		}
 		return nil, &DuplicateError{Event: events.FundsSettled{Request: c.Request, Turn: c.Turn, Spent: c.Spent}}
 	}
-	return []events.Event{events.FundsSettled{
-		Request: c.Request, Turn: c.Turn, Spent: c.Spent, Released: hold.Amount - c.Spent,
-	}}, nil
+	decided := []events.Event{events.FundsSettled{Request: c.Request, Turn: c.Turn, Spent: c.Spent, Released: hold.Amount - c.Spent}}
+	spent := w.Budget - w.Balance + c.Spent
+	if percent := reached(int64(spent), int64(w.Budget)); percent > w.Warned && !c.Unwarned {
+		available := w.Available() + hold.Amount - c.Spent
+		decided = append(decided, events.WalletWarned{Percent: percent, Spent: spent, Of: w.Budget, Available: available})
+	}
+	return decided, nil
 }
 
 // settled reports whether a turn without a hold was settled: it, or a later turn of its agent, was.
@@ -139,9 +145,12 @@ func (w Wallet) Apply(fact Fact) Wallet {
 	w.Accepted = accept(w.Accepted, fact)
 	switch e := fact.Event.(type) {
 	case events.WalletOpened:
-		w.ID, w.Balance = e.Wallet, e.Credit
+		w.ID, w.Balance, w.Budget = e.Wallet, e.Credit, e.Credit
 	case events.WalletCredited:
 		w.Balance += e.Amount
+		w.Budget, w.Warned = w.Balance, 0
+	case events.WalletWarned:
+		w.Warned = e.Percent
 	case events.FundsReserved:
 		w.Held += e.Amount
 		hold := w.Holds[e.Turn]
@@ -186,7 +195,7 @@ func (w Wallet) Recall(facts []Fact) (Command, error) {
 	case events.FundsRefused:
 		return Reserve{Meta: meta, Request: e.Request, Turn: e.Turn, Amount: e.Amount}, nil
 	case events.FundsSettled:
-		return Settle{Meta: meta, Request: e.Request, Turn: e.Turn, Spent: e.Spent}, nil
+		return Settle{Meta: meta, Request: e.Request, Turn: e.Turn, Spent: e.Spent, Unwarned: !warned(facts)}, nil
 	}
 	return nil, fmt.Errorf("recall a command: no decision begins with %s", facts[0].Kind())
 }

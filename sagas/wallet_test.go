@@ -12,7 +12,8 @@ import (
 )
 
 // TestWalletAnyOrder gives a wallet commands in any order. No money appears or disappears, a
-// reservation has one answer while its turn runs, and a turn is settled once.
+// reservation has one answer while its turn runs, and a turn is settled once. People are warned when half and when four fifths of a credit are spent:
+// once each, and at no other time.
 func TestWalletAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHistory(sagas.NewWallet)
@@ -59,6 +60,8 @@ type books struct {
 	credits, spent events.Money
 	answers        map[events.RequestID]string
 	settled        map[events.TurnID]bool
+	budget         events.Money // what there was after the latest credit
+	warned         int
 }
 
 func (b *books) enter(t failer, decided []events.Event) {
@@ -67,8 +70,10 @@ func (b *books) enter(t failer, decided []events.Event) {
 		switch e := event.(type) {
 		case events.WalletOpened:
 			b.credits += e.Credit
+			b.budget = e.Credit
 		case events.WalletCredited:
 			b.credits += e.Amount
+			b.budget, b.warned = b.credits-b.spent, 0
 		case events.FundsReserved:
 			b.answers[e.Request] = encodeAll(t, decided)
 		case events.FundsSettled:
@@ -77,7 +82,23 @@ func (b *books) enter(t failer, decided []events.Event) {
 				t.Fatalf("turn %s was settled before", e.Turn)
 			}
 			b.settled[e.Turn] = true
+		case events.WalletWarned:
+			if e.Percent <= b.warned || e.Of != b.budget || e.Spent != b.budget-(b.credits-b.spent) {
+				t.Fatalf("%s after a warning at %d %%: %s are left of %s", e, b.warned, b.credits-b.spent, b.budget)
+			}
+			b.warned = e.Percent
 		}
+	}
+	left, share := b.credits-b.spent, 0
+	switch {
+	case b.budget < 10:
+	case left <= b.budget/5:
+		share = 80
+	case left <= b.budget/2:
+		share = 50
+	}
+	if share != b.warned {
+		t.Fatalf("%s are left of %s, and the latest warning was at %d %%", left, b.budget, b.warned)
 	}
 }
 

@@ -23,12 +23,12 @@ type Fold[S sagas.Saga[S]] struct {
 
 // AgentFold is the fold of agents. Raise the version in a fold's name with every change to what the fold holds.
 func AgentFold() Fold[sagas.Agent] {
-	return Fold[sagas.Agent]{Name: "agent/11", Zero: sagas.NewAgent, origin: forkOrigin}
+	return Fold[sagas.Agent]{Name: "agent/12", Zero: sagas.NewAgent, origin: forkOrigin}
 }
 
 // WalletFold is the fold of wallets.
 func WalletFold() Fold[sagas.Wallet] {
-	return Fold[sagas.Wallet]{Name: "wallet/1", Zero: sagas.NewWallet}
+	return Fold[sagas.Wallet]{Name: "wallet/2", Zero: sagas.NewWallet}
 }
 
 // HomeostasisFold is the fold of a tenant's rules.

@@ -104,7 +104,7 @@ func TestSnapshotsOfAnotherHistory(t *testing.T) {
 	if _, err := reader(cache, cache).State(t.Context(), "demo", events.NoRevision); err != nil {
 		t.Fatal(err)
 	}
-	if _, found, err := cache.Load(t.Context(), "agent/11", "agent-demo", 1<<62); err != nil || !found {
+	if _, found, err := cache.Load(t.Context(), history.AgentFold().Name, "agent-demo", 1<<62); err != nil || !found {
 		t.Fatalf("no snapshot was left: %v", err)
 	}
 	configuredOften(t, memory, "model", count)
@@ -112,7 +112,7 @@ func TestSnapshotsOfAnotherHistory(t *testing.T) {
 	if err != nil || state.Agent.Config.Model != "model/5000" {
 		t.Errorf("state: %s, %v", state.Agent.Config.Model, err)
 	}
-	snapshot, found, err := cache.Load(t.Context(), "agent/11", "agent-demo", 1<<62)
+	snapshot, found, err := cache.Load(t.Context(), history.AgentFold().Name, "agent-demo", 1<<62)
 	if err != nil || !found || snapshot.Revision > 5000 {
 		t.Errorf("the newest snapshot is at %d, found %t, %v; want one of the first 5000 events", snapshot.Revision, found, err)
 	}

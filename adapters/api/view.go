@@ -158,6 +158,8 @@ type tallyView struct {
 	Varied      bool             `json:"varied,omitempty"`
 	AdvisedAt   int              `json:"advised_at,omitempty"`
 	Awake       bool             `json:"awake,omitempty"`
+
+	Warned map[events.Reason]int `json:"warned,omitempty"` // in percent
 }
 
 type settlingView struct {
@@ -231,6 +233,7 @@ type Wallet struct {
 	Balance   events.Money    `json:"balance,string"`
 	Held      events.Money    `json:"held,string"`      // set aside for turns that run
 	Available events.Money    `json:"available,string"` // the balance less what is held
+	Budget    events.Money    `json:"budget,string"`    // the balance after the latest credit
 	Holds     []walletHold    `json:"holds"`            // by turn
 }
 
@@ -242,7 +245,7 @@ type walletHold struct {
 // NewWallet shows a wallet.
 func NewWallet(wallet sagas.Wallet) Wallet {
 	view := Wallet{
-		ID: wallet.ID, Revision: wallet.Revision, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(),
+		ID: wallet.ID, Revision: wallet.Revision, Balance: wallet.Balance, Held: wallet.Held, Available: wallet.Available(), Budget: wallet.Budget,
 		Holds: []walletHold{},
 	}
 	for turn, hold := range wallet.Holds {
@@ -254,7 +257,7 @@ func NewWallet(wallet sagas.Wallet) Wallet {
 
 // wallet is the way back, of what is shown.
 func (w *Wallet) wallet() sagas.Wallet {
-	wallet := sagas.Wallet{ID: w.ID, Revision: w.Revision, Balance: w.Balance, Held: w.Held}
+	wallet := sagas.Wallet{ID: w.ID, Revision: w.Revision, Balance: w.Balance, Held: w.Held, Budget: w.Budget}
 	for _, hold := range w.Holds {
 		if wallet.Holds == nil {
 			wallet.Holds = map[events.TurnID]sagas.Hold{}
