@@ -18,17 +18,19 @@ type field struct {
 
 // fieldsOf lists a struct's fields that its tags name, without those that the host fills in.
 func fieldsOf(t reflect.Type) []field {
-	var all []field
-	for _, f := range reflect.VisibleFields(t) {
+	visible := reflect.VisibleFields(t)
+	all := make([]field, 0, len(visible))
+	for i := range visible {
+		f := &visible[i]
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		role := f.Tag.Get("command")
 		if name == "" || name == "-" || role == "filled" {
 			continue
 		}
-		listed := strings.Split(options, ",")
-		next := field{
-			name: name, index: f.Index, quoted: slices.Contains(listed, "string"),
-			omit: slices.Contains(listed, "omitempty") || slices.Contains(listed, "omitzero"), unsent: role == "-",
+		next := field{name: name, index: f.Index, unsent: role == "-"}
+		for option := range strings.SplitSeq(options, ",") {
+			next.quoted = next.quoted || option == "string"
+			next.omit = next.omit || option == "omitempty" || option == "omitzero"
 		}
 		if !next.unsent {
 			next.only = role
@@ -38,13 +40,14 @@ func fieldsOf(t reflect.Type) []field {
 	return all
 }
 
-func fieldNamed(t reflect.Type, name string) (field, bool) {
-	for _, f := range fieldsOf(t) {
-		if f.name == name && !f.unsent {
-			return f, true
+// named returns the field of a name that can be read; nil if there is none.
+func named(fields []field, name string) *field {
+	for i := range fields {
+		if fields[i].name == name && !fields[i].unsent {
+			return &fields[i]
 		}
 	}
-	return field{}, false
+	return nil
 }
 
 // namesOf lists the fields of structs, each once.

@@ -177,7 +177,10 @@ func (r reader) object(targets []reflect.Value, path string, token json.Token) e
 	if token != json.Delim('{') {
 		return misfit(path, token, "an object")
 	}
-	var seen []string
+	seen, fields := make([]string, 0, 8), make([][]field, len(targets))
+	for i, target := range targets {
+		fields[i] = fieldsOf(target.Type())
+	}
 	for r.decoder.More() {
 		name, _ := r.next().(string) //nolint:errcheck // in valid JSON a key is a string
 		at := strings.TrimPrefix(path+"."+name, ".")
@@ -186,15 +189,15 @@ func (r reader) object(targets []reflect.Value, path string, token json.Token) e
 		}
 		seen = append(seen, name)
 		var first reflect.Value
-		for _, target := range targets {
-			f, found := fieldNamed(target.Type(), name)
+		for i, target := range targets {
+			f := named(fields[i], name)
 			switch {
-			case !found:
+			case f == nil:
 			case first.IsValid():
 				target.FieldByIndex(f.index).Set(first)
 			default:
 				first = target.FieldByIndex(f.index)
-				if err := r.value(first, at, f); err != nil {
+				if err := r.value(first, at, *f); err != nil {
 					return err
 				}
 			}

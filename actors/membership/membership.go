@@ -1,0 +1,2 @@
+// Package membership makes a host a member of a cluster.
+package membership
