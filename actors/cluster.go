@@ -3,7 +3,6 @@ package actors
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/life/actors/membership"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/projections"
@@ -54,7 +54,7 @@ type Membership interface {
 }
 
 // ErrNotBegun says that an effect must not begin any more: others may hold this host for dead.
-var ErrNotBegun = errors.New("the host was paused, or may not be a member of the cluster any more")
+var ErrNotBegun = membership.ErrNotBegun
 
 const (
 	handoverTime = 30 * time.Second

@@ -10,7 +10,8 @@ import (
 
 // Contacts asks other members. adapters/peers implements it.
 type Contacts interface {
-	// Ping asks whether a member can work. The error is ErrRefused if nothing listens on its port any more; anything else is no answer.
+	// Ping asks whether a member can work. The error is ErrRefused if nothing listens on its port any more, ErrUntrusted if certificates do not
+	// fit; anything else is no answer.
 	Ping(ctx context.Context, to cluster.Member, ping Ping) (Pong, error)
 	// Confirm asks a member whether it has heard from another.
 	Confirm(ctx context.Context, to cluster.Member, suspect events.HostID) (Heard, error)
@@ -20,6 +21,9 @@ type Contacts interface {
 
 // ErrRefused: nothing listens on the port of a host. Its machine answers, so the host has ended.
 var ErrRefused = errors.New("the port refuses connections")
+
+// ErrUntrusted: one of two hosts does not accept the other's certificate.
+var ErrUntrusted = errors.New("the hosts do not trust each other")
 
 // Ping is what a host says as it asks whether another can work.
 type Ping struct {

@@ -180,6 +180,9 @@ func failed(to cluster.Member, err error) error {
 		return fmt.Errorf("host %s at %s: %w", to.Joined.Name, to.Joined.Peer, err)
 	}
 	meaning := ErrNoAnswer
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" { // of TLS: it ended the handshake
+		err = fmt.Errorf("%w: it refuses this host's certificate (do both have the same ca.pem?): %w", membership.ErrUntrusted, err)
+	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		meaning = membership.ErrRefused
 		if _, sent := errors.AsType[*sentError](err); !sent {
@@ -292,7 +295,7 @@ func greet(ctx context.Context, conn *tls.Conn, self events.HostID) (*frames, er
 	in := newFrames(conn)
 	f, err := in.next()
 	if err != nil {
-		return nil, fmt.Errorf("it ended the connection instead of greeting (does its ca.pem differ?): %w", err)
+		return nil, fmt.Errorf("it ended the connection instead of greeting: %w", err)
 	}
 	if f.kind == kindFailed {
 		_, err := f.answered()

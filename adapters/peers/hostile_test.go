@@ -186,6 +186,29 @@ func TestHostilePeers(t *testing.T) {
 	}
 }
 
+// TestUntrusted: a host that does not accept the other's certificate is no host that does not answer.
+func TestUntrusted(t *testing.T) {
+	ours, theirs := certificates(t, "a", "b", "c"), certificates(t, "a", "b")
+	for _, test := range []struct {
+		name           string
+		client, server *peers.Identity
+	}{
+		{"another authority", identity(t, ours, "a"), identity(t, theirs, "b")},
+		{"another host", identity(t, ours, "a"), identity(t, ours, "c")},
+	} {
+		to := serverOf(t, test.server, peers.Handlers{Ping: func(membership.Ping) membership.Pong { return membership.Pong{} }})
+		if _, err := clientAs(t, test.client, "").Ping(t.Context(), to, membership.Ping{}); !errors.Is(err, membership.ErrUntrusted) || !errors.Is(err, peers.ErrNoAnswer) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	refuses := credentials(t, ours, "b")
+	refuses.ClientCAs, refuses.ClientAuth = credentials(t, theirs, "b").ClientCAs, tls.RequireAndVerifyClientCert
+	to := member("b", hostile(t, refuses, func(conn net.Conn) { _ = readFrame(conn) }))
+	if _, err := client(t, ours).Ping(t.Context(), to, membership.Ping{}); !errors.Is(err, membership.ErrUntrusted) {
+		t.Errorf("it knows another authority: %v", err)
+	}
+}
+
 // TestHostileServers: what answers nothing, garbage, too much or as somebody else is an error within the caller's time.
 func TestHostileServers(t *testing.T) {
 	dir, foreign := certificates(t, "a", "b", "c"), certificates(t, "b")

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"example.com/life/actors/membership"
 	"example.com/life/events"
 )
 
@@ -65,13 +66,13 @@ func (i *Identity) dialer(name string) *tls.Config {
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: i.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: its certificate: %w", membership.ErrUntrusted, err)
 		}
 		switch found, err := nameOf(state); {
 		case err != nil:
 			return err
 		case found != name:
-			return fmt.Errorf("it is host %q, not %q", found, name)
+			return fmt.Errorf("%w: it is host %q, not %q", membership.ErrUntrusted, found, name)
 		}
 		return nil
 	}

@@ -22,6 +22,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// What a cluster is put together from fits together.
+var (
+	_ actors.Peers        = (*peers.Client)(nil)
+	_ membership.Contacts = (*peers.Client)(nil)
+	_ actors.Membership   = (*membership.Member)(nil)
+)
+
 // certificates makes those of some hosts in a directory.
 func certificates(t testing.TB, hosts ...string) (dir string) {
 	t.Helper()
