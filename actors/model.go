@@ -115,6 +115,9 @@ type ToolResult struct {
 	Full   *events.BlobRef // the whole output, where Text is a part of it
 	Failed bool
 
+	Sandbox  string // how well a command was confined: namespaces, bwrap, landlock or host; empty: the call ran none
+	Confined string // what confined it, as a hash
+
 	masked []events.Masked // by the call itself
 }
 

@@ -379,7 +379,7 @@ func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResu
 	return sagas.RecordResult{
 		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call,
 		Text: events.Text{Inline: text, Masked: events.CountMasked(result.masked, masked...)},
-		Full: result.Full, Failed: result.Failed, Duration: micros(time.Since(started)),
+		Full: result.Full, Failed: result.Failed, Duration: micros(time.Since(started)), Sandbox: result.Sandbox, Confined: result.Confined,
 	}
 }
 

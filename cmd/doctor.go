@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/adapters/providers"
+	"example.com/life/adapters/sandbox"
 	"example.com/life/cmd/catalogue"
 	"example.com/life/cmd/stores"
 	"example.com/life/sagas"
@@ -130,7 +131,7 @@ func (a *app) printDoctor(shown []shownSetting, findings []finding) error {
 func (a *app) examine(ctx context.Context) []finding {
 	findings := append(a.examineStore(ctx), a.examineSpace(), a.examineServe(ctx))
 	findings = append(findings, a.examineModels()...)
-	return append(findings, a.examineTools(), a.examineToken())
+	return append(findings, a.examineTools(), a.examineSandbox(ctx), a.examineToken())
 }
 
 func wrong(check, detail, remedy string) finding {
@@ -264,6 +265,28 @@ func (a *app) examineTools() finding {
 		return wrong("tool bash", "there is no bash: "+err.Error(), "install bash, or remove it from --tools")
 	}
 	return finding{Check: "tool bash", OK: true, Detail: path}
+}
+
+// examineSandbox tries what confines commands here.
+func (a *app) examineSandbox(ctx context.Context) finding {
+	const check = "sandbox"
+	commands, err := sandbox.New(a.config.sandbox)
+	if err != nil {
+		return wrong(check, err.Error(), "")
+	}
+	report := commands.Probe(ctx)
+	detail := fmt.Sprintf("level %d of 3 (%v), as user %d, Landlock %d, kernel %s", report.Level, report.Level, report.UID, report.Landlock, report.Kernel)
+	if len(report.Reasons) > 0 {
+		detail += "; " + strings.Join(report.Reasons, "; ")
+	}
+	const remedy = "docs/sandbox.md says what each level needs"
+	switch {
+	case report.Refused != nil:
+		return wrong(check, detail+"; commands are refused", remedy+"; --sandbox-mode off runs commands without a sandbox")
+	case report.Level < sandbox.LevelNamespaces:
+		return finding{Check: check, Detail: detail, Remedy: remedy}
+	}
+	return finding{Check: check, OK: true, Detail: detail}
 }
 
 func (a *app) examineToken() finding {

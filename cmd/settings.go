@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
 	"example.com/life/cmd/vault"
@@ -52,6 +55,9 @@ func settings() []setting {
 		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars", host: true},
 		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record", host: true},
 		{flag: "ignore", env: "LIFE_IGNORE", defaultValue: defaultIgnore, description: "names of the files that say, as .gitignore does, what of a workspace is not searched or recorded, comma separated; none: no rules", host: true},
+		{flag: "sandbox-mode", env: "LIFE_SANDBOX_MODE", defaultValue: string(sandbox.ModeAuto), description: "what confines commands: auto (the best that works here), ns, landlock, or off (nothing does)", host: true},
+		{flag: "sandbox-min-level", env: "LIFE_SANDBOX_MIN_LEVEL", defaultValue: "1", description: "the level below which no command is run: 1 (Landlock) or 3 (namespaces)", host: true},
+		{flag: "sandbox-read", env: "LIFE_SANDBOX_READ", description: "files and directories that commands may read, besides the system's and those of PATH, comma separated", host: true},
 		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back", host: true},
 		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings", host: true},
 		{flag: "secrets", env: "LIFE_SECRETS", description: "secrets that tools may be given, comma separated: NAME is an environment variable of the host, NAME=FILE the content of a file"},
@@ -121,7 +127,8 @@ type config struct {
 	models  providers.Config
 	routes  map[string][]events.Candidate
 	record  record
-	ignore  []string          // names of files of rules
+	ignore  []string // names of files of rules
+	sandbox sandbox.Config
 	tenants []events.TenantID // whose commands on the bus are carried out
 }
 
@@ -278,7 +285,7 @@ func (c *config) complete(getenv func(string) string) error {
 		return c.find("credit").wrong("must be dollars with at most six decimals, such as 2.50")
 	}
 	c.credit = credit
-	if err := errors.Join(c.checkRecord(), c.checkIgnore()); err != nil {
+	if err := errors.Join(c.checkRecord(), c.checkIgnore(), c.checkSandbox(getenv)); err != nil {
 		return err
 	}
 	cassette := providers.TapeMode(c.get("cassette"))
@@ -318,6 +325,32 @@ func (c *config) readPatience() error {
 	for i := range c.models.Endpoints {
 		e := &c.models.Endpoints[i]
 		e.FirstByte, e.Idle = cmp.Or(e.FirstByte, c.models.OpenAI.FirstByte), cmp.Or(e.Idle, c.models.OpenAI.Idle)
+	}
+	return nil
+}
+
+// checkSandbox reads how commands are run.
+func (c *config) checkSandbox(getenv func(string) string) error {
+	mode := sandbox.Mode(c.get("sandbox-mode"))
+	if !slices.Contains(sandbox.Modes(), mode) {
+		return c.find("sandbox-mode").wrong(fmt.Sprintf("must be one of %v", sandbox.Modes()))
+	}
+	level, err := strconv.Atoi(c.get("sandbox-min-level"))
+	if err != nil || level < int(sandbox.LevelHost) || level > int(sandbox.LevelNamespaces) {
+		return c.find("sandbox-min-level").wrong("must be a number from 0 to 3")
+	}
+	if mode == sandbox.ModeOff && level > 0 && c.find("sandbox-min-level").source != "default" {
+		return c.find("sandbox-min-level").wrong("contradicts the sandbox mode off, which confines nothing")
+	}
+	c.sandbox = sandbox.Config{Mode: mode, MinLevel: sandbox.Level(level), Path: getenv("PATH")}
+	for path := range strings.SplitSeq(c.get("sandbox-read"), ",") {
+		switch path = strings.TrimSpace(path); {
+		case path == "":
+		case !filepath.IsAbs(path):
+			return c.find("sandbox-read").wrong("must be a list of absolute paths")
+		default:
+			c.sandbox.Readable = append(c.sandbox.Readable, path)
+		}
 	}
 	return nil
 }
@@ -376,7 +409,7 @@ func (a *app) place() stores.Location {
 
 // place is the one that the settings name.
 func (c *config) place() stores.Location {
-	p := stores.Location{Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore}
+	p := stores.Location{Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore, Sandbox: c.sandbox}
 	if store := c.get("store"); stores.IsAddress(store) {
 		p.Address = store
 	}

@@ -32,6 +32,26 @@ const (
 	routesKey    = "routes"
 )
 
+// sandboxKey may be a mapping: sandbox: {mode: ns} is sandbox_mode: ns.
+const sandboxKey = "sandbox"
+
+// readGroup reads settings whose names begin alike, as a mapping.
+func readGroup(name string, group *yaml.Node, read *configFile) error {
+	for i := 0; i+1 < len(group.Content); i += 2 {
+		key, node := *group.Content[i], group.Content[i+1]
+		key.Value = name + "_" + key.Value
+		if err := checkKey(&key, read); err != nil {
+			return err
+		}
+		value, err := scalar(node)
+		if err != nil {
+			return fmt.Errorf("line %d: %s: %w", node.Line, key.Value, err)
+		}
+		read.entries[key.Value] = entry{value, key.Line}
+	}
+	return nil
+}
+
 // configFile is what a configuration file says.
 type configFile struct {
 	entries  map[string]entry
@@ -84,11 +104,19 @@ func parseConfig(text []byte) (configFile, error) {
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, node := root.Content[i], root.Content[i+1]
-		if err := checkKey(key, &read); err != nil {
-			return configFile{}, err
+		if key.Value != sandboxKey || node.Kind != yaml.MappingNode { // the keys in it are checked
+			if err := checkKey(key, &read); err != nil {
+				return configFile{}, err
+			}
 		}
 		if key.Value == endpointsKey || key.Value == routesKey {
 			read.sections[key.Value], read.entries[key.Value] = node, entry{line: key.Line}
+			continue
+		}
+		if key.Value == sandboxKey && node.Kind == yaml.MappingNode {
+			if err := readGroup(key.Value, node, &read); err != nil {
+				return configFile{}, err
+			}
 			continue
 		}
 		value, err := scalar(node)

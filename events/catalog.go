@@ -66,9 +66,9 @@ var Catalog = []Spec{
 	kind[SummaryRequested](1),
 	kind[ConversationCompacted](1),
 
-	kind[ToolRequested](2, sameData), // 2: blob
-	kind[ToolReturned](3, sameReturn, sameData),
-	kind[ToolLost](2, sameData), // 2: host
+	kind[ToolRequested](2, sameData),                      // 2: blob
+	kind[ToolReturned](4, sameReturn, sameData, sameData), // 4: sandbox, confined
+	kind[ToolLost](2, sameData),                           // 2: host
 	kind[ToolRefused](1),
 	kind[EffectClaimed](1),
 	kind[ApprovalRequested](2, sameData), // 2: arguments

@@ -195,6 +195,7 @@ func toolExamples() []events.Event {
 			Request: exampleTool, Call: "2.1", Text: events.Text{Inline: "3 lines\n", Blob: exampleBlob(), Masked: exampleMasked()}, Failed: true,
 			Full: exampleBlob(), Duration: 12 * events.Millisecond,
 			Before: exampleTree("1,204.00"), Tree: exampleTree("1,240.00"),
+			Sandbox: "landlock", Confined: exampleBlob().Hash,
 		},
 		events.ToolLost{Request: exampleTool, Call: "2.1", Detail: "host east began it at 2026-02-03T04:05:06Z and stored no result", Host: "east"},
 		events.ToolRefused{Call: "2.2", Tool: "write_file", Reason: "the agent's policy denies it"},

@@ -19,8 +19,10 @@ type ToolReturned struct {
 	Failed   bool      `json:"failed,omitempty"`
 	Full     *BlobRef  `json:"full,omitempty"` // the whole output, where Text is a part of it
 	Duration Micros    `json:"duration_us,string"`
-	Before   *Tree     `json:"before,omitempty"` // the workspace before it, and before the calls beside it, where it was not as last recorded
-	Tree     *Tree     `json:"tree,omitempty"`   // the workspace as the call left it, if its tool may change files
+	Before   *Tree     `json:"before,omitempty"`   // the workspace before it, and before the calls beside it, where it was not as last recorded
+	Tree     *Tree     `json:"tree,omitempty"`     // the workspace as the call left it, if its tool may change files
+	Sandbox  string    `json:"sandbox,omitempty"`  // how well the command was confined, if the call ran one: namespaces, bwrap, landlock or host, which is not at all
+	Confined string    `json:"confined,omitempty"` // BLAKE3 of what confined it: equal for what could reach the same
 }
 
 // sameReturn carries a ToolReturned of version 1, in which no files were recorded, to version 2: they are recorded in none.
@@ -118,7 +120,18 @@ func (e ToolReturned) String() string {
 	if e.Failed {
 		verb = "failed"
 	}
-	return sentence("call %s %s: %s%s", e.Call, verb, line(e.Text), e.Tree.unrecorded())
+	return sentence("call %s %s: %s%s%s", e.Call, verb, line(e.Text), e.less(), e.Tree.unrecorded())
+}
+
+// less says that a command was confined less than one can be.
+func (e ToolReturned) less() string {
+	switch e.Sandbox {
+	case "", "namespaces":
+		return ""
+	case "host":
+		return " [it ran without a sandbox]"
+	}
+	return " [it ran in a lesser sandbox: " + e.Sandbox + "]"
 }
 
 func (e ToolLost) String() string {

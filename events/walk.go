@@ -210,6 +210,8 @@ func (e *ToolReturned) walk(r *reader) {
 	quoted(r, "duration_us", &e.Duration)
 	walkTree(r, "before", &e.Before)
 	walkTree(r, "tree", &e.Tree)
+	maybeText(r, "sandbox", &e.Sandbox)
+	maybeText(r, "confined", &e.Confined)
 	r.mark('}')
 }
 

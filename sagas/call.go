@@ -134,7 +134,7 @@ func (d *decision) recordResult(c RecordResult) error {
 	}
 	d.record(events.ToolReturned{
 		Request: c.Request, Call: c.Call, Text: validText(c.Text), Full: c.Full, Failed: c.Failed, Duration: c.Duration,
-		Before: validTree(c.Before), Tree: validTree(c.Tree),
+		Before: validTree(c.Before), Tree: validTree(c.Tree), Sandbox: c.Sandbox, Confined: c.Confined,
 	})
 	d.proceed()
 	return nil

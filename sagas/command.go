@@ -158,6 +158,8 @@ type (
 		Duration events.Micros
 		Before   *events.Tree // the workspace before it, and before the calls beside it, where it was not as last recorded
 		Tree     *events.Tree // the workspace as the call left it, if its tool may change files
+		Sandbox  string       // how well a command was confined; empty: the call ran none
+		Confined string       // what confined it
 	}
 	// RecordLoss is the response to AskTool when the call's effect had already started, cannot be repeated, and its result is unknown.
 	RecordLoss struct {

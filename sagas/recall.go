@@ -68,7 +68,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	case events.ToolReturned:
 		return RecordResult{
 			Meta: meta, Request: e.Request, Call: e.Call, Text: e.Text, Full: e.Full, Failed: e.Failed, Duration: e.Duration,
-			Before: e.Before, Tree: e.Tree,
+			Before: e.Before, Tree: e.Tree, Sandbox: e.Sandbox, Confined: e.Confined,
 		}, nil
 	case events.ToolLost:
 		return RecordLoss{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail, Host: e.Host}, nil

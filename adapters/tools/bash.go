@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
-	"example.com/life/adapters/tools/supervised"
+	"example.com/life/adapters/sandbox"
+	"example.com/life/adapters/sandbox/supervised"
 	"example.com/life/events"
 )
 
@@ -29,12 +29,10 @@ type bashArgs struct {
 
 // shell runs command lines.
 type shell struct {
-	files   files
-	blobs   storage.Blobs
-	scratch string // see Config
-	path    string // PATH of commands
-	// run runs a program and returns when nothing of it is left: supervised.Run, or what confines commands better.
-	run func(ctx context.Context, c supervised.Command) (supervised.Exit, error)
+	files    files
+	blobs    storage.Blobs
+	scratch  string // see Config
+	commands Commands
 }
 
 func (s shell) tool() (actors.Tool, error) {
@@ -51,10 +49,7 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	if err := w.close(); err != nil {
 		return actors.ToolResult{}, err
 	}
-	env, err := s.environment(w.dir)
-	if err != nil {
-		return actors.ToolResult{}, err
-	}
+	env := []string{"LANG=C.UTF-8", "TERM=dumb"}
 	for _, name := range args.Secrets {
 		value, err := secretValue(use.Secrets, name)
 		if err != nil {
@@ -67,9 +62,12 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	defer cancel()
 	output := newSpool(ctx, s.blobs)
 	masking := maskedOutput(output, use.Secrets)
-	exit, err := s.run(limited, supervised.Command{
+	// What belongs to the workspace but is outside it, so that caches outlive a command and are no part of the agent's work.
+	own := filepath.Join(s.scratch, events.HashBytes([]byte(w.dir))[:16])
+	exit, err := s.commands.Run(limited, sandbox.Command{
 		// -c without -l: the profile scripts of a login shell can take longer than the command.
-		Path: "/bin/bash", Args: []string{"-c", args.Command}, Dir: w.dir, Env: env, Output: masking,
+		Path: "/bin/bash", Args: []string{"-c", args.Command}, Env: env, Output: masking,
+		Workspace: w.dir, Home: filepath.Join(own, "home"), Temp: filepath.Join(own, "tmp"),
 	})
 	_ = masking.Close() // a spool takes everything
 	text, full := output.close()
@@ -83,6 +81,8 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 		end = fmt.Sprintf("[the command was cut off after %v]", timeout)
 	case err != nil:
 		end = fmt.Sprintf("[the command could not be run to its end: %v]", err)
+	case exit.Excess != "":
+		end, failed = "["+excesses[exit.Excess]+"]", true
 	case exit.Signal != 0:
 		end = fmt.Sprintf("[a signal ended the command: %v]", exit.Signal)
 	case exit.Code != 0:
@@ -91,7 +91,13 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	if exit.Left > 0 {
 		end += fmt.Sprintf("[%d processes of the command could not be ended]", exit.Left)
 	}
-	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: failed}, nil
+	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: failed, Sandbox: exit.Level.String(), Confined: exit.Confined}, nil
+}
+
+// excesses say for which limit a command was ended.
+var excesses = map[supervised.Excess]string{
+	supervised.ExcessMemory: "the command was ended: its processes took more memory than one command may",
+	supervised.ExcessDisk:   "the command was ended: the disk is almost full",
 }
 
 // secretValue is a secret of the host that the call may use.
@@ -114,19 +120,4 @@ func ended(text, end string) string {
 		return text + end
 	}
 	return text + "\n" + end
-}
-
-// environment is all that a command gets to see of the host's. HOME and TMPDIR belong to the workspace but are outside it, so that
-// caches outlive a command and are no part of the agent's work.
-func (s shell) environment(workspace string) ([]string, error) {
-	own := filepath.Join(s.scratch, events.HashBytes([]byte(workspace))[:16])
-	home, temp := filepath.Join(own, "home"), filepath.Join(own, "tmp")
-	for _, dir := range []string{home, temp} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make a home for commands: %w", err)
-		}
-	}
-	return []string{
-		"PATH=" + s.path, "HOME=" + home, "TMPDIR=" + temp, "PWD=" + workspace, "LANG=C.UTF-8", "TERM=dumb",
-	}, nil
 }

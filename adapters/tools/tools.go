@@ -10,24 +10,23 @@
 //   - A failure that the model can react to is a failed result. When the context ends, the tool returns its error
 //     promptly, and none of its processes are left.
 //
-// bash is confined by nothing but a clean environment, limits and the certainty that its processes end. A sandbox takes the
-// place of supervised.Run in New.
+// bash is confined by what runs it: [Commands].
 //
 // To add a tool: write NAME.go with its arguments and what it does, NAME.md with what the model reads, a test, and its line in
 // New.
 package tools
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
-	"example.com/life/adapters/tools/supervised"
+	"example.com/life/adapters/sandbox"
 )
 
 //go:embed *.md
@@ -35,10 +34,17 @@ var descriptions embed.FS
 
 // Config is what the tools need.
 type Config struct {
-	Blobs   storage.Blobs // gets output that is too long for the model
-	Scratch string        // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
-	Ignore  Ignore        // what is left out of searches; nil: nothing
-	Own     DataDir       // which no file tool reaches; nil: nothing is out of reach
+	Blobs    storage.Blobs // gets output that is too long for the model
+	Commands Commands
+	Scratch  string  // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
+	Ignore   Ignore  // what is left out of searches; nil: nothing
+	Own      DataDir // which no file tool reaches; nil: nothing is out of reach
+}
+
+// Commands runs programs.
+type Commands interface {
+	// Run runs a program and returns when nothing of it is left. When ctx ends first, the error is the context's.
+	Run(ctx context.Context, c sandbox.Command) (sandbox.Exit, error)
 }
 
 // DataDir keeps what belongs to Life out of reach.
@@ -59,6 +65,9 @@ func (c Config) validate() error {
 	if c.Blobs == nil {
 		return errors.New("a blob store is required")
 	}
+	if c.Commands == nil {
+		return errors.New("what runs commands is required")
+	}
 	if !filepath.IsAbs(c.Scratch) {
 		return fmt.Errorf("the scratch directory %q must be an absolute path", c.Scratch)
 	}
@@ -71,7 +80,7 @@ func New(c Config) ([]actors.Tool, error) {
 		return nil, fmt.Errorf("configure tools: %w", err)
 	}
 	f := files{own: c.Own, ignore: c.Ignore}
-	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, path: searchPath(), run: supervised.Run}
+	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, commands: c.Commands}
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
 		f.newReadFile, f.newWriteFile, f.newEditFile, f.newAppendLine, f.newListDir, f.newGlob, f.newGrep, commands.tool, newEcho,
@@ -84,12 +93,4 @@ func New(c Config) ([]actors.Tool, error) {
 		all = append(all, tool)
 	}
 	return all, nil
-}
-
-// searchPath is where commands look for programs: where this process does.
-func searchPath() string {
-	if path := os.Getenv("PATH"); path != "" {
-		return path
-	}
-	return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 }

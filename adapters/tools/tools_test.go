@@ -8,18 +8,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/tools"
 )
 
 // newTools returns every tool by its name.
 func newTools(t testing.TB, blobs storage.Blobs) map[string]actors.Tool {
 	t.Helper()
-	all, err := tools.New(tools.Config{Blobs: blobs, Scratch: t.TempDir()})
+	all, err := tools.New(tools.Config{Blobs: blobs, Commands: commands(t), Scratch: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +34,18 @@ func newTools(t testing.TB, blobs storage.Blobs) map[string]actors.Tool {
 	}
 	return byName
 }
+
+// commands runs the commands of all tests of this package, as well confined as this machine can.
+func commands(t testing.TB) tools.Commands {
+	t.Helper()
+	all, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var shared = sync.OnceValues(func() (*sandbox.Sandbox, error) { return sandbox.New(sandbox.Config{Path: os.Getenv("PATH")}) })
 
 // bench is a workspace and the tools to use in it.
 type bench struct {
@@ -170,7 +184,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestWhatEachToolSaysOfItself(t *testing.T) {
-	all, err := tools.New(tools.Config{Blobs: actorstest.NewBlobs(), Scratch: t.TempDir()})
+	all, err := tools.New(tools.Config{Blobs: actorstest.NewBlobs(), Commands: commands(t), Scratch: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,8 +209,9 @@ func TestWhatEachToolSaysOfItself(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for name, c := range map[string]tools.Config{
-		"blob":    {Scratch: "/tmp"},
-		"scratch": {Blobs: actorstest.NewBlobs(), Scratch: "relative"},
+		"blob":     {Scratch: "/tmp", Commands: commands(t)},
+		"commands": {Scratch: "/tmp", Blobs: actorstest.NewBlobs()},
+		"scratch":  {Blobs: actorstest.NewBlobs(), Scratch: "relative", Commands: commands(t)},
 	} {
 		if _, err := tools.New(c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v", name, err)

@@ -133,7 +133,7 @@ func (s *transcript) begin(kind string) {
 		s.workspace = filepath.Join(s.out, "link")
 		s.must(os.Symlink(s.real, s.workspace))
 	}
-	all, err := tools.New(tools.Config{Blobs: actorstest.NewBlobs(), Scratch: filepath.Join(s.out, "scratch"), Own: datadir.New(data, "forks"), Ignore: ignore.New([]string{".gitignore", ".lifeignore"})})
+	all, err := tools.New(tools.Config{Blobs: actorstest.NewBlobs(), Commands: commands(s.t), Scratch: filepath.Join(s.out, "scratch"), Own: datadir.New(data, "forks"), Ignore: ignore.New([]string{".gitignore", ".lifeignore"})})
 	s.must(err)
 	s.tools = map[string]actors.Tool{}
 	for _, tool := range all {

@@ -18,6 +18,7 @@ import (
 	"example.com/life/adapters/datadir"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/ignore"
+	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/tools"
 	"example.com/life/adapters/workspace"
 	"example.com/life/events"
@@ -78,7 +79,11 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 		return err
 	}
 	own, rules := datadir.New(data, forksName), ignore.New(l.place.Ignore)
-	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules}); err != nil {
+	commands, err := l.commands(ctx, c.Log)
+	if err != nil {
+		return err
+	}
+	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Commands: commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules}); err != nil {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
@@ -93,6 +98,17 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	c.Journal, c.Blobs, c.Forks = l.Journal, l.Blobs, filepath.Join(data, forksName)
 	l.Host, err = actors.New(ctx, c)
 	return err
+}
+
+// commands is what runs commands. A server finds out now what confines them here, others when there is one to run.
+func (l *Local) commands(ctx context.Context, log *slog.Logger) (*sandbox.Sandbox, error) {
+	config := l.place.Sandbox
+	config.Log, config.Hidden = log, append(config.Hidden, l.place.Data)
+	commands, err := sandbox.New(config)
+	if err == nil && l.place.Server {
+		commands.Probe(ctx)
+	}
+	return commands, err
 }
 
 // maskFiles masks the files of workspaces, which belong to no one agent, at the level that most have. In what is no text only what the host knows is looked for.

@@ -15,6 +15,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/workspace"
 )
 
@@ -37,6 +38,7 @@ type Location struct {
 	Files       workspace.Config // limits of what is recorded of workspaces, in the data directory
 	NoFiles     bool             // record nothing of workspaces
 	Ignore      []string         // names of the files that say what of a workspace is not searched or recorded
+	Sandbox     sandbox.Config   // how commands are run
 	Server      bool             // it stays open until it is stopped
 	Filling     bool             // it may hold half a copy, or half an import: to finish it
 }

@@ -1,6 +1,7 @@
 package supervised
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,11 +28,11 @@ var _ = beSupervisor()
 
 // beSupervisor does not return when this process was started as a supervisor.
 func beSupervisor() struct{} {
-	if len(os.Args) < 2 || os.Args[0] != supervisorName {
+	if len(os.Args) != 1 || os.Args[0] != supervisorName {
 		return struct{}{}
 	}
 	report := os.NewFile(reportFD, "report")
-	exit, err := supervise(os.Args[1], os.Args[1:], os.NewFile(lifelineFD, "lifeline"))
+	exit, err := supervise(os.Stdin, os.NewFile(lifelineFD, "lifeline"))
 	status := 0
 	if _, err := report.WriteString(formatReport(exit, err)); err != nil {
 		status = 2 // the host is gone, and so is everything else
@@ -40,8 +41,8 @@ func beSupervisor() struct{} {
 	return struct{}{}
 }
 
-// supervise runs a command and returns when this process has no child left. It ends the command when the lifeline ends.
-func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
+// supervise runs the command that is ordered and returns when this process has no child left. It ends the command when the lifeline ends.
+func supervise(orders io.Reader, lifeline *os.File) (Exit, error) {
 	// From here on orphans come to this process. Signals meant to end it are taken and dropped: it ends last.
 	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0, 0, 0, 0); errno != 0 {
 		return Exit{}, fmt.Errorf("become a subreaper: %w", errno)
@@ -51,8 +52,12 @@ func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
 	if err := closeOnExec(); err != nil {
 		return Exit{}, err
 	}
+	var o order
+	if err := json.NewDecoder(orders).Decode(&o); err != nil {
+		return Exit{}, fmt.Errorf("read what to run: %w", err)
+	}
 	makeThreads()
-	child, err := start(path, argv)
+	child, err := o.begin()
 	if err != nil {
 		return Exit{}, err
 	}
@@ -72,8 +77,9 @@ func supervise(path string, argv []string, lifeline *os.File) (Exit, error) {
 	select {
 	case exit = <-ended:
 	case <-cut:
+	case exit.Excess = <-o.watch():
 	}
-	exit.Left = endAll(empty)
+	exit.Left = endAll(empty, exit.Excess != "")
 	select {
 	case late := <-ended:
 		exit.Code, exit.Signal = late.Code, late.Signal
@@ -101,23 +107,83 @@ func makeThreads() {
 	close(release)
 }
 
-// start begins the command in a session of its own, so that it cannot signal its supervisor by way of a process group. If
-// the supervisor is killed all the same, the command dies with it; the thread that must outlive the command for that is the main
-// thread, to which package initialisation is bound.
-func start(path string, argv []string) (int, error) {
-	resolved, err := exec.LookPath(path)
+// begin starts the command on a thread of its own, which is kept: what confines the command confines this thread and what it starts, while the rest of
+// the supervisor goes on as it is. If the supervisor is killed, the command dies with the thread.
+func (o *order) begin() (pid int, err error) {
+	begun := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		pid, err = o.start()
+		close(begun)
+		select {}
+	}()
+	<-begun
+	return pid, err
+}
+
+// start begins the command in a session of its own, so that it cannot signal its supervisor by way of a process group.
+func (o *order) start() (int, error) {
+	input, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(resolved, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
-	})
+	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if o.Confinement != nil {
+		if err := o.Confinement.begin(attr); err != nil {
+			return 0, fmt.Errorf("confine the command: %w", err)
+		}
+	}
+	argv := make([]string, 0, len(o.Args)+1)
+	argv = append(argv, string(o.Path))
+	for _, arg := range o.Args {
+		argv = append(argv, string(arg))
+	}
+	env := make([]string, len(o.Env))
+	for i, variable := range o.Env {
+		env[i] = string(variable)
+	}
+	resolved, err := exec.LookPath(string(o.Path))
 	if err != nil {
-		return 0, fmt.Errorf("start %s: %w", path, err)
+		return 0, err
+	}
+	pid, err := syscall.ForkExec(resolved, argv, &syscall.ProcAttr{Dir: string(o.Dir), Env: env, Files: []uintptr{input.Fd(), 1, 2}, Sys: attr})
+	if err != nil {
+		return 0, fmt.Errorf("start %s in %s: %w", o.Path, o.Dir, err)
 	}
 	return pid, nil
+}
+
+// begin confines this thread, and what attr starts on it.
+func (c *Confinement) begin(attr *syscall.SysProcAttr) error {
+	// The rest of this process keeps its rights, and the command is the same user: it must not reach in here through /proc.
+	if err := prctl("PR_SET_DUMPABLE", prSetDumpable, 0, 0); err != nil {
+		return err
+	}
+	if c.Namespaces {
+		if err := c.enter(); err != nil {
+			return fmt.Errorf("make its file tree: %w", err)
+		}
+	}
+	if err := c.Limits.set(c.Namespaces); err != nil {
+		return err
+	}
+	if c.Identity != nil && !c.Namespaces { // it takes privileges, and takes them away
+		attr.Credential = &syscall.Credential{Uid: uint32(c.Identity.UID), Gid: uint32(c.Identity.GID)}
+	} else if err := dropCapabilities(); err != nil {
+		return err
+	}
+	if err := prctl("PR_SET_NO_NEW_PRIVS", prSetNoNewPrivs, 1, 0); err != nil {
+		return err
+	}
+	if c.Ruleset != nil {
+		if err := c.Ruleset.restrict(); err != nil {
+			return fmt.Errorf("restrict it with Landlock: %w", err)
+		}
+	}
+	if len(c.Filter) > 0 {
+		return install(c.Filter)
+	}
+	return nil
 }
 
 // reap waits for children, own and adopted, until none is left, and tells how the one it is asked about ended.
@@ -137,15 +203,20 @@ func reap(child int, ended chan<- Exit) {
 	}
 }
 
-// endAll ends everything below this process and returns how much of it could not be ended.
-func endAll(empty <-chan struct{}) (left int) {
+// endAll ends everything below this process and returns how much of it could not be ended. Unless it must be at once, it asks first.
+func endAll(empty <-chan struct{}, atOnce bool) (left int) {
 	select {
 	case <-empty: // the common case: the command left nothing behind
 		return 0
 	default:
 	}
 	asked := time.Now()
-	signalTree(syscall.SIGTERM)
+	if atOnce {
+		asked = asked.Add(-grace)
+		signalTree(syscall.SIGKILL)
+	} else {
+		signalTree(syscall.SIGTERM)
+	}
 	pause := time.Millisecond
 	for {
 		select {

@@ -8,13 +8,6 @@ import (
 	"syscall"
 )
 
-// Numbers that package syscall does not name.
-const (
-	prSetChildSubreaper = 36
-	sysCloseRange       = 436 // the same on every architecture
-	closeRangeCloexec   = 4
-)
-
 // process is what the tree is made of.
 type process struct {
 	pid, parent, group int
@@ -27,6 +20,9 @@ type process struct {
 // group cannot outrun its killer. Every group below is inside a session that began below, so no other process is hit.
 func signalTree(sig syscall.Signal) (count int) {
 	self := os.Getpid()
+	if self == 1 { // of a namespace: everything in it but this process is meant, and the kernel signals it at one instant
+		defer func() { _ = syscall.Kill(-1, sig) }() //nolint:errcheck // there may be nothing left
+	}
 	signalled := make(map[int]bool)
 	for _, p := range below(self, processes()) {
 		if p.dead {

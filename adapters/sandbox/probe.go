@@ -1,0 +1,137 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Report is what was found out about this host.
+type Report struct {
+	Level    Level    // at which commands run
+	Reasons  []string // why it is no better one, level by level
+	Kernel   string
+	UID      int // as which commands run
+	Landlock int // the version of its interface; 0: there is none
+	Refused  error
+}
+
+// Probe tries the levels, the first time.
+func (s *Sandbox) Probe(ctx context.Context) Report {
+	s.once.Do(func() {
+		s.report = s.probe(context.WithoutCancel(ctx))
+		r := s.report
+		switch {
+		case r.Refused != nil:
+			s.config.Log.Error("commands are not run", "error", r.Refused)
+		case r.Level == LevelHost:
+			s.config.Log.Warn("commands are not confined: the sandbox is switched off")
+		case r.Level < LevelNamespaces:
+			s.config.Log.Warn("commands are confined less than they could be", "level", r.Level.String(), "because", strings.Join(r.Reasons, "; "))
+		}
+	})
+	return s.report
+}
+
+func (s *Sandbox) probe(ctx context.Context) Report {
+	r := Report{Kernel: kernel(), UID: os.Geteuid(), Landlock: landlockABI()}
+	if as := identity(); as != nil {
+		r.UID = as.UID
+	}
+	candidates := map[Mode][]Level{ModeAuto: {LevelNamespaces, LevelLandlock}, ModeNamespaces: {LevelNamespaces}, ModeLandlock: {LevelLandlock}}[s.config.Mode]
+	for _, level := range candidates {
+		err := s.try(ctx, level, r.Landlock)
+		if err == nil {
+			r.Level = level
+			break
+		}
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%v: %v", level, err))
+	}
+	need := s.config.MinLevel
+	if len(candidates) == 1 {
+		need = candidates[0]
+	}
+	if s.config.Mode != ModeOff && (r.Level == LevelHost || r.Level < need) {
+		r.Refused = &UnavailableError{Have: r.Level, Need: max(need, LevelLandlock), Reasons: r.Reasons}
+	}
+	return r
+}
+
+func kernel() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// trial writes in the workspace, and ends with a status of its own for each thing that should be out of reach and is not.
+const trial = `echo in > in && mkdir d && mv in d/in && read -r x < d/in && [ "$x" = in ] || exit 40
+(echo out > "$1/written") 2>/dev/null && exit 41
+(read -r x < "$1/secret") 2>/dev/null && exit 42
+(exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null && exit 43
+[ "$EUID" != 0 ] || exit 44
+exit 0`
+
+// found says what the statuses of trial mean.
+var found = map[int]string{
+	40: "the workspace cannot be written", 41: "files outside the workspace can be written", 42: "files outside the workspace can be read",
+	43: "the network of the host can be reached", 44: "commands run as root",
+}
+
+// try runs a command at a level, which tries what it must be able to do and what it must not.
+func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
+	if level == LevelLandlock && abi < leastABI {
+		return fmt.Errorf("the kernel has version %d of Landlock, and %d is needed", abi, leastABI)
+	}
+	top, err := os.MkdirTemp("", "life-sandbox-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(top)
+	if top, err = filepath.EvalSymlinks(top); err != nil {
+		return err
+	}
+	dir := func(name string) string { return filepath.Join(top, name) }
+	for _, name := range []string{"workspace", "home", "tmp", "outside"} {
+		if err := os.Mkdir(dir(name), 0o777); err != nil {
+			return err
+		}
+	}
+	if level == LevelLandlock && identity() != nil { // then the workspace must belong to whom commands run as
+		if err := errors.Join(os.Chmod(top, 0o755), os.Chown(dir("workspace"), nobody.UID, nobody.GID)); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir("outside"), "secret"), []byte("secret\n"), 0o666), os.Chmod(dir("outside"), 0o777)); err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	var output bytes.Buffer
+	exit, err := s.runAt(ctx, Command{
+		Path: "/bin/bash", Args: []string{"-c", trial, "trial", dir("outside"), port},
+		Workspace: dir("workspace"), Home: dir("home"), Temp: dir("tmp"), Output: &output,
+	}, level)
+	switch {
+	case err != nil:
+		return err
+	case exit.Code != 0:
+		return fmt.Errorf("%s (exit status %d, signal %d): %s", found[exit.Code], exit.Code, exit.Signal, strings.TrimSpace(output.String()))
+	}
+	return nil
+}

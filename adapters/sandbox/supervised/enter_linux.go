@@ -1,0 +1,199 @@
+package supervised
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// firstMountFD is the descriptor of the first of Confinement.Files in a supervisor.
+const firstMountFD = reportFD + 1
+
+// enter makes the file tree of the command the only one that this process has, and its loopback work.
+func (c *Confinement) enter() error {
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|msPrivate, ""); err != nil { // nothing that is mounted from here on is seen outside
+		return os.NewSyscallError("mount /", err)
+	}
+	syscall.Umask(0o022)
+	root, err := newMount("tmpfs", mountNoSUID|mountNoDev, "mode", "0755", "size", strconv.Itoa(rootSize))
+	if err != nil {
+		return err
+	}
+	// The new root needs a place until it is one. /proc is there, and nothing below it is part of the new tree.
+	base, err := openat2(atFdcwd, "/proc", oPath|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	if err := moveMount(root, base); err != nil {
+		return err
+	}
+	tree := tree{root: root, files: c.Handed}
+	for _, m := range c.Mounts {
+		if err := tree.add(m); err != nil {
+			return fmt.Errorf("%s %s: %w", m.Kind, m.Target, err)
+		}
+	}
+	for _, late := range append(tree.closing, root) { // what mounts were put on becomes read-only now
+		if err := setMount(late, mountReadOnly, 0); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Fchdir(root); err != nil {
+		return os.NewSyscallError("fchdir", err)
+	}
+	if err := syscall.PivotRoot(".", "."); err != nil { // on top of the old one, which is then taken away
+		return os.NewSyscallError("pivot_root", err)
+	}
+	if err := syscall.Unmount(".", syscall.MNT_DETACH); err != nil {
+		return os.NewSyscallError("umount", err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	return errors.Join(loopback(), os.NewSyscallError("sethostname", syscall.Sethostname([]byte("sandbox"))))
+}
+
+// rootSize is what directories and links of the root may take, in bytes. Nothing else can be written there.
+const rootSize = 1 << 20
+
+// tree is a file tree being made.
+type tree struct {
+	root    int
+	files   int   // mounts that were handed down
+	closing []int // mounts that become read-only when all is there
+}
+
+func (t *tree) add(m Mount) error {
+	target := strings.TrimPrefix(path.Clean(string(m.Target)), "/")
+	switch m.Kind {
+	case MountLink:
+		dir, err := t.directory(path.Dir(target))
+		if err != nil {
+			return err
+		}
+		return symlink(string(m.Source), dir, path.Base(target))
+	case MountPin:
+		return t.pin(target, m.ReadOnly)
+	case MountBind, MountTmpfs, MountProc, MountPts:
+	}
+	mount, err := t.source(m)
+	if err != nil {
+		return err
+	}
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(mount, &stat); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	open := t.file
+	if stat.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		open = t.directory
+	}
+	at, err := open(target)
+	if err != nil {
+		return err
+	}
+	if m.ReadOnly && m.Kind == MountTmpfs {
+		t.closing = append(t.closing, mount)
+	}
+	return moveMount(mount, at)
+}
+
+// source is what a mount shows, not yet in its place.
+func (t *tree) source(m Mount) (int, error) {
+	attr := uint64(mountNoSUID)
+	if !m.Devices {
+		attr |= mountNoDev
+	}
+	switch {
+	case m.Kind == MountTmpfs:
+		return newMount("tmpfs", uintptr(attr), "mode", "0755", "size", strconv.FormatInt(m.Size, 10))
+	case m.Kind == MountProc:
+		return newMount("proc", uintptr(attr))
+	case m.Kind == MountPts:
+		return newMount("devpts", mountNoSUID, "ptmxmode", "0666", "mode", "0620")
+	}
+	if m.ReadOnly {
+		attr |= mountReadOnly
+	}
+	mount := firstMountFD + m.File - 1
+	if m.File == 0 {
+		at, err := openat2(atFdcwd, string(m.Source), oPath, 0)
+		if err != nil {
+			return -1, err
+		}
+		if mount, err = cloneMount(at); err != nil {
+			return -1, err
+		}
+	} else if m.File > t.files {
+		return -1, fmt.Errorf("it is file %d of %d", m.File, t.files)
+	}
+	return mount, setMount(mount, attr, atRecursive)
+}
+
+// pin puts what is at a path onto itself. A mount can be neither renamed nor removed. What is not there, or is a symbolic link, cannot be pinned.
+func (t *tree) pin(target string, readOnly bool) error {
+	at, err := openat2(t.root, target, oPath, resolveBeneath)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mount, err := cloneMount(at)
+	if err != nil {
+		return err
+	}
+	if readOnly {
+		if err := setMount(mount, mountReadOnly, atRecursive); err != nil {
+			return err
+		}
+	}
+	return moveMount(mount, at)
+}
+
+// directory opens a directory of the tree, and makes it and those above it where they are not there.
+func (t *tree) directory(target string) (int, error) {
+	at := t.root
+	if target == "." || target == "" {
+		return at, nil
+	}
+	for name := range strings.SplitSeq(target, "/") {
+		next, err := openat2(at, name, oPath|syscall.O_DIRECTORY, resolveBeneath)
+		if errors.Is(err, syscall.ENOENT) {
+			if err := syscall.Mkdirat(at, name, 0o755); err != nil {
+				return -1, fmt.Errorf("make %s of %s: %w", name, target, err)
+			}
+			next, err = openat2(at, name, oPath|syscall.O_DIRECTORY, resolveBeneath)
+		}
+		if err != nil {
+			return -1, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// file opens a file of the tree, and makes it where it is not there.
+func (t *tree) file(target string) (int, error) {
+	dir, err := t.directory(path.Dir(target))
+	if err != nil {
+		return -1, err
+	}
+	name := path.Base(target)
+	at, err := openat2(dir, name, oPath, resolveBeneath)
+	if !errors.Is(err, syscall.ENOENT) {
+		return at, err
+	}
+	made, err := syscall.Openat(dir, name, syscall.O_CREAT|syscall.O_EXCL|syscall.O_WRONLY|syscall.O_CLOEXEC, 0o644)
+	if err != nil {
+		return -1, fmt.Errorf("make %s: %w", target, err)
+	}
+	if err := syscall.Close(made); err != nil {
+		return -1, err
+	}
+	return openat2(dir, name, oPath, resolveBeneath)
+}
