@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +19,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/providers"
 	known "example.com/life/adapters/providers/models"
+	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
@@ -26,7 +29,7 @@ import (
 func benchCommand(a *app) *cobra.Command {
 	return group("bench", "Benchmark this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store",
 		benchTurnsCommand(a), benchStoreCommand(a), benchLookCommand(a), storeless(aboutOwn, benchAgentsCommand(a)),
-		storeless(aboutOwn, benchActivationCommand(a)), storeless(aboutOwn, benchKnowledgeCommand(a)), storeless(aboutOwn, benchSeedCommand(a)))
+		storeless(aboutOwn, benchActivationCommand(a)), storeless(aboutOwn, benchKnowledgeCommand(a)), storeless(aboutOwn, benchSeedCommand(a)), storeless(aboutOwn, benchSandboxCommand(a)))
 }
 
 // rig is a host in a directory of its own, with the scripted model and nothing else.
@@ -152,4 +155,92 @@ func heap() (bytes uint64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc + m.StackInuse
+}
+
+// sandboxMeasured is how long it takes to run a program that does nothing.
+type sandboxMeasured struct {
+	Level    string   `json:"level"`
+	Runs     int      `json:"runs"`
+	P50      float64  `json:"p50_ms"`
+	P95      float64  `json:"p95_ms"`
+	PlainP50 float64  `json:"plain_p50_ms"`           // without a sandbox, as any program starts another
+	BwrapP50 *float64 `json:"bwrap_p50_ms,omitempty"` // in bubblewrap, where it is installed
+}
+
+func benchSandboxCommand(a *app) *cobra.Command {
+	runs, asJSON := 0, false
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Measure how long a command takes to start in the sandbox",
+		Long: "Run a program that does nothing: in the sandbox, without one, and in bubblewrap where it is installed, in turn. The difference is what the\n" +
+			"sandbox costs each command of an agent.",
+		Example: "  life bench sandbox\n  life bench sandbox --runs 500 --json",
+		Args:    takes(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if runs < 1 || runs > 100_000 {
+				return usage("--runs must be from 1 to 100000")
+			}
+			m, err := a.measureSandbox(cmd.Context(), runs)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(m)
+			}
+			fmt.Fprintf(a.out, "level %s: p50 %.2f ms, p95 %.2f ms; without a sandbox p50 %.2f ms", m.Level, m.P50, m.P95, m.PlainP50)
+			if m.BwrapP50 != nil {
+				fmt.Fprintf(a.out, "; in bubblewrap p50 %.2f ms", *m.BwrapP50)
+			}
+			fmt.Fprintln(a.out)
+			return nil
+		},
+	}
+	cmd.Flags().IntVar(&runs, "runs", 200, "how often each is run")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// measureSandbox runs the ways in turn, so that what else the machine does meets them alike.
+func (a *app) measureSandbox(ctx context.Context, runs int) (m sandboxMeasured, err error) {
+	const nothing = "/bin/true"
+	dir, err := benchDir("")
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	commands, err := sandbox.New(a.config.sandbox)
+	if err != nil {
+		return m, err
+	}
+	confined := sandbox.Command{Path: nothing, Workspace: filepath.Join(dir, "workspace"), Home: filepath.Join(dir, "home"), Temp: filepath.Join(dir, "tmp")}
+	if err := os.Mkdir(confined.Workspace, 0o700); err != nil {
+		return m, err
+	}
+	ways := []func() error{
+		func() error { _, err := commands.Run(ctx, confined); return err },
+		func() error { return exec.CommandContext(ctx, nothing).Run() },
+	}
+	if bwrap, err := exec.LookPath("bwrap"); err == nil {
+		ways = append(ways, func() error {
+			return exec.CommandContext(ctx, bwrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", dir, dir, nothing).Run()
+		})
+	}
+	took := make([][]float64, len(ways))
+	for range runs {
+		for i, way := range ways {
+			begun := time.Now()
+			if err := way(); err != nil {
+				return m, err
+			}
+			took[i] = append(took[i], time.Since(begun).Seconds()*1000)
+		}
+	}
+	for _, all := range took {
+		slices.Sort(all)
+	}
+	m = sandboxMeasured{Level: commands.Probe(ctx).Level.String(), Runs: runs, P50: took[0][runs/2], P95: took[0][runs*95/100], PlainP50: took[1][runs/2]}
+	if len(took) > 2 {
+		m.BwrapP50 = &took[2][runs/2]
+	}
+	return m, nil
 }

@@ -172,7 +172,7 @@ func TestImportsTeach(t *testing.T) {
 		{"adapters/tools/a.go", module + "/adapters/sandbox/supervised", true},
 		{"adapters/sandbox/a.go", module + "/adapters/sandbox/supervised", true},
 		{"adapters/sandbox/a.go", module + "/actors", false},
-		{"adapters/sandbox/supervised/a.go", "golang.org/x/sys/unix", false},
+		{"adapters/sandbox/supervisor/a.go", "golang.org/x/sys/unix", false},
 		{"adapters/a.go", "fmt", false},
 		{"adapters/registration/a.go", "os", true},
 		{"adapters/registration/a.go", "os/exec", false},

@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/adapters/sandbox/supervised"
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // nobody is as whom commands run where the host is root. A process of root's owns most files of /proc and /sys, whatever namespaces it is in and
 // whatever capabilities it has not, so no command is one.
-var nobody = supervised.Identity{UID: 65534, GID: 65534}
+var nobody = supervisor.Identity{UID: 65534, GID: 65534}
 
 // identity is as whom commands run; nil: as the host.
-func identity() *supervised.Identity {
+func identity() *supervisor.Identity {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -27,10 +28,10 @@ func identity() *supervised.Identity {
 // users keeps the user namespaces that show the files of one user as those of nobody.
 type users struct {
 	mu   sync.Mutex
-	open map[supervised.Identity]*os.File
+	open map[supervisor.Identity]*os.File
 }
 
-func (u *users) namespace(owner supervised.Identity) (*os.File, error) {
+func (u *users) namespace(owner supervisor.Identity) (*os.File, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if file, ok := u.open[owner]; ok {
@@ -41,7 +42,7 @@ func (u *users) namespace(owner supervised.Identity) (*os.File, error) {
 		return nil, err
 	}
 	if u.open == nil {
-		u.open = map[supervised.Identity]*os.File{}
+		u.open = map[supervisor.Identity]*os.File{}
 	}
 	u.open[owner] = file
 	return file, nil
@@ -78,7 +79,7 @@ func (u *users) show(mount *os.File) error {
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	owner := supervised.Identity{UID: int(stat.Uid), GID: int(stat.Gid)}
+	owner := supervisor.Identity{UID: int(stat.Uid), GID: int(stat.Gid)}
 	if owner.UID == nobody.UID {
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.com/life/adapters/sandbox/supervised"
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // Rights of Landlock.
@@ -32,8 +32,8 @@ func landlockABI() int {
 }
 
 // ruleset lets commands read some paths and write others. All of it is one ruleset: a second one on top would forbid to rename between directories.
-func ruleset(abi int, ownNetwork bool, read, write []string) *supervised.Ruleset {
-	r := &supervised.Ruleset{ABI: abi, FS: rightsFirst}
+func ruleset(abi int, ownNetwork bool, read, write []string) *supervisor.Ruleset {
+	r := &supervisor.Ruleset{ABI: abi, FS: rightsFirst}
 	if abi >= 2 {
 		r.FS |= unix.LANDLOCK_ACCESS_FS_REFER
 	}
@@ -50,7 +50,7 @@ func ruleset(abi int, ownNetwork bool, read, write []string) *supervised.Ruleset
 		r.Scope = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
 	}
 	add := func(path string, rights uint64) {
-		r.Rules = append(r.Rules, supervised.Rule{Path: supervised.Bytes(path), Rights: rights})
+		r.Rules = append(r.Rules, supervisor.Rule{Path: supervisor.Bytes(path), Rights: rights})
 	}
 	for _, path := range read {
 		add(path, rightsRead)

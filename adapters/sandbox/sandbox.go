@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"example.com/life/adapters/sandbox/supervised"
+	"example.com/life/adapters/sandbox/supervisor"
 	"example.com/life/events"
 )
 
@@ -83,7 +84,7 @@ type Command struct {
 
 // Exit says how a command ended.
 type Exit struct {
-	supervised.Exit
+	supervisor.Exit
 	Level    Level
 	Confined string // BLAKE3 of what confined it: equal for what could reach the same; empty: nothing did
 }

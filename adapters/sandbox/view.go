@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"example.com/life/adapters/sandbox/supervised"
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // system is what of the system commands may read, where it is there.
@@ -33,7 +33,7 @@ const (
 const processes = 1024
 
 // confine returns what confines a command at a level, and its directory for temporary files.
-func (s *Sandbox) confine(c Command, level Level) (*supervised.Confinement, string, error) {
+func (s *Sandbox) confine(c Command, level Level) (*supervisor.Confinement, string, error) {
 	if level == LevelHost {
 		return nil, c.Temp, nil
 	}
@@ -41,11 +41,11 @@ func (s *Sandbox) confine(c Command, level Level) (*supervised.Confinement, stri
 		return nil, "", err
 	}
 	abi := landlockABI()
-	confinement := &supervised.Confinement{
+	confinement := &supervisor.Confinement{
 		Namespaces: level == LevelNamespaces, Identity: identity(),
-		Limits: supervised.Limits{
+		Limits: supervisor.Limits{
 			Processes: processes, FileSize: largestFile, Memory: memoryLimit(), FreeDisk: freeDisk,
-			Disks: []supervised.Bytes{supervised.Bytes(c.Workspace), supervised.Bytes(c.Home)},
+			Disks: []supervisor.Bytes{supervisor.Bytes(c.Workspace), supervisor.Bytes(c.Home)},
 		},
 	}
 	var err error
@@ -82,15 +82,15 @@ func memoryLimit() uint64 {
 // builder collects the mounts of a file tree.
 type builder struct {
 	sandbox     *Sandbox
-	confinement *supervised.Confinement
+	confinement *supervisor.Confinement
 	err         error
 }
 
-func (b *builder) add(m supervised.Mount) { b.confinement.Mounts = append(b.confinement.Mounts, m) }
+func (b *builder) add(m supervisor.Mount) { b.confinement.Mounts = append(b.confinement.Mounts, m) }
 
 // bind shows a path of the host at the same path, or at another.
 func (b *builder) bind(path, target string, readOnly bool) {
-	m := supervised.Mount{Kind: supervised.MountBind, Source: supervised.Bytes(path), Target: supervised.Bytes(target), ReadOnly: readOnly}
+	m := supervisor.Mount{Kind: supervisor.MountBind, Source: supervisor.Bytes(path), Target: supervisor.Bytes(target), ReadOnly: readOnly}
 	if b.confinement.Identity != nil && b.err == nil { // the supervisor is no longer root, and does not reach everything that root does
 		file, err := b.sandbox.users.detached(path, !readOnly)
 		if err != nil {
@@ -104,15 +104,15 @@ func (b *builder) bind(path, target string, readOnly bool) {
 }
 
 func (b *builder) tmpfs(target string, size int64, readOnly bool) {
-	b.add(supervised.Mount{Kind: supervised.MountTmpfs, Target: supervised.Bytes(target), Size: size, ReadOnly: readOnly})
+	b.add(supervisor.Mount{Kind: supervisor.MountTmpfs, Target: supervisor.Bytes(target), Size: size, ReadOnly: readOnly})
 }
 
 func (b *builder) link(at, to string) {
-	b.add(supervised.Mount{Kind: supervised.MountLink, Target: supervised.Bytes(at), Source: supervised.Bytes(to)})
+	b.add(supervisor.Mount{Kind: supervisor.MountLink, Target: supervisor.Bytes(at), Source: supervisor.Bytes(to)})
 }
 
 func (b *builder) pin(path string, readOnly bool) {
-	b.add(supervised.Mount{Kind: supervised.MountPin, Target: supervised.Bytes(path), ReadOnly: readOnly})
+	b.add(supervisor.Mount{Kind: supervisor.MountPin, Target: supervisor.Bytes(path), ReadOnly: readOnly})
 }
 
 // view is the file tree of a command. What comes later may be on top of what comes before.
@@ -129,7 +129,7 @@ func (b *builder) view(c Command) {
 	for _, path := range masked {
 		b.mask(path)
 	}
-	b.add(supervised.Mount{Kind: supervised.MountProc, Target: "/proc"})
+	b.add(supervisor.Mount{Kind: supervisor.MountProc, Target: "/proc"})
 	b.devices()
 	b.tmpfs("/run", sharedMemory, false)
 	b.bind(c.Temp, "/tmp", false)
@@ -157,19 +157,19 @@ func (b *builder) mask(path string) {
 	case info.IsDir():
 		b.tmpfs(path, 4096, true)
 	case info.Mode().IsRegular(): // a device file, where devices cannot be opened
-		b.add(supervised.Mount{Kind: supervised.MountBind, Source: "/dev/null", Target: supervised.Bytes(path), ReadOnly: true})
+		b.add(supervisor.Mount{Kind: supervisor.MountBind, Source: "/dev/null", Target: supervisor.Bytes(path), ReadOnly: true})
 	}
 }
 
 func (b *builder) devices() {
 	b.tmpfs("/dev", 64<<10, true)
 	for _, name := range devices {
-		path := supervised.Bytes("/dev/" + name)
+		path := supervisor.Bytes("/dev/" + name)
 		if _, err := os.Stat(string(path)); err == nil {
-			b.add(supervised.Mount{Kind: supervised.MountBind, Source: path, Target: path, Devices: true})
+			b.add(supervisor.Mount{Kind: supervisor.MountBind, Source: path, Target: path, Devices: true})
 		}
 	}
-	b.add(supervised.Mount{Kind: supervised.MountPts, Target: "/dev/pts"})
+	b.add(supervisor.Mount{Kind: supervisor.MountPts, Target: "/dev/pts"})
 	b.tmpfs("/dev/shm", sharedMemory, false)
 	b.link("/dev/ptmx", "pts/ptmx")
 	b.link("/dev/fd", "/proc/self/fd")

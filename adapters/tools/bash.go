@@ -11,7 +11,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/sandbox"
-	"example.com/life/adapters/sandbox/supervised"
+	"example.com/life/adapters/sandbox/supervisor"
 	"example.com/life/events"
 )
 
@@ -95,9 +95,9 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 }
 
 // excesses say for which limit a command was ended.
-var excesses = map[supervised.Excess]string{
-	supervised.ExcessMemory: "the command was ended: its processes took more memory than one command may",
-	supervised.ExcessDisk:   "the command was ended: the disk is almost full",
+var excesses = map[supervisor.Excess]string{
+	supervisor.ExcessMemory: "the command was ended: its processes took more memory than one command may",
+	supervisor.ExcessDisk:   "the command was ended: the disk is almost full",
 }
 
 // secretValue is a secret of the host that the call may use.

@@ -15,26 +15,21 @@
 // from that takes a boundary, such as a PID namespace, and that is a sandbox's work. So is a bound on the number of processes: a
 // storm of forks is ended like everything else, but until then it takes what the machine has.
 //
-// The supervisor begins while this package is initialised. That is the one way in which every binary that can start a
-// supervisor, tests included, can also be one, so that a start can never run the host's main again. It is early, too: Go initialises
-// packages in the order of their import paths as soon as what they import is, and this one imports only the standard library, so
-// the host's libraries are not even begun. That makes a supervisor cheap, about 2 ms, and keeps the command's clean environment from
-// meeting libraries that want variables of the host's.
+// Package supervisor has the supervisor itself.
 package supervised
 
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // Command is what to run.
@@ -42,85 +37,39 @@ type Command struct {
 	Path        string
 	Args        []string // after the name
 	Dir         string
-	Env         []string     // all of it: nothing is inherited
-	Output      io.Writer    // gets standard output and standard error, from one goroutine; standard input is empty
-	Confinement *Confinement // nil: the command may do what the host may
+	Env         []string                // all of it: nothing is inherited
+	Output      io.Writer               // gets standard output and standard error, from one goroutine; standard input is empty
+	Confinement *supervisor.Confinement // nil: the command may do what the host may
 }
 
-// Exit says how a command ended.
-type Exit struct {
-	Code   int            // its exit status; -1 when a signal ended it or it was cut off
-	Signal syscall.Signal // the signal that ended it, or 0
-	Left   int            // processes that could not be killed; anything but 0 is an alarm
-	Excess Excess         // the limit for which it was cut off, if it was
-}
-
-// Excess is a limit that a command exceeded.
-type Excess string
-
-// The limits that a supervisor watches.
-const (
-	ExcessMemory Excess = "memory"
-	ExcessDisk   Excess = "disk"
-)
-
-// order is what a host tells a supervisor to do.
-type order struct {
-	Path, Dir   Bytes
-	Args, Env   []Bytes
-	Confinement *Confinement
-}
-
-func (c Command) order() ([]byte, error) {
-	if c.Confinement != nil {
-		c.Confinement.Handed = len(c.Confinement.Files)
-	}
-	return json.Marshal(order{Path: Bytes(c.Path), Dir: Bytes(c.Dir), Args: exact(c.Args), Env: exact(c.Env), Confinement: c.Confinement})
-}
-
-func exact(texts []string) []Bytes {
-	all := make([]Bytes, len(texts))
-	for i, text := range texts {
-		all[i] = Bytes(text)
-	}
-	return all
-}
-
-// grace is the time between asking processes to terminate and killing them.
-const grace = 500 * time.Millisecond
-
-// Bounds on things that do not happen: processes that a SIGKILL does not end, output that is held open from outside.
-const (
-	killFor   = 15 * time.Second
-	drainFor  = time.Second
-	waitDelay = grace + killFor
-)
+// drainFor bounds what does not happen: output that is held open from outside.
+const drainFor = time.Second
 
 // Run runs the command and returns when nothing of it is left. When ctx ends first, the error is the context's.
-func Run(ctx context.Context, c Command) (Exit, error) {
+func Run(ctx context.Context, c Command) (supervisor.Exit, error) {
 	if err := ctx.Err(); err != nil {
-		return Exit{Code: -1}, err
+		return supervisor.Exit{Code: -1}, err
 	}
 	lifelineEnd, lifeline, err := os.Pipe()
 	if err != nil {
-		return Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
+		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	defer lifeline.Close()
 	report, reportEnd, err := os.Pipe()
 	if err != nil {
-		return Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close()))
+		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close()))
 	}
 	defer report.Close()
 
-	order, err := c.order()
+	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement)
 	if err != nil {
-		return Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close(), reportEnd.Close()))
+		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close(), reportEnd.Close()))
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe") // this binary
-	cmd.Args, cmd.Env, cmd.Dir = []string{supervisorName}, []string{}, "/"
+	cmd.Args, cmd.Env, cmd.Dir = []string{supervisor.Name}, []string{}, "/"
 	printed, err := c.drain()
 	if err != nil {
-		return Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close(), reportEnd.Close()))
+		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close(), reportEnd.Close()))
 	}
 	defer printed.stop()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(order), printed.end, printed.end
@@ -128,21 +77,21 @@ func Run(ctx context.Context, c Command) (Exit, error) {
 	if c.Confinement != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, c.Confinement.Files...)
 	}
-	cmd.SysProcAttr = c.Confinement.attributes()
+	cmd.SysProcAttr = attributes(c.Confinement)
 	cmd.Cancel = lifeline.Close
-	cmd.WaitDelay = waitDelay
+	cmd.WaitDelay = supervisor.EndsWithin
 	started := cmd.Start()
 	if err := errors.Join(started, lifelineEnd.Close(), reportEnd.Close(), printed.end.Close()); err != nil {
-		return Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
+		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	waited := cmd.Wait()
 	line, err := io.ReadAll(report) // the other end closed with the supervisor
 	if err != nil {
-		return Exit{}, fmt.Errorf("run %s: read how it ended: %w", c.Path, err)
+		return supervisor.Exit{}, fmt.Errorf("run %s: read how it ended: %w", c.Path, err)
 	}
-	exit, err := parseReport(string(line))
+	exit, err := supervisor.ParseReport(string(line))
 	if err != nil {
-		return Exit{Code: -1}, fmt.Errorf("run %s: %w", c.Path, errors.Join(err, waited, ctx.Err()))
+		return supervisor.Exit{Code: -1}, fmt.Errorf("run %s: %w", c.Path, errors.Join(err, waited, ctx.Err()))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -197,13 +146,13 @@ func (d *drain) stop() {
 }
 
 // attributes are those of the supervisor's process.
-func (c *Confinement) attributes() *syscall.SysProcAttr {
+func attributes(c *supervisor.Confinement) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true} // a signal from the terminal is for the host, which then ends ctx
 	if c == nil || !c.Namespaces {
 		return attr
 	}
 	attr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
-	as := Identity{os.Getuid(), os.Getgid()}
+	as := supervisor.Identity{UID: os.Getuid(), GID: os.Getgid()}
 	if c.Identity != nil {
 		as = *c.Identity
 		attr.GidMappingsEnableSetgroups = true
@@ -211,42 +160,6 @@ func (c *Confinement) attributes() *syscall.SysProcAttr {
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: as.UID, HostID: as.UID, Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: as.GID, HostID: as.GID, Size: 1}}
 	attr.Credential = &syscall.Credential{Uid: uint32(as.UID), Gid: uint32(as.GID), NoSetGroups: c.Identity == nil}
-	attr.AmbientCaps = []uintptr{capSysAdmin, capNetAdmin, capSetPCap} // what it takes to make a file tree, and then to give them up
+	attr.AmbientCaps = supervisor.Capabilities() // what it takes to make a file tree, and then to give them up
 	return attr
-}
-
-// parseReport reads the line in which a supervisor says how its command ended.
-func parseReport(line string) (Exit, error) {
-	line, whole := strings.CutSuffix(line, "\n")
-	if !whole {
-		return Exit{}, errors.New("its supervisor was killed; processes of it may be left")
-	}
-	if reason, failed := strings.CutPrefix(line, "failed "); failed {
-		return Exit{}, errors.New(reason)
-	}
-	fields := strings.Fields(line)
-	if len(fields) < 4 || len(fields) > 5 || fields[0] != "exit" {
-		return Exit{}, fmt.Errorf("its supervisor reported %q", line)
-	}
-	var numbers [3]int
-	for i, field := range fields[1:4] {
-		number, err := strconv.Atoi(field)
-		if err != nil {
-			return Exit{}, fmt.Errorf("its supervisor reported %q: %w", line, err)
-		}
-		numbers[i] = number
-	}
-	exit := Exit{Code: numbers[0], Signal: syscall.Signal(numbers[1]), Left: numbers[2]}
-	if len(fields) == 5 {
-		exit.Excess = Excess(fields[4])
-	}
-	return exit, nil
-}
-
-// formatReport is the opposite of parseReport.
-func formatReport(exit Exit, err error) string {
-	if err != nil {
-		return "failed " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n"
-	}
-	return strings.TrimSuffix(fmt.Sprintf("exit %d %d %d %s", exit.Code, int(exit.Signal), exit.Left, exit.Excess), " ") + "\n"
 }

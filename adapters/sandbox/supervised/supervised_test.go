@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"example.com/life/adapters/sandbox/supervised"
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // hostVariable makes this test binary a host that runs its value and waits to be killed.
@@ -39,7 +40,7 @@ func bash(script string, output io.Writer) supervised.Command {
 }
 
 // run runs a script in which SLEEP sleeps for long, and fails if a process of it is left.
-func run(ctx context.Context, t *testing.T, script string) (supervised.Exit, string, error) {
+func run(ctx context.Context, t *testing.T, script string) (supervisor.Exit, string, error) {
 	t.Helper()
 	mark := sleepMark(t)
 	var output bytes.Buffer
@@ -72,7 +73,7 @@ func alive(t *testing.T, mark string) (left []string) {
 }
 
 func TestExitIsToldAsItWas(t *testing.T) {
-	for script, want := range map[string]supervised.Exit{
+	for script, want := range map[string]supervisor.Exit{
 		"exit 0":        {},
 		"exit 37":       {Code: 37},
 		"kill -9 $$":    {Code: -1, Signal: syscall.SIGKILL},

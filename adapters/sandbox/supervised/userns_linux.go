@@ -6,13 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // UserNamespace is a user namespace in which one user and group have the numbers of inside, and outside those of outside. It takes root.
-func UserNamespace(inside, outside Identity) (*os.File, error) {
+func UserNamespace(inside, outside supervisor.Identity) (*os.File, error) {
 	// A supervisor that waits for its orders: it is there for as long as it takes to open its namespace.
 	holder := exec.Command("/proc/self/exe")
-	holder.Args, holder.Env = []string{supervisorName}, []string{}
+	holder.Args, holder.Env = []string{supervisor.Name}, []string{}
 	holder.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: inside.UID, HostID: outside.UID, Size: 1}},

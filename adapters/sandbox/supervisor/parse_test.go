@@ -1,4 +1,4 @@
-package supervised
+package supervisor
 
 import (
 	"errors"
@@ -33,18 +33,18 @@ func FuzzParseReport(f *testing.F) {
 	f.Add("exit -1 9 0")
 	f.Add("failed to start\n")
 	f.Fuzz(func(t *testing.T, line string) {
-		exit, err := parseReport(line)
+		exit, err := ParseReport(line)
 		if err != nil {
 			return
 		}
-		if again, err := parseReport(formatReport(exit, nil)); err != nil || again != exit {
+		if again, err := ParseReport(formatReport(exit, nil)); err != nil || again != exit {
 			t.Errorf("%q: %+v came back as %+v, %v", line, exit, again, err)
 		}
 	})
 }
 
 func TestReportOfAFailureIsOneLine(t *testing.T) {
-	if _, err := parseReport(formatReport(Exit{}, errors.New("two\nlines"))); err == nil || err.Error() != "two lines" {
+	if _, err := ParseReport(formatReport(Exit{}, errors.New("two\nlines"))); err == nil || err.Error() != "two lines" {
 		t.Errorf("%v", err)
 	}
 }

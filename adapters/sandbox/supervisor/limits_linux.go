@@ -1,4 +1,4 @@
-package supervised
+package supervisor
 
 import (
 	"bytes"

@@ -1,4 +1,10 @@
-package supervised
+// Package supervisor is the process between a host and a command: it confines itself and what it starts, starts the command, and ends when nothing
+// of it is left. Package supervised has the host's side.
+//
+// It begins while this package is initialised. That is the one way in which every binary that can start a supervisor, tests included, can also be one, so that
+// a start can never run the host's main again. It must also be early: Go initialises packages in the order of their import paths, as soon as what they
+// import is. So this package imports nothing but what almost every package does, and the host's libraries are not even begun (a test holds it to that).
+package supervisor
 
 import (
 	"encoding/json"
@@ -6,16 +12,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// supervisorName is the name, argument 0, under which this binary is a supervisor and nothing else.
-const supervisorName = "life: supervisor of a command"
+// Name is the name, argument 0, under which a binary is a supervisor and nothing else.
+const Name = "life: supervisor of a command"
 
 // The file descriptors that a supervisor has beside the three usual ones.
 const (
@@ -23,12 +29,21 @@ const (
 	reportFD   = 4 // takes one line that says how the command ended
 )
 
+// grace is the time between asking processes to terminate and killing them.
+const grace = 500 * time.Millisecond
+
+// killFor bounds what does not happen: processes that a SIGKILL does not end.
+const killFor = 15 * time.Second
+
+// EndsWithin is how long a supervisor takes at most to end a command.
+const EndsWithin = grace + killFor
+
 // See the package comment for why this is here and not in main.
 var _ = beSupervisor()
 
 // beSupervisor does not return when this process was started as a supervisor.
 func beSupervisor() struct{} {
-	if len(os.Args) != 1 || os.Args[0] != supervisorName {
+	if len(os.Args) != 1 || os.Args[0] != Name {
 		return struct{}{}
 	}
 	report := os.NewFile(reportFD, "report")
@@ -47,7 +62,11 @@ func supervise(orders io.Reader, lifeline *os.File) (Exit, error) {
 	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0, 0, 0, 0); errno != 0 {
 		return Exit{}, fmt.Errorf("become a subreaper: %w", errno)
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	for _, number := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE} {
+		if err := ignore(number); err != nil {
+			return Exit{}, err
+		}
+	}
 	// The host may have been started with files open that are not marked; a command must not get those.
 	if err := closeOnExec(); err != nil {
 		return Exit{}, err
@@ -142,11 +161,7 @@ func (o *order) start() (int, error) {
 	for i, variable := range o.Env {
 		env[i] = string(variable)
 	}
-	resolved, err := exec.LookPath(string(o.Path))
-	if err != nil {
-		return 0, err
-	}
-	pid, err := syscall.ForkExec(resolved, argv, &syscall.ProcAttr{Dir: string(o.Dir), Env: env, Files: []uintptr{input.Fd(), 1, 2}, Sys: attr})
+	pid, err := syscall.ForkExec(string(o.Path), argv, &syscall.ProcAttr{Dir: string(o.Dir), Env: env, Files: []uintptr{input.Fd(), 1, 2}, Sys: attr})
 	if err != nil {
 		return 0, fmt.Errorf("start %s in %s: %w", o.Path, o.Dir, err)
 	}
@@ -231,4 +246,80 @@ func endAll(empty <-chan struct{}, atOnce bool) (left int) {
 		}
 		pause = min(2*pause, 20*time.Millisecond)
 	}
+}
+
+// Exit says how a command ended.
+type Exit struct {
+	Code   int            // its exit status; -1 when a signal ended it or it was cut off
+	Signal syscall.Signal // the signal that ended it, or 0
+	Left   int            // processes that could not be killed; anything but 0 is an alarm
+	Excess Excess         // the limit for which it was cut off, if it was
+}
+
+// Excess is a limit that a command exceeded.
+type Excess string
+
+// The limits that a supervisor watches.
+const (
+	ExcessMemory Excess = "memory"
+	ExcessDisk   Excess = "disk"
+)
+
+// order is what a host tells a supervisor to do.
+type order struct {
+	Path, Dir   Bytes
+	Args, Env   []Bytes
+	Confinement *Confinement
+}
+
+// Encode is how a host orders a supervisor to run a program: it is to be written to its standard input.
+func Encode(path string, args []string, dir string, env []string, c *Confinement) ([]byte, error) {
+	if c != nil {
+		c.Handed = len(c.Files)
+	}
+	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c})
+}
+
+func exact(texts []string) []Bytes {
+	all := make([]Bytes, len(texts))
+	for i, text := range texts {
+		all[i] = Bytes(text)
+	}
+	return all
+}
+
+// ParseReport reads the line in which a supervisor says how its command ended.
+func ParseReport(line string) (Exit, error) {
+	line, whole := strings.CutSuffix(line, "\n")
+	if !whole {
+		return Exit{}, errors.New("its supervisor was killed; processes of it may be left")
+	}
+	if reason, failed := strings.CutPrefix(line, "failed "); failed {
+		return Exit{}, errors.New(reason)
+	}
+	fields := strings.Fields(line)
+	if len(fields) < 4 || len(fields) > 5 || fields[0] != "exit" {
+		return Exit{}, fmt.Errorf("its supervisor reported %q", line)
+	}
+	var numbers [3]int
+	for i, field := range fields[1:4] {
+		number, err := strconv.Atoi(field)
+		if err != nil {
+			return Exit{}, fmt.Errorf("its supervisor reported %q: %w", line, err)
+		}
+		numbers[i] = number
+	}
+	exit := Exit{Code: numbers[0], Signal: syscall.Signal(numbers[1]), Left: numbers[2]}
+	if len(fields) == 5 {
+		exit.Excess = Excess(fields[4])
+	}
+	return exit, nil
+}
+
+// formatReport is the opposite of ParseReport.
+func formatReport(exit Exit, err error) string {
+	if err != nil {
+		return "failed " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n"
+	}
+	return strings.TrimSuffix(fmt.Sprintf("exit %d %d %d %s", exit.Code, int(exit.Signal), exit.Left, exit.Excess), " ") + "\n"
 }

@@ -1,4 +1,4 @@
-package supervised
+package supervisor
 
 import (
 	"errors"
@@ -59,9 +59,6 @@ const (
 	ambientClear      = 4
 	capabilityVersion = 0x20080522
 
-	capSetPCap   = 8
-	capNetAdmin  = 12
-	capSysAdmin  = 21
 	rlimitNProc  = 6
 	msPrivate    = 1 << 18
 	siocsifflags = 0x8914
@@ -165,6 +162,14 @@ func newMount(kind string, attr uintptr, options ...string) (int, error) {
 		return -1, err
 	}
 	return call("fsmount "+kind, sysFsmount, uintptr(fs), 1, attr)
+}
+
+// ignore drops a signal. Unlike package os/signal it costs no initialisation, and what is started does not inherit it: the runtime resets what it had handled.
+func ignore(number syscall.Signal) error {
+	action := struct{ handler, flags, restorer, mask uintptr }{handler: 1} // SIG_IGN
+	_, err := call("rt_sigaction", syscall.SYS_RT_SIGACTION, uintptr(number), uintptr(unsafe.Pointer(&action)), 0, unsafe.Sizeof(action.mask))
+	runtime.KeepAlive(&action)
+	return err
 }
 
 // symlink makes a symbolic link in an open directory, unless it is there.
