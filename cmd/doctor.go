@@ -275,7 +275,7 @@ func (a *app) examineSandbox(ctx context.Context) finding {
 		return wrong(check, err.Error(), "")
 	}
 	report := commands.Probe(ctx)
-	detail := fmt.Sprintf("level %d of 3 (%v), as user %d, Landlock %d, kernel %s", report.Level, report.Level, report.UID, report.Landlock, report.Kernel)
+	detail := fmt.Sprintf("level %d of 3 (%v), as user %d, Landlock %d", report.Level, report.Level, report.UID, report.Landlock)
 	if len(report.Reasons) > 0 {
 		detail += "; " + strings.Join(report.Reasons, "; ")
 	}

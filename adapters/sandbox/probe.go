@@ -9,17 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Report is what was found out about this host.
 type Report struct {
 	Level    Level    // at which commands run
 	Reasons  []string // why it is no better one, level by level
-	Kernel   string
-	UID      int // as which commands run
-	Landlock int // the version of its interface; 0: there is none
+	UID      int      // as which commands run
+	Landlock int      // the version of its interface; 0: there is none
 	Refused  error
 }
 
@@ -41,7 +38,7 @@ func (s *Sandbox) Probe(ctx context.Context) Report {
 }
 
 func (s *Sandbox) probe(ctx context.Context) Report {
-	r := Report{Kernel: kernel(), UID: os.Geteuid(), Landlock: landlockABI()}
+	r := Report{UID: os.Geteuid(), Landlock: landlockABI()}
 	if as := identity(); as != nil {
 		r.UID = as.UID
 	}
@@ -62,14 +59,6 @@ func (s *Sandbox) probe(ctx context.Context) Report {
 		r.Refused = &UnavailableError{Have: r.Level, Need: max(need, LevelLandlock), Reasons: r.Reasons}
 	}
 	return r
-}
-
-func kernel() string {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(name.Release[:])
 }
 
 // trial writes in the workspace, and ends with a status of its own for each thing that should be out of reach and is not.
