@@ -73,7 +73,7 @@ func (w *Watch) pursue(c *removal, now events.Micros) []Action {
 			c.reading = false
 			return asks
 		}
-		if w.smaller(now) && now-c.began < WaitSmaller {
+		if w.smaller(now) && !w.waited(c, now) {
 			return asks
 		}
 	}
@@ -117,7 +117,7 @@ func (w *Watch) hears(id events.HostID, now events.Micros) bool {
 func (w *Watch) smaller(now events.Micros) bool {
 	seen, known := 1, 1
 	for id, c := range w.contacts {
-		if c.Refused > 0 && now-c.Refused >= RefusedFor {
+		if c.refuses() {
 			continue
 		}
 		known++
@@ -126,6 +126,11 @@ func (w *Watch) smaller(now events.Micros) bool {
 		}
 	}
 	return 2*seen < known
+}
+
+// waited reports whether the larger part had its time: while the store did not answer, it could not go first.
+func (w *Watch) waited(c *removal, now events.Micros) bool {
+	return w.since > 0 && now-max(c.began, w.since) >= WaitSmaller
 }
 
 // confirmed is those that were asked, and have not heard from the host either.

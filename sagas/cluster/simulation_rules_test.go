@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"example.com/life/events"
@@ -67,6 +68,7 @@ func TestFaults(t *testing.T) {
 			w.cutOff([]string{"h0"}, all(w), 5*events.Second)
 			w.cutOff(all(w), []string{"h0"}, 5*events.Second)
 		}, 1, 1300 * ms},
+		{"hears nothing, of two", 2, func(w *simulation) { w.cutOff(all(w), []string{"h0"}, 5*events.Second) }, 1, 1300 * ms},
 		{"hears nothing", 3, func(w *simulation) { w.cutOff(all(w), []string{"h0"}, 5*events.Second) }, 1, 1300 * ms},
 		{"is heard by nobody", 3, func(w *simulation) { w.cutOff([]string{"h0"}, all(w), 5*events.Second) }, 1, 1300 * ms},
 		{"cut off from its peers only", 3, func(w *simulation) {
@@ -92,6 +94,9 @@ func TestFaults(t *testing.T) {
 					t.Fatalf("%d were removed, want %d:\n%s", len(w.removals), test.removed, w.story())
 				}
 				for _, r := range w.removals {
+					if strings.HasPrefix(test.name, "hears nothing") && r.Host != w.hosts[0].id {
+						t.Errorf("who heard nothing removed %s:\n%s", r.Host, w.story())
+					}
 					if r.at-start > test.within {
 						t.Errorf("%s was removed after %d ms, want at most %d:\n%s", r.Host, (r.at-start)/ms, test.within/ms, w.story())
 					}
@@ -101,7 +106,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestSmallerPartLoses splits clusters in two, with the store in reach of both.
+// TestSmallerPartLoses splits clusters in two, with the store in reach of both, or of neither for a while: then the smaller part waits longer.
 func TestSmallerPartLoses(t *testing.T) {
 	for seed := range uint64(16) {
 		n := 3 + int(seed%4)
@@ -111,6 +116,9 @@ func TestSmallerPartLoses(t *testing.T) {
 		few, many := names[:small], names[small:]
 		w.cutOff(few, many, 8*events.Second)
 		w.cutOff(many, few, 8*events.Second)
+		if seed%2 == 1 {
+			w.stall(2500 * ms)
+		}
 		w.run(10 * events.Second)
 		settle(t, w)
 		if len(w.removals) != small {

@@ -29,6 +29,7 @@ type simulation struct {
 	random uint64
 
 	hosts   []*simulated // in the order in which they were started
+	joins   map[events.HostID]*simulated
 	history []*cluster.View
 	facts   []sagas.Fact
 	stalled instant // the store does not answer until then
@@ -59,7 +60,8 @@ type simulated struct {
 	off     bool    // and with it the machine: its port does not refuse, nothing answers
 	paused  instant // until then
 	waiting []func()
-	well    instant // since when nothing is wrong with it: it runs, and reaches the store and all others that run
+	ill     instant // until then it did not run; before, it was no member
+	woken   instant // when its latest pause that it has to notice was over
 	gone    bool    // it stopped by itself: it was removed, or it left
 }
 
@@ -89,7 +91,7 @@ func (q *occasions) Pop() any {
 
 func newSimulation(seed uint64, slowest instant) *simulation {
 	return &simulation{
-		now: 1000 * events.Second, random: seed, slowest: slowest, cuts: map[[2]string]instant{}, history: []*cluster.View{},
+		now: 1000 * events.Second, random: seed, slowest: slowest, cuts: map[[2]string]instant{}, joins: map[events.HostID]*simulated{},
 	}
 }
 
@@ -185,7 +187,7 @@ func (h *simulated) handle(do func()) {
 
 // start starts a process, which joins.
 func (w *simulation) start(joined events.HostJoined, offset events.Micros, drift float64) *simulated {
-	h := &simulated{world: w, joined: joined, offset: offset, drift: drift, well: w.now}
+	h := &simulated{world: w, joined: joined, offset: offset, drift: drift}
 	w.hosts = append(w.hosts, h)
 	h.join()
 	return h
@@ -194,14 +196,21 @@ func (w *simulation) start(joined events.HostJoined, offset events.Micros, drift
 // join reads the end, decides, and appends, until it is a member.
 func (h *simulated) join() {
 	w := h.world
+	dead := events.HostID("")
+	if there, ok := w.view().Named(h.name()); ok && cluster.Replaceable(&h.joined, &there, cluster.Contact{}, h.clock()) {
+		dead = there.ID
+	}
 	again := func() { w.after(100*ms, func() { h.handle(h.join) }) }
 	sent := h.clock()
 	answered := false
 	h.append(func(v *cluster.View) ([]events.Event, error) {
-		return v.Decide(cluster.Join{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprintf("join-%p", h))}, Host: h.joined})
-	}, events.NoRevision-1, func(v *cluster.View, err error) {
+		return v.Decide(cluster.Join{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprintf("join-%p", h))}, Host: h.joined, Dead: dead})
+	}, anyRevision, func(v *cluster.View, err error) {
 		var duplicate *sagas.DuplicateError
-		if answered = true; err != nil && !errors.As(err, &duplicate) || h.watch != nil {
+		if answered = true; h.watch != nil {
+			return
+		}
+		if err != nil && !errors.As(err, &duplicate) {
 			again()
 			return
 		}
@@ -212,6 +221,7 @@ func (h *simulated) join() {
 		}
 		h.id, h.folded = member.ID, int(v.Epoch)+1
 		h.watch = cluster.NewWatch(h.id, v, sent, h.clock())
+		h.ill = w.now
 		w.note("%s is a member", h.id)
 		h.tick()
 	})
@@ -263,7 +273,7 @@ func (w *simulation) record(decided []events.Event, by *simulated) {
 		fact := sagas.Fact{Event: event, Revision: before.Epoch + 1, Time: events.Micros(len(w.facts)), Command: "c"}
 		if joined, ok := event.(events.HostJoined); ok {
 			fact.Command = events.CommandID(fmt.Sprintf("join-%p", by))
-			_ = joined
+			w.joins[events.NewHostID(joined.Name, fact.Revision)] = by
 		}
 		w.facts = append(w.facts, fact)
 		w.history = append(w.history, before.Apply(fact))
@@ -315,7 +325,7 @@ func (h *simulated) ping(to cluster.Member) {
 	w.send(h.name(), target.name(), func() {
 		switch {
 		case target.off:
-		case target.dead || target.gone || target.watch == nil || target.id != to.ID:
+		case target.dead || target.gone || target.watch != nil && target.id != to.ID:
 			w.send(target.name(), h.name(), func() {
 				h.handle(func() {
 					if !done {
@@ -327,6 +337,9 @@ func (h *simulated) ping(to cluster.Member) {
 			})
 		default:
 			target.handle(func() {
+				if target.id != to.ID {
+					return // it is joining
+				}
 				says := target.watch.Says(target.clock())
 				target.act()
 				w.send(target.name(), h.name(), func() {
@@ -447,25 +460,44 @@ func (h *simulated) remove(a cluster.Append) {
 // judge holds a removal, when it is decided, to what is true.
 func (h *simulated) judge(command cluster.Remove) {
 	w := h.world
-	i := slices.IndexFunc(w.hosts, func(o *simulated) bool { return o.id == command.Host })
-	victim := w.hosts[i]
-	switch running := !victim.dead && !victim.gone; {
-	case !running:
+	victim := w.joins[command.Host]
+	if since := w.now - h.woken; since < 150*ms {
+		w.problem("%s was paused until %d ms ago, and accuses %s", h.id, since/ms, command.Host)
+	}
+	if victim.dead || victim.gone || victim.id != command.Host { // or it joined twice, as it did not learn of the first time
 		return
-	case command.Because == events.RemovedRefused:
-		w.problem("%s holds %s for dead, whose process runs", h.id, command.Host)
-	case command.Because == events.RemovedSilent && victim.wellFor() > 500*ms:
-		w.problem("%s removes %s as silent, which was well for %d ms", h.id, command.Host, victim.wellFor()/ms)
-	case victim.wellFor() > 1500*ms:
-		w.problem("%s removes %s as %s, which was well for %d ms", h.id, command.Host, command.Because, victim.wellFor()/ms)
+	}
+	switch command.Because {
+	case events.RemovedSilent:
+		if well := min(w.now-victim.ill, w.reached(h.name(), victim.name())); well > 500*ms {
+			w.problem("%s removes %s as silent, which could answer it for %d ms", h.id, command.Host, well/ms)
+		}
+		w.judgeWitnesses(h, victim)
+	case events.RemovedStoreless:
+		if well := w.reached(victim.name(), theStore); well > 1500*ms {
+			w.problem("%s removes %s as storeless, which could reach the store for %d ms", h.id, command.Host, well/ms)
+		}
+	default:
+		w.problem("%s removes %s as %s, whose process runs", h.id, command.Host, command.Because)
 	}
 }
 
-// wellFor is how long nothing has been wrong with the host, now.
-func (h *simulated) wellFor() instant { return h.world.now - max(h.well, 0) }
+// judgeWitnesses: with at most two others there is nobody who could have vetoed, and was not asked.
+func (w *simulation) judgeWitnesses(h, victim *simulated) {
+	if len(h.watch.View().Members) > 4 {
+		return
+	}
+	for id := range h.watch.View().Members {
+		if o := w.joins[id]; o != h && o != victim && !o.dead && !o.gone && o.watch != nil && min(w.now-max(o.ill, victim.ill), w.reached(h.name(), o.name()), w.reached(o.name(), victim.name())) > 2500*ms {
+			w.problem("%s removes %s as silent, and could have asked %s", h.id, victim.id, o.id)
+		}
+	}
+}
 
-// harm notes that something is wrong with a host until a time, or for ever.
-func (h *simulated) harm(until instant) { h.well = max(h.well, until) }
+// reached is how long nothing was in the way between two.
+func (w *simulation) reached(a, b string) instant {
+	return w.now - min(w.now, max(w.cuts[[2]string{a, b}], w.cuts[[2]string{b, a}]))
+}
 
 // What can happen.
 
@@ -485,8 +517,10 @@ func (w *simulation) pause(h *simulated, length instant) {
 		return
 	}
 	w.note("pause %s for %d ms", h.id, length/ms)
-	h.paused = w.now + length
-	h.harm(h.paused)
+	h.paused, h.ill = w.now+length, w.now+length
+	if length > cluster.PauseAfter+cluster.TickEvery {
+		h.woken = h.paused
+	}
 	w.after(length, func() {
 		waiting := h.waiting
 		h.waiting = nil
@@ -508,20 +542,12 @@ func (w *simulation) cutOff(from, to []string, length instant) {
 			}
 		}
 	}
-	for _, h := range w.hosts {
-		if slices.Contains(from, h.name()) || slices.Contains(to, h.name()) {
-			h.harm(w.now + length)
-		}
-	}
 }
 
 // stall has the store answer nothing.
 func (w *simulation) stall(length instant) {
 	w.note("the store stalls for %d ms", length/ms)
 	w.stalled = max(w.stalled, w.now+length)
-	for _, h := range w.hosts {
-		h.harm(w.stalled)
-	}
 }
 
 func (w *simulation) names() []string {

@@ -35,6 +35,7 @@ type Contact struct {
 	Since    events.Micros // it is watched; after a pause, since then
 	Answered events.Micros // when the latest answer came; 0: none did
 	Refused  events.Micros // since when its port refuses; 0: it does not
+	Again    events.Micros // when it refused latest
 	Answer   Answer        // the latest
 }
 
@@ -47,6 +48,9 @@ type Answer struct {
 
 // heard is when the host last seemed alive. What was before a pause of the observer is forgiven.
 func (c *Contact) heard() events.Micros { return max(c.Since, c.Answered) }
+
+// refuses reports whether the port was seen to refuse for long enough.
+func (c *Contact) refuses() bool { return c.Refused > 0 && c.Again-c.Refused >= RefusedFor }
 
 // Suspicion is that a member is dead.
 type Suspicion struct {
@@ -85,8 +89,8 @@ func Suspects(v *View, own Own, contacts map[events.HostID]Contact, now events.M
 }
 
 func suspect(self, other *events.HostJoined, own Own, c *Contact, now events.Micros) (Suspicion, bool) {
-	if c.Refused > 0 && now-c.Refused >= RefusedFor {
-		return Suspicion{Because: events.RemovedRefused, Detail: fmt.Sprintf("%s refuses for %d ms", other.Peer, (now-c.Refused)/events.Millisecond)}, true
+	if c.refuses() {
+		return Suspicion{Because: events.RemovedRefused, Detail: fmt.Sprintf("%s refuses for %d ms", other.Peer, (c.Again-c.Refused)/events.Millisecond)}, true
 	}
 	allowed := max(self.Silent, other.Silent) + min(own.Lag, maxLag) + min(max(c.Answer.Lag, 0), maxLag)
 	if silent := now - c.heard(); silent >= allowed {

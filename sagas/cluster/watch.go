@@ -29,7 +29,6 @@ type Watch struct {
 	looked   events.Micros // the latest look
 	lag      events.Micros
 	paused   events.Micros // when the latest pause was noticed; 0: none was
-	quiet    events.Micros // until then it accuses nobody
 	unread   bool          // since the latest pause the end of the stream was not read
 	asked    events.Micros // when the latest read was asked for; 0: none is under way
 	read     events.Micros // when the latest read that was answered was sent
@@ -76,12 +75,13 @@ func (w *Watch) Tick(now events.Micros) {
 	w.looked = now
 }
 
-// look notices a pause: whatever is to be done first after one.
+// look notices a pause, before anything else is done with what came meanwhile. What is known of others is from before: it is forgotten, so that
+// nobody is held for dead before there was time to ping all of them again.
 func (w *Watch) look(now events.Micros) {
 	if now-w.looked < TickEvery+PauseAfter {
 		return
 	}
-	w.looked, w.paused, w.quiet, w.unread, w.asked, w.since = now, now, now+PingEvery, true, 0, 0
+	w.looked, w.paused, w.unread, w.asked, w.since = now, now, true, 0, 0
 	w.lag = maxLag
 	clear(w.cases)
 	clear(w.pinged)
@@ -117,7 +117,8 @@ func (w *Watch) follow(view *View, now events.Micros) {
 	}
 }
 
-// Answered takes a ping's answer. One that comes from another id than was asked is told as refused: the member's address is another's now.
+// Answered takes a ping's answer. One from another id than was asked is told as refused: the member's address is another's now. One from a host
+// that does not know its id yet, as it is joining, is none.
 func (w *Watch) Answered(from events.HostID, answer Answer, now events.Micros) {
 	w.look(now)
 	if c, watched := w.contacts[from]; watched {
@@ -128,21 +129,26 @@ func (w *Watch) Answered(from events.HostID, answer Answer, now events.Micros) {
 // Unanswered takes that a ping had no answer within [PingWithin], or that the port refused, or the connection was reset.
 func (w *Watch) Unanswered(from events.HostID, refused bool, now events.Micros) {
 	w.look(now)
-	if c, watched := w.contacts[from]; watched && refused && c.Refused == 0 {
-		c.Refused = now
-		w.contacts[from] = c
+	c, watched := w.contacts[from]
+	if !watched || !refused {
+		return
 	}
+	if c.Refused == 0 {
+		c.Refused = now
+	}
+	c.Again = now
+	w.contacts[from] = c
 }
 
 // Stored takes the view as of the end of the stream, from a read or an append of the watch's or of anyone's on this host, and when that was sent.
 func (w *Watch) Stored(view *View, sent, now events.Micros) {
 	w.look(now)
 	w.follow(view, now)
-	if now-sent >= StoreWithin || sent < w.paused {
-		return // it may have been true before
+	if sent < w.paused {
+		return // what it shows may have been so before the pause
 	}
-	if w.since == 0 || sent-w.answered > StoreEvery+StoreWithin {
-		w.since = sent
+	if w.since == 0 || now-w.answered > StoreEvery+StoreWithin {
+		w.since = now
 	}
 	w.read, w.answered, w.unread, w.asked = max(w.read, sent), max(w.answered, now), false, 0
 }
@@ -178,7 +184,7 @@ func (w *Watch) Contacts() map[events.HostID]Contact { return maps.Clone(w.conta
 func (w *Watch) Says(now events.Micros) Answer {
 	w.look(now)
 	answer := Answer{Epoch: w.view.Epoch, Lag: w.lag}
-	if without := now - w.answered; without > StoreEvery+StoreWithin {
+	if without := now - max(w.answered, w.paused); without > StoreEvery+StoreWithin {
 		answer.Storeless = without
 	}
 	return answer
@@ -215,9 +221,7 @@ func (w *Watch) Next(now events.Micros) []Action {
 		return nil
 	}
 	actions := w.pings(now)
-	if !w.unread && now >= w.quiet {
-		actions = append(actions, w.accuse(now)...)
-	}
+	actions = append(actions, w.accuse(now)...)
 	if w.wantsRead(now) {
 		w.asked = now
 		actions = append(actions, Action{Read: true})
