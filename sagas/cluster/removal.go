@@ -77,7 +77,7 @@ func (w *Watch) pursue(c *removal, now events.Micros) []Action {
 			return asks
 		}
 	}
-	if !c.reading || now-w.read >= StoreWithin && w.read >= c.wanted {
+	if !c.reading {
 		c.reading, c.wanted = true, now
 	}
 	if w.read < c.wanted || w.writing {

@@ -63,6 +63,13 @@ func TestFaults(t *testing.T) {
 			w.cutOff([]string{"h0"}, []string{"h1"}, 5*events.Second)
 			w.cutOff([]string{"h1"}, []string{"h0"}, 5*events.Second)
 		}, 0, 0},
+		{"cut off shortly, then one pair, while the store stalls", 3, func(w *simulation) {
+			w.cutOff([]string{"h0"}, []string{"h1", "h2"}, 1900*ms)
+			w.cutOff([]string{"h1", "h2"}, []string{"h0"}, 1900*ms)
+			w.cutOff([]string{"h0"}, []string{"h1"}, 5*events.Second)
+			w.cutOff([]string{"h1"}, []string{"h0"}, 5*events.Second)
+			w.stall(4 * events.Second)
+		}, 0, 0},
 		{"one pair cut one way", 4, func(w *simulation) { w.cutOff([]string{"h0"}, []string{"h1"}, 5*events.Second) }, 0, 0},
 		{"cut off from all", 3, func(w *simulation) {
 			w.cutOff([]string{"h0"}, all(w), 5*events.Second)
@@ -92,6 +99,9 @@ func TestFaults(t *testing.T) {
 				settle(t, w)
 				if len(w.removals) != test.removed {
 					t.Fatalf("%d were removed, want %d:\n%s", len(w.removals), test.removed, w.story())
+				}
+				if strings.HasPrefix(test.name, "two of three") && w.refused > 0 {
+					t.Errorf("who is alone was refused:\n%s", w.story())
 				}
 				for _, r := range w.removals {
 					if strings.HasPrefix(test.name, "hears nothing") && r.Host != w.hosts[0].id {

@@ -37,6 +37,7 @@ type simulation struct {
 	slowest  instant // that a message takes
 	cuts     map[[2]string]instant
 	removals []removed
+	refused  int // appends, as the stream had gone on
 	problems []string
 	trace    []string // what happened
 }
@@ -244,6 +245,7 @@ func (h *simulated) append(decide func(*cluster.View) ([]events.Event, error), e
 			err := error(nil)
 			if expected != anyRevision && expected != v.Epoch {
 				err = errConflict
+				w.refused++
 			} else {
 				var decided []events.Event
 				if decided, err = decide(v); err == nil {
@@ -385,26 +387,17 @@ func (h *simulated) ask(ask cluster.Ask) {
 
 // read reads what is new at the end of the stream.
 func (h *simulated) read() {
-	w, sent, done := h.world, h.clock(), false
+	w, sent := h.world, h.clock()
 	w.send(h.name(), theStore, func() {
 		w.atStore(func() {
 			news := w.facts
 			w.send(theStore, h.name(), func() {
 				h.handle(func() {
-					done = true
 					h.fold(news)
 					h.watch.Stored(h.viewAt(), sent, h.clock())
 					h.act()
 				})
 			})
-		})
-	})
-	w.after(h.wait(cluster.StoreWithin), func() {
-		h.handle(func() {
-			if !done {
-				h.watch.Unstored(h.clock())
-				h.act()
-			}
 		})
 	})
 }

@@ -147,13 +147,13 @@ func (w *Watch) Stored(view *View, sent, now events.Micros) {
 	if sent < w.paused {
 		return // what it shows may have been so before the pause
 	}
-	if w.since == 0 || now-w.answered > StoreEvery+StoreWithin {
+	if w.since == 0 {
 		w.since = now
 	}
 	w.read, w.answered, w.unread, w.asked = max(w.read, sent), max(w.answered, now), false, 0
 }
 
-// Unstored takes that the store did not answer a read, or that a read or append failed.
+// Unstored takes that the store is away: a read or an append failed. That a read is not answered, the watch sees by itself.
 func (w *Watch) Unstored(now events.Micros) {
 	w.look(now)
 	w.since = 0
@@ -249,6 +249,9 @@ func (w *Watch) pings(now events.Micros) []Action {
 func (w *Watch) wantsRead(now events.Micros) bool {
 	if w.asked > 0 && now-w.asked < StoreWithin {
 		return false
+	}
+	if w.asked > 0 {
+		w.asked, w.since = 0, 0
 	}
 	if w.unread || now-w.answered >= StoreEvery {
 		return true
