@@ -242,7 +242,7 @@ func (a *agent) askReserve(r sagas.AskReserve) asked {
 	asking.ID += events.CommandID("#" + uuid.NewString()) // a refused request may be judged again: that is another decision
 	order := &instruction{command: sagas.Reserve{Meta: asking, Request: r.ID, Turn: r.Turn, Amount: r.Amount}}
 	if n := len(a.flying); n > 0 && !a.elsewhere(r) {
-		order.early, order.needs = true, []*pendingAppend{a.flying[n-1].append}
+		order.early, order.needs = true, []*pendingAppend{&a.flying[n-1].append}
 	}
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
 		at := events.NewRef(events.WalletStream(r.Wallet), o.revision)

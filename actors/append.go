@@ -29,28 +29,24 @@ type pendingAppend struct {
 }
 
 // startAppend has a batch stored beside the actors, after everything that it needs, and calls done with what append would return.
-func (h *Host) startAppend(
-	stream events.Stream, expected storage.Expected, batch []events.Envelope, needs []*pendingAppend, done func(storage.Appended, error),
-) *pendingAppend {
-	ctx := h.appending.context(h.running, h.limits.Append)
-	p := &pendingAppend{host: h, ctx: ctx, stream: stream, expected: expected, batch: batch, needs: needs, done: done}
+func (h *Host) startAppend(p *pendingAppend, done func(storage.Appended, error)) {
+	p.host, p.ctx, p.done = h, h.appending.context(h.running, h.limits.Append), done
 	h.tasks.Add(1)
 	if h.line == nil {
-		p.tryAgain(needs)
-		return p
+		p.tryAgain(p.needs)
+		return
 	}
-	begun := storage.Begun{Stream: stream, Expected: expected, Batch: batch, Ticket: &p.ticket}
-	for _, need := range needs {
+	begun := storage.Begun{Stream: p.stream, Expected: p.expected, Batch: p.batch, Ticket: &p.ticket}
+	for _, need := range p.needs {
 		switch err, over := need.outcome(nil); {
 		case !over:
 			begun.Needs = append(begun.Needs, &need.ticket)
 		case err != nil:
-			p.tryAgain(needs)
-			return p
+			p.tryAgain(p.needs)
+			return
 		}
 	}
-	h.line.Begin(ctx, begun, p.answered)
-	return p
+	h.line.Begin(p.ctx, begun, p.answered)
 }
 
 // answered takes the journal's answer. What may be stored, or may be stored later, is tried again.

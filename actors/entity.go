@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -53,15 +54,16 @@ type entity[S sagas.Saga[S]] struct {
 	encoder events.Encoder
 }
 
-// flight is an append under way, and who waits for it.
+// flight is an append under way, and who waits for it. When its append is over, it is sent to the entity's actor.
 type flight struct {
-	append   *pendingAppend
+	append   pendingAppend
 	answers  []answered
 	after    history.Tip
 	size     int
 	shared   bool // by several decisions
 	stored   bool // but one before it may not be
-	position events.Position
+	appended storage.Appended
+	err      error
 }
 
 type answered struct {
@@ -72,6 +74,7 @@ type answered struct {
 
 const (
 	lingerTime = 20 * time.Millisecond // how long a decision may wait to share an append
+	keepQueue  = 16                    // the longest queue whose memory is used again
 	maxFlights = 4                     // appends of one entity under way; beyond, what is early waits too
 )
 
@@ -171,7 +174,11 @@ func (e *entity[S]) decide() {
 		size += batchSize(batch[before:])
 		linger = linger && len(in.needs) == 0 && mayLinger(in.command, decided)
 	}
-	e.queue, e.linger, e.riders = rest, nil, nil
+	if e.linger, e.riders = nil, nil; len(rest) == 0 && cap(queue) <= keepQueue {
+		clear(queue)
+		rest = queue[:0]
+	}
+	e.queue = rest
 	if len(batch) == 0 { // refused or known before: nothing to store
 		e.answerRefused(answers)
 		return
@@ -213,26 +220,25 @@ func mayLinger(command sagas.Command, decided []events.Event) bool {
 
 // record appends a decision to a batch and applies it to the saga.
 func (e *entity[S]) record(batch []events.Envelope, in *instruction, meta sagas.Meta, decided []events.Event) ([]events.Envelope, error) {
-	base := uuid.New()
+	base := newBase()
 	start, correlation, digest := len(batch), string(meta.ID), e.tip.Digest
 	if e.turn != nil {
 		correlation = cmp.Or(string(e.turn(&e.saga)), correlation)
 	}
 	batch = slices.Grow(batch, len(decided))
-	for i, event := range decided {
-		data, version, err := e.encoder.Encode(event)
-		if err != nil {
-			return batch[:start], err
-		}
+	err := e.encoder.EncodeAll(decided, func(event events.Event, data json.RawMessage, version int) {
 		digest = digest.Next(event.Kind(), data)
 		if started, ok := event.(events.TurnStarted); ok {
 			correlation = string(started.Turn)
 		}
 		batch = append(batch, events.Envelope{
-			ID: eventID(base, i), Kind: event.Kind(), Version: version, Time: meta.At, Actor: in.origin.Actor,
+			ID: eventID(base, len(batch)-start), Kind: event.Kind(), Version: version, Time: meta.At, Actor: in.origin.Actor,
 			Command: meta.ID, Correlation: correlation, Causation: in.causation,
 			Traceparent: in.origin.Traceparent, Host: e.host.id, Digest: digest, Data: data,
 		})
+	})
+	if err != nil {
+		return batch[:start], err
 	}
 	if size := batchSize(batch[start:]); size > e.host.batches.most {
 		err := fmt.Errorf("%w to %s: what is decided has %d events of %d bytes, and the store takes at most about %d at once",
@@ -265,6 +271,13 @@ func (e *entity[S]) timed(command sagas.Command) sagas.Command {
 	return sagas.Identified(command, sagas.Meta{ID: meta.ID, At: at})
 }
 
+// newBase is uuid.New, which needs memory of its own for each.
+func newBase() (base uuid.UUID) {
+	_, _ = rand.Read(base[:]) //nolint:errcheck // it never fails
+	base[6], base[8] = base[6]&0x0f|0x40, base[8]&0x3f|0x80
+	return base
+}
+
 // eventID numbers the events of one attempt: random as a whole, so that two activations never write the same ids.
 func eventID(base uuid.UUID, i int) events.EventID {
 	tail := binary.BigEndian.Uint32(base[12:])
@@ -277,41 +290,43 @@ func (e *entity[S]) startAppend(batch []events.Envelope, needs []*pendingAppend,
 	at := e.stored.Revision
 	if n := len(e.flying); n > 0 {
 		last := e.flying[n-1]
-		at, needs = last.after.Revision, append(needs, last.append)
+		at, needs = last.after.Revision, append(needs, &last.append)
 	}
 	f := &flight{after: e.tip, size: batchSize(batch), shared: batch[0].Command != batch[len(batch)-1].Command}
-	f.append = e.host.startAppend(e.stream, storage.ExpectRevision(at), batch, needs, func(appended storage.Appended, err error) {
+	f.append = pendingAppend{stream: e.stream, expected: storage.ExpectRevision(at), batch: batch, needs: needs}
+	e.host.startAppend(&f.append, func(appended storage.Appended, err error) {
 		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
-		e.send(appendDone{f, appended, err})
+		f.appended, f.err = appended, err
+		e.send(f)
 	})
 	// If we die here, or at any moment before the batch is on disk, nothing is there that rests on it: what is answered early leads to
 	// appends that need this one, and to nothing else.
-	f.answers = answerEarly(answers, f.append)
+	f.answers = answerEarly(answers, &f.append)
 	e.flying, e.began = append(e.flying, f), true
 }
 
 // appended ends an append. With an error the saga has decided what is not stored: the entity must be given up.
-func (e *entity[S]) appended(m appendDone) error {
-	f := m.flight
-	if m.err != nil {
-		reason := e.reason(m.err)
-		if f.shared && errors.Is(m.err, storage.ErrInvalidAppend) { // each alone may be taken
+func (e *entity[S]) appended(f *flight) error {
+	if f.err != nil {
+		reason := e.reason(f.err)
+		if f.shared && errors.Is(f.err, storage.ErrInvalidAppend) { // each alone may be taken
 			e.host.batches.refused(f.size)
-			reason = &UnavailableError{Stream: e.stream, Reason: m.err.Error()}
+			reason = &UnavailableError{Stream: e.stream, Reason: f.err.Error()}
 		}
 		fail(f.answers, reason)
 		f.answers = nil
-		return m.err
+		return f.err
 	}
-	f.stored, f.position = true, m.appended.Position
+	f.stored = true
 	for len(e.flying) > 0 && e.flying[0].stored { // an answer that was lost on its way comes after later ones
 		f := e.flying[0]
 		e.flying = slices.Delete(e.flying, 0, 1)
 		e.stored = f.after
 		for i := range f.answers {
-			f.answers[i].outcome.position = f.position
+			f.answers[i].outcome.position = f.appended.Position
 		}
 		answer(f.answers)
+		f.answers = nil // others may hold its append for longer
 	}
 	return nil
 }

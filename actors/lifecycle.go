@@ -103,7 +103,7 @@ func (l *actorShell[S]) receiveOther(message any) {
 		}
 		l.instruct(m.instruction)
 		l.afterStep()
-	case appendDone:
+	case *flight:
 		if err := l.appended(m); err != nil {
 			l.fence(err)
 			return

@@ -231,15 +231,18 @@ func (d *maskedDelta) end() {
 }
 
 // Write takes what was masked.
-func (d *maskedDelta) Write(p []byte) (int, error) {
-	if !d.passed && len(p) > 0 {
+func (d *maskedDelta) Write(p []byte) (int, error) { return d.WriteString(string(p)) }
+
+// WriteString is Write.
+func (d *maskedDelta) WriteString(text string) (int, error) {
+	if !d.passed && text != "" {
 		piece := d.block
-		piece.Text = string(p)
+		piece.Text = text
 		d.show(piece, d.lost)
 		d.lost = false
 	}
-	d.block.Offset += len(p)
-	return len(p), nil
+	d.block.Offset += len(text)
+	return len(text), nil
 }
 
 // maskIn masks every text of a value, such as a command, and counts what it masked. What names something, such as an agent or a note, is no text.

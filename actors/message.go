@@ -5,7 +5,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -37,12 +36,6 @@ type (
 	own struct{ instruction *instruction }
 	// wakeUp has no content: it brings an entity to life.
 	wakeUp struct{}
-	// appendDone tells an entity how its append went.
-	appendDone struct {
-		flight   *flight
-		appended storage.Appended
-		err      error
-	}
 	// endRead tells an entity where its stream ends, before it refuses.
 	endRead struct {
 		refusals *refusals

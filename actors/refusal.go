@@ -39,7 +39,7 @@ func (e *entity[S]) ride(answers []answered) bool {
 		return false
 	}
 	last := e.flying[len(e.flying)-1]
-	last.answers = append(last.answers, answerEarly(answers, last.append)...)
+	last.answers = append(last.answers, answerEarly(answers, &last.append)...)
 	return true
 }
 

@@ -26,7 +26,9 @@ type BlobRef struct {
 // HashBytes returns the BLAKE3-256 of b as 64 lower-case hex digits: the address of a blob.
 func HashBytes(b []byte) string {
 	sum := blake3.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	var digits [2 * len(sum)]byte
+	hex.Encode(digits[:], sum[:])
+	return string(digits[:])
 }
 
 // Validate reports whether the reference is well formed, so that a hash can be used as a file name.

@@ -123,6 +123,7 @@ func As(event Event, version int) Event {
 type Encoder struct {
 	buffer bytes.Buffer
 	json   *json.Encoder
+	ends   []int
 }
 
 // keepEncoded is the largest event whose memory an Encoder uses again.
@@ -130,18 +131,44 @@ const keepEncoded = 64 << 10
 
 // Encode is the package's Encode.
 func (e *Encoder) Encode(event Event) (data json.RawMessage, version int, err error) {
+	err = e.EncodeAll([]Event{event}, func(_ Event, encoded json.RawMessage, of int) { data, version = encoded, of })
+	return data, version, err
+}
+
+// EncodeAll encodes events that are stored together, and hands each event's data and version to encoded when all can be encoded. The data share memory.
+func (e *Encoder) EncodeAll(all []Event, encoded func(event Event, data json.RawMessage, version int)) error {
+	e.reset()
+	e.ends = e.ends[:0]
+	for _, event := range all {
+		if unknown, ok := event.(Unknown); ok {
+			e.buffer.Write(unknown.Data)
+		} else if err := e.write(event); err != nil {
+			return fmt.Errorf("encode %s: %w", event.Kind(), err)
+		}
+		e.ends = append(e.ends, e.buffer.Len())
+	}
+	data, from := bytes.Clone(e.buffer.Bytes()), 0
+	for i, event := range all {
+		encoded(event, data[from:e.ends[i]:e.ends[i]], versionOf(event))
+		from = e.ends[i]
+	}
+	return nil
+}
+
+// versionOf is the version under which an event is stored.
+func versionOf(event Event) int {
 	if unknown, ok := event.(Unknown); ok {
-		return unknown.Data, unknown.Version, nil
+		return unknown.Version
 	}
-	spec, ok := byKind[event.Kind()]
-	if !ok {
-		return nil, 0, fmt.Errorf("encode %s: the kind is not in events.Catalog", event.Kind())
+	return byKind[event.Kind()].Version
+}
+
+// write encodes an event at the end of the buffer.
+func (e *Encoder) write(event Event) error {
+	if _, ok := byKind[event.Kind()]; !ok {
+		return errors.New("the kind is not in events.Catalog")
 	}
-	data, err = e.marshal(event)
-	if err != nil {
-		return nil, 0, fmt.Errorf("encode %s: %w", event.Kind(), err)
-	}
-	return data, spec.Version, nil
+	return e.add(event)
 }
 
 // Decode reads stored data. Unknown kinds and newer versions give an Unknown and no error.
@@ -177,11 +204,17 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 }
 
 // PlainJSON is json.Marshal without HTML escaping.
-func PlainJSON(value any) (json.RawMessage, error) { return new(Encoder).marshal(value) }
+func PlainJSON(value any) (json.RawMessage, error) {
+	var e Encoder
+	e.reset()
+	if err := e.add(value); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(e.buffer.Bytes()), nil
+}
 
-// marshal is json.Marshal without HTML escaping. Escaping would rewrite "<" inside a json.RawMessage, so that the arguments of
-// a call came back from the store as other bytes than those that were approved.
-func (e *Encoder) marshal(value any) (json.RawMessage, error) {
+// reset empties the buffer. The memory of a very large event is let go.
+func (e *Encoder) reset() {
 	if e.json == nil || e.buffer.Cap() > keepEncoded {
 		e.buffer = bytes.Buffer{}
 		e.buffer.Grow(256) // holds most events
@@ -189,10 +222,16 @@ func (e *Encoder) marshal(value any) (json.RawMessage, error) {
 		e.json.SetEscapeHTML(false)
 	}
 	e.buffer.Reset()
+}
+
+// add encodes a value at the end of the buffer, without HTML escaping. Escaping would rewrite "<" inside a json.RawMessage, so that the arguments
+// of a call came back from the store as other bytes than those that were approved.
+func (e *Encoder) add(value any) error {
 	if err := e.json.Encode(value); err != nil {
-		return nil, err
+		return err
 	}
-	return bytes.Clone(bytes.TrimSuffix(e.buffer.Bytes(), []byte("\n"))), nil
+	e.buffer.Truncate(e.buffer.Len() - 1) // the line's end
+	return nil
 }
 
 // Family is the part of the kind before the dot.

@@ -61,7 +61,7 @@ func (t *Turn) noteResult(call *Call) {
 	if call.Text.Blob != nil {
 		content = call.Text.Blob.Hash
 	}
-	result := events.HashBytes([]byte(strconv.FormatBool(call.Failed) + content))[:16]
+	result := events.HashBytes(append(strconv.AppendBool(make([]byte, 0, 256), call.Failed), content...))[:16]
 	t.Varied = call.Repeats > 1 && t.LastResult != "" && t.LastResult != result
 	t.LastResult = result
 }

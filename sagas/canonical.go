@@ -39,7 +39,9 @@ func callDigest(c *events.ModelCall) string {
 
 // CallDigest identifies a tool with exactly these canonical arguments; approvals are bound to it.
 func CallDigest(tool string, arguments json.RawMessage) string {
-	return events.HashBytes(append([]byte(tool+"\x00"), arguments...))
+	b := append(make([]byte, 0, 256), tool...)
+	b = append(b, 0)
+	return events.HashBytes(append(b, arguments...))
 }
 
 // PreviewArguments cuts canonical arguments to what an event holds of those that are in a blob: the same members, as far as there is room,

@@ -37,6 +37,9 @@ func DefaultRules() []events.Rule {
 	}
 }
 
+//nolint:gochecknoglobals // never written to
+var defaultRules = DefaultRules()
+
 // Measures are what rules can look at, by name.
 func Measures(v events.AgentStateVector) map[string]float64 {
 	return map[string]float64{
@@ -59,7 +62,7 @@ func Measures(v events.AgentStateVector) map[string]float64 {
 func (h Homeostasis) Advise(v events.AgentStateVector, last events.OperatingMode) (events.OperatingMode, []string) {
 	rules := h.Rules
 	if len(rules) == 0 {
-		rules = DefaultRules()
+		rules = defaultRules
 	}
 	measures := Measures(v)
 	for i := range rules {

@@ -115,6 +115,9 @@ func (m Meta) Metadata() Meta { return m }
 // Identified returns a command with another id and time.
 func Identified(command Command, meta Meta) Command {
 	switch c := command.(type) { // those that are many
+	case Send:
+		c.Meta = meta
+		return c
 	case RecordAdvice:
 		c.Meta = meta
 		return c

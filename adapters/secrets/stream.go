@@ -42,11 +42,22 @@ func (m *Masker) Stream(level events.MaskingLevel, to io.Writer, least int, line
 // Write implements io.Writer.
 func (s *Stream) Write(p []byte) (int, error) {
 	s.waiting = append(s.waiting, p...)
-	if len(s.waiting) < s.least {
-		return len(p), s.err
-	}
-	s.pass(s.safe())
+	s.pour()
 	return len(p), s.err
+}
+
+// WriteString is Write.
+func (s *Stream) WriteString(text string) (int, error) {
+	s.waiting = append(s.waiting, text...)
+	s.pour()
+	return len(text), s.err
+}
+
+// pour passes on what can be, if it is enough.
+func (s *Stream) pour() {
+	if len(s.waiting) >= s.least {
+		s.pass(s.safe())
+	}
 }
 
 // Close passes on what was held back.
