@@ -578,9 +578,10 @@ func (h *hosts) load(at []*member, count, messages int, meanwhile func()) []even
 
 // send sends a command as a client does: again, with the same id, until it is answered, at another host if this one is gone.
 func (h *hosts) send(at *member, stream events.Stream, command sagas.Command) {
-	for range 200 {
+	var err error
+	for range 3000 {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		_, err := at.Do(ctx, stream, command, actors.Origin{Actor: "test"})
+		_, err = at.Do(ctx, stream, command, actors.Origin{Actor: "test"})
 		cancel()
 		var refused *sagas.RefusalError
 		if err == nil {
@@ -595,7 +596,7 @@ func (h *hosts) send(at *member, stream events.Stream, command sagas.Command) {
 		h.mu.Unlock()
 		<-time.After(20 * time.Millisecond)
 	}
-	h.t.Errorf("%s: no answer", stream)
+	h.t.Errorf("%s: no answer: %v", stream, err)
 }
 
 // TestThirdHost: two hosts that do not reach each other ask by way of a third.
@@ -663,7 +664,15 @@ func TestIneligible(t *testing.T) {
 		b = h.join("b")
 		do(t, b.Host, id, say("m1", "x"))
 		do(t, a.Host, id, say("m2", "y"))
-		h.until("the turns end", func() bool { return len(h.stored(events.AgentStream(id), "turn.ended")) > 0 })
+		h.until("the turns end", func() bool {
+			stream := events.AgentStream(id)
+			taken := 0
+			for _, e := range h.stored(stream, "turn.started") {
+				event, _ := e.Event()
+				taken += len(event.(events.TurnStarted).Messages)
+			}
+			return taken == 2 && len(h.stored(stream, "turn.ended")) == len(h.stored(stream, "turn.started"))
+		})
 		for _, e := range h.stored(events.AgentStream(id), "message.received") {
 			if e.Host != a.node.Self() {
 				t.Errorf("%s decided by %s", e.Ref(), e.Host)
@@ -740,7 +749,7 @@ func TestMostLive(t *testing.T) {
 
 // TestFaults has hosts killed, paused, cut off and joined at random, under load.
 func TestFaults(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { faults(t, rand.New(rand.NewPCG(seed, 14))) })
 		})

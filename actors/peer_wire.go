@@ -183,6 +183,7 @@ const (
 	faultFenced      = "fenced"
 	faultIneligible  = "ineligible"
 	faultMoved       = "moved"
+	faultSilent      = "silent"
 	faultProjection  = "projection"
 	faultMalformed   = "malformed"
 )
@@ -256,8 +257,11 @@ func entityFault(err error) (PeerFault, bool) {
 		moved      *MovedError
 		away       *UnavailableError
 		fenced     *FencedError
+		silent     *silentError
 	)
 	switch {
+	case errors.As(err, &silent):
+		return PeerFault{Is: faultSilent, Host: silent.to, Detail: silent.why}, true
 	case errors.As(err, &overloaded):
 		return PeerFault{Is: faultOverloaded, Stream: overloaded.Stream, Waiting: overloaded.Waiting}, true
 	case errors.As(err, &ineligible):
@@ -324,6 +328,8 @@ func (f *PeerFault) err() error {
 		return &OverloadedError{Stream: f.Stream, Waiting: f.Waiting}
 	case faultIneligible:
 		return &IneligibleError{Stream: f.Stream, Host: f.Host, Reason: f.Detail}
+	case faultSilent:
+		return &silentError{to: f.Host, why: f.Detail}
 	case faultMoved:
 		return &MovedError{Stream: f.Stream, To: f.Host}
 	case faultUnavailable:

@@ -170,6 +170,7 @@ func TestPeerErrors(t *testing.T) {
 		&FencedError{Stream: "agent-a"},
 		&IneligibleError{Stream: "agent-a", Host: "a#1", Reason: "it has no tool x"},
 		&MovedError{Stream: "agent-a", To: "b#2"},
+		&silentError{to: "b#2", why: "context canceled"},
 		&projector.BehindError{Projection: "p", Reason: "r"},
 		gone,
 		&history.UnreadableError{Err: errors.New("it is damaged")},

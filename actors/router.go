@@ -148,6 +148,8 @@ func (c *clustered) passes(err error) bool {
 		silent *silentError
 	)
 	switch {
+	case errors.Is(err, ErrNotMember): // the other host is behind
+		return true
 	case errors.As(err, &silent), errors.As(err, &moved), errors.As(err, &fenced):
 		return true
 	case errors.Is(err, storage.ErrClosed): // of another host
@@ -156,14 +158,13 @@ func (c *clustered) passes(err error) bool {
 	return false
 }
 
-// silentError says that a host gave no answer.
+// silentError says that a host gave no answer. Why not concerns nobody but people: that a call was cancelled, for one, says nothing of the one before it.
 type silentError struct {
 	to  events.HostID
-	err error
+	why string
 }
 
-func (s *silentError) Error() string { return fmt.Sprintf("host %s did not answer: %v", s.to, s.err) }
-func (s *silentError) Unwrap() error { return s.err }
+func (s *silentError) Error() string { return fmt.Sprintf("host %s did not answer: %s", s.to, s.why) }
 
 // try asks once: here if the entity lives here, else its host; and every second time after one that did not answer a third host, for only the way between
 // these two may be cut.
@@ -260,7 +261,7 @@ func (c *clustered) ask(ctx context.Context, to cluster.Member, r routed, hops i
 	defer cancel()
 	answer, err := c.send(tried, to, call)
 	if err != nil && tried.Err() != nil && ctx.Err() == nil {
-		return PeerAnswer{}, &silentError{to.ID, err}
+		return PeerAnswer{}, &silentError{to.ID, err.Error()}
 	}
 	return answer, err
 }
@@ -273,7 +274,7 @@ func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) 
 	newest := c.views[len(c.views)-1]
 	if _, member := newest.Members[to.ID]; !member && newest.Epoch >= c.Member.View().Epoch {
 		c.mu.Unlock()
-		return PeerAnswer{}, &MovedError{}
+		return PeerAnswer{}, &silentError{to.ID, "it is no member any more"}
 	}
 	c.calls[under] = struct{}{}
 	c.mu.Unlock()
@@ -286,16 +287,38 @@ func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) 
 	case ctx.Err() != nil && err != nil:
 		return PeerAnswer{}, ctx.Err()
 	case err != nil:
-		return PeerAnswer{}, &silentError{to.ID, err}
+		return PeerAnswer{}, &silentError{to.ID, err.Error()}
 	}
 	c.heard(to.ID, answer.Settled)
 	if answer.Epoch > call.Epoch {
 		c.catchUp(ctx, answer.Epoch)
 	}
-	if answer.Error != nil {
-		return PeerAnswer{}, answer.Error.Err()
+	if answer.Error == nil {
+		return answer, nil
 	}
-	return answer, nil
+	err = answer.Error.Err()
+	if errors.Is(err, ErrNotMember) && !c.member() {
+		return PeerAnswer{}, &UnavailableError{Stream: streamOf(&call), Reason: fmt.Sprintf("host %s is no member of the cluster any more: ask another host", c.self)}
+	}
+	return PeerAnswer{}, err
+}
+
+// member reports whether this host is one.
+func (c *clustered) member() bool {
+	_, member := c.Member.View().Members[c.self]
+	return member
+}
+
+func streamOf(call *PeerCall) events.Stream {
+	switch {
+	case call.Do != nil:
+		return call.Do.Stream
+	case call.Advise != nil:
+		return events.HomeostasisStream(call.Advise.Tenant)
+	case call.Own != nil:
+		return call.Own.Stream
+	}
+	return ""
 }
 
 // catchUp reads the view up to an epoch that another host knows.
