@@ -31,6 +31,7 @@ type ModelRequest struct {
 	Reply    int64         // maximum tokens of the reply; 0 leaves it to the provider
 	Context  events.Digest // of the whole request; equal digests mean equal requests
 	Thinking events.Thinking
+	Bounded  bool // the size of the conversation is as the agent's configuration wants it, or as a failure taught
 }
 
 // Delta is a piece of a reply that streams in.

@@ -136,6 +136,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	}
 	question := ModelRequest{
 		Model: name, System: m.what.System, Messages: messages, Tools: specs, Reply: m.what.Reply, Context: m.what.Context, Thinking: m.what.Thinking,
+		Bounded: m.what.Bounded,
 	}
 	agent := events.AgentID(m.agent)
 	deltas := maskedDelta{host: h, level: m.what.Masking, agent: agent, show: h.feeds.delta(agent, m.what)}

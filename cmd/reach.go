@@ -198,6 +198,10 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error
 		known, _ := prices.Find(model)
 		return known.MaxOutput
 	}
+	configured.Window = func(model string) int64 {
+		known, _ := prices.Find(model)
+		return known.Window
+	}
 	models, err := providers.New(configured)
 	if err != nil {
 		return nil, err

@@ -234,6 +234,7 @@ type (
 		Thinking events.Thinking
 		Context  events.Digest
 		Summary  bool // it is no reply of the turn's: nobody is shown it as it comes
+		Bounded  bool // the configuration, or a failure, says how long the conversation may be: tables of models do not count
 	}
 	// AskTool runs a call.
 	AskTool struct {

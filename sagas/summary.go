@@ -158,7 +158,7 @@ func (a *Agent) askSummary() AskModel {
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.Compaction.Model, System: a.summarySystem(),
 		Messages: []Message{{Role: RoleUser, Text: events.Text{Inline: a.transcript(&t.Compaction.LeftOut)}}},
-		Reply:    a.summaryReply(), Context: t.Context, Masking: t.Config.Masking, Summary: true,
+		Reply:    a.summaryReply(), Context: t.Context, Masking: t.Config.Masking, Summary: true, Bounded: true,
 	}
 }
 

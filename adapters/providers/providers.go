@@ -102,6 +102,7 @@ type Config struct {
 	Scripted  ScriptedConfig
 
 	MaxOutput func(model string) int64 // the largest reply of provider/model, in tokens, 0 where it is not known; nil: none is
+	Window    func(model string) int64 // the tokens of prompt and reply of provider/model, likewise
 	Tape      TapeConfig               // of providers over the network. Mode empty: none. Dir gets a directory for each; Model and Secrets are filled in here
 }
 
@@ -134,6 +135,11 @@ func open(config Config) []provider {
 		p := over(e.Dialect, e.Config, config)
 		p.detail = e.Dialect + " at " + p.detail
 		list = append(list, p)
+	}
+	for i := range list {
+		if p := &list[i]; p.err == nil && config.Window != nil {
+			p.model = endpoint.Windowed(p.model, func(model string) int64 { return config.Window(p.name + "/" + model) })
+		}
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -72,13 +73,57 @@ func roomIn(question *actors.ModelRequest, window, counted int64) int64 {
 	if counted <= window/2 { // it is too much: whatever was counted, it was not all
 		counted = max(TokensOf(conversation+fixed), window+1)
 	}
-	reply := window / 4
-	if question.Reply > 0 {
-		reply = min(reply, question.Reply)
-	}
-	prompt := float64(window)*0.95 - float64(reply)
+	prompt := float64(window)*0.95 - float64(replyIn(question, window))
 	bytes := prompt*float64(conversation+fixed)/float64(counted) - float64(fixed)
 	return max(int64(bytes/4), 1)
+}
+
+// Windowed asks a model only what its window holds, where that is known: a request that would be refused, or cut in silence, fails at once with what
+// fits, and the turn compacts its conversation. window gives the tokens of prompt and reply by a model's name, 0 where they are not known.
+func Windowed(model actors.Model, window func(model string) int64) actors.Model {
+	return windowed{model, window}
+}
+
+type windowed struct {
+	actors.Model
+	window func(model string) int64
+}
+
+// Ask implements [actors.Model].
+func (w windowed) Ask(ctx context.Context, question actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+	if !question.Bounded {
+		if failure := tooLong(&question, w.window(question.Model)); failure != nil {
+			return actors.ModelResponse{}, failure
+		}
+	}
+	return w.Model.Ask(ctx, question, delta)
+}
+
+// leastRoom is the smallest conversation, in tokens, for which it is worth to leave something out. Where even that does not fit, the endpoint decides.
+const leastRoom = 512
+
+// tooLong is the failure of a request that does not fit a window by Life's estimate; nil: it fits, or the window is not known.
+func tooLong(question *actors.ModelRequest, window int64) *actors.ModelError {
+	conversation, fixed := Sizes(question)
+	size := TokensOf(conversation + fixed)
+	if window < LeastWindow || size+replyIn(question, window) <= window {
+		return nil
+	}
+	room := roomIn(question, window, max(size, window/2+1))
+	if room < leastRoom {
+		return nil
+	}
+	return &actors.ModelError{Class: events.ErrorContext, Room: room, Detail: fmt.Sprintf(
+		"it was not asked: about %d tokens and a reply of %d do not fit the %d tokens of its window in the table of models (life models list)%s",
+		size, replyIn(question, window), window, windowRemedy(question, window))}
+}
+
+// replyIn is how much of a window is kept for the reply: at most a quarter.
+func replyIn(question *actors.ModelRequest, window int64) int64 {
+	if question.Reply > 0 {
+		return min(window/4, question.Reply)
+	}
+	return window / 4
 }
 
 func windowRemedy(question *actors.ModelRequest, window int64) string {
