@@ -19,10 +19,10 @@ type Contacts interface {
 	Probe(ctx context.Context, to cluster.Member) (events.BlobRef, error)
 }
 
-// ErrRefused: nothing listens on the port of a host. Its machine answers, so the host has ended.
+// ErrRefused says that nothing listens on the port of a host. Its machine answers, so the host has ended.
 var ErrRefused = errors.New("the port refuses connections")
 
-// ErrUntrusted: one of two hosts does not accept the other's certificate.
+// ErrUntrusted says that one of two hosts does not accept the other's certificate.
 var ErrUntrusted = errors.New("the hosts do not trust each other")
 
 // Ping is what a host says as it asks whether another can work.

@@ -38,7 +38,7 @@ func TestPausedAndWoken(t *testing.T) {
 		all[1].pause()
 		took := w.until(3*time.Second, "b is removed", func() bool { return w.agree(all[0], all[2]) })
 		within(t, "the removal of a host that was paused", took, 1600*time.Millisecond)
-		time.Sleep(5*time.Second - took)
+		pass(5*time.Second - took)
 		all[1].resume()
 		if err := all[1].member.Fresh(t.Context(), claimed); !errors.Is(err, membership.ErrNotBegun) {
 			t.Errorf("what was claimed before the pause may begin: %v", err)
@@ -59,7 +59,7 @@ func TestShortPauses(t *testing.T) {
 		all := w.members("a", "b", "c")
 		for range 5 {
 			all[0].pause()
-			time.Sleep(700 * time.Millisecond)
+			pass(700 * time.Millisecond)
 			all[0].resume()
 			w.stays(time.Second, "all are members", func() bool { return w.agree(all...) })
 		}
@@ -76,7 +76,7 @@ func TestAllPaused(t *testing.T) {
 		for _, p := range all {
 			p.pause()
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		for _, p := range all {
 			p.resume()
 		}
@@ -90,7 +90,7 @@ func TestCutOff(t *testing.T) {
 		w.cutOff("b")
 		took := w.until(3*time.Second, "b is removed", func() bool { return w.agree(all[0], all[2], all[3], all[4]) })
 		within(t, "the removal of a host that was cut off", took, 1600*time.Millisecond)
-		time.Sleep(5*time.Second - took)
+		pass(5*time.Second - took)
 		if err := all[1].member.Fresh(t.Context(), all[1].member.Now()); err == nil {
 			t.Error("a host that is cut off may begin effects")
 		}
@@ -123,12 +123,12 @@ func TestNobodyIsRemoved(t *testing.T) {
 		"one way cut":  func(w *world) { w.cut("a", "b") },
 		"the store stalls": func(w *world) {
 			w.stall()
-			time.Sleep(3 * time.Second)
+			pass(3 * time.Second)
 			w.answer()
 		},
 		"the store stalls for a minute": func(w *world) {
 			w.stall()
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			w.answer()
 		},
 		"nothing": func(*world) {},
@@ -155,7 +155,7 @@ func TestNobodyIsRemoved(t *testing.T) {
 func TestStoreless(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		all := w.members("a", "b", "c")
-		time.Sleep(3 * time.Second) // those that accuse it must have had the store for longer than it has been without
+		pass(3 * time.Second) // those that accuse it must have had the store for longer than it has been without
 		w.cut("b", theStore)
 		w.cut(theStore, "b")
 		took := w.until(20*time.Second, "b is removed", func() bool { return w.agree(all[0], all[2]) })
@@ -214,7 +214,7 @@ func TestLastOne(t *testing.T) {
 		all[1].kill()
 		w.until(time.Second, "b is removed", func() bool { return w.agree(all[2]) })
 		all[2].kill()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		again, err := w.start("a")
 		if err != nil {
 			t.Fatal(err)
@@ -227,7 +227,7 @@ func TestLastOne(t *testing.T) {
 func TestIdle(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		all := w.members("a", "b", "c")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if !w.agree(all...) || all[0].member.View().Epoch != 2 {
 			t.Error(w.story())
 		}

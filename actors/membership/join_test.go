@@ -205,7 +205,7 @@ func TestFresh(t *testing.T) {
 			t.Error(err)
 		}
 		w.stall()
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		if err := a.Fresh(t.Context(), claimed); !errors.Is(err, membership.ErrNotBegun) {
 			t.Errorf("a claim of 3 s ago: %v", err)
 		}

@@ -284,7 +284,7 @@ func (m *Member) follow() {
 			}
 		}
 		if subscription != nil {
-			_ = subscription.Close() //nolint:errcheck // another follows
+			_ = subscription.Close()
 		}
 		select {
 		case <-time.After(length(cluster.StoreEvery)): // meanwhile the watch reads

@@ -322,7 +322,7 @@ func (f *followed) Next(ctx context.Context) (events.Envelope, error) {
 		lost, stalled, changed := w.cuts[[2]string{theStore, f.journal.name}], w.stalled != nil, w.changed
 		w.mu.Unlock()
 		if !lost && !stalled {
-			time.Sleep(delay)
+			pass(delay)
 			f.journal.runs()
 			return event, nil
 		}
@@ -403,6 +403,9 @@ func (w *world) agree(members ...*process) bool {
 	return true
 }
 
+// pass lets time pass, in the bubble.
+func pass(length time.Duration) { <-time.After(length) }
+
 // until lets time pass until something is so, and returns how long that took.
 func (w *world) until(most time.Duration, what string, so func() bool) time.Duration {
 	w.t.Helper()
@@ -411,7 +414,7 @@ func (w *world) until(most time.Duration, what string, so func() bool) time.Dura
 		if time.Since(began) > most {
 			w.t.Fatalf("after %s it is not so that %s\n%s", most, what, w.story())
 		}
-		time.Sleep(time.Millisecond)
+		pass(time.Millisecond)
 	}
 	return time.Since(began)
 }
@@ -419,7 +422,7 @@ func (w *world) until(most time.Duration, what string, so func() bool) time.Dura
 // stays lets time pass, in which something has to stay so.
 func (w *world) stays(length time.Duration, what string, so func() bool) {
 	w.t.Helper()
-	for began := time.Now(); time.Since(began) < length; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < length; pass(10 * time.Millisecond) {
 		if !so() {
 			w.t.Fatalf("after %s it is not so any more that %s\n%s", time.Since(began), what, w.story())
 		}

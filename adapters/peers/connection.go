@@ -120,12 +120,6 @@ func (c *connection) endLocked(err error) {
 	}
 }
 
-// close ends the connection and waits until nothing runs for it.
-func (c *connection) close() {
-	c.end(errClosed)
-	c.ended.Wait()
-}
-
 // usable reports whether requests can be sent.
 func (c *connection) usable() bool {
 	c.mu.Lock()

@@ -40,7 +40,7 @@ func failureOf(err error) *Failure {
 	return &Failure{CodeFailed, err.Error()}
 }
 
-// ErrNoAnswer: a peer did not answer, or what it sent is none. Whether it did what it was asked is unknown.
+// ErrNoAnswer says that a peer did not answer, or that what it sent is no answer. Whether it did what it was asked is unknown.
 var ErrNoAnswer = errors.New("no answer")
 
 // notTaken: nothing listens on the port, and nothing was sent.

@@ -37,7 +37,7 @@ func TestSlowFrames(t *testing.T) {
 				defer here.Close()
 				defer there.Close()
 				sender.Go(func() {
-					time.Sleep(time.Hour)
+					<-time.After(time.Hour)
 					var encoded bytes.Buffer
 					if err := send(pipe{Writer: &encoded}, whole); err != nil {
 						panic(err)
@@ -51,7 +51,7 @@ func TestSlowFrames(t *testing.T) {
 						if _, err := there.Write([]byte{b}); err != nil {
 							return
 						}
-						time.Sleep(test.every)
+						<-time.After(test.every)
 					}
 				})
 				began := time.Now()
@@ -122,8 +122,13 @@ func FuzzFrames(f *testing.F) {
 // FuzzBodies: what can be read is written so that it is read as the same.
 func FuzzBodies(f *testing.F) {
 	for _, value := range []any{
-		hello{Host: "a#1"}, membership.Ping{From: "a#1", Epoch: 3}, membership.Pong{Host: "b#2", Settled: -1, Entities: 5}, membership.Question{Suspect: "c#3"},
-		membership.Heard{Known: true, Within: 5}, Failure{Code: CodeBusy, Detail: "later"}, events.BlobRef{Size: 3, Media: "text/plain"},
+		hello{Host: "a#1"},
+		membership.Ping{From: "a#1", Epoch: 3},
+		membership.Pong{Host: "b#2", Settled: -1, Entities: 5},
+		membership.Question{Suspect: "c#3"},
+		membership.Heard{Known: true, Within: 5},
+		Failure{Code: CodeBusy, Detail: "later"},
+		events.BlobRef{Size: 3, Media: "text/plain"},
 	} {
 		f.Add(encode(value))
 	}
