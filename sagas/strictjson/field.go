@@ -18,10 +18,8 @@ type field struct {
 
 // fieldsOf lists a struct's fields that its tags name, without those that the host fills in.
 func fieldsOf(t reflect.Type) []field {
-	visible := reflect.VisibleFields(t)
-	all := make([]field, 0, len(visible))
-	for i := range visible {
-		f := &visible[i]
+	all := make([]field, 0, t.NumField())
+	for _, f := range visible(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		role := f.Tag.Get("command")
 		if name == "" || name == "-" || role == "filled" {
@@ -38,6 +36,17 @@ func fieldsOf(t reflect.Type) []field {
 		all = append(all, next)
 	}
 	return all
+}
+
+// visible is reflect.VisibleFields, which is slow, and needed only where structs are embedded.
+func visible(t reflect.Type) []reflect.StructField {
+	fields := make([]reflect.StructField, t.NumField())
+	for i := range fields {
+		if fields[i] = t.Field(i); fields[i].Anonymous {
+			return reflect.VisibleFields(t)
+		}
+	}
+	return fields
 }
 
 // named returns the field of a name that can be read; nil if there is none.

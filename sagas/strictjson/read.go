@@ -46,8 +46,7 @@ func Read(raw []byte, into ...any) error {
 		}
 		return malformed("the body is not one JSON object")
 	}
-	r := reader{json.NewDecoder(bytes.NewReader(raw))}
-	r.decoder.UseNumber()
+	r := &reader{json: raw}
 	targets := make([]reflect.Value, len(into))
 	for i := range into {
 		targets[i] = reflect.ValueOf(into[i]).Elem()
@@ -58,20 +57,8 @@ func Read(raw []byte, into ...any) error {
 	return r.object(targets, "", r.next())
 }
 
-// reader reads JSON that is known to be valid, token by token, and names the path of what does not fit. It goes no deeper than the
-// type does.
-type reader struct{ decoder *json.Decoder }
-
-func (r reader) next() json.Token {
-	token, err := r.decoder.Token()
-	if err != nil { // not in valid JSON
-		return nil
-	}
-	return token
-}
-
 // value reads one value, of a field or of an element of one.
-func (r reader) value(v reflect.Value, path string, f field) error {
+func (r *reader) value(v reflect.Value, path string, f field) error {
 	if v.Type() == reflect.TypeFor[json.RawMessage]() {
 		return r.raw(v, path)
 	}
@@ -163,17 +150,17 @@ func setWhole(v reflect.Value, token json.Token, path string, f field) error {
 }
 
 // raw keeps an object that is read later, when it is known what it is.
-func (r reader) raw(v reflect.Value, path string) error {
-	var raw json.RawMessage
-	if err := r.decoder.Decode(&raw); err != nil || len(raw) == 0 || raw[0] != '{' {
+func (r *reader) raw(v reflect.Value, path string) error {
+	raw := r.skip()
+	if raw[0] != '{' {
 		return malformed("%s is no object", nameOf(path))
 	}
-	v.SetBytes(raw)
+	v.SetBytes(bytes.Clone(raw))
 	return nil
 }
 
 // object reads one object into all of the targets that have its fields.
-func (r reader) object(targets []reflect.Value, path string, token json.Token) error {
+func (r *reader) object(targets []reflect.Value, path string, token json.Token) error {
 	if token != json.Delim('{') {
 		return misfit(path, token, "an object")
 	}
@@ -181,7 +168,7 @@ func (r reader) object(targets []reflect.Value, path string, token json.Token) e
 	for i, target := range targets {
 		fields[i] = fieldsOf(target.Type())
 	}
-	for r.decoder.More() {
+	for r.more() {
 		name, _ := r.next().(string) //nolint:errcheck // in valid JSON a key is a string
 		at := strings.TrimPrefix(path+"."+name, ".")
 		if slices.Contains(seen, name) {
@@ -210,12 +197,12 @@ func (r reader) object(targets []reflect.Value, path string, token json.Token) e
 	return nil
 }
 
-func (r reader) elements(v reflect.Value, path string, token json.Token, f field) error {
+func (r *reader) elements(v reflect.Value, path string, token json.Token, f field) error {
 	if token != json.Delim('[') {
 		return misfit(path, token, "an array")
 	}
 	all := reflect.MakeSlice(v.Type(), 0, 0)
-	for i := 0; r.decoder.More(); i++ {
+	for i := 0; r.more(); i++ {
 		next := reflect.New(v.Type().Elem()).Elem()
 		if err := r.value(next, path+"["+strconv.Itoa(i)+"]", field{only: f.only}); err != nil {
 			return err
