@@ -13,6 +13,7 @@ import (
 	"example.com/life/actors/history"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
 	"example.com/life/sagas/world"
 )
 
@@ -231,5 +232,48 @@ func TestVerifyBlobs(t *testing.T) {
 	}
 	if len(found) != 1 || !strings.Contains(found[0], missing.Hash) || !strings.Contains(found[0], "missing") || report.Blobs != 2 {
 		t.Errorf("found %v, read %d blobs", found, report.Blobs)
+	}
+}
+
+// TestVerifyCluster: the decisions of a cluster are decided again, joins of older builds and under the name of a dead host included.
+func TestVerifyCluster(t *testing.T) {
+	const stream = events.Stream("cluster-books")
+	l := worldly(t, world.Config{Seed: 2, Agents: 1, Events: 10})
+	view := cluster.NewView("books")
+	decide := func(command sagas.Command) {
+		t.Helper()
+		decided, err := view.Decide(command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, event := range decided {
+			l.append(stream, command.Metadata().ID, event)
+			view = view.Apply(sagas.Fact{Event: event, Revision: view.Epoch + 1, Command: command.Metadata().ID})
+		}
+	}
+	join := func(name string, knows int) events.HostJoined {
+		return events.HostJoined{
+			Name: name, Peer: name + ":1", Weight: 1, Build: "b", Protocol: events.ProtocolRange{Oldest: 1, Newest: 1}, Fence: 5 * events.Second,
+			Silent: events.Second, Catalogue: []events.KindVersion{{Of: "turn.ended", Version: knows}},
+		}
+	}
+	decide(cluster.Join{Meta: sagas.Meta{ID: "1"}, Host: join("a", 3)})
+	decide(cluster.Join{Meta: sagas.Meta{ID: "2"}, Host: join("b", 2), Older: true})
+	decide(cluster.Pin{Meta: sagas.Meta{ID: "3"}, Stream: "agent-demo", To: []events.Label{{Name: "zone", Value: "eu"}, {Name: "host", Value: "a"}}, By: "ann"})
+	decide(cluster.Drain{Meta: sagas.Meta{ID: "4"}, Host: "a#0", By: "ann"})
+	decide(cluster.Join{Meta: sagas.Meta{ID: "5"}, Host: join("a", 3), Dead: "a#0"})
+	decide(cluster.Remove{Meta: sagas.Meta{ID: "6"}, Host: "b#1", By: "a#5", Because: events.RemovedSilent, Confirmed: []events.HostID{"a#5"}, Detail: "no answer for 1001 ms"})
+	decide(cluster.Unpin{Meta: sagas.Meta{ID: "7"}, Stream: "agent-demo"})
+	before := len(l.all)
+	decide(cluster.Leave{Meta: sagas.Meta{ID: "8"}, Host: "a#5"})
+	report, err := verifying(l, actorstest.NewBlobs()).Verify(t.Context(), "", nil)
+	if err != nil || len(report.Failures) != 0 {
+		t.Fatalf("found %v, %v", named(report), err)
+	}
+	l.all = l.all[:before]
+	l.append(stream, "8", events.HostRemoved{Host: "a#5", By: "b#1", Because: events.RemovedSilent}) // which was removed before
+	report, err = verifying(l, actorstest.NewBlobs()).Verify(t.Context(), "", nil)
+	if err != nil || len(report.Failures) != 1 || report.Failures[0].What != history.ProblemRefused {
+		t.Errorf("of a removal by a host that was removed: found %v, %v", named(report), err)
 	}
 }

@@ -109,9 +109,8 @@ func (j *joining) replaced(ctx context.Context, view *cluster.View) (events.Host
 			return "", fmt.Errorf("whether host %s lives, which has this name, is not known: %w", there.ID, ctx.Err())
 		case err == nil && pong.Host == there.ID:
 			return "", nil // it lives: the join is refused
-		case err != nil && !errors.Is(err, ErrRefused):
-		case contact.Refused == 0:
-			contact.Refused = now
+		case err == nil, errors.Is(err, ErrRefused):
+			contact = contact.RefusedAt(now)
 		}
 		select {
 		case <-time.After(length(cluster.PingAgain)):

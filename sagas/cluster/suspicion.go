@@ -49,6 +49,15 @@ type Answer struct {
 // heard is when the host last seemed alive. What was before a pause of the observer is forgiven.
 func (c *Contact) heard() events.Micros { return max(c.Since, c.Answered) }
 
+// RefusedAt is the contact after its port refused.
+func (c Contact) RefusedAt(now events.Micros) Contact {
+	if c.Refused == 0 {
+		c.Refused = now
+	}
+	c.Again = now
+	return c
+}
+
 // refuses reports whether the port was seen to refuse for long enough.
 func (c *Contact) refuses() bool { return c.Refused > 0 && c.Again-c.Refused >= RefusedFor }
 

@@ -61,7 +61,7 @@ type Ask struct {
 	Suspect events.HostID
 }
 
-// Append has the command decided, with an id and a time, and appends the result if the stream still ends at Expected.
+// Append has the command decided, with an id of its own and a time, and appends the result if the stream still ends at Expected.
 type Append struct {
 	Command  Remove
 	Expected events.Revision
@@ -133,11 +133,7 @@ func (w *Watch) Unanswered(from events.HostID, refused bool, now events.Micros) 
 	if !watched || !refused {
 		return
 	}
-	if c.Refused == 0 {
-		c.Refused = now
-	}
-	c.Again = now
-	w.contacts[from] = c
+	w.contacts[from] = c.RefusedAt(now)
 }
 
 // Stored takes the view as of the end of the stream, from a read or an append of the watch's or of anyone's on this host, and when that was sent.
