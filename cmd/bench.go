@@ -212,6 +212,7 @@ func (a *app) measureSandbox(ctx context.Context, runs int) (m sandboxMeasured, 
 	if err != nil {
 		return m, err
 	}
+	defer commands.Close()
 	confined := sandbox.Command{Path: nothing, Workspace: filepath.Join(dir, "workspace"), Home: filepath.Join(dir, "home"), Temp: filepath.Join(dir, "tmp")}
 	if err := os.Mkdir(confined.Workspace, 0o700); err != nil {
 		return m, err

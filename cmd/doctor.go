@@ -274,6 +274,7 @@ func (a *app) examineSandbox(ctx context.Context) finding {
 	if err != nil {
 		return wrong(check, err.Error(), "")
 	}
+	defer commands.Close()
 	report := commands.Probe(ctx)
 	detail := fmt.Sprintf("level %d of 3 (%v), as user %d, Landlock %d", report.Level, report.Level, report.UID, report.Landlock)
 	if len(report.Reasons) > 0 {

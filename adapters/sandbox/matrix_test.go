@@ -19,6 +19,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 func TestMain(m *testing.M) {
@@ -130,6 +132,7 @@ func newStage(t *testing.T, level Level) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	if level != LevelHost {
 		if err := s.try(t.Context(), level, landlockABI()); err != nil {
 			t.Skipf("this machine does not reach the level %v: %v", level, err)
@@ -347,6 +350,25 @@ func TestNothingIsLeft(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestWatchedLimits: what takes too much memory, or leaves too little of the disk, is ended, and the result says why.
+func TestWatchedLimits(t *testing.T) {
+	asNobody(t)
+	for _, level := range []Level{LevelLandlock, LevelNamespaces} {
+		t.Run(level.String(), func(t *testing.T) {
+			s := newStage(t, level)
+			s.memory = 100 << 20
+			exit, output, err := s.run(t.Context(), "memory", s.program)
+			if err != nil || exit.Excess != supervisor.ExcessMemory || exit.Left != 0 {
+				t.Errorf("%+v, %v: %s", exit, err, output)
+			}
+			s.memory, s.freeDisk = 0, 1<<62
+			if exit, output, err := s.bash(t.Context(), "sleep 1000"); err != nil || exit.Excess != supervisor.ExcessDisk || exit.Left != 0 {
+				t.Errorf("%+v, %v: %s", exit, err, output)
+			}
+		})
 	}
 }
 

@@ -95,7 +95,13 @@ type Sandbox struct {
 	once   sync.Once
 	report Report
 	users  users
+	spares spares
+
+	memory, freeDisk uint64 // limits of each command, in bytes
 }
+
+// Close ends what waits for commands. No command is run any more.
+func (s *Sandbox) Close() { s.spares.close() }
 
 // usualPath is PATH where the configuration has none.
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -109,7 +115,7 @@ func New(c Config) (*Sandbox, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Sandbox{config: c}, nil
+	return &Sandbox{config: c, memory: memoryLimit(), freeDisk: leastDisk}, nil
 }
 
 // UnavailableError says that commands cannot be confined as well as they must be. None runs.
@@ -163,7 +169,7 @@ func (s *Sandbox) runAt(ctx context.Context, c Command, level Level) (Exit, erro
 		exit.Confined = events.HashBytes(encoded)
 	}
 	env := append(slices.Clone(c.Env), "PATH="+s.config.Path, "HOME="+c.Home, "TMPDIR="+temp, "PWD="+c.given)
-	exit.Exit, err = supervised.Run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Confinement: confinement})
+	exit.Exit, err = s.spares.run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Confinement: confinement})
 	if confinement != nil {
 		for _, file := range confinement.Files {
 			err = errors.Join(err, file.Close())

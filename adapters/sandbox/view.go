@@ -26,7 +26,7 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 const (
 	sharedMemory = 64 << 20
 	largestFile  = 4 << 30
-	freeDisk     = 256 << 20 // below which a command is ended: the store needs it to go on
+	leastDisk    = 256 << 20 // free, below which a command is ended: the store needs it to go on
 )
 
 // processes is how many processes and threads a command may have at the same time.
@@ -44,7 +44,7 @@ func (s *Sandbox) confine(c Command, level Level) (*supervisor.Confinement, stri
 	confinement := &supervisor.Confinement{
 		Namespaces: level == LevelNamespaces, Identity: identity(),
 		Limits: supervisor.Limits{
-			Processes: processes, FileSize: largestFile, Memory: memoryLimit(), FreeDisk: freeDisk,
+			Processes: processes, FileSize: largestFile, Memory: s.memory, FreeDisk: s.freeDisk,
 			Disks: []supervisor.Bytes{supervisor.Bytes(c.Workspace), supervisor.Bytes(c.Home)},
 		},
 	}
@@ -99,6 +99,10 @@ func (b *builder) bind(path, target string, readOnly bool) {
 		}
 		b.confinement.Files = append(b.confinement.Files, file)
 		m.File = len(b.confinement.Files)
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err == nil && !readOnly {
+		m.Device, m.Inode = uint64(stat.Dev), stat.Ino //nolint:unconvert // its type differs between platforms
 	}
 	b.add(m)
 }

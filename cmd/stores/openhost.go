@@ -54,6 +54,7 @@ type Local struct {
 	Store     *embedded.Store // the journal, when it is embedded
 	snapshots io.Closer       // the cache beside a journal that is elsewhere; nil: none
 	Blobs     *blobs.Store
+	commands  *sandbox.Sandbox
 	masker    actors.Masker // nil: nothing is masked
 }
 
@@ -79,11 +80,10 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 		return err
 	}
 	own, rules := datadir.New(data, forksName), ignore.New(l.place.Ignore)
-	commands, err := l.commands(ctx, c.Log)
-	if err != nil {
+	if l.commands, err = l.newCommands(ctx, c.Log); err != nil {
 		return err
 	}
-	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Commands: commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules}); err != nil {
+	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules}); err != nil {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
@@ -100,8 +100,8 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	return err
 }
 
-// commands is what runs commands. A server finds out now what confines them here, others when there is one to run.
-func (l *Local) commands(ctx context.Context, log *slog.Logger) (*sandbox.Sandbox, error) {
+// newCommands is what runs commands. A server finds out now what confines them here, others when there is one to run.
+func (l *Local) newCommands(ctx context.Context, log *slog.Logger) (*sandbox.Sandbox, error) {
 	config := l.place.Sandbox
 	config.Log, config.Hidden = log, append(config.Hidden, l.place.Data)
 	commands, err := sandbox.New(config)
@@ -160,6 +160,9 @@ func (l *Local) Close(ctx context.Context) error {
 
 func (l *Local) closeStores() error {
 	var errs []error
+	if l.commands != nil {
+		l.commands.Close()
+	}
 	if l.snapshots != nil {
 		errs = append(errs, l.snapshots.Close())
 	}

@@ -19,7 +19,6 @@
 package supervised
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,42 +49,136 @@ func Run(ctx context.Context, c Command) (supervisor.Exit, error) {
 	if err := ctx.Err(); err != nil {
 		return supervisor.Exit{Code: -1}, err
 	}
-	lifelineEnd, lifeline, err := os.Pipe()
+	s, err := Start(c.Confinement)
 	if err != nil {
 		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
 	}
-	defer lifeline.Close()
-	report, reportEnd, err := os.Pipe()
-	if err != nil {
-		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close()))
-	}
-	defer report.Close()
+	return s.Run(ctx, c)
+}
 
+// Supervisor is a supervisor that has started and waits for its command. It ends when its host does.
+type Supervisor struct {
+	cmd      *exec.Cmd
+	orders   *os.File // a socket, which takes open files too
+	lifeline *os.File
+	report   *os.File
+	printed  *os.File
+}
+
+// Start starts a supervisor, so that it is there when there is something to run. Of the confinement only its namespaces and identity count.
+func Start(c *supervisor.Confinement) (*Supervisor, error) {
+	s, end, err := start(attributes(c))
+	if err == nil && c != nil && c.Identity != nil { // so that commands can open /dev/stdout
+		err = end.Chown(c.Identity.UID, c.Identity.GID)
+	}
+	if end != nil {
+		err = errors.Join(err, end.Close())
+	}
+	if err != nil && s != nil {
+		s.Discard()
+	}
+	return s, err
+}
+
+// start starts a supervisor. The end is the one of printed that its command writes to.
+func start(attr *syscall.SysProcAttr) (s *Supervisor, end *os.File, err error) {
+	var opened []*os.File
+	pipe := func() (r, w *os.File) {
+		if err == nil {
+			r, w, err = os.Pipe()
+			opened = append(opened, r, w)
+		}
+		return r, w
+	}
+	lifelineEnd, lifeline := pipe()
+	report, reportEnd := pipe()
+	printed, end := pipe()
+	var pair [2]int
+	if err == nil {
+		if pair, err = syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0); err == nil {
+			opened = append(opened, os.NewFile(uintptr(pair[0]), "orders"), os.NewFile(uintptr(pair[1]), "orders"))
+		}
+	}
+	if err == nil {
+		s = &Supervisor{cmd: exec.Command("/proc/self/exe"), lifeline: lifeline, report: report, printed: printed, orders: opened[len(opened)-2]} // this binary
+		ordersEnd := opened[len(opened)-1]
+		s.cmd.Args, s.cmd.Env, s.cmd.Dir, s.cmd.SysProcAttr = []string{supervisor.Name}, []string{}, "/", attr
+		s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = ordersEnd, end, end, []*os.File{lifelineEnd, reportEnd}
+		if err = s.cmd.Start(); err == nil {
+			return s, end, errors.Join(lifelineEnd.Close(), reportEnd.Close(), ordersEnd.Close())
+		}
+	}
+	for _, file := range opened {
+		_ = file.Close() //nolint:errcheck // the first error is told
+	}
+	return nil, nil, err
+}
+
+// Discard ends a supervisor that has no command.
+func (s *Supervisor) Discard() {
+	_ = s.cmd.Process.Kill() //nolint:errcheck // it may have ended
+	_ = s.cmd.Wait()         //nolint:errcheck // it was killed
+	s.close()
+}
+
+func (s *Supervisor) close() {
+	for _, file := range []*os.File{s.orders, s.lifeline, s.report, s.printed} {
+		_ = file.Close() //nolint:errcheck // it may be closed already
+	}
+}
+
+// Run has the supervisor run its command, as the function Run does. It can be called once.
+func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error) {
+	defer s.close()
+	if err := s.order(c); err != nil {
+		s.Discard()
+		return supervisor.Exit{Code: -1}, fmt.Errorf("start %s: %w", c.Path, supervisor.NotBegunError(err.Error()))
+	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		copyOutput(c.Output, s.printed)
+	}()
+	cut := make(chan *time.Timer, 1)
+	stop := context.AfterFunc(ctx, func() {
+		_ = s.lifeline.Close() //nolint:errcheck // it may be closed already
+		cut <- time.AfterFunc(supervisor.EndsWithin, func() { _ = s.cmd.Process.Kill() })
+	})
+	waited := s.cmd.Wait()
+	if !stop() {
+		(<-cut).Stop()
+	}
+	select {
+	case <-copied:
+	case <-time.After(drainFor): // somebody outside the tree holds the output open
+	}
+	_ = s.printed.Close() //nolint:errcheck // nothing reads from it any more
+	<-copied
+	return s.ended(ctx, c, waited)
+}
+
+// order tells the supervisor what to run.
+func (s *Supervisor) order(c Command) error {
 	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement)
 	if err != nil {
-		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close(), reportEnd.Close()))
+		return err
 	}
-	cmd := exec.CommandContext(ctx, "/proc/self/exe") // this binary
-	cmd.Args, cmd.Env, cmd.Dir = []string{supervisor.Name}, []string{}, "/"
-	printed, err := c.drain()
-	if err != nil {
-		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, errors.Join(err, lifelineEnd.Close(), reportEnd.Close()))
+	if c.Confinement != nil && len(c.Confinement.Files) > 0 {
+		var handed []int
+		for _, file := range c.Confinement.Files {
+			handed = append(handed, int(file.Fd()))
+		}
+		if err := syscall.Sendmsg(int(s.orders.Fd()), []byte(" "), syscall.UnixRights(handed...), nil, syscall.MSG_NOSIGNAL); err != nil {
+			return os.NewSyscallError("sendmsg", err)
+		}
 	}
-	defer printed.stop()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(order), printed.end, printed.end
-	cmd.ExtraFiles = []*os.File{lifelineEnd, reportEnd}
-	if c.Confinement != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, c.Confinement.Files...)
-	}
-	cmd.SysProcAttr = attributes(c.Confinement)
-	cmd.Cancel = lifeline.Close
-	cmd.WaitDelay = supervisor.EndsWithin
-	started := cmd.Start()
-	if err := errors.Join(started, lifelineEnd.Close(), reportEnd.Close(), printed.end.Close()); err != nil {
-		return supervisor.Exit{}, fmt.Errorf("start %s: %w", c.Path, err)
-	}
-	waited := cmd.Wait()
-	line, err := io.ReadAll(report) // the other end closed with the supervisor
+	_, err = s.orders.Write(order)
+	return err
+}
+
+// ended is how the command ended.
+func (s *Supervisor) ended(ctx context.Context, c Command, waited error) (supervisor.Exit, error) {
+	line, err := io.ReadAll(s.report) // the other end closed with the supervisor
 	if err != nil {
 		return supervisor.Exit{}, fmt.Errorf("run %s: read how it ended: %w", c.Path, err)
 	}
@@ -102,47 +195,14 @@ func Run(ctx context.Context, c Command) (supervisor.Exit, error) {
 	return exit, fmt.Errorf("run %s: %w", c.Path, waited)
 }
 
-// drain is where a command prints to.
-type drain struct {
-	end  *os.File // the command's
-	ours *os.File
-	done chan struct{}
-}
-
-func (c Command) drain() (*drain, error) {
-	ours, end, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	d := &drain{end: end, ours: ours, done: make(chan struct{})}
-	if c.Confinement != nil && c.Confinement.Identity != nil { // so that /dev/stdout can be opened
-		err = end.Chown(c.Confinement.Identity.UID, c.Confinement.Identity.GID)
-	}
-	output := c.Output
-	if output == nil {
-		output = io.Discard
-	}
-	go func() {
-		defer close(d.done)
-		if _, err := io.Copy(output, ours); err != nil {
-			_, _ = io.Copy(io.Discard, ours) //nolint:errcheck // what cannot be written is not wanted
+// copyOutput copies what a command prints until nothing can print any more.
+func copyOutput(to io.Writer, printed io.Reader) {
+	if to != nil {
+		if _, err := io.Copy(to, printed); err == nil {
+			return
 		}
-	}()
-	if err != nil {
-		d.stop()
 	}
-	return d, err
-}
-
-// stop returns when everything that was printed is written, or when somebody outside the tree holds the end open.
-func (d *drain) stop() {
-	_ = d.end.Close() //nolint:errcheck // it may be closed already
-	select {
-	case <-d.done:
-	case <-time.After(drainFor):
-	}
-	_ = d.ours.Close() //nolint:errcheck // nothing reads from it any more
-	<-d.done
+	_, _ = io.Copy(io.Discard, printed) //nolint:errcheck // what cannot be written is not wanted
 }
 
 // attributes are those of the supervisor's process.

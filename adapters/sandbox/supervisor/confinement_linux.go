@@ -21,8 +21,7 @@ type Confinement struct {
 	Limits  Limits
 
 	// Files are detached mounts for Mounts that the supervisor itself could not make.
-	Files  []*os.File `json:"-"`
-	Handed int        // how many there are; Run sets it
+	Files []*os.File `json:"-"`
 }
 
 // Identity is a user and a group without privileges.
@@ -62,6 +61,9 @@ type Mount struct {
 	Target   Bytes
 	Source   Bytes `json:",omitempty"` // of a bind: a path without symbolic links; of a link: where it leads
 	File     int   `json:",omitempty"` // of a bind: the number, from 1, of Confinement.Files
+	// Device and Inode are of the directory that a bind means; 0: it is not compared. The supervisor's copy of the mounts may be older than the host's.
+	Device, Inode uint64 `json:",omitempty"`
+
 	ReadOnly bool  `json:",omitempty"`
 	Devices  bool  `json:",omitempty"` // device files can be opened
 	Size     int64 `json:",omitempty"` // of a tmpfs, in bytes

@@ -13,11 +13,8 @@ import (
 // Capabilities are those that it takes to make a file tree and a network, and then to give them up: CAP_SETPCAP, CAP_NET_ADMIN and CAP_SYS_ADMIN.
 func Capabilities() []uintptr { return []uintptr{8, 12, 21} }
 
-// firstMountFD is the descriptor of the first of Confinement.Files in a supervisor.
-const firstMountFD = reportFD + 1
-
 // enter makes the file tree of the command the only one that this process has, and its loopback work.
-func (c *Confinement) enter() error {
+func (c *Confinement) enter(files []int) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|msPrivate, ""); err != nil { // nothing that is mounted from here on is seen outside
 		return os.NewSyscallError("mount /", err)
 	}
@@ -34,7 +31,7 @@ func (c *Confinement) enter() error {
 	if err := moveMount(root, base); err != nil {
 		return err
 	}
-	tree := tree{root: root, files: c.Handed}
+	tree := tree{root: root, files: files}
 	for _, m := range c.Mounts {
 		if err := tree.add(m); err != nil {
 			return fmt.Errorf("%s %s: %w", m.Kind, m.Target, err)
@@ -66,7 +63,7 @@ const rootSize = 1 << 20
 // tree is a file tree being made.
 type tree struct {
 	root    int
-	files   int   // mounts that were handed down
+	files   []int // mounts that were handed down
 	closing []int // mounts that become read-only when all is there
 }
 
@@ -122,17 +119,26 @@ func (t *tree) source(m Mount) (int, error) {
 	if m.ReadOnly {
 		attr |= mountReadOnly
 	}
-	mount := firstMountFD + m.File - 1
-	if m.File == 0 {
-		at, err := openat2(atFdcwd, string(m.Source), oPath, 0)
-		if err != nil {
-			return -1, err
-		}
-		if mount, err = cloneMount(at); err != nil {
-			return -1, err
-		}
-	} else if m.File > t.files {
-		return -1, fmt.Errorf("it is file %d of %d", m.File, t.files)
+	if m.File > len(t.files) {
+		return -1, fmt.Errorf("it is file %d of %d", m.File, len(t.files))
+	}
+	if m.File > 0 {
+		return t.files[m.File-1], setMount(t.files[m.File-1], attr, atRecursive)
+	}
+	at, err := openat2(atFdcwd, string(m.Source), oPath, 0)
+	if err != nil {
+		return -1, err
+	}
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(at, &stat); err != nil {
+		return -1, os.NewSyscallError("fstat", err)
+	}
+	if m.Inode != 0 && (stat.Ino != m.Inode || uint64(stat.Dev) != m.Device) {
+		return -1, fmt.Errorf("%s is another directory than it was", m.Source)
+	}
+	mount, err := cloneMount(at)
+	if err != nil {
+		return -1, err
 	}
 	return mount, setMount(mount, attr, atRecursive)
 }

@@ -7,6 +7,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func beSupervisor() struct{} {
 		return struct{}{}
 	}
 	report := os.NewFile(reportFD, "report")
-	exit, err := supervise(os.Stdin, os.NewFile(lifelineFD, "lifeline"))
+	exit, err := supervise(os.NewFile(lifelineFD, "lifeline"))
 	status := 0
 	if _, err := report.WriteString(formatReport(exit, err)); err != nil {
 		status = 2 // the host is gone, and so is everything else
@@ -57,7 +58,7 @@ func beSupervisor() struct{} {
 }
 
 // supervise runs the command that is ordered and returns when this process has no child left. It ends the command when the lifeline ends.
-func supervise(orders io.Reader, lifeline *os.File) (Exit, error) {
+func supervise(lifeline *os.File) (Exit, error) {
 	// From here on orphans come to this process. Signals meant to end it are taken and dropped: it ends last.
 	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0, 0, 0, 0); errno != 0 {
 		return Exit{}, fmt.Errorf("become a subreaper: %w", errno)
@@ -71,11 +72,11 @@ func supervise(orders io.Reader, lifeline *os.File) (Exit, error) {
 	if err := closeOnExec(); err != nil {
 		return Exit{}, err
 	}
-	var o order
-	if err := json.NewDecoder(orders).Decode(&o); err != nil {
+	makeThreads()
+	o, err := receive()
+	if err != nil {
 		return Exit{}, fmt.Errorf("read what to run: %w", err)
 	}
-	makeThreads()
 	child, err := o.begin()
 	if err != nil {
 		return Exit{}, err
@@ -105,6 +106,31 @@ func supervise(orders io.Reader, lifeline *os.File) (Exit, error) {
 	default:
 	}
 	return exit, nil
+}
+
+// receive waits for the order. Open files come before it; standard input is a socket for that.
+func receive() (o order, err error) {
+	var first [1]byte
+	files := make([]byte, 4096)
+	_, size, _, _, err := syscall.Recvmsg(0, first[:], files, syscall.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return o, os.NewSyscallError("recvmsg", err)
+	}
+	messages, err := syscall.ParseSocketControlMessage(files[:size])
+	if err != nil {
+		return o, err
+	}
+	if err := json.NewDecoder(io.MultiReader(bytes.NewReader(first[:]), os.Stdin)).Decode(&o); err != nil {
+		return o, err
+	}
+	for i := range messages {
+		handed, err := syscall.ParseUnixRights(&messages[i])
+		if err != nil {
+			return o, err
+		}
+		o.files = append(o.files, handed...)
+	}
+	return o, nil
 }
 
 // makeThreads lets the runtime create all the threads that supervising takes, and more, which it keeps for later. A command may use
@@ -148,7 +174,7 @@ func (o *order) start() (int, error) {
 	}
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if o.Confinement != nil {
-		if err := o.Confinement.begin(attr); err != nil {
+		if err := o.Confinement.begin(attr, o.files); err != nil {
 			return 0, fmt.Errorf("confine the command: %w", err)
 		}
 	}
@@ -169,13 +195,13 @@ func (o *order) start() (int, error) {
 }
 
 // begin confines this thread, and what attr starts on it.
-func (c *Confinement) begin(attr *syscall.SysProcAttr) error {
+func (c *Confinement) begin(attr *syscall.SysProcAttr, files []int) error {
 	// The rest of this process keeps its rights, and the command is the same user: it must not reach in here through /proc.
 	if err := prctl("PR_SET_DUMPABLE", prSetDumpable, 0, 0); err != nil {
 		return err
 	}
 	if c.Namespaces {
-		if err := c.enter(); err != nil {
+		if err := c.enter(files); err != nil {
 			return fmt.Errorf("make its file tree: %w", err)
 		}
 	}
@@ -270,13 +296,12 @@ type order struct {
 	Path, Dir   Bytes
 	Args, Env   []Bytes
 	Confinement *Confinement
+
+	files []int // that were handed down
 }
 
 // Encode is how a host orders a supervisor to run a program: it is to be written to its standard input.
 func Encode(path string, args []string, dir string, env []string, c *Confinement) ([]byte, error) {
-	if c != nil {
-		c.Handed = len(c.Files)
-	}
 	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c})
 }
 
@@ -288,6 +313,12 @@ func exact(texts []string) []Bytes {
 	return all
 }
 
+// NotBegunError is why a command did not begin.
+type NotBegunError string
+
+// Error implements error.
+func (e NotBegunError) Error() string { return string(e) }
+
 // ParseReport reads the line in which a supervisor says how its command ended.
 func ParseReport(line string) (Exit, error) {
 	line, whole := strings.CutSuffix(line, "\n")
@@ -295,7 +326,7 @@ func ParseReport(line string) (Exit, error) {
 		return Exit{}, errors.New("its supervisor was killed; processes of it may be left")
 	}
 	if reason, failed := strings.CutPrefix(line, "failed "); failed {
-		return Exit{}, errors.New(reason)
+		return Exit{}, NotBegunError(reason)
 	}
 	fields := strings.Fields(line)
 	if len(fields) < 4 || len(fields) > 5 || fields[0] != "exit" {
