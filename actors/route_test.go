@@ -11,6 +11,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // TestRoute asks the candidates of a route one after the other, and goes on with the route as a later host has it. The history verifies on
@@ -82,6 +83,120 @@ func TestRoute(t *testing.T) {
 			}
 		}
 	})
+}
+
+// perToken prices the tokens of one model.
+type perToken struct{ model string }
+
+func (p perToken) Cost(model string, usage events.Usage) (cost events.Money, priced bool) {
+	return events.Money(usage.Total()), model == p.model
+}
+
+// TestCutOffOnRoute: what came of a reply that was cut off is charged at the price of the candidate that gave it, and the candidate is not left for it. The
+// next turn begins with the first candidate again.
+func TestCutOffOnRoute(t *testing.T) {
+	for name, cut := range map[string]sagas.Command{
+		"cancelled":   sagas.Cancel{Meta: sagas.Meta{ID: "cut"}},
+		"interrupted": sagas.Send{Meta: sagas.Meta{ID: "cut"}, Verb: events.Interrupt, Text: events.Text{Inline: "stop"}},
+		"retired":     sagas.Retire{Meta: sagas.Meta{ID: "cut"}, Reason: "enough"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked []string
+				models := oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+					switch asked = append(asked, q.Model); len(asked) {
+					case 1:
+						return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorAuth, Detail: "401"}
+					case 2:
+						delta(actors.Delta{Kind: events.BlockText, Text: "It was a dark and stormy night."})
+						<-ctx.Done()
+						return actors.ModelResponse{}, ctx.Err()
+					}
+					return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
+				})}
+				host := start(t, actors.Config{
+					Journal: actorstest.NewMemory(), Models: models, Prices: perToken{"slow/b"}, OpeningCredit: events.Dollar,
+					Routes: map[string][]events.Candidate{"fast": {{Model: "locked/a"}, {Model: "slow/b"}}},
+				})
+				command := create("a")
+				command.Config.Model = "route/fast"
+				do(t, host, "a", command)
+				feed := watch(t, host, "a")
+				do(t, host, "a", say("first", "Tell me a story."))
+				synctest.Wait()
+				do(t, host, "a", cut)
+				seen := until(t, feed, ended)
+				failed := events.ModelFailed{}
+				for _, event := range seen {
+					if e, is := event.(events.ModelFailed); is {
+						failed = e
+					}
+				}
+				if failed.Class != events.ErrorCancelled || failed.Left || !failed.Priced || !failed.Usage.Estimated || failed.Cost != events.Money(failed.Usage.Total()) || failed.Cost < 8 {
+					t.Errorf("the attempt ended with %+v", failed)
+				}
+				if name != "retired" {
+					if name == "cancelled" {
+						do(t, host, "a", say("second", "And now?"))
+					}
+					until(t, feed, ended)
+					if want := []string{"locked/a", "slow/b", "locked/a"}; !slices.Equal(asked, want) {
+						t.Errorf("asked %v, want %v", asked, want)
+					}
+				}
+				verified(t, host)
+			})
+		})
+	}
+}
+
+// TestCompactionOnRoute: the summary is asked of the candidate that the turn would ask, also after the first one was left, and a host that has no routes
+// verifies all of it.
+func TestCompactionOnRoute(t *testing.T) {
+	for _, mode := range []events.CompactionMode{events.CompactSummarise, events.CompactDrop} {
+		t.Run(string(mode), func(t *testing.T) {
+			read := &reading{}
+			models := oneModel{actorstest.FakeModel(func(ctx context.Context, q actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+				if q.Model == "locked/a" {
+					return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorAuth, Detail: "401"}
+				}
+				return read.ask(ctx, q, delta)
+			})}
+			memory, blobs := actorstest.NewMemory(), actorstest.NewBlobs()
+			config := actors.Config{
+				Journal: memory, Blobs: blobs, Models: models, Tools: []actors.Tool{echo()}, OpeningCredit: events.Dollar,
+				Routes: map[string][]events.Candidate{"fast": {{Model: "locked/a"}, {Model: "good/b"}}},
+			}
+			host := start(t, config)
+			command := compacting(mode)
+			command.Config.Model = "route/fast"
+			do(t, host, "demo", command)
+			feed := watch(t, host, "demo")
+			do(t, host, "demo", say("c1", "go"))
+			compacted := 0
+			for _, event := range until(t, feed, ended) {
+				switch e := event.(type) {
+				case events.SummaryRequested:
+					if e.Model != "good/b" {
+						t.Error(e)
+					}
+				case events.ConversationCompacted:
+					if compacted++; e.Because != "" {
+						t.Error(e)
+					}
+				case events.TurnEnded:
+					if e.Outcome != events.Done || e.Rounds != 6 {
+						t.Error(e)
+					}
+				}
+			}
+			if compacted == 0 || (read.summaries.Load() > 0) != (mode == events.CompactSummarise) {
+				t.Errorf("compacted %d times, %d summaries", compacted, read.summaries.Load())
+			}
+			config.Routes = nil
+			verified(t, start(t, config))
+		})
+	}
 }
 
 // mustTip is the latest revision of agent a.
