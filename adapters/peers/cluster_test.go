@@ -47,7 +47,7 @@ func join(t *testing.T, dir, name string, store storage.Journal, blobs storage.B
 	}})
 	joined := events.HostJoined{
 		Name: name, Peer: w.server.Addr().String(), Weight: 100, Build: "test", Protocol: events.ProtocolRange{Oldest: 1, Newest: 1},
-		Catalogue: cluster.Catalogue(), Providers: []string{"fake"}, Fence: 5 * events.Second, Silent: 3 * events.Second, // the machine is busy
+		Catalogue: cluster.Catalogue(), Providers: []string{"fake"}, Fence: 5 * events.Second, Silent: 30 * events.Second, // the machine is busy; a port that refuses is noticed at once
 	}
 	w.member = must(membership.Join(t.Context(), membership.Config{
 		Cluster: "c", Joined: joined, Journal: store, Blobs: blobs, Contacts: w.client, Clock: membership.SystemClock{}, Log: log,

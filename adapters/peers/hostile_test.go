@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -310,6 +311,31 @@ func TestIdleStrangers(t *testing.T) {
 		defer conn.Close()
 	}
 	called(t, client(t, dir), to, "x")
+}
+
+// TestStrangersFillNoLog: of many connections that end badly, few are logged, and those that are not are counted.
+func TestStrangersFillNoLog(t *testing.T) {
+	dir, lines := certificates(t, "a", "b"), &lineCounter{}
+	s := must(peers.Listen(t.Context(), "127.0.0.1:0", identity(t, dir, "b"), slog.New(slog.NewTextHandler(lines, nil))))(t)
+	s.Serve(peers.Handlers{Call: echo})
+	began := time.Now()
+	for range 200 {
+		conn := must((&net.Dialer{}).DialContext(t.Context(), "tcp", s.Addr().String()))(t)
+		_, _ = conn.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+		_, _ = io.Copy(io.Discard, conn) // until it has ended
+		conn.Close()
+	}
+	s.Close()
+	if most := 2 + int32(time.Since(began)/time.Second); lines.Load() < 1 || lines.Load() > most {
+		t.Errorf("%d lines were logged, at most %d are expected", lines.Load(), most)
+	}
+}
+
+type lineCounter struct{ atomic.Int32 }
+
+func (l *lineCounter) Write(b []byte) (int, error) {
+	l.Add(1)
+	return len(b), nil
 }
 
 // TestBusy: a host that has too much under way is told so, and goes on when some of it is done.

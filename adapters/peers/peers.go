@@ -9,5 +9,5 @@
 //	server.go        answers                                        asked.go     one connection of it
 //
 // Frames over one connection, and not HTTP/2 or gRPC, because they take a fifth of the processor's time
-// ([ADR 27](../../docs/adr/0027-frames-between-hosts.md)).
+// ([ADR 28](../../docs/adr/0028-frames-between-hosts.md)).
 package peers

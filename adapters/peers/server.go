@@ -35,6 +35,7 @@ const (
 	mostBytes       = 64 << 20         // of their bodies
 	longest         = 60 * time.Second // that a request without parts may take
 	acceptPause     = 50 * time.Millisecond
+	tellEvery       = time.Second
 )
 
 // Server is the peer port of a host. Until it serves, connections to it wait.
@@ -47,6 +48,10 @@ type Server struct {
 	alive    context.Context //nolint:containedctx // of the requests, which end with the server
 	stop     context.CancelFunc
 	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	told   time.Time // when the end of a connection was logged
+	untold int       // ended since then
 }
 
 // Listen takes the port. The address is that of the port in the network: not 0.0.0.0, and no port 0, unless Addr is published instead.
@@ -94,10 +99,22 @@ func (s *Server) accept() {
 		}
 		s.running.Go(func() {
 			if err := s.serve(conn); err != nil {
-				s.log.Warn("the connection of another host ended", "from", conn.RemoteAddr().String(), "error", err)
+				s.tell(conn.RemoteAddr().String(), err)
 			}
 		})
 	}
+}
+
+// tell logs how a connection ended: one of a second, for who has no certificate can make as many as it likes.
+func (s *Server) tell(from string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.told) >= tellEvery {
+		s.log.Warn("the connection of another host ended", "from", from, "error", err, "others not logged", s.untold)
+		s.told, s.untold = now, 0
+		return
+	}
+	s.untold++
 }
 
 // serve answers on a connection until it ends.
