@@ -110,7 +110,7 @@ func (s *Server) tell(from string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.told) >= tellEvery {
-		s.log.Warn("the connection of another host ended", "from", from, "error", err, "others not logged", s.untold)
+		s.log.Warn("the connection of another host ended", "from", from, "error", err, "more", s.untold)
 		s.told, s.untold = now, 0
 		return
 	}
