@@ -79,7 +79,7 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		if other := new(elsewhere); errors.As(problem, &other) {
 			return reached{}, problem
 		}
-		l, err := a.openLocal(ctx, true)
+		l, err := a.openLocal(ctx, true, nil)
 		if err == nil {
 			return reached{fullHost: l, here: true, close: func(patience time.Duration) error {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -180,7 +180,7 @@ func (a *app) person() string {
 const restingIdle = 10 * time.Second
 
 // openLocal opens the stores and starts a host on them. A resting one leaves alone whom it is not asked about.
-func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error) {
+func (a *app) openLocal(ctx context.Context, resting bool, joining *stores.Cluster) (*stores.Local, error) {
 	masker, err := a.masker()
 	if err != nil {
 		return nil, err
@@ -207,6 +207,7 @@ func (a *app) openLocal(ctx context.Context, resting bool) (*stores.Local, error
 		return nil, err
 	}
 	at, idle := a.place(), restingIdle
+	at.Cluster = joining
 	if !resting {
 		at.Patience = stores.Forever // a host may be started before its store
 		at.Server = true

@@ -48,7 +48,7 @@ func newRoot(a *app) *cobra.Command {
 	})
 	addSettingFlags(root)
 	root.AddCommand(
-		demoCommand(a), runCommand(a), serveCommand(a),
+		demoCommand(a), runCommand(a), serveCommand(a), clusterCommand(a),
 		agentsCommand(a), sendCommand(a), cancelCommand(a), compactCommand(a), approveCommand(a), denyCommand(a),
 		tailCommand(a), historyCommand(a), stateCommand(a), workspaceCommand(a), diffCommand(a), waterfallCommand(a), causesCommand(a), effectsCommand(a),
 		forkCommand(a), whatIfCommand(a), treeCommand(a), rulesCommand(a), verifyCommand(a), secretsCommand(a), projectionsCommand(a),

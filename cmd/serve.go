@@ -23,18 +23,23 @@ import (
 
 func serveCommand(a *app) *cobra.Command {
 	var names []string
+	var joins clusterFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Host agents and serve the HTTP API, until interrupted",
 		Long: "Host the agents of the data directory and serve the HTTP API, until SIGTERM or Ctrl-C. A second signal does not wait for running\n" +
 			"calls that cannot be repeated; they count as lost. Agents with unfinished work continue it. Other commands on the same data\n" +
-			"directory find the server by themselves. docs/api.md describes the API.",
-		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example",
+			"directory find the server by themselves. docs/api.md describes the API.\n\n" +
+			"With --cluster the host is one of several on one store: each agent lives on one of them, and any of them answers for all. SIGTERM\n" +
+			"then hands its agents over first. docs/cluster.md describes clusters.",
+		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example\n" +
+			"  life serve --store esdb://db.example:2113 --cluster main --peer books-1.example:4778 --peer-name books-1 --peer-certs certs",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serve(cmd.Context(), names)
+			return a.serve(cmd.Context(), names, joins)
 		},
 	}
+	joins.add(cmd)
 	cmd.Flags().StringSliceVar(&names, "name", nil, "host names, in addition to localhost, that clients may use for the server")
 	return cmd
 }
@@ -56,7 +61,8 @@ func (a *app) guardedAddress() (address, token string, err error) {
 	return address, token, nil
 }
 
-func (a *app) serve(ctx context.Context, names []string) error {
+func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) error {
+	began := time.Now()
 	address, token, err := a.guardedAddress()
 	if err != nil {
 		return err
@@ -74,7 +80,11 @@ func (a *app) serve(ctx context.Context, names []string) error {
 	if err := a.onlyServer(ctx); err != nil {
 		return err
 	}
-	host, err := a.openAfter(ctx)
+	joining, err := joins.cluster(&a.config, "http://"+reachable(listener.Addr()))
+	if err != nil {
+		return err
+	}
+	host, err := a.openAfter(ctx, joining)
 	if err != nil {
 		return err
 	}
@@ -87,7 +97,10 @@ func (a *app) serve(ctx context.Context, names []string) error {
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
-	return errors.Join(err, host.Close(closing))
+	if err := errors.Join(err, host.Close(closing)); !errors.Is(err, errRemoved) {
+		return err
+	}
+	return a.startAnew(ctx, began)
 }
 
 // leastFiles is how many files a server has to be able to open: it has some thirty open itself.
@@ -133,8 +146,8 @@ func (a *app) onlyServer(ctx context.Context) error {
 }
 
 // openAfter opens the stores.
-func (a *app) openAfter(ctx context.Context) (*stores.Local, error) {
-	return whenFree(ctx, a, heldTime, func() (*stores.Local, error) { return a.openLocal(ctx, false) })
+func (a *app) openAfter(ctx context.Context, joining *stores.Cluster) (*stores.Local, error) {
+	return whenFree(ctx, a, heldTime, func() (*stores.Local, error) { return a.openLocal(ctx, false, joining) })
 }
 
 // heldTime is how long a server waits for another process to leave its data directory: a verb that was started after it, and opened the
@@ -183,8 +196,10 @@ func (a *app) answer(ctx context.Context, host *stores.Local, listener *api.Conn
 		return errors.Join(err, server.Close(), expected(<-served))
 	}
 	fmt.Fprintf(a.errs, "life: serving %s at %s, process %d, events in %s\n", data, here.Address, here.PID, here.Store)
+	asked := a.askedToEnd(ctx, host)
 	var failed error
 	select {
+	case failed = <-asked:
 	case <-ctx.Done():
 		fmt.Fprintln(a.errs, "life: stopping once calls that cannot be repeated have finished; interrupt again to stop now. Other work continues when life serve runs again")
 	case failed = <-served:
@@ -198,6 +213,12 @@ func (a *app) answer(ctx context.Context, host *stores.Local, listener *api.Conn
 	defer stop()
 	closing, cancel := context.WithTimeout(closing, closeTime)
 	defer cancel()
+	if failed == nil {
+		failed = a.handOver(closing, host)
+	}
+	if errors.Is(failed, errRemoved) {
+		cancel() // nothing of it may go on
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- host.Host.Close(closing) }()
 	if err := server.Shutdown(closing); err != nil {

@@ -50,7 +50,7 @@ func TestServerWaits(t *testing.T) {
 			if a.config, err = resolve(environment, func(string) (string, bool) { return "", false }); err != nil {
 				t.Fatal(err)
 			}
-			host, err := whenFree(t.Context(), a, c.patience, func() (*stores.Local, error) { return a.openLocal(t.Context(), false) })
+			host, err := whenFree(t.Context(), a, c.patience, func() (*stores.Local, error) { return a.openLocal(t.Context(), false, nil) })
 			if waited := strings.Contains(said.String(), "is in use by process "+strings.Fields(c.holder)[0]+"; waiting for it to end"); waited != c.waits {
 				t.Errorf("it says %q", said.String())
 			}

@@ -44,6 +44,7 @@ func settings() []setting {
 		{flag: "data", env: "LIFE_DATA", description: "data directory"},
 		{flag: "store", env: "LIFE_STORE", defaultValue: stores.InData, description: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
+		{flag: "cluster", env: "LIFE_CLUSTER", description: "name of the cluster of hosts that life serve joins, and that life cluster is about"},
 		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model or route/NAME; an endpoint of the configuration file is a provider too"},
 		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
 		{flag: "think", env: "LIFE_THINK", description: "how much the models of new agents think: off, low, medium, high, or at most that many tokens; default: as the model does by itself"},

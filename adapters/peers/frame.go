@@ -16,6 +16,9 @@ import (
 // protocol is how both ends name what they speak, in TLS's ALPN. A build that speaks several versions offers all of them.
 const protocol = "life-peer/1"
 
+// Protocol is the version of what hosts say to each other.
+const Protocol = 1
+
 // maxBody is the most that one request, answer or part may hold.
 const maxBody = actors.MaxPeerBody
 

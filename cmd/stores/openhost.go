@@ -56,6 +56,7 @@ type Local struct {
 	Blobs     *blobs.Store
 	commands  *sandbox.Sandbox
 	masker    actors.Masker // nil: nothing is masked
+	peer      *peer         // nil: the host is the only one
 }
 
 // OpenHost opens the stores of a place, fills in what comes from them, and starts the host.
@@ -96,7 +97,12 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 		return err
 	}
 	c.Journal, c.Blobs, c.Forks = l.Journal, l.Blobs, filepath.Join(data, forksName)
-	l.Host, err = actors.New(ctx, c)
+	if err := l.join(ctx, &c); err != nil {
+		return err
+	}
+	if l.Host, err = actors.New(ctx, c); err == nil {
+		l.peer.started(l.Host)
+	}
 	return err
 }
 
@@ -160,6 +166,7 @@ func (l *Local) Close(ctx context.Context) error {
 
 func (l *Local) closeStores() error {
 	var errs []error
+	l.peer.close()
 	if l.commands != nil {
 		l.commands.Close()
 	}

@@ -41,6 +41,7 @@ type Location struct {
 	Sandbox     sandbox.Config   // how commands are run
 	Server      bool             // it stays open until it is stopped
 	Filling     bool             // it may hold half a copy, or half an import: to finish it
+	Cluster     *Cluster         // that the host joins; nil: it is the only one
 }
 
 // Forever is patience without end.

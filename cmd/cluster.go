@@ -1,0 +1,415 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/life/actors/membership"
+	"example.com/life/adapters/peers"
+	"example.com/life/cmd/stores"
+	"example.com/life/events"
+	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
+)
+
+// clusterFlags say how life serve joins a cluster.
+type clusterFlags struct {
+	peer, name, certificates, zone string
+	labels, roles, workspaces      []string
+	weight, maxLive                int
+	silent, fence, handover        time.Duration
+	older                          bool
+}
+
+func (f *clusterFlags) add(cmd *cobra.Command) {
+	host, _ := os.Hostname() //nolint:errcheck // then it has to be given
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	flags := cmd.Flags()
+	flags.StringVar(&f.peer, "peer", "", "with --cluster: address for the other hosts, HOST:PORT as they reach it")
+	flags.StringVar(&f.name, "peer-name", host, "with --cluster: name of this host, which its certificate is for")
+	flags.Lookup("peer-name").DefValue = "" // help says the same on every machine
+	flags.StringVar(&f.certificates, "peer-certs", "", "with --cluster: directory that life cluster certificates made")
+	flags.StringVar(&f.zone, "zone", "", "with --cluster: what fails together with this host")
+	flags.StringSliceVar(&f.labels, "label", nil, "with --cluster: NAME=VALUE that agents can be pinned to; may be repeated")
+	flags.IntVar(&f.weight, "weight", 100, "with --cluster: this host's share of the agents, compared with the others'; 0: only what is pinned to it")
+	flags.StringSliceVar(&f.roles, "roles", nil, "with --cluster: roles of this host")
+	flags.DurationVar(&f.silent, "silent", time.Second, "with --cluster: a host that does not answer for so long is held for dead")
+	flags.DurationVar(&f.fence, "fence", 5*time.Second, "with --cluster: calls that a dead host began are lost after so long; the same on all hosts")
+	flags.DurationVar(&f.handover, "handover", 30*time.Second, "with --cluster: an agent that moves waits for its model's reply for so long")
+	flags.IntVar(&f.maxLive, "max-live", 0, "with --cluster: agents, wallets and so on in memory at most; 0: any number")
+	flags.StringSliceVar(&f.workspaces, "shared-workspaces", nil, "with --cluster: directories that are the same on all hosts that name them")
+	flags.BoolVar(&f.older, "join-older", false, "with --cluster: join although another host reads newer events")
+}
+
+// cluster is the cluster to join; nil: none.
+func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
+	name := c.get("cluster")
+	if name == "" {
+		if f.peer != "" || f.certificates != "" {
+			return nil, usage("--peer and --peer-certs are for a host of a cluster: name it with --cluster")
+		}
+		return nil, nil //nolint:nilnil // the host is the only one
+	}
+	if err := events.ValidateCluster(name); err != nil {
+		return nil, usage("--cluster: %w", err)
+	}
+	switch {
+	case f.peer == "":
+		return nil, usage("--cluster needs --peer HOST:PORT, the address on which this host answers the others")
+	case f.certificates == "":
+		return nil, usage("--cluster needs --peer-certs DIR, with certificates that life cluster certificates DIR --host %s makes: hosts prove to each other who they are", f.name)
+	}
+	labels, err := readLabels(f.labels)
+	if err != nil {
+		return nil, usage("--label: %w", err)
+	}
+	return &stores.Cluster{
+		Name: name, Listen: f.peer, Certificates: f.certificates, Older: f.older, Handover: f.handover, MaxLive: f.maxLive, Workspaces: f.workspaces,
+		Joined: events.HostJoined{
+			Name: f.name, API: api, Zone: f.zone, Labels: labels, Weight: f.weight, Roles: f.roles, Providers: nil,
+			Fence: events.Micros(f.fence.Microseconds()), Silent: events.Micros(f.silent.Microseconds()),
+		},
+	}, nil
+}
+
+func readLabels(texts []string) ([]events.Label, error) {
+	var labels []events.Label
+	for _, text := range texts {
+		name, value, found := strings.Cut(text, "=")
+		if !found || name == "" || value == "" {
+			return nil, fmt.Errorf("%q is no label, want NAME=VALUE such as zone=eu", text)
+		}
+		labels = append(labels, events.Label{Name: name, Value: value})
+	}
+	return labels, nil
+}
+
+// errRemoved says that the others hold this host for dead.
+var errRemoved = errors.New("this host was removed from its cluster")
+
+// askedToEnd says when the cluster wants the host to end: with errRemoved at once; with nil after it has handed over what it holds.
+func (a *app) askedToEnd(ctx context.Context, host *stores.Local) <-chan error {
+	member := host.Member()
+	if member == nil {
+		return nil
+	}
+	fmt.Fprintf(a.errs, "life: host %s of cluster %s\n", member.Self(), member.View().Name)
+	asked := make(chan error, 1)
+	go func() {
+		for {
+			changed := member.Changed()
+			if me, is := member.View().Members[member.Self()]; is && me.State == cluster.StateDraining {
+				fmt.Fprintln(a.errs, "life: this host was asked to leave the cluster")
+				asked <- nil
+				return
+			}
+			select {
+			case <-member.Removed():
+				asked <- errRemoved
+				return
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return asked
+}
+
+// handOver has the other hosts of the cluster go on with what this one holds. What is still here when ctx ends goes on there too, as if this
+// host had been killed.
+func (a *app) handOver(ctx context.Context, host *stores.Local) error {
+	member := host.Member()
+	if member == nil {
+		return nil
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- host.Drain(ctx) }()
+	select {
+	case err := <-drained:
+		if err != nil {
+			fmt.Fprintf(a.errs, "life: %v\n", err)
+		}
+		return nil
+	case <-member.Removed():
+		return errRemoved
+	}
+}
+
+// startedAnewEvery is how often a host that is removed again and again joins again.
+const startedAnewEvery = 10 * time.Second
+
+// startAnew replaces this process by a new one, which joins the cluster under a new id: whatever this one still held in memory is void.
+func (a *app) startAnew(ctx context.Context, began time.Time) error {
+	select {
+	case <-time.After(startedAnewEvery - time.Since(began)):
+	case <-ctx.Done():
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return errors.Join(errRemoved, err)
+	}
+	fmt.Fprintln(a.errs, "life: removed from the cluster; starting again as a new member")
+	return fmt.Errorf("start again after %w: %w", errRemoved, syscall.Exec(self, os.Args, os.Environ())) //nolint:gosec // it is this program, as it was started
+}
+
+func clusterCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "cluster", Short: "Show and change the hosts of a cluster", Args: noVerb,
+		Long: "Show the hosts that share a store, and change them. docs/cluster.md describes clusters.",
+		Example: "  life cluster --store esdb://127.0.0.1:2113 --cluster main\n" +
+			"  life cluster certificates certs --host books-1",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withCluster(cmd.Context(), func(view *cluster.View) error { return a.printCluster(view, asJSON) })
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	cmd.AddCommand(
+		clusterWhereCommand(a), clusterDrainCommand(a), clusterRemoveCommand(a), clusterPinCommand(a), clusterUnpinCommand(a),
+		storeless(aboutNone, clusterCertificatesCommand(a)),
+	)
+	return cmd
+}
+
+// sharedStore opens the store of a cluster, as a program that is no member.
+func (a *app) sharedStore(ctx context.Context, use func(journal stores.Journal, name string) error) error {
+	name := a.config.get("cluster")
+	if err := events.ValidateCluster(name); err != nil {
+		return usage("name the cluster with --cluster or LIFE_CLUSTER: %w", err)
+	}
+	at := a.place()
+	if at.Embedded() {
+		return usage("a cluster's store is an EventStoreDB: name it with --store esdb://HOST:PORT or LIFE_STORE")
+	}
+	journal, err := at.Open(ctx, a.log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(journal, name), journal.Close())
+}
+
+func (a *app) withCluster(ctx context.Context, use func(*cluster.View) error) error {
+	return a.sharedStore(ctx, func(journal stores.Journal, name string) error {
+		view, err := membership.Read(ctx, journal, name)
+		if err != nil {
+			return err
+		}
+		if view.Epoch == events.NoRevision {
+			return coded("not_found", "there is no cluster %s in %s: life serve --cluster %s makes it", name, a.config.storeName(), name)
+		}
+		return use(view)
+	})
+}
+
+// order has the cluster decide a command.
+func (a *app) order(ctx context.Context, command func(view *cluster.View) (sagas.Command, error)) error {
+	return a.sharedStore(ctx, func(journal stores.Journal, name string) error {
+		view, err := membership.Read(ctx, journal, name)
+		if err != nil {
+			return err
+		}
+		wanted, err := command(view)
+		if err == nil {
+			_, err = membership.Order(ctx, journal, name, membership.SystemClock{}, wanted)
+		}
+		return err
+	})
+}
+
+// hostShown is a host as it is printed.
+type hostShown struct {
+	ID    events.HostID `json:"id"`
+	State string        `json:"state"`
+	events.HostJoined
+}
+
+// clusterShown is a cluster as it is printed.
+type clusterShown struct {
+	Cluster string                    `json:"cluster"`
+	Epoch   events.Revision           `json:"epoch,string"`
+	Mixed   bool                      `json:"mixed"` // builds
+	Hosts   []hostShown               `json:"hosts"`
+	Pins    map[string][]events.Label `json:"pins,omitempty"`
+}
+
+func (a *app) printCluster(view *cluster.View, asJSON bool) error {
+	shown := clusterShown{Cluster: view.Name, Epoch: view.Epoch, Mixed: view.Mixed(), Hosts: []hostShown{}, Pins: map[string][]events.Label{}}
+	for _, member := range view.Sorted() {
+		shown.Hosts = append(shown.Hosts, hostShown{member.ID, string(member.State), member.Joined})
+	}
+	for key, pin := range view.Pins {
+		shown.Pins[key] = pin.To
+	}
+	if asJSON {
+		return a.printJSON(shown)
+	}
+	w := table(a.out)
+	fmt.Fprintln(w, "HOST\tSTATE\tZONE\tWEIGHT\tBUILD\tPEERS AT\tAPI")
+	for _, h := range shown.Hosts {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", h.ID, h.State, h.Zone, h.Weight, h.Build, h.Peer, h.API)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(shown.Pins)) {
+		fmt.Fprintf(a.out, "%s is pinned to %s\n", key, joinLabels(shown.Pins[key]))
+	}
+	if shown.Mixed {
+		fmt.Fprintln(a.out, "mixed: the hosts are of different builds")
+	}
+	return nil
+}
+
+func joinLabels(labels []events.Label) string {
+	texts := make([]string, len(labels))
+	for i, l := range labels {
+		texts[i] = l.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+// placedStream is the stream that a verb's argument means: an agent's name, or a stream such as wallet-main.
+func placedStream(text string) events.Stream {
+	if events.AgentID(text).Validate() == nil && !strings.HasPrefix(text, "wallet-") && !strings.HasPrefix(text, "homeostasis-") &&
+		!strings.HasPrefix(text, "knowledge-") && !strings.HasPrefix(text, "projections-") {
+		return events.AgentStream(events.AgentID(text))
+	}
+	return events.Stream(text)
+}
+
+func clusterWhereCommand(a *app) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "where AGENT", Short: "Show which host an agent lives on, and which hosts come next", Args: takes(1, 1, "the name of an agent, or a stream such as wallet-main"),
+		Long:    "Show which host an agent lives on, and which hosts come next if that one ends. A wallet named as its agent lives with it.",
+		Example: "  life cluster where demo\n  life cluster where wallet-main --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withCluster(cmd.Context(), func(view *cluster.View) error {
+				ranked := view.Ranked(placedStream(args[0]))
+				if asJSON {
+					return a.printJSON(struct {
+						Stream events.Stream   `json:"stream"`
+						Hosts  []events.HostID `json:"hosts"` // its own first
+					}{placedStream(args[0]), append([]events.HostID{}, ranked...)})
+				}
+				if len(ranked) == 0 {
+					return coded("unavailable", "no host of cluster %s may hold %s: life cluster shows pins and weights", view.Name, args[0])
+				}
+				for _, id := range ranked {
+					fmt.Fprintln(a.out, id)
+				}
+				return nil
+			})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// hostOf is the member that an argument means: its id, or its name.
+func hostOf(view *cluster.View, text string) events.HostID {
+	if member, there := view.Named(text); there {
+		return member.ID
+	}
+	return events.HostID(text)
+}
+
+func clusterDrainCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "drain HOST", Short: "Have a host hand over its agents and end", Args: takes(1, 1, "the name or id of a host"),
+		Long: "Have a host hand over its agents and end. Each agent moves when nothing of it is under way that cannot be repeated, so no call is cut\n" +
+			"off and no message refused. SIGTERM to the host does the same.",
+		Example: "  life cluster drain books-1",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.order(cmd.Context(), func(view *cluster.View) (sagas.Command, error) {
+				return cluster.Drain{Meta: newMeta(""), Host: hostOf(view, args[0]), By: a.person()}, nil
+			})
+		},
+	}
+}
+
+func clusterRemoveCommand(a *app) *cobra.Command {
+	reason := ""
+	cmd := &cobra.Command{
+		Use: "remove HOST", Short: "Remove a host that is dead, though the others have not noticed", Args: takes(1, 1, "the name or id of a host"),
+		Long: "Remove a host that is dead, though the others have not noticed: they take over its agents at once. A host that is alive notices that\n" +
+			"it was removed, cuts everything off and joins again.",
+		Example: "  life cluster remove books-1 --reason \"its machine burnt down\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.order(cmd.Context(), func(view *cluster.View) (sagas.Command, error) {
+				return cluster.Remove{Meta: newMeta(""), Host: hostOf(view, args[0]), By: a.person(), Because: events.RemovedAsked, Detail: reason}, nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	return cmd
+}
+
+func clusterPinCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "pin AGENT NAME=VALUE...", Short: "Let an agent live only on hosts with these labels", Args: takes(2, -1, "an agent, and labels such as zone=eu or host=books-1"),
+		Long:    "Let an agent live only on hosts that have all of these labels. host=NAME and zone=NAME are a host's name and zone.",
+		Example: "  life cluster pin demo zone=eu\n  life cluster pin demo host=books-1",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			labels, err := readLabels(args[1:])
+			if err != nil {
+				return usage("%w", err)
+			}
+			return a.order(cmd.Context(), func(*cluster.View) (sagas.Command, error) {
+				return cluster.Pin{Meta: newMeta(""), Stream: placedStream(args[0]), To: labels, By: a.person()}, nil
+			})
+		},
+	}
+}
+
+func clusterUnpinCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "unpin AGENT", Short: "Let an agent live on any host again", Args: takes(1, 1, "the name of an agent"),
+		Example: "  life cluster unpin demo",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.order(cmd.Context(), func(*cluster.View) (sagas.Command, error) {
+				return cluster.Unpin{Meta: newMeta(""), Stream: placedStream(args[0]), By: a.person()}, nil
+			})
+		},
+	}
+}
+
+func clusterCertificatesCommand(a *app) *cobra.Command {
+	var hosts, addresses []string
+	cmd := &cobra.Command{
+		Use: "certificates DIR", Short: "Make the certificates by which hosts know each other", Args: takes(1, 1, "a directory"),
+		Long: "Make the certificates by which hosts know each other: an authority, if the directory has none yet, and one certificate for each host.\n" +
+			"A host needs ca.pem, NAME.pem and NAME-key.pem. Whoever has a host's key can command every agent of the cluster; keep ca-key.pem\n" +
+			"where no host can read it.",
+		Example: "  life cluster certificates certs --host books-1 --host books-2",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(hosts) == 0 {
+				return usage("name the hosts: --host NAME, for each of them")
+			}
+			for _, host := range hosts {
+				made, err := peers.MakeCertificate(args[0], peers.Wanted{Host: host, Addresses: addresses, Now: time.Now()})
+				if err != nil {
+					return err
+				}
+				for _, file := range made.Files {
+					fmt.Fprintln(a.out, file)
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name of a host; may be repeated")
+	cmd.Flags().StringSliceVar(&addresses, "address", nil, "address or DNS name of the host, for other programs; hosts know each other by name")
+	return cmd
+}
