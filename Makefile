@@ -12,7 +12,7 @@ RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # A race build sleeps for a second before it exits; the tests start a thousand of them.
 export GORACE ?= atexit_sleep_ms=10
 
-.PHONY: help build test test-long test-node test-recorded test-faults soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
+.PHONY: cluster help build test test-long test-node test-recorded test-faults soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ bench: build ## turns per second and latency, and what the store does, in proces
 
 demo: build ## a scripted agent on a copy of the sample workspace: run, history, a look back, verify
 	./docs/demo.sh bin/life
+
+cluster: build ## a store and three hosts on this machine, until Ctrl-C
+	@bash docs/testdata/cluster.sh bin/life
 
 demo-esdb: build ## the same, with events behind life store serve, and a copy of it
 	./docs/demo-esdb.sh bin/life
