@@ -313,6 +313,7 @@ func play(t *testing.T, life string, steps []step) {
 	shell.Stdout, shell.Stderr = &output, &output
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	shell.WaitDelay = 10 * time.Second // for what it left running and did not end, which holds its output
 	err = shell.Run()
 	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) // what it left running
 	if err != nil {
