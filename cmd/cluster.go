@@ -167,9 +167,8 @@ func clusterCommand(a *app) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
 		Use: "cluster", Short: "Show and change the hosts of a cluster", Args: noVerb,
-		Long: "Show the hosts that share a store, and change them. docs/cluster.md describes clusters.",
-		Example: "  life cluster --store esdb://127.0.0.1:2113 --cluster main\n" +
-			"  life cluster certificates certs --host books-1",
+		Long:    "Show the hosts that share a store, and change them. docs/cluster.md describes clusters.",
+		Example: "  life cluster --cluster main\n  life cluster --json\n  life cluster certificates certs --host books-1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withCluster(cmd.Context(), func(view *cluster.View) error { return a.printCluster(view, asJSON) })
 		},

@@ -34,7 +34,7 @@ func serveCommand(a *app) *cobra.Command {
 			"then hands its agents over first. docs/cluster.md describes clusters.",
 		Example: "  life serve\n  life serve --listen 127.0.0.1:0\n  life serve --listen 0.0.0.0:4777 --token-file ~/.life-token --name agents.example\n" +
 			"  life serve --store esdb://db.example:2113 --cluster main --peer books-1.example:4778 --peer-name books-1 --peer-certs certs",
-		Args:    takes(0, 0, "no arguments"),
+		Args: takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.serve(cmd.Context(), names, joins)
 		},

@@ -165,12 +165,25 @@ var staged = map[string]string{
 	"pass show ada":               "pass() { echo a-long-password; }",
 	"life store serve --tls-cert": certificates,
 	"life store serve --listen 0": certificates + "; cp certs/server.crt certs/server.key .",
+	"life cluster":                clustered,
+	"life cluster certificates":   "true",
+	"life cluster unpin":          clustered + "; life cluster pin demo zone=eu",
+	"life serve --store":          "life cluster certificates certs --host books-1",
 	"life wallet show team":       "life wallet open team --with 25",
 	"life knowledge":              "life knowledge add notes",
 	"life knowledge add":          "true",
 }
 
 const asks = `life run -q --agent demo --model scripted/asks --ask bash "Clean up"`
+
+// clustered is a cluster of one host.
+const clustered = `life cluster certificates certs --host books-1
+life store serve --insecure --data served --listen 127.0.0.1:0 --ready-file address &
+server=$!; until [ -s address ]; do sleep 0.05; done
+export LIFE_STORE=$(cat address) LIFE_CLUSTER=main
+life serve --data books-1 --listen 127.0.0.1:0 --peer 127.0.0.1:0 --peer-name books-1 --peer-certs certs &
+server="$! $server"; until [ -s books-1/serve.json ]; do sleep 0.05; done
+life agents create demo --data books-1 --model scripted/echo`
 
 const reviewer = "life agents create reviewer --workspace ws --model scripted/echo"
 
@@ -204,7 +217,7 @@ var replaced = []struct{ pattern, by string }{
 	{`3/2\.1`, "4/2.1"},
 	{`--digest \w+`, `--digest $$(life projections query approvals --json | grep -o '"digest":"[0-9a-f]*' | cut -c11-22)`},
 	{`14:02:11`, "$(date +%T)"},
-	{`0\.0\.0\.0:\d+`, "127.0.0.1:0"},
+	{`(0\.0\.0\.0|books-1\.example):\d+`, "127.0.0.1:0"},
 }
 
 // waiting are verbs that go on until they are interrupted: they are, once they have said something and nothing follows.
