@@ -24,7 +24,7 @@ func foreignEvents() []events.Envelope {
 	return []events.Envelope{
 		{
 			Stream: "agent-demo", Kind: "turn.ended", Version: 2, Time: 5, Actor: "cli", Command: "c", Correlation: "demo/1", Causation: "agent-demo@0",
-			Traceparent: "00-1-2-01", Digest: events.Digest{1}, Data: json.RawMessage(`{"text":"<&>  "}`),
+			Traceparent: "00-1-2-01", Host: "books-1#17", Digest: events.Digest{1}, Data: json.RawMessage(`{"text":"<&>  "}`),
 		},
 		{Stream: "orders-1", Kind: "placed", Version: 1, Time: 6, Data: json.RawMessage("{ \"a\" :\n 1 }"), Foreign: &events.Foreign{Metadata: []byte("\x00\xff")}},
 		{Stream: "orders-1", Kind: "image", Version: 1, Time: 7, Data: json.RawMessage(`"AP8="`), Foreign: &events.Foreign{ContentType: "application/octet-stream", Base64: true}},

@@ -53,8 +53,11 @@ func FuzzView(f *testing.F) {
 			}
 		}
 		for _, command := range []sagas.Command{
-			cluster.Drain{Host: id}, cluster.Leave{Host: id}, cluster.Remove{Host: id, By: "a#0", Because: events.RemovedSilent, Detail: stream},
-			cluster.Pin{Stream: events.Stream(stream), To: []events.Label{{Name: host, Value: kind}}}, cluster.Unpin{Stream: events.Stream(stream)},
+			cluster.Drain{Host: id},
+			cluster.Leave{Host: id},
+			cluster.Remove{Host: id, By: "a#0", Because: events.RemovedSilent, Detail: stream},
+			cluster.Pin{Stream: events.Stream(stream), To: []events.Label{{Name: host, Value: kind}}},
+			cluster.Unpin{Stream: events.Stream(stream)},
 		} {
 			if decided, err := next.Decide(command); err == nil {
 				_ = next.Apply(sagas.Fact{Event: decided[0], Revision: 4}).Ranked(events.Stream(stream))

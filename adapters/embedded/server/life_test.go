@@ -20,7 +20,7 @@ func TestLifesOwn(t *testing.T) {
 	client := w.client(t)
 	own := events.Envelope{
 		ID: uuid.New(), Kind: "turn.began", Version: 3, Time: 1_700_000_000_123_456, Actor: "someone", Command: "c-1", Correlation: "a/1",
-		Causation: "agent-a@4", Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Data: []byte(`{"a":"<b>"}`),
+		Causation: "agent-a@4", Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Host: "books-1#17", Data: []byte(`{"a":"<b>"}`),
 	}
 	own.Digest = events.Digest{}.Next(own.Kind, own.Data)
 	if _, err := w.store.Append(within(t), "first", storage.ExpectNoStream, []events.Envelope{own}); err != nil {
@@ -42,7 +42,7 @@ func TestLifesOwn(t *testing.T) {
 	}
 	got := page.Events[0]
 	if got.Foreign != nil || got.Digest != own.Digest || got.Time != own.Time || got.Version != own.Version || got.Actor != own.Actor || got.Command != own.Command ||
-		got.Correlation != own.Correlation || got.Causation != own.Causation || got.Traceparent != own.Traceparent || string(got.Data) != string(own.Data) {
+		got.Correlation != own.Correlation || got.Causation != own.Causation || got.Traceparent != own.Traceparent || got.Host != own.Host || string(got.Data) != string(own.Data) {
 		t.Errorf("the store has %+v", got)
 	}
 }
