@@ -405,6 +405,7 @@ func clusterCertificatesCommand(a *app) *cobra.Command {
 					fmt.Fprintln(a.out, file)
 				}
 			}
+			fmt.Fprintln(a.errs, "life: whoever has the key of a host can command every agent of the cluster")
 			return nil
 		},
 	}
