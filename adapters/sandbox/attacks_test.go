@@ -323,10 +323,10 @@ func beAttacker(what string) int {
 	case "exit":
 		return 0
 	case "uid":
-		fmt.Println(os.Geteuid())
+		fmt.Fprintln(os.Stdout, os.Geteuid())
 		return 0
 	case "foreign":
-		fmt.Println("survived", foreign())
+		fmt.Fprintln(os.Stdout, "survived", foreign())
 		return 0
 	case "bytes":
 		return fill(filepath.Join(os.Getenv("HOME"), "filled"))
@@ -335,7 +335,7 @@ func beAttacker(what string) int {
 	}
 	var s scene
 	if err := json.Unmarshal([]byte(what), &s); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	results := map[string]string{}
@@ -347,10 +347,10 @@ func beAttacker(what string) int {
 	}
 	encoded, err := json.Marshal(results)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
-	fmt.Println(string(encoded))
+	fmt.Fprintln(os.Stdout, string(encoded))
 	return 0
 }
 
@@ -358,11 +358,11 @@ func beAttacker(what string) int {
 func fill(path string) int {
 	f, err := os.Create(path)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	_, err = f.WriteAt([]byte("x"), largestFile)
-	fmt.Println(err)
+	fmt.Fprintln(os.Stdout, err)
 	return 0
 }
 
@@ -371,7 +371,7 @@ func swallow() int {
 	for {
 		page, err := unix.Mmap(-1, 0, 16<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 		if err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(os.Stdout, err)
 			return 1
 		}
 		for i := 0; i < len(page); i += 4096 {

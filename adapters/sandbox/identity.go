@@ -15,14 +15,15 @@ import (
 
 // nobody is as whom commands run where the host is root. A process of root's owns most files of /proc and /sys, whatever namespaces it is in and
 // whatever capabilities it has not, so no command is one.
-var nobody = supervisor.Identity{UID: 65534, GID: 65534}
+func nobody() supervisor.Identity { return supervisor.Identity{UID: 65534, GID: 65534} }
 
 // identity is as whom commands run; nil: as the host.
 func identity() *supervisor.Identity {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return &nobody
+	as := nobody()
+	return &as
 }
 
 // users keeps the user namespaces that show the files of one user as those of nobody.
@@ -37,7 +38,7 @@ func (u *users) namespace(owner supervisor.Identity) (*os.File, error) {
 	if file, ok := u.open[owner]; ok {
 		return file, nil
 	}
-	file, err := supervised.UserNamespace(owner, nobody)
+	file, err := supervised.UserNamespace(owner, nobody())
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (u *users) detached(path string, owned bool) (*os.File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(at)
+	defer func() { _ = unix.Close(at) }()
 	mount, err := unix.OpenTree(at, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return nil, &os.PathError{Op: "open_tree", Path: path, Err: err}
@@ -63,7 +64,7 @@ func (u *users) detached(path string, owned bool) (*os.File, error) {
 	file := os.NewFile(uintptr(mount), path)
 	if owned {
 		if err := u.show(file); err != nil {
-			return nil, errors.Join(fmt.Errorf("show the files of %s as those of user %d: %w", path, nobody.UID, err), file.Close())
+			return nil, errors.Join(fmt.Errorf("show the files of %s as those of user %d: %w", path, nobody().UID, err), file.Close())
 		}
 	}
 	return file, nil
@@ -80,7 +81,7 @@ func (u *users) show(mount *os.File) error {
 		return errors.ErrUnsupported
 	}
 	owner := supervisor.Identity{UID: int(stat.Uid), GID: int(stat.Gid)}
-	if owner.UID == nobody.UID {
+	if owner.UID == nobody().UID {
 		return nil
 	}
 	namespace, err := u.namespace(owner)

@@ -59,7 +59,7 @@ func ruleset(abi int, ownNetwork bool, read, write []string) *supervisor.Ruleset
 		add(path, rightsAll)
 	}
 	add("/proc", rightsRead|rightsWrite)
-	for _, name := range devices {
+	for _, name := range devices() {
 		add("/dev/"+name, rightsRead|rightsWrite|unix.LANDLOCK_ACCESS_FS_IOCTL_DEV)
 	}
 	if ownNetwork { // and so terminals of their own
@@ -70,7 +70,7 @@ func ruleset(abi int, ownNetwork bool, read, write []string) *supervisor.Ruleset
 
 // readable is what commands may read where the file tree is the host's.
 func (s *Sandbox) readable(c Command) []string {
-	return slices.Concat(system, s.programs(c.Workspace))
+	return slices.Concat(system(), s.programs(c.Workspace))
 }
 
 // checkWorkspace refuses a workspace that is a part of the system.

@@ -40,7 +40,7 @@ func asNobody(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), program(t), "-test.run=^"+strings.Split(t.Name(), "/")[0]+"$", "-test.v")
 		cmd.Dir = "/"
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "TMPDIR=/tmp"}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(nobody.UID), Gid: uint32(nobody.GID)}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(nobody().UID), Gid: uint32(nobody().GID)}}
 		output, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("%v\n%s", err, output)
@@ -73,7 +73,7 @@ func program(t *testing.T) string {
 // openDir is a directory that every user reaches.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "life-sandbox-test-")
+	dir, err := os.MkdirTemp("", "life-sandbox-test-") //nolint:usetesting // what t.TempDir makes only its owner reaches
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,6 @@ type stage struct {
 	scene
 	home, temp, program string
 	level               Level
-	at                  Level
 }
 
 func newStage(t *testing.T, level Level) *stage {
@@ -122,7 +121,7 @@ func newStage(t *testing.T, level Level) *stage {
 	}
 	if level == LevelLandlock && os.Geteuid() == 0 { // where root runs commands as another user, the workspace must be theirs
 		for _, dir := range []string{s.Workspace, s.home, s.temp} {
-			if output, err := exec.CommandContext(t.Context(), "chown", "-R", fmt.Sprint(nobody.UID), dir).CombinedOutput(); err != nil {
+			if output, err := exec.CommandContext(t.Context(), "chown", "-R", fmt.Sprint(nobody().UID), dir).CombinedOutput(); err != nil {
 				t.Fatalf("%v %s", err, output)
 			}
 		}

@@ -70,9 +70,11 @@ const trial = `echo in > in && mkdir d && mv in d/in && read -r x < d/in && [ "$
 exit 0`
 
 // found says what the statuses of trial mean.
-var found = map[int]string{
-	40: "the workspace cannot be written", 41: "files outside the workspace can be written", 42: "files outside the workspace can be read",
-	43: "the network of the host can be reached", 44: "commands run as root",
+func found(status int) string {
+	return map[int]string{
+		40: "the workspace cannot be written", 41: "files outside the workspace can be written", 42: "files outside the workspace can be read",
+		43: "the network of the host can be reached", 44: "commands run as root",
+	}[status]
 }
 
 // try runs a command at a level, which tries what it must be able to do and what it must not.
@@ -84,7 +86,7 @@ func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(top)
+	defer func() { _ = os.RemoveAll(top) }()
 	if top, err = filepath.EvalSymlinks(top); err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
 		}
 	}
 	if level == LevelLandlock && identity() != nil { // then the workspace must belong to whom commands run as
-		if err := errors.Join(os.Chmod(top, 0o755), os.Chown(dir("workspace"), nobody.UID, nobody.GID)); err != nil {
+		if err := errors.Join(os.Chmod(top, 0o755), os.Chown(dir("workspace"), nobody().UID, nobody().GID)); err != nil {
 			return err
 		}
 	}
@@ -106,7 +108,7 @@ func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		return err
@@ -120,7 +122,7 @@ func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
 	case err != nil:
 		return err
 	case exit.Code != 0:
-		return fmt.Errorf("%s (exit status %d, signal %d): %s", found[exit.Code], exit.Code, exit.Signal, strings.TrimSpace(output.String()))
+		return fmt.Errorf("%s (exit status %d, signal %d): %s", found(exit.Code), exit.Code, exit.Signal, strings.TrimSpace(output.String()))
 	}
 	return nil
 }

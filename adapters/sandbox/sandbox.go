@@ -41,10 +41,8 @@ const (
 	LevelNamespaces              // namespaces, and within them Landlock and the filter
 )
 
-var levelNames = []string{"host", "landlock", "bwrap", "namespaces"}
-
 // String is the level's name, as in history.
-func (l Level) String() string { return levelNames[l] }
+func (l Level) String() string { return [...]string{"host", "landlock", "bwrap", "namespaces"}[l] }
 
 // Mode is what the configuration says of the level.
 type Mode string

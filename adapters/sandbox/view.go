@@ -12,15 +12,19 @@ import (
 )
 
 // system is what of the system commands may read, where it is there.
-var system = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix"}
+func system() []string {
+	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix"}
+}
 
 // masked is what of it they may not.
-var masked = []string{
-	"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/ssl/private", "/etc/krb5.keytab",
+func masked() []string {
+	return []string{
+		"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/ssl/private", "/etc/krb5.keytab",
+	}
 }
 
 // devices are the device files that commands may open.
-var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
+func devices() []string { return []string{"null", "zero", "full", "random", "urandom", "tty"} }
 
 // Bounds, in bytes.
 const (
@@ -63,7 +67,7 @@ func (s *Sandbox) confine(c Command, level Level) (*supervisor.Confinement, stri
 	b.view(c)
 	if b.err != nil {
 		for _, file := range confinement.Files {
-			_ = file.Close() //nolint:errcheck // the first error is told
+			_ = file.Close() // the first error is told
 		}
 		return nil, "", b.err
 	}
@@ -121,7 +125,7 @@ func (b *builder) pin(path string, readOnly bool) {
 
 // view is the file tree of a command. What comes later may be on top of what comes before.
 func (b *builder) view(c Command) {
-	for _, path := range system {
+	for _, path := range system() {
 		if info, err := os.Lstat(path); err != nil {
 			continue
 		} else if to, err := os.Readlink(path); err == nil && info.Mode()&os.ModeSymlink != 0 {
@@ -130,7 +134,7 @@ func (b *builder) view(c Command) {
 			b.bind(path, path, true)
 		}
 	}
-	for _, path := range masked {
+	for _, path := range masked() {
 		b.mask(path)
 	}
 	b.add(supervisor.Mount{Kind: supervisor.MountProc, Target: "/proc"})
@@ -143,7 +147,7 @@ func (b *builder) view(c Command) {
 		b.bind(path, path, true)
 	}
 	b.bind(c.Workspace, c.Workspace, false)
-	if !slices.ContainsFunc(append([]string{c.Workspace}, system...), func(top string) bool { return within(c.given, top) }) {
+	if !slices.ContainsFunc(append([]string{c.Workspace}, system()...), func(top string) bool { return within(c.given, top) }) {
 		b.link(c.given, c.Workspace) // agents know it by this name
 	}
 	b.protectGit(c.Workspace)
@@ -167,7 +171,7 @@ func (b *builder) mask(path string) {
 
 func (b *builder) devices() {
 	b.tmpfs("/dev", 64<<10, true)
-	for _, name := range devices {
+	for _, name := range devices() {
 		path := supervisor.Bytes("/dev/" + name)
 		if _, err := os.Stat(string(path)); err == nil {
 			b.add(supervisor.Mount{Kind: supervisor.MountBind, Source: path, Target: path, Devices: true})
@@ -197,7 +201,7 @@ func (s *Sandbox) programs(workspace string) (paths []string) {
 		}
 		inside := func(top string) bool { return within(path, top) }
 		holds := func(dir string) bool { return dir != "" && within(dir, path) }
-		if slices.ContainsFunc(system, inside) || slices.ContainsFunc(paths, inside) || holds(workspace) || holds(home) || slices.ContainsFunc(s.config.Hidden, holds) {
+		if slices.ContainsFunc(system(), inside) || slices.ContainsFunc(paths, inside) || holds(workspace) || holds(home) || slices.ContainsFunc(s.config.Hidden, holds) {
 			continue // it is there already, or it is more than programs
 		}
 		paths = append(paths, path)
@@ -229,12 +233,12 @@ func within(path, top string) bool {
 
 // hide puts nothing in the place of a directory, where the workspace holds it.
 func (b *builder) hide(workspace, path string) {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || real == workspace || !within(real, workspace) {
+	hidden, err := filepath.EvalSymlinks(path)
+	if err != nil || hidden == workspace || !within(hidden, workspace) {
 		return
 	}
-	b.pinAbove(workspace, real)
-	b.tmpfs(real, 1<<20, true)
+	b.pinAbove(workspace, hidden)
+	b.tmpfs(hidden, 1<<20, true)
 }
 
 // pinAbove pins the directories between the workspace and a path: whoever could move one of them would move the path.

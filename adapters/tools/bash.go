@@ -82,7 +82,7 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	case err != nil:
 		end = fmt.Sprintf("[the command could not be run to its end: %v]", err)
 	case exit.Excess != "":
-		end, failed = "["+excesses[exit.Excess]+"]", true
+		end, failed = "["+excess(exit.Excess)+"]", true
 	case exit.Signal != 0:
 		end = fmt.Sprintf("[a signal ended the command: %v]", exit.Signal)
 	case exit.Code != 0:
@@ -94,10 +94,12 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: failed, Sandbox: exit.Level.String(), Confined: exit.Confined}, nil
 }
 
-// excesses say for which limit a command was ended.
-var excesses = map[supervisor.Excess]string{
-	supervisor.ExcessMemory: "the command was ended: its processes took more memory than one command may",
-	supervisor.ExcessDisk:   "the command was ended: the disk is almost full",
+// excess says for which limit a command was ended.
+func excess(of supervisor.Excess) string {
+	return map[supervisor.Excess]string{
+		supervisor.ExcessMemory: "the command was ended: its processes took more memory than one command may",
+		supervisor.ExcessDisk:   "the command was ended: the disk is almost full",
+	}[of]
 }
 
 // secretValue is a secret of the host that the call may use.

@@ -100,7 +100,7 @@ func start(attr *syscall.SysProcAttr) (s *Supervisor, end *os.File, err error) {
 		}
 	}
 	if err == nil {
-		s = &Supervisor{cmd: exec.Command("/proc/self/exe"), lifeline: lifeline, report: report, printed: printed, orders: opened[len(opened)-2]} // this binary
+		s = &Supervisor{cmd: exec.CommandContext(context.Background(), "/proc/self/exe"), lifeline: lifeline, report: report, printed: printed, orders: opened[len(opened)-2]} // this binary
 		ordersEnd := opened[len(opened)-1]
 		s.cmd.Args, s.cmd.Env, s.cmd.Dir, s.cmd.SysProcAttr = []string{supervisor.Name}, []string{}, "/", attr
 		s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = ordersEnd, end, end, []*os.File{lifelineEnd, reportEnd}
@@ -109,7 +109,7 @@ func start(attr *syscall.SysProcAttr) (s *Supervisor, end *os.File, err error) {
 		}
 	}
 	for _, file := range opened {
-		_ = file.Close() //nolint:errcheck // the first error is told
+		_ = file.Close() // the first error is told
 	}
 	return nil, nil, err
 }
@@ -123,7 +123,7 @@ func (s *Supervisor) Discard() {
 
 func (s *Supervisor) close() {
 	for _, file := range []*os.File{s.orders, s.lifeline, s.report, s.printed} {
-		_ = file.Close() //nolint:errcheck // it may be closed already
+		_ = file.Close() // it may be closed already
 	}
 }
 
@@ -141,8 +141,8 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 	}()
 	cut := make(chan *time.Timer, 1)
 	stop := context.AfterFunc(ctx, func() {
-		_ = s.lifeline.Close() //nolint:errcheck // it may be closed already
-		cut <- time.AfterFunc(supervisor.EndsWithin, func() { _ = s.cmd.Process.Kill() })
+		_ = s.lifeline.Close()                                                            // it may be closed already
+		cut <- time.AfterFunc(supervisor.EndsWithin, func() { _ = s.cmd.Process.Kill() }) //nolint:errcheck // it may have ended
 	})
 	waited := s.cmd.Wait()
 	if !stop() {
@@ -152,7 +152,7 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 	case <-copied:
 	case <-time.After(drainFor): // somebody outside the tree holds the output open
 	}
-	_ = s.printed.Close() //nolint:errcheck // nothing reads from it any more
+	_ = s.printed.Close() // nothing reads from it any more
 	<-copied
 	return s.ended(ctx, c, waited)
 }

@@ -57,10 +57,10 @@ const (
 
 // Mount is one thing in the file tree of a command. They are made in order; each may be on top of the ones before.
 type Mount struct {
-	Kind     MountKind
-	Target   Bytes
-	Source   Bytes `json:",omitempty"` // of a bind: a path without symbolic links; of a link: where it leads
-	File     int   `json:",omitempty"` // of a bind: the number, from 1, of Confinement.Files
+	Kind   MountKind
+	Target Bytes
+	Source Bytes `json:",omitempty"` // of a bind: a path without symbolic links; of a link: where it leads
+	File   int   `json:",omitempty"` // of a bind: the number, from 1, of Confinement.Files
 	// Device and Inode are of the directory that a bind means; 0: it is not compared. The supervisor's copy of the mounts may be older than the host's.
 	Device, Inode uint64 `json:",omitempty"`
 

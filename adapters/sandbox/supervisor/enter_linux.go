@@ -108,13 +108,14 @@ func (t *tree) source(m Mount) (int, error) {
 	if !m.Devices {
 		attr |= mountNoDev
 	}
-	switch {
-	case m.Kind == MountTmpfs:
+	switch m.Kind {
+	case MountTmpfs:
 		return newMount("tmpfs", uintptr(attr), "mode", "0755", "size", strconv.FormatInt(m.Size, 10))
-	case m.Kind == MountProc:
+	case MountProc:
 		return newMount("proc", uintptr(attr))
-	case m.Kind == MountPts:
+	case MountPts:
 		return newMount("devpts", mountNoSUID, "ptmxmode", "0666", "mode", "0620")
+	case MountBind, MountPin, MountLink:
 	}
 	if m.ReadOnly {
 		attr |= mountReadOnly
@@ -133,7 +134,7 @@ func (t *tree) source(m Mount) (int, error) {
 	if err := syscall.Fstat(at, &stat); err != nil {
 		return -1, os.NewSyscallError("fstat", err)
 	}
-	if m.Inode != 0 && (stat.Ino != m.Inode || uint64(stat.Dev) != m.Device) {
+	if m.Inode != 0 && (stat.Ino != m.Inode || uint64(stat.Dev) != m.Device) { //nolint:unconvert // its type differs between platforms
 		return -1, fmt.Errorf("%s is another directory than it was", m.Source)
 	}
 	mount, err := cloneMount(at)
