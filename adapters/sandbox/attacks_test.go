@@ -325,6 +325,13 @@ func beAttacker(what string) int {
 	case "uid":
 		fmt.Fprintln(os.Stdout, os.Geteuid())
 		return 0
+	case "victim":
+		secret := []byte("8 bytes!")
+		fmt.Fprintln(os.Stdout, uintptr(unsafe.Pointer(&secret[0])))
+		for { // until it is killed; it may be stopped and go on meanwhile
+			<-time.After(time.Hour)
+			runtime.KeepAlive(secret)
+		}
 	case "foreign":
 		fmt.Fprintln(os.Stdout, "survived", foreign())
 		return 0

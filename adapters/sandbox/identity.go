@@ -56,7 +56,7 @@ func (u *users) detached(path string, owned bool) (*os.File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer func() { _ = unix.Close(at) }()
+	defer func() { _ = unix.Close(at) }() //nolint:errcheck // nothing depends on it
 	mount, err := unix.OpenTree(at, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return nil, &os.PathError{Op: "open_tree", Path: path, Err: err}

@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -154,12 +153,32 @@ func (s *stage) bash(ctx context.Context, script string) (Exit, string, error) {
 	return s.run(ctx, "", "/bin/bash", "-c", script)
 }
 
-var secretInMemory = []byte("8 bytes!")
+// victim starts a process of the host for attacks on processes. It is not this one: a test that is traced stops.
+func (s *stage) victim(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), s.program)
+	cmd.Env = []string{attackVariable + "=victim"}
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if _, err := fmt.Fscan(said, &s.Address); err != nil {
+		t.Fatal(err)
+	}
+	s.Host = cmd.Process.Pid
+}
 
 // services are what a host has running that no command must reach.
 func (s *stage) services(t *testing.T) {
 	t.Helper()
-	s.Host, s.Address = os.Getpid(), uintptr(unsafe.Pointer(&secretInMemory[0]))
+	s.victim(t)
 	s.Abstract, s.Socket = "@life-sandbox-test-"+filepath.Base(filepath.Dir(s.Workspace)), s.Outside+"/docker.sock"
 	listen := func(network, address string) string {
 		config := net.ListenConfig{}

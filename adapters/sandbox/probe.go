@@ -86,7 +86,7 @@ func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(top) }()
+	defer func() { _ = os.RemoveAll(top) }() //nolint:errcheck // nothing depends on it
 	if top, err = filepath.EvalSymlinks(top); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *Sandbox) try(ctx context.Context, level Level, abi int) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = listener.Close() }()
+	defer func() { _ = listener.Close() }() //nolint:errcheck // nothing depends on it
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		return err

@@ -147,7 +147,7 @@ func newMount(kind string, attr uintptr, options ...string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer func() { _ = syscall.Close(fs) }()
+	defer func() { _ = syscall.Close(fs) }() //nolint:errcheck // nothing depends on it
 	for i := 0; i+1 < len(options); i += 2 {
 		key, keepKey, err1 := cstring(options[i])
 		value, keepValue, err2 := cstring(options[i+1])
@@ -194,7 +194,7 @@ func loopback() error {
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	defer func() { _ = syscall.Close(socket) }()
+	defer func() { _ = syscall.Close(socket) }() //nolint:errcheck // nothing depends on it
 	request := struct {
 		name  [16]byte
 		flags uint16
@@ -262,7 +262,7 @@ func (r *Ruleset) restrict() error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = syscall.Close(ruleset) }()
+	defer func() { _ = syscall.Close(ruleset) }() //nolint:errcheck // nothing depends on it
 	for _, rule := range r.Rules {
 		if err := rule.add(ruleset, r.FS); err != nil {
 			return fmt.Errorf("%s: %w", rule.Path, err)
@@ -280,7 +280,7 @@ func (r Rule) add(ruleset int, handled uint64) error {
 	if err != nil {
 		return os.NewSyscallError("open", err)
 	}
-	defer func() { _ = syscall.Close(fd) }()
+	defer func() { _ = syscall.Close(fd) }() //nolint:errcheck // nothing depends on it
 	var stat syscall.Stat_t
 	if err := syscall.Fstat(fd, &stat); err != nil {
 		return os.NewSyscallError("fstat", err)
