@@ -275,7 +275,7 @@ func (a *agent) askSettle(r sagas.AskSettle) asked {
 	a.instructWallet(r.Wallet, order, r.ID, func(o outcome) {
 		for _, event := range o.events {
 			if e, ok := event.(events.WalletWarned); ok {
-				a.host.log.Warn(e.String(), "wallet", r.Wallet)
+				a.host.log.Warn("budget warning", "wallet", r.Wallet, "percent", e.Percent, "spent", e.Spent, "of", e.Of, "available", e.Available)
 			}
 		}
 		if e, ok := walletAnswer(o).(events.FundsSettled); ok {

@@ -1,6 +1,9 @@
 package events
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // WalletOpened is the first event of a wallet.
 type WalletOpened struct {
@@ -143,17 +146,11 @@ func (e BudgetWarned) String() string {
 
 // share says how much of how much is used, in the limit's unit.
 func (e BudgetWarned) share() string {
-	switch e.Limit {
-	case ReasonMoney:
+	if e.Limit == ReasonMoney {
 		return fmt.Sprintf("%s of %s", Money(e.Used), Money(e.Of))
-	case ReasonTokens:
-		return fmt.Sprintf("%d of %d tokens", e.Used, e.Of)
-	case ReasonRounds:
-		return fmt.Sprintf("%d of %d rounds", e.Used, e.Of)
-	case ReasonToolCalls:
-		return fmt.Sprintf("%d of %d tool calls", e.Used, e.Of)
 	}
-	return fmt.Sprintf("%d of %d (%s)", e.Used, e.Of, e.Limit)
+	unit := map[Reason]string{ReasonTokens: "tokens", ReasonRounds: "rounds", ReasonToolCalls: "tool calls"}[e.Limit]
+	return fmt.Sprintf("%d of %d %s", e.Used, e.Of, cmp.Or(unit, string(e.Limit)))
 }
 
 func (e SettlementRequested) String() string {
