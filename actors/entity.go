@@ -273,7 +273,7 @@ func (e *entity[S]) timed(command sagas.Command) sagas.Command {
 
 // newBase is uuid.New, which needs memory of its own for each.
 func newBase() (base uuid.UUID) {
-	_, _ = rand.Read(base[:]) //nolint:errcheck // it never fails
+	_, _ = rand.Read(base[:]) // it never fails
 	base[6], base[8] = base[6]&0x0f|0x40, base[8]&0x3f|0x80
 	return base
 }

@@ -231,7 +231,9 @@ func (t *transcriber) add(m *Message, most int64) {
 	t.encode(line)
 }
 
-func (t *transcriber) encode(line transcribed) { _ = t.json.Encode(line) } // strings always encode
+func (t *transcriber) encode(line transcribed) {
+	_ = t.json.Encode(line) //nolint:errcheck // strings always encode
+}
 
 // atMost is a text, or about as much of its beginning and its end as may be shown.
 func atMost(text events.Text, most int64) string {
