@@ -174,7 +174,7 @@ func benchSandboxCommand(a *app) *cobra.Command {
 		Short: "Measure how long a command takes to start in the sandbox",
 		Long: "Run a program that does nothing: in the sandbox, without one, and in bubblewrap where it is installed, in turn. The difference is what the\n" +
 			"sandbox costs each command of an agent.",
-		Example: "  life bench sandbox\n  life bench sandbox --runs 500 --json",
+		Example: "  life bench sandbox\n  life bench sandbox --runs 50 --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if runs < 1 || runs > 100_000 {
