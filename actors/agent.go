@@ -130,7 +130,7 @@ func (a *agent) stop() {
 	a.host.masking.Delete(a.handle.id)
 	gone := a.host.cluster != nil && !a.host.cluster.mine(a.stream)
 	for _, sent := range a.running {
-		if e, is := sent.(*errand); gone && !(is && a.host.unrepeatable(e.about.Tool)) {
+		if e, is := sent.(*errand); gone && (!is || !a.host.unrepeatable(e.about.Tool)) {
 			sent.abandon() // another host goes on with it; of a call that cannot be repeated it asks for the result
 			continue
 		}

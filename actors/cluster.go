@@ -48,6 +48,8 @@ type Membership interface {
 	// Fresh says that what was claimed at a time of Now may begin: the claim is younger than half of the fencing delay, no pause was noticed since, and the
 	// host was a member less than that ago. [ErrNotBegun] says that it may never begin; other errors, that it is not known yet.
 	Fresh(ctx context.Context, claimed time.Duration) error
+	// GoesOn reports whether what was begun may go on: a read less than half of the fencing delay ago showed this host as a member.
+	GoesOn() bool
 	// Drain has the others take over; Leave says that nothing of this host runs any more.
 	Drain(ctx context.Context) error
 	Leave(ctx context.Context) error
@@ -92,7 +94,7 @@ func newClustered(h *Host, c Cluster) *clustered {
 		calls: map[*peerCall]struct{}{}, began: c.Member.Now(), kept: map[string]*atomic.Int64{},
 		recovers: make(chan struct{}, 1), pushes: make(chan struct{}, MaxPeerStreams),
 	}
-	for _, category := range placedCategories {
+	for _, category := range placedCategories() {
 		n.kept[category] = new(atomic.Int64)
 		n.kept[category].Store(int64(events.NoRevision))
 	}

@@ -430,11 +430,13 @@ func TestKilled(t *testing.T) {
 }
 
 // TestPausedBeforeItsEffect: a host that was stopped between a claim and its effect, taken over and woken, does not begin it.
+// Without the fence it does.
 func TestPausedBeforeItsEffect(t *testing.T) {
-	for name, pause := range map[string]time.Duration{"short": time.Second, "long": 20 * time.Second} {
+	for name, pause := range map[string]time.Duration{"short": time.Second, "long": 20 * time.Second, "unfenced": 20 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHosts(t)
+				h.cluster.Unfenced = name == "unfenced"
 				a, b := h.join("a"), h.join("b")
 				id := h.owned(a, "demo")
 				do(t, a.Host, id, agentWith(id))
@@ -456,6 +458,9 @@ func TestPausedBeforeItsEffect(t *testing.T) {
 				<-time.After(pause)
 				a.node.Resume()
 				lost := func() bool { return len(h.stored(events.AgentStream(id), "tool.lost")) == 1 }
+				if name == "unfenced" {
+					h.until("the line is written by the host that woke", func() bool { return len(h.written()) == 1 })
+				}
 				h.until("it is lost, or known not to have begun", func() bool { return lost() || h.ended(id, 1)() })
 				want := 0
 				if lost() { // as the model would, told so, if it may
@@ -465,6 +470,12 @@ func TestPausedBeforeItsEffect(t *testing.T) {
 					t.Error("the fencing delay was over, and nothing was lost")
 				}
 				h.until("the turn ends", h.ended(id, 1))
+				if name == "unfenced" {
+					if n := len(h.written()); n != 2 {
+						t.Errorf("without a fence %d lines: this test shows nothing", n)
+					}
+					return
+				}
 				if n := len(h.written()); n != want {
 					t.Errorf("%d lines", n)
 				}

@@ -421,7 +421,7 @@ func (a *agent) unfit(ctx context.Context) (string, error) {
 	}
 	if _, is := strings.CutPrefix(config.Model, sagas.RoutePrefix); !is {
 		if _, _, err := a.host.models.Lookup(config.Model); err != nil {
-			return "it cannot ask the agent's model: " + err.Error(), nil
+			return "it cannot ask the agent's model: " + err.Error(), nil //nolint:nilerr // the error is the answer
 		}
 	}
 	if a.host.cluster.shares(config.Workspace) {
@@ -561,6 +561,16 @@ func (c *clustered) runs(q *PeerRuns) (PeerAnswer, error) {
 		return PeerAnswer{Runs: &PeerRun{Result: &command}}, nil
 	}
 	return PeerAnswer{Runs: &PeerRun{}}, nil
+}
+
+// watchdog ends calls that cannot be repeated when this host may not go on with them: what it began is lost for others after the fencing delay, and has to have ended
+// by then. Half of the delay is that of the last sign that this host is a member, half that of the tool's supervisor.
+func (h *Host) watchdog(spec *ToolSpec) *Watchdog {
+	if h.cluster == nil || spec.Repeatable {
+		return nil
+	}
+	fence := time.Duration(h.cluster.Member.View().Fence()) * time.Microsecond
+	return &Watchdog{MayGoOn: h.cluster.Member.GoesOn, Within: fence / 2}
 }
 
 // begin waits until a call that was claimed may begin; [ErrNotBegun] says that it never may.

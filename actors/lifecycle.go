@@ -133,6 +133,14 @@ func (l *actorShell[S]) receiveOther(message any) {
 		l.quitting = true
 		l.flushNow()
 		l.considerQuitting()
+	default:
+		l.move(message)
+	}
+}
+
+// move handles what concerns where the entity lives, and passes on what is its behavior's.
+func (l *actorShell[S]) move(message any) {
+	switch message.(type) {
 	case leave:
 		l.beginLeaving()
 	case stay:
@@ -143,11 +151,10 @@ func (l *actorShell[S]) receiveOther(message any) {
 			l.considerLeaving()
 		}
 	default:
-		if l.frozen {
-			return
+		if !l.frozen {
+			l.behavior.receive(message)
+			l.afterStep()
 		}
-		l.behavior.receive(m)
-		l.afterStep()
 	}
 }
 

@@ -108,6 +108,14 @@ type ToolUse struct {
 	Arguments json.RawMessage  // canonical JSON, not yet validated
 	Secrets   Secrets          // nil where a tool is run without a host
 	Knowledge Knowledge        // the notes of the agent's tenant; nil where a tool is run without a host
+	Watchdog  *Watchdog        // nil: the host is the only one, and what it began may run as long as it lives
+}
+
+// Watchdog is what keeps a call that cannot be repeated from outliving its host's right to make it. A tool that starts a process has it ended, by something
+// that runs beside the host, when MayGoOn has not been true for as long as Within.
+type Watchdog struct {
+	MayGoOn func() bool
+	Within  time.Duration
 }
 
 // ToolResult is what a tool gave back.

@@ -28,17 +28,35 @@ type PeerCommand struct {
 }
 
 // peerCommands are the commands that are forwarded: those from outside, and those that entities send to each other.
-var peerCommands = []sagas.Command{
-	sagas.Create{}, sagas.Configure{}, sagas.Send{}, sagas.Cancel{}, sagas.Approve{}, sagas.Deny{}, sagas.Compact{}, sagas.Retire{}, sagas.Release{}, sagas.Fork{},
-	sagas.OpenWallet{}, sagas.Credit{}, sagas.Reserve{}, sagas.Settle{}, sagas.Adopt{}, sagas.KeepNotes{},
-	sagas.AddProjection{}, sagas.RemoveProjection{}, sagas.SkipEvent{},
-	sagas.RecordResult{}, // only in an answer
+func peerCommands() []sagas.Command {
+	return []sagas.Command{
+		sagas.Create{},
+		sagas.Configure{},
+		sagas.Send{},
+		sagas.Cancel{},
+		sagas.Approve{},
+		sagas.Deny{},
+		sagas.Compact{},
+		sagas.Retire{},
+		sagas.Release{},
+		sagas.Fork{},
+		sagas.OpenWallet{},
+		sagas.Credit{},
+		sagas.Reserve{},
+		sagas.Settle{},
+		sagas.Adopt{},
+		sagas.KeepNotes{},
+		sagas.AddProjection{},
+		sagas.RemoveProjection{},
+		sagas.SkipEvent{},
+		sagas.RecordResult{}, // only in an answer
+	}
 }
 
 // NewPeerCommand writes a command.
 func NewPeerCommand(command sagas.Command) (PeerCommand, error) {
 	v := reflect.ValueOf(command)
-	if !slices.ContainsFunc(peerCommands, func(c sagas.Command) bool { return reflect.TypeOf(c) == v.Type() }) {
+	if !slices.ContainsFunc(peerCommands(), func(c sagas.Command) bool { return reflect.TypeOf(c) == v.Type() }) {
 		return PeerCommand{}, fmt.Errorf("%T is not forwarded to other hosts", command)
 	}
 	meta := command.Metadata()
@@ -56,11 +74,12 @@ func NewPeerCommand(command sagas.Command) (PeerCommand, error) {
 
 // Command reads the command.
 func (p *PeerCommand) Command() (sagas.Command, error) {
-	i := slices.IndexFunc(peerCommands, func(c sagas.Command) bool { return reflect.TypeOf(c).Name() == p.Type })
+	all := peerCommands()
+	i := slices.IndexFunc(all, func(c sagas.Command) bool { return reflect.TypeOf(c).Name() == p.Type })
 	if i < 0 {
 		return nil, fmt.Errorf("there is no command %q", events.Clip(p.Type, 80))
 	}
-	command := reflect.New(reflect.TypeOf(peerCommands[i])).Elem()
+	command := reflect.New(reflect.TypeOf(all[i])).Elem()
 	if err := readFields(p.Fields, command); err != nil {
 		return nil, fmt.Errorf("command %s: %w", p.Type, err)
 	}
@@ -189,22 +208,26 @@ const (
 )
 
 // peerSentinels are the errors that are values.
-var peerSentinels = []struct {
+func peerSentinels() []sentinel {
+	return []sentinel{
+		{"stale", sagas.ErrStale},
+		{"no_member", ErrNotMember},
+		{"closed", storage.ErrClosed},
+		{"full", storage.ErrFull},
+		{"read_only", storage.ErrReadOnly},
+		{"corrupt", storage.ErrCorrupt},
+		{"deleted", storage.ErrDeleted},
+		{"place", storage.ErrPlace},
+		{"needed", storage.ErrNeeded},
+		{"invalid_append", storage.ErrInvalidAppend},
+		{"timeout", context.DeadlineExceeded},
+		{"cancelled", context.Canceled},
+	}
+}
+
+type sentinel struct {
 	is  string
 	err error
-}{
-	{"stale", sagas.ErrStale},
-	{"no_member", ErrNotMember},
-	{"closed", storage.ErrClosed},
-	{"full", storage.ErrFull},
-	{"read_only", storage.ErrReadOnly},
-	{"corrupt", storage.ErrCorrupt},
-	{"deleted", storage.ErrDeleted},
-	{"place", storage.ErrPlace},
-	{"needed", storage.ErrNeeded},
-	{"invalid_append", storage.ErrInvalidAppend},
-	{"timeout", context.DeadlineExceeded},
-	{"cancelled", context.Canceled},
 }
 
 // newPeerError writes an error.
@@ -219,7 +242,7 @@ func newPeerError(err error) *PeerError {
 	if errors.As(err, &gone) {
 		p.Chain = append(p.Chain, PeerFault{Is: faultGone, Stream: gone.Stream, Revision: gone.First, Last: gone.Last})
 	}
-	for _, sentinel := range peerSentinels {
+	for _, sentinel := range peerSentinels() {
 		if errors.Is(err, sentinel.err) {
 			p.Chain = append(p.Chain, PeerFault{Is: sentinel.is})
 		}
@@ -351,7 +374,7 @@ func (f *PeerFault) historyErr() error {
 	case faultProjection:
 		return &projector.BehindError{Projection: f.Projection, Reason: f.Detail}
 	}
-	for _, sentinel := range peerSentinels {
+	for _, sentinel := range peerSentinels() {
 		if sentinel.is == f.Is {
 			return sentinel.err
 		}

@@ -240,13 +240,15 @@ func fromEntity(command sagas.Command) bool {
 }
 
 // placedCategories are those whose entities live on one host of a cluster.
-var placedCategories = []string{
-	events.AgentCategory, events.WalletCategory, events.HomeostasisCategory, events.KnowledgeCategory, events.ProjectionsCategory,
+func placedCategories() []string {
+	return []string{
+		events.AgentCategory, events.WalletCategory, events.HomeostasisCategory, events.KnowledgeCategory, events.ProjectionsCategory,
+	}
 }
 
 func checkPlaced(stream events.Stream) error {
 	category, id := stream.Split()
-	if !slices.Contains(placedCategories, category) || len(id) > 128 || events.AgentID(id).Validate() != nil {
+	if !slices.Contains(placedCategories(), category) || len(id) > 128 || events.AgentID(id).Validate() != nil {
 		return fmt.Errorf("stream %q is no entity's", events.Clip(string(stream), 120))
 	}
 	return nil

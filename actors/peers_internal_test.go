@@ -68,7 +68,7 @@ func filled(v reflect.Value, depth int) {
 
 // TestPeerCommands: every command comes out of the wire as it went in.
 func TestPeerCommands(t *testing.T) {
-	for _, empty := range peerCommands {
+	for _, empty := range peerCommands() {
 		v := reflect.New(reflect.TypeOf(empty)).Elem()
 		filled(v, 0)
 		meta := sagas.Meta{ID: "c1", At: 5}
@@ -139,7 +139,11 @@ func TestPeerCalls(t *testing.T) {
 		{Epoch: 4, Receipt: &Receipt{Stream: "agent-a", Revision: 1, Position: 2, Message: "m1", Turn: "a/1", Written: 1, Removed: 2, Duplicate: true}},
 		{Epoch: 4, Outcome: reserved},
 		{Advice: &PeerAdvice{Mode: events.ModeExplore, Because: []string{"a"}}},
-		{Own: PeerHeld}, {Own: PeerReleased}, {Runs: &PeerRun{Runs: true}}, {Settled: 3, Runs: &PeerRun{Result: &PeerCommand{Type: "RecordResult", ID: "~a", At: 1, Fields: json.RawMessage(`{}`)}}}, {},
+		{Own: PeerHeld},
+		{Own: PeerReleased},
+		{Runs: &PeerRun{Runs: true}},
+		{Settled: 3, Runs: &PeerRun{Result: &PeerCommand{Type: "RecordResult", ID: "~a", At: 1, Fields: json.RawMessage(`{}`)}}},
+		{},
 	} {
 		data, err := WritePeer(answer)
 		if err != nil {

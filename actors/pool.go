@@ -346,7 +346,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	defer func() { result.masked = events.CountMasked(result.masked, secrets.hits()...) }()
 	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
-		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what},
+		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what}, Watchdog: h.watchdog(&spec),
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):

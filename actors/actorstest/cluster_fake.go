@@ -22,6 +22,8 @@ import (
 type Cluster struct {
 	Fence   time.Duration // the fencing delay of those that join; 0: 5 s
 	Latency time.Duration // of each call, one way
+	// Unfenced lets every claimed effect begin, as hosts did before there was a fence: to show what it prevents.
+	Unfenced bool
 
 	mu    sync.Mutex
 	view  *cluster.View
@@ -252,12 +254,22 @@ func (h *ClusterHost) Fresh(ctx context.Context, claimed time.Duration) error {
 	view := h.cluster.View()
 	_, member := view.Members[h.id]
 	switch {
+	case h.cluster.Unfenced:
+		return nil
 	case away:
 		return errors.New("the cluster's stream cannot be read")
 	case paused, !member, h.Now()-claimed > time.Duration(view.Fence())*time.Microsecond/2:
 		return actors.ErrNotBegun
 	}
 	return nil
+}
+
+// GoesOn implements [actors.Membership].
+func (h *ClusterHost) GoesOn() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, member := h.view.Members[h.id]
+	return member && !h.away
 }
 
 // Drain implements [actors.Membership].

@@ -78,6 +78,7 @@ type Command struct {
 	Home      string   // an absolute path: HOME
 	Temp      string   // an absolute path: what the command finds as TMPDIR
 	Output    io.Writer
+	Watchdog  *supervised.Watchdog // nil: it runs as long as the host lives
 }
 
 // Exit says how a command ended.
@@ -167,7 +168,7 @@ func (s *Sandbox) runAt(ctx context.Context, c Command, level Level) (Exit, erro
 		exit.Confined = events.HashBytes(encoded)
 	}
 	env := append(slices.Clone(c.Env), "PATH="+s.config.Path, "HOME="+c.Home, "TMPDIR="+temp, "PWD="+c.given)
-	exit.Exit, err = s.spares.run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Confinement: confinement})
+	exit.Exit, err = s.spares.run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Confinement: confinement, Watchdog: c.Watchdog})
 	if confinement != nil {
 		for _, file := range confinement.Files {
 			err = errors.Join(err, file.Close())

@@ -11,6 +11,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/sandbox"
+	"example.com/life/adapters/sandbox/supervised"
 	"example.com/life/adapters/sandbox/supervisor"
 	"example.com/life/events"
 )
@@ -67,7 +68,7 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	exit, err := s.commands.Run(limited, sandbox.Command{
 		// -c without -l: the profile scripts of a login shell can take longer than the command.
 		Path: "/bin/bash", Args: []string{"-c", args.Command}, Env: env, Output: masking,
-		Workspace: w.dir, Home: filepath.Join(own, "home"), Temp: filepath.Join(own, "tmp"),
+		Workspace: w.dir, Home: filepath.Join(own, "home"), Temp: filepath.Join(own, "tmp"), Watchdog: watchdog(use.Watchdog),
 	})
 	_ = masking.Close() // a spool takes everything
 	text, full := output.close()
@@ -99,7 +100,16 @@ func excess(of supervisor.Excess) string {
 	return map[supervisor.Excess]string{
 		supervisor.ExcessMemory: "the command was ended: its processes took more memory than one command may",
 		supervisor.ExcessDisk:   "the command was ended: the disk is almost full",
+		supervisor.ExcessUnfed:  "the command was ended: its host could not say that it is a member of its cluster still, and others may go on with its work",
 	}[of]
+}
+
+// watchdog has a command end with its host's right to go on.
+func watchdog(of *actors.Watchdog) *supervised.Watchdog {
+	if of == nil {
+		return nil
+	}
+	return &supervised.Watchdog{MayGoOn: of.MayGoOn, Within: of.Within}
 }
 
 // secretValue is a secret of the host that the call may use.

@@ -9,7 +9,8 @@
 //	host ──pipe──► supervisor ──► command ──► …
 //
 // The command ends, or the pipe does: because the context ended, or because the host died, however suddenly. In each case the
-// supervisor asks all that is left to terminate, kills what remains after the grace, and exits when it has no child any more.
+// supervisor asks all that is left to terminate, kills what remains after the grace, and exits when it has no child any more. A [Watchdog] ends it
+// too when a host that lives does not say often enough that it may go on.
 //
 // What it does not promise: a command that runs as the same user and means harm can kill its supervisor first. Keeping it
 // from that takes a boundary, such as a PID namespace, and that is a sandbox's work. So is a bound on the number of processes: a
@@ -39,6 +40,39 @@ type Command struct {
 	Env         []string                // all of it: nothing is inherited
 	Output      io.Writer               // gets standard output and standard error, from one goroutine; standard input is empty
 	Confinement *supervisor.Confinement // nil: the command may do what the host may
+	Watchdog    *Watchdog               // nil: the command runs as long as the host lives
+}
+
+// Watchdog ends a command of a host that lives but may not go on: one that was stopped, or that others may hold for dead.
+type Watchdog struct {
+	MayGoOn func() bool   // is asked often
+	Within  time.Duration // the command is ended when it could not say so for this long
+}
+
+// feed tells the supervisor that the command may go on, as long as it may.
+func (w *Watchdog) feed(lifeline io.Writer, done <-chan struct{}) {
+	tick := time.NewTicker(min(time.Second, w.Within/4))
+	defer tick.Stop()
+	for {
+		if w.MayGoOn() {
+			if _, err := lifeline.Write([]byte{1}); err != nil {
+				return // it was closed
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-done:
+			return
+		}
+	}
+}
+
+// unfed is how long a command may run without being fed.
+func (w *Watchdog) unfed() time.Duration {
+	if w == nil {
+		return 0
+	}
+	return w.Within
 }
 
 // drainFor bounds what does not happen: output that is held open from outside.
@@ -144,6 +178,14 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 		_ = s.lifeline.Close()                                                            // it may be closed already
 		cut <- time.AfterFunc(supervisor.EndsWithin, func() { _ = s.cmd.Process.Kill() }) //nolint:errcheck // it may have ended
 	})
+	if c.Watchdog != nil {
+		done, fed := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(fed)
+			c.Watchdog.feed(s.lifeline, done)
+		}()
+		defer func() { close(done); <-fed }()
+	}
 	waited := s.cmd.Wait()
 	if !stop() {
 		(<-cut).Stop()
@@ -159,7 +201,7 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 
 // order tells the supervisor what to run.
 func (s *Supervisor) order(c Command) error {
-	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement)
+	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement, c.Watchdog.unfed())
 	if err != nil {
 		return err
 	}

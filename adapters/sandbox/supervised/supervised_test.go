@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,9 +24,16 @@ import (
 // hostVariable makes this test binary a host that runs its value and waits to be killed.
 const hostVariable = "SUPERVISED_TEST_HOST"
 
+// watchdogVariable gives it a watchdog.
+const watchdogVariable = "SUPERVISED_TEST_WATCHDOG"
+
 func TestMain(m *testing.M) {
 	if script := os.Getenv(hostVariable); script != "" {
-		_, err := supervised.Run(context.Background(), bash(script, os.Stdout))
+		c := bash(script, os.Stdout)
+		if within, err := time.ParseDuration(os.Getenv(watchdogVariable)); err == nil {
+			c.Watchdog = &supervised.Watchdog{Within: within, MayGoOn: func() bool { return true }}
+		}
+		_, err := supervised.Run(context.Background(), c)
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -273,5 +281,62 @@ func BenchmarkPlainExec(b *testing.B) {
 		if err := exec.CommandContext(b.Context(), "/bin/bash", "-c", "exit 0").Run(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestWatchdog: a command of a host that lives ends when the host may not go on any more, with all that it started, and not before.
+func TestWatchdog(t *testing.T) {
+	mark := sleepMark(t)
+	var may atomic.Bool
+	may.Store(true)
+	var asked atomic.Int64
+	c := bash("setsid sleep "+mark+" & sleep "+mark, io.Discard)
+	c.Watchdog = &supervised.Watchdog{Within: 400 * time.Millisecond, MayGoOn: func() bool {
+		if asked.Add(1) > 12 { // three times as long as it may starve
+			may.Store(false)
+		}
+		return may.Load()
+	}}
+	exit, err := supervised.Run(t.Context(), c)
+	if err != nil || exit.Excess != supervisor.ExcessUnfed {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	if n := asked.Load(); n < 12 {
+		t.Errorf("it was ended after it was fed %d times", n)
+	}
+	if left := alive(t, mark); len(left) != 0 {
+		t.Errorf("processes %q are left", left)
+	}
+}
+
+// TestWatchdogOfAQuickCommand: what ends by itself is not touched.
+func TestWatchdogOfAQuickCommand(t *testing.T) {
+	c := bash("exit 3", io.Discard)
+	c.Watchdog = &supervised.Watchdog{Within: time.Minute, MayGoOn: func() bool { return true }}
+	if exit, err := supervised.Run(t.Context(), c); err != nil && exit.Code != 3 || exit.Code != 3 || exit.Excess != "" {
+		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
+// TestWatchdogOfAStoppedHost: a host that was stopped, and never feeds again, loses its commands though it is not dead.
+func TestWatchdogOfAStoppedHost(t *testing.T) {
+	mark := sleepMark(t)
+	host := exec.Command("/proc/self/exe")
+	host.Env = append(os.Environ(), hostVariable+"=sleep "+mark, watchdogVariable+"=300ms")
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = host.Process.Kill()
+		_ = host.Wait()
+	}()
+	for len(alive(t, mark)) == 0 {
+		<-time.After(5 * time.Millisecond)
+	}
+	if err := host.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for len(alive(t, mark)) != 0 { // a test that fails here ends by its time limit, and shows this line
+		<-time.After(5 * time.Millisecond)
 	}
 }

@@ -2,11 +2,14 @@ package supervisor
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // set puts on this process the limits that the kernel keeps. The command inherits them.
@@ -53,6 +56,50 @@ func (o *order) watch() <-chan Excess {
 		}
 	}()
 	return exceeded
+}
+
+// live follows the lifeline: cut is closed when it ends, as it does when the host closes it or dies; unfed when the host lives, and has not said for too long that it may
+// go on. That is measured by a clock that does not stand while the machine sleeps.
+func (o *order) live(lifeline io.Reader) (cut, unfed <-chan struct{}) {
+	ended, hungry := make(chan struct{}), make(chan struct{})
+	var mu sync.Mutex
+	fed := sinceBoot()
+	go func() {
+		defer close(ended)
+		var signs [64]byte
+		for {
+			if _, err := lifeline.Read(signs[:]); err != nil {
+				return
+			}
+			mu.Lock()
+			fed = sinceBoot()
+			mu.Unlock()
+		}
+	}()
+	if o.Unfed > 0 {
+		go func() {
+			for range time.Tick(min(watchEvery, o.Unfed/4)) {
+				mu.Lock()
+				hunger := sinceBoot() - fed
+				mu.Unlock()
+				if hunger > o.Unfed {
+					close(hungry)
+					return
+				}
+			}
+		}()
+	}
+	return ended, hungry
+}
+
+// sinceBoot is CLOCK_BOOTTIME.
+func sinceBoot() time.Duration {
+	const clockBoottime = 7
+	var now syscall.Timespec
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&now)), 0); errno != 0 {
+		return time.Duration(math.MaxInt64) // as if nothing had come for ever: a command that nobody can bound does not run
+	}
+	return time.Duration(now.Nano())
 }
 
 func (l Limits) exceeded() Excess {

@@ -87,16 +87,13 @@ func supervise(lifeline *os.File) (Exit, error) {
 		defer close(empty)
 		reap(child, ended)
 	}()
-	cut := make(chan struct{})
-	go func() {
-		defer close(cut)
-		// It ends when the host closes it or dies; nothing is ever written to it.
-		_, _ = io.Copy(io.Discard, lifeline) //nolint:errcheck // an error is an end as well
-	}()
+	cut, unfed := o.live(lifeline)
 	exit := Exit{Code: -1}
 	select {
 	case exit = <-ended:
 	case <-cut:
+	case <-unfed:
+		exit.Excess = ExcessUnfed
 	case exit.Excess = <-o.watch():
 	}
 	exit.Left = endAll(empty, exit.Excess != "")
@@ -289,6 +286,7 @@ type Excess string
 const (
 	ExcessMemory Excess = "memory"
 	ExcessDisk   Excess = "disk"
+	ExcessUnfed  Excess = "unfed" // of time without a sign that the host may still go on
 )
 
 // order is what a host tells a supervisor to do.
@@ -296,13 +294,14 @@ type order struct {
 	Path, Dir   Bytes
 	Args, Env   []Bytes
 	Confinement *Confinement
+	Unfed       time.Duration // the command is ended when nothing came through the lifeline for so long; 0: nothing comes
 
 	files []int // that were handed down
 }
 
 // Encode is how a host orders a supervisor to run a program: it is to be written to its standard input.
-func Encode(path string, args []string, dir string, env []string, c *Confinement) ([]byte, error) {
-	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c})
+func Encode(path string, args []string, dir string, env []string, c *Confinement, unfed time.Duration) ([]byte, error) {
+	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c, Unfed: unfed})
 }
 
 func exact(texts []string) []Bytes {
