@@ -183,10 +183,6 @@ func clusterCommand(a *app) *cobra.Command {
 
 // sharedStore opens the store of a cluster, as a program that is no member.
 func (a *app) sharedStore(ctx context.Context, use func(journal stores.Journal, name string) error) error {
-	name := a.config.get("cluster")
-	if err := events.ValidateCluster(name); err != nil {
-		return usage("name the cluster with --cluster or LIFE_CLUSTER: %w", err)
-	}
 	at := a.place()
 	if at.Embedded() {
 		return usage("a cluster's store is an EventStoreDB: name it with --store esdb://HOST:PORT or LIFE_STORE")
@@ -195,7 +191,13 @@ func (a *app) sharedStore(ctx context.Context, use func(journal stores.Journal, 
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(journal, name), journal.Close())
+	name := a.config.get("cluster")
+	if err = events.ValidateCluster(name); err != nil {
+		err = usage("name the cluster with --cluster or LIFE_CLUSTER: %w", err)
+	} else {
+		err = use(journal, name)
+	}
+	return errors.Join(err, journal.Close())
 }
 
 func (a *app) withCluster(ctx context.Context, use func(*cluster.View) error) error {

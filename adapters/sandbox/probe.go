@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Report is what was found out about this host.
@@ -20,21 +21,53 @@ type Report struct {
 	Refused  error
 }
 
-// Probe tries the levels, the first time.
+// Probe tries the levels, until that has told what this host can do. What was in the way for the moment says nothing of it: then commands are
+// refused, rather than confined less, and the next one tries again.
 func (s *Sandbox) Probe(ctx context.Context) Report {
-	s.once.Do(func() {
-		s.report = s.probe(context.WithoutCancel(ctx))
-		r := s.report
-		switch {
-		case r.Refused != nil:
-			s.config.Log.Error("commands are not run", "error", r.Refused)
-		case r.Level == LevelHost:
-			s.config.Log.Warn("commands are not confined: the sandbox is switched off")
-		case r.Level < LevelNamespaces:
-			s.config.Log.Warn("commands are confined less than they could be", "level", r.Level.String(), "because", strings.Join(r.Reasons, "; "))
-		}
-	})
+	s.probing.Lock()
+	defer s.probing.Unlock()
+	if s.probed {
+		return s.report
+	}
+	s.report = s.probe(context.WithoutCancel(ctx))
+	r := s.report
+	var passing *notNowError
+	s.probed = !errors.As(r.Refused, &passing)
+	switch {
+	case r.Refused != nil:
+		s.config.Log.Error("commands are not run", "error", r.Refused)
+	case r.Level == LevelHost:
+		s.config.Log.Warn("commands are not confined: the sandbox is switched off")
+	case r.Level < LevelNamespaces:
+		s.config.Log.Warn("commands are confined less than they could be", "level", r.Level.String(), "because", strings.Join(r.Reasons, "; "))
+	}
 	return s.report
+}
+
+// notNowError says that a level could not be tried.
+type notNowError struct {
+	level Level
+	err   error
+}
+
+// Error implements error.
+func (n *notNowError) Error() string {
+	return fmt.Sprintf("no command is run for the moment, because it is not known whether it would be confined (%v): %v", n.level, n.err)
+}
+
+// Unwrap returns what was in the way.
+func (n *notNowError) Unwrap() error { return n.err }
+
+// passes reports an error that is over when other programs have let go of something. What the supervisor reports is in words; and where no user
+// namespaces are allowed, making one fails as if a disk were full.
+func passes(err error) bool {
+	words := strings.ToLower(err.Error())
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EDQUOT, syscall.ENOSPC} {
+		if strings.Contains(words, errno.Error()) {
+			return errno != syscall.ENOSPC || !strings.Contains(words, "fork/exec")
+		}
+	}
+	return false
 }
 
 func (s *Sandbox) probe(ctx context.Context) Report {
@@ -48,6 +81,10 @@ func (s *Sandbox) probe(ctx context.Context) Report {
 		if err == nil {
 			r.Level = level
 			break
+		}
+		if passes(err) {
+			r.Refused = &notNowError{level, err}
+			return r
 		}
 		r.Reasons = append(r.Reasons, fmt.Sprintf("%v: %v", level, err))
 	}

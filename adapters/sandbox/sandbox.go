@@ -91,10 +91,12 @@ type Exit struct {
 // Sandbox runs commands. It is safe for concurrent use.
 type Sandbox struct {
 	config Config
-	once   sync.Once
-	report Report
 	users  users
 	spares spares
+
+	probing sync.Mutex // guards the next two
+	probed  bool
+	report  Report
 
 	memory, freeDisk uint64 // limits of each command, in bytes
 }

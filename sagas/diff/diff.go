@@ -127,8 +127,8 @@ func equal(a, b reflect.Value) bool {
 // present is the value, or the zero Value when nothing is there. A number is always there.
 func present(v reflect.Value) reflect.Value {
 	switch v.Kind() {
-	case reflect.Pointer, reflect.String, reflect.Slice, reflect.Struct, reflect.Array:
-		if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+	case reflect.Pointer, reflect.String, reflect.Slice, reflect.Map, reflect.Struct, reflect.Array:
+		if v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
 			return reflect.Value{}
 		}
 	default:

@@ -45,6 +45,12 @@ func appendShown(dst []byte, v reflect.Value) []byte {
 			dst = appendShown(dst, v.Index(i))
 		}
 		return append(dst, ']')
+	case reflect.Map:
+		encoded, err := json.Marshal(v.Interface())
+		if err != nil {
+			return appendText(dst, err.Error())
+		}
+		return append(dst, encoded...)
 	case reflect.Bool:
 		return strconv.AppendBool(dst, v.Bool())
 	case reflect.Int:
