@@ -71,11 +71,12 @@ func (c *clustered) watchElsewhere(f *feed) {
 		var ended chan struct{} // of another host's pieces, and of the pause before they are asked for again
 		if owner, ok := view.Owner(stream); ok && owner != c.self {
 			ended = make(chan struct{})
+			pause := pace
 			c.host.run(func() {
 				defer close(ended)
 				_ = c.Peers.Deltas(watching, view.Members[owner], f.agent, f.pieces.add) //nolint:errcheck // asked again, until the agent is elsewhere
 				select {
-				case <-time.After(pace):
+				case <-time.After(pause):
 				case <-watching.Done():
 				}
 			})

@@ -64,7 +64,10 @@ const (
 	siocsifflags = 0x8914
 )
 
-// call is a system call whose result is a file descriptor or nothing.
+// call is a system call whose result is a file descriptor or nothing. What pointers in its arguments lead to is on the heap and lives until it
+// returns: on the stack, the kernel would read what was there before the stack grew.
+//
+//go:uintptrescapes
 func call(name string, number uintptr, args ...uintptr) (int, error) {
 	var a [6]uintptr
 	copy(a[:], args)
@@ -80,6 +83,7 @@ func cstring(s string) (uintptr, *byte, error) {
 	return uintptr(unsafe.Pointer(p)), p, err
 }
 
+//go:uintptrescapes
 func prctl(name string, option, a, b uintptr) error {
 	_, err := call("prctl "+name, syscall.SYS_PRCTL, option, a, b)
 	return err
