@@ -109,9 +109,12 @@ func supervise(lifeline *os.File) (Exit, error) {
 func receive() (o order, err error) {
 	var first [1]byte
 	files := make([]byte, 4096)
-	_, size, _, _, err := syscall.Recvmsg(0, first[:], files, syscall.MSG_CMSG_CLOEXEC)
-	if err != nil {
+	_, size, flags, _, err := syscall.Recvmsg(0, first[:], files, syscall.MSG_CMSG_CLOEXEC)
+	switch {
+	case err != nil:
 		return o, os.NewSyscallError("recvmsg", err)
+	case flags&syscall.MSG_CTRUNC != 0: // the kernel drops in silence what there is no descriptor for
+		return o, os.NewSyscallError("recvmsg", syscall.EMFILE)
 	}
 	messages, err := syscall.ParseSocketControlMessage(files[:size])
 	if err != nil {
