@@ -227,7 +227,8 @@ func (w *chaosWorld) command(host int, args ...string) *exec.Cmd {
 	w.check(err)
 	cmd := exec.Command(w.life, args...)
 	cmd.Env = append(os.Environ(), "HOME="+w.dir, "LIFE_DATA="+w.data(host), "LIFE_STORE="+w.store, "LIFE_SCRIPTS="+scripts, "LIFE_PRICES="+prices,
-		"LIFE_LISTEN=127.0.0.1:0", "LIFE_CREDIT=100000", "LIFE_CHAOS_CLOCK="+filepath.Join(w.dir, "clock"))
+		"LIFE_LISTEN=127.0.0.1:0", "LIFE_CREDIT=100000", "LIFE_CHAOS_CLOCK="+filepath.Join(w.dir, "clock"),
+		"LIFE_SANDBOX_MODE=off") // it needs more descriptors than the hosts that have few
 	return cmd
 }
 

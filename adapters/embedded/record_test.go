@@ -101,8 +101,16 @@ func FuzzRecord(f *testing.F) {
 		hosted, other := one, foreign
 		hosted.Host, other.Host = "books-1#17", events.HostID(command)
 		for _, sent := range [][]events.Envelope{
-			{one, two}, {one, one}, {two, one}, {foreign}, {foreign, two, foreign}, {bare, one, foreign},
-			{hosted, hosted}, {one, hosted, one, hosted}, {hosted, other, foreign}, {bare, other},
+			{one, two},
+			{one, one},
+			{two, one},
+			{foreign},
+			{foreign, two, foreign},
+			{bare, one, foreign},
+			{hosted, hosted},
+			{one, hosted, one, hosted},
+			{hosted, other, foreign},
+			{bare, other},
 		} {
 			for _, gap := range []uint64{0, 1, 99} {
 				back(t, one.Stream, sent, place{first: 9, gap: gap})
