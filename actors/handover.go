@@ -432,7 +432,7 @@ func (a *agent) unfit(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if on := page.Events[0].Host.Name(); on != "" && on != a.host.id.Name() {
-		return fmt.Sprintf("the workspace %s is on host %s: it is below no directory of the setting workspaces", config.Workspace, on), nil
+		return fmt.Sprintf("the workspace %s is on host %s: it is below none of the directories that all hosts share (--shared-workspaces)", config.Workspace, on), nil
 	}
 	return "", nil
 }
@@ -460,7 +460,7 @@ func (c *clustered) strange(command sagas.Command, entry events.HostID) string {
 	if c.shares(workspace) || entry.Name() == c.self.Name() {
 		return ""
 	}
-	return fmt.Sprintf("the workspace %s is on host %s, where the agent was ordered: it is below no directory of the setting workspaces", workspace, entry.Name())
+	return fmt.Sprintf("the workspace %s is on host %s, where the agent was ordered: it is below none of the directories that all hosts share (--shared-workspaces)", workspace, entry.Name())
 }
 
 // ineligible is why a stream cannot be folded by this build, though a newer one can; nil if it is not for that.

@@ -24,7 +24,7 @@ import (
 // clusterFlags say how life serve joins a cluster.
 type clusterFlags struct {
 	peer, name, certificates, zone string
-	labels, roles, workspaces      []string
+	labels, workspaces             []string
 	weight, maxLive                int
 	silent, fence, handover        time.Duration
 	older                          bool
@@ -41,7 +41,6 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.zone, "zone", "", "with --cluster: what fails together with this host")
 	flags.StringSliceVar(&f.labels, "label", nil, "with --cluster: NAME=VALUE that agents can be pinned to; may be repeated")
 	flags.IntVar(&f.weight, "weight", 100, "with --cluster: this host's share of the agents, compared with the others'; 0: only what is pinned to it")
-	flags.StringSliceVar(&f.roles, "roles", nil, "with --cluster: roles of this host")
 	flags.DurationVar(&f.silent, "silent", time.Second, "with --cluster: a host that does not answer for so long is held for dead")
 	flags.DurationVar(&f.fence, "fence", 5*time.Second, "with --cluster: calls that a dead host began are lost after so long; the same on all hosts")
 	flags.DurationVar(&f.handover, "handover", 30*time.Second, "with --cluster: an agent that moves waits for its model's reply for so long")
@@ -75,7 +74,7 @@ func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
 	return &stores.Cluster{
 		Name: name, Listen: f.peer, Certificates: f.certificates, Older: f.older, Handover: f.handover, MaxLive: f.maxLive, Workspaces: f.workspaces,
 		Joined: events.HostJoined{
-			Name: f.name, API: api, Zone: f.zone, Labels: labels, Weight: f.weight, Roles: f.roles, Providers: nil,
+			Name: f.name, API: api, Zone: f.zone, Labels: labels, Weight: f.weight,
 			Fence: events.Micros(f.fence.Microseconds()), Silent: events.Micros(f.silent.Microseconds()),
 		},
 	}, nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"example.com/life/adapters/sandbox/supervisor"
 )
 
 // Report is what was found out about this host.
@@ -58,9 +60,13 @@ func (n *notNowError) Error() string {
 // Unwrap returns what was in the way.
 func (n *notNowError) Unwrap() error { return n.err }
 
-// passes reports an error that is over when other programs have let go of something. What the supervisor reports is in words; and where no user
+// passes reports an error that tells nothing of what this host can do: a supervisor was killed, or something is missing until other programs let go of
+// it. What the supervisor reports is in words; and where no user
 // namespaces are allowed, making one fails as if a disk were full.
 func passes(err error) bool {
+	if errors.Is(err, supervisor.ErrKilled) {
+		return true
+	}
 	words := strings.ToLower(err.Error())
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EDQUOT, syscall.ENOSPC} {
 		if strings.Contains(words, errno.Error()) {

@@ -315,6 +315,9 @@ func exact(texts []string) []Bytes {
 	return all
 }
 
+// ErrKilled says that the supervisor did not live to say how its command ended.
+var ErrKilled = errors.New("its supervisor was killed; processes of it may be left")
+
 // NotBegunError is why a command did not begin.
 type NotBegunError string
 
@@ -325,7 +328,7 @@ func (e NotBegunError) Error() string { return string(e) }
 func ParseReport(line string) (Exit, error) {
 	line, whole := strings.CutSuffix(line, "\n")
 	if !whole {
-		return Exit{}, errors.New("its supervisor was killed; processes of it may be left")
+		return Exit{}, ErrKilled
 	}
 	if reason, failed := strings.CutPrefix(line, "failed "); failed {
 		return Exit{}, NotBegunError(reason)
