@@ -190,130 +190,141 @@ type PeerFault struct {
 	Projection string            `json:"projection,omitempty"`
 }
 
-// The kinds of [PeerFault] that are error types.
-const (
-	faultRefused     = "refused"
-	faultKnown       = "known"
-	faultOverloaded  = "overloaded"
-	faultUnavailable = "unavailable"
-	faultUnreadable  = "unreadable"
-	faultGone        = "gone"
-	faultForeign     = "foreign"
-	faultFenced      = "fenced"
-	faultIneligible  = "ineligible"
-	faultMoved       = "moved"
-	faultSilent      = "silent"
-	faultProjection  = "projection"
-	faultMalformed   = "malformed"
-)
+// faultKind is one kind of error that callers look for on another host as they do here: how it is written, and how it is read again.
+type faultKind struct {
+	is    string
+	write func(error) (PeerFault, bool)
+	read  func(*PeerFault) error
+}
 
-// peerSentinels are the errors that are values.
-func peerSentinels() []sentinel {
-	return []sentinel{
-		{"stale", sagas.ErrStale},
-		{"no_member", ErrNotMember},
-		{"closed", storage.ErrClosed},
-		{"full", storage.ErrFull},
-		{"read_only", storage.ErrReadOnly},
-		{"corrupt", storage.ErrCorrupt},
-		{"deleted", storage.ErrDeleted},
-		{"place", storage.ErrPlace},
-		{"needed", storage.ErrNeeded},
-		{"invalid_append", storage.ErrInvalidAppend},
-		{"timeout", context.DeadlineExceeded},
-		{"cancelled", context.Canceled},
+// faultOf is the kind of errors of a type.
+func faultOf[E error](is string, write func(E) PeerFault, read func(*PeerFault) error) faultKind {
+	return faultKind{is, func(err error) (PeerFault, bool) {
+		typed, found := errors.AsType[E](err)
+		if !found {
+			return PeerFault{}, false
+		}
+		fault := write(typed)
+		fault.Is = is
+		return fault, true
+	}, read}
+}
+
+// sameFault is the kind of an error that is a value.
+func sameFault(is string, value error) faultKind {
+	return faultKind{is, func(err error) (PeerFault, bool) { return PeerFault{Is: is}, errors.Is(err, value) }, func(*PeerFault) error { return value }}
+}
+
+// faultKinds is the only list of them. What wraps another kind comes before it.
+func faultKinds() []faultKind {
+	return slices.Concat(decisionFaults(), entityFaults(), historyFaults(), []faultKind{
+		sameFault("stale", sagas.ErrStale),
+		sameFault("no_member", ErrNotMember),
+		sameFault("closed", storage.ErrClosed),
+		sameFault("full", storage.ErrFull),
+		sameFault("read_only", storage.ErrReadOnly),
+		sameFault("corrupt", storage.ErrCorrupt),
+		sameFault("deleted", storage.ErrDeleted),
+		sameFault("place", storage.ErrPlace),
+		sameFault("needed", storage.ErrNeeded),
+		sameFault("invalid_append", storage.ErrInvalidAppend),
+		sameFault("timeout", context.DeadlineExceeded),
+		sameFault("cancelled", context.Canceled),
+	})
+}
+
+func decisionFaults() []faultKind {
+	return []faultKind{
+		faultOf("refused",
+			func(e *sagas.RefusalError) PeerFault { return PeerFault{Code: e.Code, Detail: e.Detail} },
+			func(f *PeerFault) error { return &sagas.RefusalError{Code: f.Code, Detail: f.Detail} }),
+		faultOf("known", writeKnown, readKnown),
+		faultOf("malformed",
+			func(e *strictjson.Malformed) PeerFault { return PeerFault{Detail: e.Detail} },
+			func(f *PeerFault) error { return &strictjson.Malformed{Detail: f.Detail} }),
 	}
 }
 
-type sentinel struct {
-	is  string
-	err error
+func writeKnown(known *sagas.DuplicateError) PeerFault {
+	fault := PeerFault{Revision: known.Revision, Same: known.Same}
+	if known.Event != nil {
+		if event, err := newPeerEvent(known.Event); err == nil {
+			fault.Event = event
+		}
+	}
+	return fault
 }
 
-// newPeerError writes an error.
+func readKnown(f *PeerFault) error {
+	known := &sagas.DuplicateError{Revision: f.Revision, Same: f.Same}
+	if f.Event != nil {
+		event, err := f.Event.event()
+		if err != nil {
+			return err
+		}
+		known.Event = event
+	}
+	return known
+}
+
+func entityFaults() []faultKind {
+	return []faultKind{
+		faultOf("silent",
+			func(e *silentError) PeerFault { return PeerFault{Host: e.to, Detail: e.why} },
+			func(f *PeerFault) error { return &silentError{to: f.Host, why: f.Detail} }),
+		faultOf("overloaded",
+			func(e *OverloadedError) PeerFault { return PeerFault{Stream: e.Stream, Waiting: e.Waiting} },
+			func(f *PeerFault) error { return &OverloadedError{Stream: f.Stream, Waiting: f.Waiting} }),
+		faultOf("ineligible",
+			func(e *IneligibleError) PeerFault { return PeerFault{Stream: e.Stream, Host: e.Host, Detail: e.Reason} },
+			func(f *PeerFault) error { return &IneligibleError{Stream: f.Stream, Host: f.Host, Reason: f.Detail} }),
+		faultOf("moved",
+			func(e *MovedError) PeerFault { return PeerFault{Stream: e.Stream, Host: e.To} },
+			func(f *PeerFault) error { return &MovedError{Stream: f.Stream, To: f.Host} }),
+		faultOf("unavailable",
+			func(e *UnavailableError) PeerFault { return PeerFault{Stream: e.Stream, Detail: e.Reason} },
+			func(f *PeerFault) error { return &UnavailableError{Stream: f.Stream, Reason: f.Detail} }),
+		faultOf("fenced",
+			func(e *FencedError) PeerFault { return PeerFault{Stream: e.Stream} },
+			func(f *PeerFault) error { return &FencedError{Stream: f.Stream} }),
+	}
+}
+
+func historyFaults() []faultKind {
+	return []faultKind{
+		faultOf("foreign",
+			func(e *sagas.ForeignError) PeerFault { return PeerFault{Ref: e.Event, Of: e.Of} },
+			func(f *PeerFault) error { return &sagas.ForeignError{Event: f.Ref, Of: f.Of} }),
+		faultOf("unreadable",
+			func(e *history.UnreadableError) PeerFault { return PeerFault{Detail: e.Error()} },
+			func(f *PeerFault) error { return &history.UnreadableError{Err: errors.New(f.Detail)} }),
+		faultOf("projection",
+			func(e *projector.BehindError) PeerFault { return PeerFault{Projection: e.Projection, Detail: e.Reason} },
+			func(f *PeerFault) error { return &projector.BehindError{Projection: f.Projection, Reason: f.Detail} }),
+		faultOf("gone",
+			func(e *history.GoneError) PeerFault {
+				return PeerFault{Stream: e.Stream, Revision: e.First, Last: e.Last}
+			},
+			func(f *PeerFault) error { return &history.GoneError{Stream: f.Stream, First: f.Revision, Last: f.Last} }),
+	}
+}
+
+// newPeerError writes an error. What an error that was written already wraps when it is read again is not written beside it.
 func newPeerError(err error) *PeerError {
 	p := &PeerError{Text: events.Clip(strings.ToValidUTF8(err.Error(), "\uFFFD"), events.InlineLimit)}
-	for _, typed := range []func(error) (PeerFault, bool){refusalFault, entityFault, historyFault} {
-		if fault, is := typed(err); is {
-			p.Chain = append(p.Chain, fault)
+	var said error
+	for _, kind := range faultKinds() {
+		fault, is := kind.write(err)
+		if !is {
+			continue
 		}
-	}
-	var gone *history.GoneError
-	if errors.As(err, &gone) {
-		p.Chain = append(p.Chain, PeerFault{Is: faultGone, Stream: gone.Stream, Revision: gone.First, Last: gone.Last})
-	}
-	for _, sentinel := range peerSentinels() {
-		if errors.Is(err, sentinel.err) {
-			p.Chain = append(p.Chain, PeerFault{Is: sentinel.is})
+		if _, known := kind.write(said); known {
+			continue
 		}
+		p.Chain = append(p.Chain, fault)
+		said = errors.Join(said, kind.read(&fault))
 	}
 	return p
-}
-
-func refusalFault(err error) (PeerFault, bool) {
-	var (
-		refused   *sagas.RefusalError
-		known     *sagas.DuplicateError
-		malformed *strictjson.Malformed
-	)
-	switch {
-	case errors.As(err, &refused):
-		return PeerFault{Is: faultRefused, Code: refused.Code, Detail: refused.Detail}, true
-	case errors.As(err, &known):
-		fault := PeerFault{Is: faultKnown, Revision: known.Revision, Same: known.Same}
-		if known.Event != nil {
-			if event, err := newPeerEvent(known.Event); err == nil {
-				fault.Event = event
-			}
-		}
-		return fault, true
-	case errors.As(err, &malformed):
-		return PeerFault{Is: faultMalformed, Detail: malformed.Detail}, true
-	}
-	return PeerFault{}, false
-}
-
-func entityFault(err error) (PeerFault, bool) {
-	var (
-		overloaded *OverloadedError
-		ineligible *IneligibleError
-		moved      *MovedError
-		away       *UnavailableError
-		fenced     *FencedError
-		silent     *silentError
-	)
-	switch {
-	case errors.As(err, &silent):
-		return PeerFault{Is: faultSilent, Host: silent.to, Detail: silent.why}, true
-	case errors.As(err, &overloaded):
-		return PeerFault{Is: faultOverloaded, Stream: overloaded.Stream, Waiting: overloaded.Waiting}, true
-	case errors.As(err, &ineligible):
-		return PeerFault{Is: faultIneligible, Stream: ineligible.Stream, Host: ineligible.Host, Detail: ineligible.Reason}, true
-	case errors.As(err, &moved):
-		return PeerFault{Is: faultMoved, Stream: moved.Stream, Host: moved.To}, true
-	case errors.As(err, &away):
-		return PeerFault{Is: faultUnavailable, Stream: away.Stream, Detail: away.Reason}, true
-	case errors.As(err, &fenced):
-		return PeerFault{Is: faultFenced, Stream: fenced.Stream}, true
-	}
-	return PeerFault{}, false
-}
-
-func historyFault(err error) (PeerFault, bool) {
-	var (
-		unreadable *history.UnreadableError
-		foreign    *sagas.ForeignError
-		behind     *projector.BehindError
-	)
-	switch {
-	case errors.As(err, &foreign):
-		return PeerFault{Is: faultForeign, Ref: foreign.Event, Of: foreign.Of}, true
-	case errors.As(err, &unreadable):
-		return PeerFault{Is: faultUnreadable, Detail: unreadable.Error()}, true
-	case errors.As(err, &behind):
-		return PeerFault{Is: faultProjection, Projection: behind.Projection, Detail: behind.Reason}, true
-	}
-	return PeerFault{}, false
 }
 
 // Err is the error as this host has it.
@@ -332,51 +343,9 @@ func (p *PeerError) Err() error {
 
 // err is one typed error; nil for one that this build does not know.
 func (f *PeerFault) err() error {
-	switch f.Is {
-	case faultRefused:
-		return &sagas.RefusalError{Code: f.Code, Detail: f.Detail}
-	case faultKnown:
-		known := &sagas.DuplicateError{Revision: f.Revision, Same: f.Same}
-		if f.Event != nil {
-			event, err := f.Event.event()
-			if err != nil {
-				return err
-			}
-			known.Event = event
-		}
-		return known
-	case faultMalformed:
-		return &strictjson.Malformed{Detail: f.Detail}
-	case faultOverloaded:
-		return &OverloadedError{Stream: f.Stream, Waiting: f.Waiting}
-	case faultIneligible:
-		return &IneligibleError{Stream: f.Stream, Host: f.Host, Reason: f.Detail}
-	case faultSilent:
-		return &silentError{to: f.Host, why: f.Detail}
-	case faultMoved:
-		return &MovedError{Stream: f.Stream, To: f.Host}
-	case faultUnavailable:
-		return &UnavailableError{Stream: f.Stream, Reason: f.Detail}
-	case faultFenced:
-		return &FencedError{Stream: f.Stream}
-	}
-	return f.historyErr()
-}
-
-func (f *PeerFault) historyErr() error {
-	switch f.Is {
-	case faultUnreadable:
-		return &history.UnreadableError{Err: errors.New(f.Detail)}
-	case faultForeign:
-		return &sagas.ForeignError{Event: f.Ref, Of: f.Of}
-	case faultGone:
-		return &history.GoneError{Stream: f.Stream, First: f.Revision, Last: f.Last}
-	case faultProjection:
-		return &projector.BehindError{Projection: f.Projection, Reason: f.Detail}
-	}
-	for _, sentinel := range peerSentinels() {
-		if sentinel.is == f.Is {
-			return sentinel.err
+	for _, kind := range faultKinds() {
+		if kind.is == f.Is {
+			return kind.read(f)
 		}
 	}
 	return nil

@@ -101,7 +101,6 @@ func (a *app) askedToEnd(ctx context.Context, host *stores.Local) <-chan error {
 	if member == nil {
 		return nil
 	}
-	fmt.Fprintf(a.errs, "life: host %s of cluster %s\n", member.Self(), member.View().Name)
 	asked := make(chan error, 1)
 	go func() {
 		for {

@@ -196,6 +196,9 @@ func (a *app) answer(ctx context.Context, host *stores.Local, listener *api.Conn
 		return errors.Join(err, server.Close(), expected(<-served))
 	}
 	fmt.Fprintf(a.errs, "life: serving %s at %s, process %d, events in %s\n", data, here.Address, here.PID, here.Store)
+	if member := host.Member(); member != nil {
+		fmt.Fprintf(a.errs, "life: host %s of cluster %s\n", member.Self(), member.View().Name)
+	}
 	asked := a.askedToEnd(ctx, host)
 	var failed error
 	select {
