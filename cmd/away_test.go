@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/life/adapters/eventstore/eventstoretest"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 )
 
@@ -51,26 +52,26 @@ const restartingFor = 6 * time.Second
 func TestVerbWaitsForStore(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	store, err := startStoreServerHere(data, anyPort)
+	store, err := startStoreServerHere(data, bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, err := url.Parse(store.address)
+	address, err := url.Parse(store.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.kill(); err != nil {
+	if err := store.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	verb, said := processOf(t, store.address, "agents")
-	untilSaid(t, said, "life: looking for the event store "+store.address+", for 20s at most: ")
+	verb, said := processOf(t, store.Address, "agents")
+	untilSaid(t, said, "life: looking for the event store "+store.Address+", for 20s at most: ")
 	wait(t.Context(), restartingFor-time.Since(began))
 	if store, err = startStoreServerHere(data, address.Host); err != nil {
 		t.Fatal(err)
 	}
-	defer store.kill()
-	untilSaid(t, said, "life: the event store "+store.address+" is back")
+	defer store.Kill()
+	untilSaid(t, said, "life: the event store "+store.Address+" is back")
 	if status := ending(t, verb, said); status != exitDone {
 		t.Errorf("status %d", status)
 	}
@@ -81,19 +82,19 @@ func TestVerbWaitsForStore(t *testing.T) {
 func TestServeWaitsForStore(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	store, err := startStoreServerHere(data, anyPort)
+	store, err := startStoreServerHere(data, bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, err := url.Parse(store.address)
+	address, err := url.Parse(store.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.kill(); err != nil {
+	if err := store.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	looking := "life: looking for the event store " + store.address + ": "
-	impatient, said := processOf(t, store.address, "serve")
+	looking := "life: looking for the event store " + store.Address + ": "
+	impatient, said := processOf(t, store.Address, "serve")
 	untilSaid(t, said, looking)
 	if err := impatient.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -102,13 +103,13 @@ func TestServeWaitsForStore(t *testing.T) {
 		t.Errorf("interrupted while it waits it ends with status %d", status)
 	}
 
-	host, said := processOf(t, store.address, "serve")
+	host, said := processOf(t, store.Address, "serve")
 	untilSaid(t, said, looking)
 	if store, err = startStoreServerHere(data, address.Host); err != nil {
 		t.Fatal(err)
 	}
 	untilSaid(t, said, "life: serving ")
-	if err := store.kill(); err != nil {
+	if err := store.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	untilSaid(t, said, looking)
@@ -132,11 +133,11 @@ func TestDoctorKnowsWhatHelps(t *testing.T) {
 	t.Setenv("HOME", dir)
 	t.Setenv("LIFE_DATA", filepath.Join(dir, "data"))
 	secured := secureStore(t, dir)
-	plain, err := startStoreServerHere(filepath.Join(dir, "plain"), anyPort)
+	plain, err := startStoreServerHere(filepath.Join(dir, "plain"), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = plain.kill() })
+	t.Cleanup(func() { _ = plain.Kill() })
 	cluster := eventstoretest.Start(t, eventstoretest.Config{Nodes: 3})
 	lost, leaderless := append(cluster.Followers()[:1], cluster.Leader()), cluster.Followers()[1]
 	for _, node := range lost {
@@ -164,7 +165,7 @@ func TestDoctorKnowsWhatHelps(t *testing.T) {
 		"babble":            {impersonated(eventstoretest.Babbler), "", "does not answer as EventStoreDB does", "correct the host and the port"},
 		"no leader":         {insecure(leaderless.Address()), "", "Server Is Not Ready", "wait until it has elected a leader"},
 		"encrypted":         {insecure(secured), "", "wants encrypted connections", "leave out tls=false"},
-		"not encrypted":     {strings.TrimSuffix(plain.address, "?tls=false"), "", "does not encrypt its connections", "add tls=false"},
+		"not encrypted":     {strings.TrimSuffix(plain.Address, "?tls=false"), "", "does not encrypt its connections", "add tls=false"},
 		"unknown issuer":    {"esdb://" + secured, "", "of a CA that this machine does not know", "name the CA's file with tlsCAFile=FILE"},
 		"nobody":            {"esdb://" + secured + trusting, "", "denies access to a client without a user name and password", "give a user's name and password"},
 		"a wrong password":  {"esdb://" + secured + trusting, credentials("admin:not-the-password"), "does not accept the user name and password", "correct one of them"},

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 )
 
@@ -164,24 +165,24 @@ func (a *app) benchProtocol(ctx context.Context, f *benchStoreFlags, shown *mete
 			return m, err
 		}
 	}
-	life, err := thisProgram()
+	life, err := bench.Program()
 	if err != nil {
 		return m, err
 	}
-	child, err := startStoreServer(ctx, life, dir, anyPort)
+	child, err := bench.StartStore(ctx, life, dir, bench.AnyPort)
 	if err != nil {
 		return m, err
 	}
-	m, err = a.benchConnected(ctx, stores.Location{Address: child.address}, f, shown)
-	if err = errors.Join(err, child.kill()); err != nil {
+	m, err = a.benchConnected(ctx, stores.Location{Address: child.Address}, f, shown)
+	if err = errors.Join(err, child.Kill()); err != nil {
 		return m, err
 	}
 	begun := time.Now()
-	if child, err = startStoreServer(ctx, life, dir, anyPort); err != nil {
+	if child, err = bench.StartStore(ctx, life, dir, bench.AnyPort); err != nil {
 		return m, err
 	}
 	m.Open = float64(time.Since(begun).Microseconds()) / 1e3
-	if err := child.stop(); err != nil {
+	if err := child.Stop(); err != nil {
 		return m, err
 	}
 	m.Store, m.Seeded = "embedded, through the protocol", f.events

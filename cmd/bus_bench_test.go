@@ -15,6 +15,7 @@ import (
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/cmd/bench"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -32,12 +33,12 @@ func BenchmarkBus(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run("embedded", func(b *testing.B) { benchBus(b, store, groups) })
-	s, err := startStoreServerHere(b.TempDir(), anyPort)
+	s, err := startStoreServerHere(b.TempDir(), bench.AnyPort)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = s.kill() }()
-	journal, err := eventstore.Open(b.Context(), eventstore.Config{Connection: s.address})
+	defer func() { _ = s.Kill() }()
+	journal, err := eventstore.Open(b.Context(), eventstore.Config{Connection: s.Address})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"example.com/life/adapters/bus"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
@@ -90,11 +91,11 @@ func TestUniversalSuiteEmbedded(t *testing.T) {
 func TestUniversalSuiteProtocol(t *testing.T) {
 	full := os.Getenv("LIFE_BUS_SUITE") == "full"
 	r := &restarting{t: t, data: t.TempDir(), asked: filepath.Join(t.TempDir(), "restart")}
-	r.start(anyPort)
-	t.Cleanup(func() { _ = r.server.kill() })
+	r.start(bench.AnyPort)
+	t.Cleanup(func() { _ = r.server.Kill() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	journal, err := eventstore.Open(ctx, eventstore.Config{Connection: r.server.address})
+	journal, err := eventstore.Open(ctx, eventstore.Config{Connection: r.server.Address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ type restarting struct {
 	t      *testing.T
 	data   string
 	asked  string // the file; it is removed when the server is back
-	server *storeServer
+	server *bench.Child
 }
 
 func (r *restarting) start(listen string) {
@@ -133,7 +134,7 @@ func (r *restarting) start(listen string) {
 }
 
 func (r *restarting) watch(ctx context.Context) {
-	address, err := url.Parse(r.server.address)
+	address, err := url.Parse(r.server.Address)
 	if err != nil {
 		r.t.Error(err)
 		return
@@ -142,7 +143,7 @@ func (r *restarting) watch(ctx context.Context) {
 		if _, err := os.Stat(r.asked); err != nil {
 			continue
 		}
-		if err := r.server.kill(); err != nil {
+		if err := r.server.Kill(); err != nil {
 			r.t.Error(err)
 		}
 		r.start(address.Host)

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/adapters/api"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
@@ -73,7 +74,7 @@ type chaosWorld struct {
 	disk    bool            // its data directory is a small disk of its own
 	full    bool            // that is full
 	few     bool            // it had few descriptors at some time: tools and models may have failed of it
-	server  *storeServer
+	server  *bench.Child
 	listen  string
 	people  *people
 	lock    sync.Mutex
@@ -190,8 +191,8 @@ func newWorld(t *testing.T, life, kind string, random *rand.Rand) *chaosWorld {
 	case "store", "hosts":
 		w.listen = freePort(t, random)
 		w.startStore()
-		t.Cleanup(func() { _ = w.server.kill() })
-		w.store = w.server.address
+		t.Cleanup(func() { _ = w.server.Kill() })
+		w.store = w.server.Address
 	}
 	if kind == "hosts" {
 		w.addHost()
@@ -276,7 +277,7 @@ func (w *chaosWorld) startStore() {
 	dir := filepath.Join(w.dir, "store")
 	w.check(os.MkdirAll(dir, 0o700))
 	var err error
-	w.server, err = startStoreServer(context.Background(), w.life, dir, w.listen)
+	w.server, err = bench.StartStore(context.Background(), w.life, dir, w.listen)
 	w.check(err)
 }
 
@@ -387,13 +388,13 @@ func (w *chaosWorld) pause(ctx context.Context, p *chaosProcess) {
 }
 
 func (w *chaosWorld) pauseStore(ctx context.Context, _ *chaosProcess) {
-	w.check(w.server.cmd.Process.Signal(syscall.SIGSTOP))
+	w.check(w.server.Signal(syscall.SIGSTOP))
 	wait(ctx, time.Duration(w.random.IntN(300))*time.Millisecond)
-	w.check(w.server.cmd.Process.Signal(syscall.SIGCONT))
+	w.check(w.server.Signal(syscall.SIGCONT))
 }
 
 func (w *chaosWorld) restartStore(ctx context.Context, _ *chaosProcess) {
-	w.check(w.server.kill())
+	w.check(w.server.Kill())
 	wait(ctx, time.Duration(w.random.IntN(100))*time.Millisecond)
 	w.startStore()
 }
@@ -438,7 +439,7 @@ func (w *chaosWorld) outage() {
 	before := w.people.lost(ctx, clients[0])
 	w.people.send(ctx, clients)
 	wait(ctx, time.Duration(5+w.random.IntN(40))*time.Millisecond)
-	w.check(w.server.kill())
+	w.check(w.server.Kill())
 	wait(ctx, chaosAway)
 	w.startStore()
 	w.count("store away for 30 s", 1)

@@ -12,6 +12,7 @@ import (
 
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/cmd/transfer"
 	"example.com/life/events"
@@ -53,12 +54,12 @@ func TestCopyKeepsWhatIsSaid(t *testing.T) {
 	if _, err := from.Delete(t.Context(), "gone", storage.ExpectAny); err != nil {
 		t.Fatal(err)
 	}
-	server, err := startStoreServerHere(t.TempDir(), anyPort)
+	server, err := startStoreServerHere(t.TempDir(), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.kill() })
-	there, err := (stores.Location{Address: server.address}).Open(t.Context(), slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { _ = server.Kill() })
+	there, err := (stores.Location{Address: server.Address}).Open(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,13 +113,13 @@ func TestHalfCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	server, err := startStoreServerHere(t.TempDir(), anyPort)
+	server, err := startStoreServerHere(t.TempDir(), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.kill() })
+	t.Cleanup(func() { _ = server.Kill() })
 	open := func(filling bool) (stores.Journal, error) {
-		return (stores.Location{Address: server.address, Filling: filling}).Open(t.Context(), slog.New(slog.DiscardHandler))
+		return (stores.Location{Address: server.Address, Filling: filling}).Open(t.Context(), slog.New(slog.DiscardHandler))
 	}
 	copied := func(from, to stores.Journal) (report transfer.Copied, err error) {
 		err = transfer.NewCopier(from, to, "life store copy A B", (&meter{}).show).Run(t.Context(), &report)

@@ -8,23 +8,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/life/cmd/bench"
 )
 
 // TestLargeReplies has a scripted model write more in one reply than EventStoreDB takes at once: one large file, and many that together are
 // large. Each turn is done, with the files whole, and its model was asked once for each round.
 func TestLargeReplies(t *testing.T) {
 	t.Parallel()
-	store, err := startStoreServerHere(t.TempDir(), anyPort)
+	store, err := startStoreServerHere(t.TempDir(), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.kill()
+	defer store.Kill()
 	life, err := exec.LookPath("life")
 	if err != nil {
 		t.Fatal(err)
 	}
 	scripts, workspace := t.TempDir(), t.TempDir()
-	env := append(os.Environ(), "LIFE_SCRIPTS="+scripts, "LIFE_DATA="+t.TempDir(), "LIFE_STORE="+store.address)
+	env := append(os.Environ(), "LIFE_SCRIPTS="+scripts, "LIFE_DATA="+t.TempDir(), "LIFE_STORE="+store.Address)
 	verb := func(args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), life, args...)

@@ -8,16 +8,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/life/cmd/bench"
 )
 
 // TestLeavingWithoutStore runs a turn, takes its store away, and wants to be told; then the second interrupt leaves.
 func TestLeavingWithoutStore(t *testing.T) {
 	t.Parallel()
-	store, err := startStoreServerHere(t.TempDir(), anyPort)
+	store, err := startStoreServerHere(t.TempDir(), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.kill()
+	defer store.Kill()
 	life, err := exec.LookPath("life")
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +30,7 @@ func TestLeavingWithoutStore(t *testing.T) {
 	}
 	workspace := t.TempDir()
 	run := exec.CommandContext(t.Context(), life, "run", "--agent", "slow", "--model", "scripted/slow.yaml", "--workspace", workspace, "go")
-	run.Env = append(os.Environ(), "LIFE_SCRIPTS="+scripts, "LIFE_DATA="+t.TempDir(), "LIFE_STORE="+store.address)
+	run.Env = append(os.Environ(), "LIFE_SCRIPTS="+scripts, "LIFE_DATA="+t.TempDir(), "LIFE_STORE="+store.Address)
 	said, err := run.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +40,7 @@ func TestLeavingWithoutStore(t *testing.T) {
 	}
 	lines := bufio.NewScanner(said)
 	untilSaid(t, lines, "bash") // the call runs
-	if err := store.kill(); err != nil {
+	if err := store.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	untilSaid(t, lines, "cannot be read")
@@ -82,12 +84,12 @@ func TestSecondInterrupt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store, err := startStoreServerHere(t.TempDir(), anyPort)
+			store, err := startStoreServerHere(t.TempDir(), bench.AnyPort)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer store.kill()
-			env := append(os.Environ(), "LIFE_SCRIPTS="+scripts, "LIFE_DATA="+t.TempDir(), "LIFE_STORE="+store.address)
+			defer store.Kill()
+			env := append(os.Environ(), "LIFE_SCRIPTS="+scripts, "LIFE_DATA="+t.TempDir(), "LIFE_STORE="+store.Address)
 			made := exec.CommandContext(t.Context(), life, "agents", "create", "slow", "--model", "scripted/slow.yaml", "--tools", "bash", "--workspace", t.TempDir())
 			if made.Env = env; made.Run() != nil {
 				t.Fatal("the agent was not created")
@@ -110,7 +112,7 @@ func TestSecondInterrupt(t *testing.T) {
 				<-time.After(2 * startTime)
 			}
 			if name != "full pipe" {
-				if err := store.kill(); err != nil {
+				if err := store.Kill(); err != nil {
 					t.Fatal(err)
 				}
 			}

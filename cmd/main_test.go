@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 )
 
@@ -98,7 +99,7 @@ func setUp(e *testscript.Env) error {
 	}
 	e.Values[serverKey{}] = new(*hosting)
 	e.Values[begunKey{}] = new(func())
-	e.Values[storeServersKey{}] = map[string]*storeServer{}
+	e.Values[storeServersKey{}] = map[string]*bench.Child{}
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("LIFE_DATA", filepath.Join(e.WorkDir, "data"))
 	e.Setenv("EXAMPLES", examples)

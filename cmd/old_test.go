@@ -21,6 +21,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/nats-io/nats.go"
 
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
@@ -40,16 +41,16 @@ func TestOldDirectory(t *testing.T) {
 // other programs go on too.
 func TestOldServed(t *testing.T) {
 	dir := unpackOld(t, "served")
-	server, err := startStoreServerHere(filepath.Join(dir, "there"), anyPort)
+	server, err := startStoreServerHere(filepath.Join(dir, "there"), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.kill() })
-	t.Setenv("LIFE_STORE", server.address)
+	t.Cleanup(func() { _ = server.Kill() })
+	t.Setenv("LIFE_STORE", server.Address)
 	o := oldStore{t: t, dir: dir}
 	o.read()
 	o.forward()
-	o.groups(server.address)
+	o.groups(server.Address)
 	o.goOn()
 }
 

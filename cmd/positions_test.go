@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
@@ -32,19 +33,19 @@ func TestPositionsNamed(t *testing.T) {
 	must(t, "run", "--agent", "demo", "--workspace", filepath.Join(dir, "ws"), "--model", "scripted/tour", "Take the tour")
 	must(t, "wallet", "credit", "main", "5")
 	spread(t, dense, gaps)
-	served, err := startStoreServerHere(filepath.Join(dir, "served"), anyPort)
+	served, err := startStoreServerHere(filepath.Join(dir, "served"), bench.AnyPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = served.kill() })
-	must(t, "store", "copy", dense, served.address)
+	t.Cleanup(func() { _ = served.Kill() })
+	must(t, "store", "copy", dense, served.Address)
 	for name, store := range map[string]struct {
 		store, data string
 		beyond      events.Position
 	}{
 		"dense":  {stores.InData, dense, math.MaxUint64},
 		"gaps":   {stores.InData, gaps, 1 << 63},
-		"served": {served.address, filepath.Join(dir, "host"), 1 << 62},
+		"served": {served.Address, filepath.Join(dir, "host"), 1 << 62},
 	} {
 		late := laterThanAll(t, store.store, store.data, store.beyond)
 		t.Run(name, func(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/life/actors/storage"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 )
@@ -39,7 +40,7 @@ type outage struct {
 	listen  string
 	random  *rand.Rand
 	journal stores.Journal
-	server  *storeServer
+	server  *bench.Child
 
 	stop    chan struct{} // closed: writers finish the append they are at
 	acked   [outageWriters][]events.EventID
@@ -98,9 +99,9 @@ func newOutage(t *testing.T) *outage {
 	o := &outage{t: t, data: t.TempDir(), stop: make(chan struct{}), random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // choices of a test
 	o.listen = freePort(t, o.random)
 	o.start()
-	t.Cleanup(func() { _ = o.server.kill() })
+	t.Cleanup(func() { _ = o.server.Kill() })
 	var err error
-	if o.journal, err = (stores.Location{Address: o.server.address}).Open(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+	if o.journal, err = (stores.Location{Address: o.server.Address}).Open(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -147,7 +148,7 @@ func (o *outage) killAgainAndAgain() (kills int) {
 	}
 	for ; kills < most && time.Now().Before(until); kills++ {
 		wait(o.t.Context(), time.Duration(o.random.IntN(250))*time.Millisecond)
-		if err := o.server.kill(); err != nil {
+		if err := o.server.Kill(); err != nil {
 			o.t.Fatal(err)
 		}
 		o.start()
@@ -254,7 +255,7 @@ func (o *outage) check(got map[events.Stream][]events.EventID, streams int) {
 // checkStore stops the server and looks into the directory itself.
 func (o *outage) checkStore() {
 	o.t.Helper()
-	if err := o.server.stop(); err != nil {
+	if err := o.server.Stop(); err != nil {
 		o.t.Error(err)
 	}
 	at := stores.Location{Data: o.data}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 )
 
@@ -39,16 +40,16 @@ func startTestStore(test, dir string, done func(func())) (address string, err er
 	if !overProtocol() {
 		return stores.InData, nil
 	}
-	s, err := startStoreServerHere(dir, anyPort)
+	s, err := startStoreServerHere(dir, bench.AnyPort)
 	if err != nil {
 		return "", err
 	}
-	done(func() { _ = s.kill() })
-	return s.address, nil
+	done(func() { _ = s.Kill() })
+	return s.Address, nil
 }
 
 // startStoreServerHere starts a store server on a data directory that outlives the context of whoever asks.
-func startStoreServerHere(data, listen string) (*storeServer, error) {
+func startStoreServerHere(data, listen string) (*bench.Child, error) {
 	life, err := exec.LookPath("life")
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func startStoreServerHere(data, listen string) (*storeServer, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
-	return startStoreServer(context.Background(), life, data, listen)
+	return bench.StartStore(context.Background(), life, data, listen)
 }
 
 // useTestStore sets LIFE_STORE for a test that runs verbs in its own process.
@@ -71,28 +72,28 @@ func useTestStore(t *testing.T) {
 
 // storeServe starts life store serve on a data directory and puts its address into a variable of the script.
 func storeServe(ts *testscript.TestScript, _ bool, args []string) {
-	s, err := startStoreServerHere(ts.MkAbs(args[1]), anyPort)
+	s, err := startStoreServerHere(ts.MkAbs(args[1]), bench.AnyPort)
 	ts.Check(err)
-	servers, ok := ts.Value(storeServersKey{}).(map[string]*storeServer)
+	servers, ok := ts.Value(storeServersKey{}).(map[string]*bench.Child)
 	if !ok {
 		ts.Fatalf("the script's setup is missing")
 	}
 	servers[args[0]] = s
-	ts.Defer(func() { _ = s.kill() })
-	ts.Setenv(args[0], s.address)
+	ts.Defer(func() { _ = s.Kill() })
+	ts.Setenv(args[0], s.Address)
 }
 
 // storeEnd ends one of them with a signal, and waits.
 func storeEnd(ts *testscript.TestScript, _ bool, args []string) {
-	servers, ok := ts.Value(storeServersKey{}).(map[string]*storeServer)
+	servers, ok := ts.Value(storeServersKey{}).(map[string]*bench.Child)
 	if !ok || servers[args[0]] == nil {
 		ts.Fatalf("there is no store server %s", args[0])
 	}
 	if args[1] == "KILL" {
-		ts.Check(servers[args[0]].kill())
+		ts.Check(servers[args[0]].Kill())
 		return
 	}
-	ts.Check(servers[args[0]].stop())
+	ts.Check(servers[args[0]].Stop())
 }
 
 type storeServersKey struct{}

@@ -13,7 +13,7 @@ const maxFiles = 30
 
 // larger are the packages that may have more, and how many. The numbers only ever go down.
 var larger = map[string]int{
-	"cmd":                      66, // a file a verb; the bench verbs are to leave it
+	"cmd":                      65, // a file a verb; the bench verbs are to leave it
 	"adapters/embedded/server": 41, // users and access rules are to leave it
 }
 
