@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/life/actors/storage"
@@ -32,7 +33,7 @@ type errand struct {
 	in    *inflight
 	about Unstored // what it is; the rest is filled in when somebody asks
 
-	attempt attempt // at a model
+	received atomic.Int64 // bytes of a model's reply, so far
 
 	// Guarded by in.mu.
 	next     *errand

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"example.com/life/events"
@@ -130,37 +129,31 @@ type ToolResult struct {
 	masked []events.Masked // by the call itself
 }
 
-// attempt counts what went to a model, and what has come of its reply. It is safe for concurrent use.
-type attempt struct{ sent, received atomic.Int64 } // bytes
-
 // bytesPerToken estimates tokens from sizes, where no provider counts them.
 const bytesPerToken = 4
 
-// usage estimates what the attempt has used; false: nothing has come of the reply, and whether anything was charged is not known.
-func (t *attempt) usage() (events.Usage, bool) {
-	received := t.received.Load()
+// estimate is what an attempt at a model has used, from the sizes of what was sent and of what has come of the reply; false: nothing has come, and
+// whether anything was charged is not known.
+func (h *Host) estimate(ask *sagas.AskModel, received int64) (events.Usage, bool) {
 	if received == 0 {
 		return events.Usage{}, false
 	}
-	tokens := func(bytes int64) int64 { return (bytes + bytesPerToken - 1) / bytesPerToken }
-	return events.Usage{Input: tokens(t.sent.Load()), Output: tokens(received), Estimated: true}, true
-}
-
-// begins notes what is sent.
-func (t *attempt) begins(q *ModelRequest) {
-	size := len(q.System)
-	for i := range q.Tools {
-		size += len(q.Tools[i].Name) + len(q.Tools[i].Description) + len(q.Tools[i].Schema)
-	}
-	for i := range q.Messages {
-		m := &q.Messages[i]
-		size += len(m.Text.Inline)
-		for j := range m.Calls {
-			size += len(m.Calls[j].Tool) + len(m.Calls[j].Arguments)
+	sent := int64(len(ask.System))
+	for _, name := range ask.Tools {
+		if tool, known := h.toolbox[name]; known {
+			spec := tool.Spec()
+			sent += int64(len(spec.Name) + len(spec.Description) + len(spec.Schema))
 		}
 	}
-	t.received.Store(0)
-	t.sent.Store(int64(size))
+	for i := range ask.Messages {
+		m := &ask.Messages[i]
+		sent += m.Text.Size()
+		for j := range m.Calls {
+			sent += int64(len(m.Calls[j].Tool) + len(m.Calls[j].Arguments))
+		}
+	}
+	tokens := func(bytes int64) int64 { return (bytes + bytesPerToken - 1) / bytesPerToken }
+	return events.Usage{Input: tokens(sent), Output: tokens(received), Estimated: true}, true
 }
 
 // before implements behavior.
@@ -183,7 +176,7 @@ func (a *agent) cutOff(command sagas.Command) {
 	if t.Model == "" || !is || t.Failed+1 >= sagas.MaxFailures {
 		return
 	}
-	usage, came := under.attempt.usage()
+	usage, came := a.usageOf(under)
 	if !came {
 		return
 	}
@@ -196,4 +189,18 @@ func (a *agent) cutOff(command sagas.Command) {
 		Meta: meta(t.Model), Request: t.Model, Class: events.ErrorCancelled, Detail: "its turn ended while it replied",
 		Usage: usage, Cost: cost, Priced: priced,
 	}, events.Ref(t.Model))
+}
+
+// usageOf estimates what the attempt that is under way has used. What it was sent is what the saga would send now: the request is outstanding.
+func (a *agent) usageOf(under *errand) (usage events.Usage, came bool) {
+	received := under.received.Load()
+	if received == 0 {
+		return usage, false
+	}
+	for _, request := range a.saga.Ready() {
+		if ask, is := request.(sagas.AskModel); is {
+			return a.host.estimate(&ask, received)
+		}
+	}
+	return usage, false
 }

@@ -88,7 +88,7 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		failed := replyFailed(m.what.ID, err, h.limits.Model)
 		failed.Detail, _ = h.masker.Mask(m.what.Masking, failed.Detail)
 		if failed.Usage.Total() == 0 { // the provider was cut off itself, or does not say
-			failed.Usage, _ = m.attempt.usage()
+			failed.Usage, _ = h.estimate(&m.what, m.received.Load())
 		}
 		if failed.Usage.Total() > 0 {
 			failed.Cost, failed.Priced = h.prices.Cost(m.what.Model, failed.Usage)
@@ -140,9 +140,8 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	}
 	agent := events.AgentID(m.agent)
 	deltas := maskedDelta{host: h, level: m.what.Masking, agent: agent, show: h.feeds.delta(agent, m.what)}
-	m.attempt.begins(&question)
 	answer, err = model.Ask(ctx, question, func(piece Delta) {
-		m.attempt.received.Add(int64(len(piece.Text)))
+		m.received.Add(int64(len(piece.Text)))
 		deltas.delta(piece)
 	})
 	if err == nil {
