@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -197,6 +199,93 @@ func TestCompactionOnRoute(t *testing.T) {
 			verified(t, start(t, config))
 		})
 	}
+}
+
+// TestWindowOnRoute: what was learnt of the windows of a route's candidates counts in later turns, also of one that another vendor's took over from, so the
+// conversation goes on by compaction and nothing is left out besides. It verifies where no route is known, the state before each compaction is whole,
+// and forks go on from there.
+func TestWindowOnRoute(t *testing.T) {
+	asked, tooLong := map[string]int{}, map[string]int{}
+	windows := map[string]int{"small/a": 2400, "other/b": 3600}
+	models := oneModel{actorstest.FakeModel(func(_ context.Context, q actors.ModelRequest, _ func(actors.Delta)) (actors.ModelResponse, error) {
+		size := len(q.System)
+		for i := range q.Messages {
+			size += len(q.Messages[i].Text.Inline)
+		}
+		if size/4 > windows[q.Model] {
+			tooLong[q.Model]++
+			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorContext, Detail: "the prompt is too long", Room: int64(windows[q.Model] - 50)}
+		}
+		usage := events.Usage{Input: int64(size / 4), Output: 5}
+		if strings.Contains(q.System, "memory of an agent") {
+			return actors.ModelResponse{Text: "Notes were written.", Stop: events.StopEnd, Usage: usage}, nil
+		}
+		if asked[q.Model]++; q.Model == "small/a" && asked[q.Model]%4 == 3 {
+			return actors.ModelResponse{}, &actors.ModelError{Class: events.ErrorOverloaded, Detail: "529", RetryAfter: time.Minute}
+		}
+		return actors.ModelResponse{Text: "Noted.", Stop: events.StopEnd, Usage: usage}, nil
+	})}
+	config := actors.Config{
+		Journal: actorstest.NewMemory(), Blobs: actorstest.NewBlobs(), Models: models, OpeningCredit: events.Dollar,
+		Routes: map[string][]events.Candidate{"fast": {{Model: "small/a"}, {Model: "other/b"}}},
+	}
+	host := start(t, config)
+	command := create("demo")
+	command.Config.Model = "route/fast"
+	do(t, host, "demo", command)
+	feed := watch(t, host, "demo")
+	compactions, messages := 0, 0
+	for turn := range 24 {
+		do(t, host, "demo", say(fmt.Sprint("c", turn), fmt.Sprintf("Note %d: %s", turn, strings.Repeat("it rains. ", 160))))
+		for _, event := range until(t, feed, ended) {
+			state, err := host.State(t.Context(), "demo", events.NoRevision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch e := event.(type) {
+			case events.ModelRequested:
+				if e.Dropped > state.Agent.Conversation.Dropped || e.Shortened > 0 {
+					t.Errorf("turn %d: %v", turn, e)
+				}
+			case events.ConversationCompacted:
+				if compactions++; e.How != events.Summarised {
+					t.Error(e)
+				}
+			case events.TurnEnded:
+				if e.Outcome != events.Done {
+					t.Error(e)
+				}
+			}
+		}
+	}
+	if compactions < 3 || asked["small/a"] < 6 || asked["other/b"] < 3 || tooLong["small/a"] > 1 || tooLong["other/b"] > 1 {
+		t.Errorf("compacted %d times, asked %v, of which too long were %v", compactions, asked, tooLong)
+	}
+	page, err := host.History(t.Context(), events.AgentStream("demo"), 0, storage.Forward, storage.Limit{Events: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range page.Events {
+		switch page.Events[i].Kind {
+		case events.MessageReceived{}.Kind(), events.ModelReplied{}.Kind():
+			messages++
+		case events.ConversationCompacted{}.Kind():
+			at := page.Events[i].Revision
+			state, err := host.State(t.Context(), "demo", at-1)
+			if c := state.Agent.Conversation; err != nil || len(c.Messages)+c.Dropped != messages {
+				t.Errorf("before %d there are %d messages and %d earlier ones, want %d in all: %v", at, len(c.Messages), c.Dropped, messages, err)
+			}
+			name := events.AgentID(fmt.Sprint("fork", at))
+			if _, err := host.Fork(t.Context(), actors.ForkOrder{ID: events.CommandID(name), Parent: "demo", Name: name, At: at - 1}, actors.Origin{}); err != nil {
+				t.Fatal(err)
+			}
+			if state, err := awaitFork(t.Context(), host, name); err != nil || state.Agent.Last == nil || state.Agent.Last.Outcome != events.Done {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	config.Routes = nil
+	verified(t, start(t, config))
 }
 
 // mustTip is the latest revision of agent a.

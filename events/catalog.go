@@ -39,7 +39,7 @@ var Catalog = []Spec{
 	kind[ForkSkipped](1),
 	kind[ForkFinished](1),
 
-	kind[TurnStarted](1),
+	kind[TurnStarted](2, sameData), // 2: by_window
 	kind[TurnPaused](1),
 	kind[TurnResumed](1),
 	kind[TurnEnded](3, sameData, sameData),
@@ -63,7 +63,7 @@ var Catalog = []Spec{
 	kind[ModelFailed](4, sameData, sameData, sameData), // 4: left
 
 	kind[CompactionRequested](1),
-	kind[SummaryRequested](1),
+	kind[SummaryRequested](2, sameData), // 2: for
 	kind[ConversationCompacted](1),
 
 	kind[ToolRequested](2, sameData),                      // 2: blob

@@ -31,7 +31,8 @@ type SummaryRequested struct {
 	Turn    TurnID `json:"turn"`
 	Attempt int    `json:"attempt"` // from 1; a failed or lost attempt is followed by another
 	Model   string `json:"model"`
-	Context Digest `json:"context"` // of what is sent: equal digests mean equal requests
+	For     string `json:"for,omitempty"` // the candidate of the route whose window the conversation has outgrown
+	Context Digest `json:"context"`       // of what is sent: equal digests mean equal requests
 	LeftOut
 }
 
@@ -91,6 +92,9 @@ func (e SummaryRequested) String() string {
 	again := ""
 	if e.Attempt > 1 {
 		again = fmt.Sprintf(", attempt %d", e.Attempt)
+	}
+	if e.For != "" && e.For != e.Model {
+		again += " for the window of " + e.For
 	}
 	return sentence("model %s was asked to summarise the oldest %s%s", e.Model, e.LeftOut, again)
 }

@@ -115,7 +115,7 @@ func forkExamples() []events.Event {
 
 func turnExamples() []events.Event {
 	return []events.Event{
-		events.TurnStarted{Turn: "billing/1", Messages: []events.MessageID{"m1"}},
+		events.TurnStarted{Turn: "billing/1", Messages: []events.MessageID{"m1"}, ByWindow: true},
 		events.TurnPaused{Turn: "billing/1", Reason: events.ReasonTokens, Detail: "200,112 of 200,000 tokens are used"},
 		events.TurnResumed{Turn: "billing/1", By: "operator"},
 		events.TurnEnded{
@@ -175,7 +175,7 @@ func compactionExamples() []events.Event {
 	left := events.LeftOut{Messages: 41, Kept: []int{38}, Turn: 3, Round: 6}
 	return []events.Event{
 		events.CompactionRequested{By: "operator"},
-		events.SummaryRequested{Turn: "billing/1", Attempt: 2, Model: "openai/gpt-5-nano", Context: exampleDigest(), LeftOut: left},
+		events.SummaryRequested{For: "openai/gpt-5-mini", Turn: "billing/1", Attempt: 2, Model: "openai/gpt-5-nano", Context: exampleDigest(), LeftOut: left},
 		events.ConversationCompacted{
 			Turn: "billing/1", Request: exampleAsk, How: events.Summarised, LeftOut: left, Because: "the reply is empty",
 			Text:  events.Text{Inline: "Invoice 1042 is to total <1,240.00>; archive/ is done…", Blob: exampleBlob(), Masked: exampleMasked()},

@@ -6,6 +6,17 @@ import "fmt"
 type TurnStarted struct {
 	Turn     TurnID      `json:"turn"`
 	Messages []MessageID `json:"messages"`
+	// ByWindow: what was learnt of the windows of a route's candidates counts before one is asked. So it is in every turn of an agent with a route from
+	// version 2 on.
+	ByWindow bool `json:"by_window,omitempty"`
+}
+
+// as implements older.
+func (e TurnStarted) as(version int) Event {
+	if version < 2 {
+		e.ByWindow = false
+	}
+	return e
 }
 
 // TurnPaused records that the turn waits for a person before it goes on.

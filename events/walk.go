@@ -19,6 +19,7 @@ func (e *TurnStarted) walk(r *reader) {
 	r.mark('{')
 	text(r, "turn", &e.Turn)
 	texts(r, "messages", &e.Messages)
+	r.maybeFlag("by_window", &e.ByWindow)
 	r.mark('}')
 }
 

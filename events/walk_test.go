@@ -265,7 +265,7 @@ func BenchmarkCodec(b *testing.B) {
 	text := Text{Inline: strings.Repeat("What was found, line by line.\n", 8)}
 	turn := []Event{
 		MessageReceived{Message: "m1", Verb: Collect, From: "ada", Text: text},
-		TurnStarted{Turn: "a/1", Messages: []MessageID{"m1"}},
+		TurnStarted{Turn: "a/1", Messages: []MessageID{"m1"}, ByWindow: true},
 		AdviceRequested{Turn: "a/1"},
 		BudgetRequested{Turn: "a/1", Wallet: "main", Amount: 100_000},
 		AdviceGiven{Request: "agent-a@2", Mode: ModeExecute},

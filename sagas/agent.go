@@ -26,6 +26,7 @@ type Agent struct {
 	Accepted     []Accepted           `json:"accepted,omitempty"` // the latest commands, for recognising their retries
 	Files        *Files               `json:"files,omitempty"`    // of its workspace, as last recorded
 	Window       Window               `json:"window,omitzero"`    // of its model, where a failure told
+	Windows      []Window             `json:"windows,omitempty"`  // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"`  // a person wants the conversation compacted
 }
 

@@ -24,7 +24,7 @@ func (a *Agent) apply(fact Fact) {
 		a.ID, a.Config = e.Agent, e.Config
 	case events.AgentConfigured:
 		a.Config = e.Config
-		a.Window = Window{} // whoever configures an agent may have enlarged it
+		a.Window, a.Windows = Window{}, nil // whoever configures an agent may have enlarged it
 	case events.AgentRetired:
 		a.Retired = true
 	case events.AgentQuarantined:
@@ -39,7 +39,7 @@ func (a *Agent) apply(fact Fact) {
 		a.takeIn(e.Messages)
 	case events.TurnStarted:
 		a.Turns++
-		a.Turn = Turn{ID: e.Turn, Number: a.Turns, Config: a.Config, Limits: withDefaults(a.Config.Limits), Started: fact.Time}
+		a.Turn = Turn{ID: e.Turn, Number: a.Turns, Config: a.Config, Limits: withDefaults(a.Config.Limits), Started: fact.Time, ByWindow: e.ByWindow}
 		a.takeIn(e.Messages)
 	case events.TurnEnded:
 		a.closeRound(true)
@@ -67,8 +67,8 @@ func (a *Agent) apply(fact Fact) {
 // bounded by that.
 func (a *Agent) forget() {
 	tokens := withDefaults(a.Config.Limits).ContextTokens
-	if a.narrow() {
-		tokens = min(tokens, a.Window.Room)
+	if known := a.learnt(a.Turn.model()); known > 0 && !a.Turn.ByWindow { // the next turn may ask another candidate, with a larger window
+		tokens = min(tokens, known)
 	}
 	a.Turn = Turn{}
 	if compacts(&a.Config) {
@@ -128,10 +128,7 @@ func (a *Agent) applyTurn(fact Fact) {
 		}
 		t.Round, t.Attempt, t.Context = e.Round, e.Attempt, e.Context
 		if e.Route != "" {
-			if t.Asked != e.Model {
-				t.Troubles = 0
-			}
-			t.Asked = e.Model
+			t.asks(e.Model)
 		}
 	case events.ModelReplied:
 		a.applyReply(e)
@@ -173,7 +170,7 @@ func (a *Agent) applyFailure(e events.ModelFailed) {
 		}
 	}
 	if e.Room > 0 {
-		a.Window = Window{Model: t.model(), Room: e.Room}
+		a.learn(Window{Model: t.model(), Room: e.Room})
 	}
 	if e.Left {
 		t.Left = append(slices.Clone(t.Left), t.model())

@@ -52,6 +52,9 @@ func (d *decision) compact() (waits bool) {
 	case !compacts(&t.Config):
 		return false
 	}
+	if t.ByWindow {
+		t.Asked, _ = d.agent.choose() // its window counts
+	}
 	left, due := d.agent.outgrown()
 	switch {
 	case !due:
@@ -96,7 +99,11 @@ func (d *decision) requestSummaryOf(left events.LeftOut, attempt int) {
 	if model == "" {
 		model, _ = d.agent.choose()
 	}
-	d.record(events.SummaryRequested{Turn: t.ID, Attempt: attempt, Model: model, Context: d.agent.summaryContext(model, &left), LeftOut: left})
+	whose := ""
+	if t.ByWindow {
+		whose = t.Asked
+	}
+	d.record(events.SummaryRequested{Turn: t.ID, Attempt: attempt, Model: model, For: whose, Context: d.agent.summaryContext(model, &left), LeftOut: left})
 }
 
 // recordSummary puts a summary in the place of what it is about. A reply that is none leaves it out without.
@@ -222,6 +229,9 @@ func (a *Agent) summaryRequested(e *events.SummaryRequested, request events.Requ
 		waits.Failed, waits.Again = before.Failed, before.Again
 	}
 	t.Compaction, t.Model, t.Context = &waits, request, e.Context
+	if e.For != "" {
+		t.asks(e.For)
+	}
 	t.RetryAt, t.Interrupted = 0, false
 }
 

@@ -59,6 +59,14 @@ func (t *Turn) model() string {
 	return t.Config.Model
 }
 
+// asks notes whose window counts, and who is asked.
+func (t *Turn) asks(model string) {
+	if t.Asked != model {
+		t.Troubles = 0
+	}
+	t.Asked = model
+}
+
 // choose is the model to ask next, and why it is that one. Without a route it is the configured one.
 func (a *Agent) choose() (model, because string) {
 	t := &a.Turn
@@ -67,8 +75,16 @@ func (a *Agent) choose() (model, because string) {
 	}
 	conversation := a.closed()
 	tokens := (conversation.Bytes + bytesPerToken - 1) / bytesPerToken
+	if t.ByWindow {
+		tokens = (conversation.size() + bytesPerToken - 1) / bytesPerToken
+	}
 	if i := a.candidate(t.Left, tokens); i >= 0 {
 		return t.Config.Route[i].Model, a.because(i, tokens)
+	}
+	for i := range t.Config.Route { // one whose window is too small holds what is compacted
+		if c := &t.Config.Route[i]; !slices.Contains(t.Left, c.Model) && a.unmeant(c, tokens) == "" {
+			return c.Model, "no candidate holds all of the conversation"
+		}
 	}
 	// Nothing fits: the last that was not left, whatever it is meant for.
 	for i := len(t.Config.Route) - 1; i >= 0; i-- {
@@ -88,6 +104,17 @@ func (a *Agent) candidate(left []string, tokens int64) int {
 
 // misfit is why a candidate does not fit; empty: it does.
 func (a *Agent) misfit(c *events.Candidate, tokens int64) string {
+	if why := a.unmeant(c, tokens); why != "" || !a.Turn.ByWindow {
+		return why
+	}
+	if known := a.learnt(c.Model); known > 0 && tokens > known {
+		return fmt.Sprintf("holds about %d tokens of a conversation of about %d", known, tokens)
+	}
+	return ""
+}
+
+// unmeant is why a candidate is not meant for the turn; empty: it is.
+func (a *Agent) unmeant(c *events.Candidate, tokens int64) string {
 	switch {
 	case len(c.Modes) > 0 && !slices.Contains(c.Modes, a.mode()):
 		return fmt.Sprintf("is not for mode %s", a.mode())

@@ -22,6 +22,8 @@ type Turn struct {
 	Limits  events.Limits      `json:"limits"` // with defaults, and with what a person granted since
 	Started events.Micros      `json:"started,omitempty"`
 
+	ByWindow bool `json:"by_window,omitempty"` // see events.TurnStarted
+
 	Advice      events.RequestID `json:"advice,omitempty"` // outstanding requests; empty when there is none
 	Budget      events.RequestID `json:"budget,omitempty"`
 	Knowledge   events.RequestID `json:"knowledge,omitempty"`
@@ -35,7 +37,7 @@ type Turn struct {
 	Attempt   int           `json:"attempt,omitempty"`   // at this round's reply; a restart of the host makes one too
 	Failed    int           `json:"failed,omitempty"`    // attempts of this round that failed
 	Faults    int           `json:"faults,omitempty"`    // replies in a row that were no answer
-	Asked     string        `json:"asked,omitempty"`     // the candidate of a route that was asked last
+	Asked     string        `json:"asked,omitempty"`     // the candidate of a route that was asked last, or for whose window the conversation is compacted
 	Left      []string      `json:"left,omitempty"`      // candidates of a route that failed
 	Troubles  int           `json:"troubles,omitempty"`  // failures in a row of the candidate asked last
 	Calls     []Call        `json:"calls,omitempty"`     // of this round
@@ -77,7 +79,7 @@ type Tally struct {
 // begin starts a turn with the messages that waited for it. Advice, budget and what is known are asked for side by side.
 func (d *decision) begin(messages []events.MessageID) {
 	turn := events.NewTurnID(d.agent.ID, d.agent.Turns+1)
-	d.record(events.TurnStarted{Turn: turn, Messages: messages})
+	d.record(events.TurnStarted{Turn: turn, Messages: messages, ByWindow: len(d.agent.Config.Route) > 0})
 	d.record(events.AdviceRequested{Turn: turn})
 	d.requestBudget(min(d.agent.Turn.Limits.Reserve, d.agent.Turn.Limits.Money))
 	d.requestKnowledge()
@@ -331,7 +333,9 @@ func (d *decision) replyFailed(c ReplyFailed) error {
 	case t.Failed+1 >= MaxFailures+len(t.Left):
 		left = false
 	case left:
-		retryAt, room = d.at, 0
+		if retryAt = d.at; !t.ByWindow {
+			room = 0
+		}
 	case c.Class.Retryable():
 		retryAt = d.agent.after(d.at, retryDelay(t.Failed+1, c.Request, min(c.RetryAfter, mostCounted)))
 	case room > 0: // at once: it is another question

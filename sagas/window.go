@@ -15,14 +15,39 @@ const (
 	minShare = 400
 )
 
+// learnt is what the window of a model is known to hold from a failure, in tokens of the conversation; 0: that is not known.
+func (a *Agent) learnt(model string) int64 {
+	if a.Window.Model == model {
+		return a.Window.Room
+	}
+	if a.Turn.ByWindow {
+		for _, w := range a.Windows {
+			if w.Model == model {
+				return w.Room
+			}
+		}
+	}
+	return 0
+}
+
+// learn notes what a failure told of a window.
+func (a *Agent) learn(w Window) {
+	before := a.Window
+	if a.Window = w; before.Room == 0 || before.Model == w.Model {
+		return
+	}
+	others := without(a.Windows, func(o Window) bool { return o.Model == w.Model || o.Model == before.Model })
+	a.Windows = append([]Window{before}, others[:min(len(others), MaxCandidates)]...)
+}
+
 // narrow reports whether the window of the turn's model is known from a failure.
-func (a *Agent) narrow() bool { return a.Window.Room > 0 && a.Window.Model == a.Turn.model() }
+func (a *Agent) narrow() bool { return a.learnt(a.Turn.model()) > 0 }
 
 // room is how many bytes of the conversation are sent: what the configuration allows, or what the model's window is known to hold.
 func (a *Agent) room() int64 {
 	tokens := a.Turn.Limits.ContextTokens
-	if a.narrow() {
-		tokens = min(tokens, a.Window.Room)
+	if known := a.learnt(a.Turn.model()); known > 0 {
+		tokens = min(tokens, known)
 	}
 	return tokens * bytesPerToken
 }

@@ -23,7 +23,7 @@ type Fold[S sagas.Saga[S]] struct {
 
 // AgentFold is the fold of agents. Raise the version in a fold's name with every change to what the fold holds.
 func AgentFold() Fold[sagas.Agent] {
-	return Fold[sagas.Agent]{Name: "agent/12", Zero: sagas.NewAgent, origin: forkOrigin}
+	return Fold[sagas.Agent]{Name: "agent/13", Zero: sagas.NewAgent, origin: forkOrigin}
 }
 
 // WalletFold is the fold of wallets.

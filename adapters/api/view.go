@@ -65,6 +65,7 @@ type agentFields struct {
 	Accepted     []sagas.Accepted     `json:"-"`
 	Files        *sagas.Files         `json:"files,omitempty"`   // of its workspace, as last recorded
 	Window       sagas.Window         `json:"window,omitzero"`   // of its model, where a failure told
+	Windows      []sagas.Window       `json:"windows,omitempty"` // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"` // a person wants the conversation compacted
 }
 
@@ -89,6 +90,7 @@ type turnFields struct {
 	Config      events.AgentConfig `json:"config"`
 	Limits      events.Limits      `json:"limits"`
 	Started     events.Micros      `json:"started,string"`
+	ByWindow    bool               `json:"by_window,omitempty"`
 	Advice      events.RequestID   `json:"advice,omitempty"`
 	Budget      events.RequestID   `json:"budget,omitempty"`
 	Knowledge   events.RequestID   `json:"knowledge,omitempty"`
