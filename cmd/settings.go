@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/adapters/fspolicy"
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/adapters/sandbox"
@@ -56,6 +57,8 @@ func settings() []setting {
 		{flag: "credit", env: "LIFE_CREDIT", defaultValue: "10", description: "opening balance of the wallet main, in dollars", host: true},
 		{flag: "record", env: "LIFE_RECORD", defaultValue: defaultRecord, description: "limits for recording workspaces: number of files, size of one file, size of all files; none: do not record", host: true},
 		{flag: "ignore", env: "LIFE_IGNORE", defaultValue: defaultIgnore, description: "names of the files that say, as .gitignore does, what of a workspace is not searched or recorded, comma separated; none: no rules", host: true},
+		{flag: "files-deny", env: "LIFE_FILES_DENY", description: "patterns of what file tools and commands reach in no workspace, comma separated; write:PATTERN may be read", host: true},
+		{flag: "files-allow", env: "LIFE_FILES_ALLOW", description: "patterns of what they reach although a built-in rule protects it, comma separated; read:PATTERN may only be read", host: true},
 		{flag: "sandbox-mode", env: "LIFE_SANDBOX_MODE", defaultValue: string(sandbox.ModeAuto), description: "what confines commands: auto (the best that works here), ns, landlock, or off (nothing does)", host: true},
 		{flag: "sandbox-min-level", env: "LIFE_SANDBOX_MIN_LEVEL", defaultValue: "1", description: "the level below which no command is run: 1 (Landlock) or 3 (namespaces)", host: true},
 		{flag: "sandbox-read", env: "LIFE_SANDBOX_READ", description: "files and directories that commands may read, besides the system's and those of PATH, comma separated", host: true},
@@ -129,6 +132,7 @@ type config struct {
 	routes  map[string][]events.Candidate
 	record  record
 	ignore  []string // names of files of rules
+	files   *fspolicy.Policy
 	sandbox sandbox.Config
 	tenants []events.TenantID // whose commands on the bus are carried out
 }
@@ -344,6 +348,10 @@ func (c *config) checkSandbox(getenv func(string) string) error {
 		return c.find("sandbox-min-level").wrong("contradicts the sandbox mode off, which confines nothing")
 	}
 	c.sandbox = sandbox.Config{Mode: mode, MinLevel: sandbox.Level(level), Path: getenv("PATH")}
+	if c.files, err = c.filePolicy(); err != nil {
+		return err
+	}
+	c.sandbox.Policy = c.files
 	for path := range strings.SplitSeq(c.get("sandbox-read"), ",") {
 		switch path = strings.TrimSpace(path); {
 		case path == "":
@@ -354,6 +362,33 @@ func (c *config) checkSandbox(getenv func(string) string) error {
 		}
 	}
 	return nil
+}
+
+// filePolicy reads what is protected in workspaces.
+func (c *config) filePolicy() (*fspolicy.Policy, error) {
+	read := func(flag string) (patterns []string, err error) {
+		for pattern := range strings.SplitSeq(c.get(flag), ",") {
+			if pattern = strings.TrimSpace(pattern); pattern != "" {
+				patterns = append(patterns, pattern)
+			}
+		}
+		if _, err := fspolicy.New(fspolicy.Config{Deny: patterns}); flag == "files-deny" && err != nil {
+			return nil, c.find(flag).wrong(err.Error())
+		}
+		if _, err := fspolicy.New(fspolicy.Config{Allow: patterns}); flag == "files-allow" && err != nil {
+			return nil, c.find(flag).wrong(err.Error())
+		}
+		return patterns, nil
+	}
+	deny, err := read("files-deny")
+	if err != nil {
+		return nil, err
+	}
+	allow, err := read("files-allow")
+	if err != nil {
+		return nil, err
+	}
+	return fspolicy.New(fspolicy.Config{Deny: deny, Allow: allow})
 }
 
 // checkStore looks at the address of the store; whether anything answers there is found out when it is opened.
@@ -410,7 +445,7 @@ func (a *app) place() stores.Location {
 
 // place is the one that the settings name.
 func (c *config) place() stores.Location {
-	p := stores.Location{Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore, Sandbox: c.sandbox}
+	p := stores.Location{Policy: c.files, Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore, Sandbox: c.sandbox}
 	if store := c.get("store"); stores.IsAddress(store) {
 		p.Address = store
 	}

@@ -32,8 +32,8 @@ const (
 	routesKey    = "routes"
 )
 
-// sandboxKey may be a mapping: sandbox: {mode: ns} is sandbox_mode: ns.
-const sandboxKey = "sandbox"
+// isGroup reports whether a key may be a mapping: sandbox: {mode: ns} is sandbox_mode: ns.
+func isGroup(key string) bool { return key == "sandbox" || key == "files" }
 
 // readGroup reads settings whose names begin alike, as a mapping.
 func readGroup(name string, group *yaml.Node, read *configFile) error {
@@ -104,7 +104,7 @@ func parseConfig(text []byte) (configFile, error) {
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, node := root.Content[i], root.Content[i+1]
-		if key.Value != sandboxKey || node.Kind != yaml.MappingNode { // the keys in it are checked
+		if !isGroup(key.Value) || node.Kind != yaml.MappingNode { // the keys in it are checked
 			if err := checkKey(key, &read); err != nil {
 				return configFile{}, err
 			}
@@ -113,7 +113,7 @@ func parseConfig(text []byte) (configFile, error) {
 			read.sections[key.Value], read.entries[key.Value] = node, entry{line: key.Line}
 			continue
 		}
-		if key.Value == sandboxKey && node.Kind == yaml.MappingNode {
+		if isGroup(key.Value) && node.Kind == yaml.MappingNode {
 			if err := readGroup(key.Value, node, &read); err != nil {
 				return configFile{}, err
 			}

@@ -25,6 +25,7 @@ import (
 	"strings"
 	"sync"
 
+	"example.com/life/adapters/fspolicy"
 	"example.com/life/adapters/sandbox/supervised"
 	"example.com/life/adapters/sandbox/supervisor"
 	"example.com/life/events"
@@ -60,11 +61,12 @@ func Modes() []Mode { return []Mode{ModeAuto, ModeNamespaces, ModeLandlock, Mode
 
 // Config says how commands are run.
 type Config struct {
-	Mode     Mode     // empty: auto
-	MinLevel Level    // below it no command runs, unless the mode is off
-	Hidden   []string // directories that no command reaches, also where the workspace holds them
-	Readable []string // files and directories besides the system's that commands may read
-	Path     string   // where commands look for programs: those directories can be read
+	Mode     Mode             // empty: auto
+	MinLevel Level            // below it no command runs, unless the mode is off
+	Hidden   []string         // directories that no command reaches, also where the workspace holds them
+	Readable []string         // files and directories besides the system's that commands may read
+	Policy   *fspolicy.Policy // of what is protected in workspaces; nil: what is built in
+	Path     string           // where commands look for programs: those directories can be read
 	Log      *slog.Logger
 }
 
@@ -112,6 +114,9 @@ func New(c Config) (*Sandbox, error) {
 	c.Mode, c.Path = cmp.Or(c.Mode, ModeAuto), cmp.Or(c.Path, usualPath)
 	if !slices.Contains(Modes(), c.Mode) {
 		return nil, fmt.Errorf("configure the sandbox: there is no mode %q", c.Mode)
+	}
+	if c.Policy == nil {
+		c.Policy = &fspolicy.Policy{}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -150,7 +151,7 @@ func (b *builder) view(c Command) {
 	if !slices.ContainsFunc(append([]string{c.Workspace}, system()...), func(top string) bool { return within(c.given, top) }) {
 		b.link(c.given, c.Workspace) // agents know it by this name
 	}
-	b.protectGit(c.Workspace)
+	b.protect(c.Workspace)
 	for _, path := range b.sandbox.config.Hidden {
 		b.hide(c.Workspace, path)
 	}
@@ -237,52 +238,44 @@ func (b *builder) hide(workspace, path string) {
 	if err != nil || hidden == workspace || !within(hidden, workspace) {
 		return
 	}
-	b.pinAbove(workspace, hidden)
+	for _, above := range between(workspace, hidden) {
+		b.pin(above, false)
+	}
 	b.tmpfs(hidden, 1<<20, true)
 }
 
-// pinAbove pins the directories between the workspace and a path: whoever could move one of them would move the path.
-func (b *builder) pinAbove(workspace, path string) {
-	below := strings.TrimPrefix(filepath.Dir(path), workspace)
-	at := workspace
-	for name := range strings.SplitSeq(strings.TrimPrefix(below, "/"), "/") {
-		if name == "" {
-			continue
-		}
-		at = filepath.Join(at, name)
-		b.pin(at, false)
+// between are the directories between the workspace and a path: whoever could move one of them would move the path.
+func between(workspace, path string) (dirs []string) {
+	for at := filepath.Dir(path); at != workspace && within(at, workspace); at = filepath.Dir(at) {
+		dirs = append(dirs, at)
 	}
+	slices.Reverse(dirs)
+	return dirs
 }
 
-// protectGit keeps what git runs when a person uses it in the workspace: its hooks, and the configuration, which names programs. Everything else in .git can
-// be written, so that commits work.
-func (b *builder) protectGit(workspace string) {
-	top := filepath.Join(workspace, ".git")
-	if info, err := os.Lstat(top); err != nil || !info.IsDir() {
+// protect puts over the workspace what the policy protects in it, as far as it is there: what may not be read is not there, what may not be written is read-only,
+// and the directories above cannot be moved away.
+func (b *builder) protect(workspace string) {
+	found, err := b.sandbox.config.Policy.Find(workspace)
+	if err != nil {
+		b.err = errors.Join(b.err, err)
 		return
 	}
-	b.pin(top, false)
-	b.protectRepository(top)
-	modules := filepath.Join(top, "modules")
-	entries, err := os.ReadDir(modules)
-	if err != nil || len(entries) == 0 {
-		return
-	}
-	b.pin(modules, false)
-	for _, entry := range entries[:min(len(entries), 200)] {
-		module := filepath.Join(modules, entry.Name())
-		b.pin(module, false)
-		b.protectRepository(module)
-	}
-}
-
-func (b *builder) protectRepository(top string) {
-	for _, name := range []string{"hooks", "config", "config.worktree", "info/attributes"} {
-		path := filepath.Join(top, name)
-		if _, err := os.Lstat(path); err != nil {
-			continue
+	pinned := map[string]bool{workspace: true}
+	for _, p := range found {
+		at := filepath.Join(workspace, p.Path)
+		for _, above := range between(workspace, at) {
+			if !pinned[above] {
+				pinned[above] = true
+				b.pin(above, false)
+			}
 		}
-		b.pinAbove(top, path)
-		b.pin(path, true)
+		switch {
+		case p.Read:
+			b.mask(at)
+		case !pinned[at]:
+			b.pin(at, !p.Kept)
+		}
+		pinned[at] = true
 	}
 }

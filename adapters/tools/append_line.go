@@ -36,7 +36,7 @@ func appendLine(ctx context.Context, w *workspace, args appendLineArgs) (string,
 				return "", fmt.Errorf("%s: the file has other names (hard links), perhaps outside the workspace; appending would change those", target)
 			}
 		}
-		file, err := w.root.OpenFile(target, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o644)
+		file, err := w.openIn(target, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 		if err != nil {
 			return "", err
 		}

@@ -41,7 +41,16 @@ func glob(ctx context.Context, w *workspace, args globArgs) (string, error) {
 	anyDepth := strings.Contains(text, "**") || strings.Contains(text, "{")
 	found := listing{what: "paths"}
 	total := 0
-	note, err := w.walk(ctx, at.name, func(name, below string, entry fs.DirEntry) error {
+	protected := func(below string, entry fs.DirEntry) concern {
+		switch matches := wanted.match(below); {
+		case matches && !entry.IsDir() && !strings.ContainsAny(path.Base(text), `*?[{\`):
+			return itsName
+		case matches || entry.IsDir() && anyDepth:
+			return itsContent
+		}
+		return unconcerned
+	}
+	note, err := w.walk(ctx, at.name, protected, func(name, below string, entry fs.DirEntry) error {
 		if wanted.match(below) {
 			line := oneLine(name)
 			if entry.IsDir() {

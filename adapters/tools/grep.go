@@ -58,7 +58,7 @@ func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
 		}
 		return s.result(""), nil
 	}
-	note, err := w.walk(ctx, at.name, func(name, below string, entry fs.DirEntry) error {
+	note, err := w.walk(ctx, at.name, s.concern, func(name, below string, entry fs.DirEntry) error {
 		if !entry.Type().IsRegular() || !s.wanted(below) {
 			return nil
 		}
@@ -68,6 +68,14 @@ func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
 		return "", err
 	}
 	return s.result(note), nil
+}
+
+// concern is that of a search in files.
+func (s *search) concern(below string, entry fs.DirEntry) concern {
+	if entry.IsDir() || s.wanted(below) {
+		return itsContent
+	}
+	return unconcerned
 }
 
 // search is one search and what it found.

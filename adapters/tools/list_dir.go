@@ -34,7 +34,11 @@ func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) 
 		return "[the directory is empty]", nil
 	}
 	found := listing{what: "entries"}
+	var hidden hiding
 	for _, entry := range entries {
+		if hidden.add(w.policy.Check(w.root, path.Join(at.name, entry.Name()), false)) {
+			continue
+		}
 		line := w.describe(at.name, entry)
 		if by := w.ignored(path.Join(at.name, entry.Name()), entry.IsDir()); by != "" {
 			line += " (left out of searches by " + oneLine(by) + ")"
@@ -43,7 +47,7 @@ func listDir(_ context.Context, w *workspace, args listDirArgs) (string, error) 
 			break
 		}
 	}
-	return found.text(len(entries)), nil
+	return found.text(len(entries)-int(hidden)) + hidden.note(), nil
 }
 
 // describe is an entry's line: a directory ends in a slash, a file has its size, a link its target.

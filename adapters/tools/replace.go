@@ -9,6 +9,8 @@ import (
 	"path"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // unfinishedName is the file that a replacement is written to before it gets its name. Only who holds the workspace's lock has one,
@@ -25,9 +27,9 @@ func (w *workspace) write(name string, old fs.FileInfo, content []byte) (way str
 			return "", err
 		}
 	}
-	err = w.writeVia(unfinishedName, name, old, content)
+	err = w.writeVia(".", name, old, content)
 	if dir != "." && (errors.Is(err, syscall.EXDEV) || notReplaceable(err)) { // another file system is mounted below the workspace, or the top is not ours
-		err = w.writeVia(path.Join(dir, unfinishedName), name, old, content)
+		err = w.writeVia(dir, name, old, content)
 	}
 	if old != nil && notReplaceable(err) {
 		if err := w.writeInPlace(name, content); err != nil {
@@ -48,7 +50,7 @@ func notReplaceable(err error) bool {
 
 // writeInPlace overwrites a file. If we die meanwhile it is part old and part new; there is no better way for such a file.
 func (w *workspace) writeInPlace(name string, content []byte) error {
-	file, err := w.root.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	file, err := w.openIn(name, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -68,22 +70,33 @@ func (w *workspace) writeInPlace(name string, content []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// writeVia writes content to the file via and renames it to name.
-func (w *workspace) writeVia(via, name string, old fs.FileInfo, content []byte) (err error) {
-	if err := w.root.Remove(via); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// writeVia writes content to a file in the directory by and renames it to name. The directory that name is in is opened first, and the policy asked about where
+// it is: whoever puts a link in its place meanwhile moves nothing.
+func (w *workspace) writeVia(by, name string, old fs.FileInfo, content []byte) (err error) {
+	into, err := w.openDir(path.Dir(name), path.Base(name))
+	if err != nil {
+		return err
+	}
+	defer into.Close()
+	from, err := w.openDir(by, unfinishedName)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if err := removeFrom(from); err != nil {
 		return err
 	}
 	mode := fs.FileMode(0o644)
 	if old != nil {
 		mode = 0o600 // until it has the old one's
 	}
-	file, err := w.root.OpenFile(via, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	file, err := openAt(from, unfinishedName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return fmt.Errorf("%s was not changed: %w", name, unwrapPath(err))
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.root.Remove(via))
+			err = errors.Join(err, removeFrom(from))
 		}
 	}()
 	_, err = file.Write(content)
@@ -97,7 +110,24 @@ func (w *workspace) writeVia(via, name string, old fs.FileInfo, content []byte) 
 		return fmt.Errorf("%s was not changed: %w", name, unwrapPath(err))
 	}
 	// If we die before the rename, the file is the old one; after it, the new one.
-	return w.root.Rename(via, name)
+	if err := unix.Renameat(int(from.Fd()), unfinishedName, int(into.Fd()), path.Base(name)); err != nil {
+		return &os.LinkError{Op: "rename", Old: unfinishedName, New: name, Err: err}
+	}
+	return nil
+}
+
+// removeFrom removes what a crash left in a directory.
+func removeFrom(dir *os.File) error {
+	err := unix.Unlinkat(int(dir.Fd()), unfinishedName, 0)
+	switch {
+	case err == nil, errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, unix.EISDIR): // it is no file of ours; an empty directory is in the way all the same
+		if err = unix.Unlinkat(int(dir.Fd()), unfinishedName, unix.AT_REMOVEDIR); err == nil {
+			return nil
+		}
+	}
+	return &fs.PathError{Op: "remove", Path: unfinishedName, Err: err}
 }
 
 // likeOld gives a file the owner and the mode of another. Only root can give a file away; for others the file becomes theirs, as
@@ -157,7 +187,7 @@ func (w *workspace) writing(ctx context.Context, name string, change func(target
 		return "", err
 	}
 	text, err := func() (string, error) {
-		at, err := w.resolve(name)
+		at, err := w.resolve(name, true)
 		switch {
 		case err != nil:
 			return "", err

@@ -24,8 +24,8 @@ type place struct {
 
 // resolve follows a path that a model wrote, name by name, and every link on its way. It is what lets links and absolute paths lead anywhere within the
 // workspace, finds names in another normal form, and holds back Life's own directory. That nothing outside is reached is the Root's work, whatever
-// is found here.
-func (w *workspace) resolve(name string) (place, error) {
+// is found here. The policy is asked about the path as it goes on at each link, and about where it ends.
+func (w *workspace) resolve(name string, write bool) (place, error) {
 	if err := checkPath(name); err != nil {
 		return place{}, err
 	}
@@ -53,12 +53,14 @@ func (w *workspace) resolve(name string) (place, error) {
 		switch {
 		case err != nil:
 		case info == nil:
-			return w.absent(name, at, rest)
+			return w.absent(name, at, rest, write)
 		case info.Mode()&fs.ModeSymlink != 0:
 			if links++; links > maxLinks {
 				return place{}, fmt.Errorf("%s: too many symbolic links", shown)
 			}
-			at, rest, err = w.follow(shown, at, rest)
+			if err = w.policy.Check(w.root, path.Join(at, path.Join(rest...)), write); err == nil {
+				at, rest, err = w.follow(shown, at, rest)
+			}
 		default:
 			err = w.within(shown, info)
 		}
@@ -67,7 +69,7 @@ func (w *workspace) resolve(name string) (place, error) {
 		return place{}, err
 	}
 	if info, err = w.root.Lstat(at); err == nil { // the way may have ended at a directory above
-		err = w.within(shown, info)
+		err = errors.Join(w.within(shown, info), w.policy.Check(w.root, at, write))
 	}
 	return place{at, info}, err
 }
@@ -175,7 +177,7 @@ func (w *workspace) within(shown string, info fs.FileInfo) error {
 }
 
 // absent is a place where nothing is yet. What is no path but a shell's or an editor's way to write one is refused: nobody means such a file.
-func (w *workspace) absent(name, at string, rest []string) (place, error) {
+func (w *workspace) absent(name, at string, rest []string, write bool) (place, error) {
 	if why := notAPath(name); why != "" {
 		return place{}, fmt.Errorf("%q: %s", events.Cut(name, 100), why)
 	}
@@ -184,7 +186,8 @@ func (w *workspace) absent(name, at string, rest []string) (place, error) {
 			return place{}, &fs.PathError{Op: "resolve", Path: at, Err: errMissing}
 		}
 	}
-	return place{name: path.Join(at, path.Join(rest...))}, nil
+	at = path.Join(at, path.Join(rest...))
+	return place{name: at}, w.policy.Check(w.root, at, write)
 }
 
 // errMissing is what the system says too.
@@ -228,7 +231,7 @@ func invisible(r rune) bool {
 
 // existing is a place where something is. If there is nothing, the error names what may be meant.
 func (w *workspace) existing(name string) (place, error) {
-	p, err := w.resolve(name)
+	p, err := w.resolve(name, false)
 	if err != nil || p.info != nil {
 		return p, err
 	}
@@ -238,6 +241,9 @@ func (w *workspace) existing(name string) (place, error) {
 		return p, missing
 	}
 	for _, entry := range entries {
+		if w.policy.Check(w.root, path.Join(path.Dir(p.name), entry.Name()), false) != nil {
+			continue
+		}
 		if strings.EqualFold(norm.NFC.String(entry.Name()), norm.NFC.String(path.Base(p.name))) {
 			return p, fmt.Errorf("%w; there is %s", errors.New(sentence(missing)), path.Join(path.Dir(p.name), entry.Name()))
 		}

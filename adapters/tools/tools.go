@@ -26,6 +26,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/fspolicy"
 	"example.com/life/adapters/sandbox"
 )
 
@@ -36,9 +37,10 @@ var descriptions embed.FS
 type Config struct {
 	Blobs    storage.Blobs // gets output that is too long for the model
 	Commands Commands
-	Scratch  string  // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
-	Ignore   Ignore  // what is left out of searches; nil: nothing
-	Own      DataDir // which no file tool reaches; nil: nothing is out of reach
+	Scratch  string           // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
+	Ignore   Ignore           // what is left out of searches; nil: nothing
+	Policy   *fspolicy.Policy // of what is protected in workspaces; nil: what is built in
+	Own      DataDir          // which no file tool reaches; nil: nothing is out of reach
 }
 
 // Commands runs programs.
@@ -79,7 +81,10 @@ func New(c Config) ([]actors.Tool, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("configure tools: %w", err)
 	}
-	f := files{own: c.Own, ignore: c.Ignore}
+	f := files{own: c.Own, ignore: c.Ignore, policy: c.Policy}
+	if f.policy == nil {
+		f.policy = &fspolicy.Policy{}
+	}
 	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, commands: c.Commands}
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){

@@ -10,9 +10,11 @@ import (
 
 // walk calls visit with every file and directory below start, by its path below the workspace and below start, in the order of their
 // names. It does not follow symbolic links and does not go into a repository's .git unless it starts there. It returns a note about
-// directories that it could not read.
-func (w *workspace) walk(ctx context.Context, start string, visit func(name, below string, entry fs.DirEntry) error) (note string, err error) {
+// directories that it could not read. What the policy hides it does not visit; protected says what the search has
+// to do with it.
+func (w *workspace) walk(ctx context.Context, start string, protected func(below string, entry fs.DirEntry) concern, visit func(name, below string, entry fs.DirEntry) error) (note string, err error) {
 	unread, own := 0, ""
+	var hidden hiding
 	var left leftOut
 	err = fs.WalkDir(w.root.FS(), start, func(name string, entry fs.DirEntry, err error) error {
 		switch {
@@ -26,6 +28,16 @@ func (w *workspace) walk(ctx context.Context, start string, visit func(name, bel
 		case entry.IsDir() && w.isReserved(entry):
 			own = fmt.Sprintf("[%s was left out: %s]\n", oneLine(name), ownText)
 			return fs.SkipDir
+		case w.policy.Check(w.root, name, false) != nil:
+			if about := protected(belowStart(start, name), entry); about == itsName {
+				return visit(name, belowStart(start, name), entry)
+			} else if about == itsContent {
+				hidden++
+			}
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		case left.add(w.ignored(name, entry.IsDir())):
 			if entry.IsDir() {
 				return fs.SkipDir
@@ -41,7 +53,7 @@ func (w *workspace) walk(ctx context.Context, start string, visit func(name, bel
 	if unread > 0 {
 		note = fmt.Sprintf("[%d directories could not be read]\n", unread)
 	}
-	return note + own + left.note(), err
+	return note + own + hidden.note() + left.note(), err
 }
 
 // belowStart is a path below the directory where a walk starts, which is clean.
@@ -75,6 +87,36 @@ func (l *leftOut) note() string {
 		return ""
 	}
 	return fmt.Sprintf("[%d files or directories were left out by the rules of %s; a path that leads into one is searched]\n", l.count, named(l.by))
+}
+
+// concern is what a search has to do with something that the policy hides.
+type concern int
+
+const (
+	unconcerned concern = iota // it would not have found it
+	itsContent                 // it would have
+	itsName                    // it asks for it by its name, which therefore is no secret
+)
+
+// hiding counts what the policy hides.
+type hiding int
+
+// add counts what is refused, and reports whether it is.
+func (h *hiding) add(refused error) bool {
+	if refused != nil {
+		*h++
+	}
+	return refused != nil
+}
+
+func (h *hiding) note() string {
+	if *h == 0 {
+		return ""
+	}
+	if *h == 1 {
+		return "[1 entry hidden by the file policy]\n"
+	}
+	return fmt.Sprintf("[%d entries hidden by the file policy]\n", *h)
 }
 
 // ownText says what is out of reach.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/fspolicy"
 )
 
 const (
@@ -27,6 +29,7 @@ const (
 type files struct {
 	own    DataDir
 	ignore Ignore
+	policy *fspolicy.Policy
 }
 
 // workspace is the directory an agent works in. It is opened for each call: that costs 10 µs, holds nothing open for idle agents,
@@ -37,6 +40,7 @@ type workspace struct {
 	real     string                 // the same without symbolic links
 	reserved func(fs.FileInfo) bool // tells what belongs to Life
 	ignored  func(path string, dir bool) (by string)
+	policy   *fspolicy.Policy
 	secrets  actors.Secrets // nil: nothing is masked
 }
 
@@ -47,7 +51,7 @@ func (f files) open(dir string) (*workspace, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("the workspace %q is not an absolute path", dir)
 	}
-	w := &workspace{dir: filepath.Clean(dir), reserved: func(fs.FileInfo) bool { return false }, ignored: func(string, bool) string { return "" }}
+	w := &workspace{dir: filepath.Clean(dir), policy: f.policy, reserved: func(fs.FileInfo) bool { return false }, ignored: func(string, bool) string { return "" }}
 	var err error
 	if w.real, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("the workspace cannot be opened: %w", err)
@@ -98,12 +102,61 @@ func (w *workspace) openFile(name string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if info, err = file.Stat(); err == nil {
-		err = regular(name, info)
+		err = errors.Join(regular(name, info), w.checkOpen(file, "", false))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
 	return file, info, nil
+}
+
+// openDir opens a directory to change the name in it.
+func (w *workspace) openDir(dir, name string) (*os.File, error) {
+	d, err := w.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.checkOpen(d, name, true); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// openIn opens a file to write to it, in a directory that the policy was asked about.
+func (w *workspace) openIn(name string, flags int) (*os.File, error) {
+	dir, err := w.openDir(path.Dir(name), path.Base(name))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return openAt(dir, path.Base(name), flags|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o644)
+}
+
+// openAt opens a file in a directory, and no link.
+func openAt(dir *os.File, name string, flags int, mode fs.FileMode) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(mode.Perm()))
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
+}
+
+// checkOpen asks the policy about what was opened, or a name in it, by where it is now: a link that somebody put on the way after it was looked at leads to
+// nothing that is protected.
+func (w *workspace) checkOpen(file *os.File, name string, write bool) error {
+	at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		return fmt.Errorf("see where %s is: %w", file.Name(), err)
+	}
+	below, err := filepath.Rel(w.real, filepath.Join(at, name))
+	if err != nil || !filepath.IsLocal(below) {
+		return nil //nolint:nilerr // the workspace itself was moved, and the Root holds
+	}
+	return w.policy.Check(w.root, below, write)
 }
 
 // readDir lists a directory, sorted by name.

@@ -84,7 +84,7 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	if l.commands, err = l.newCommands(ctx, c.Log); err != nil {
 		return err
 	}
-	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules}); err != nil {
+	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy}); err != nil {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {

@@ -15,6 +15,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/adapters/fspolicy"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/workspace"
 )
@@ -39,6 +40,7 @@ type Location struct {
 	NoFiles     bool             // record nothing of workspaces
 	Ignore      []string         // names of the files that say what of a workspace is not searched or recorded
 	Sandbox     sandbox.Config   // how commands are run
+	Policy      *fspolicy.Policy // of what is protected in workspaces
 	Server      bool             // it stays open until it is stopped
 	Filling     bool             // it may hold half a copy, or half an import: to finish it
 	Cluster     *Cluster         // that the host joins; nil: it is the only one
