@@ -10,6 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"example.com/life/actors/membership"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -32,6 +37,9 @@ type Cluster struct {
 	// Workspaces are directories that are the same on all hosts that list them. An agent whose workspace is elsewhere stays on hosts of the name
 	// that it was made on.
 	Workspaces []string
+	// Meters and Tracers take what this host counts, and a span for each call to another host; nil: the program's global ones.
+	Meters  metric.MeterProvider
+	Tracers trace.TracerProvider
 }
 
 // Membership is this host as a member of its cluster. Its methods are safe for concurrent use.
@@ -50,6 +58,8 @@ type Membership interface {
 	Fresh(ctx context.Context, claimed time.Duration) error
 	// GoesOn reports whether what was begun may go on: a read less than half of the fencing delay ago showed this host as a member.
 	GoesOn() bool
+	// Standing is what this host says of itself, and what it has counted.
+	Standing() membership.Standing
 	// Drain has the others take over; Leave says that nothing of this host runs any more.
 	Drain(ctx context.Context) error
 	Leave(ctx context.Context) error
@@ -75,6 +85,7 @@ type clustered struct {
 	settled map[events.HostID]events.Revision // by what the others said
 	gone    map[events.HostID]time.Duration   // since when this host knows that they are no members
 	holders map[events.Stream]events.HostID   // of what this host owns and others hold
+	unfit   map[events.Stream]unfitness       // of what this host owns and cannot hold
 	calls   map[*peerCall]struct{}            // under way
 
 	began    time.Duration            // this host, by the membership's clock
@@ -83,7 +94,11 @@ type clustered struct {
 	pushing  atomic.Int64             // entities that are being woken elsewhere
 	recovers chan struct{}            // asks for a look at what is this host's now
 	pushes   chan struct{}            // slots
-	takeOver atomic.Int64             // entities that another writer took over
+	count    counters
+	labelled metric.ObserveOption // with this host's name
+	measured metric.Registration
+	tracer   trace.Tracer
+	unfits   atomic.Int64 // how many are in unfit
 }
 
 func newClustered(h *Host, c Cluster) *clustered {
@@ -91,6 +106,7 @@ func newClustered(h *Host, c Cluster) *clustered {
 	n := &clustered{
 		Cluster: c, host: h, self: c.Member.Self(),
 		settled: map[events.HostID]events.Revision{}, gone: map[events.HostID]time.Duration{}, holders: map[events.Stream]events.HostID{},
+		unfit: map[events.Stream]unfitness{},
 		calls: map[*peerCall]struct{}{}, began: c.Member.Now(), kept: map[string]*atomic.Int64{},
 		recovers: make(chan struct{}, 1), pushes: make(chan struct{}, MaxPeerStreams),
 	}
@@ -98,6 +114,10 @@ func newClustered(h *Host, c Cluster) *clustered {
 		n.kept[category] = new(atomic.Int64)
 		n.kept[category].Store(int64(events.NoRevision))
 	}
+	if n.Tracers == nil {
+		n.Tracers = otel.GetTracerProvider()
+	}
+	n.tracer, n.labelled = n.Tracers.Tracer(instrumentation), metric.WithAttributes(attribute.String("life.host", n.self.Name()))
 	view := c.Member.View()
 	n.views = []*cluster.View{without(view, n.self), view}
 	return n
@@ -114,10 +134,20 @@ func without(view *cluster.View, host events.HostID) *cluster.View {
 
 // start follows the view until the host closes.
 func (c *clustered) start() {
+	if err := c.measure(); err != nil {
+		c.host.log.Warn("what this host counts is not measured", "error", err)
+	}
 	c.host.run(c.follow)
 	c.host.run(c.recoverMine)
 	c.tell(c.Member.View().Epoch)
 	c.recovers <- struct{}{}
+}
+
+// end has nothing measured any more.
+func (c *clustered) end() {
+	if c != nil && c.measured != nil {
+		_ = c.measured.Unregister() //nolint:errcheck // nothing is left to do
+	}
 }
 
 func (c *clustered) follow() {
@@ -158,6 +188,12 @@ func (c *clustered) look() {
 		_, member := view.Members[holder]
 		return owner != c.self || !member
 	})
+	maps.DeleteFunc(c.unfit, func(stream events.Stream, why unfitness) bool {
+		owner, _ := view.Owner(stream)
+		_, member := view.Members[why.holder]
+		return owner != c.self || !member
+	})
+	c.unfits.Store(int64(len(c.unfit)))
 	for call := range c.calls {
 		if _, member := view.Members[call.to]; !member {
 			call.cancel()
@@ -204,7 +240,7 @@ func (h *Host) TakeOvers() int64 {
 	if h.cluster == nil {
 		return 0
 	}
-	return h.cluster.takeOver.Load()
+	return h.cluster.count.takenOver.Load()
 }
 
 // heard notes what another host says of itself, and forgets the views that all have settled.

@@ -41,6 +41,8 @@ func (r *registry) placement(c actor.Context, message any) {
 		if h := r.live[m.id]; h != nil && h.pid.Equal(m.pid) {
 			h.tell(PeerHeld)
 		}
+	case moving:
+		r.moving(m)
 	case yield:
 		h := r.live[m.id]
 		if h == nil {
@@ -107,6 +109,7 @@ func (r *registry) left(h *handle, open bool) {
 	}
 	h.tell(PeerReleased)
 	if h.leaving {
+		n.count.handedOver.Add(1)
 		r.settle()
 	}
 	if stream := r.entityType.stream(h.id); open && !n.mine(stream) {
@@ -166,7 +169,7 @@ func (r *registry) standIn(m gone) bool {
 		return false
 	}
 	if stream := r.entityType.stream(m.id); n.mine(stream) {
-		n.push(stream, []events.HostID{n.self})
+		n.push(stream, ineligible)
 	}
 	return true
 }
@@ -226,8 +229,8 @@ func (c *clustered) yield(ctx context.Context, stream events.Stream) (PeerAnswer
 	}
 }
 
-// push wakes an entity with work outstanding at its owner; or, if hosts cannot hold it, at the next in rank.
-func (c *clustered) push(stream events.Stream, unfit []events.HostID) {
+// push wakes an entity with work outstanding at its owner; or, if this host is that and cannot hold it, at the next in rank.
+func (c *clustered) push(stream events.Stream, why *IneligibleError) {
 	c.pushing.Add(1)
 	c.host.run(func() {
 		defer c.pushing.Add(-1)
@@ -241,7 +244,7 @@ func (c *clustered) push(stream events.Stream, unfit []events.HostID) {
 		defer cancel()
 		for wait := paceFirst; ; wait = min(2*wait, paceMost) {
 			changed := c.Member.Changed()
-			err := c.pushOnce(ctx, stream, unfit)
+			err := c.pushOnce(ctx, stream, why)
 			if err == nil {
 				return
 			}
@@ -257,8 +260,12 @@ func (c *clustered) push(stream events.Stream, unfit []events.HostID) {
 	})
 }
 
-func (c *clustered) pushOnce(ctx context.Context, stream events.Stream, unfit []events.HostID) error {
+func (c *clustered) pushOnce(ctx context.Context, stream events.Stream, why *IneligibleError) error {
 	view := c.Member.View()
+	var unfit []events.HostID
+	if why != nil {
+		unfit = []events.HostID{c.self}
+	}
 	ranked := view.Ranked(stream)
 	if len(unfit) == 0 && len(ranked) > 0 && ranked[0] == c.self { // it came back
 		return c.wake(stream, nil)
@@ -271,6 +278,7 @@ func (c *clustered) pushOnce(ctx context.Context, stream events.Stream, unfit []
 		_, err = c.send(ctx, view.Members[id], PeerCall{Unfit: unfit, Take: &PeerTake{Streams: []events.Stream{stream}}})
 		if err == nil && len(unfit) > 0 {
 			c.setHolder(stream, id)
+			c.noteUnfit(stream, id, why)
 		}
 		var ineligible *IneligibleError
 		if len(unfit) == 0 || !errors.As(err, &ineligible) {
@@ -278,12 +286,16 @@ func (c *clustered) pushOnce(ctx context.Context, stream events.Stream, unfit []
 		}
 		unfit = append(unfit, id)
 	}
+	if why != nil {
+		c.noteUnfit(stream, "", err)
+	}
 	return err
 }
 
 // take wakes entities that another host has let go of.
 func (c *clustered) take(call PeerCall) error {
 	for _, stream := range call.Take.Streams {
+		c.count.received.Add(1)
 		if err := c.wake(stream, call.Unfit); err != nil {
 			return err
 		}

@@ -145,6 +145,7 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	)
 	if err := h.spawn(); err != nil {
 		h.Projector.Close()
+		h.cluster.end()
 		return nil, err
 	}
 	if config.Resting {

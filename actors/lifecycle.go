@@ -280,7 +280,7 @@ func (l *actorShell[S]) behind(end events.Revision) {
 
 func (l *actorShell[S]) takenOver(what ...any) {
 	if l.host.cluster != nil {
-		l.host.cluster.takeOver.Add(1)
+		l.host.cluster.count.takenOver.Add(1)
 	}
 	resume := l.behavior.busy() || len(l.queue) > 0 || len(l.saga.Ready()) > 0
 	l.host.log.Warn("another writer owns the stream: this activation stops", append([]any{"stream", l.stream}, what...)...)

@@ -75,6 +75,11 @@ type (
 		id     string
 		answer func(PeerHolding) // may be called more than once; the first counts
 	}
+	// moving asks a registry what was told to leave and is still here; with a stream, whether that is.
+	moving struct {
+		stream events.Stream
+		answer func([]Handover)
+	}
 	// pulled tells a registry what became of the question who holds an entity.
 	pulled struct {
 		id     string

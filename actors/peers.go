@@ -51,6 +51,8 @@ type PeerCall struct {
 	Take   *PeerTake     `json:"take,omitempty"`
 	Runs   *PeerRuns     `json:"runs,omitempty"`
 	Keep   *PeerSnapshot `json:"keep,omitempty"`
+
+	Standing *PeerStanding `json:"standing,omitempty"`
 }
 
 type (
@@ -82,6 +84,10 @@ type (
 		Agent   events.AgentID   `json:"agent"`
 		Request events.RequestID `json:"request"`
 	}
+	// PeerStanding asks what the host does; with a stream, of that entity alone.
+	PeerStanding struct {
+		Stream events.Stream `json:"stream,omitempty"`
+	}
 	// PeerSnapshot is a fold for the host that goes on with it. It is a cache: the receiver compares it with history when it reads it.
 	PeerSnapshot struct {
 		Fold     string          `json:"fold"`
@@ -101,7 +107,10 @@ type PeerAnswer struct {
 	Advice  *PeerAdvice     `json:"advice,omitempty"`
 	Own     PeerHolding     `json:"own,omitempty"`
 	Runs    *PeerRun        `json:"runs,omitempty"`
-	Error   *PeerError      `json:"error,omitempty"`
+
+	Standing *Standing `json:"standing,omitempty"`
+
+	Error *PeerError `json:"error,omitempty"`
 }
 
 type (
@@ -160,7 +169,7 @@ func ReadPeerAnswer(data []byte) (PeerAnswer, error) {
 	if answer.Own != "" && answer.Own != PeerReleased && answer.Own != PeerHeld {
 		return PeerAnswer{}, &strictjson.Malformed{Detail: fmt.Sprintf("own is %q, want released or held", events.Clip(string(answer.Own), 80))}
 	}
-	if answer.Error != nil && (answer.Receipt != nil || answer.Outcome != nil || answer.Advice != nil || answer.Own != "" || answer.Runs != nil) {
+	if answer.Error != nil && (answer.Receipt != nil || answer.Outcome != nil || answer.Advice != nil || answer.Own != "" || answer.Runs != nil || answer.Standing != nil) {
 		return PeerAnswer{}, &strictjson.Malformed{Detail: "an answer that is an error holds something else"}
 	}
 	return answer, nil
@@ -179,7 +188,7 @@ func WritePeer[T PeerCall | PeerAnswer](value T) ([]byte, error) { return events
 // check refuses what no host of this build asks.
 func (c *PeerCall) check() error {
 	asked := 0
-	for _, set := range []bool{c.Do != nil, c.Advise != nil, c.Own != nil, c.Take != nil, c.Runs != nil, c.Keep != nil} {
+	for _, set := range []bool{c.Do != nil, c.Advise != nil, c.Own != nil, c.Take != nil, c.Runs != nil, c.Keep != nil, c.Standing != nil} {
 		if set {
 			asked++
 		}
@@ -210,6 +219,8 @@ func (c *PeerCall) check() error {
 		}
 	case c.Runs != nil:
 		return c.Runs.Agent.Validate()
+	case c.Standing != nil && c.Standing.Stream != "":
+		return checkPlaced(c.Standing.Stream)
 	case c.Keep != nil:
 		return checkPlaced(c.Keep.Stream)
 	}

@@ -216,6 +216,8 @@ func (c *clustered) carry(ctx context.Context, view *cluster.View, r routed, hop
 		return answer, err
 	case errors.As(err, &ineligible) && len(unfit) == 0:
 		return c.nextInRank(ctx, view, r, hops, err)
+	case err == nil && len(unfit) == 0:
+		c.fits(r.stream)
 	}
 	return answer, err
 }
@@ -235,12 +237,14 @@ func (c *clustered) nextInRank(ctx context.Context, view *cluster.View, r routed
 		switch {
 		case err == nil:
 			c.setHolder(r.stream, id)
+			c.noteUnfit(r.stream, id, reasons)
 			return answer, nil
 		case !errors.As(err, &ineligible):
 			return answer, err
 		}
 		unfit, reasons = append(unfit, id), fmt.Errorf("%w; %w", reasons, err)
 	}
+	c.noteUnfit(r.stream, "", reasons)
 	return PeerAnswer{}, reasons
 }
 
@@ -257,6 +261,7 @@ func (c *clustered) ask(ctx context.Context, to cluster.Member, r routed, hops i
 		return PeerAnswer{}, err
 	}
 	call.Hops, call.Unfit = hops, unfit
+	c.count.forwarded.Add(1)
 	tried, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
 	answer, err := c.send(tried, to, call)
@@ -266,7 +271,9 @@ func (c *clustered) ask(ctx context.Context, to cluster.Member, r routed, hops i
 	return answer, err
 }
 
-func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) (PeerAnswer, error) {
+func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) (answer PeerAnswer, err error) {
+	ctx, span := c.traced(ctx, to.ID, &call)
+	defer func() { ended(span, err) }()
 	sent, cancel := context.WithCancel(ctx)
 	defer cancel()
 	under := &peerCall{to.ID, cancel}
@@ -279,7 +286,7 @@ func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) 
 	c.calls[under] = struct{}{}
 	c.mu.Unlock()
 	call.Epoch = c.Member.View().Epoch
-	answer, err := c.Peers.Call(sent, to, call)
+	answer, err = c.Peers.Call(sent, to, call)
 	c.mu.Lock()
 	delete(c.calls, under)
 	c.mu.Unlock()
@@ -317,6 +324,12 @@ func streamOf(call *PeerCall) events.Stream {
 		return events.HomeostasisStream(call.Advise.Tenant)
 	case call.Own != nil:
 		return call.Own.Stream
+	case call.Take != nil && len(call.Take.Streams) > 0:
+		return call.Take.Streams[0]
+	case call.Keep != nil:
+		return call.Keep.Stream
+	case call.Runs != nil:
+		return events.AgentStream(call.Runs.Agent)
 	}
 	return ""
 }
@@ -368,6 +381,9 @@ func (c *clustered) serve(ctx context.Context, from events.HostID, call PeerCall
 		return PeerAnswer{}, c.take(call)
 	case call.Runs != nil:
 		return c.runs(call.Runs)
+	case call.Standing != nil:
+		says := c.standing(ctx, call.Standing.Stream)
+		return PeerAnswer{Standing: &says}, nil
 	}
 	return PeerAnswer{}, c.keep(ctx, call.Keep)
 }
@@ -398,6 +414,7 @@ func (c *clustered) serveDo(ctx context.Context, view *cluster.View, call PeerCa
 // serveRouted does here what another host asks for; and if the entity is not here though both have the same view, it asks the entity's host for it.
 func (c *clustered) serveRouted(ctx context.Context, view *cluster.View, call PeerCall, r routed) (PeerAnswer, error) {
 	hops := call.Hops + 1
+	c.count.served.Add(1)
 	r.call = func() (PeerCall, error) { return call, nil }
 	if len(call.Unfit) > 0 && !c.stands(view, r.stream, call.Unfit) {
 		return PeerAnswer{}, &MovedError{Stream: r.stream, To: c.owner(r.stream)}

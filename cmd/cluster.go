@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"net"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -78,6 +77,14 @@ func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
 			Fence: events.Micros(f.fence.Microseconds()), Silent: events.Micros(f.silent.Microseconds()),
 		},
 	}, nil
+}
+
+// names are those that requests may be addressed to: programs that find this host through its cluster know it by its address among its peers.
+func (f *clusterFlags) names(given []string) []string {
+	if host, _, err := net.SplitHostPort(f.peer); err == nil && host != "" {
+		return append(given, host)
+	}
+	return given
 }
 
 func readLabels(texts []string) ([]events.Label, error) {
@@ -162,18 +169,23 @@ func (a *app) startAnew(ctx context.Context, began time.Time) error {
 }
 
 func clusterCommand(a *app) *cobra.Command {
-	asJSON := false
+	asJSON, watch := false, false
 	cmd := &cobra.Command{
 		Use: "cluster", Short: "Show and change the hosts of a cluster", Args: noVerb,
-		Long:    "Show the hosts that share a store, and change them. docs/cluster.md describes clusters.",
-		Example: "  life cluster --cluster main\n  life cluster --json\n  life cluster certificates certs --host books-1",
+		Long: "Show the hosts that share a store, and change them. A host of the cluster is asked, which asks all others; if none answers, what the\n" +
+			"cluster's stream says is shown. docs/cluster.md describes clusters.",
+		Example: "  life cluster --cluster main\n  life cluster --json\n  life cluster --watch\n  life cluster certificates certs --host books-1",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withCluster(cmd.Context(), func(view *cluster.View) error { return a.printCluster(view, asJSON) })
+			if watch {
+				return a.watchCluster(cmd.Context(), asJSON)
+			}
+			return a.withCluster(cmd.Context(), func(view *cluster.View) error { return a.printCluster(cmd.Context(), view, asJSON) })
 		},
 	}
 	jsonFlag(cmd, &asJSON)
+	cmd.Flags().BoolVar(&watch, "watch", false, "show them again whenever something changed, until interrupted")
 	cmd.AddCommand(
-		clusterWhereCommand(a), clusterDrainCommand(a), clusterRemoveCommand(a), clusterPinCommand(a), clusterUnpinCommand(a),
+		clusterWhereCommand(a), clusterHistoryCommand(a), clusterDrainCommand(a), clusterRemoveCommand(a), clusterPinCommand(a), clusterUnpinCommand(a),
 		storeless(aboutNone, clusterCertificatesCommand(a)),
 	)
 	return cmd
@@ -199,6 +211,10 @@ func (a *app) sharedStore(ctx context.Context, use func(journal stores.Journal, 
 }
 
 func (a *app) withCluster(ctx context.Context, use func(*cluster.View) error) error {
+	return a.sharedCluster(ctx, func(_ stores.Journal, view *cluster.View) error { return use(view) })
+}
+
+func (a *app) sharedCluster(ctx context.Context, use func(stores.Journal, *cluster.View) error) error {
 	return a.sharedStore(ctx, func(journal stores.Journal, name string) error {
 		view, err := membership.Read(ctx, journal, name)
 		if err != nil {
@@ -207,67 +223,23 @@ func (a *app) withCluster(ctx context.Context, use func(*cluster.View) error) er
 		if view.Epoch == events.NoRevision {
 			return coded("not_found", "there is no cluster %s in %s: life serve --cluster %s makes it", name, a.config.storeName(), name)
 		}
-		return use(view)
+		return use(journal, view)
 	})
 }
 
 // order has the cluster decide a command.
-func (a *app) order(ctx context.Context, command func(view *cluster.View) (sagas.Command, error)) error {
+func (a *app) order(ctx context.Context, command func(journal stores.Journal, view *cluster.View) (sagas.Command, error)) error {
 	return a.sharedStore(ctx, func(journal stores.Journal, name string) error {
 		view, err := membership.Read(ctx, journal, name)
 		if err != nil {
 			return err
 		}
-		wanted, err := command(view)
+		wanted, err := command(journal, view)
 		if err == nil {
 			_, err = membership.Order(ctx, journal, name, membership.SystemClock{}, wanted)
 		}
 		return err
 	})
-}
-
-// hostShown is a host as it is printed.
-type hostShown struct {
-	ID    events.HostID `json:"id"`
-	State string        `json:"state"`
-	events.HostJoined
-}
-
-// clusterShown is a cluster as it is printed.
-type clusterShown struct {
-	Cluster string                    `json:"cluster"`
-	Epoch   events.Revision           `json:"epoch,string"`
-	Mixed   bool                      `json:"mixed"` // builds
-	Hosts   []hostShown               `json:"hosts"`
-	Pins    map[string][]events.Label `json:"pins,omitempty"`
-}
-
-func (a *app) printCluster(view *cluster.View, asJSON bool) error {
-	shown := clusterShown{Cluster: view.Name, Epoch: view.Epoch, Mixed: view.Mixed(), Hosts: []hostShown{}, Pins: map[string][]events.Label{}}
-	for _, member := range view.Sorted() {
-		shown.Hosts = append(shown.Hosts, hostShown{member.ID, string(member.State), member.Joined})
-	}
-	for key, pin := range view.Pins {
-		shown.Pins[key] = pin.To
-	}
-	if asJSON {
-		return a.printJSON(shown)
-	}
-	w := table(a.out)
-	fmt.Fprintln(w, "HOST\tSTATE\tZONE\tWEIGHT\tBUILD\tPEERS AT\tAPI")
-	for _, h := range shown.Hosts {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", h.ID, h.State, h.Zone, h.Weight, h.Build, h.Peer, h.API)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for _, key := range slices.Sorted(maps.Keys(shown.Pins)) {
-		fmt.Fprintf(a.out, "%s is pinned to %s\n", key, joinLabels(shown.Pins[key]))
-	}
-	if shown.Mixed {
-		fmt.Fprintln(a.out, "mixed: the hosts are of different builds")
-	}
-	return nil
 }
 
 func joinLabels(labels []events.Label) string {
@@ -276,44 +248,6 @@ func joinLabels(labels []events.Label) string {
 		texts[i] = l.String()
 	}
 	return strings.Join(texts, ",")
-}
-
-// placedStream is the stream that a verb's argument means: an agent's name, or a stream such as wallet-main.
-func placedStream(text string) events.Stream {
-	if events.AgentID(text).Validate() == nil && !strings.HasPrefix(text, "wallet-") && !strings.HasPrefix(text, "homeostasis-") &&
-		!strings.HasPrefix(text, "knowledge-") && !strings.HasPrefix(text, "projections-") {
-		return events.AgentStream(events.AgentID(text))
-	}
-	return events.Stream(text)
-}
-
-func clusterWhereCommand(a *app) *cobra.Command {
-	asJSON := false
-	cmd := &cobra.Command{
-		Use: "where AGENT", Short: "Show which host an agent lives on, and which hosts come next", Args: takes(1, 1, "the name of an agent, or a stream such as wallet-main"),
-		Long:    "Show which host an agent lives on, and which hosts come next if that one ends. A wallet named as its agent lives with it.",
-		Example: "  life cluster where demo\n  life cluster where wallet-main --json",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withCluster(cmd.Context(), func(view *cluster.View) error {
-				ranked := view.Ranked(placedStream(args[0]))
-				if asJSON {
-					return a.printJSON(struct {
-						Stream events.Stream   `json:"stream"`
-						Hosts  []events.HostID `json:"hosts"` // its own first
-					}{placedStream(args[0]), append([]events.HostID{}, ranked...)})
-				}
-				if len(ranked) == 0 {
-					return coded("unavailable", "no host of cluster %s may hold %s: life cluster shows pins and weights", view.Name, args[0])
-				}
-				for _, id := range ranked {
-					fmt.Fprintln(a.out, id)
-				}
-				return nil
-			})
-		},
-	}
-	jsonFlag(cmd, &asJSON)
-	return cmd
 }
 
 // hostOf is the member that an argument means: its id, or its name.
@@ -331,7 +265,7 @@ func clusterDrainCommand(a *app) *cobra.Command {
 			"off and no message refused. SIGTERM to the host does the same.",
 		Example: "  life cluster drain books-1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.order(cmd.Context(), func(view *cluster.View) (sagas.Command, error) {
+			return a.order(cmd.Context(), func(_ stores.Journal, view *cluster.View) (sagas.Command, error) {
 				return cluster.Drain{Meta: newMeta(""), Host: hostOf(view, args[0]), By: a.person()}, nil
 			})
 		},
@@ -346,7 +280,7 @@ func clusterRemoveCommand(a *app) *cobra.Command {
 			"it was removed, cuts everything off and joins again.",
 		Example: "  life cluster remove books-1 --reason \"its machine burnt down\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.order(cmd.Context(), func(view *cluster.View) (sagas.Command, error) {
+			return a.order(cmd.Context(), func(_ stores.Journal, view *cluster.View) (sagas.Command, error) {
 				return cluster.Remove{Meta: newMeta(""), Host: hostOf(view, args[0]), By: a.person(), Because: events.RemovedAsked, Detail: reason}, nil
 			})
 		},
@@ -356,32 +290,48 @@ func clusterRemoveCommand(a *app) *cobra.Command {
 }
 
 func clusterPinCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "pin AGENT NAME=VALUE...", Short: "Let an agent live only on hosts with these labels", Args: takes(2, -1, "an agent, and labels such as zone=eu or host=books-1"),
+	of := placement{}
+	cmd := &cobra.Command{
+		Use: "pin AGENT NAME=VALUE...", Short: "Let an agent live only on hosts with these labels", Args: takes(1, -1, "an agent, and labels such as zone=eu or host=books-1"),
 		Long:    "Let an agent live only on hosts that have all of these labels. host=NAME and zone=NAME are a host's name and zone.",
-		Example: "  life cluster pin demo zone=eu\n  life cluster pin demo host=books-1",
+		Example: "  life cluster pin demo zone=eu\n  life cluster pin demo host=books-1\n  life cluster pin --stream wallet-main zone=eu",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			labels, err := readLabels(args[1:])
+			name, texts, err := of.take(args, 1)
+			if err != nil {
+				return err
+			}
+			labels, err := readLabels(texts)
 			if err != nil {
 				return usage("%w", err)
 			}
-			return a.order(cmd.Context(), func(*cluster.View) (sagas.Command, error) {
-				return cluster.Pin{Meta: newMeta(""), Stream: placedStream(args[0]), To: labels, By: a.person()}, nil
+			return a.order(cmd.Context(), func(journal stores.Journal, _ *cluster.View) (sagas.Command, error) {
+				stream, err := of.find(cmd.Context(), a, journal, name)
+				return cluster.Pin{Meta: newMeta(""), Stream: stream, To: labels, By: a.person()}, err
 			})
 		},
 	}
+	of.flag(cmd)
+	return cmd
 }
 
 func clusterUnpinCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "unpin AGENT", Short: "Let an agent live on any host again", Args: takes(1, 1, "the name of an agent"),
+	of := placement{}
+	cmd := &cobra.Command{
+		Use: "unpin AGENT", Short: "Let an agent live on any host again", Args: takes(0, 1, "the name of an agent, or --stream STREAM"),
 		Example: "  life cluster unpin demo",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.order(cmd.Context(), func(*cluster.View) (sagas.Command, error) {
-				return cluster.Unpin{Meta: newMeta(""), Stream: placedStream(args[0]), By: a.person()}, nil
+			name, _, err := of.take(args, 0)
+			if err != nil {
+				return err
+			}
+			return a.order(cmd.Context(), func(journal stores.Journal, _ *cluster.View) (sagas.Command, error) {
+				stream, err := of.find(cmd.Context(), a, journal, name)
+				return cluster.Unpin{Meta: newMeta(""), Stream: stream, By: a.person()}, err
 			})
 		},
 	}
+	of.flag(cmd)
+	return cmd
 }
 
 func clusterCertificatesCommand(a *app) *cobra.Command {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/history"
+	"example.com/life/actors/membership"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/declared"
@@ -23,6 +26,7 @@ import (
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
 )
 
 // reached is a host that a verb can ask: in this process, or behind life serve.
@@ -67,7 +71,7 @@ func (a *app) with(ctx context.Context, use func(reached) error) error {
 	}
 }
 
-// reach finds the running life serve of the data directory, or opens the stores in this process. The host in this process
+// reach finds the running life serve of the data directory, or one of the cluster that the settings name, or opens the stores in this process. The host in this process
 // rests: only the agents that it is asked about go on with their work.
 func (a *app) reach(ctx context.Context) (reached, error) {
 	for deadline := time.Now().Add(startTime); ; {
@@ -78,6 +82,12 @@ func (a *app) reach(ctx context.Context) (reached, error) {
 		}
 		if other := new(elsewhere); errors.As(problem, &other) {
 			return reached{}, problem
+		}
+		if found, err := a.reachCluster(ctx); !errors.Is(err, errNotServing) {
+			if err == nil {
+				a.noteHostSettings()
+			}
+			return found, err
 		}
 		l, err := a.openLocal(ctx, true, nil)
 		if err == nil {
@@ -223,4 +233,148 @@ func (a *app) openLocal(ctx context.Context, resting bool, joining *stores.Clust
 func where(expression string) (history.EventFilter, error) {
 	filter, err := declared.CompileFilter(expression)
 	return history.EventFilter(filter), err
+}
+
+// reachServe returns the running life serve of the data directory, or why there is none.
+func (a *app) reachServe(ctx context.Context) (reached, error) {
+	data := a.config.get("data")
+	where, err := readServing(data)
+	if err != nil {
+		return reached{}, err
+	}
+	token, err := readToken(where.TokenFile)
+	if err != nil {
+		return reached{}, err
+	}
+	client, err := api.NewClient(api.ClientConfig{BaseURL: where.Address, Token: token})
+	if err != nil {
+		return reached{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	health, err := client.Health(ctx)
+	if err == nil && (health.PID != where.PID || health.Data != data) {
+		err = fmt.Errorf("%s is served by process %d on %s", where.Address, health.PID, health.Data)
+	}
+	if mine := a.config.storeName(); err == nil && where.Store != mine && where.Store != "" {
+		return reached{}, errors.Join(&elsewhere{data: data, pid: where.PID, theirs: where.Store, mine: mine}, client.Close())
+	}
+	if err != nil {
+		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
+	}
+	return reached{fullHost: served{client, data}, close: func(time.Duration) error { return client.Close() }}, nil
+}
+
+// reachMember returns a host of the cluster that a verb is told of, as the cluster's stream names them: the first that answers. errNotServing: there is none,
+// or all that there were have ended.
+func (a *app) reachMember(ctx context.Context, view *cluster.View) (reached, error) {
+	members := view.Sorted()
+	asking, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	type answer struct {
+		client *api.Client // nil: the host has ended
+		err    error
+	}
+	answers := make(chan answer, len(members))
+	for _, member := range members {
+		go func() {
+			client, err := a.askMember(asking, view.Name, &member)
+			answers <- answer{client, err}
+		}()
+	}
+	var found *api.Client
+	var problems []error
+	for range members {
+		switch got := <-answers; {
+		case got.err != nil:
+			problems = append(problems, got.err)
+		case found == nil && got.client != nil:
+			found = got.client
+			cancel() // the others need not answer any more
+		case got.client != nil:
+			problems = append(problems, got.client.Close())
+		}
+	}
+	if found != nil {
+		return reached{fullHost: served{found, a.config.get("data")}, close: func(time.Duration) error { return found.Close() }}, nil
+	}
+	if problem := errors.Join(problems...); problem != nil {
+		return reached{}, coded("unavailable", "no host of cluster %s can be asked: %w", view.Name, problem)
+	}
+	return reached{}, errNotServing
+}
+
+// askMember connects to the API of a member, if it is that one which answers there; nil if the member has ended: nothing listens on the port of its API or on
+// that for other hosts.
+func (a *app) askMember(ctx context.Context, name string, member *cluster.Member) (*api.Client, error) {
+	token, err := readToken(a.config.get("token-file"))
+	if err != nil {
+		return nil, err
+	}
+	client, err := api.NewClient(api.ClientConfig{BaseURL: member.Joined.API, Token: token})
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", member.ID, err)
+	}
+	health, err := client.Health(ctx)
+	if err == nil && health.Cluster == name && health.Host == member.ID {
+		return client, nil
+	}
+	if err == nil {
+		err = errors.New("another program answers there")
+	}
+	err = errors.Join(err, client.Close())
+	dialer := net.Dialer{}
+	conn, gone := dialer.DialContext(ctx, "tcp", member.Joined.Peer)
+	if gone == nil {
+		_ = conn.Close() //nolint:errcheck // nothing was said on it
+	}
+	if errors.Is(gone, syscall.ECONNREFUSED) {
+		return nil, nil //nolint:nilnil // see above
+	}
+	return nil, fmt.Errorf("host %s lives, but its API at %s gives this program no answer (name its token with --token-file, or use --data on its machine): %w",
+		member.ID, member.Joined.API, err)
+}
+
+// reachCluster returns a host of the cluster that the settings name, from its stream in the store. errNotServing: there is none.
+func (a *app) reachCluster(ctx context.Context) (found reached, err error) {
+	if a.config.get("cluster") == "" || a.config.place().Embedded() {
+		return reached{}, errNotServing
+	}
+	err = a.sharedStore(ctx, func(journal stores.Journal, name string) error {
+		view, err := membership.Read(ctx, journal, name)
+		if err == nil {
+			found, err = a.reachMember(ctx, view)
+		}
+		return err
+	})
+	return found, err
+}
+
+// noteHostSettings names the flags that have no effect, because they belong to the life serve that was reached.
+func (a *app) noteHostSettings() {
+	for _, e := range a.config.values {
+		if e.host && strings.HasPrefix(e.source, "flag") {
+			fmt.Fprintf(a.errs, "life: --%s has no effect here: it is a setting of the running life serve; restart life serve with it\n", e.flag)
+		}
+	}
+}
+
+// elsewhere says that the life serve of a data directory stores events in another place than the verb is told to.
+type elsewhere struct {
+	data         string
+	pid          int
+	theirs, mine string
+}
+
+// Error names both places and the remedy.
+func (e *elsewhere) Error() string {
+	return fmt.Sprintf("the life serve on %s, process %d, stores its events in %s, but the setting store is %s: use the same store, or another --data", e.data, e.pid, e.theirs, e.mine)
+}
+
+// readToken reads the token that life serve asks for; without a file there is none.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return stores.ReadSecret("the token", path)
 }

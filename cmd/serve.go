@@ -80,7 +80,7 @@ func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) err
 	if err := a.onlyServer(ctx); err != nil {
 		return err
 	}
-	joining, err := joins.cluster(&a.config, "http://"+reachable(listener.Addr()))
+	joining, err := joins.cluster(&a.config, "http://"+advertised(listener.Addr(), joins.peer))
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) err
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Host: host, Log: a.log, Hosts: names, Token: token, Feeds: bounded.Feeds(),
-		Health: api.Health{Name: "life", Version: a.build.Version, PID: os.Getpid(), Data: a.config.get("data")},
+		Host: host, Log: a.log, Hosts: joins.names(names), Token: token, Feeds: bounded.Feeds(),
+		Health: a.health(host),
 	})
 	if err == nil {
 		err = a.answerAndCarryOut(ctx, host, bounded, handler)
@@ -101,6 +101,15 @@ func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) err
 		return err
 	}
 	return a.startAnew(ctx, began)
+}
+
+// health says which server this is.
+func (a *app) health(host *stores.Local) api.Health {
+	health := api.Health{Name: "life", Version: a.build.Version, PID: os.Getpid(), Data: a.config.get("data")}
+	if member := host.Member(); member != nil {
+		health.Cluster, health.Host = member.View().Name, member.Self()
+	}
+	return health
 }
 
 // leastFiles is how many files a server has to be able to open: it has some thirty open itself.
@@ -236,6 +245,17 @@ func expected(err error) error {
 		return nil
 	}
 	return err
+}
+
+// advertised is an address that other machines can connect to: one that listens everywhere is found where the host's peers find it.
+func advertised(address net.Addr, peer string) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		if at, _, err := net.SplitHostPort(peer); err == nil {
+			return net.JoinHostPort(at, port)
+		}
+	}
+	return reachable(address)
 }
 
 // reachable is an address that this machine can connect to.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/membership"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -242,6 +243,11 @@ func (h *ClusterHost) CatchUp(ctx context.Context, epoch events.Revision) (*clus
 // Now implements [actors.Membership].
 func (h *ClusterHost) Now() time.Duration { return time.Since(h.cluster.began) }
 
+// Standing implements [actors.Membership].
+func (h *ClusterHost) Standing() membership.Standing {
+	return membership.Standing{Pong: membership.Pong{Host: h.id, Epoch: h.View().Epoch, Wall: storage.Now()}}
+}
+
 // Fresh implements [actors.Membership].
 func (h *ClusterHost) Fresh(ctx context.Context, claimed time.Duration) error {
 	if err := h.awake(ctx); err != nil {
@@ -364,6 +370,7 @@ func asked(call *actors.PeerCall) string {
 		set  bool
 	}{
 		{"do", call.Do != nil}, {"advise", call.Advise != nil}, {"own", call.Own != nil}, {"take", call.Take != nil}, {"runs", call.Runs != nil}, {"keep", call.Keep != nil},
+		{"standing", call.Standing != nil},
 	} {
 		if what.set {
 			return what.name

@@ -18,6 +18,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,6 +69,8 @@ type Member struct {
 	known     map[events.HostID]Known
 	skewed    map[events.HostID]bool // the log says so already
 	storeless bool                   // the log says so already
+
+	removals, lost atomic.Int64
 }
 
 // Known is what this host knows of another, to be shown.
@@ -180,6 +183,7 @@ func (m *Member) ping(to cluster.Member) {
 	m.do(func(now events.Micros) {
 		switch {
 		case err != nil:
+			m.lost.Add(1)
 			m.watch.Unanswered(to.ID, errors.Is(err, ErrRefused), now)
 		case pong.Host != to.ID: // the process that had this id has ended
 			m.watch.Unanswered(to.ID, true, now)
@@ -333,6 +337,7 @@ func (m *Member) remove(a cluster.Append, now events.Micros) {
 			var conflict *storage.ConflictError
 			switch {
 			case err == nil:
+				m.removals.Add(1)
 				m.stored(appended, now, after)
 			case !errors.As(err, &conflict):
 				m.unstored(err, after)
@@ -426,6 +431,18 @@ func (m *Member) HandlePing(ping Ping) Pong {
 		Host: m.self, Epoch: says.Epoch, Settled: work.Settled, Position: work.Position, Entities: work.Entities,
 		Lag: says.Lag, Storeless: says.Storeless, Wall: m.config.Clock.Wall(),
 	}
+}
+
+// Standing is what a host says of itself to be shown.
+type Standing struct {
+	Pong
+	Removals  int64 // of others, by this host
+	PingsLost int64 // that had no answer
+}
+
+// Standing is what this host says of itself.
+func (m *Member) Standing() Standing {
+	return Standing{Pong: m.HandlePing(Ping{Epoch: events.NoRevision}), Removals: m.removals.Load(), PingsLost: m.lost.Load()}
 }
 
 // HandleProbe stores a blob that nobody has stored before.

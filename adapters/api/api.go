@@ -65,6 +65,7 @@ type Host interface {
 	Effects(ctx context.Context, event events.Ref, progress func(read int64)) (*runs.TraceNode, error)
 	Compare(ctx context.Context, order history.CompareOrder, progress func(read int64)) (history.Comparison, error)
 	Unstored(ctx context.Context, agent events.AgentID) ([]actors.Unstored, error)
+	Cluster(ctx context.Context, stream events.Stream) (actors.ClusterStatus, error)
 	Verify(ctx context.Context, agent events.AgentID, progress func(checked, total int64)) (history.VerifyReport, error)
 
 	Projections(ctx context.Context) ([]projector.Status, error)
@@ -101,6 +102,9 @@ type Health struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Data    string `json:"data,omitempty"` // the data directory, where there is one
+
+	Cluster string        `json:"cluster,omitempty"` // of which it is a host
+	Host    events.HostID `json:"host,omitempty"`    // its id there
 }
 
 // SecretsReport says where secrets stand in what is stored, and how many were masked before it was stored. It shows no part of any.
@@ -267,6 +271,7 @@ func (s *server) otherRoutes() map[string]route {
 		"GET /v1/causes":         s.causes,
 		"GET /v1/effects":        s.effects,
 		"GET /v1/unstored":       s.unstored,
+		"GET /v1/cluster":        s.cluster,
 		"GET /v1/health":         s.healthy,
 	}
 }

@@ -175,6 +175,16 @@ func (c *Client) Unstored(ctx context.Context, agent events.AgentID) ([]actors.U
 	return list.Unstored, err
 }
 
+// Cluster implements [Host].
+func (c *Client) Cluster(ctx context.Context, stream events.Stream) (actors.ClusterStatus, error) {
+	query := url.Values{}
+	if stream != "" {
+		query.Set("stream", string(stream))
+	}
+	var status actors.ClusterStatus
+	return status, c.get(ctx, "/v1/cluster", query, &status)
+}
+
 // Health asks which server answers.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var health Health

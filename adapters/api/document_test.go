@@ -107,6 +107,10 @@ func (nothing) Unstored(context.Context, events.AgentID) ([]actors.Unstored, err
 	return []actors.Unstored{}, nil
 }
 
+func (nothing) Cluster(context.Context, events.Stream) (actors.ClusterStatus, error) {
+	return actors.ClusterStatus{}, nil
+}
+
 func (nothing) Rules(context.Context, events.TenantID) (sagas.Homeostasis, error) {
 	return sagas.Homeostasis{}, nil
 }

@@ -122,6 +122,7 @@ func rows() map[string]row {
 		"GET /v1/effects":                          {query: map[string]input{"event": reference}},
 		"GET /v1/agents/{agent}/arguments":         {query: map[string]input{"call": reference}},
 		"GET /v1/unstored":                         {query: map[string]input{"agent": words}},
+		"GET /v1/cluster":                          {query: map[string]input{"stream": words}},
 		"GET /v1/health":                           {},
 	}
 }

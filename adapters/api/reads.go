@@ -228,6 +228,18 @@ func (s *server) unstored(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, UnstoredList{list})
 }
 
+func (s *server) cluster(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r, "stream")
+	if err != nil {
+		return err
+	}
+	status, err := s.host.Cluster(r.Context(), events.Stream(q.text("stream")))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, status)
+}
+
 func (s *server) healthy(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
