@@ -313,7 +313,7 @@ func (a *app) catalogue() *catalogue.Settings {
 	return &catalogue.Settings{Data: a.config.get("data"), Own: a.config.get("prices"), Models: a.config.models}
 }
 
-// catalogueCommands are life models and life prices.
+// catalogueCommands are life models, life prices and life skills.
 func catalogueCommands(a *app) []*cobra.Command {
 	c := &catalogue.Command{
 		Print: func() io.Writer { return seen(a.out) }, Note: func() io.Writer { return a.errs }, Columns: func() *tabwriter.Writer { return table(a.out) },
@@ -322,5 +322,6 @@ func catalogueCommands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		storeless(aboutNone, group("models", "List what is known of models, and ask endpoints for more", "  life models list", c.ListModels(), c.RefreshModels())),
 		storeless(aboutNone, group("prices", "Show and update what models cost", "  life prices show", c.ShowPrices(), c.UpdatePrices())),
+		storeless(aboutNone, group("skills", "List, show and check skills: what agents can be taught by files", "  life skills list", c.ListSkills(), c.ShowSkill(), c.ValidateSkills())),
 	}
 }

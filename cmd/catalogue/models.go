@@ -1,4 +1,4 @@
-// Package catalogue has the verbs about models and what they cost: life models and life prices.
+// Package catalogue has the verbs about what agents can be given: life models, life prices and life skills.
 package catalogue
 
 import (
