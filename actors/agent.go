@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,24 +63,27 @@ func (a *agent) loaded() {
 		a.command(a.saga.Recovery(a.meta("recovered")), "")
 		return // its events are stored before anything is sent
 	}
-	a.reroute()
+	a.renew()
 	a.sync()
 	a.pump()
 }
 
-// reroute has an agent whose route was configured otherwise since go on with the route as it is now. If we die before that is recorded, the
-// next activation finds the same.
-func (a *agent) reroute() {
+// renew has an agent whose route, or whose skills, are no longer what its configuration recorded go on with them as they are now. If we die before that
+// is recorded, the next activation finds the same.
+func (a *agent) renew() {
 	if a.saga.ID == "" || a.saga.Quarantined != "" || a.saga.Retired || a.saga.Fork.Following() {
 		return
 	}
-	config := a.saga.Config
-	route, err := a.host.route(config.Model)
-	if err != nil || reflect.DeepEqual(route, config.Route) {
-		return // a route that this host does not have stays as it was recorded
+	config, source := a.saga.Config, ""
+	if route, err := a.host.route(config.Model); err == nil && !reflect.DeepEqual(route, config.Route) { // one that this host does not have stays as it was recorded
+		config.Route, source = route, "route"
 	}
-	config.Route = route
-	a.command(sagas.Configure{Meta: a.meta("route"), Config: config}, "")
+	if found := a.host.findSkills(&config); a.host.skills != nil && !slices.Equal(found, config.Skills.Found) {
+		config.Skills.Found, source = found, "skills"
+	}
+	if source != "" {
+		a.command(sagas.Configure{Meta: a.meta(source), Config: config}, "")
+	}
 }
 
 // begun asks for advice and for money, as soon as the requests are in line to be stored: what comes of them stays in this process and its

@@ -270,7 +270,24 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 	if err := h.checkSecrets(&c); err != nil {
 		return c, err
 	}
+	h.completeSkills(&c)
 	return h.completeTools(c)
+}
+
+// completeSkills records which skills there are, and grants the tool by which the model asks for them.
+func (h *Host) completeSkills(c *events.AgentConfig) {
+	c.Skills.Found = h.findSkills(c)
+	granted := slices.ContainsFunc(c.Tools, func(t events.ToolGrant) bool { return t.Name == sagas.SkillTool })
+	if _, known := h.toolbox[sagas.SkillTool]; known && !granted && len(c.Skills.From) > 0 {
+		c.Tools = append(slices.Clone(c.Tools), events.ToolGrant{Name: sagas.SkillTool})
+	}
+}
+
+func (h *Host) findSkills(c *events.AgentConfig) []events.Skill {
+	if h.skills == nil || len(c.Skills.From) == 0 {
+		return nil
+	}
+	return h.skills.Find(c.Skills.From, c.Workspace)
 }
 
 func (h *Host) checkModel(c *events.AgentConfig) error {

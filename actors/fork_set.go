@@ -75,6 +75,7 @@ func settings() []setting {
 		{"compaction.model", "that writes the summaries; empty: the agent's own", func(o *overrides, v string) error { o.config.Compaction.Model = v; return nil }},
 		{"masking", "which secrets are masked: known, shapes or strict", func(o *overrides, v string) error { o.config.Masking = events.MaskingLevel(v); return nil }},
 		{"secrets", "names of the host's secrets that its tools may use, or none", func(o *overrides, v string) error { o.config.Secrets = names(v); return nil }},
+		{"skills", "where its skills come from: user, workspace, directories, or none", func(o *overrides, v string) error { o.config.Skills.From = names(v); return nil }},
 	}, limitSettings()...)
 }
 

@@ -44,6 +44,7 @@ type Config struct {
 	Blobs     storage.Blobs
 	Models    Models
 	Routes    map[string][]events.Candidate // by name; an agent's model "route/NAME" is one of its candidates
+	Skills    Skills                        // nil: there are none
 	Prices    Prices                        // nil: no model has a price
 	Tools     []Tool
 	Files     storage.Workspaces // nil: the files of workspaces are not recorded, and forks have none
@@ -77,6 +78,12 @@ type Models interface {
 	Lookup(model string) (found Model, name string, err error)
 }
 
+// Skills finds what agents can be taught by files.
+type Skills interface {
+	// Find returns the skills of these sources (see events.SkillsConfig), by name. What keeps some of them from being used is for the log, not an error.
+	Find(from []string, workspace string) []events.Skill
+}
+
 // Host runs agents. Its methods are safe for concurrent use.
 type Host struct {
 	*history.Reader // what answers from history alone
@@ -89,6 +96,7 @@ type Host struct {
 	blobs      storage.Blobs
 	models     Models
 	routes     map[string][]events.Candidate
+	skills     Skills
 	prices     Prices
 	toolbox    map[string]Tool
 	workspaces storage.Workspaces
@@ -166,7 +174,7 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs, models and a masker are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, masker: c.Masker, prices: c.Prices,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, masker: c.Masker, prices: c.Prices,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),

@@ -106,6 +106,7 @@ type ToolUse struct {
 	Workspace string           // absolute path; empty when the agent has none
 	Arguments json.RawMessage  // canonical JSON, not yet validated
 	Secrets   Secrets          // nil where a tool is run without a host
+	Skills    []events.Skill   // those that the agent is offered
 	Knowledge Knowledge        // the notes of the agent's tenant; nil where a tool is run without a host
 	Watchdog  *Watchdog        // nil: the host is the only one, and what it began may run as long as it lives
 }
@@ -157,7 +158,12 @@ func (h *Host) estimate(ask *sagas.AskModel, received int64) (events.Usage, bool
 }
 
 // before implements behavior.
-func (a *agent) before(command sagas.Command) { a.cutOff(command) }
+func (a *agent) before(command sagas.Command) {
+	if _, message := command.(sagas.Send); message && a.saga.Turn.ID == "" && len(a.saga.Config.Skills.From) > 0 {
+		a.renew() // files may have changed since the last turn
+	}
+	a.cutOff(command)
+}
 
 // cutOff records what came of a reply before a command is decided that ends its turn: it was generated, and will be charged. If we die in
 // between, the attempt has failed and the command was not accepted; the model is asked again.

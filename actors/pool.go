@@ -346,6 +346,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
 		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what}, Watchdog: h.watchdog(&spec),
+		Skills: m.what.Skills,
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // maxPrompt bounds a prompt file, in bytes.
@@ -34,6 +35,7 @@ type agentFlags struct {
 	masking                       string
 	compaction                    events.Compaction
 	secrets                       []string
+	skills                        []string
 
 	rounds, calls, errors, queue int
 	tokens, context, reply       int64
@@ -57,6 +59,7 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.near, "recall-near", nil, "prefer notes near these")
 	flags.StringVar(&f.masking, "masking", "", "secrets to mask before anything is stored or shown: known (what the host knows), shapes (credentials of well-known shape too), strict (guesses by name too) (default: shapes)")
 	flags.StringSliceVar(&f.secrets, "use-secrets", nil, "secrets of the host, see --secrets, that the agent's commands may be given; none: no secret")
+	flags.StringSliceVar(&f.skills, "skills", nil, "where to look for skills (life skills list): user (~/.agents/skills, ~/.claude/skills), workspace (its own: trust whoever wrote it), directories; none: no skill")
 	flags.StringVar((*string)(&f.compaction.Mode), "compaction", "", "what to do when the conversation outgrows the window: summarise (a model's summary replaces the oldest rounds), drop (they are left out), off (each request leaves out what does not fit) (default: summarise)")
 	flags.IntVar(&f.compaction.At, "compact-at", 0, "percent of the window at which the conversation is compacted (default: 80)")
 	flags.Int64Var(&f.compaction.Keep, "compact-keep-tokens", 0, "tokens of the newest rounds that stay as they are (default: half of --compact-at)")
@@ -138,6 +141,13 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 		if c.Secrets = f.secrets; slices.Equal(f.secrets, []string{"none"}) {
 			c.Secrets = nil
 		}
+	}
+	if changed("skills") {
+		from, err := skillSources(f.skills)
+		if err != nil {
+			return err
+		}
+		c.Skills.From = from
 	}
 	f.knowledge(cmd, &c.Knowledge)
 	f.compact(cmd, &c.Compaction)
@@ -287,6 +297,23 @@ func granted(flag string, names []string, tools []events.ToolGrant) error {
 		}
 	}
 	return nil
+}
+
+// skillSources are where an agent's skills come from.
+func skillSources(given []string) (from []string, err error) {
+	for _, source := range given {
+		switch source {
+		case "none":
+			continue
+		case sagas.SkillsOfUser, sagas.SkillsOfWorkspace:
+		default:
+			if source, err = directory(source); err != nil {
+				return nil, fmt.Errorf("--skills: %w", err)
+			}
+		}
+		from = append(from, source)
+	}
+	return from, nil
 }
 
 func sameTool(a, b events.ToolGrant) bool { return a.Name == b.Name }

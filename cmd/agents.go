@@ -215,6 +215,13 @@ func (a *app) printAgent(s *shownAgent) error {
 		tools = append(tools, c.Tools[i].Name)
 	}
 	row("tools", "%s", cmp.Or(strings.Join(tools, ", "), "none"))
+	if len(c.Skills.From) > 0 {
+		var skills []string
+		for _, s := range c.Skills.Found {
+			skills = append(skills, s.Name)
+		}
+		row("skills", "%s (from %s)", cmp.Or(strings.Join(skills, ", "), "none"), strings.Join(c.Skills.From, ", "))
+	}
 	row("asks for", "%s", cmp.Or(strings.Join(c.Policy.Ask, ", "), "no tool"))
 	if len(c.Policy.Deny) > 0 {
 		row("denied", "%s", strings.Join(c.Policy.Deny, ", "))

@@ -22,6 +22,22 @@ type AgentConfig struct {
 
 	Thinking Thinking    `json:"thinking,omitzero"`                // how much its model thinks before it replies
 	Route    []Candidate `json:"route,omitempty" command:"filled"` // where Model is "route/<name>": what that stood for when it was configured
+
+	Skills SkillsConfig `json:"skills,omitzero"` // what it can be taught by files
+}
+
+// SkillsConfig says where an agent's skills come from, and which there are.
+type SkillsConfig struct {
+	From  []string `json:"from,omitempty"`                   // "user", "workspace", or absolute directories. Who names the workspace trusts whoever wrote it
+	Found []Skill  `json:"found,omitempty" command:"filled"` // there when it was configured, by name
+}
+
+// Skill is a text that the model can ask for, as it is offered: see https://agentskills.io/specification.
+type Skill struct {
+	Name        string `json:"name"`
+	Description string `json:"description"` // when to use it
+	File        string `json:"file"`        // the absolute path of its SKILL.md
+	Digest      string `json:"digest"`      // BLAKE3 of the file's bytes, in hex
 }
 
 // Thinking is how much a model is asked to think. Zero is the model's own default.

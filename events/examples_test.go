@@ -82,6 +82,10 @@ func exampleConfig() events.AgentConfig {
 		Route: []events.Candidate{{
 			Model: "openai/gpt-5-mini", Modes: []events.OperatingMode{events.ModeExecute}, Needs: []events.Need{events.NeedTools}, MaxContext: 96_000,
 		}},
+		Skills: events.SkillsConfig{From: []string{"user", "/srv/skills"}, Found: []events.Skill{{
+			Name: "invoices", Description: "How invoices are numbered and corrected here.", File: "/srv/skills/invoices/SKILL.md",
+			Digest: "9c1f5d6b0d7e8a2f3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f809112",
+		}}},
 	}
 }
 

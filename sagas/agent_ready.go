@@ -35,7 +35,7 @@ func (a Agent) Ready() []Request {
 			ready = append(ready, AskTool{
 				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob,
 				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
-				Masking: t.Config.Masking, Secrets: t.Config.Secrets,
+				Masking: t.Config.Masking, Secrets: t.Config.Secrets, Skills: t.Config.Skills.Found,
 			})
 		}
 	}
@@ -73,13 +73,16 @@ func (a *Agent) askModel() AskModel {
 	}
 }
 
-// system is the system prompt: the agent's own, and what its operating mode asks of it.
+// system is the system prompt: the agent's own, the skills that it can ask for, and what its operating mode asks of it.
 func (a *Agent) system() string {
-	prompt, asked := a.Turn.Config.Prompt, hint(a.mode())
-	if prompt == "" || asked == "" {
-		return prompt + asked
+	prompt := a.Turn.Config.Prompt
+	for _, more := range []string{offered(a.Turn.Config.Skills.Found), hint(a.mode())} {
+		if prompt != "" && more != "" {
+			prompt += "\n\n"
+		}
+		prompt += more
 	}
-	return prompt + "\n\n" + asked
+	return prompt
 }
 
 // hint is what an operating mode asks of the model; empty for most.

@@ -250,6 +250,7 @@ type (
 		Repeatable bool
 		Masking    events.MaskingLevel
 		Secrets    []string // of the host's, which it may use
+		Skills     []events.Skill
 	}
 	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.
 	AskSettle struct {

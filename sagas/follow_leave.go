@@ -157,6 +157,8 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Masking = a.Config.Masking
 		case "secrets":
 			c.Secrets = a.Config.Secrets
+		case "skills":
+			c.Skills = a.Config.Skills
 		}
 	}
 	return c

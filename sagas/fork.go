@@ -262,6 +262,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"compaction", before.Compaction, after.Compaction},
 		{"masking", before.Masking, after.Masking},
 		{"secrets", before.Secrets, after.Secrets},
+		{"skills", before.Skills, after.Skills},
 	}
 }
 

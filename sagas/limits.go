@@ -84,6 +84,9 @@ func ValidateConfig(c events.AgentConfig) error {
 	if err := validateCompaction(&c.Compaction); err != nil {
 		return err
 	}
+	if err := validateSkills(&c.Skills); err != nil {
+		return err
+	}
 	if !utf8.ValidString(c.Model) || !utf8.ValidString(c.Prompt) || !utf8.ValidString(c.Workspace) {
 		return refuse(RefusedInvalid, "the model, the prompt or the workspace is not valid UTF-8")
 	}

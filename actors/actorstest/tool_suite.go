@@ -24,6 +24,7 @@ type ToolCase struct {
 	Valid   string                               // arguments with which the tool succeeds in it
 	Invalid map[string]string                    // by the path of the field that is wrong: arguments
 	Notes   func(t *testing.T) actors.Knowledge  // the notes that it uses; nil: it uses none
+	Skills  []events.Skill                       // that it is offered
 	Slow    string                               // arguments of a call that takes minutes; empty if the tool is always quick
 	Large   string                               // arguments whose output is larger than events.InlineLimit; empty if there are none
 }
@@ -183,12 +184,13 @@ type outside struct {
 	dir, workspace string
 	before         []string
 	notes          actors.Knowledge
+	skills         []events.Skill
 }
 
 func newOutside(t *testing.T, c ToolCase) outside {
 	t.Helper()
 	dir := t.TempDir()
-	o := outside{dir: dir, workspace: filepath.Join(dir, "workspace")}
+	o := outside{dir: dir, workspace: filepath.Join(dir, "workspace"), skills: c.Skills}
 	links := map[string]string{"link": "..", "file": "../secret", "absolute": dir + "/secret", "back": "../..", "self": "/proc/self"}
 	err := errors.Join(os.MkdirAll(filepath.Join(o.workspace, "a"), 0o755), os.WriteFile(filepath.Join(dir, "secret"), []byte(secret+"\n"), 0o600))
 	for name, to := range links {
@@ -208,7 +210,7 @@ func newOutside(t *testing.T, c ToolCase) outside {
 }
 
 func (o outside) use(arguments string) actors.ToolUse {
-	return actors.ToolUse{Workspace: o.workspace, Arguments: json.RawMessage(arguments), Knowledge: o.notes}
+	return actors.ToolUse{Workspace: o.workspace, Arguments: json.RawMessage(arguments), Knowledge: o.notes, Skills: o.skills}
 }
 
 // look describes every file outside the workspace.

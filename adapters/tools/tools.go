@@ -28,6 +28,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/fspolicy"
 	"example.com/life/adapters/sandbox"
+	"example.com/life/events"
 )
 
 //go:embed *.md
@@ -40,6 +41,7 @@ type Config struct {
 	Scratch  string           // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
 	Ignore   Ignore           // what is left out of searches; nil: nothing
 	Policy   *fspolicy.Policy // of what is protected in workspaces; nil: what is built in
+	Skills   Skills           // nil: there are none
 	Own      DataDir          // which no file tool reaches; nil: nothing is out of reach
 }
 
@@ -47,6 +49,14 @@ type Config struct {
 type Commands interface {
 	// Run runs a program and returns when nothing of it is left. When ctx ends first, the error is the context's.
 	Run(ctx context.Context, c sandbox.Command) (sandbox.Exit, error)
+}
+
+// Skills reads what agents can be taught by files.
+type Skills interface {
+	// Content is what the model reads when it activates a skill. changed says whether the file is another one than when it was offered.
+	Content(s events.Skill) (text string, changed bool, err error)
+	// File is a text file beside the skill's own, by its path from the skill's directory.
+	File(s events.Skill, name string) (text string, err error)
 }
 
 // DataDir keeps what belongs to Life out of reach.
@@ -89,7 +99,7 @@ func New(c Config) ([]actors.Tool, error) {
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
 		f.newReadFile, f.newWriteFile, f.newEditFile, f.newAppendLine, f.newListDir, f.newGlob, f.newGrep, commands.tool, newEcho,
-		newKnowledgeSearch, newKnowledgeTraverse, newNote,
+		newKnowledgeSearch, newKnowledgeTraverse, newNote, taught{c.Skills}.tool,
 	} {
 		tool, err := build()
 		if err != nil {

@@ -16,12 +16,13 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/tools"
+	"example.com/life/events"
 )
 
 // newTools returns every tool by its name.
 func newTools(t testing.TB, blobs storage.Blobs) map[string]actors.Tool {
 	t.Helper()
-	all, err := tools.New(tools.Config{Blobs: blobs, Commands: commands(t), Scratch: t.TempDir()})
+	all, err := tools.New(tools.Config{Blobs: blobs, Commands: commands(t), Scratch: t.TempDir(), Skills: fakeSkills{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,6 +167,10 @@ func TestConformance(t *testing.T) {
 			Notes: someNotes, Valid: `{"note":"cork","text":"Cork burns."}`,
 			Invalid: map[string]string{"note": `{"text":"x"}`, "text": `{"note":"x"}`, "links": `{"note":"x","text":"y","links":"z"}`, "valid_to": `{"note":"x","text":"y","valid_to":"soon"}`},
 		},
+		"activate_skill": {
+			Skills: []events.Skill{{Name: "pdf"}, {Name: "long"}}, Valid: `{"name":"pdf","file":"forms.md"}`, Large: `{"name":"long"}`,
+			Invalid: map[string]string{"name": `{"name":""}`, "file": `{"name":"pdf","file":1}`},
+		},
 	}
 	for name, tool := range all {
 		t.Run(name, func(t *testing.T) {
@@ -180,6 +185,36 @@ func TestConformance(t *testing.T) {
 			}
 			actorstest.TestTool(t, c)
 		})
+	}
+}
+
+// fakeSkills has pdf and long, and pdf was changed.
+type fakeSkills struct{}
+
+func (fakeSkills) Content(s events.Skill) (string, bool, error) {
+	if s.Name == "gone" {
+		return "", false, errors.New("no such file")
+	}
+	return map[string]string{"pdf": "Read it.", "long": strings.Repeat("a long line\n", 5_000)}[s.Name], s.Name == "pdf", nil
+}
+
+func (fakeSkills) File(_ events.Skill, name string) (string, error) { return "# " + name, nil }
+
+func TestActivateSkill(t *testing.T) {
+	tool := newTools(t, actorstest.NewBlobs())["activate_skill"]
+	for arguments, want := range map[string]string{
+		`{"name":"pdf"}`:                     "Read it.\n[The skill was changed after it was offered.]",
+		`{"name":"pdf","file":"a/forms.md"}`: "# a/forms.md",
+		`{"name":"docx"}`:                    `there is no skill "docx"; there are pdf, gone`,
+		`{"name":"gone"}`:                    "the skill cannot be read any more\nno such file",
+	} {
+		result, err := tool.Run(t.Context(), actors.ToolUse{Arguments: json.RawMessage(arguments), Skills: []events.Skill{{Name: "pdf"}, {Name: "gone"}}})
+		if err != nil || result.Text != want {
+			t.Errorf("%s: %q, %v; want %q", arguments, result.Text, err, want)
+		}
+	}
+	if result, err := tool.Run(t.Context(), actors.ToolUse{Arguments: json.RawMessage(`{"name":"pdf"}`)}); err != nil || !result.Failed {
+		t.Errorf("a skill that is not offered: %q, %v", result.Text, err)
 	}
 }
 
@@ -200,7 +235,7 @@ func TestWhatEachToolSaysOfItself(t *testing.T) {
 	want := []string{
 		"read_file low repeatable", "write_file medium repeatable", "edit_file medium", "append_line medium", "list_dir low repeatable",
 		"glob low repeatable", "grep low repeatable", "bash high", "echo none repeatable",
-		"knowledge_search low repeatable", "knowledge_traverse low repeatable", "note medium repeatable",
+		"knowledge_search low repeatable", "knowledge_traverse low repeatable", "note medium repeatable", "activate_skill low repeatable",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the tools are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

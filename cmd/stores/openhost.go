@@ -19,6 +19,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/ignore"
 	"example.com/life/adapters/sandbox"
+	"example.com/life/adapters/skills"
 	"example.com/life/adapters/tools"
 	"example.com/life/adapters/workspace"
 	"example.com/life/events"
@@ -84,7 +85,15 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	if l.commands, err = l.newCommands(ctx, c.Log); err != nil {
 		return err
 	}
-	if c.Tools, err = tools.New(tools.Config{Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy}); err != nil {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "" // a service may have none: then nobody has skills of their own
+	}
+	library := skills.NewLibrary(home, c.Log)
+	c.Skills = library
+	if c.Tools, err = tools.New(tools.Config{
+		Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy, Skills: library,
+	}); err != nil {
 		return err
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
