@@ -22,7 +22,7 @@ import (
 )
 
 // carryOut has the host carry out the commands on the bus, for the tenants of the setting commands, until the returned function is
-// called. EventStoreDB's own consumer groups share them among all hosts; the embedded store has one host.
+// called. EventStoreDB's own consumer groups have one host at a time take them, in a cluster their owner; the embedded store has one host.
 func (a *app) carryOut(ctx context.Context, host *stores.Local) (stop func() error, err error) {
 	groups, shared := host.Journal.(bus.Groups)
 	if !shared {
@@ -32,7 +32,11 @@ func (a *app) carryOut(ctx context.Context, host *stores.Local) (stop func() err
 	}
 	var ingresses []*bus.Ingress
 	for _, tenant := range a.config.tenants {
-		in, err := bus.NewIngress(bus.IngressConfig{Commands: host, Journal: host.Journal, Groups: groups, Tenant: tenant, Log: a.log})
+		c := bus.IngressConfig{Commands: host, Journal: host.Journal, Groups: groups, Tenant: tenant, Log: a.log}
+		if member := host.Member(); member != nil {
+			c.Member = member
+		}
+		in, err := bus.NewIngress(c)
 		if err != nil {
 			return nil, err
 		}

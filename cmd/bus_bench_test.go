@@ -21,7 +21,7 @@ import (
 )
 
 // BenchmarkBus measures publishing by 64 at once, delivery to one member of a group, and commands through the ingress to a host that
-// answers at once, over both stores.
+// answers at once or after 2 ms, side by side and in sequence, over both stores.
 func BenchmarkBus(b *testing.B) {
 	store, err := embedded.Open(embedded.Config{Dir: b.TempDir()})
 	if err != nil {
@@ -82,33 +82,45 @@ func benchBus(b *testing.B, journal storage.Journal, groups bus.Groups) {
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 	})
-	b.Run("commands", func(b *testing.B) {
-		tenant := events.TenantID(fmt.Sprint("t", time.Now().UnixNano()))
-		fill(b, publisher, bus.CommandTopic(tenant), payload)
-		host := &answering{done: make(chan struct{}), last: int64(b.N)}
-		in, err := bus.NewIngress(bus.IngressConfig{Commands: host, Journal: journal, Groups: groups, Tenant: tenant})
-		if err != nil {
-			b.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(b.Context())
-		ended := make(chan struct{})
-		b.ResetTimer()
-		go func() {
-			defer close(ended)
-			_ = in.Run(ctx)
-		}()
-		<-host.done
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
-		b.StopTimer()
-		cancel()
-		<-ended
-	})
+	for name, c := range map[string]struct {
+		side int
+		each time.Duration
+	}{"commands": {0, 0}, "commands in sequence": {1, 0}, "slow commands": {0, 2 * time.Millisecond}, "slow commands in sequence": {1, 2 * time.Millisecond}} {
+		b.Run(name, func(b *testing.B) { benchCommands(b, journal, groups, publisher, c.side, c.each) })
+	}
 }
 
-func fill(b *testing.B, publisher *bus.Publisher, topic string, payload []byte) {
+// benchCommands has a tenant's commands to 64 agents carried out, by a host that takes some time for each.
+func benchCommands(b *testing.B, journal storage.Journal, groups bus.Groups, publisher *bus.Publisher, side int, each time.Duration) {
+	tenant := events.TenantID(fmt.Sprint("t", time.Now().UnixNano()))
+	payloads := make([][]byte, 64)
+	for i := range payloads {
+		payloads[i] = fmt.Appendf(nil, `{"agent":"demo-%d","text":"a message of a usual length, as people write them to agents"}`, i)
+	}
+	fill(b, publisher, bus.CommandTopic(tenant), payloads...)
+	host := &answering{done: make(chan struct{}), last: int64(b.N), each: each}
+	in, err := bus.NewIngress(bus.IngressConfig{Commands: host, Journal: journal, Groups: groups, Tenant: tenant, Side: side})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan struct{})
+	b.ResetTimer()
+	go func() {
+		defer close(ended)
+		_ = in.Run(ctx)
+	}()
+	<-host.done
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+	b.StopTimer()
+	cancel()
+	<-ended
+}
+
+func fill(b *testing.B, publisher *bus.Publisher, topic string, payloads ...[]byte) {
 	var all []*message.Message
-	for range b.N {
-		m := message.NewMessage(uuid.NewString(), payload)
+	for i := range b.N {
+		m := message.NewMessage(uuid.NewString(), payloads[i%len(payloads)])
 		m.Metadata.Set(bus.TypeKey, "SendMessage")
 		all = append(all, m)
 	}
@@ -117,14 +129,18 @@ func fill(b *testing.B, publisher *bus.Publisher, topic string, payload []byte) 
 	}
 }
 
-// answering is a host that accepts commands at once.
+// answering is a host that accepts commands, at once or after some time.
 type answering struct {
 	count atomic.Int64
 	last  int64
 	done  chan struct{}
+	each  time.Duration
 }
 
 func (a *answering) Do(_ context.Context, stream events.Stream, _ sagas.Command, _ actors.Origin) (actors.Receipt, error) {
+	if a.each > 0 {
+		<-time.After(a.each)
+	}
 	if a.count.Add(1) == a.last {
 		close(a.done)
 	}

@@ -58,6 +58,13 @@ func NewLocalGroups(c FeedConfig) (*LocalGroups, error) {
 
 // Consume implements Groups.
 func (g *LocalGroups) Consume(ctx context.Context, group string, source storage.From, handle func(context.Context, events.Envelope) error) error {
+	return g.ConsumeAhead(ctx, group, source, 1, g.config.oneByOne(ctx, handle))
+}
+
+// ConsumeAhead implements Groups.
+func (g *LocalGroups) ConsumeAhead(
+	ctx context.Context, group string, source storage.From, ahead int, handle func(ctx context.Context, e events.Envelope, done func(error)),
+) error {
 	if group == "" {
 		return errors.New("join group: it has no name")
 	}
@@ -69,7 +76,7 @@ func (g *LocalGroups) Consume(ctx context.Context, group string, source storage.
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return g.config.feed(ctx, key, source, handle)
+	return g.config.feed(ctx, key, source, ahead, handle)
 }
 
 func (g *LocalGroups) turn(key string) chan struct{} {
@@ -99,11 +106,18 @@ func NewFanOut(c FeedConfig) (*FanOut, error) {
 
 // Consume implements Groups, except that members of one name do not share the events among them.
 func (f *FanOut) Consume(ctx context.Context, name string, source storage.From, handle func(context.Context, events.Envelope) error) error {
+	return f.ConsumeAhead(ctx, name, source, 1, f.config.oneByOne(ctx, handle))
+}
+
+// ConsumeAhead implements Groups, with the same exception.
+func (f *FanOut) ConsumeAhead(
+	ctx context.Context, name string, source storage.From, ahead int, handle func(ctx context.Context, e events.Envelope, done func(error)),
+) error {
 	key := name
 	if name != "" && !f.single {
 		key += ":" + labelOf(source)
 	}
-	return f.config.feed(ctx, key, source, handle)
+	return f.config.feed(ctx, key, source, ahead, handle)
 }
 
 // again is how long an event waits that its handler returned: first, and at most.
@@ -112,13 +126,17 @@ const (
 	againMost  = 5 * time.Second
 )
 
-// feed hands the events of a source to handle, one after another, from the stored position on, until ctx ends or the journal fails.
-func (c FeedConfig) feed(ctx context.Context, key string, source storage.From, handle func(context.Context, events.Envelope) error) error {
+// feed hands the events of a source to handle, in order, from the stored position on, until ctx ends or the journal fails. It returns when all that
+// it has handed out is done with.
+func (c FeedConfig) feed(
+	ctx context.Context, key string, source storage.From, ahead int, handle func(ctx context.Context, e events.Envelope, done func(error)),
+) error {
 	at := &positions{journal: c.Journal, key: key, every: c.Every, log: c.Log}
 	if err := at.load(ctx, &source); err != nil {
 		return err
 	}
-	defer at.save(ctx)
+	p := newProgress(at, ahead)
+	defer p.close(ctx)
 	subscription, err := c.Journal.Subscribe(ctx, source)
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", labelOf(source), err)
@@ -126,24 +144,53 @@ func (c FeedConfig) feed(ctx context.Context, key string, source storage.From, h
 	defer subscription.Close()
 	w := window{interval: c.Interval}
 	defer w.close()
-	for {
-		e, err := subscription.Next(w.waiting(ctx, at.unsaved > 0))
+	held, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	for p.room(ctx) {
+		e, err := subscription.Next(w.waiting(ctx, p.unsaved()))
 		switch {
 		case err == nil:
 		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-			at.save(ctx)
+			p.save(ctx)
 			w.close()
 			continue
 		default:
+			if ctx.Err() == nil {
+				end()
+			}
+			p.wait()
 			return cmp.Or(ctx.Err(), fmt.Errorf("wait for events of %s: %w", labelOf(source), err))
 		}
 		if strings.HasPrefix(string(e.Stream), checkpointPrefix) {
 			continue // handling one would store another one, and so on for ever
 		}
-		if err := c.hand(ctx, e, handle); err != nil {
-			return err
-		}
-		at.passed(ctx, &e)
+		handle(held, e, p.begin(ctx, &e))
+	}
+	p.wait()
+	return ctx.Err()
+}
+
+// oneByOne is how a handler that handles one event at a time is used: until it is done with it, however often that takes, or ctx ends.
+func (c FeedConfig) oneByOne(
+	ctx context.Context, handle func(context.Context, events.Envelope) error,
+) func(held context.Context, e events.Envelope, done func(error)) {
+	return func(held context.Context, e events.Envelope, done func(error)) {
+		one, cancel := bothOf(held, ctx)
+		defer cancel()
+		done(c.hand(one, e, handle))
+	}
+}
+
+// bothOf ends when one of two contexts does.
+func bothOf(ctx, other context.Context) (both context.Context, cancel context.CancelFunc) {
+	both, end := context.WithCancel(ctx)
+	if other.Err() != nil { // AfterFunc would end it a moment later
+		end()
+	}
+	stop := context.AfterFunc(other, end)
+	return both, func() {
+		stop()
+		end()
 	}
 }
 

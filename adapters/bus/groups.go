@@ -22,4 +22,13 @@ type Groups interface {
 	// long as it likes and must return soon after its context ends, which is when ctx ends or the membership does; then what it
 	// returns still counts where it can. A member whose turn it is not, because another one has the group, waits.
 	Consume(ctx context.Context, group string, source storage.From, handle func(ctx context.Context, e events.Envelope) error) error
+
+	// ConsumeAhead is Consume for a member that handles several events at once. handle is given one event after another, in order, and returns
+	// without waiting; at most ahead events are under way, which are those for which done was not called yet. An event is done with when done is
+	// called with nil, whatever becomes of those before it. With an error it is delivered again: only a member that is about to leave says so,
+	// because later events of the group are under way.
+	//
+	// When ctx ends, no further event is handed out, and ConsumeAhead returns when those under way are done with. The context that handle is given
+	// ends earlier only if the membership does: what done is told then does not count any more.
+	ConsumeAhead(ctx context.Context, group string, source storage.From, ahead int, handle func(ctx context.Context, e events.Envelope, done func(error))) error
 }

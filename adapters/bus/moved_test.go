@@ -129,10 +129,10 @@ func TestAnsweredAmongMany(t *testing.T) {
 			record(refusedKind, "nonsense")
 		}
 	}
-	a := newAnswered(journal, "local")
+	a := newAnswered(journal, "local", 1)
 	check := func(revision int, want bool) {
 		t.Helper()
-		if got, err := a.has(t.Context(), events.Revision(revision)); err != nil || got != want {
+		if got, err := a.has(t.Context(), events.Revision(revision), events.Revision(revision)); err != nil || got != want {
 			t.Fatalf("%d: %v %v, want %v", revision, got, err, want)
 		}
 	}
@@ -145,8 +145,8 @@ func TestAnsweredAmongMany(t *testing.T) {
 	check(count, true) // delivered again
 	record(acceptedKind, fmt.Sprint("command-local@", count+2))
 	check(count+2, true) // another member had the one before
-	if len(a.waiting) > 1 {
-		t.Errorf("%d answered commands are remembered", len(a.waiting))
+	if len(a.done) > 1 {
+		t.Errorf("%d stretches of answered commands are remembered", len(a.done))
 	}
 }
 

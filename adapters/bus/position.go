@@ -49,7 +49,7 @@ const keptPositions = 16
 const saveWithin = 5 * time.Second
 
 // positions keeps a consumer's position in a stream of its own, "checkpoint-<key>". It saves seldom, so after a crash what came
-// since is delivered again. It belongs to one goroutine.
+// since is delivered again. One goroutine at a time may use it.
 type positions struct {
 	journal storage.Journal
 	key     string // empty: nothing is kept
@@ -122,9 +122,12 @@ func (p *positions) locate(ctx context.Context, noted events.Position) (events.P
 	return 0, &LostError{Checkpoints: p.stream(), Event: events.NewRef(p.at.Stream, p.at.Revision), Position: p.at.Position}
 }
 
-// passed notes that an event is handled, and saves when enough are.
-func (p *positions) passed(ctx context.Context, e *events.Envelope) {
-	p.at = position{Stream: e.Stream, Revision: e.Revision, Position: e.Position}
+// passed notes how far the consumer is now that another event is handled, and saves when enough are.
+func (p *positions) passed(ctx context.Context, to position) {
+	if p.at == to { // one that is older is under way
+		return
+	}
+	p.at = to
 	if p.unsaved++; p.unsaved >= p.every {
 		p.save(ctx)
 	}

@@ -25,7 +25,7 @@ func goesOn(t *testing.T, journal storage.Journal, stored string, last events.Re
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err = config.feed(ctx, "k", storage.From{}, func(_ context.Context, e events.Envelope) error {
+	err = config.feed(ctx, "k", storage.From{}, 1, config.oneByOne(ctx, func(_ context.Context, e events.Envelope) error {
 		if e.Stream == "topic" {
 			handed = append(handed, e.Revision)
 			if e.Revision == last {
@@ -33,7 +33,7 @@ func goesOn(t *testing.T, journal storage.Journal, stored string, last events.Re
 			}
 		}
 		return nil
-	})
+	}))
 	if ctx.Err() != nil {
 		err = nil
 	}

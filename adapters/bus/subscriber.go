@@ -20,6 +20,8 @@ type SubscriberConfig struct {
 	First  time.Duration // until a message that was nacked is delivered again; doubled each time; default 10 ms
 	Most   time.Duration // at most; default 5 s. Lost connections wait as long
 	Log    *slog.Logger  // nil: nothing is logged
+
+	lanes *laneConfig // nil: a topic is one lane
 }
 
 // Subscriber delivers the events of topics as messages. The next message of a topic is withheld until the one before is acked; one
@@ -64,6 +66,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		defer close(messages)
 		defer cancel()
 		consume := func(ctx context.Context) error {
+			if s.config.lanes != nil {
+				return s.consumeLanes(ctx, source, messages)
+			}
 			return s.config.Groups.Consume(ctx, s.config.Name, source, func(ctx context.Context, e events.Envelope) error {
 				return s.deliver(ctx, messages, e)
 			})
@@ -109,18 +114,35 @@ func again(ctx context.Context, first, most time.Duration, do func(context.Conte
 
 // deliver hands out one message until it is acked. An ack that comes while the subscription ends still counts.
 func (s *Subscriber) deliver(ctx context.Context, messages chan<- *message.Message, e events.Envelope) error {
+	return s.deliverUntil(ctx, ctx, messages, &e, nil)
+}
+
+// deliverUntil is deliver for an event that may be acked for a while after ctx has ended, while the membership lasts for which it was delivered:
+// held. settled reports whether an event that was nacked is done with all the same; nil: it is not.
+func (s *Subscriber) deliverUntil(
+	ctx, held context.Context, messages chan<- *message.Message, e *events.Envelope, settled func(context.Context, *events.Envelope) (bool, error),
+) error {
 	for wait := s.config.First; ; wait = min(2*wait, s.config.Most) {
-		acked, err := s.offer(ctx, messages, messageOf(&e))
+		acked, err := s.offer(ctx, held, messages, messageOf(e))
 		if acked || err != nil {
 			return err
 		}
 		if !pause(ctx, wait) {
 			return ctx.Err()
 		}
+		if settled == nil {
+			continue
+		}
+		if is, err := settled(ctx, e); is && err == nil {
+			return nil
+		}
 	}
 }
 
-func (s *Subscriber) offer(ctx context.Context, messages chan<- *message.Message, m *message.Message) (acked bool, err error) {
+func (s *Subscriber) offer(ctx, held context.Context, messages chan<- *message.Message, m *message.Message) (acked bool, err error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel() // the message's context ends with its ack
 	m.SetContext(own)
@@ -135,6 +157,14 @@ func (s *Subscriber) offer(ctx context.Context, messages chan<- *message.Message
 	case <-m.Nacked():
 		return false, nil
 	case <-ctx.Done():
+	}
+	if s.config.lanes != nil {
+		select {
+		case <-m.Acked():
+		case <-m.Nacked():
+		case <-held.Done():
+		case <-time.After(s.config.lanes.leave):
+		}
 	}
 	select {
 	case <-m.Acked():

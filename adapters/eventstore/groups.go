@@ -22,11 +22,10 @@ import (
 	"example.com/life/events"
 )
 
-// How a consumer group works on the server: one member at a time has it, is given one event at a time, and may take as long as it
-// likes; an event that is not done with is delivered again, for ever and before later ones.
+// How a consumer group works on the server: one member at a time has it, is given one event at a time, or as many as it asks for, and may take
+// as long as it likes; an event that is not done with is delivered again, for ever and before later ones.
 const (
 	groupMembers    = 1
-	groupInFlight   = 1
 	groupNeverLate  = math.MaxInt32         // milliseconds, 24 days
 	groupNeverParks = math.MaxInt32         // deliveries
 	groupCheckpoint = 1000                  // milliseconds between notes of how far the group is, while there is something new
@@ -45,10 +44,31 @@ const (
 // The groups of one stream, or of everything, are told apart by their names; those of everything by what the filter chooses, too.
 // Creating a group takes a user of $admins or $ops.
 func (j *Journal) Consume(ctx context.Context, group string, source storage.From, handle func(ctx context.Context, e events.Envelope) error) error {
+	back := newPause(groupSetBack, 20*groupSetBack)
+	return j.ConsumeAhead(ctx, group, source, 1, func(held context.Context, e events.Envelope, done func(error)) {
+		one, cancel := context.WithCancel(held)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		err := handle(one, e)
+		if err != nil {
+			back.wait(one) //nolint:errcheck // whoever fails at once would be asked at once, unless ctx ended
+		} else {
+			back.Reset()
+		}
+		done(err)
+	})
+}
+
+// ConsumeAhead is Consume for a member that handles up to ahead events at once: handle is given them in order and returns without waiting, and each is
+// done with when done is called with nil. When ctx ends, those under way are waited for. The context of handle ends with the membership.
+func (j *Journal) ConsumeAhead(
+	ctx context.Context, group string, source storage.From, ahead int, handle func(ctx context.Context, e events.Envelope, done func(error)),
+) error {
 	m, err := newMember(group, source, handle)
 	if err != nil {
 		return fmt.Errorf("consume as group %q: %w", group, err)
 	}
+	m.ahead = int32(max(1, min(ahead, math.MaxInt32))) //nolint:gosec // bounded
 	m.patience = patience{j.target.probe, j.target.longest}
 	a, turn := j.attempts(access{toJoin, source.Stream}), newPause(groupTurn/20, groupTurn)
 	for {
@@ -89,7 +109,8 @@ func (j *Journal) Consume(ctx context.Context, group string, source storage.From
 type member struct {
 	group   string // as the server knows it
 	source  storage.From
-	handle  func(ctx context.Context, e events.Envelope) error
+	handle  func(ctx context.Context, e events.Envelope, done func(error))
+	ahead   int32 // events under way at most
 	joined  bool
 	created bool // by this member: the first event is one that it has had, see create
 
@@ -108,7 +129,7 @@ func (m *member) complain(ctx context.Context, log *slog.Logger, f *failure) {
 	}
 }
 
-func newMember(group string, source storage.From, handle func(ctx context.Context, e events.Envelope) error) (*member, error) {
+func newMember(group string, source storage.From, handle func(ctx context.Context, e events.Envelope, done func(error))) (*member, error) {
 	if group == "" {
 		return nil, errors.New("the group has no name")
 	}

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
@@ -19,6 +20,10 @@ type membership struct {
 	id        []byte        // of the membership, as the server knows it
 	delivered chan delivery // closed when the call has ended
 	ended     *failure      // why; to be read after delivered is closed
+
+	under sync.WaitGroup         // deliveries that are not done with
+	mu    sync.Mutex             // of ids, and of what is sent
+	ids   map[events.EventID]int // of deliveries under way
 }
 
 // delivery is an event and the id under which the server wants to hear its outcome.
@@ -44,10 +49,14 @@ func (m *member) join(ctx, callers context.Context, n *node) *failure {
 	}
 	m.joined = true
 	defer context.AfterFunc(n.alive, func() { cancel(nil) })() // a connection that is given up may still be there
-	current, end := context.WithCancel(ctx)
+	held, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go s.receive(open, end)
-	m.consume(current, s)
+	m.consume(ctx, held, s)
+	if callers.Err() == nil {
+		end() // what is under way cannot be told any more
+	}
+	s.under.Wait()
 	if callers.Err() != nil {
 		s.leave(func() { cancel(nil) })
 	}
@@ -66,7 +75,7 @@ func (m *member) begin(ctx context.Context, end context.CancelCauseFunc, conn *g
 		return nil, failed(err, nil).silentFor(ctx, limit)
 	}
 	options := &persistent.ReadReq_Options{
-		GroupName: m.group, BufferSize: groupInFlight,
+		GroupName: m.group, BufferSize: m.ahead,
 		UuidOption:   &persistent.ReadReq_Options_UUIDOption{Content: &persistent.ReadReq_Options_UUIDOption_Structured{Structured: &shared.Empty{}}},
 		StreamOption: &persistent.ReadReq_Options_All{All: &shared.Empty{}},
 	}
@@ -78,7 +87,7 @@ func (m *member) begin(ctx context.Context, end context.CancelCauseFunc, conn *g
 	if err != nil {
 		return nil, callFailure(call, err).silentFor(ctx, limit)
 	}
-	s := &membership{call: call, delivered: make(chan delivery)}
+	s := &membership{call: call, delivered: make(chan delivery), ids: map[events.EventID]int{}}
 	if confirmed := answer.GetSubscriptionConfirmation(); confirmed != nil {
 		s.id = []byte(confirmed.GetSubscriptionId())
 		return s, nil
@@ -118,31 +127,47 @@ func (s *membership) receive(open context.Context, end context.CancelFunc) {
 	}
 }
 
-// consume handles deliveries until ctx ends, which is the caller's or the membership's.
-func (m *member) consume(ctx context.Context, s *membership) {
-	back := newPause(groupSetBack, 20*groupSetBack)
-	for ctx.Err() == nil {
+// consume hands out deliveries until ctx ends, which is the caller's, or held, which is the membership's.
+func (m *member) consume(ctx, held context.Context, s *membership) {
+	for ctx.Err() == nil && held.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case d, there := <-s.delivered:
 			if !there {
 				return
 			}
-			var err error
-			if m.wants(&d.e) {
-				err = m.handle(ctx, d.e)
+			done := s.begin(ctx, d)
+			if !m.wants(&d.e) {
+				done(nil)
+				continue
 			}
-			if err != nil {
-				back.wait(ctx) //nolint:errcheck // whoever fails at once would be asked at once, unless ctx ended
-			} else {
-				back.Reset()
-			}
+			m.handle(held, d.e, done)
+		}
+	}
+}
+
+// begin notes that a delivery is under way. The server settles all deliveries of one id at once, so they are told together, when all are done with.
+func (s *membership) begin(ctx context.Context, d delivery) (done func(error)) {
+	key := d.e.ID
+	s.under.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids[key]++
+	return func(err error) {
+		defer s.under.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ids[key]--; s.ids[key] > 0 && err == nil {
+			return
+		}
+		delete(s.ids, key)
+		if err == nil || ctx.Err() == nil { // else leaving gives it back
 			s.tell(d.id, err)
 		}
 	}
 }
 
-// tell says what became of a delivery. If it cannot be said, the call has ended and the event comes again.
+// tell says what became of a delivery. If it cannot be said, the call has ended and the event comes again. One at a time may.
 func (s *membership) tell(id *shared.UUID, outcome error) {
 	request := &persistent.ReadReq{Content: &persistent.ReadReq_Ack_{Ack: &persistent.ReadReq_Ack{Id: s.id, Ids: []*shared.UUID{id}}}}
 	if outcome != nil {
