@@ -152,27 +152,19 @@ func (e *entity[S]) decide() {
 		if based = based && e.tip.Revision == events.NoRevision; based {
 			e.saga = base
 		}
-		command := e.timed(in.command)
-		decided, err := e.saga.Decide(command)
-		if err != nil && based {
-			e.saga = e.fold.Zero()
-		}
-		if err != nil {
-			answers = append(answers, answered{in.done, outcome{err: err}, in.early})
-			continue
-		}
-		result := outcome{revision: e.tip.Revision + 1, events: decided}
-		if batch, err = e.record(batch, in, command.Metadata(), decided); err != nil {
-			if e.host.log.Error("record decision", "stream", e.stream, "error", err); based {
+		result := outcome{revision: e.tip.Revision + 1}
+		saga := e.saga // as it is, unless the decision is recorded
+		if batch, result.err = e.step(batch, in, &result); result.err != nil {
+			if e.saga = saga; based {
 				e.saga = e.fold.Zero()
 			}
-			answers = append(answers, answered{in.done, outcome{err: err}, in.early})
+			answers = append(answers, answered{in.done, outcome{err: result.err}, in.early})
 			continue
 		}
 		answers = append(answers, answered{in.done, result, in.early})
 		needs = append(needs, in.needs...)
 		size += batchSize(batch[before:])
-		linger = linger && len(in.needs) == 0 && mayLinger(in.command, decided)
+		linger = linger && len(in.needs) == 0 && mayLinger(in.command, result.events)
 	}
 	if e.linger, e.riders = nil, nil; len(rest) == 0 && cap(queue) <= keepQueue {
 		clear(queue)
@@ -218,13 +210,44 @@ func mayLinger(command sagas.Command, decided []events.Event) bool {
 	return false
 }
 
-// record appends a decision to a batch and applies it to the saga.
-func (e *entity[S]) record(batch []events.Envelope, in *instruction, meta sagas.Meta, decided []events.Event) ([]events.Envelope, error) {
-	base := newBase()
-	start, correlation, digest := len(batch), string(meta.ID), e.tip.Digest
+// step decides a command at the entity's time, and appends the decision to a batch. After an error the saga may be one that has decided.
+func (e *entity[S]) step(batch []events.Envelope, in *instruction, result *outcome) (_ []events.Envelope, err error) {
+	meta := sagas.Meta{ID: in.command.Metadata().ID, At: e.clock.now(e.tip.Time)}
+	correlation := string(meta.ID)
 	if e.turn != nil {
 		correlation = cmp.Or(string(e.turn(&e.saga)), correlation)
 	}
+	advancer, advances := any(&e.saga).(sagas.Advancer)
+	if advances {
+		result.events, err = advancer.Advance(in.command, meta.At)
+	} else {
+		result.events, err = e.saga.Decide(timed(in.command, meta))
+	}
+	if err != nil {
+		return batch, err
+	}
+	if batch, err = e.record(batch, in, meta, correlation, result.events); err != nil {
+		e.host.log.Error("record decision", "stream", e.stream, "error", err)
+		return batch, err
+	}
+	for i := 0; i < len(result.events) && !advances; i++ {
+		e.saga = e.saga.Apply(sagas.Fact{Event: result.events[i], Revision: result.revision + events.Revision(i), Time: meta.At, Command: meta.ID})
+	}
+	return batch, nil
+}
+
+// timed is a command at the entity's time.
+func timed(command sagas.Command, meta sagas.Meta) sagas.Command {
+	if command.Metadata() == meta {
+		return command
+	}
+	return sagas.Identified(command, meta)
+}
+
+// record appends a decision to a batch.
+func (e *entity[S]) record(batch []events.Envelope, in *instruction, meta sagas.Meta, correlation string, decided []events.Event) ([]events.Envelope, error) {
+	base := newBase()
+	start, digest := len(batch), e.tip.Digest
 	batch = slices.Grow(batch, len(decided))
 	err := e.encoder.EncodeAll(decided, func(event events.Event, data json.RawMessage, version int) {
 		digest = digest.Next(event.Kind(), data)
@@ -248,27 +271,13 @@ func (e *entity[S]) record(batch []events.Envelope, in *instruction, meta sagas.
 		}
 		return batch[:start], err
 	}
-	for _, event := range decided {
-		e.tip.Revision++
-		e.saga = e.saga.Apply(sagas.Fact{Event: event, Revision: e.tip.Revision, Time: meta.At, Command: meta.ID})
-	}
-	e.tip.Digest, e.tip.Time = digest, meta.At
+	e.tip = history.Tip{Revision: e.tip.Revision + events.Revision(len(decided)), Digest: digest, Time: meta.At}
 	return batch, nil
 }
 
 func (e *entity[S]) lookAtClock() {
 	working := e.working != nil && e.working(&e.saga)
 	e.clock.look(storage.Now(), time.Since(e.host.began), e.tip.Time, working)
-}
-
-// timed is a command at the entity's time.
-func (e *entity[S]) timed(command sagas.Command) sagas.Command {
-	meta := command.Metadata()
-	at := e.clock.now(e.tip.Time)
-	if at == meta.At {
-		return command
-	}
-	return sagas.Identified(command, sagas.Meta{ID: meta.ID, At: at})
 }
 
 // newBase is uuid.New, which needs memory of its own for each.

@@ -63,29 +63,36 @@ type Waiting struct {
 // NewAgent returns an agent to which nothing has happened.
 func NewAgent() Agent { return Agent{Revision: events.NoRevision} }
 
-// decision is the scratch pad of one Decide: the events so far, and the agent as they leave it.
+// decision is one decision under way: the events so far, and the agent as they leave it.
 type decision struct {
-	agent  Agent
-	at     events.Micros
-	events []events.Event
+	agent   Agent
+	command events.CommandID
+	at      events.Micros
+	events  []events.Event
 }
 
 // record adds an event to the decision.
 func (d *decision) record(event events.Event) {
 	d.events = append(d.events, event)
-	d.agent.apply(Fact{Event: event, Revision: d.agent.Revision + 1, Time: d.at})
+	d.agent.apply(Fact{Event: event, Revision: d.agent.Revision + 1, Time: d.at, Command: d.command})
 }
 
 // Decide implements [Saga].
 func (a Agent) Decide(command Command) ([]events.Event, error) {
+	return a.Advance(command, command.Metadata().At)
+}
+
+// Advance implements [Advancer].
+func (a *Agent) Advance(command Command, at events.Micros) ([]events.Event, error) {
 	if err := a.admit(command); err != nil {
 		return nil, err
 	}
-	d := &decision{agent: a, at: command.Metadata().At, events: make([]events.Event, 0, 4)}
+	d := &decision{agent: *a, command: command.Metadata().ID, at: at, events: make([]events.Event, 0, 4)}
 	d.agent.Turn.Calls = slices.Clone(a.Turn.Calls) // the only memory that Apply changes in place
 	if err := d.decide(command); err != nil {
 		return nil, err
 	}
+	*a = d.agent
 	return d.events, nil
 }
 

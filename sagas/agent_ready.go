@@ -129,6 +129,7 @@ func (a *Agent) closed() Conversation {
 	if len(a.Turn.Calls) == 0 {
 		return a.Conversation
 	}
+	a.Conversation.grow(len(a.Turn.Calls)) // here, where it is kept
 	closed := *a
 	closed.closeRound(false)
 	return closed.Conversation

@@ -49,10 +49,10 @@ type Conversation struct {
 
 // add appends a message.
 func (c Conversation) add(m Message) Conversation {
-	if c.Summary == nil {
+	if c.grow(1); c.Summary == nil {
 		c.Messages = append(c.Messages, m)
 	} else {
-		c.headed = append(c.sent(), m)
+		c.headed = append(c.headed, m)
 		c.Messages = c.headed[1:]
 	}
 	c.Bytes += messageSize(&m)
@@ -60,6 +60,17 @@ func (c Conversation) add(m Message) Conversation {
 		slices.ContainsFunc(m.Calls, func(call events.ModelCall) bool { return call.Blob != nil })
 	c.Chain = chainMessage(c.Chain, &m)
 	return c
+}
+
+// grow makes room for messages, half as many more as there are: messages are large, and append alone would copy all of them twice as often.
+func (c *Conversation) grow(n int) {
+	list := c.sent()
+	if cap(list)-len(list) < n {
+		list = slices.Grow(list, max(n, len(list)/2))
+	}
+	if c.Messages = list; c.Summary != nil {
+		c.headed, c.Messages = list, list[1:]
+	}
 }
 
 // sent is what a model is sent of the conversation where all of it fits: the summary's message, if there is one, and the messages.

@@ -60,6 +60,7 @@ func (h *history[S]) decide(t failer, command sagas.Command) ([]events.Event, er
 	}
 	facts := h.stored(t, decided, command.Metadata())
 	h.recall(t, facts)
+	advanced := h.advance(t, command, decided)
 	for i, fact := range facts {
 		live := fact
 		live.Event = decided[i] // as decided, not as it reads back
@@ -69,12 +70,35 @@ func (h *history[S]) decide(t failer, command sagas.Command) ([]events.Event, er
 			h.restored = &next
 		}
 	}
+	if applied := snapshot(t, h.saga); advanced != nil && *advanced != applied {
+		t.Fatalf("%T leaves the saga otherwise than its events do:\n%s", command, cmp.Diff(applied, *advanced))
+	}
 	h.facts = append(h.facts, facts...)
 	h.ends = append(h.ends, len(h.facts))
 	if h.restored != nil {
 		same(t, "the saga and its snapshot", h.saga, *h.restored)
 	}
 	return decided, nil
+}
+
+// advance has a copy of the saga decide and go on at once, as hosts do, and returns what it is then; nil if it is a saga that does not.
+func (h *history[S]) advance(t failer, command sagas.Command, decided []events.Event) *string {
+	t.Helper()
+	before, saga := snapshot(t, h.saga), h.saga
+	advancer, advances := any(&saga).(sagas.Advancer)
+	if !advances {
+		return nil
+	}
+	again, err := advancer.Advance(command, command.Metadata().At)
+	if err != nil {
+		t.Fatalf("%T is decided, and then refused: %v", command, err)
+	}
+	sameEvents(t, fmt.Sprintf("%T, decided and advanced", command), decided, again)
+	if after := snapshot(t, h.saga); after != before {
+		t.Fatalf("%T changed the copy from before:\n%s", command, cmp.Diff(before, after))
+	}
+	after := snapshot(t, saga)
+	return &after
 }
 
 // stored encodes events as a store does and reads them back.

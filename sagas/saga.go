@@ -34,6 +34,13 @@ type Saga[S any] interface {
 	Recall(facts []Fact) (Command, error)
 }
 
+// Advancer is a saga that applies what it decides while it decides, for a decision goes on from what it has recorded so far.
+type Advancer interface {
+	// Advance decides a command at a time and leaves the saga as Apply does after each of the events; after an error, and a copy of it in any case,
+	// as it was.
+	Advance(command Command, at events.Micros) ([]events.Event, error)
+}
+
 // Fact is an event with the part of its envelope that folds may depend on.
 type Fact struct {
 	events.Event

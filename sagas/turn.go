@@ -141,7 +141,7 @@ func (d *decision) repeat() {
 
 func (d *decision) request(round, attempt int) {
 	model, because := d.agent.choose()
-	route := ""
+	route, before := "", d.agent.Turn.Asked
 	if because != "" {
 		route, d.agent.Turn.Asked = d.agent.Turn.Config.Model, model // its window counts
 	}
@@ -150,6 +150,7 @@ func (d *decision) request(round, attempt int) {
 	if d.agent.narrow() {
 		room = d.agent.room() / bytesPerToken
 	}
+	d.agent.Turn.Asked = before // the event says whom it asks
 	d.record(events.ModelRequested{
 		Turn: d.agent.Turn.ID, Round: round, Attempt: attempt,
 		Model: model, Context: context, Dropped: dropped, Shortened: shortened, Room: room, Route: route, Because: because,
