@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/life/adapters/tlsfiles"
 	"example.com/life/events"
 )
 
@@ -122,7 +123,7 @@ func readAuthority(dir string) (authority, error) {
 	case !one:
 		return authority{}, fmt.Errorf("%s is there without %s: if no host has a certificate of it yet, remove it", key, certificate)
 	}
-	read, err := readCertificate(certificate)
+	read, err := tlsfiles.ReadCertificates(certificate)
 	if err != nil {
 		return authority{}, err
 	}
@@ -138,7 +139,7 @@ func readAuthority(dir string) (authority, error) {
 	if err != nil {
 		return authority{}, fmt.Errorf("read %s: %w", key, err)
 	}
-	return authority{read, parsed}, nil
+	return authority{read[0], parsed}, nil
 }
 
 func makeAuthority(dir string, now time.Time, made *Made) (authority, error) {

@@ -264,7 +264,7 @@ func (c *Client) connect(ctx context.Context, route route, self events.HostID) (
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(plain, c.config.Identity.dialer(route.name))
+	conn := tls.Client(plain, c.config.Identity.dialer(ctx, route.name))
 	stop := context.AfterFunc(ctx, func() { _ = plain.Close() }) //nolint:errcheck // the reads say it
 	defer stop()
 	in, err := greet(ctx, conn, self)

@@ -1,70 +1,100 @@
 package peers
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"example.com/life/actors/membership"
+	"example.com/life/adapters/tlsfiles"
 	"example.com/life/events"
 )
 
-// Identity is what a host proves its name with, and knows other hosts by: its certificate, and that of the authority which signed all.
+// Identity is what a host proves its name with, and knows other hosts by: its certificate, and those of the authorities that sign all. It is renewed by replacing
+// its files: connections that are made from then on take the new ones.
 type Identity struct {
 	Name    string
-	Expires time.Time
+	current *tlsfiles.Renewed[*credentials]
+}
+
+// credentials are what was read at one time.
+type credentials struct {
+	expires Expiry
 	roots   *x509.CertPool
 	server  *tls.Config
 	client  *tls.Config // without whom it is for
 }
 
+// Expiry says until when certificates are valid.
+type Expiry struct{ Host, Authority time.Time }
+
 // LoadIdentity reads the certificate of a host from a directory: ca.pem, NAME.pem and NAME-key.pem. Errors name the file and the remedy.
-func LoadIdentity(dir, name string, now time.Time) (*Identity, error) {
+func LoadIdentity(dir, name string, now time.Time, log *slog.Logger) (*Identity, error) {
 	if err := events.ValidateHost(name); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, certificateFile(name))
-	ca, err := readCertificate(filepath.Join(dir, authorityFile))
+	files := tlsfiles.Files{
+		Certificate: filepath.Join(dir, certificateFile(name)), Key: filepath.Join(dir, keyFile(name)), Authorities: filepath.Join(dir, authorityFile),
+	}
+	began := time.Now()
+	current, err := tlsfiles.Renew(files, log, func(content tlsfiles.Content) (*credentials, error) {
+		return newCredentials(content, files.Certificate, name, now.Add(time.Since(began)))
+	})
 	if err != nil {
 		return nil, explain(err, dir, name)
 	}
-	if _, err := readCertificate(path); err != nil {
-		return nil, explain(err, dir, name)
-	}
-	pair, err := tls.LoadX509KeyPair(path, filepath.Join(dir, keyFile(name)))
-	if err != nil {
-		return nil, explain(fmt.Errorf("read %s with %s: %w", path, keyFile(name), err), dir, name)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(ca)
-	if err := check(pair.Leaf, ca, path, name, now); err != nil {
+	return &Identity{Name: name, current: current}, nil
+}
+
+// Expires says until when the certificates are valid.
+func (i *Identity) Expires() Expiry { return i.current.Current(context.Background()).expires }
+
+func newCredentials(content tlsfiles.Content, path, name string, now time.Time) (*credentials, error) {
+	leaf, roots := content.Pair.Leaf, content.Pool()
+	ca := issuer(leaf, content.Authorities)
+	if err := check(leaf, ca, path, name, now); err != nil {
 		return nil, err
 	}
 	base := &tls.Config{
-		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, NextProtos: []string{protocol},
+		Certificates: []tls.Certificate{content.Pair}, MinVersion: tls.VersionTLS13, NextProtos: []string{protocol},
 		SessionTicketsDisabled: true, // every connection shows its certificate
 	}
-	identity := &Identity{Name: name, Expires: pair.Leaf.NotAfter, roots: roots, client: base, server: base.Clone()}
-	identity.server.ClientCAs, identity.server.ClientAuth = roots, tls.RequireAndVerifyClientCert
-	identity.server.VerifyConnection = func(state tls.ConnectionState) error {
+	c := &credentials{expires: Expiry{leaf.NotAfter, ca.NotAfter}, roots: roots, client: base, server: base.Clone()}
+	c.server.ClientCAs, c.server.ClientAuth = roots, tls.RequireAndVerifyClientCert
+	c.server.VerifyConnection = func(state tls.ConnectionState) error {
 		_, err := nameOf(state)
 		return err
 	}
-	return identity, nil
+	return c, nil
 }
 
+// issuer is which of the authorities signed a certificate; the first, if none did. There are two while one takes the place of the other.
+func issuer(leaf *x509.Certificate, authorities []*x509.Certificate) *x509.Certificate {
+	for _, authority := range authorities {
+		if leaf.CheckSignatureFrom(authority) == nil {
+			return authority
+		}
+	}
+	return authorities[0]
+}
+
+// server is how connections are answered.
+func (i *Identity) server(ctx context.Context) *tls.Config { return i.current.Current(ctx).server }
+
 // dialer is how the host of a name is connected to.
-func (i *Identity) dialer(name string) *tls.Config {
-	config := i.client.Clone()
+func (i *Identity) dialer(ctx context.Context, name string) *tls.Config {
+	current := i.current.Current(ctx)
+	config := current.client.Clone()
 	config.InsecureSkipVerify = true // what it would verify is done below: names of hosts are no DNS names
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: i.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: current.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 		if err != nil {
 			return fmt.Errorf("%w: its certificate: %w", membership.ErrUntrusted, err)
 		}
@@ -123,20 +153,4 @@ func explain(err error, dir, name string) error {
 			err, name, authorityFile, certificateFile(name), keyFile(name), dir)
 	}
 	return fmt.Errorf("%w: make it with life cluster certificates %s --host %s", err, dir, name)
-}
-
-func readCertificate(path string) (*x509.Certificate, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read a certificate: %w", err)
-	}
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
-	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return certificate, nil
 }

@@ -43,7 +43,7 @@ func certificates(t testing.TB, hosts ...string) (dir string) {
 
 func identity(t testing.TB, dir, name string) *peers.Identity {
 	t.Helper()
-	loaded, err := peers.LoadIdentity(dir, name, time.Now())
+	loaded, err := peers.LoadIdentity(dir, name, time.Now(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

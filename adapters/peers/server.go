@@ -126,7 +126,7 @@ func (s *Server) serve(plain net.Conn) error {
 	}
 	defer place.Leave()
 	defer context.AfterFunc(s.alive, func() { _ = plain.Close() })() //nolint:errcheck // the reads say it
-	conn := tls.Server(plain, s.identity.server)
+	conn := tls.Server(plain, s.identity.server(s.alive))
 	in, from, err := s.welcome(conn)
 	if err != nil {
 		return err

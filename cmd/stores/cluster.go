@@ -44,7 +44,7 @@ func (l *Local) join(ctx context.Context, c *actors.Config) (err error) {
 	if l.place.Embedded() {
 		return errors.New("the hosts of a cluster share a store, and an embedded one belongs to one process: start life store serve and give every host --store esdb://HOST:PORT")
 	}
-	identity, err := peers.LoadIdentity(joining.Certificates, joining.Joined.Name, time.Now())
+	identity, err := peers.LoadIdentity(joining.Certificates, joining.Joined.Name, time.Now(), c.Log)
 	if err != nil {
 		return err
 	}
