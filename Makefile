@@ -7,12 +7,13 @@ DEADCODE  := go run golang.org/x/tools/cmd/deadcode@v0.49.0
 FUZZTIME  ?= 20s
 TRIMPATH  ?= -trimpath
 SOAK      ?= 30s
+ROUNDS    ?= 40
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # A race build sleeps for a second before it exits; the tests start a thousand of them.
 export GORACE ?= atexit_sleep_ms=10
 
-.PHONY: cluster help build test test-long test-node test-recorded test-faults soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
+.PHONY: cluster help build test test-long test-node test-recorded test-faults test-cluster soak race transcripts history fuzz format lint e2e bench demo demo-esdb test-esdb generate protocol changelog clean
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +33,9 @@ test-recorded: ## what was recorded from EventStoreDB 24.10, played to life stor
 
 test-faults: ## a table of what each fault of a cluster of event stores costs, from 208 runs; LIFE_FAULT_REAL=1 takes as long as real clusters
 	LIFE_FAULT_RUNS=208 go test -count 1 -timeout 30m -run TestClusterFaults -v ./adapters/eventstore
+
+test-cluster: ## ROUNDS faults at random in a cluster of processes, each in a network of its own, which needs root; SEED=N repeats the choices of a run
+	go test -count 1 -timeout 2h -v ./cmd/clustertest -run TestFaults -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 test-esdb: ## every test of the binary that uses a store, again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd \

@@ -190,6 +190,8 @@ func TestImportsTeach(t *testing.T) {
 		{"cmd/a.go", module + "/adapters/embedded", true},
 		{"cmd/a.go", protoactor + "/actor", false},
 		{"cmd/stores/a.go", module + "/adapters/embedded", true},
+		{"cmd/clustertest/a_test.go", "github.com/vishvananda/netlink", true},
+		{"cmd/clustertest/a_test.go", protoactor + "/actor", false},
 		{"cmd/stores/a.go", protoactor + "/actor", false},
 		{"helpers/a.go", "fmt", false},
 	} {

@@ -263,10 +263,10 @@ func kind[E Event](version int, upcasts ...Upcast) Spec {
 // sameData is the upcast to a version that can hold more than the one before, which it reads as it is.
 func sameData(data json.RawMessage) (json.RawMessage, error) { return data, nil }
 
-func index(specs []Spec) map[Kind]Spec {
-	byKind := make(map[Kind]Spec, len(specs))
-	for _, spec := range specs {
-		byKind[spec.Kind] = spec
+func index(specs []Spec) map[Kind]*Spec {
+	byKind := make(map[Kind]*Spec, len(specs))
+	for i := range specs {
+		byKind[specs[i].Kind] = &specs[i]
 	}
 	return byKind
 }

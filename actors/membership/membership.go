@@ -209,7 +209,7 @@ func (m *Member) learn(id events.HostID, pong Pong, skew events.Micros) {
 }
 
 func (m *Member) ask(ask cluster.Ask) {
-	ctx, cancel := context.WithTimeout(m.alive, length(cluster.AskWithin))
+	ctx, cancel := context.WithTimeout(m.alive, length(cluster.AskSlow))
 	defer cancel()
 	heard, err := m.config.Contacts.Confirm(ctx, ask.Witness, ask.Suspect)
 	if err != nil || m.alive.Err() != nil {

@@ -103,8 +103,19 @@ func (w *Watch) consult(c *removal, now events.Micros) (asks []Action, agreed bo
 			}
 		}
 	}
-	waits := slices.Contains(slices.Collect(maps.Values(c.asked)), nil)
-	return asks, !waits || now-c.sent >= AskWithin
+	return asks, !w.waitsFor(c, now)
+}
+
+// waitsFor reports whether one of those that were asked may still say what it heard: a machine that is busy is slow, and to go on without it is to remove a host
+// that only this one cannot reach.
+func (w *Watch) waitsFor(c *removal, now events.Micros) bool {
+	limit := AskWithin
+	for id, said := range c.asked {
+		if said == nil && w.hears(id, now) {
+			limit = AskSlow
+		}
+	}
+	return now-c.sent < limit && slices.Contains(slices.Collect(maps.Values(c.asked)), nil)
 }
 
 func (w *Watch) hears(id events.HostID, now events.Micros) bool {

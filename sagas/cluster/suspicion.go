@@ -18,6 +18,7 @@ const (
 	RefusedFor   = 150 * events.Millisecond  // a port refuses for this long, not for the moment of a restart
 	HeardLately  = 500 * events.Millisecond  // an answer that vetoes, and counts as seen
 	AskWithin    = 250 * events.Millisecond  // others are waited for
+	AskSlow      = events.Second             // one is waited for that lives, as its answers to pings show, and is slow to say what it heard
 	AskAgain     = 500 * events.Millisecond  // after a veto
 	TestimonyFor = 1500 * events.Millisecond // later, others are asked again
 	WaitSmaller  = 600 * events.Millisecond  // whoever sees less than half lets the others go first
@@ -105,9 +106,10 @@ func suspect(self, other *events.HostJoined, own Own, c *Contact, now events.Mic
 	if silent := now - c.heard(); silent >= allowed {
 		return Suspicion{Because: events.RemovedSilent, Detail: fmt.Sprintf("no answer for %d ms", silent/events.Millisecond)}, true
 	}
-	// While its own store does not answer, or has only just come back, a host knows nothing of those of others.
+	// While its own store does not answer, or has only just come back, a host knows nothing of those of others. Since it came back they had time to notice,
+	// too; how long they were without it before does not matter, or one late answer would spare a host that never finds the store again.
 	if without := c.Answer.Storeless; without >= StorelessIn && now-c.heard() < HeardLately && c.Answered >= c.Since &&
-		own.StoreSince > 0 && now-own.StoreSince >= without+events.Second {
+		own.StoreSince > 0 && now-own.StoreSince >= StorelessIn+events.Second {
 		return Suspicion{Because: events.RemovedStoreless, Detail: fmt.Sprintf("no store for %d ms", without/events.Millisecond)}, true
 	}
 	return Suspicion{}, false

@@ -41,6 +41,8 @@ func TestSuspects(t *testing.T) {
 		{"storeless", member("b", "", 1), own, cluster.Contact{Answered: noon - 100*ms, Answer: cluster.Answer{Storeless: 3 * events.Second}}, events.RemovedStoreless},
 		{"storeless, as the observer was", member("b", "", 1), cluster.Own{ID: "a#0", StoreSince: noon - 3500*ms}, cluster.Contact{Answered: noon - 100*ms, Answer: cluster.Answer{Storeless: 3 * events.Second}}, ""},
 		{"storeless, as the observer is", member("b", "", 1), cluster.Own{ID: "a#0"}, cluster.Contact{Answered: noon - 100*ms, Answer: cluster.Answer{Storeless: 3 * events.Second}}, ""},
+		{"storeless for longer than the observer has had its store again", member("b", "", 1), cluster.Own{ID: "a#0", StoreSince: noon - 3900*ms}, cluster.Contact{Answered: noon - 100*ms, Answer: cluster.Answer{Storeless: 9 * events.Second}}, ""},
+		{"storeless for long, and the observer had one late answer meanwhile", member("b", "", 1), cluster.Own{ID: "a#0", StoreSince: noon - 4000*ms}, cluster.Contact{Answered: noon - 100*ms, Answer: cluster.Answer{Storeless: 9 * events.Second}}, events.RemovedStoreless},
 		{"storeless some time ago", member("b", "", 1), own, cluster.Contact{Answered: noon - 600*ms, Answer: cluster.Answer{Storeless: 3 * events.Second}}, ""},
 	} {
 		v := viewOf(member("a", "", 1), test.other)
@@ -151,6 +153,55 @@ func TestTestimony(t *testing.T) {
 	}
 	if got := w.Says(noon + 2001*ms); got.Storeless != 0 || got.Lag == 0 {
 		t.Errorf("after a pause it says of itself %+v", got)
+	}
+}
+
+// TestSlowWitness holds the removal of a silent host to what others heard of it, as long as they live and may say so.
+func TestSlowWitness(t *testing.T) {
+	v := viewOf(member("a", "", 1), member("b", "", 1), member("c", "", 1))
+	for _, test := range []struct {
+		name     string
+		pongs    events.Micros // the witness answers pings until then
+		says     events.Micros // when it says that it hears the silent host; 0: never
+		from, to events.Micros // when that is removed; 0: it is not
+	}{
+		{"it says so at once", events.Minute, 1020 * ms, 0, 0},
+		{"it is slow to say so", events.Minute, 1600 * ms, 0, 0},
+		{"it lives, and never says anything", events.Minute, 0, 2000 * ms, 2100 * ms},
+		{"it has died, too", 1000 * ms, 0, 1500 * ms, 1650 * ms},
+		{"it says so, and lives no longer than that", 1100 * ms, 1400 * ms, 0, 0},
+	} {
+		w := cluster.NewWatch("a#0", v, noon, noon)
+		removed := events.Micros(0)
+		for at := events.Micros(0); at <= 2500*ms; at += cluster.TickEvery {
+			now := noon + at
+			w.Tick(now)
+			if at%cluster.PingEvery == 0 && at <= test.pongs {
+				w.Answered("c#2", cluster.Answer{}, now)
+			}
+			if at <= 25*ms {
+				w.Answered("b#1", cluster.Answer{}, now)
+			}
+			if test.says > 0 && at >= test.says && at < test.says+cluster.TickEvery {
+				w.Witnessed("c#2", "b#1", cluster.Testimony{Known: true, Ago: 10 * ms}, now)
+			}
+			for _, action := range w.Next(now) {
+				if action.Read {
+					w.Stored(v, now, now)
+				}
+			}
+			for _, action := range w.Next(now) {
+				if action.Append != nil && action.Append.Command.Host == "b#1" && removed == 0 {
+					removed = at
+				}
+			}
+			if removed > 0 || test.to == 0 && at > test.says+400*ms && test.says > 0 { // it is asked again after a veto
+				break
+			}
+		}
+		if removed < test.from || removed > test.to {
+			t.Errorf("%s: removed after %d ms, want %d to %d", test.name, removed/ms, test.from/ms, test.to/ms)
+		}
 	}
 }
 
