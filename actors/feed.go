@@ -205,8 +205,11 @@ func (f *feed) pass() Item {
 	return Item{Event: event}
 }
 
-// deltaBuffer is how many pieces a slow watcher may lag behind.
-const deltaBuffer = 256
+// How far a slow watcher may lag behind: pieces, and bytes of them.
+const (
+	deltaBuffer = 256
+	deltaBytes  = 1 << 20
+)
 
 // pieces are what models produced and a watcher has not seen yet.
 type pieces struct {
@@ -214,6 +217,7 @@ type pieces struct {
 
 	mu      sync.Mutex
 	waiting []FeedDelta
+	size    int              // bytes of their texts
 	lost    events.RequestID // of which a piece was left out
 }
 
@@ -221,7 +225,7 @@ type pieces struct {
 func (p *pieces) add(piece FeedDelta) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) >= deltaBuffer {
+	if n := len(p.waiting); n >= deltaBuffer || n > 0 && p.size+len(piece.Text) > deltaBytes {
 		p.lost = piece.Request
 		return
 	}
@@ -229,6 +233,7 @@ func (p *pieces) add(piece FeedDelta) {
 		piece.Lost, p.lost = piece.Lost || p.lost == piece.Request, ""
 	}
 	p.waiting = append(p.waiting, piece)
+	p.size += len(piece.Text)
 	select {
 	case p.more <- struct{}{}:
 	default:
@@ -255,6 +260,7 @@ func (p *pieces) next(at, over events.Revision) (FeedDelta, bool) {
 			break
 		}
 		p.waiting[0] = FeedDelta{}
+		p.size -= len(piece.Text)
 		if p.waiting = p.waiting[1:]; len(p.waiting) == 0 {
 			p.waiting = nil
 		}

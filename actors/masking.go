@@ -6,8 +6,10 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -190,6 +192,9 @@ type maskedDelta struct {
 	begun  bool
 	stream MaskedStream
 	unseen strings.Builder // of the block, before anybody watched
+	plain  plainEscapes    // of a call's arguments
+	tool   string          // of a call whose beginning nobody has seen yet
+	size   int             // bytes of the block that came
 	passed bool            // what is written now was unseen
 	lost   bool            // a piece came of a block that was left before: the next piece says so
 }
@@ -201,7 +206,10 @@ func (d *maskedDelta) delta(piece Delta) {
 		return
 	case !d.begun || piece.Block > d.block.Block:
 		d.end()
-		d.block, d.begun = Delta{Block: piece.Block, Kind: piece.Kind}, true
+		d.block, d.begun, d.size, d.tool = Delta{Block: piece.Block, Kind: piece.Kind}, true, 0, piece.Tool
+	}
+	if piece.Kind == events.BlockCall && !d.call(&piece) {
+		return
 	}
 	if d.stream == nil && !d.host.feeds.watched(d.agent) {
 		d.unseen.WriteString(piece.Text)
@@ -217,12 +225,100 @@ func (d *maskedDelta) delta(piece Delta) {
 	d.write(piece.Text)
 }
 
+// mostShown bounds what is shown of a call's arguments, in bytes.
+const mostShown = events.InlineLimit
+
+// call takes a piece of a call, and reports whether it holds more of the arguments that is shown.
+func (d *maskedDelta) call(piece *Delta) bool {
+	if d.tool != "" && d.host.feeds.watched(d.agent) {
+		begins := d.block
+		begins.Tool, _ = d.host.masker.Mask(d.level, events.Clip(strings.ToValidUTF8(d.tool, "\uFFFD"), maxToolShown))
+		d.pass(begins)
+		d.tool = ""
+	}
+	switch {
+	case piece.Done:
+		d.end()
+		if d.host.feeds.watched(d.agent) {
+			ends := d.block
+			ends.Done = true
+			d.lost = d.lost || piece.Offset > d.size
+			d.pass(ends)
+		}
+		return false
+	case piece.Text == "":
+		return false
+	case d.size+len(piece.Text) > mostShown:
+		piece.Text = events.Cut(piece.Text, max(mostShown-d.size, 0)) // the end, or the next block, says that there was more
+		d.lost = true
+	}
+	d.size += len(piece.Text)
+	piece.Text = d.plain.next(piece.Text)
+	return piece.Text != ""
+}
+
+// plainEscapes writes characters plainly in JSON that streams in, where they were escaped and need not be: a secret is found in no other form.
+type plainEscapes struct {
+	held string // the beginning of an escape
+}
+
+func (p *plainEscapes) next(text string) string {
+	if text, p.held = p.held+text, ""; !strings.Contains(text, `\`) {
+		return text
+	}
+	var plain strings.Builder
+	for text != "" {
+		at := strings.IndexByte(text, '\\')
+		if at < 0 {
+			plain.WriteString(text)
+			break
+		}
+		plain.WriteString(text[:at])
+		text = text[at:]
+		size := 2
+		if len(text) > 1 && text[1] == 'u' {
+			size = len(`\u0041`)
+		}
+		if len(text) < size {
+			p.held = text
+			break
+		}
+		plain.WriteString(unescaped(text[:size]))
+		text = text[size:]
+	}
+	return plain.String()
+}
+
+// unescaped is an escape of JSON, or the character that it stands for, if that can stand in a JSON text as it is.
+func unescaped(escape string) string {
+	if escape == `\/` {
+		return "/"
+	}
+	code, err := strconv.ParseUint(strings.TrimPrefix(escape, `\u`), 16, 16)
+	if r := rune(code); err == nil && len(escape) > 2 && unicode.IsPrint(r) && r != '"' && r != '\\' {
+		return string(r)
+	}
+	return escape
+}
+
+// maxToolShown bounds the name of a tool that is shown, in bytes.
+const maxToolShown = 256
+
+func (d *maskedDelta) pass(piece Delta) {
+	d.show(piece, d.lost)
+	d.lost = false
+}
+
 func (d *maskedDelta) write(text string) {
 	_, _ = io.WriteString(d.stream, text) //nolint:errcheck // to itself, which takes everything
 }
 
 // end shows what was held back of a block that is over.
 func (d *maskedDelta) end() {
+	if rest := d.plain.held; rest != "" && d.stream != nil {
+		d.write(rest)
+	}
+	d.plain.held = ""
 	if d.stream != nil {
 		_ = d.stream.Close() // as above
 	}
@@ -238,8 +334,7 @@ func (d *maskedDelta) WriteString(text string) (int, error) {
 	if !d.passed && text != "" {
 		piece := d.block
 		piece.Text = text
-		d.show(piece, d.lost)
-		d.lost = false
+		d.pass(piece)
 	}
 	d.block.Offset += len(text)
 	return len(text), nil

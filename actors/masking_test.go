@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -238,5 +239,81 @@ func TestSecretsMustBeKnown(t *testing.T) {
 	_, err := host.Do(t.Context(), events.AgentStream("demo"), made, actors.Origin{})
 	if err == nil || !strings.Contains(err.Error(), "there is no secret \"OTHER\"; the host's setting secrets names: TOKEN") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestCallsAreShownAsTheyStreamIn: the tool, the arguments, the end, between the event of the request and that of the reply; masked as all that a model says, however it
+// is escaped, and bounded. Nothing of it runs: what runs is the reply's.
+func TestCallsAreShownAsTheyStreamIn(t *testing.T) {
+	var ran []string
+	escaped := fmt.Sprintf(`\u%04x`, knownWord[0]) + knownWord[1:]
+	written := `{"a":"` + knownWord + `","b":"` + escaped + `","c":"\/tmp"}`
+	asked := 0
+	model := func(_ context.Context, _ actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
+		if asked++; asked > 1 {
+			return actors.ModelResponse{Text: "done", Stop: events.StopEnd}, nil
+		}
+		calls := []struct{ tool, arguments string }{{"leak", written}, {"\x1b]0;gone\x07" + knownWord, "{}"}, {"leak", `{"x":"` + strings.Repeat("long ", 10_000) + `"}`}}
+		for block, call := range calls {
+			delta(actors.Delta{Block: block, Kind: events.BlockCall, Tool: call.tool})
+			for at := 0; at < len(call.arguments); at += 3 {
+				delta(actors.Delta{Block: block, Kind: events.BlockCall, Offset: at, Text: call.arguments[at:min(at+3, len(call.arguments))]})
+			}
+			delta(actors.Delta{Block: block, Kind: events.BlockCall, Offset: len(call.arguments), Done: true})
+		}
+		return actors.ModelResponse{Stop: events.StopCalls, Calls: []events.ModelCall{{ID: "a", Tool: "leak", Arguments: json.RawMessage(`{"x":"of the reply"}`)}}}, nil
+	}
+	host := start(t, actors.Config{
+		Journal: actorstest.NewMemory(), Blobs: actorstest.NewBlobs(), OpeningCredit: events.Dollar, Masker: wordMasker{},
+		Models: oneModel{actorstest.FakeModel(model)}, Tools: []actors.Tool{leaky(&ran)},
+	})
+	do(t, host, "demo", create("demo", "leak"))
+	feed := watch(t, host, "demo")
+	do(t, host, "demo", say("m1", "go"))
+	var open events.RequestID
+	shown, tools, done, lost := map[int]string{}, []string{}, 0, false
+	for over := false; !over; {
+		item, err := feed.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch d := item.Delta; {
+		case d == nil:
+			switch item.Event.Kind {
+			case "model.requested":
+				open = events.RequestID(item.Event.Ref())
+			case "model.replied":
+				open = ""
+			case "turn.ended":
+				over = true
+			}
+		case d.Request != open || d.Kind != events.BlockCall:
+			t.Errorf("%+v came while %q was open", d, open)
+		case d.Tool != "":
+			tools = append(tools, d.Tool)
+		default:
+			shown[d.Block] += d.Text
+			lost = lost || d.Lost
+			if d.Done {
+				done++
+			}
+		}
+	}
+	for block, text := range shown {
+		if strings.Contains(text, knownWord) || strings.Contains(text, escaped) {
+			t.Errorf("call %d shows the secret: %s", block, text)
+		}
+	}
+	if !strings.Contains(shown[0], `"/tmp"`) || len(tools) != 3 || strings.Contains(tools[1], knownWord) {
+		t.Errorf("shown are %q of %q", shown[0], tools)
+	}
+	if size := len(shown[2]); size < events.InlineLimit/2 && !lost || size > events.InlineLimit+200 {
+		t.Errorf("%d bytes of the long call are shown", size)
+	}
+	if !lost && done != 3 {
+		t.Errorf("%d calls ended", done)
+	}
+	if !slices.Equal(ran, []string{`{"x":"of the reply"}`}) {
+		t.Errorf("run was %q", ran)
 	}
 }

@@ -33,12 +33,15 @@ type ModelRequest struct {
 	Bounded  bool // the size of the conversation is as the agent's configuration wants it, or as a failure taught
 }
 
-// Delta is a piece of a reply that streams in.
+// Delta is a piece of a reply that streams in. A call's first piece names its tool, its last one says that all of it has come; a call that is cut off
+// has none. What a call is run with is what its reply holds, never its pieces.
 type Delta struct {
-	Block  int              `json:"block"` // which of the reply's blocks; the text of a reply without blocks is block 0
-	Kind   events.BlockKind `json:"kind"`  // of the block: text, thinking, or call, of which the pieces are its arguments
+	Block  int              `json:"block"` // which of the blocks that stream in, from 0
+	Kind   events.BlockKind `json:"kind"`  // of the block: text, thinking, or call, of which the pieces are its arguments as the model writes them
 	Offset int              `json:"offset"`
-	Text   string           `json:"text"` // from that many bytes of the block on
+	Text   string           `json:"text"`           // from that many bytes of the block on
+	Tool   string           `json:"tool,omitempty"` // of a call's first piece, which has no text
+	Done   bool             `json:"done,omitempty"` // of a call's last piece, which has no text either
 }
 
 // Block is one part of a reply; see events.Block.

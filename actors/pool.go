@@ -141,7 +141,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	agent := events.AgentID(m.agent)
 	deltas := maskedDelta{host: h, level: m.what.Masking, agent: agent, show: h.feeds.delta(agent, m.what)}
 	answer, err = model.Ask(ctx, question, func(piece Delta) {
-		m.received.Add(int64(len(piece.Text)))
+		m.received.Add(int64(len(piece.Tool) + len(piece.Text)))
 		deltas.delta(piece)
 	})
 	if err == nil {

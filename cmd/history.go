@@ -313,9 +313,31 @@ func (a *app) tail(ctx context.Context, host api.Host, agent events.AgentID, beg
 		case item.Delta.Void:
 			fmt.Fprint(a.out, "\n(void: the attempt broke off)\n")
 			text = ""
-		case item.Delta.Kind != events.BlockCall:
+		case item.Delta.Kind == events.BlockCall:
+			text = a.tailCall(item.Delta, text)
+		default:
 			text = item.Delta.Text
 			fmt.Fprint(a.out, text)
 		}
 	}
+}
+
+// tailCall prints a piece of a call, which has a line of its own, and gives what stands last on the line. line is what stood there before.
+func (a *app) tailCall(d *actors.FeedDelta, line string) string {
+	if d.Tool != "" {
+		if line != "" && !strings.HasSuffix(line, "\n") {
+			fmt.Fprintln(a.out)
+		}
+		line = "calling " + events.VisibleLine(d.Tool) + " "
+		fmt.Fprint(a.out, line)
+	}
+	if d.Text != "" {
+		line = events.VisibleLine(d.Text)
+		fmt.Fprint(a.out, line)
+	}
+	if d.Done {
+		line = ""
+		fmt.Fprintln(a.out)
+	}
+	return line
 }

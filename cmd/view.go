@@ -29,6 +29,8 @@ type view struct {
 	open    bool             // the line that the text stands on has not ended
 	musing  bool             // so of the line of what it thinks
 	mused   int              // bytes that were shown of what it thought
+	calling bool             // the line of a call that it makes has not ended
+	called  int              // bytes of the call's arguments that came
 	replied map[events.RequestID]bool
 	final   string // of the latest reply
 	left    int64  // bytes that final lacks
@@ -64,10 +66,39 @@ func (v *view) delta(d *actors.FeedDelta) {
 		if !v.held {
 			v.print(d.Text)
 		}
-	case events.BlockCall, events.BlockItem:
+	case events.BlockCall:
+		v.call(d)
+	case events.BlockItem:
 	}
 	if d.Void {
 		v.void()
+	}
+}
+
+// mostCalled is how much is shown of a call's arguments while they come, in bytes: the call's own event follows.
+const mostCalled = 200
+
+// call writes the call that a model is making, on one line.
+func (v *view) call(d *actors.FeedDelta) {
+	if v.held || v.quiet {
+		return
+	}
+	if d.Tool != "" {
+		v.endLine()
+		fmt.Fprintf(v.app.errs, "calling %s ", events.VisibleLine(d.Tool))
+		v.calling, v.called = true, 0
+	}
+	if !v.calling {
+		return
+	}
+	if text := events.Cut(d.Text, max(mostCalled-v.called, 0)); text != "" {
+		fmt.Fprint(v.app.errs, events.VisibleLine(text))
+	}
+	if v.called += len(d.Text); d.Done {
+		if v.called > mostCalled {
+			fmt.Fprintf(v.app.errs, "… (%d bytes)", v.called)
+		}
+		v.endLine()
 	}
 }
 
@@ -86,7 +117,7 @@ func (v *view) think(text string) {
 
 // void says that what was shown of an attempt is not the reply.
 func (v *view) void() {
-	seen := v.mused > 0 || v.shown.Len() > 0 && !v.held
+	seen := v.mused > 0 || v.calling || v.shown.Len() > 0 && !v.held
 	v.shown.Reset()
 	v.mused = 0
 	if seen && !v.quiet {
@@ -110,7 +141,7 @@ func (v *view) print(text string) {
 	if text == "" || v.quiet {
 		return
 	}
-	if v.musing {
+	if v.musing || v.calling {
 		v.endLine()
 	}
 	fmt.Fprint(v.app.out, text)
@@ -202,10 +233,10 @@ func (v *view) endLine() {
 	if v.open {
 		fmt.Fprintln(v.app.out)
 	}
-	if v.musing {
+	if v.musing || v.calling {
 		fmt.Fprintln(v.app.errs)
 	}
-	v.open, v.musing = false, false
+	v.open, v.musing, v.calling = false, false, false
 }
 
 // finish ends what is shown.

@@ -199,3 +199,31 @@ func TestThinkingIsShownOnDemand(t *testing.T) {
 		}
 	}
 }
+
+// TestCallsAreShownAsTheyCome: on a terminal, on a line of their own, cut where they are long; text goes on after them. One that breaks off is said to be void.
+func TestCallsAreShownAsTheyCome(t *testing.T) {
+	call := func(block int, tool, text string, done bool) *actors.FeedDelta {
+		return &actors.FeedDelta{Request: "a@1", Delta: actors.Delta{Block: block, Kind: events.BlockCall, Tool: tool, Text: text, Done: done}}
+	}
+	long := strings.Repeat("x", 500)
+	heard := []*actors.FeedDelta{
+		pieceOf("a@1", "I look."), call(1, "read\nfile\x1b[2J", "", false), call(1, "", "{\"path\":\n", false), call(1, "", "\"a\"}", false), call(1, "", "", true),
+		call(2, "write_file", "", false), call(2, "", long, false), call(2, "", long, false), call(2, "", "", true),
+		call(3, "bash", "", false), call(3, "", "{\"comm", false), {Request: "a@1", Void: true},
+	}
+	for _, held := range []bool{false, true} {
+		var out, errs bytes.Buffer
+		v := &view{app: &app{out: &out, errs: &errs}, held: held}
+		for _, d := range heard {
+			v.delta(d)
+		}
+		want := "calling read␊file␛[2J {\"path\":␊\"a\"}\ncalling write_file " + long[:mostCalled] + "… (1000 bytes)\ncalling bash {\"comm\n" +
+			"life: the attempt broke off: what it said is not the answer\n"
+		if held {
+			want = ""
+		}
+		if errs.String() != want {
+			t.Errorf("held %v: %q, want %q", held, errs.String(), want)
+		}
+	}
+}

@@ -118,9 +118,60 @@ type heard struct {
 	text    strings.Builder // said
 	thought strings.Builder
 	offsets map[int]int // what came of each block
+	calls   []streamed  // that streamed in; a model may give them with the reply alone
 	wrong   []string    // pieces that do not follow what came before
 	over    bool
 	late    bool
+}
+
+// streamed is a call as its pieces gave it.
+type streamed struct {
+	tool, arguments string
+	block           int
+	done            bool
+}
+
+// call takes a piece of a call: the first names its tool, then come its arguments, and the last has no more.
+func (h *heard) call(piece actors.Delta) bool {
+	if piece.Tool != "" {
+		h.calls = append(h.calls, streamed{tool: piece.Tool, block: piece.Block})
+		return piece.Text == "" && piece.Offset == 0 && !piece.Done
+	}
+	n := len(h.calls) - 1
+	if n < 0 || h.calls[n].block != piece.Block || h.calls[n].done || (piece.Text == "") != piece.Done {
+		return false
+	}
+	h.calls[n].arguments += piece.Text
+	h.calls[n].done = piece.Done
+	return true
+}
+
+// differ says how the calls that streamed in differ from those of the reply.
+func (h *heard) differ(calls []events.ModelCall) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.calls) == 0 {
+		return ""
+	}
+	var want []streamed
+	for i := range calls {
+		written := string(calls[i].Arguments)
+		if text := ""; json.Unmarshal(calls[i].Arguments, &text) == nil { // it was no JSON
+			written = text
+		}
+		want = append(want, streamed{tool: calls[i].Tool, arguments: written, done: !calls[i].Cut})
+	}
+	got := slices.Clone(h.calls)
+	for i := range got {
+		got[i].block = 0
+		if i < len(want) && got[i].arguments == "" && want[i].arguments == "{}" { // none were written
+			got[i].arguments = "{}"
+		}
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Sprintf("the calls streamed in as %+v, want %+v", got, want)
+	}
+	return ""
 }
 
 func (h *heard) delta(piece actors.Delta) {
@@ -130,7 +181,13 @@ func (h *heard) delta(piece actors.Delta) {
 	if h.offsets == nil {
 		h.offsets = map[int]int{}
 	}
-	if piece.Text == "" || piece.Block < 0 || piece.Offset != h.offsets[piece.Block] {
+	switch {
+	case piece.Kind == events.BlockCall && !h.call(piece):
+		h.wrong = append(h.wrong, fmt.Sprintf("%+v goes on with no call", piece))
+	case piece.Text == "" && piece.Kind != events.BlockCall:
+		h.wrong = append(h.wrong, fmt.Sprintf("%+v is empty", piece))
+	}
+	if piece.Block < 0 || piece.Offset != h.offsets[piece.Block] {
 		h.wrong = append(h.wrong, fmt.Sprintf("%+v after %d bytes", piece, h.offsets[piece.Block]))
 	}
 	h.offsets[piece.Block] += len(piece.Text)
@@ -169,6 +226,9 @@ func testModelReply(t *testing.T, model actors.Model, question actors.ModelReque
 		}
 		if said, thought := heard.end(t); said != situation.Reply.Text || thought != thinking {
 			t.Errorf("the deltas say %q and think %q, the reply %q and %q: they must be the same text", said, thought, situation.Reply.Text, thinking)
+		}
+		if problem := heard.differ(answer.Calls); problem != "" {
+			t.Error(problem)
 		}
 		if heard.late {
 			t.Error("a delta came after the reply")

@@ -136,7 +136,7 @@ func (t *tape) Ask(ctx context.Context, question actors.ModelRequest, delta func
 		return t.play(made, delta)
 	}
 	answer, err := t.model.Ask(ctx, question, func(piece actors.Delta) {
-		made.Deltas = append(made.Deltas, tapeDelta{Block: piece.Block, Kind: piece.Kind, Text: piece.Text})
+		made.Deltas = append(made.Deltas, tapeDelta{Block: piece.Block, Kind: piece.Kind, Text: piece.Text, Tool: piece.Tool, Done: piece.Done})
 		if delta != nil {
 			delta(piece)
 		}

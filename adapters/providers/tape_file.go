@@ -69,6 +69,8 @@ type tapeDelta struct {
 	Block int              `json:"block"`
 	Kind  events.BlockKind `json:"kind"`
 	Text  string           `json:"text"`
+	Tool  string           `json:"tool,omitempty"` // of a call's first piece
+	Done  bool             `json:"done,omitempty"` // of its last one
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -106,7 +108,7 @@ func (r *recording) stream(delta func(actors.Delta)) {
 		return
 	}
 	for _, piece := range r.Deltas {
-		delta(actors.Delta{Block: piece.Block, Kind: piece.Kind, Offset: offsets[piece.Block], Text: piece.Text})
+		delta(actors.Delta{Block: piece.Block, Kind: piece.Kind, Offset: offsets[piece.Block], Text: piece.Text, Tool: piece.Tool, Done: piece.Done})
 		offsets[piece.Block] += len(piece.Text)
 	}
 }
@@ -339,7 +341,10 @@ func redactDeltas(deltas []tapeDelta, replace func(string) string) []tapeDelta {
 	var kept []tapeDelta
 	for _, piece := range deltas {
 		text, open := whole[piece.Block]
+		piece.Tool = replace(piece.Tool)
 		switch redacted := replace(text); {
+		case piece.Tool != "" || piece.Done:
+			kept = append(kept, piece)
 		case !open:
 		case redacted == text:
 			kept = append(kept, piece)

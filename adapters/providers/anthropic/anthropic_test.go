@@ -361,7 +361,7 @@ func (h *heard) take(d actors.Delta) {
 	if h.texts == nil {
 		h.texts, h.kinds = map[int]string{}, map[int]events.BlockKind{}
 	}
-	if d.Offset != len(h.texts[d.Block]) || d.Text == "" || h.kinds[d.Block] != "" && h.kinds[d.Block] != d.Kind {
+	if d.Offset != len(h.texts[d.Block]) || (d.Text == "") != (d.Tool != "" || d.Done) || h.kinds[d.Block] != "" && h.kinds[d.Block] != d.Kind {
 		h.wrong = fmt.Sprintf("%+v after %q", d, h.texts[d.Block])
 	}
 	h.texts[d.Block] += d.Text

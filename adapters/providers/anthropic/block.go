@@ -16,6 +16,7 @@ type block struct {
 	text   strings.Builder
 	split  endpoint.Joiner
 	closed bool
+	shown  *endpoint.ShownCall // of a call
 }
 
 func newBlock(content fields) *block { return &block{at: -1, fields: maps.Clone(content)} }

@@ -21,6 +21,7 @@ const maxBlocks = 1000
 type reply struct {
 	question *actors.ModelRequest
 	delta    func(actors.Delta)
+	calling  endpoint.ShownCalls
 
 	started bool // message_start
 	ended   bool // message_stop
@@ -42,7 +43,7 @@ func newReply(question *actors.ModelRequest, delta func(actors.Delta)) *reply {
 	if delta == nil {
 		delta = func(actors.Delta) {}
 	}
-	return &reply{question: question, delta: delta, byIndex: map[int64]*block{}}
+	return &reply{question: question, delta: delta, byIndex: map[int64]*block{}, calling: endpoint.NewShownCalls(delta)}
 }
 
 // fail says that the reply cannot be used. It returns false, for take.
@@ -80,7 +81,7 @@ func (r *reply) takeEvent(kind string, event fields, data []byte) bool {
 		return r.addDelta(event)
 	case "content_block_stop":
 		if b := r.at(event); b != nil {
-			b.closed = true
+			r.close(b)
 		}
 		return true
 	case "message_delta":
@@ -143,7 +144,7 @@ func (r *reply) takeWhole(message fields) bool {
 			return false
 		}
 		if b := r.byIndex[int64(i)]; b != nil {
-			b.closed = true
+			r.close(b)
 		}
 	}
 	r.addEnd(message)
@@ -172,9 +173,30 @@ func (r *reply) startBlock(event fields) bool {
 		if before.is(events.BlockCall) && !before.whole() {
 			return r.fail(events.ErrorTruncated, "block %d of the reply began again within its call of %s", index, before.fields.text("name"))
 		}
-		before.closed = true
+		r.close(before)
 	}
 	return r.begin(index, content)
+}
+
+// close notes that a block is whole.
+func (r *reply) close(b *block) {
+	b.closed = true
+	r.showCall(b)
+}
+
+// showCall passes on what came of a call.
+func (r *reply) showCall(b *block) {
+	if !b.is(events.BlockCall) {
+		return
+	}
+	if b.shown == nil {
+		b.shown = r.calling.Begin(func() int { return b.at })
+	}
+	b.shown.Tool, b.shown.Arguments, b.shown.Whole = b.fields.text("name"), b.text.String(), b.closed
+	if b.closed {
+		b.shown.Arguments = b.arguments() // some give them with the block's beginning
+	}
+	r.calling.Pass()
 }
 
 // begin begins a block.
@@ -195,6 +217,7 @@ func (r *reply) begin(index int64, content fields) bool {
 	if !b.is(events.BlockText) {
 		r.place(b)
 	}
+	r.showCall(b)
 	if name := b.written(); name != "" && name != "input" {
 		r.say(b, content.text(name), string(content[name]))
 	}
@@ -269,7 +292,10 @@ func (r *reply) pass(b *block, text string) {
 	r.place(b)
 	offset := b.text.Len()
 	b.text.WriteString(text)
-	if !b.is(events.BlockItem) {
+	switch {
+	case b.is(events.BlockCall):
+		r.showCall(b)
+	case !b.is(events.BlockItem):
 		r.delta(actors.Delta{Block: b.at, Kind: b.kind(), Offset: offset, Text: text})
 	}
 }
@@ -281,6 +307,11 @@ func (r *reply) flush() {
 	}
 	for _, b := range r.blocks {
 		r.pass(b, b.split.Rest())
+		if r.showCall(b); b.shown != nil && !b.closed {
+			b.shown.Whole = b.whole() && r.ending().Stop != events.StopLength
+			b.shown.Torn = !b.shown.Whole
+			r.calling.Pass()
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ const maxParts = 64
 type layout struct {
 	delta func(actors.Delta)
 	parts []layoutPart
+	shown actors.Delta // the block that streams in, and how much of it was passed on
+	begun int          // blocks that streamed in
 }
 
 type layoutPart struct {
@@ -40,11 +42,28 @@ func (l *layout) add(kind events.BlockKind, text string) {
 		}
 	}
 	part := &l.parts[at]
-	l.delta(actors.Delta{Block: at, Kind: kind, Offset: part.bytes, Text: text})
+	if l.begun == 0 || l.shown.Kind != kind {
+		l.shown = actors.Delta{Block: l.next(), Kind: kind}
+	}
+	l.shown.Text = text
+	l.delta(l.shown)
+	l.shown.Offset += len(text)
 	part.bytes += len(text)
 	if kind == events.BlockThinking {
 		part.thought.WriteString(text)
 	}
+}
+
+// next is the number of a block that begins to stream in.
+func (l *layout) next() int {
+	l.begun++
+	return l.begun - 1
+}
+
+// call is the number of a call that begins to stream in.
+func (l *layout) call() int {
+	l.shown = actors.Delta{Kind: events.BlockCall}
+	return l.next()
 }
 
 // thought is all that was thought.

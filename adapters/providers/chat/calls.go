@@ -16,13 +16,14 @@ type callParts struct {
 	index     int64 // as the provider numbers it; -1 if it does not
 	id        string
 	tool      string
-	arguments strings.Builder
+	arguments endpoint.Written
 	split     endpoint.Joiner
 	extra     extras
+	shown     *endpoint.ShownCall
 }
 
 // whole reports whether the arguments that came are a JSON object: then no piece can belong to them any more.
-func (c *callParts) whole() bool { return endpoint.IsObject(c.arguments.String()) }
+func (c *callParts) whole() bool { return c.arguments.Whole() }
 
 type callPiece = openai.ChatCompletionChunkChoiceDeltaToolCall
 
@@ -37,7 +38,7 @@ func (r *reply) addCall(piece *callPiece) {
 			r.err = fmt.Errorf("the reply makes more than %d calls", endpoint.MaxCalls)
 			return
 		}
-		call = &callParts{index: -1}
+		call = &callParts{index: -1, shown: r.showing.Begin(r.layout.call)}
 		if piece.JSON.Index.Valid() {
 			call.index = piece.Index
 		}
@@ -50,14 +51,29 @@ func (r *reply) addCall(piece *callPiece) {
 		call.tool += name
 	}
 	if call.arguments.String() == "{}" && strings.HasPrefix(written, "{") { // some begin with that and mean nothing
-		call.arguments.Reset()
+		call.arguments = endpoint.Written{}
 	}
 	raw := ""
 	if strings.HasPrefix(piece.Function.JSON.Arguments.Raw(), `"`) {
 		raw = piece.Function.JSON.Arguments.Raw()
 	}
-	call.arguments.WriteString(call.split.Next(written, raw))
+	call.arguments.Write(call.split.Next(written, raw))
 	call.extra.addFields(piece.JSON.ExtraFields)
+	r.show(call, false)
+}
+
+// show passes on what came of a call. over: no more will come.
+func (r *reply) show(call *callParts, over bool) {
+	arguments := call.arguments.String()
+	if nothing := arguments == "{}"; over || !nothing && (arguments != "" || r.offered(call.tool)) { // else its name, or what stands in its place, may go on
+		call.shown.Tool, call.shown.Arguments = call.tool, arguments
+	}
+	call.shown.Whole = call.whole() && (over || arguments != "{}")
+	if over && !call.shown.Whole {
+		call.shown.Torn = r.ending.Stop == events.StopLength
+		call.shown.Whole = !call.shown.Torn
+	}
+	r.showing.Pass()
 }
 
 // pieceArguments are a piece's arguments; some send the object itself instead of a string that holds it.
@@ -138,7 +154,7 @@ func (r *reply) toCalls(cut bool) ([]events.ModelCall, error) {
 			call.id = fmt.Sprintf("call-%d-%d", len(r.question.Messages), i+1)
 		}
 		taken[call.id] = true
-		written := strings.ToValidUTF8(call.arguments.String()+call.split.Rest(), "\uFFFD")
+		written := strings.ToValidUTF8(call.arguments.String(), "\uFFFD")
 		calls = append(calls, events.ModelCall{
 			ID: call.id, Tool: call.tool, Arguments: endpoint.Arguments(written),
 			Cut: cut && (i == len(r.calls)-1 || !endpoint.IsObject(written)),

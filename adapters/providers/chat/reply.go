@@ -35,6 +35,7 @@ type reply struct {
 	thought strings.Builder   // in such parts
 	extra   extras
 	calls   []*callParts
+	showing endpoint.ShownCalls
 	err     error // it cannot be used
 	broken  []byte
 	said    *endpoint.Said // an error within it
@@ -44,7 +45,7 @@ func newReply(question actors.ModelRequest, delta func(actors.Delta)) *reply {
 	if delta == nil {
 		delta = func(actors.Delta) {}
 	}
-	return &reply{question: &question, layout: layout{delta: delta}}
+	return &reply{question: &question, layout: layout{delta: delta}, showing: endpoint.NewShownCalls(delta)}
 }
 
 // take takes one event of the stream. false: there is nothing more to take.
@@ -217,6 +218,10 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 	}
 	if r.ending.Class != "" {
 		return failed(r.ending.Class, r.ending.Why)
+	}
+	for _, call := range r.calls {
+		call.arguments.Write(call.split.Rest())
+		r.show(call, true)
 	}
 	// Some say "stop" or "tool_calls" where the limit of tokens cut a call off.
 	cut := r.ending.Stop == events.StopLength ||

@@ -30,6 +30,8 @@ type item struct {
 	raw       string // as it came when it was done
 	parts     []*part
 
+	calling *endpoint.ShownCall // of a call
+
 	shown strings.Builder // what was passed on of it
 	as    partKind        // what is passed on
 	mute  bool            // no more: it came out of order, or was taken back

@@ -136,7 +136,7 @@ func readsBody(t *testing.T, body string) {
 	t.Helper()
 	heard := map[int]string{}
 	reply, stream := newReply(actorstest.ModelQuestion("m"), func(piece actors.Delta) {
-		if piece.Offset < 0 || piece.Text == "" {
+		if piece.Offset < 0 || (piece.Text == "") != (piece.Tool != "" || piece.Done) {
 			t.Errorf("%q: piece %+v", body, piece)
 		}
 		if piece.Kind == events.BlockText {

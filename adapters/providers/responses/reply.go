@@ -26,6 +26,7 @@ const (
 type reply struct {
 	question *actors.ModelRequest
 	delta    func(actors.Delta)
+	calling  endpoint.ShownCalls
 
 	begun  bool // something of the model has come
 	ended  bool // the model has said why it stopped
@@ -44,7 +45,7 @@ func newReply(question actors.ModelRequest, delta func(actors.Delta)) *reply {
 	if delta == nil {
 		delta = func(actors.Delta) {}
 	}
-	return &reply{question: &question, delta: delta}
+	return &reply{question: &question, delta: delta, calling: endpoint.NewShownCalls(delta)}
 }
 
 // sequence finds events that come twice. It is used only while the numbers tell events apart.
@@ -238,24 +239,40 @@ func (r *reply) show(it *item, p *part, text string) {
 }
 
 func (r *reply) pass(it *item, text string) {
-	piece := actors.Delta{Block: slices.Index(r.items, it), Kind: it.block(), Offset: it.shown.Len(), Text: text}
-	it.shown.WriteString(text)
-	r.delta(piece)
+	offset := it.shown.Len()
+	if it.shown.WriteString(text); it.calls() {
+		r.showCall(it)
+		return
+	}
+	r.delta(actors.Delta{Block: slices.Index(r.items, it), Kind: it.block(), Offset: offset, Text: text})
 }
 
 // showRest passes on what an item has and was not passed on.
 func (r *reply) showRest(it *item) {
-	if it.mute || it.block() == events.BlockItem {
+	if it.block() == events.BlockItem {
 		return
 	}
 	rest, goesOn := strings.CutPrefix(it.text(), it.shown.String())
-	if !goesOn {
-		it.mute = true
+	if it.mute = it.mute || !goesOn; it.mute {
+		if it.calls() {
+			r.showCall(it) // the next ones do not wait for it
+		}
 		return
 	}
-	if rest != "" {
+	if rest != "" || it.calls() {
 		r.pass(it, rest)
 	}
+}
+
+// showCall passes on what came of a call.
+func (r *reply) showCall(it *item) {
+	if it.calling == nil {
+		it.calling = r.calling.Begin(func() int { return slices.Index(r.items, it) })
+	}
+	it.calling.Tool, it.calling.Arguments = it.tool, it.shown.String()
+	it.calling.Torn = it.mute || it.cut() || r.ended && !it.done && r.ending.Stop == events.StopLength
+	it.calling.Whole = it.done || r.ended
+	r.calling.Pass()
 }
 
 // itemOf finds the item that a piece belongs to, or makes it: some are not announced.
