@@ -225,8 +225,8 @@ func (d *maskedDelta) delta(piece Delta) {
 	d.write(piece.Text)
 }
 
-// mostShown bounds what is shown of a call's arguments, in bytes.
-const mostShown = events.InlineLimit
+// mostCallShown bounds what is shown of a call's arguments, in bytes.
+const mostCallShown = events.InlineLimit
 
 // call takes a piece of a call, and reports whether it holds more of the arguments that is shown.
 func (d *maskedDelta) call(piece *Delta) bool {
@@ -248,8 +248,8 @@ func (d *maskedDelta) call(piece *Delta) bool {
 		return false
 	case piece.Text == "":
 		return false
-	case d.size+len(piece.Text) > mostShown:
-		piece.Text = events.Cut(piece.Text, max(mostShown-d.size, 0)) // the end, or the next block, says that there was more
+	case d.size+len(piece.Text) > mostCallShown:
+		piece.Text = events.Cut(piece.Text, max(mostCallShown-d.size, 0)) // the end, or the next block, says that there was more
 		d.lost = true
 	}
 	d.size += len(piece.Text)
