@@ -58,6 +58,8 @@ type Membership interface {
 	Fresh(ctx context.Context, claimed time.Duration) error
 	// GoesOn reports whether what was begun may go on: a read less than half of the fencing delay ago showed this host as a member.
 	GoesOn() bool
+	// GoesOnUntil is until when it may, by Now, if nothing is read before; 0: it may not.
+	GoesOnUntil() time.Duration
 	// Standing is what this host says of itself, and what it has counted.
 	Standing() membership.Standing
 	// Drain has the others take over; Leave says that nothing of this host runs any more.

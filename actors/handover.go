@@ -582,7 +582,7 @@ func (h *Host) watchdog(spec *ToolSpec) *Watchdog {
 		return nil
 	}
 	fence := time.Duration(h.cluster.Member.View().Fence()) * time.Microsecond
-	return &Watchdog{MayGoOn: h.cluster.Member.GoesOn, Within: fence / 2}
+	return &Watchdog{MayGoOn: h.cluster.Member.GoesOn, Within: fence / 2, Begins: h.cluster.Member.GoesOnUntil()}
 }
 
 // begin waits until a call that was claimed may begin; [ErrNotBegun] says that it never may.

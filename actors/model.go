@@ -115,10 +115,12 @@ type ToolUse struct {
 }
 
 // Watchdog is what keeps a call that cannot be repeated from outliving its host's right to make it. A tool that starts a process has it ended, by something
-// that runs beside the host, when MayGoOn has not been true for as long as Within.
+// that runs beside the host, when MayGoOn has not been true for as long as Within. After Begins, by a clock that does not stand while the machine sleeps
+// (CLOCK_BOOTTIME), it is not begun any more: the host may have been stopped after it looked last.
 type Watchdog struct {
 	MayGoOn func() bool
 	Within  time.Duration
+	Begins  time.Duration
 }
 
 // ToolResult is what a tool gave back.

@@ -278,6 +278,14 @@ func (h *ClusterHost) GoesOn() bool {
 	return member && !h.away
 }
 
+// GoesOnUntil implements [actors.Membership].
+func (h *ClusterHost) GoesOnUntil() time.Duration {
+	if !h.GoesOn() {
+		return 0
+	}
+	return h.Now() + time.Duration(h.View().Fence())*time.Microsecond/2
+}
+
 // Drain implements [actors.Membership].
 func (h *ClusterHost) Drain(context.Context) error {
 	h.cluster.Apply(events.HostDraining{Host: h.id})

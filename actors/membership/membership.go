@@ -418,6 +418,12 @@ func (m *Member) GoesOn() (may bool) {
 	return may
 }
 
+// GoesOnUntil is until when it may, by Now, if nothing is read before; 0: it may not.
+func (m *Member) GoesOnUntil() (until time.Duration) {
+	m.do(func(now events.Micros) { until = length(m.watch.GoOnUntil(now)) })
+	return until
+}
+
 // HandlePing answers another host, when this one can work.
 func (m *Member) HandlePing(ping Ping) Pong {
 	work := m.config.Work()

@@ -109,7 +109,7 @@ func watchdog(of *actors.Watchdog) *supervised.Watchdog {
 	if of == nil {
 		return nil
 	}
-	return &supervised.Watchdog{MayGoOn: of.MayGoOn, Within: of.Within}
+	return &supervised.Watchdog{MayGoOn: of.MayGoOn, Within: of.Within, Begins: of.Begins}
 }
 
 // secretValue is a secret of the host that the call may use.

@@ -206,8 +206,14 @@ func (w *Watch) MayBegin(claimed, now events.Micros) (may, read bool) {
 }
 
 // MayGoOn reports whether effects that run may go on: a read sent within half of the fencing delay shows this host as a member.
-func (w *Watch) MayGoOn(now events.Micros) bool {
-	return w.settled(now) && now-w.read < w.view.Members[w.self].Joined.Fence/2
+func (w *Watch) MayGoOn(now events.Micros) bool { return now < w.GoOnUntil(now) }
+
+// GoOnUntil is until when effects may go on, and one that is about to begin may begin, if nothing is read before; 0 if they may not.
+func (w *Watch) GoOnUntil(now events.Micros) events.Micros {
+	if !w.settled(now) {
+		return 0
+	}
+	return w.read + w.view.Members[w.self].Joined.Fence/2
 }
 
 // Next returns what is to be done now. It is to be called after each tick, and after whatever the watch was told.

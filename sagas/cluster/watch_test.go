@@ -131,6 +131,20 @@ func TestLease(t *testing.T) {
 	}
 }
 
+// TestLeaseEnds: the lease runs from when the latest read was sent, not from when it was answered.
+func TestLeaseEnds(t *testing.T) {
+	v := viewOf(member("a", "", 1), member("b", "", 1)) // the fencing delay is 5 s
+	w := cluster.NewWatch("a#0", v, noon, noon)
+	w.Stored(v, noon+10*ms, noon+90*ms)
+	if until := w.GoOnUntil(noon + 100*ms); until != noon+2510*ms {
+		t.Errorf("until %d ms", (until-noon)/ms)
+	}
+	w.Tick(noon + 900*ms)
+	if until := w.GoOnUntil(noon + 900*ms); until != 0 {
+		t.Errorf("after a pause, before a read: until %d ms", (until-noon)/ms)
+	}
+}
+
 // TestTestimony holds a host to vouching only for what it heard itself, since it was last paused.
 func TestTestimony(t *testing.T) {
 	v := viewOf(member("a", "", 1), member("b", "", 1))

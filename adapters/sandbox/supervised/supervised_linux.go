@@ -47,6 +47,7 @@ type Command struct {
 type Watchdog struct {
 	MayGoOn func() bool   // is asked often
 	Within  time.Duration // the command is ended when it could not say so for this long
+	Begins  time.Duration // CLOCK_BOOTTIME after which it is not begun: the host may be stopped before the order is out, and woken late
 }
 
 // feed tells the supervisor that the command may go on, as long as it may.
@@ -67,12 +68,12 @@ func (w *Watchdog) feed(lifeline io.Writer, done <-chan struct{}) {
 	}
 }
 
-// unfed is how long a command may run without being fed.
-func (w *Watchdog) unfed() time.Duration {
+// lease is how long a command may run without being fed, and when it may begin.
+func (w *Watchdog) lease() supervisor.Lease {
 	if w == nil {
-		return 0
+		return supervisor.Lease{}
 	}
-	return w.Within
+	return supervisor.Lease{Unfed: w.Within, Begins: w.Begins}
 }
 
 // drainFor bounds what does not happen: output that is held open from outside.
@@ -201,7 +202,7 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 
 // order tells the supervisor what to run.
 func (s *Supervisor) order(c Command) error {
-	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement, c.Watchdog.unfed())
+	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement, c.Watchdog.lease())
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	if script := os.Getenv(hostVariable); script != "" {
 		c := bash(script, os.Stdout)
 		if within, err := time.ParseDuration(os.Getenv(watchdogVariable)); err == nil {
-			c.Watchdog = &supervised.Watchdog{Within: within, MayGoOn: func() bool { return true }}
+			c.Watchdog = &supervised.Watchdog{Within: within, Begins: sinceBoot() + time.Minute, MayGoOn: func() bool { return true }}
 		}
 		_, err := supervised.Run(context.Background(), c)
 		fmt.Fprintln(os.Stderr, err)
@@ -291,7 +291,7 @@ func TestWatchdog(t *testing.T) {
 	may.Store(true)
 	var asked atomic.Int64
 	c := bash("setsid sleep "+mark+" & sleep "+mark, io.Discard)
-	c.Watchdog = &supervised.Watchdog{Within: 400 * time.Millisecond, MayGoOn: func() bool {
+	c.Watchdog = &supervised.Watchdog{Within: 400 * time.Millisecond, Begins: sinceBoot() + time.Minute, MayGoOn: func() bool {
 		if asked.Add(1) > 12 { // three times as long as it may starve
 			may.Store(false)
 		}
@@ -312,9 +312,39 @@ func TestWatchdog(t *testing.T) {
 // TestWatchdogOfAQuickCommand: what ends by itself is not touched.
 func TestWatchdogOfAQuickCommand(t *testing.T) {
 	c := bash("exit 3", io.Discard)
-	c.Watchdog = &supervised.Watchdog{Within: time.Minute, MayGoOn: func() bool { return true }}
+	c.Watchdog = &supervised.Watchdog{Within: time.Minute, Begins: sinceBoot() + time.Minute, MayGoOn: func() bool { return true }}
 	if exit, err := supervised.Run(t.Context(), c); err != nil && exit.Code != 3 || exit.Code != 3 || exit.Excess != "" {
 		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
+// sinceBoot is CLOCK_BOOTTIME, to a hundredth of a second.
+func sinceBoot() time.Duration {
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		panic(err)
+	}
+	seconds, _, _ := strings.Cut(string(text), " ")
+	length, err := time.ParseDuration(seconds + "s")
+	if err != nil {
+		panic(err)
+	}
+	return length
+}
+
+// TestWatchdogOfAHostThatWokeLate: a command whose host was stopped between its last look and the order is not begun, however gladly the host feeds it then.
+func TestWatchdogOfAHostThatWokeLate(t *testing.T) {
+	for name, begins := range map[string]time.Duration{"the lease is over": sinceBoot() - 10*time.Millisecond, "there was none": 0} {
+		var output bytes.Buffer
+		c := bash("echo begun", &output)
+		c.Watchdog = &supervised.Watchdog{Within: time.Minute, Begins: begins, MayGoOn: func() bool { return true }}
+		_, err := supervised.Run(t.Context(), c)
+		if not := new(supervisor.NotBegunError); !errors.As(err, not) || !strings.Contains(err.Error(), "its host was stopped") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if output.Len() > 0 {
+			t.Errorf("%s: it printed %q", name, &output)
+		}
 	}
 }
 

@@ -187,6 +187,9 @@ func (o *order) start() (int, error) {
 	for i, variable := range o.Env {
 		env[i] = string(variable)
 	}
+	if o.over() { // as late as this can be found
+		return 0, errors.New("the command did not begin: its host was stopped since it was last known to be a member of its cluster, and others may go on with its work")
+	}
 	pid, err := syscall.ForkExec(string(o.Path), argv, &syscall.ProcAttr{Dir: string(o.Dir), Env: env, Files: []uintptr{input.Fd(), 1, 2}, Sys: attr})
 	if err != nil {
 		return 0, fmt.Errorf("start %s in %s: %w", o.Path, o.Dir, err)
@@ -297,14 +300,23 @@ type order struct {
 	Path, Dir   Bytes
 	Args, Env   []Bytes
 	Confinement *Confinement
-	Unfed       time.Duration // the command is ended when nothing came through the lifeline for so long; 0: nothing comes
+	Lease
 
 	files []int // that were handed down
 }
 
+// Lease is a host's right to a command that it may lose while it lives; none without Unfed.
+type Lease struct {
+	Unfed  time.Duration // the command is ended when nothing came through the lifeline for so long
+	Begins time.Duration // CLOCK_BOOTTIME after which it is not begun
+}
+
+// over reports whether it has ended before the command began.
+func (l Lease) over() bool { return l.Unfed > 0 && sinceBoot() >= l.Begins }
+
 // Encode is how a host orders a supervisor to run a program: it is to be written to its standard input.
-func Encode(path string, args []string, dir string, env []string, c *Confinement, unfed time.Duration) ([]byte, error) {
-	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c, Unfed: unfed})
+func Encode(path string, args []string, dir string, env []string, c *Confinement, lease Lease) ([]byte, error) {
+	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c, Lease: lease})
 }
 
 func exact(texts []string) []Bytes {
