@@ -75,9 +75,10 @@ e2e: build ## the binary as a user drives it, and the demo
 	./docs/demo.sh bin/life
 	./docs/demo-esdb.sh bin/life
 
-bench: build ## turns per second and latency, and what the store does, in process and through the protocol, as JSON
+bench: build ## turns per second and latency, what the store does, in process and through the protocol, and what a cluster does, as JSON
 	bin/life bench turns --json
 	bin/life bench store --json
+	bin/life bench cluster --quick --json
 
 demo: build ## a scripted agent on a copy of the sample workspace: run, history, a look back, verify
 	./docs/demo.sh bin/life

@@ -21,6 +21,7 @@ import (
 	known "example.com/life/adapters/providers/models"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/secrets"
+	"example.com/life/cmd/bench"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -29,7 +30,8 @@ import (
 func benchCommand(a *app) *cobra.Command {
 	return group("bench", "Benchmark this machine", "  life bench turns --json\n  life bench agents 100000\n  life bench store",
 		benchTurnsCommand(a), benchStoreCommand(a), benchLookCommand(a), storeless(aboutOwn, benchAgentsCommand(a)),
-		storeless(aboutOwn, benchActivationCommand(a)), storeless(aboutOwn, benchKnowledgeCommand(a)), storeless(aboutOwn, benchSeedCommand(a)), storeless(aboutOwn, benchSandboxCommand(a)))
+		storeless(aboutOwn, benchActivationCommand(a)), storeless(aboutOwn, benchKnowledgeCommand(a)), storeless(aboutOwn, benchSeedCommand(a)), storeless(aboutOwn, benchSandboxCommand(a)),
+		storeless(aboutOwn, benchClusterCommand(a)))
 }
 
 // rig is a host in a directory of its own, with the scripted model and nothing else.
@@ -244,4 +246,89 @@ func (a *app) measureSandbox(ctx context.Context, runs int) (m sandboxMeasured, 
 		m.BwrapP50 = &took[2][runs/2]
 	}
 	return m, nil
+}
+
+func benchClusterCommand(a *app) *cobra.Command {
+	dir, quick, asJSON, progress := "", false, false, false
+	c := bench.ClusterConfig{}
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Measure three hosts on one store: faults, hand-over, forwarding",
+		Long: "Start life store serve and three life serve --cluster on this machine, and measure what happens to their agents when a host is killed, stopped\n" +
+			"for a while, or drained; what it costs to send a command to another host; and what an idle cluster does. Everything is in a temporary\n" +
+			"directory, which is removed afterwards. Each run has a new cluster; the result is the median run, the worst one where its name says so, and\n" +
+			"the sum of what is counted. docs/cluster.md explains the fields. --quick measures all of it in a minute, with less certainty.",
+		Example: "  life bench cluster --json\n  life bench cluster --quick",
+		Args:    takes(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if quick {
+				c = quicker(cmd, c)
+			}
+			if c.Runs < 1 || c.Agents < 3 || c.Agents > 10_000 || c.Pause <= 0 || c.Fence < time.Second || c.Rates <= 0 || c.Idle <= 0 || c.Events < 1 {
+				return usage("--runs and --events must be at least 1, --agents from 3 to 10000, --fence at least 1s, and --pause, --rates and --idle positive")
+			}
+			shown := a.newMeter(progress)
+			defer shown.done()
+			if c.Dir, err = benchDir(dir); err != nil {
+				return err
+			}
+			c.Say = shown.show
+			m, err := bench.Cluster(cmd.Context(), c)
+			if err = errors.Join(err, os.RemoveAll(c.Dir)); err != nil {
+				return err
+			}
+			shown.done()
+			if asJSON {
+				return a.printJSON(m)
+			}
+			return a.printClusterMeasured(&m)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&c.Runs, "runs", 5, "number of runs")
+	flags.IntVar(&c.Agents, "agents", 300, "number of agents, over the three hosts")
+	flags.DurationVar(&c.Pause, "pause", 5*time.Second, "how long a host is stopped")
+	flags.DurationVar(&c.Fence, "fence", 5*time.Second, "the cluster's fencing delay")
+	flags.DurationVar(&c.Rates, "rates", 2*time.Second, "how long each rate is measured")
+	flags.DurationVar(&c.Idle, "idle", time.Minute, "how long the idle cluster is watched")
+	flags.IntVar(&c.Events, "events", 100_000, "length of the history with which an agent is activated elsewhere")
+	flags.BoolVar(&quick, "quick", false, "one run with less of everything that no other flag says")
+	flags.StringVar(&dir, "dir", "", "directory for everything, which is removed afterwards (default: the system's temporary directory)")
+	jsonFlag(cmd, &asJSON)
+	progressFlag(cmd, &progress)
+	return cmd
+}
+
+// quicker is less of everything that was not asked for.
+func quicker(cmd *cobra.Command, c bench.ClusterConfig) bench.ClusterConfig {
+	flags := cmd.Flags()
+	for name, less := range map[string]func(){
+		"runs": func() { c.Runs = 1 }, "agents": func() { c.Agents = 60 }, "rates": func() { c.Rates = 500 * time.Millisecond },
+		"idle": func() { c.Idle = 3 * time.Second }, "events": func() { c.Events = 2000 },
+	} {
+		if !flags.Changed(name) {
+			less()
+		}
+	}
+	return c
+}
+
+func (a *app) printClusterMeasured(m *bench.ClusterMeasured) error {
+	w := table(a.out)
+	fmt.Fprintf(w, "%d runs, %d agents on three hosts\n", m.Runs, m.Agents)
+	fmt.Fprintf(w, "a host is killed: the last of its agents answers elsewhere\tmedian %.0f ms, worst %.0f ms\n", m.KillP50, m.KillWorst)
+	fmt.Fprintf(w, "a host is stopped: the same\tmedian %.0f ms, worst %.0f ms\n", m.PauseP50, m.PauseWorst)
+	fmt.Fprintf(w, "effects around that\t%d, %d of them lost and had again, %d stale\n", m.Effects, m.Again, m.Stale)
+	fmt.Fprintf(w, "a host is drained: first command to each of its agents\tp50 %.1f ms, p99 %.1f ms\n", m.HandoverP50, m.HandoverP99)
+	fmt.Fprintf(w, "commands to agents of other hosts meanwhile\tp99 %.1f ms\n", m.OthersP99)
+	fmt.Fprintf(w, "commands refused\t%d\n", m.Refused)
+	if m.Refusal != "" {
+		fmt.Fprintf(w, "the first of them\t%s\n", m.Refusal)
+	}
+	fmt.Fprintf(w, "a command at another host\t%.2f ms more; %.0f/s by 64 callers, %.0f µs of the processors each\n", m.ForwardAdded, m.ForwardedPerSec, m.ForwardedCPU)
+	fmt.Fprintf(w, "take-overs with a shared wallet\t%d\n", m.TakeOvers)
+	fmt.Fprintf(w, "commands on the bus\t%.0f/s\n", m.BusPerSec)
+	fmt.Fprintf(w, "stored by the idle cluster\t%d events in %.0f s\n", m.IdleEvents, m.IdleSeconds)
+	fmt.Fprintf(w, "an agent of %d events, elsewhere\t%.1f ms from a snapshot, %.1f ms without\n", m.LongEvents, m.With, m.Without)
+	return w.Flush()
 }

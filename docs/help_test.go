@@ -213,6 +213,7 @@ var replaced = []struct{ pattern, by string }{
 	{`--duration 10s`, "--duration 100ms"},
 	{`/mnt/fast`, "fast"},
 	{`/tmp/`, "tmp/"},
+	{`(life bench cluster)`, "$1 --quick --agents 12 --events 500 --pause 1500ms --fence 2s --idle 100ms --rates 50ms"},
 	{`(life bench (turns|store).*)`, "$1 --duration 100ms"},
 	{`3/2\.1`, "4/2.1"},
 	{`--digest \w+`, `--digest $$(life projections query approvals --json | grep -o '"digest":"[0-9a-f]*' | cut -c11-22)`},

@@ -2,7 +2,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,7 +39,7 @@ type Child struct {
 	Address string // where it answers
 	name    string
 	command *exec.Cmd
-	errs    bytes.Buffer
+	errs    said
 	ended   chan struct{} // closed when it has ended, with err
 	err     error
 }
@@ -56,6 +56,31 @@ func StartStore(ctx context.Context, life, data, listen string) (*Child, error) 
 		address, err := os.ReadFile(ready)
 		return strings.TrimSpace(string(address)), err == nil
 	})
+}
+
+// said is the end of what a process said.
+type said struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// mostSaid is how much of it is kept, in bytes.
+const mostSaid = 64 << 10
+
+// Write implements io.Writer.
+func (s *said) Write(text []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = append(s.text, text...)
+	s.text = s.text[max(0, len(s.text)-mostSaid):]
+	return len(text), nil
+}
+
+// String is its end.
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.text)
 }
 
 // start starts a process and waits until it says where it answers.
