@@ -203,10 +203,17 @@ func (c *clustered) look() {
 	}
 	c.mu.Unlock()
 	c.tell(view.Epoch)
+	c.host.run(func() { c.host.Placed(c.host.running) })
 	select {
 	case c.recovers <- struct{}{}:
 	default:
 	}
+}
+
+// keepsProjection reports whether this host keeps a projection up to date, by the newest view.
+func (c *clustered) keepsProjection(name string) bool {
+	keepers := keepersOf(c.Member.View(), name)
+	return keepers == nil || slices.Contains(keepers, c.self)
 }
 
 // tell has the registries let go of what lives elsewhere as of an epoch.

@@ -137,10 +137,14 @@ func New(ctx context.Context, config Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Projector, err = projector.New(ctx, projector.Config{
+	projecting := projector.Config{
 		Journal: h.journal, Snapshots: h.snapshots, Blobs: h.blobs, Log: h.log, Tenant: sagas.DefaultTenant,
 		Resting: config.Resting, Projections: config.Projections, Declare: config.Declare,
-	})
+	}
+	if h.cluster != nil {
+		projecting.Keeps = h.cluster.keepsProjection
+	}
+	h.Projector, err = projector.New(ctx, projecting)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ const (
 	MaxPeerHops    = 3       // a command is forwarded so often at most
 	MaxPeerStreams = 16      // that are handed over at once
 	maxUnfit       = 256     // hosts
+	maxProjections = 1024    // that are rebuilt at once
 	MaxPeerBody    = 9 << 20 // bytes of a call or an answer: the largest message, 8 MiB, and what is around it
 )
 
@@ -52,7 +53,8 @@ type PeerCall struct {
 	Runs   *PeerRuns     `json:"runs,omitempty"`
 	Keep   *PeerSnapshot `json:"keep,omitempty"`
 
-	Standing *PeerStanding `json:"standing,omitempty"`
+	Standing *PeerStanding   `json:"standing,omitempty"`
+	Project  *PeerProjection `json:"project,omitempty"`
 }
 
 type (
@@ -96,6 +98,35 @@ type (
 		Digest   events.Digest   `json:"digest"`
 		State    json.RawMessage `json:"state"`
 	}
+	// PeerProjection asks a host about projections that it keeps: Names, and what of them.
+	PeerProjection struct {
+		Ask        PeerAsking      `json:"ask"`
+		Names      []string        `json:"names"` // several, or none at all, only to be rebuilt
+		Query      string          `json:"query,omitempty"`
+		Parameters []PeerParameter `json:"parameters,omitempty"`
+		At         events.Position `json:"at,string,omitempty"`
+		Min        events.Position `json:"min,string,omitempty"`
+		Own        events.Position `json:"own,string,omitempty"` // the newest that the asking host stored, or had another one store
+		Count      int             `json:"count,omitempty"`      // of steps, from At
+		Skip       *PeerCommand    `json:"skip,omitempty"`
+	}
+	// PeerParameter is a parameter of a query.
+	PeerParameter struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+)
+
+// PeerAsking is what is asked of a projection.
+type PeerAsking string
+
+// What is asked. The answer's Projected is an object whose Said is what the method of [projector.Projector] returns.
+const (
+	PeerQuery   PeerAsking = "query"
+	PeerStatus  PeerAsking = "status"
+	PeerSteps   PeerAsking = "steps"
+	PeerRebuild PeerAsking = "rebuild"
+	PeerSkip    PeerAsking = "skip" // that a command to skip an event is completed
 )
 
 // PeerAnswer is what a host answers. With an error nothing else is set but the epoch.
@@ -108,7 +139,8 @@ type PeerAnswer struct {
 	Own     PeerHolding     `json:"own,omitempty"`
 	Runs    *PeerRun        `json:"runs,omitempty"`
 
-	Standing *Standing `json:"standing,omitempty"`
+	Standing  *Standing       `json:"standing,omitempty"`
+	Projected json.RawMessage `json:"projected,omitempty"`
 
 	Error *PeerError `json:"error,omitempty"`
 }
@@ -169,7 +201,7 @@ func ReadPeerAnswer(data []byte) (PeerAnswer, error) {
 	if answer.Own != "" && answer.Own != PeerReleased && answer.Own != PeerHeld {
 		return PeerAnswer{}, &strictjson.Malformed{Detail: fmt.Sprintf("own is %q, want released or held", events.Clip(string(answer.Own), 80))}
 	}
-	if answer.Error != nil && (answer.Receipt != nil || answer.Outcome != nil || answer.Advice != nil || answer.Own != "" || answer.Runs != nil || answer.Standing != nil) {
+	if answer.Error != nil && (answer.Receipt != nil || answer.Outcome != nil || answer.Advice != nil || answer.Own != "" || answer.Runs != nil || answer.Standing != nil || answer.Projected != nil) {
 		return PeerAnswer{}, &strictjson.Malformed{Detail: "an answer that is an error holds something else"}
 	}
 	return answer, nil
@@ -188,7 +220,7 @@ func WritePeer[T PeerCall | PeerAnswer](value T) ([]byte, error) { return events
 // check refuses what no host of this build asks.
 func (c *PeerCall) check() error {
 	asked := 0
-	for _, set := range []bool{c.Do != nil, c.Advise != nil, c.Own != nil, c.Take != nil, c.Runs != nil, c.Keep != nil, c.Standing != nil} {
+	for _, set := range []bool{c.Do != nil, c.Advise != nil, c.Own != nil, c.Take != nil, c.Runs != nil, c.Keep != nil, c.Standing != nil, c.Project != nil} {
 		if set {
 			asked++
 		}
@@ -223,6 +255,27 @@ func (c *PeerCall) check() error {
 		return checkPlaced(c.Standing.Stream)
 	case c.Keep != nil:
 		return checkPlaced(c.Keep.Stream)
+	case c.Project != nil:
+		return c.Project.check()
+	}
+	return nil
+}
+
+func (p *PeerProjection) check() error {
+	switch p.Ask {
+	case PeerQuery, PeerStatus, PeerSteps, PeerSkip:
+		if len(p.Names) != 1 {
+			return fmt.Errorf("a call about one projection names %d", len(p.Names))
+		}
+	case PeerRebuild:
+		if len(p.Names) == 0 || len(p.Names) > maxProjections {
+			return fmt.Errorf("a call to rebuild projections names %d", len(p.Names))
+		}
+	default:
+		return fmt.Errorf("nobody can ask %q of a projection", events.Clip(string(p.Ask), 80))
+	}
+	if (p.Ask == PeerSkip) != (p.Skip != nil) {
+		return errors.New("a call to skip an event holds the command, and no other does")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,7 +24,7 @@ import (
 // clusterFlags say how life serve joins a cluster.
 type clusterFlags struct {
 	peer, name, certificates, zone string
-	labels, workspaces             []string
+	labels, workspaces, roles      []string
 	weight, maxLive                int
 	silent, fence, handover        time.Duration
 	older                          bool
@@ -39,6 +40,7 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.certificates, "peer-certs", "", "with --cluster: directory that life cluster certificates made")
 	flags.StringVar(&f.zone, "zone", "", "with --cluster: what fails together with this host")
 	flags.StringSliceVar(&f.labels, "label", nil, "with --cluster: NAME=VALUE that agents can be pinned to; may be repeated")
+	flags.StringSliceVar(&f.roles, "roles", []string{cluster.RoleProjections}, "with --cluster: what this host does besides holding agents: projections, or none")
 	flags.IntVar(&f.weight, "weight", 100, "with --cluster: this host's share of the agents, compared with the others'; 0: only what is pinned to it")
 	flags.DurationVar(&f.silent, "silent", time.Second, "with --cluster: a host that does not answer for so long is held for dead")
 	flags.DurationVar(&f.fence, "fence", 5*time.Second, "with --cluster: calls that a dead host began are lost after so long; the same on all hosts")
@@ -66,6 +68,10 @@ func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
 	case f.certificates == "":
 		return nil, usage("--cluster needs --peer-certs DIR, with certificates that life cluster certificates DIR --host %s makes: hosts prove to each other who they are", f.name)
 	}
+	roles, err := readRoles(f.roles)
+	if err != nil {
+		return nil, usage("--roles: %w", err)
+	}
 	labels, err := readLabels(f.labels)
 	if err != nil {
 		return nil, usage("--label: %w", err)
@@ -73,7 +79,7 @@ func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
 	return &stores.Cluster{
 		Name: name, Listen: f.peer, Certificates: f.certificates, Older: f.older, Handover: f.handover, MaxLive: f.maxLive, Workspaces: f.workspaces,
 		Joined: events.HostJoined{
-			Name: f.name, API: api, Zone: f.zone, Labels: labels, Weight: f.weight,
+			Name: f.name, API: api, Zone: f.zone, Labels: labels, Weight: f.weight, Roles: roles,
 			Fence: events.Micros(f.fence.Microseconds()), Silent: events.Micros(f.silent.Microseconds()),
 		},
 	}, nil
@@ -85,6 +91,19 @@ func (f *clusterFlags) names(given []string) []string {
 		return append(given, host)
 	}
 	return given
+}
+
+// readRoles checks what a host is to do; none: nothing but to hold agents.
+func readRoles(names []string) ([]string, error) {
+	if slices.Equal(names, []string{"none"}) {
+		return nil, nil
+	}
+	for _, name := range names {
+		if name != cluster.RoleProjections {
+			return nil, fmt.Errorf("%q is no role, want %s (keep projections, where not every host does) or none", name, cluster.RoleProjections)
+		}
+	}
+	return []string{cluster.RoleProjections}, nil
 }
 
 func readLabels(texts []string) ([]events.Label, error) {

@@ -379,6 +379,7 @@ func asked(call *actors.PeerCall) string {
 	}{
 		{"do", call.Do != nil}, {"advise", call.Advise != nil}, {"own", call.Own != nil}, {"take", call.Take != nil}, {"runs", call.Runs != nil}, {"keep", call.Keep != nil},
 		{"standing", call.Standing != nil},
+		{"project", call.Project != nil},
 	} {
 		if what.set {
 			return what.name

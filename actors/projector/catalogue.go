@@ -172,9 +172,9 @@ func (p *Projector) replace(ctx context.Context, of *projection, spec *projectio
 		of.green = nil
 	}
 	switch {
-	case of.serving != nil && !p.config.Resting:
+	case of.serving != nil && p.follows(of.name):
 		of.green = newReading(spec, source, noted.Generation+1, &of.skips)
-	case old != nil && !p.config.Resting:
+	case old != nil && p.follows(of.name):
 		of.serving = newReading(old, noted.Source, 0, &of.skips)
 		of.green = newReading(spec, source, noted.Generation+1, &of.skips)
 	default:
@@ -313,7 +313,7 @@ func (p *Projector) applySkips(ctx context.Context, of *projection, readings []*
 	for _, r := range past {
 		p.forget(ctx, r, first)
 		fresh := newReading(r.spec, r.source, r.generation, &of.skips)
-		if r == of.serving && !p.config.Resting {
+		if r == of.serving && p.follows(of.name) {
 			if of.green == nil {
 				of.green = fresh
 			}

@@ -72,6 +72,9 @@ func (p *Projector) schedule() {
 		return
 	}
 	for _, each := range p.list {
+		if !p.keeps(each.name) {
+			continue
+		}
 		if each.serving.claim() {
 			serving = append(serving, each.serving)
 		}

@@ -91,6 +91,13 @@ func (r *reading) resume() {
 	}
 }
 
+// untouched reports whether nothing was read for it, and nothing is about to be.
+func (r *reading) untouched() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.phase == unread && !r.fed
+}
+
 // drop ends whatever feeds the reading.
 func (r *reading) drop() {
 	r.mu.Lock()

@@ -30,6 +30,9 @@ type Config struct {
 	Projections []projections.Spec
 	// Declare reads the text of a projection that is declared at run time. nil: none can be.
 	Declare func(source []byte) (projections.Spec, error)
+	// Keeps reports whether this host keeps a projection up to date; others do for it. nil: it keeps all of them. When the answer changes, Placed
+	// is to be called.
+	Keeps func(name string) bool
 }
 
 // Projector keeps the projections of a host's catalogue up to date. Each starts from its stored state; those that are behind read on
@@ -46,6 +49,7 @@ type Projector struct {
 	tasks   sync.WaitGroup
 	stored  atomic.Uint64 // the position of the latest event that the host stored
 
+	placing     sync.Mutex
 	reconciling sync.Mutex
 	catalogue   sagas.Catalogue // as the list was made from it
 
@@ -126,6 +130,78 @@ func (p *Projector) Stored(position events.Position) {
 			return
 		}
 	}
+}
+
+// Newest is the position of the newest event that Stored was told of.
+func (p *Projector) Newest() events.Position { return events.Position(p.stored.Load()) }
+
+// follows reports whether a projection is kept up to date here.
+func (p *Projector) follows(name string) bool { return !p.config.Resting && p.keeps(name) }
+
+func (p *Projector) keeps(name string) bool { return p.config.Keeps == nil || p.config.Keeps(name) }
+
+// Placed has the projector follow what this host keeps from now on, from the state that it stored last, and let go of what it does not.
+func (p *Projector) Placed(ctx context.Context) {
+	p.placing.Lock()
+	defer p.placing.Unlock()
+	p.mu.Lock()
+	var gone []*reading
+	for _, each := range p.list {
+		if each.serving == nil || p.keeps(each.name) || each.serving.untouched() {
+			continue
+		}
+		if each.green != nil {
+			each.green.drop()
+			each.green = nil
+		}
+		gone = append(gone, each.serving)
+	}
+	p.mu.Unlock()
+	for _, r := range gone {
+		p.save(ctx, r, 1)
+		p.letGo(r)
+	}
+	p.notify()
+	p.schedule()
+}
+
+// letGo puts a reading that nothing has been read for in the place of one.
+func (p *Projector) letGo(r *reading) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, each := range p.list {
+		if each.serving == r {
+			each.serving = newReading(r.spec, r.source, r.generation, &each.skips)
+		}
+	}
+	r.drop()
+}
+
+// Keeps reports whether this host keeps a projection, and can answer for it at once.
+func (p *Projector) Keeps(name string) (keeps, ready bool) {
+	of, err := p.find(name)
+	if err != nil {
+		return true, true // it is refused here as anywhere
+	}
+	r, err := p.serves(of)
+	if err != nil {
+		return true, true
+	}
+	phase := r.now()
+	return p.keeps(name), phase == live || phase == behind || phase == stopped
+}
+
+// Names lists the projections that can be built.
+func (p *Projector) Names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, each := range p.list {
+		if each.serving != nil {
+			names = append(names, each.name)
+		}
+	}
+	return names
 }
 
 // find returns a projection; the error says what there is.

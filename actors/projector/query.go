@@ -20,6 +20,7 @@ type Question struct {
 	Query      projections.Query
 	At         events.Position // as of then; 0: as of now
 	Min        events.Position // as of then at least: what a command's receipt says, for instance
+	Own        events.Position // waited for as the events are that this host stored itself: for a moment. What the host stored that passes the question on
 }
 
 // Answer is what a projection answered.
@@ -77,7 +78,7 @@ func (p *Projector) Query(ctx context.Context, question Question, progress func(
 	case p.config.Resting:
 		r, err = p.refreshed(ctx, asked, question.Min, progress)
 	default:
-		r, err = p.await(ctx, asked, question.Min)
+		r, err = p.await(ctx, asked, question.Min, question.Own)
 	}
 	if err != nil {
 		return Answer{}, err
@@ -123,11 +124,11 @@ func (p *Projector) catalogueIfResting(ctx context.Context) error {
 }
 
 // await returns the reading that answers, once it is as far as is demanded; for the host's own events it waits a moment only.
-func (p *Projector) await(ctx context.Context, of *projection, atLeast events.Position) (*reading, error) {
+func (p *Projector) await(ctx context.Context, of *projection, atLeast, own events.Position) (*reading, error) {
 	began := time.Now()
 	timer := time.NewTimer(freshWait)
 	defer timer.Stop()
-	own := events.Position(p.stored.Load())
+	own = max(own, p.Newest())
 	for {
 		moved := p.watch()
 		r, err := p.serves(of)

@@ -35,6 +35,7 @@ type Status struct {
 	Stopped  *Stopped                  `json:"stopped,omitempty"`   //
 	Skipped  []sagas.SkippedProjection `json:"skipped,omitempty"`   // events that it leaves out
 	Building *Building                 `json:"building,omitempty"`  // what is built beside it
+	Host     events.HostID             `json:"host,omitempty"`      // that keeps it, where not every host does
 }
 
 // Building is a fold that is built to take the place of the one that answers.
@@ -55,7 +56,8 @@ const (
 	StateCatchingUp State = "catching up" // it answers as of where it is
 	StateLive       State = "live"
 	StateStopped    State = "stopped"
-	StateBroken     State = "broken" // its text cannot be used
+	StateBroken     State = "broken"    // its text cannot be used
+	StateElsewhere  State = "elsewhere" // other hosts of the cluster keep it
 )
 
 // Trend says whether a projection comes nearer to the end of history.
@@ -129,6 +131,9 @@ func (each *projection) status(p *Projector, head events.Position) Status {
 	serving.describe(&status, head, growth)
 	if p.config.Resting && status.State != StateStopped {
 		status.State = StateResting
+	}
+	if !p.keeps(each.name) {
+		status.State, status.Trend = StateElsewhere, TrendStandingStill
 	}
 	if green != nil {
 		var other Status

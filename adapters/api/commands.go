@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"regexp"
 	"time"
 
@@ -57,7 +58,31 @@ func (s *server) do(w http.ResponseWriter, r *http.Request, stream events.Stream
 	if w.Header().Get("Location") != "" && !receipt.Duplicate {
 		status = http.StatusCreated
 	}
+	answersAsOf(w, receipt.Position)
 	return writeJSON(w, status, receipt)
+}
+
+// positionHeader is up to where history is in an answer: of a command, what it stored; of a query, what was folded. A client that sends the greatest
+// one it was given with its queries reads what it wrote, at any host.
+const positionHeader = "Life-Position"
+
+func answersAsOf(w http.ResponseWriter, position events.Position) {
+	if position > 0 {
+		w.Header().Set(positionHeader, strconv.FormatUint(uint64(position), 10))
+	}
+}
+
+// atLeast is the position that a query demands by the header; 0: none.
+func atLeast(r *http.Request) (events.Position, error) {
+	text := r.Header.Get(positionHeader)
+	if text == "" {
+		return 0, nil
+	}
+	position, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, problem(codeMalformed, "%s is %q, want a position: the header of an answer", positionHeader, events.Clip(text, 200))
+	}
+	return events.Position(position), nil
 }
 
 // Headers that say where a command comes from.

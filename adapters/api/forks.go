@@ -58,6 +58,7 @@ func (s *server) fork(w http.ResponseWriter, r *http.Request) error {
 	if forked.Duplicate {
 		status = http.StatusOK
 	}
+	answersAsOf(w, forked.Position)
 	return writeJSON(w, status, forked)
 }
 

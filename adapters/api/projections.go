@@ -63,7 +63,11 @@ func (s *server) project(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ask.At, ask.Min = events.Position(at), events.Position(least)
+	given, err := atLeast(r)
+	if err != nil {
+		return err
+	}
+	ask.At, ask.Min = events.Position(at), max(events.Position(least), given)
 	for _, own := range []string{parameterQuery, parameterAt, parameterMin} {
 		delete(ask.Query.Parameters, own)
 	}
@@ -72,10 +76,12 @@ func (s *server) project(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		answersAsOf(w, answer.Position)
 		return writeJSON(w, http.StatusOK, answer)
 	}
 	out := newLines(w)
 	answer, err := s.host.Query(r.Context(), ask, func(folded int64) { out.tell(progress{Checked: folded}) })
+	answersAsOf(w, answer.Position) // unless there were lines before
 	return finish(s, out, &answer, err)
 }
 
@@ -108,6 +114,9 @@ func (c *Client) Query(ctx context.Context, ask projector.Question, progress fun
 		}
 	}
 	asked := call{method: http.MethodGet, path: path, query: parameters, header: http.Header{"Accept": {inLines}}}
+	if newest := c.newest.Load(); newest > 0 {
+		asked.header.Set(positionHeader, strconv.FormatUint(newest, 10))
+	}
 	return readLines[projector.Answer](ctx, c, asked, func(folded, _ int64) {
 		if progress != nil {
 			progress(folded)

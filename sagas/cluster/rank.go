@@ -51,6 +51,11 @@ func (v *View) Ranked(stream events.Stream) []events.HostID {
 			draws = append(draws, member.draw(hash, pinned))
 		}
 	}
+	return v.rank(draws)
+}
+
+// rank puts hosts in the order of their draws, and the first of another zone than the best one's in the second place.
+func (v *View) rank(draws []draw) []events.HostID {
 	slices.SortFunc(draws, func(a, b draw) int {
 		switch {
 		case a.before(b):
@@ -82,6 +87,36 @@ func (v *View) succeed(ranked []events.HostID) {
 			return
 		}
 	}
+}
+
+// RoleProjections is the role of hosts that keep projections besides the roster.
+const RoleProjections = "projections"
+
+// Few is how many hosts a cluster has at most in which each keeps every projection; in a larger one two do.
+const (
+	Few     = 3
+	keepers = 2
+)
+
+// Keepers returns the hosts that keep a projection up to date, best first; nil: each host does. With few hosts each keeps all of them, and so it
+// is if none has the role. Else it is two of those that have: the first two in rank, the second of another zone if there is one.
+func (v *View) Keepers(projection string) []events.HostID {
+	hash, joined := mix(sum("projection-"+projection)), 0
+	var draws []draw
+	for _, member := range v.Members {
+		if member.State == StateDraining {
+			continue
+		}
+		joined++
+		if slices.Contains(member.Joined.Roles, RoleProjections) {
+			draws = append(draws, member.draw(hash, true))
+		}
+	}
+	if joined <= Few || len(draws) == 0 {
+		return nil
+	}
+	ranked := v.rank(draws)
+	return ranked[:min(keepers, len(ranked))]
 }
 
 // holds reports whether a member may hold an entity that is pinned like that.

@@ -108,3 +108,68 @@ func BenchmarkOwner(b *testing.B) {
 		})
 	}
 }
+
+// projectorOf is a host that keeps projections.
+func projectorOf(name, zone string) events.HostJoined {
+	host := member(name, zone, 100)
+	host.Roles = []string{cluster.RoleProjections}
+	return host
+}
+
+// TestKeepers: with few hosts each keeps every projection; with more, two that have the role do, in two zones if there are, and not one that drains.
+func TestKeepers(t *testing.T) {
+	few := viewOf(projectorOf("a", ""), projectorOf("b", ""), projectorOf("c", ""))
+	if keepers := few.Keepers("balance"); keepers != nil {
+		t.Errorf("of three hosts %v keep balance, want each", keepers)
+	}
+	if keepers := viewOf(member("a", "", 1), member("b", "", 1), member("c", "", 1), member("d", "", 1)).Keepers("balance"); keepers != nil {
+		t.Errorf("of hosts without the role %v keep balance, want each", keepers)
+	}
+	one := viewOf(member("a", "", 1), member("b", "", 1), member("c", "", 1), projectorOf("d", ""))
+	if keepers := one.Keepers("balance"); len(keepers) != 1 || keepers[0].Name() != "d" {
+		t.Errorf("%v keep balance, want d", keepers)
+	}
+	v := viewOf(projectorOf("a", "eu"), projectorOf("b", "eu"), projectorOf("c", "eu"), projectorOf("d", "us"), member("e", "us", 1), projectorOf("f", "eu"))
+	kept := map[string]int{}
+	const n = 3000
+	for i := range n {
+		name := fmt.Sprint("projection-", i)
+		keepers := v.Keepers(name)
+		if len(keepers) != 2 || v.Members[keepers[0]].Joined.Zone == v.Members[keepers[1]].Joined.Zone {
+			t.Fatalf("%v keep %s", keepers, name)
+		}
+		for _, keeper := range keepers {
+			kept[keeper.Name()]++
+		}
+		// A host that goes, or drains, moves only what it kept.
+		for _, event := range []events.Event{events.HostDraining{Host: keepers[1]}, events.HostRemoved{Host: keepers[1]}} {
+			after := v.Apply(sagas.Fact{Event: event, Revision: v.Epoch + 1}).Keepers(name)
+			if len(after) != 2 || after[0] != keepers[0] || after[1] == keepers[1] {
+				t.Fatalf("after %T of %s, %v keep %s, before %v did", event, keepers[1], after, name, keepers)
+			}
+		}
+	}
+	if kept["e"] > 0 || kept["d"] != n {
+		t.Errorf("hosts keep %v", kept)
+	}
+	for _, host := range []string{"a", "b", "c", "f"} {
+		if math.Abs(float64(kept[host])-n/4) > n/4*0.12 {
+			t.Errorf("%s keeps %d of %d, want a quarter", host, kept[host], n)
+		}
+	}
+}
+
+// TestKeepersArePermanent holds the hosts of projections to what they were, as TestPlacementIsPermanent does the owners of entities.
+func TestKeepersArePermanent(t *testing.T) {
+	v := viewOf(projectorOf("books-1", ""), projectorOf("books-2", ""), projectorOf("books-3", ""), projectorOf("books-4", ""), projectorOf("books-5", ""))
+	got := ""
+	for _, name := range []string{"balance", "spending", "mode", "approvals", "waterfall", "failures", "knowledge", "forks"} {
+		for _, keeper := range v.Keepers(name) {
+			got += keeper.Name()[len("books-"):]
+		}
+		got += " "
+	}
+	if want := "35 21 25 32 31 24 13 53 "; got != want {
+		t.Errorf("they are kept by %s, want %s", got, want)
+	}
+}
