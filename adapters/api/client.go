@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"sync/atomic"
 	"time"
 
 	"example.com/life/actors"
@@ -33,7 +31,6 @@ type Client struct {
 	token    string
 	http     *http.Client
 	patience time.Duration
-	newest   atomic.Uint64 // position of any answer: queries demand it, so that they are as of what was written or read before, at any host
 }
 
 var _ Host = (*Client)(nil)
@@ -149,18 +146,10 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	}
 	switch answer.StatusCode {
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted:
-		c.note(answer.Header.Get(positionHeader))
 		return answer, nil
 	}
 	defer answer.Body.Close()
 	return nil, readProblem(answer)
-}
-
-// note takes in as of which position an answer was.
-func (c *Client) note(position string) {
-	at, err := strconv.ParseUint(position, 10, 63)
-	for newest := c.newest.Load(); err == nil && at > newest && !c.newest.CompareAndSwap(newest, at); newest = c.newest.Load() {
-	}
 }
 
 // readProblem reads an error answer. One that is no problem of this API's comes from something in between.

@@ -3,8 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"

@@ -114,9 +114,6 @@ func (c *Client) Query(ctx context.Context, ask projector.Question, progress fun
 		}
 	}
 	asked := call{method: http.MethodGet, path: path, query: parameters, header: http.Header{"Accept": {inLines}}}
-	if newest := c.newest.Load(); newest > 0 {
-		asked.header.Set(positionHeader, strconv.FormatUint(newest, 10))
-	}
 	return readLines[projector.Answer](ctx, c, asked, func(folded, _ int64) {
 		if progress != nil {
 			progress(folded)
