@@ -677,10 +677,18 @@ func askKeepers[T any](ctx context.Context, h *Host, ask *PeerProjection, here f
 	}
 	view := c.Member.View()
 	hosts := keepersOf(view, name)
-	if hosts == nil {
+	_, ready := h.Keeps(name)
+	switch {
+	case hosts == nil && (ready || name == projections.RosterName):
 		return here(ctx)
-	}
-	if _, ready := h.Keeps(name); slices.Contains(hosts, c.self) {
+	case hosts == nil: // each host does, and this one has yet to build it: others may have done so
+		hosts = []events.HostID{c.self}
+		for _, member := range view.Sorted() {
+			if member.ID != c.self {
+				hosts = append(hosts, member.ID)
+			}
+		}
+	case slices.Contains(hosts, c.self):
 		hosts = slices.DeleteFunc(hosts, func(id events.HostID) bool { return id == c.self })
 		if ready {
 			hosts = slices.Insert(hosts, 0, c.self)

@@ -2,17 +2,22 @@ package peers_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/membership"
+	"example.com/life/actors/projector"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/peers"
 	"example.com/life/events"
+	"example.com/life/projections"
 	"example.com/life/sagas"
 	"example.com/life/sagas/cluster"
 )
@@ -47,7 +52,7 @@ func join(t *testing.T, dir, name string, store storage.Journal, blobs storage.B
 	}})
 	joined := events.HostJoined{
 		Name: name, Peer: w.server.Addr().String(), Weight: 100, Build: "test", Protocol: events.ProtocolRange{Oldest: 1, Newest: 1},
-		Catalogue: cluster.Catalogue(), Providers: []string{"fake"}, Fence: 5 * events.Second, Silent: 30 * events.Second, // the machine is busy; a port that refuses is noticed at once
+		Catalogue: cluster.Catalogue(), Providers: []string{"fake"}, Roles: []string{cluster.RoleProjections}, Fence: 5 * events.Second, Silent: 30 * events.Second, // the machine is busy; a port that refuses is noticed at once
 	}
 	w.member = must(membership.Join(t.Context(), membership.Config{
 		Cluster: "c", Joined: joined, Journal: store, Blobs: blobs, Contacts: w.client, Clock: membership.SystemClock{}, Log: log,
@@ -152,4 +157,93 @@ func ended(t *testing.T, host *actors.Host, agent events.AgentID, turns int) {
 			turns--
 		}
 	}
+}
+
+// TestFour: with four hosts over real connections two keep each projection, and any of them answers, with what was stored through it or another one; and
+// a watcher at any host sees what a model produces on another one.
+func TestFour(t *testing.T) {
+	dir, store, blobs := certificates(t, "a", "b", "c", "d"), actorstest.NewMemory(), actorstest.NewBlobs()
+	all := make([]*whole, 0, 4)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		all = append(all, join(t, dir, name, store, blobs))
+	}
+	for _, w := range all {
+		for len(w.member.View().Members) != len(all) {
+			<-w.member.Changed()
+		}
+	}
+	kept := 0
+	for i, w := range all {
+		id := events.WalletID(fmt.Sprint("w", i))
+		receipt, err := w.host.Do(t.Context(), events.WalletStream(id), sagas.OpenWallet{Meta: sagas.Meta{ID: "open", At: storage.Now()}, Wallet: id, Credit: events.Dollar}, actors.Origin{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keeps, _ := w.host.Keeps("balance"); keeps {
+			kept++
+		}
+		for _, at := range []*whole{w, all[(i+1)%4]} {
+			question := projector.Question{Projection: "balance"}
+			if at != w {
+				question.Min = receipt.Position
+			}
+			answer, err := at.host.Query(t.Context(), question, nil)
+			if err != nil || !strings.Contains(string(answer.Answer), `"`+string(id)+`"`) {
+				t.Errorf("at %s, of what %s stored: %s, %v", at.member.Self(), w.member.Self(), answer.Answer, err)
+			}
+		}
+		if _, err := w.host.Query(t.Context(), projector.Question{Projection: "balance", Query: projections.Query{Name: "sum"}}, nil); !refused(err) {
+			t.Errorf("at %s, a query that there is not: %v", w.member.Self(), err)
+		}
+		list, err := w.host.Projections(t.Context())
+		for _, status := range list {
+			if status.State == projector.StateElsewhere {
+				t.Errorf("at %s: %+v", w.member.Self(), status)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if kept != 2 {
+		t.Errorf("%d hosts keep balance, want 2", kept)
+	}
+	id := events.AgentID("demo")
+	owner, _ := all[0].member.View().Owner(events.AgentStream(id))
+	at := all[slices.IndexFunc(all, func(w *whole) bool { return w.member.Self() != owner })].host
+	for _, command := range []sagas.Command{
+		sagas.Create{Meta: sagas.Meta{ID: "create", At: storage.Now()}, Agent: id, Config: events.AgentConfig{Model: "fake/one"}},
+		sagas.Send{Meta: sagas.Meta{ID: "warm", At: storage.Now()}, Verb: events.Collect, Text: events.Text{Inline: "x"}},
+	} {
+		if _, err := at.Do(t.Context(), events.AgentStream(id), command, actors.Origin{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended(t, at, id, 1)
+	feed := must(at.Watch(t.Context(), id, 0))(t)
+	for seen, i := false, 0; !seen; i++ { // the connection may come after the first pieces
+		command := sagas.Send{Meta: sagas.Meta{ID: events.CommandID(fmt.Sprint("m", i)), At: storage.Now()}, Verb: events.Followup, Text: events.Text{Inline: "x"}}
+		if _, err := at.Do(t.Context(), events.AgentStream(id), command, actors.Origin{}); err != nil {
+			t.Fatal(err)
+		}
+		for over := false; !over; {
+			item, err := feed.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen = seen || item.Delta != nil && item.Delta.Text == "done"
+			over = item.Event != nil && item.Event.Kind == (events.SettlementRecorded{}).Kind()
+		}
+	}
+	if err := feed.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, w := range all {
+		w.stop(t)
+	}
+}
+
+func refused(err error) bool {
+	var as *sagas.RefusalError
+	return errors.As(err, &as)
 }
