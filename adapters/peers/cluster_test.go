@@ -17,7 +17,6 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/peers"
 	"example.com/life/events"
-	"example.com/life/projections"
 	"example.com/life/sagas"
 	"example.com/life/sagas/cluster"
 )
@@ -192,7 +191,9 @@ func TestFour(t *testing.T) {
 				t.Errorf("at %s, of what %s stored: %s, %v", at.member.Self(), w.member.Self(), answer.Answer, err)
 			}
 		}
-		if _, err := w.host.Query(t.Context(), projector.Question{Projection: "balance", Query: projections.Query{Name: "sum"}}, nil); !refused(err) {
+		missing := projector.Question{Projection: "balance"}
+		missing.Query.Name = "sum"
+		if _, err := w.host.Query(t.Context(), missing, nil); !refused(err) {
 			t.Errorf("at %s, a query that there is not: %v", w.member.Self(), err)
 		}
 		list, err := w.host.Projections(t.Context())
