@@ -310,3 +310,49 @@ func TestASlowFirstByte(t *testing.T) {
 		})
 	}
 }
+
+// TestAServerThatLoadsIsWaitedFor: a large model takes minutes to be loaded, and a route does not leave its server for that.
+func TestAServerThatLoadsIsWaitedFor(t *testing.T) {
+	reply := wire{status: 503, header: map[string]string{"Content-Type": "application/json"}, pieces: []string{`{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}`}}
+	if _, _, failure := askOne(t, reply); failure == nil || failure.RetryAfter != 20*time.Second {
+		t.Errorf("%+v", failure)
+	}
+}
+
+// TestThinkingBetweenTags: what a server sends as text and the model thought is thinking, however it is cut; what only looks like it is text.
+func TestThinkingBetweenTags(t *testing.T) {
+	for whole, want := range map[string][2]string{
+		"<think>\nSix by seven.\n</think>\n\n42.":                {"\nSix by seven.\n", "42."},
+		"\n <think></think>\n\n42.":                              {"", "42."},
+		"<thinking>Six</thinking>42. <think>no</think>":          {"Six", "42. <think>no</think>"},
+		"Six by seven.\nThat is so.\n</think>\n\n42.":            {"Six by seven.\nThat is so.", "42."},
+		"<think>a < b </thin </think>42":                         {"a < b </thin ", "42"},
+		"<thin is a tag that no one knows":                       {"", "<thin is a tag that no one knows"},
+		"42, and <think>no</think>":                              {"", "42, and <think>no</think>"},
+		"The tag `</think>` ends it.":                            {"", "The tag `</think>` ends it."},
+		"It is shown so:\n```\n<b>\n</think>\n```\nThat is all.": {"", "It is shown so:\n```\n<b>\n</think>\n```\nThat is all."},
+	} {
+		for size := 1; size <= len(whole); size++ {
+			var pieces []string
+			for rest := []rune(whole); len(rest) > 0; {
+				n := min(size, len(rest))
+				pieces = append(pieces, textEvent(string(rest[:n])))
+				rest = rest[n:]
+			}
+			answer, _, failure := askOne(t, streams(append(pieces, finishEvent("stop"))...))
+			thought := ""
+			for _, b := range answer.Blocks {
+				thought += b.Text
+			}
+			if failure != nil || answer.Text != want[1] || thought != want[0] {
+				t.Fatalf("%q in pieces of %d: said %q, thought %q, want %q; %v", whole, size, answer.Text, thought, want, failure)
+			}
+			if size > 3 && size < len(whole) { // every place of a cut was tried
+				size = len(whole) - 1
+			}
+		}
+	}
+	if answer, _, _ := askOne(t, streams(textEvent("<think>It never ends"), finishEvent("stop"))); answer.Fault != events.FaultEmpty {
+		t.Errorf("thinking that does not end: %+v", answer)
+	}
+}

@@ -33,6 +33,8 @@ type reply struct {
 	refused bool
 	parts   []json.RawMessage // of a content that is a list
 	thought strings.Builder   // in such parts
+	tags    thinkTags
+	muse    strings.Builder // between tags in the text
 	extra   extras
 	calls   []*callParts
 	showing endpoint.ShownCalls
@@ -182,10 +184,41 @@ func (r *reply) addParts(raw string) {
 }
 
 func (r *reply) say(text string) {
-	if text != "" {
-		r.begun = true
-		r.text.WriteString(text)
-		r.layout.add(events.BlockText, text)
+	if text == "" {
+		return
+	}
+	r.begun = true
+	r.tagged(r.tags.next(text))
+}
+
+// tagged takes what was thought and said in a text.
+func (r *reply) tagged(thought, said string) {
+	if thought != "" {
+		r.muse.WriteString(thought)
+		r.layout.add(events.BlockThinking, thought)
+	}
+	if said != "" {
+		r.text.WriteString(said)
+		r.layout.add(events.BlockText, said)
+	}
+}
+
+// untag makes thinking of the beginning of a text that only ends it.
+func (r *reply) untag() {
+	if r.layout.thought() != "" || len(r.layout.parts) != 1 {
+		return
+	}
+	thought, said, found := untagged(r.text.String())
+	if !found {
+		return
+	}
+	r.text.Reset()
+	r.text.WriteString(said)
+	r.muse.WriteString(thought)
+	r.layout.parts = []layoutPart{{kind: events.BlockThinking, bytes: len(thought)}, {kind: events.BlockText, bytes: len(said)}}
+	r.layout.parts[0].thought.WriteString(thought)
+	if said == "" {
+		r.layout.parts = r.layout.parts[:1]
 	}
 }
 
@@ -212,6 +245,8 @@ func within(raw, name string) string {
 // answer gives the whole reply, once the model has said why it stopped.
 func (r *reply) answer() (actors.ModelResponse, error) {
 	r.say(r.content.Rest() + r.refusal.Rest())
+	r.tagged(r.tags.rest())
+	r.untag()
 	usage := r.usage()
 	failed := func(class events.ErrorClass, detail string) (actors.ModelResponse, error) {
 		return actors.ModelResponse{}, &actors.ModelError{Class: class, Detail: detail, Usage: usage}
@@ -247,7 +282,7 @@ func endsWithCalls(reason string) bool {
 }
 
 func (r *reply) thoughts() string {
-	thoughts := r.thought.String()
+	thoughts := r.thought.String() + r.muse.String()
 	for _, name := range reasoningFields {
 		thoughts += r.extra.text(name)
 	}

@@ -113,7 +113,7 @@ func paramMessages(question *actors.ModelRequest, way way) ([]openai.ChatComplet
 		case sagas.RoleUser:
 			messages = append(messages, openai.UserMessage(turn.text))
 		case sagas.RoleTool:
-			messages = append(messages, openai.ToolMessage(turn.text, turn.from.CallID))
+			messages = append(messages, openai.ToolMessage(turn.text, way.callID(turn.from.CallID)))
 		case sagas.RoleAssistant:
 			message, err := paramAssistant(turn, way)
 			if err != nil {
@@ -141,7 +141,7 @@ func paramAssistant(turn turnOf, way way) (openai.ChatCompletionMessageParamUnio
 	}
 	for i, call := range turn.from.Calls {
 		function := openai.ChatCompletionMessageFunctionToolCallParam{
-			ID:       call.ID,
+			ID:       way.callID(call.ID),
 			Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: call.Tool, Arguments: endpoint.SentArguments(call.Arguments)},
 		}
 		if i < len(calls) && len(calls[i]) > 0 {
@@ -150,6 +150,14 @@ func paramAssistant(turn turnOf, way way) (openai.ChatCompletionMessageParamUnio
 		assistant.ToolCalls = append(assistant.ToolCalls, openai.ChatCompletionMessageToolCallUnionParam{OfFunction: &function})
 	}
 	return openai.ChatCompletionMessageParamUnion{OfAssistant: &assistant}, nil
+}
+
+// callID is a call's id as the endpoint takes it. Those of another provider may be too long for it, or have signs that it does not know.
+func (w way) callID(id string) string {
+	if w.shortIDs {
+		return endpoint.ShortID(id, 9)
+	}
+	return id
 }
 
 // overlayOf is what the endpoint gets back with a message and with its calls.

@@ -89,7 +89,7 @@ func (w way) refusesThinking(says func(...string) bool, question *actors.ModelRe
 			return true
 		}
 	}
-	return says("reasoning effort", "reasoning.effort", "thinking budget", "budget_tokens")
+	return says("reasoning effort", "reasoning.effort", "thinking budget", "budget_tokens", "support thinking", "think value")
 }
 
 // otherThinking is the way to ask with the next form.

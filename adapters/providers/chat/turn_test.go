@@ -346,6 +346,22 @@ func TestAnEndpointsWayOfAsking(t *testing.T) {
 	for name, rules := range map[string]rules{
 		"options of streams": {noOptions: true}, "the newer limit": {limitName: limitNew}, "no limit": {limitName: limitNone},
 		"no system message": {noSystem: true}, "several": {noOptions: true, noSystem: true, limitName: limitNew},
+		"ids of nine signs": {refusal: func(q sentRequest, _ []string) *wire {
+			for _, id := range q.callIDs() {
+				if len(id) != 9 || strings.ContainsAny(id, "-_") {
+					return refusing(400, "Tool call id was "+id+" but must be a-z, A-Z, 0-9, with a length of 9.")
+				}
+			}
+			return nil
+		}},
+		"ids of forty signs": {refusal: func(q sentRequest, _ []string) *wire {
+			for _, id := range q.callIDs() {
+				if len(id) > 40 {
+					return refusing(400, "Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string with length 58 instead.")
+				}
+			}
+			return nil
+		}},
 		"a low limit": {refusal: func(q sentRequest, _ []string) *wire {
 			if limit, _ := q.raw[limitOld].(float64); limit > 4096 {
 				return refusing(400, "max_tokens is too large: 8192. This model supports at most 4096 completion tokens.")
@@ -361,6 +377,10 @@ func TestAnEndpointsWayOfAsking(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &vendor{replies: []wire{says("Finished.")}, rules: rules}
+			if strings.HasPrefix(name, "ids") {
+				long := callEvent(`{"index":0,"id":"call_` + strings.Repeat("thought", 8) + `","function":{"name":"read_file","arguments":"{}"}}`)
+				e.replies = []wire{streams(long, finishEvent("tool_calls")), says("Finished.")}
+			}
 			s := newTurns(t, e, func(c *events.AgentConfig) { c.Prompt = "Be brief." }, nil)
 			s.done(s.say("Go"))
 			if failed := eventsOf[events.ModelFailed](s); len(failed) > 0 {

@@ -376,3 +376,16 @@ func (s *turns) configure(change func(*events.AgentConfig)) {
 	change(&created.Config)
 	s.do(sagas.Configure{Meta: s.meta(), Config: created.Config})
 }
+
+// callIDs are the ids of calls and of their results.
+func (q *sentRequest) callIDs() (ids []string) {
+	for _, m := range q.Messages {
+		if m.CallID != "" {
+			ids = append(ids, m.CallID)
+		}
+		for _, call := range m.ToolCalls {
+			ids = append(ids, call.ID)
+		}
+	}
+	return ids
+}

@@ -17,6 +17,7 @@ type way struct {
 	noSystem  bool         // the prompt stands in the first message of the user
 	noExtra   bool         // what it sent with its replies is not sent back
 	fill      string       // the field that messages with calls must have, also where they came from another model
+	shortIDs  bool         // calls have ids of nine letters and digits
 	bridged   bool         // between a tool's result and a message of the user stands one of the assistant
 	thinking  refusedForms // how often the form in which thinking was asked for was refused
 	noContext bool         // the reply's limit does not fit the window beside the conversation: it is lowered for this request alone
@@ -47,6 +48,8 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own
 	case refused.Status == 401 || refused.Status == 403 || refused.Status == 429:
 	case (unknown || says("one of", "not a valid")) && w.refusesThinking(says, question, own):
 		next = w.otherThinking(question, own)
+	case says("tool call id", "tool_call_id", "tool_calls") && says("length of 9", "maximum length", "string too long", "must be a-z") && !w.shortIDs:
+		next.shortIDs = true
 	case says("stream_options", "include_usage"):
 		next.noUsage = true
 	case says("thought_signature", "thought signature") && says("missing", "required", "must"):

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"crypto/sha512"
 	"encoding/json"
 	"strings"
 )
@@ -41,4 +42,18 @@ func InsideJSON(text string) string {
 		return ""
 	}
 	return string(quoted[1 : len(quoted)-1])
+}
+
+// ShortID stands for the id of a call where an endpoint does not take it: so many letters and digits, the same for the same id. length is at most 64.
+func ShortID(id string, length int) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	if len(id) == length && strings.Trim(id, digits) == "" {
+		return id
+	}
+	sum := sha512.Sum512([]byte(id))
+	short := sum[:length]
+	for i := range short {
+		short[i] = digits[int(short[i])%len(digits)]
+	}
+	return string(short)
 }

@@ -83,6 +83,10 @@ func (e *Endpoint) notAReply(response *http.Response, media string) error {
 	if response.StatusCode < 300 {
 		return e.Failed(events.ErrorInvalid, "the endpoint answered "+media+" instead of a reply: is the base URL right?", 0)
 	}
+	if to, err := response.Location(); err == nil && response.StatusCode < 400 {
+		return e.Failed(events.ErrorInvalid, fmt.Sprintf("%d %s: the endpoint sends to %s://%s%s, and a key is sent to no other place: %s",
+			response.StatusCode, http.StatusText(response.StatusCode), to.Scheme, to.Host, to.Path, e.remedyOfPlace("")), 0)
+	}
 	if err != nil {
 		content = fmt.Appendf(content, " (the rest of the body cannot be read: %v)", err)
 	}

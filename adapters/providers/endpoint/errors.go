@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ import (
 	"example.com/life/actors"
 	"example.com/life/events"
 )
+
+// loadTime is how long a server that is loading its model is left alone between two requests.
+const loadTime = 20 * time.Second
 
 // maxDetail bounds a failure's detail, in bytes.
 const maxDetail = 500
@@ -230,6 +234,9 @@ func (e *Endpoint) Refused(status int, s Said, after time.Duration) *Refusal {
 	}
 	class := refusal(status, s.Words())
 	remedy := remedyOf(s.Words())
+	if strings.Contains(s.Words(), "loading model") { // a large one takes minutes; a route does not leave it for that
+		after = max(after, loadTime)
+	}
 	if remedy == "" && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
 		remedy = e.remedyOfPlace(s.Words())
 	}
@@ -251,6 +258,9 @@ func AnyOf(words string) func(phrases ...string) bool {
 	}
 }
 
+// notFound is how local servers say that they do not have a model.
+var notFound = regexp.MustCompile(`model ["'\x60]?[^ "'\x60]+["'\x60]? (?:is |was )?not found`)
+
 // remedyOf says what to do about a refusal that stays.
 func remedyOf(words string) string {
 	says := AnyOf(words)
@@ -261,6 +271,10 @@ func remedyOf(words string) string {
 		return "start the server with these options, or give the agent no tools (--tools none)"
 	case says("tool") && says("not support", "unsupported", "no endpoints found"):
 		return "choose a model that takes tools (--model), or give the agent none (--tools none)"
+	case says("try pulling it"), notFound.MatchString(words):
+		return "is the model's name right (--model), and does the server have it (Ollama: ollama pull NAME)?"
+	case says("template", "jinja") && says("error", "exception", "raise", "fail"):
+		return "the chat template of the model does not take this conversation: start the server with another one (llama.cpp: --jinja with --chat-template-file), or choose another model (--model)"
 	case says("model_not_found", "model not found", "no such model", "does not exist", "unknown model", "invalid model"):
 		return "is the model's name right? (--model)"
 	}
@@ -280,7 +294,8 @@ func refusal(status int, words string) events.ErrorClass {
 	says := AnyOf(words)
 	switch {
 	case says("insufficient_quota", "billing_not_active", "insufficient balance", "insufficient_balance", "insufficient credits",
-		"exceeded_current_quota", "credit balance is too low", "account is not active", "spend_limit", "ramp_limit_exceeded"): // no waiting helps
+		"exceeded_current_quota", "credit balance is too low", "account is not active", "spend_limit", "ramp_limit_exceeded"), // no waiting helps
+		status == http.StatusBadRequest && badKey(words): // some refuse a key as they refuse a request
 		return events.ErrorAuth
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusPaymentRequired:
 		return events.ErrorAuth
@@ -290,6 +305,8 @@ func refusal(status int, words string) events.ErrorClass {
 		return events.ErrorTimeout
 	case status == http.StatusRequestEntityTooLarge, overflows(words):
 		return events.ErrorContext
+	case badOutput(words): // another attempt may be written better
+		return events.ErrorTruncated
 	case status >= 500 && misasked(words):
 		return events.ErrorInvalid
 	case status >= 500, status == http.StatusConflict, status == http.StatusTooEarly:
@@ -314,8 +331,21 @@ func refusal(status int, words string) events.ErrorClass {
 	return events.ErrorOverloaded // the request had been accepted: the provider failed on its own
 }
 
+// badKey reports whether an error means the key.
+func badKey(words string) bool {
+	return AnyOf(words)("api key not valid", "api_key_invalid", "incorrect api key", "invalid api key", "invalid_api_key")
+}
+
+// badOutput reports whether an error blames what the model wrote, although its status blames the request or the server: a call that the server could not
+// read.
+func badOutput(words string) bool {
+	return AnyOf(words)("error parsing tool call", "tool call parsing failed", "failed to parse tool call", "tool_use_failed", "failed_generation", "failed to call a function",
+		"failed to parse input at pos", "failed to parse json: unexpected end", "failed to parse json: invalid character")
+}
+
 // misasked reports whether an error blames the request although its status blames the server.
 func misasked(words string) bool {
 	return AnyOf(words)("cannot use", "not supported", "unsupported", "does not support", "doesn't support", "not implemented", "requires --",
-		"roles must alternate", "invalid request", "failed to parse", "template", "unknown parameter", "must be an object")
+		"roles must alternate", "invalid request", "failed to parse", "template", "unknown parameter", "must be an object",
+		"jinja", "value is not callable", "while executing callexpression", "while executing filterexpression")
 }

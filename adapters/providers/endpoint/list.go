@@ -56,11 +56,61 @@ func (e *Endpoint) List(ctx context.Context, how Listing) ([]Listed, error) {
 			return nil, fmt.Errorf("it lists more than %d models", maxListed)
 		}
 		if last == "" || last == after {
+			e.loaded(ctx, all)
 			return all, nil
 		}
 		after = last
 	}
 	return nil, fmt.Errorf("its list has more than %d pages", maxPages)
+}
+
+// loaded fills in the windows that local servers do not say in their lists, but for the models that they have loaded: llama.cpp's in /props, Ollama's in
+// /api/ps. No other server has these, and then nothing is filled in. A key is sent as with the list.
+func (e *Endpoint) loaded(ctx context.Context, all []Listed) {
+	unknown := func(l Listed) bool { return l.Window == 0 }
+	if e.Own || !slices.ContainsFunc(all, unknown) {
+		return
+	}
+	origin := strings.TrimSuffix(e.Base, "/v1")
+	var props struct {
+		Settings fields `json:"default_generation_settings"`
+	}
+	if len(all) == 1 && e.get(ctx, origin+"/props", &props) {
+		all[0].Window = props.Settings.count("n_ctx")
+		return
+	}
+	var running struct {
+		Models []fields `json:"models"`
+	}
+	if !e.get(ctx, origin+"/api/ps", &running) {
+		return
+	}
+	for _, model := range running.Models {
+		for i := range all {
+			if unknown(all[i]) && (all[i].ID == model.text("name") || all[i].ID == model.text("model")) {
+				all[i].Window = model.count("context_length")
+			}
+		}
+	}
+}
+
+// get reads a small JSON object; false: there is none.
+func (e *Endpoint) get(ctx context.Context, address string, into any) bool {
+	const most = 1 << 20
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
+	}
+	if e.Key != "" {
+		request.Header = Bearer(e.Key)
+	}
+	response, err := e.Client.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, most))
+	return err == nil && response.StatusCode == http.StatusOK && json.Unmarshal(body, into) == nil
 }
 
 func (e *Endpoint) listPage(ctx context.Context, how Listing, after string) (page []Listed, last string, err error) {

@@ -131,11 +131,20 @@ func callItem(e entry, plain bool) ([]byte, error) {
 		return nil, err
 	}
 	arguments := endpoint.SentArguments(e.call.Arguments)
-	fields["type"], fields["call_id"], fields["name"], fields["arguments"] = typeCall, e.call.ID, e.call.Tool, arguments
+	fields["type"], fields["call_id"], fields["name"], fields["arguments"] = typeCall, callID(e.call.ID), e.call.Tool, arguments
 	if fields["id"] != nil {
 		fields["status"] = "completed"
 	}
 	return events.PlainJSON(fields)
+}
+
+// callID is the id of a call as OpenAI takes it. That of another provider may be longer.
+func callID(id string) string {
+	const most = 64
+	if len(id) > most {
+		return endpoint.ShortID(id, most/2)
+	}
+	return id
 }
 
 // kept are the fields of an item that are not written anew. plain: none, for the endpoint refused them or another model gave them.

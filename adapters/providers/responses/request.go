@@ -135,7 +135,7 @@ func input(question *actors.ModelRequest, way way, own bool) ([][]byte, error) {
 			if output == "" {
 				output = emptyResult
 			}
-			err = errors.Join(flush(), add(inputJSON{Type: typeCall + "_output", CallID: message.CallID, Output: &output}))
+			err = errors.Join(flush(), add(inputJSON{Type: typeCall + "_output", CallID: callID(message.CallID), Output: &output}))
 		case sagas.RoleAssistant:
 			var reply [][]byte
 			if err = flush(); err == nil {

@@ -1,6 +1,7 @@
 package responses
 
 import (
+	"strings"
 	"testing"
 
 	"example.com/life/actors/actorstest"
@@ -62,5 +63,13 @@ func TestFieldsThatAreNotTakenBack(t *testing.T) {
 		if got, err := saidItem(e, plain); err != nil || string(got) != want {
 			t.Errorf("plain %t: %s, %v", plain, got, err)
 		}
+	}
+}
+
+// TestLongIDs: the id of another provider's call is shortened, the same in the call and in its result.
+func TestLongIDs(t *testing.T) {
+	long, other := "call_"+strings.Repeat("thought", 20), "call_"+strings.Repeat("thought", 21)
+	if short := callID(long); len(short) != 32 || short != callID(long) || short == callID(other) || callID("call_a") != "call_a" {
+		t.Errorf("%q became %q, %q %q", long, callID(long), other, callID(other))
 	}
 }
