@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
+	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -396,6 +398,42 @@ func TestCancelElsewhere(t *testing.T) {
 		synctest.Wait()
 		if n := len(h.written()); clustered != (n == 0) {
 			t.Errorf("%d lines", n)
+		}
+	})
+}
+
+// TestSnapshotAtTheSuccessor: the fold of a long history is at the successor before its host dies, and only there; that of a short one is nowhere else.
+func TestSnapshotAtTheSuccessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosts(t)
+		kept := map[events.HostID]*actorstest.Memory{}
+		for _, name := range []string{"a", "b", "c"} {
+			own := actorstest.NewMemory()
+			kept[h.join(name, func(_ *events.HostJoined, c *actors.Config) { c.Snapshots = own }).node.Self()] = own
+		}
+		at := h.all[0]
+		long, short := h.owned(at, "long"), h.owned(at, "short")
+		for id, changes := range map[events.AgentID]int{long: 2 * storage.SnapshotEvery, short: 10} {
+			h.send(at, events.AgentStream(id), agentWith(id))
+			for n := range changes {
+				config := agentWith(id).Config
+				config.Prompt = strconv.Itoa(n)
+				h.send(at, events.AgentStream(id), sagas.Configure{Meta: meta(fmt.Sprintf("%s-%d", id, n)), Config: config})
+			}
+		}
+		has := func(host events.HostID, id events.AgentID) bool {
+			_, found, err := kept[host].Load(t.Context(), history.AgentFold().Name, events.AgentStream(id), 1<<62)
+			return err == nil && found
+		}
+		ranked := h.cluster.View().Ranked(events.AgentStream(long))
+		h.until("the successor has the fold", func() bool { return has(ranked[1], long) })
+		if !has(ranked[0], long) || has(ranked[2], long) {
+			t.Errorf("of %v, the first two should have the fold", ranked)
+		}
+		for _, host := range h.cluster.View().Ranked(events.AgentStream(short))[1:] {
+			if has(host, short) {
+				t.Errorf("host %s has the fold of a short history, which it can read as quickly", host)
+			}
 		}
 	})
 }

@@ -324,18 +324,22 @@ func (c *clustered) keep(ctx context.Context, s *PeerSnapshot) error {
 // mostSnapshot is how large a fold goes along with its entity. A larger one is made anew from history.
 const mostSnapshot = 1 << 20
 
-// sendSnapshot gives a fold to the host that is to go on with it. Losing it costs time only.
+// sendSnapshot gives a fold to the host that is to go on with it, or would if this one died: then only a long history is worth it. Losing it costs time only.
 func (c *clustered) sendSnapshot(fold string, stream events.Stream, s storage.Snapshot) {
 	view := c.Member.View()
-	owner, ok := view.Owner(stream)
-	if !ok || owner == c.self || len(s.State) > mostSnapshot {
+	ranked := view.Ranked(stream)
+	if len(ranked) > 0 && ranked[0] == c.self && s.Revision >= storage.SnapshotEvery {
+		ranked = ranked[1:]
+	}
+	if len(ranked) == 0 || ranked[0] == c.self || len(s.State) > mostSnapshot {
 		return
 	}
+	to := ranked[0]
 	ctx, cancel := context.WithTimeout(c.host.running, catchUpTime)
 	defer cancel()
-	_, err := c.send(ctx, view.Members[owner], PeerCall{Keep: &PeerSnapshot{Fold: fold, Stream: stream, Revision: s.Revision, Digest: s.Digest, State: s.State}})
+	_, err := c.send(ctx, view.Members[to], PeerCall{Keep: &PeerSnapshot{Fold: fold, Stream: stream, Revision: s.Revision, Digest: s.Digest, State: s.State}})
 	if err != nil {
-		c.host.log.Debug("a snapshot did not go along", "stream", stream, "to", owner, "error", err)
+		c.host.log.Debug("a snapshot did not go along", "stream", stream, "to", to, "error", err)
 	}
 }
 
