@@ -52,7 +52,7 @@ type ClusterMeasured struct {
 	Refusal     string  `json:"refusal,omitempty"`
 
 	ForwardAdded    float64 `json:"forward_added_ms"` // by one hop, at the median
-	ForwardedPerSec float64 `json:"forwarded_per_s"`  // of which nothing is stored
+	ForwardedPerSec float64 `json:"forwarded_per_s"`  // which the agent answers from memory
 	ForwardedCPU    float64 `json:"forwarded_cpu_us"` // of all hosts together, for each of these
 	TakeOvers       int     `json:"takeovers"`
 	BusPerSec       float64 `json:"bus_per_s"`

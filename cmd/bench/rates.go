@@ -31,7 +31,39 @@ type doer interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 }
 
-// decide has an idle agent decide a command of which nothing is stored, and says how long that took: there is nothing to cancel.
+// repeated is a message that an agent has taken already. It answers that it has, from what it holds in memory: nothing is read or stored for it.
+type repeated struct {
+	agent   events.AgentID
+	message sagas.Send
+}
+
+// repeat gives agents a message each, to be repeated.
+func (h *hosts) repeat(ctx context.Context, agents []events.AgentID) (all []repeated, err error) {
+	for _, agent := range agents {
+		one := repeated{agent, sagas.Send{Meta: meta(), Verb: events.Collect, Text: events.Text{Inline: echo()}}}
+		receipt, err := h.members[0].client.Do(ctx, events.AgentStream(agent), one.message, origin())
+		if err == nil {
+			_, err = h.answers.wait(ctx, receipt.Turn)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("give agent %s a message: %w", agent, err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// by has a message repeated by way of a host, and says how long that took.
+func (r *repeated) by(ctx context.Context, host doer) (time.Duration, error) {
+	begun := time.Now()
+	receipt, err := host.Do(ctx, events.AgentStream(r.agent), r.message, origin())
+	if took := time.Since(begun); err != nil || receipt.Duplicate {
+		return took, err
+	}
+	return 0, fmt.Errorf("agent %s took a message twice, as %s and again as %s", r.agent, r.message.Meta.ID, receipt.Message)
+}
+
+// decide has an idle agent decide a command that changes nothing, and says how long that took: there is nothing to cancel.
 func decide(ctx context.Context, by doer, agent events.AgentID) (time.Duration, error) {
 	begun := time.Now()
 	_, err := by.Do(ctx, events.AgentStream(agent), sagas.Cancel{Meta: meta()}, origin())
@@ -61,10 +93,14 @@ func (h *hosts) measureAdded(ctx context.Context, agent events.AgentID, during t
 	if ways[0] == nil || ways[1] == nil {
 		return 0, fmt.Errorf("agent %s lives on %q, and %d hosts run", agent, owner, len(h.living()))
 	}
+	messages, err := h.repeat(ctx, []events.AgentID{agent})
+	if err != nil {
+		return 0, err
+	}
 	var took [2][]time.Duration
 	for begun := time.Now(); time.Since(begun) < during; {
 		for i, way := range ways {
-			one, err := decide(ctx, way.client, agent)
+			one, err := messages[0].by(ctx, way.client)
 			if err != nil {
 				return 0, err
 			}
@@ -110,22 +146,26 @@ func (h *hosts) measureForwarded(ctx context.Context, agents []events.AgentID, d
 		defer cancel()
 		err = errors.Join(err, entry.Drain(ctx), entry.Close(ctx))
 	}()
-	return h.rate(ctx, entry, agents[:min(len(agents), forwardCallers)], during)
+	messages, err := h.repeat(ctx, agents[:min(len(agents), forwardCallers)])
+	if err != nil {
+		return 0, 0, err
+	}
+	return h.rate(ctx, entry, messages, during)
 }
 
-// rate is how many commands are decided by agents in a second, one at a time for each, and what each takes of the processors.
-func (h *hosts) rate(ctx context.Context, by doer, agents []events.AgentID, during time.Duration) (perSec, cpu float64, err error) {
+// rate is how many messages are answered in a second, one at a time by each agent, and what each takes of the processors.
+func (h *hosts) rate(ctx context.Context, by doer, messages []repeated, during time.Duration) (perSec, cpu float64, err error) {
 	var (
 		workers sync.WaitGroup
 		count   atomic.Int64
-		failed  = make([]error, len(agents))
+		failed  = make([]error, len(messages))
 		warmUp  = during / 4
 	)
 	running, stop := context.WithCancel(ctx)
-	for i, agent := range agents {
+	for i := range messages {
 		workers.Go(func() {
 			for running.Err() == nil && failed[i] == nil {
-				_, failed[i] = decide(ctx, by, agent)
+				_, failed[i] = messages[i].by(ctx, by)
 				count.Add(1)
 			}
 		})
