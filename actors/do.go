@@ -360,7 +360,42 @@ func (h *Host) completeTools(c events.AgentConfig) (events.AgentConfig, error) {
 		}
 		c.Tools[i].Risk, c.Tools[i].Repeatable = tool.Spec().Risk, tool.Spec().Repeatable
 	}
-	return c, nil
+	return h.completeEditor(c), nil
+}
+
+// The tools of which an agent's editor says what they are.
+const (
+	editByAnchors = "edit_file"
+	editByText    = "str_replace"
+)
+
+// completeEditor records how an agent edits files: what the table of models says of its model, where the configuration says nothing. Who may use edit_file and edits
+// in both ways may use str_replace too, under the same rules.
+func (h *Host) completeEditor(c events.AgentConfig) events.AgentConfig {
+	has := func(name string) bool {
+		return slices.ContainsFunc(c.Tools, func(t events.ToolGrant) bool { return t.Name == name })
+	}
+	if !has(editByAnchors) {
+		return c
+	}
+	if c.Editor == "" && h.editors != nil {
+		model := c.Model
+		if len(c.Route) > 0 {
+			model = c.Route[0].Model
+		}
+		c.Editor = h.editors.Editor(model)
+	}
+	second, known := h.toolbox[editByText]
+	if c.Editor != events.EditByBoth || has(editByText) || !known {
+		return c
+	}
+	c.Tools = append(c.Tools, events.ToolGrant{Name: editByText, Risk: second.Spec().Risk, Repeatable: second.Spec().Repeatable})
+	for _, list := range []*[]string{&c.Policy.Ask, &c.Policy.Deny} {
+		if slices.Contains(*list, editByAnchors) && !slices.Contains(*list, editByText) {
+			*list = append(slices.Clone(*list), editByText)
+		}
+	}
+	return c
 }
 
 // ToolNames lists the tools that agents of this host can be granted, by name.
@@ -373,7 +408,7 @@ func (h *Host) ToolNames() []string {
 	return names
 }
 
-func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
+func (h *Host) toolSpecs(names []string, editor events.Editor) ([]ToolSpec, error) {
 	specs := make([]ToolSpec, len(names))
 	for i, name := range names {
 		tool, ok := h.toolbox[name]
@@ -381,6 +416,9 @@ func (h *Host) toolSpecs(names []string) ([]ToolSpec, error) {
 			return nil, &ModelError{Class: events.ErrorInvalid, Detail: "the agent was granted tool " + name + ", which this host does not have"}
 		}
 		specs[i] = tool.Spec()
+		if plain := specs[i].Plain; plain != nil && !editor.Anchored() {
+			specs[i].Description, specs[i].Schema = plain.Description, plain.Schema
+		}
 	}
 	return specs, nil
 }

@@ -52,6 +52,7 @@ func settings() []setting {
 			return err
 		}},
 		{"policy.on_limit", "ask or end", func(o *overrides, v string) error { o.config.Policy.OnLimit = events.OnLimit(v); return nil }},
+		{"editor", "hashline, str_replace or both; empty: as the table of models says", func(o *overrides, v string) error { o.config.Editor = events.Editor(v); return nil }},
 		{"thinking.effort", "off, low, medium or high; empty: the model's default", func(o *overrides, v string) error {
 			o.config.Thinking.Effort = events.Effort(v)
 			return nil

@@ -46,6 +46,7 @@ type Config struct {
 	Routes    map[string][]events.Candidate // by name; an agent's model "route/NAME" is one of its candidates
 	Skills    Skills                        // nil: there are none
 	Prices    Prices                        // nil: no model has a price
+	Editors   Editors                       // nil: agents edit by text, unless they are configured otherwise
 	Tools     []Tool
 	Files     storage.Workspaces // nil: the files of workspaces are not recorded, and forks have none
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
@@ -98,6 +99,7 @@ type Host struct {
 	routes     map[string][]events.Candidate
 	skills     Skills
 	prices     Prices
+	editors    Editors
 	toolbox    map[string]Tool
 	workspaces storage.Workspaces
 	masker     Masker
@@ -178,7 +180,7 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs, models and a masker are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, masker: c.Masker, prices: c.Prices,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, masker: c.Masker, prices: c.Prices, editors: c.Editors,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),

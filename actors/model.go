@@ -82,6 +82,11 @@ type Prices interface {
 	Cost(model string, usage events.Usage) (cost events.Money, priced bool)
 }
 
+// Editors knows which way of editing files models do best with.
+type Editors interface {
+	Editor(model string) events.Editor
+}
+
 // Tool is something an agent can do. Its conformance suite is actorstest.TestTool.
 type Tool interface {
 	// Spec describes the tool. It never changes.
@@ -99,7 +104,14 @@ type ToolSpec struct {
 	Risk        events.RiskLevel
 	Repeatable  bool          // running it twice does what running it once does; others are claimed first and never repeated silently
 	Inside      bool          // it changes nothing outside Life's own history: the markers of masked secrets may stand in its arguments
+	Plain       *PlainSpec    // of a tool that is another for agents that edit by text; nil: it is the same for all
 	Timeout     time.Duration // after which it is cut off; 0 means the host's default
+}
+
+// PlainSpec is how a tool describes itself to agents that edit by text, without anchors.
+type PlainSpec struct {
+	Description string
+	Schema      json.RawMessage
 }
 
 // ToolUse is one call of a tool.
@@ -108,6 +120,7 @@ type ToolUse struct {
 	Request   events.RequestID // the same for every attempt: a key for idempotent effects
 	Workspace string           // absolute path; empty when the agent has none
 	Arguments json.RawMessage  // canonical JSON, not yet validated
+	Editor    events.Editor    // how the agent edits files
 	Secrets   Secrets          // nil where a tool is run without a host
 	Skills    []events.Skill   // those that the agent is offered
 	Knowledge Knowledge        // the notes of the agent's tenant; nil where a tool is run without a host

@@ -130,7 +130,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	if err != nil {
 		return ModelResponse{}, err
 	}
-	specs, err := h.toolSpecs(m.what.Tools)
+	specs, err := h.toolSpecs(m.what.Tools, m.what.Editor)
 	if err != nil {
 		return ModelResponse{}, err
 	}
@@ -344,7 +344,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	secrets := &callSecrets{masker: h.masker, level: m.what.Masking, granted: m.what.Secrets}
 	defer func() { result.masked = events.CountMasked(result.masked, secrets.hits()...) }()
 	result, err := tool.Run(ctx, ToolUse{
-		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments,
+		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments, Editor: m.what.Editor,
 		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what}, Watchdog: h.watchdog(&spec),
 		Skills: m.what.Skills,
 	})

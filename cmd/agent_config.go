@@ -34,6 +34,7 @@ type agentFlags struct {
 	near                          []string
 	masking                       string
 	compaction                    events.Compaction
+	editor                        events.Editor
 	secrets                       []string
 	skills                        []string
 
@@ -64,6 +65,7 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.compaction.At, "compact-at", 0, "percent of the window at which the conversation is compacted (default: 80)")
 	flags.Int64Var(&f.compaction.Keep, "compact-keep-tokens", 0, "tokens of the newest rounds that stay as they are (default: half of --compact-at)")
 	flags.StringVar(&f.compaction.Model, "compact-model", "", "model that writes the summaries (default: the agent's own)")
+	flags.StringVar((*string)(&f.editor), "editor", "", "how it edits files: hashline (edit_file takes the anchors of lines that read_file shows), str_replace (by their text) or both (default: as the table of models says)")
 	flags.IntVar(&f.rounds, "limit-rounds", 0, "maximum model calls in a turn")
 	flags.Int64Var(&f.tokens, "limit-tokens", 0, "maximum tokens in a turn")
 	flags.StringVar(&f.money, "limit-money", "", "dollars that a turn may cost")
@@ -133,6 +135,9 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 	}
 	if err := f.policy(cmd, c, fresh); err != nil {
 		return err
+	}
+	if changed("editor") {
+		c.Editor = f.editor
 	}
 	if changed("masking") {
 		c.Masking = events.MaskingLevel(f.masking)

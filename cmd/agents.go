@@ -209,6 +209,9 @@ func (a *app) printAgent(s *shownAgent) error {
 	if c.Thinking != (events.Thinking{}) {
 		row("thinking", "%s", c.Thinking)
 	}
+	if c.Editor != "" {
+		row("editor", "%s", c.Editor)
+	}
 	row("workspace", "%s", c.Workspace)
 	var tools []string
 	for i := range c.Tools {

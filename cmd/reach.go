@@ -224,7 +224,7 @@ func (a *app) openLocal(ctx context.Context, resting bool, joining *stores.Clust
 		idle = 0 // as long as hosts do
 	}
 	return stores.OpenHost(ctx, at, actors.Config{
-		Name: "life", Build: a.build.Version, Models: models, Routes: a.config.routes, Prices: prices, Log: a.log, Masker: masker, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,
+		Name: "life", Build: a.build.Version, Models: models, Routes: a.config.routes, Prices: prices, Editors: prices, Log: a.log, Masker: masker, Where: where, OpeningCredit: a.config.credit, Resting: resting, Idle: idle,
 		Projections: a.build.Projections, Declare: declared.Parse,
 	})
 }

@@ -21,6 +21,7 @@ type AgentConfig struct {
 	Secrets []string     `json:"secrets,omitempty"` // names of the host's secrets that its tools may use
 
 	Thinking Thinking    `json:"thinking,omitzero"`                // how much its model thinks before it replies
+	Editor   Editor      `json:"editor,omitempty"`                 // how it edits files; recorded when it was configured, from the table of models where nothing says it
 	Route    []Candidate `json:"route,omitempty" command:"filled"` // where Model is "route/<name>": what that stood for when it was configured
 
 	Skills SkillsConfig `json:"skills,omitzero"` // what it can be taught by files
@@ -39,6 +40,19 @@ type Skill struct {
 	File        string `json:"file"`        // the absolute path of its SKILL.md
 	Digest      string `json:"digest"`      // BLAKE3 of the file's bytes, in hex
 }
+
+// Editor is how an agent edits files: which tools its model is offered, and what it is shown of files.
+type Editor string
+
+// The editors. Empty is EditByText, as in agents of builds that had no other.
+const (
+	EditByAnchors Editor = "hashline"    // edit_file takes the anchors that read_file shows
+	EditByText    Editor = "str_replace" // edit_file replaces a text by another, as str_replace does
+	EditByBoth    Editor = "both"        // edit_file takes anchors, and str_replace is there too
+)
+
+// Anchored reports whether files are shown with anchors.
+func (e Editor) Anchored() bool { return e == EditByAnchors || e == EditByBoth }
 
 // Thinking is how much a model is asked to think. Zero is the model's own default.
 type Thinking struct {

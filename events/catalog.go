@@ -26,9 +26,10 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	kind[AgentCreated](8, sameData, sameData, sameData, sameData, sameData, sameData, sameData), // 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction; 8: config.skills
-	kind[AgentForked](9, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
-	kind[AgentConfigured](8, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	// 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction; 8: config.skills; 9: config.editor
+	kind[AgentCreated](9, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentForked](10, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentConfigured](9, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),

@@ -78,6 +78,7 @@ func exampleConfig() events.AgentConfig {
 		Knowledge:  events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}},
 		Compaction: events.Compaction{Mode: events.CompactSummarise, At: 75, Keep: 24_000, Model: "openai/gpt-5-nano"}, Once: true,
 		Masking: events.MaskStrict, Secrets: []string{"BANK_TOKEN"},
+		Editor:   events.EditByBoth,
 		Thinking: events.Thinking{Effort: events.EffortHigh, Budget: 8_000},
 		Route: []events.Candidate{{
 			Model: "openai/gpt-5-mini", Modes: []events.OperatingMode{events.ModeExecute}, Needs: []events.Need{events.NeedTools}, MaxContext: 96_000,

@@ -35,7 +35,7 @@ func (a Agent) Ready() []Request {
 			ready = append(ready, AskTool{
 				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob,
 				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
-				Masking: t.Config.Masking, Secrets: t.Config.Secrets, Skills: t.Config.Skills.Found,
+				Masking: t.Config.Masking, Secrets: t.Config.Secrets, Skills: t.Config.Skills.Found, Editor: t.Config.Editor,
 			})
 		}
 	}
@@ -69,7 +69,7 @@ func (a *Agent) askModel() AskModel {
 	return AskModel{
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),
 		Messages: f.messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
-		Masking: t.Config.Masking, Thinking: t.Config.Thinking, Bounded: t.Config.Limits.ContextTokens > 0 || a.narrow(),
+		Masking: t.Config.Masking, Thinking: t.Config.Thinking, Editor: t.Config.Editor, Bounded: t.Config.Limits.ContextTokens > 0 || a.narrow(),
 	}
 }
 
@@ -120,6 +120,9 @@ func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 	if thinking := t.Config.Thinking; thinking != (events.Thinking{}) {
 		b = appendField(b, string(thinking.Effort))
 		b = binary.AppendVarint(b, thinking.Budget)
+	}
+	if editor := t.Config.Editor; editor.Anchored() {
+		b = appendField(b, string(editor))
 	}
 	return next.Chain.Next("context", b), dropped, shortened
 }

@@ -232,6 +232,7 @@ type (
 		Tools    []string
 		Reply    int64 // maximum tokens of the reply
 		Thinking events.Thinking
+		Editor   events.Editor
 		Context  events.Digest
 		Summary  bool // it is no reply of the turn's: nobody is shown it as it comes
 		Bounded  bool // the configuration, or a failure, says how long the conversation may be: tables of models do not count
@@ -251,6 +252,7 @@ type (
 		Masking    events.MaskingLevel
 		Secrets    []string // of the host's, which it may use
 		Skills     []events.Skill
+		Editor     events.Editor
 	}
 	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.
 	AskSettle struct {

@@ -149,6 +149,8 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Policy = a.Config.Policy
 		case "knowledge":
 			c.Knowledge = a.Config.Knowledge
+		case "editor":
+			c.Editor = a.Config.Editor
 		case "thinking":
 			c.Thinking = a.Config.Thinking
 		case "compaction":

@@ -258,6 +258,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"limits", withDefaults(before.Limits), withDefaults(after.Limits)},
 		{"policy", before.Policy, after.Policy},
 		{"knowledge", before.Knowledge, after.Knowledge},
+		{"editor", before.Editor, after.Editor},
 		{"thinking", before.Thinking, after.Thinking},
 		{"compaction", before.Compaction, after.Compaction},
 		{"masking", before.Masking, after.Masking},

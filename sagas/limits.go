@@ -111,6 +111,11 @@ func ValidateConfig(c events.AgentConfig) error {
 	if budget := c.Thinking.Budget; budget < 0 || budget > mostCounted || budget > 0 && c.Thinking.Effort == events.EffortOff {
 		return refuse(RefusedInvalid, "thinking.budget is %d: it is a number of tokens, and 0 where thinking is off", budget)
 	}
+	switch c.Editor {
+	case "", events.EditByAnchors, events.EditByText, events.EditByBoth:
+	default:
+		return refuse(RefusedInvalid, "editor is %q, want hashline, str_replace or both", c.Editor)
+	}
 	switch c.Masking {
 	case "", events.MaskKnown, events.MaskShapes, events.MaskStrict:
 	default:

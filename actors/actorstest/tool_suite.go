@@ -25,6 +25,7 @@ type ToolCase struct {
 	Invalid map[string]string                    // by the path of the field that is wrong: arguments
 	Notes   func(t *testing.T) actors.Knowledge  // the notes that it uses; nil: it uses none
 	Skills  []events.Skill                       // that it is offered
+	Editor  events.Editor                        // how the agent edits files
 	Slow    string                               // arguments of a call that takes minutes; empty if the tool is always quick
 	Large   string                               // arguments whose output is larger than events.InlineLimit; empty if there are none
 }
@@ -181,6 +182,7 @@ const secret = "nobody may read this"
 
 // outside is a directory with a workspace in it, and files beside that which must stay as they are.
 type outside struct {
+	editor         events.Editor
 	dir, workspace string
 	before         []string
 	notes          actors.Knowledge
@@ -205,12 +207,12 @@ func newOutside(t *testing.T, c ToolCase) outside {
 	if c.Notes != nil {
 		o.notes = c.Notes(t)
 	}
-	o.before = o.look(t)
+	o.before, o.editor = o.look(t), c.Editor
 	return o
 }
 
 func (o outside) use(arguments string) actors.ToolUse {
-	return actors.ToolUse{Workspace: o.workspace, Arguments: json.RawMessage(arguments), Knowledge: o.notes, Skills: o.skills}
+	return actors.ToolUse{Workspace: o.workspace, Arguments: json.RawMessage(arguments), Knowledge: o.notes, Skills: o.skills, Editor: o.editor}
 }
 
 // look describes every file outside the workspace.

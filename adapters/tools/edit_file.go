@@ -1,182 +1,266 @@
 package tools
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"strconv"
+	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/tools/hashline"
 	"example.com/life/events"
 )
 
-// editSize is the size, in bytes, of the biggest file that edit_file reads into memory.
-const editSize = 50 << 20
+// What is shown of an edited file.
+const (
+	editAround = 3   // lines before and after each edit
+	editLines  = 200 // at most
+	mostEdits  = 1000
+)
 
 type editFileArgs struct {
-	Path string `json:"path" min:"1" jsonschema:"the file, relative to the workspace"`
-	Old  string `json:"old" min:"1" jsonschema:"the text to replace, exactly as it is in the file, spaces included; \\n matches any line end"`
-	New  string `json:"new" jsonschema:"the text to put in its place"`
-	All  bool   `json:"all,omitempty" jsonschema:"replace every occurrence; otherwise old must occur exactly once"`
+	Path    string    `json:"path" min:"1" jsonschema:"the file, relative to the workspace"`
+	FileTag string    `json:"file_tag,omitempty" jsonschema:"the eight digits after # in what read_file showed; the version that was shown last if not given"`
+	Edits   []editArg `json:"edits" min:"1" max:"1000" jsonschema:"all of them are made, or none; their anchors are of the file before the call"`
+	DryRun  bool      `json:"dry_run,omitempty" jsonschema:"show what would be changed, and change nothing"`
 }
 
-// newEditFile makes a tool that is not repeatable: where new contains old, the second run would edit what the first one wrote, and
-// the file cannot tell. What it can tell, that old is gone and new is there, is said in the error, so that a model which tries
-// again knows. Edits that name the content they were made for can be repeated; those are another tool.
+type editArg struct {
+	Op   string `json:"op" min:"1" jsonschema:"replace, delete, insert_before, insert_after, append (at the end of the file) or prepend"`
+	At   string `json:"at,omitempty" jsonschema:"the line's anchor, such as 12:9f3e; not for append and prepend"`
+	End  string `json:"end,omitempty" jsonschema:"the anchor of the last line to replace or delete; only the one line if not given"`
+	Text lines  `json:"text,omitempty" jsonschema:"the new lines, as one string or as a list of lines, without anchors; not for delete"`
+}
+
+// editing is edit_file, which is another tool for agents that edit by text.
+type editing struct{ byAnchors, byText actors.Tool }
+
+// newEditFile makes a tool that is not repeatable: where an edit was made, the lines around it have moved, and it could be made again.
 func (f files) newEditFile() (actors.Tool, error) {
-	return newFileTool(f, actors.ToolSpec{Name: "edit_file", Risk: events.RiskMedium}, editFile)
-}
-
-func editFile(ctx context.Context, w *workspace, args editFileArgs) (string, error) {
-	if args.Old == args.New {
-		return "", fmt.Errorf("%s was not changed: old and new are the same", args.Path)
-	}
-	return w.writing(ctx, args.Path, func(target string, old fs.FileInfo) (string, error) {
-		stored, err := w.content(target)
-		if err != nil {
-			return "", err
-		}
-		e, err := newEdit(stored, args)
-		if err != nil {
-			return "", fmt.Errorf("%s was not changed: %w", target, err)
-		}
-		changed, err := e.charset.encode(e.changed())
-		if err != nil {
-			return "", fmt.Errorf("%s was not changed: %w", target, err)
-		}
-		way, err := w.write(target, old, changed)
-		if err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("%s: replaced %d, on line %s", target, len(e.places), listed(e.lines())) + way + e.notes(), nil
-	})
-}
-
-// content reads a file that is to be changed.
-func (w *workspace) content(name string) ([]byte, error) {
-	file, info, err := w.openFile(name)
+	byAnchors, err := newFileTool(f, actors.ToolSpec{Name: "edit_file", Risk: events.RiskMedium}, editFile)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	if info.Size() > editSize {
-		return nil, fmt.Errorf("%s: it has %d bytes, the most that can be edited is %d", name, info.Size(), editSize)
-	}
-	return io.ReadAll(io.LimitReader(file, editSize+1))
+	byText, err := f.newStrReplace()
+	return editing{byAnchors, byText}, err
 }
 
-// edit is one change of a file's text.
-type edit struct {
-	args     editFileArgs
-	charset  charset
-	text     []byte
-	places   []found
-	composed bool // old was found in another normal form
-	after    []byte
+// Spec is that of the tool by anchors, with what agents are shown that edit by text.
+func (e editing) Spec() actors.ToolSpec {
+	spec, plain := e.byAnchors.Spec(), e.byText.Spec()
+	spec.Plain = &actors.PlainSpec{Description: plain.Description, Schema: plain.Schema}
+	return spec
 }
 
-// newEdit finds what is to be replaced.
-func newEdit(stored []byte, args editFileArgs) (*edit, error) {
-	e := &edit{args: args, charset: charsetOf(stored[:min(len(stored), sniffSize)])}
-	var whole bool
-	if e.text, whole = e.charset.decode(stored); !whole {
-		return nil, fmt.Errorf("it is %s with errors in it, which writing it would change", &e.charset)
+// Run edits as the agent was told that it can.
+func (e editing) Run(ctx context.Context, use actors.ToolUse) (actors.ToolResult, error) {
+	if use.Editor.Anchored() {
+		return e.byAnchors.Run(ctx, use)
 	}
-	if e.places = occurrences(e.text, args.Old); len(e.places) == 0 && hasNormalForms(args.Old) && utf8.Valid(e.text) {
-		e.places = inNormalForm(e.text, args.Old)
-		e.composed = len(e.places) > 0
-	}
-	switch {
-	case len(e.places) == 0:
-		return nil, errors.New(whyNotFound(e.text, args))
-	case len(e.places) > 1 && !args.All:
-		return nil, fmt.Errorf("old occurs %d times, on lines %s; add lines around it until it occurs once, or set all", len(e.places), listed(e.lines()))
-	case !ascii(args.New) && !mostlyUTF8(e.text):
-		return nil, fmt.Errorf("the file is %s, and new has characters that are stored otherwise there; iconv in bash can convert the file", legacy(e.text))
-	}
-	return e, nil
+	return e.byText.Run(ctx, use)
 }
 
-// changed is the text with its replacements. The rest keeps every byte.
-func (e *edit) changed() []byte {
-	from := 0
-	for _, place := range e.places {
-		replacement := e.args.New
-		if e.composed {
-			replacement = norm.NFC.String(replacement)
-			if !norm.NFC.IsNormal(e.text[place.from:place.to]) {
-				replacement = norm.NFD.String(replacement)
+func editFile(ctx context.Context, w *workspace, args editFileArgs) (string, error) {
+	edits, wrong := readEdits(args.Edits)
+	if len(wrong) > 0 {
+		return "", errors.New("invalid arguments of edit_file:\n- " + strings.Join(wrong, "\n- "))
+	}
+	return w.writing(ctx, args.Path, func(target string, old fs.FileInfo) (string, error) {
+		if old == nil {
+			return "", fmt.Errorf("%s: no such file; write_file creates it", target)
+		}
+		v, err := w.version(target, old)
+		if err != nil {
+			return "", err
+		}
+		return w.editByAnchors(v, args, edits)
+	})
+}
+
+// readEdits reads anchors and texts.
+func readEdits(given []editArg) (edits []hashline.Edit, wrong []string) {
+	for i := range given {
+		g := &given[i]
+		e := hashline.Edit{Op: hashline.Op(g.Op), Lines: g.Text.text, Closed: g.Text.closed}
+		note := func(field string, err error) {
+			if err != nil && len(wrong) < mostWrong {
+				wrong = append(wrong, fmt.Sprintf("edits[%d].%s: %v", i, field, err))
 			}
 		}
-		if oneEnd(e.args.Old) != oneEnd(e.args.New) { // otherwise the edit is about line ends
-			replacement = place.fit(e.text, replacement)
+		var err error
+		switch {
+		case !slices.Contains(hashline.Ops(), e.Op):
+			note("op", fmt.Errorf("must be one of %v, not %.40q", hashline.Ops(), g.Op))
+		case e.Op == hashline.Append || e.Op == hashline.Prepend:
+			if g.At != "" || g.End != "" {
+				note("at", fmt.Errorf("%s takes no anchor", e.Op))
+			}
+		default:
+			e.At, err = hashline.ParseAnchor(g.At)
+			note("at", err)
 		}
-		e.after = append(append(e.after, e.text[from:place.from]...), replacement...)
-		from = place.to
+		if g.End != "" {
+			end, err := hashline.ParseAnchor(g.End)
+			note("end", err)
+			e.End = &end
+		}
+		edits = append(edits, e)
 	}
-	e.after = append(e.after, e.text[from:]...)
-	return e.after
+	return edits, wrong
 }
 
-// lines are those on which the replaced texts began, from 1.
-func (e *edit) lines() (lines []int) {
-	end := []byte("\n")
-	if bytes.IndexByte(e.text, '\n') < 0 {
-		end = []byte("\r")
+// editByAnchors makes a batch of edits, or none.
+func (w *workspace) editByAnchors(v *version, args editFileArgs, edits []hashline.Edit) (string, error) {
+	resolved, moves, err := w.resolveEdits(v, strings.ToLower(args.FileTag), edits)
+	if err != nil {
+		return "", w.conflict(v, err)
 	}
-	line, from := 1, 0
-	for _, place := range e.places {
-		line += bytes.Count(e.text[from:place.from], end)
-		lines, from = append(lines, line), place.from
+	if err := v.fits(edits); err != nil {
+		return "", err
 	}
-	return lines
+	result, err := hashline.Apply(v.file, resolved)
+	if err != nil {
+		return "", fmt.Errorf("%s was not changed: %w", v.name, err)
+	}
+	after := &version{name: v.name, draft: args.DryRun, charset: v.charset, file: result.File, text: result.File.Bytes()}
+	if after.stored = after.text; v.charset.codec != nil {
+		if after.stored, err = v.charset.encode(after.text); err != nil {
+			return "", fmt.Errorf("%s was not changed: %w", v.name, err)
+		}
+	}
+	after.digest = hashline.DigestOf(after.stored)
+	done, way := "edited", ""
+	if args.DryRun {
+		done = "would be edited"
+	} else if way, err = w.write(v.name, v.info, after.stored); err != nil {
+		return "", err
+	}
+	return w.edited(after, done, &result, moves) + way, nil
 }
 
-// notes say what is not as a model may expect.
-func (e *edit) notes() (text string) {
-	if e.composed {
-		text += "\n[old was found in another normal form of Unicode, which new got too]"
+// fits refuses text that the file's bytes cannot hold.
+func (v *version) fits(edits []hashline.Edit) error {
+	for i := range edits {
+		for _, line := range edits[i].Lines {
+			if v.charset.codec == nil && !ascii(line) && !mostlyUTF8(v.text) {
+				return fmt.Errorf("edits[%d].text: %s is %s, and the text has characters that are stored otherwise there; iconv in bash can convert the file", i, v.name, legacy(v.text))
+			}
+		}
 	}
-	if before, after := lineEnds(e.text), lineEnds(e.after); len(after) > 1 && len(before) < 2 {
-		text += fmt.Sprintf("\n[the file's line ends are mixed now: %s]", shownEnds(after))
-	}
-	return text
+	return nil
 }
 
-// whyNotFound tells a model what it most likely got wrong.
-func whyNotFound(text []byte, args editFileArgs) string {
-	kind := legacy(text)
-	switch trimmed := strings.TrimSpace(args.Old); {
-	case args.New != "" && bytes.Contains(text, []byte(args.New)):
-		return "old is not in the file, but new is: the edit may have been made before"
-	case kind != "" && strings.Contains(args.Old, replacement):
-		return fmt.Sprintf("the file is %s, and old holds U+FFFD, which only stands for bytes that could not be shown; choose an old without them: the bytes "+
-			"around it are kept. iconv in bash can convert the file", kind)
-	case kind != "" && !ascii(args.Old):
-		return fmt.Sprintf("old is not in the file, which is %s: its characters outside ASCII are stored otherwise; choose an old without them, or convert "+
-			"the file with iconv in bash", kind)
-	case trimmed != "" && bytes.Contains(text, []byte(trimmed)):
-		return "old is not in the file, but would be without the white space around it; read the file again and copy it exactly"
+// resolveEdits finds what the anchors name: in this version, if it is the one that was shown, or where its lines have gone since.
+func (w *workspace) resolveEdits(v *version, tag string, edits []hashline.Edit) ([]hashline.Edit, []hashline.Move, error) {
+	seen := w.shown.version(w.agent, w.real+"/"+v.name, tag)
+	var before *hashline.File
+	switch {
+	case seen != nil && seen.digest != v.digest:
+		before = hashline.Parse(seen.text)
+	case seen == nil && tag != v.digest.Tag():
+		return nil, nil, &hashline.ConflictError{Conflicts: unknown(v, edits)}
 	}
-	return "old is not in the file; read the file again and copy it exactly, white space included"
+	if seen != nil {
+		if unseen := notShown(seen, edits); len(unseen) > 0 {
+			return nil, nil, &hashline.ConflictError{Conflicts: unseen}
+		}
+	}
+	return hashline.Resolve(v.file, before, edits)
 }
 
-// listed writes the first few line numbers.
-func listed(lines []int) string {
-	const most = 10
-	var text []string
-	for _, line := range lines[:min(len(lines), most)] {
-		text = append(text, strconv.Itoa(line))
+// unknown are the anchors of a version that nobody here knows.
+func unknown(v *version, edits []hashline.Edit) (all []hashline.Conflict) {
+	for i := range edits {
+		all = append(all, hashline.Conflict{Edit: i, Anchor: edits[i].At, Why: "unknown_version", Near: min(max(1, edits[i].At.Number), v.file.Len())})
 	}
-	if len(lines) > most {
-		text = append(text, "…")
+	return all
+}
+
+// notShown are the anchors of lines that the agent was not shown.
+func notShown(seen *shownAnchor, edits []hashline.Edit) (all []hashline.Conflict) {
+	for i := range edits {
+		for _, a := range []*hashline.Anchor{&edits[i].At, edits[i].End} {
+			if a != nil && a.Number > 0 && !seen.has(a.Number) {
+				all = append(all, hashline.Conflict{Edit: i, Anchor: *a, Why: "unseen_line", Near: a.Number})
+			}
+		}
 	}
-	return strings.Join(text, ", ")
+	return all
+}
+
+// conflict says of each anchor what is wrong with it, and shows the lines there with anchors that hold.
+func (w *workspace) conflict(v *version, err error) error {
+	var found *hashline.ConflictError
+	if !errors.As(err, &found) {
+		return fmt.Errorf("%s was not changed: %w", v.name, err)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "edit_conflict: %s was not changed. Use the anchors below; the file need not be read again.\n", v.name)
+	marked := map[int]bool{}
+	var near [][2]int
+	for i, c := range found.Conflicts {
+		c.Near = min(c.Near, v.file.Len())
+		if c.Near > 0 {
+			marked[c.Near], near = true, append(near, [2]int{c.Near, c.Near})
+		}
+		if i >= mostWrong {
+			continue
+		}
+		fmt.Fprintf(&out, "- edits[%d]", c.Edit)
+		if c.Anchor.Number > 0 {
+			fmt.Fprintf(&out, " at %v", c.Anchor)
+		}
+		fmt.Fprintf(&out, ": %s", c.Why)
+		if len(c.Where) > 0 {
+			fmt.Fprintf(&out, "; lines with this tag now: %s", listed(c.Where))
+		}
+		out.WriteByte('\n')
+	}
+	out.WriteString(w.windows(v, near, marked))
+	return errors.New(out.String())
+}
+
+// windows shows parts of a file.
+func (w *workspace) windows(v *version, near [][2]int, marked map[int]bool) string {
+	slices.SortFunc(near, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
+	var out strings.Builder
+	left := editLines
+	for _, part := range around(near, editAround, v.file.Len()) {
+		last := min(part[1], part[0]+left-1)
+		if last < part[0] {
+			out.WriteString("[there is more: read_file shows it]\n")
+			break
+		}
+		text, to := w.show(v, part[0], last, outputLimit/2, marked)
+		out.WriteString(v.head(part[0], to) + text)
+		left -= to - part[0] + 1
+	}
+	return out.String()
+}
+
+// edited says what was changed, with the anchors that hold now.
+func (w *workspace) edited(after *version, done string, result *hashline.Result, moves []hashline.Move) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s %s: %d edits, now #%s\n", after.name, done, len(result.Changed), after.digest.Tag())
+	for _, m := range moves {
+		fmt.Fprintf(&out, "relocated: %d→%d\n", m.From, m.To)
+	}
+	for _, warning := range result.Warnings[:min(len(result.Warnings), mostWrong)] {
+		fmt.Fprintf(&out, "warning: %s\n", warning)
+	}
+	var near [][2]int
+	marked := map[int]bool{}
+	for _, c := range result.Changed {
+		near = append(near, [2]int{min(c.First, after.file.Len()), max(min(c.First, after.file.Len()), c.Last)})
+		for n := c.First; n <= c.Last; n++ {
+			marked[n] = true
+		}
+	}
+	if after.file.Len() == 0 {
+		return out.String() + "[the file is empty]\n"
+	}
+	return out.String() + w.windows(after, near, marked)
 }

@@ -12,13 +12,14 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"example.com/life/adapters/tools/hashline"
 	"example.com/life/events"
 )
 
 // A form checks arguments against the schema of a struct and fills the struct from them. Its verdict is that of the schema, which
 // a test holds it to; it is there because it says what is wrong in a model's terms, all of it, and costs a tenth.
 //
-// The struct's fields are of type string, int, bool or []string. Tags: json names the argument, omitempty makes it optional, jsonschema
+// The struct's fields are of type string, int, bool, []string, lines, or a list of structs. Tags: json names the argument, omitempty makes it optional, jsonschema
 // describes it; min and max bound an int's value, a string's length in characters, or a list's number of strings.
 type form struct {
 	fields []field
@@ -29,7 +30,20 @@ type field struct {
 	name     string
 	kind     reflect.Kind
 	required bool
-	min, max int // of the value, or of the length
+	min, max int   // of the value, or of the length
+	items    *form // of a list of structs
+}
+
+// lines is an argument that is a text, or a list of its lines.
+type lines struct {
+	text   []string
+	closed bool // the text ended in a line end
+	given  bool
+}
+
+// linesSchema is what models see of it.
+func linesSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "array", Items: &jsonschema.Schema{Type: "string"}}}}
 }
 
 // biggest is the range in which every whole number of JSON is exact.
@@ -37,19 +51,14 @@ const biggest = 1 << 53
 
 // formOf makes the form of A, and the schema as models get it.
 func formOf[A any]() (form, json.RawMessage, error) {
-	schema, err := jsonschema.For[A](nil)
+	schema, err := jsonschema.For[A](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{reflect.TypeFor[lines](): linesSchema()}})
 	if err != nil {
 		return form{}, nil, fmt.Errorf("make the schema of its arguments: %w", err)
 	}
-	var f form
-	for i := range reflect.TypeFor[A]().NumField() {
-		field, err := fieldOf(reflect.TypeFor[A]().Field(i), schema)
-		if err != nil {
-			return form{}, nil, err
-		}
-		f.fields = append(f.fields, field)
+	f, err := formIn(reflect.TypeFor[A](), schema)
+	if err != nil {
+		return form{}, nil, err
 	}
-	f.names = strings.Join(schema.PropertyOrder, ", ")
 	if _, err := schema.Resolve(nil); err != nil {
 		return form{}, nil, fmt.Errorf("compile the schema of its arguments: %w", err)
 	}
@@ -58,6 +67,19 @@ func formOf[A any]() (form, json.RawMessage, error) {
 		return form{}, nil, fmt.Errorf("write the schema of its arguments: %w", err)
 	}
 	return f, text, nil
+}
+
+// formIn makes the form of a struct, and completes its schema.
+func formIn(of reflect.Type, schema *jsonschema.Schema) (f form, err error) {
+	for i := range of.NumField() {
+		field, err := fieldOf(of.Field(i), schema)
+		if err != nil {
+			return form{}, err
+		}
+		f.fields = append(f.fields, field)
+	}
+	f.names = strings.Join(schema.PropertyOrder, ", ")
+	return f, nil
 }
 
 // fieldOf reads one field's tags, and adds its bounds to the schema.
@@ -89,12 +111,25 @@ func fieldOf(of reflect.StructField, schema *jsonschema.Schema) (field, error) {
 		low, high := float64(f.min), float64(f.max)
 		property.Minimum, property.Maximum = &low, &high
 	case reflect.Slice:
-		if of.Type.Elem().Kind() != reflect.String {
+		switch of.Type.Elem().Kind() {
+		case reflect.String:
+			f.max = min(f.max, 100)
+		case reflect.Struct:
+			items, err := formIn(of.Type.Elem(), property.Items)
+			if err != nil {
+				return field{}, err
+			}
+			f.items = &items
+		default:
 			return field{}, fmt.Errorf("the argument %s is a list of %s", name, of.Type.Elem().Kind())
 		}
 		property.Type, property.Types = "array", nil // not null, which is how an empty list is written
-		f.min, f.max = max(f.min, 0), min(f.max, 100)
+		f.min = max(f.min, 0)
 		property.MinItems, property.MaxItems = &f.min, &f.max
+	case reflect.Struct:
+		if of.Type != reflect.TypeFor[lines]() {
+			return field{}, fmt.Errorf("the argument %s is a %s", name, of.Type)
+		}
 	default:
 		return field{}, fmt.Errorf("the argument %s is a %s", name, f.kind)
 	}
@@ -112,7 +147,11 @@ func (f form) fill(arguments json.RawMessage, into any) (wrong []string) {
 	if !ok {
 		return []string{"arguments: must be a JSON object, not " + kindOf(value)}
 	}
-	target := reflect.ValueOf(into).Elem()
+	return f.fillIn(given, reflect.ValueOf(into).Elem())
+}
+
+// fillIn is fill for an object that was read.
+func (f form) fillIn(given map[string]any, target reflect.Value) (wrong []string) {
 	known := 0
 	for i, field := range f.fields {
 		value, there := given[field.name]
@@ -123,7 +162,9 @@ func (f form) fill(arguments json.RawMessage, into any) (wrong []string) {
 			continue
 		}
 		known++
-		if problem := field.set(target.Field(i), value); problem != "" {
+		if field.items != nil {
+			wrong = append(wrong, field.setObjects(target.Field(i), value)...)
+		} else if problem := field.set(target.Field(i), value); problem != "" {
 			wrong = append(wrong, field.name+": "+problem)
 		}
 	}
@@ -165,6 +206,8 @@ func (f field) set(target reflect.Value, value any) string {
 		target.SetInt(int64(number))
 	case reflect.Slice:
 		return f.setList(target, value)
+	case reflect.Struct:
+		return setLines(target, value)
 	case reflect.Bool:
 		truth, ok := value.(bool)
 		if !ok {
@@ -172,6 +215,54 @@ func (f field) set(target reflect.Value, value any) string {
 		}
 		target.SetBool(truth)
 	}
+	return ""
+}
+
+// setObjects is set for a list of structs. What is wrong begins with the place in the list.
+func (f field) setObjects(target reflect.Value, value any) (wrong []string) {
+	list, ok := value.([]any)
+	if !ok {
+		return []string{f.name + ": must be a list of objects, not " + kindOf(value)}
+	}
+	if len(list) < f.min || len(list) > f.max {
+		return []string{fmt.Sprintf("%s: must have from %d to %d objects, not %d", f.name, f.min, f.max, len(list))}
+	}
+	target.Set(reflect.MakeSlice(target.Type(), len(list), len(list)))
+	for i := range list {
+		at := fmt.Sprintf("%s[%d]", f.name, i)
+		given, ok := list[i].(map[string]any)
+		if !ok {
+			wrong = append(wrong, at+": must be an object, not "+kindOf(list[i]))
+			continue
+		}
+		for _, problem := range f.items.fillIn(given, target.Index(i)) {
+			wrong = append(wrong, at+"."+problem)
+		}
+	}
+	return wrong[:min(len(wrong), mostWrong)]
+}
+
+// mostWrong bounds what is said of one list.
+const mostWrong = 20
+
+// setLines is set for a text that may be a list of its lines.
+func setLines(target reflect.Value, value any) string {
+	read := lines{given: true}
+	switch value := value.(type) {
+	case string:
+		read.text, read.closed = hashline.SplitText(value)
+	case []any:
+		for i := range value {
+			text, ok := value[i].(string)
+			if !ok {
+				return "must be a string or a list of strings, not a list with " + kindOf(value[i])
+			}
+			read.text = append(read.text, text)
+		}
+	default:
+		return "must be a string or a list of strings, not " + kindOf(value)
+	}
+	target.Set(reflect.ValueOf(read))
 	return ""
 }
 

@@ -152,7 +152,7 @@ func openWorkspaceIn(dir string) (*workspace, error) {
 	if err := errors.Join(os.MkdirAll(filepath.Join(own, "a/b"), 0o755), os.WriteFile(filepath.Join(dir, "secret"), []byte("the secret"), 0o600)); err != nil {
 		return nil, err
 	}
-	return files{policy: &fspolicy.Policy{}}.open(own)
+	return files{policy: &fspolicy.Policy{}, shown: &shown{}}.open(own)
 }
 
 func FuzzPlain(f *testing.F) {

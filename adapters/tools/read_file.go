@@ -28,13 +28,57 @@ type readFileArgs struct {
 }
 
 func (f files) newReadFile() (actors.Tool, error) {
-	return newFileTool(f, actors.ToolSpec{Name: "read_file", Risk: events.RiskLow, Repeatable: true}, readFile)
+	tool, err := newFileTool(f, actors.ToolSpec{Name: "read_file", Risk: events.RiskLow, Repeatable: true}, readFile)
+	if err != nil {
+		return nil, err
+	}
+	anchors, err := descriptions.ReadFile("read_file_anchors.md")
+	return reads{tool, strings.TrimSpace(string(anchors))}, err
+}
+
+// reads is read_file, which shows anchors to agents that edit by them.
+type reads struct {
+	actors.Tool
+	anchors string
+}
+
+// Spec says how files are shown, with anchors and without.
+func (r reads) Spec() actors.ToolSpec {
+	spec := r.Tool.Spec()
+	spec.Plain = &actors.PlainSpec{Description: spec.Description, Schema: spec.Schema}
+	spec.Description = r.anchors
+	return spec
+}
+
+// readAnchored shows a file with anchors.
+func (w *workspace) readAnchored(at place, args readFileArgs) (string, error) {
+	v, err := w.version(at.name, at.info)
+	if err != nil {
+		return "", err
+	}
+	first, size := max(args.Offset, 1), v.file.Len()
+	switch {
+	case size == 0:
+		w.show(v, 1, 0, 0, nil)
+		return v.head(1, 0) + "[the file is empty]\n", nil
+	case first > size:
+		return "", fmt.Errorf("%s: the offset is %d, but the file has only %d lines", at.name, first, size)
+	}
+	text, last := w.show(v, first, min(size, first+cmp.Or(args.Limit, readLines)-1), outputLimit-300, nil)
+	end := "(end)\n"
+	if last < size {
+		end = fmt.Sprintf("… %d more lines, next offset=%d\n", size-last, last+1)
+	}
+	return v.head(first, last) + text + end, nil
 }
 
 func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, error) {
 	at, err := w.existing(args.Path)
 	if err != nil {
 		return "", err
+	}
+	if w.editor.Anchored() && at.info.Mode().IsRegular() && at.info.Size() <= editSize {
+		return w.readAnchored(at, args)
 	}
 	name := at.name
 	file, info, err := w.openFile(name)

@@ -182,11 +182,7 @@ func (w *workspace) syncDir(dir string) error {
 
 // writing runs change on the file that name stands for, as the only writer in the workspace.
 func (w *workspace) writing(ctx context.Context, name string, change func(target string, old fs.FileInfo) (string, error)) (string, error) {
-	unlock, err := w.lock(ctx)
-	if err != nil {
-		return "", err
-	}
-	text, err := func() (string, error) {
+	return w.alone(ctx, func() (string, error) {
 		at, err := w.resolve(name, true)
 		switch {
 		case err != nil:
@@ -200,6 +196,15 @@ func (w *workspace) writing(ctx context.Context, name string, change func(target
 			return "", err
 		}
 		return change(at.name, at.info)
-	}()
+	})
+}
+
+// alone does something as the only writer in the workspace.
+func (w *workspace) alone(ctx context.Context, do func() (string, error)) (string, error) {
+	unlock, err := w.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	text, err := do()
 	return text, errors.Join(err, unlock())
 }

@@ -45,7 +45,7 @@ func newFileTool[A any](f files, spec actors.ToolSpec, do func(context.Context, 
 		if err != nil {
 			return actors.ToolResult{}, err
 		}
-		w.secrets = use.Secrets
+		w.secrets, w.agent, w.editor = use.Secrets, use.Agent, use.Editor
 		text, err := do(ctx, w, args)
 		return actors.ToolResult{Text: text}, errors.Join(err, w.close())
 	})

@@ -91,14 +91,14 @@ func New(c Config) ([]actors.Tool, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("configure tools: %w", err)
 	}
-	f := files{own: c.Own, ignore: c.Ignore, policy: c.Policy}
+	f := files{own: c.Own, ignore: c.Ignore, policy: c.Policy, shown: &shown{}}
 	if f.policy == nil {
 		f.policy = &fspolicy.Policy{}
 	}
 	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, commands: c.Commands}
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
-		f.newReadFile, f.newWriteFile, f.newEditFile, f.newAppendLine, f.newListDir, f.newGlob, f.newGrep, commands.tool, newEcho,
+		f.newReadFile, f.newWriteFile, f.newEditFile, f.newStrReplace, f.newAppendLine, f.newDeleteFile, f.newMoveFile, f.newListDir, f.newGlob, f.newGrep, commands.tool, newEcho,
 		newKnowledgeSearch, newKnowledgeTraverse, newNote, taught{c.Skills}.tool,
 	} {
 		tool, err := build()

@@ -16,6 +16,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/tools"
+	"example.com/life/adapters/tools/hashline"
 	"example.com/life/events"
 )
 
@@ -140,6 +141,13 @@ func TestConformance(t *testing.T) {
 			Invalid: map[string]string{"path": `{"path":"","content":"x"}`, "content": `{"path":"a"}`},
 		},
 		"edit_file": {
+			Editor:  events.EditByAnchors,
+			Valid:   `{"path":"a/b.txt","file_tag":"` + hashline.DigestOf([]byte("one\ntwo\nthree\n")).Tag() + `","edits":[{"op":"append","text":"four"}]}`,
+			Invalid: map[string]string{"edits": `{"path":"a"}`, "edits[0].at": `{"path":"a","edits":[{"op":"replace","at":3,"text":"x"}]}`, "edits[1].text": `{"path":"a","edits":[{"op":"append","text":"x"},{"op":"append","text":7}]}`, "edits[0].where": `{"path":"a","edits":[{"op":"delete","where":"1:aaaa"}]}`},
+		},
+		"delete_file": {Valid: `{"path":"a/b.txt"}`, Invalid: map[string]string{"path": `{}`}},
+		"move_file":   {Valid: `{"from":"a/b.txt","to":"c/d.txt"}`, Invalid: map[string]string{"from": `{"to":"x"}`, "to": `{"from":"a/b.txt","to":1}`, "replace": `{"from":"a","to":"b","replace":"yes"}`}},
+		"str_replace": {
 			Valid:   `{"path":"a/b.txt","old":"two","new":"2"}`,
 			Invalid: map[string]string{"old": `{"path":"a","old":"","new":""}`, "all": `{"path":"a","old":"x","new":"y","all":1}`, "new": `{"path":"a","old":"x","new":null}`},
 		},
@@ -233,7 +241,7 @@ func TestWhatEachToolSaysOfItself(t *testing.T) {
 		got = append(got, line)
 	}
 	want := []string{
-		"read_file low repeatable", "write_file medium repeatable", "edit_file medium", "append_line medium", "list_dir low repeatable",
+		"read_file low repeatable", "write_file medium repeatable", "edit_file medium", "str_replace medium", "append_line medium", "delete_file medium", "move_file medium", "list_dir low repeatable",
 		"glob low repeatable", "grep low repeatable", "bash high", "echo none repeatable",
 		"knowledge_search low repeatable", "knowledge_traverse low repeatable", "note medium repeatable", "activate_skill low repeatable",
 	}

@@ -18,6 +18,7 @@ import (
 	"example.com/life/adapters/datadir"
 	"example.com/life/adapters/ignore"
 	"example.com/life/adapters/tools"
+	"example.com/life/events"
 )
 
 // TestTranscripts runs testdata/*.txt: what the file tools make of files as people, editors and other systems leave them. After an intended change run
@@ -27,6 +28,7 @@ import (
 //	put NAME     a file; its content is the input, as a Go string, and so may NAME be; "x3" after it: repeated
 //	link NAME TO, hardlink NAME TO
 //	a tool's name   calls it; the input is its arguments, without the outermost braces
+//	editor NAME  how files are edited from here on
 //	bytes NAME   what a file holds
 //	tree         every file
 func TestTranscripts(t *testing.T) {
@@ -49,6 +51,7 @@ func TestTranscripts(t *testing.T) {
 type transcript struct {
 	t                    *testing.T
 	tools                map[string]actors.Tool
+	editor               events.Editor
 	out, real, workspace string
 }
 
@@ -83,6 +86,9 @@ func (s *transcript) run(d *datadriven.TestData) string {
 			s.must(os.Link(s.paths(given[1]), path))
 		}
 		return ""
+	case "editor":
+		s.editor = events.Editor(given[0])
+		return ""
 	case "bytes":
 		content, err := os.ReadFile(filepath.Join(s.real, given[0]))
 		s.must(err)
@@ -99,7 +105,7 @@ func (s *transcript) call(d *datadriven.TestData) string {
 		d.Fatalf(s.t, "there is no command %s", d.Cmd)
 	}
 	arguments := json.RawMessage(s.paths("{" + d.Input + "}"))
-	result, err := tool.Run(s.t.Context(), actors.ToolUse{Workspace: s.workspace, Arguments: arguments})
+	result, err := tool.Run(s.t.Context(), actors.ToolUse{Workspace: s.workspace, Arguments: arguments, Editor: s.editor})
 	s.must(err)
 	text := strings.TrimSuffix(strings.NewReplacer("\n\n", "\n¶\n", "\r", "␍").Replace(result.Text), "\n") + "\n"
 	if result.Failed {

@@ -18,6 +18,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/events"
 )
 
 const (
@@ -30,6 +31,7 @@ type files struct {
 	own    DataDir
 	ignore Ignore
 	policy *fspolicy.Policy
+	shown  *shown
 }
 
 // workspace is the directory an agent works in. It is opened for each call: that costs 10 µs, holds nothing open for idle agents,
@@ -41,6 +43,9 @@ type workspace struct {
 	reserved func(fs.FileInfo) bool // tells what belongs to Life
 	ignored  func(path string, dir bool) (by string)
 	policy   *fspolicy.Policy
+	shown    *shown
+	agent    events.AgentID
+	editor   events.Editor
 	secrets  actors.Secrets // nil: nothing is masked
 }
 
@@ -51,7 +56,7 @@ func (f files) open(dir string) (*workspace, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("the workspace %q is not an absolute path", dir)
 	}
-	w := &workspace{dir: filepath.Clean(dir), policy: f.policy, reserved: func(fs.FileInfo) bool { return false }, ignored: func(string, bool) string { return "" }}
+	w := &workspace{dir: filepath.Clean(dir), policy: f.policy, shown: f.shown, reserved: func(fs.FileInfo) bool { return false }, ignored: func(string, bool) string { return "" }}
 	var err error
 	if w.real, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("the workspace cannot be opened: %w", err)

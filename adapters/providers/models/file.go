@@ -41,11 +41,12 @@ type Entry struct {
 	Source string `yaml:"source,omitempty" json:"source,omitempty"`
 	Rates  `yaml:",inline"`
 
-	Tiers     []TierEntry `yaml:"tiers,omitempty" json:"tiers,omitempty"`
-	Window    int64       `yaml:"window,omitempty" json:"window,omitempty"`
-	MaxOutput int64       `yaml:"max_output,omitempty" json:"max_output,omitempty"`
-	Thinking  *bool       `yaml:"thinking,omitempty" json:"thinking,omitempty"`
-	Tools     *bool       `yaml:"tools,omitempty" json:"tools,omitempty"`
+	Tiers     []TierEntry   `yaml:"tiers,omitempty" json:"tiers,omitempty"`
+	Window    int64         `yaml:"window,omitempty" json:"window,omitempty"`
+	MaxOutput int64         `yaml:"max_output,omitempty" json:"max_output,omitempty"`
+	Editor    events.Editor `yaml:"editor,omitempty" json:"editor,omitempty"`
+	Thinking  *bool         `yaml:"thinking,omitempty" json:"thinking,omitempty"`
+	Tools     *bool         `yaml:"tools,omitempty" json:"tools,omitempty"`
 }
 
 // TierEntry is what a file says of one tier.
@@ -166,7 +167,12 @@ func CheckName(name string) error {
 }
 
 func (e *Entry) model() (Model, error) {
-	model := Model{Window: e.Window, MaxOutput: e.MaxOutput, Thinking: e.Thinking, Tools: e.Tools}
+	model := Model{Window: e.Window, MaxOutput: e.MaxOutput, Thinking: e.Thinking, Tools: e.Tools, Editor: e.Editor}
+	switch e.Editor {
+	case "", events.EditByAnchors, events.EditByText, events.EditByBoth:
+	default:
+		return model, fmt.Errorf("editor is %q, want hashline, str_replace or both", events.Clip(string(e.Editor), 40))
+	}
 	if min(e.Window, e.MaxOutput) < 0 || max(e.Window, e.MaxOutput) > maxCount {
 		return model, fmt.Errorf("window and max_output must be between 0 and %d tokens", int64(maxCount))
 	}

@@ -4,6 +4,7 @@
 package models
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type Model struct {
 	MaxOutput int64  `json:"max_output,omitempty"` // tokens of a reply
 	Thinking  *bool  `json:"thinking,omitempty"`
 	Tools     *bool  `json:"tools,omitempty"`
+
+	Editor events.Editor `json:"editor,omitempty"` // that it does best with
 }
 
 // Price is what a model costs, and where that is from.
@@ -167,6 +170,7 @@ func (m Model) over(below Model) Model {
 	if m.Window == 0 {
 		m.Window = below.Window
 	}
+	m.Editor = cmp.Or(m.Editor, below.Editor)
 	if m.MaxOutput == 0 {
 		m.MaxOutput = below.MaxOutput
 	}
@@ -247,6 +251,12 @@ func (t *Table) Cost(model string, usage events.Usage) (cost events.Money, price
 		return 0, false
 	}
 	return found.Price.cost(usage), true
+}
+
+// Editor is how agents of a model edit files: by text where nothing is known.
+func (t *Table) Editor(model string) events.Editor {
+	found, _ := t.Find(model)
+	return cmp.Or(found.Editor, events.EditByText)
 }
 
 func (p *Price) cost(usage events.Usage) events.Money {

@@ -1,0 +1,259 @@
+package tools_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/life/actors"
+	"example.com/life/adapters/tools/hashline"
+	"example.com/life/events"
+)
+
+// anchored runs a tool for an agent that edits by anchors.
+func (b bench) anchored(agent, tool string, a args) (string, bool) {
+	b.Helper()
+	encoded, err := json.Marshal(a)
+	if err != nil {
+		b.Fatal(err)
+	}
+	result, err := b.tools[tool].Run(b.Context(), actors.ToolUse{Workspace: b.workspace, Arguments: encoded, Editor: events.EditByAnchors, Agent: events.AgentID(agent)})
+	if err != nil {
+		b.Fatalf("%s %s: %v", tool, encoded, err)
+	}
+	return result.Text, result.Failed
+}
+
+// does expects success and each of these in the result.
+func (b bench) does(tool string, a args, want ...string) string {
+	b.Helper()
+	text, failed := b.anchored("a", tool, a)
+	for _, part := range want {
+		if failed || !strings.Contains(text, part) {
+			b.Errorf("%s %.300v gives (failed %v)\n%s\nwant %q", tool, a, failed, text, part)
+		}
+	}
+	return text
+}
+
+// refuses expects a failure with each of these.
+func (b bench) refuses(tool string, a args, want ...string) string {
+	b.Helper()
+	text, failed := b.anchored("a", tool, a)
+	for _, part := range want {
+		if !failed || !strings.Contains(text, part) {
+			b.Errorf("%s %.300v gives (failed %v)\n%s\nwant a failure that says %q", tool, a, failed, text, part)
+		}
+	}
+	return text
+}
+
+// at is the anchor of a line with this content.
+func at(number int, text string) string {
+	return fmt.Sprintf("%d:%s", number, hashline.Tag([]byte(text)))
+}
+
+type edits []map[string]any
+
+func TestReadWithAnchors(t *testing.T) {
+	b := newBench(t)
+	b.write("a.go", "one\ntwo\nthree")
+	b.write("dos", "\xef\xbb\xbfa\r\nb\r\n")
+	b.write("mixed", "a\r\nb\n")
+	b.write("empty", "")
+	b.write("latin", "caf\xe9\n")
+	b.write("wide", strings.Repeat("é", 3000)+"\n")
+	b.write("bin", "a\x00")
+	b.write("utf16", "\xff\xfea\x00\n\x00b\x00\n\x00")
+	b.write("long", strings.Repeat("line\n", 5000))
+	tag := func(content string) string { return hashline.DigestOf([]byte(content)).Tag() }
+	b.does("read_file", args{"path": "a.go"}, "[a.go#"+tag("one\ntwo\nthree")+" L1-3/3 utf8 lf no-eol]\n"+at(1, "one")+"|one\n"+at(2, "two")+"|two\n"+at(3, "three")+"|three\n(end)\n")
+	b.does("read_file", args{"path": "a.go", "offset": 2, "limit": 1}, " L2-2/3 ", at(2, "two")+"|two\n… 1 more lines, next offset=3\n")
+	b.does("read_file", args{"path": "dos"}, " L1-2/2 utf8 crlf bom]\n"+at(1, "a")+"|a\n")
+	b.does("read_file", args{"path": "mixed"}, "utf8 mixed]")
+	b.does("read_file", args{"path": "empty"}, "[the file is empty]")
+	b.does("read_file", args{"path": "latin"}, "bytes lf]", at(1, "caf\xe9")+"|caf\uFFFD\n")
+	b.does("read_file", args{"path": "wide"}, at(1, strings.Repeat("é", 3000))+"~|", "…[+1000 chars]\n")
+	b.does("read_file", args{"path": "utf16"}, "UTF-16LE lf bom]", at(2, "b")+"|b\n")
+	b.does("read_file", args{"path": "long"}, "next offset=")
+	b.refuses("read_file", args{"path": "bin"}, "binary file")
+	b.refuses("read_file", args{"path": "a.go", "offset": 4}, "only 3 lines")
+	b.refuses("read_file", args{"path": "none"}, "no such file")
+}
+
+func TestEditByAnchors(t *testing.T) {
+	b := newBench(t)
+	b.write("a.go", "one\r\ntwo\r\nthree\r\nfour")
+	b.does("read_file", args{"path": "a.go"})
+	b.does("edit_file", args{"path": "a.go", "edits": edits{
+		{"op": "replace", "at": at(2, "two"), "text": "2\n2b\n"}, {"op": "delete", "at": at(3, "three")}, {"op": "append", "text": []string{"five"}},
+	}}, "a.go edited: 3 edits, now #"+hashline.DigestOf([]byte("one\r\n2\r\n2b\r\nfour\r\nfive")).Tag(), ">"+at(2, "2")+"|2\n", ">"+at(5, "five")+"|five\n", " "+at(1, "one")+"|one\n")
+	b.holds("a.go", "one\r\n2\r\n2b\r\nfour\r\nfive")
+	// The result's anchors hold without another look.
+	b.does("edit_file", args{"path": "a.go", "edits": edits{{"op": "insert_before", "at": at(1, "one"), "text": "zero"}}, "dry_run": true}, "would be edited")
+	b.holds("a.go", "one\r\n2\r\n2b\r\nfour\r\nfive")
+	b.does("edit_file", args{"path": "a.go", "edits": edits{{"op": "insert_before", "at": at(1, "one"), "text": "zero"}}})
+	b.holds("a.go", "zero\r\none\r\n2\r\n2b\r\nfour\r\nfive")
+
+	// Somebody else changes the file: what has moved is found, what has changed is not.
+	b.write("a.go", "new\r\nzero\r\none\r\n2\r\n2b\r\nFOUR\r\nfive")
+	b.does("edit_file", args{"path": "a.go", "edits": edits{{"op": "replace", "at": at(3, "2"), "text": "two"}}}, "relocated: 3→4")
+	b.write("a.go", "new\r\nzero\r\none\r\ntwo\r\n2b\r\nfour!\r\nfive")
+	text := b.refuses("edit_file", args{"path": "a.go", "edits": edits{{"op": "replace", "at": at(6, "FOUR"), "text": "4"}, {"op": "delete", "at": at(2, "zero")}}},
+		"edit_conflict: a.go was not changed", "edits[0] at "+at(6, "FOUR")+": changed", ">"+at(6, "four!")+"|four!")
+	if strings.Contains(text, "edits[1]") {
+		t.Errorf("%s", text)
+	}
+	// The anchors of the conflict hold.
+	b.does("edit_file", args{"path": "a.go", "edits": edits{{"op": "replace", "at": at(6, "four!"), "text": "4"}}})
+	b.holds("a.go", "new\r\nzero\r\none\r\ntwo\r\n2b\r\n4\r\nfive")
+}
+
+func TestWhatEditByAnchorsRefuses(t *testing.T) {
+	b := newBench(t)
+	content := strings.Repeat("line\n", 50)
+	b.write("a", content)
+	b.write("latin", "caf\xe9\n")
+	tag := hashline.DigestOf([]byte(content)).Tag()
+	one := edits{{"op": "replace", "at": at(1, "line"), "text": "x"}}
+	b.refuses("edit_file", args{"path": "a", "edits": one}, "unknown_version", ">"+at(1, "line"))
+	b.does("read_file", args{"path": "a", "limit": 5})
+	b.refuses("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": at(30, "line"), "text": "x"}}}, "unseen_line", ">"+at(30, "line"))
+	b.does("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": at(30, "line"), "text": "x"}}, "dry_run": true}) // the conflict showed it
+	b.refuses("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": "1:0000", "text": "x"}}}, "changed")
+	b.refuses("edit_file", args{"path": "a", "file_tag": "00000000", "edits": one}, "unknown_version")
+	if text, failed := b.anchored("another", "edit_file", args{"path": "a", "file_tag": tag, "edits": one, "dry_run": true}); failed { // after a restart nothing is remembered
+		t.Error(text)
+	}
+	b.refuses("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": "line 1", "text": "x"}, {"op": "swap"}, {"op": "append", "at": "1:0000", "text": "x"}}},
+		"edits[0].at: must be a line's number and tag", "edits[1].op: must be one of", "edits[2].at: append takes no anchor")
+	b.refuses("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": at(1, "line"), "text": at(1, "line") + "|x"}}}, "anchor_in_text")
+	b.refuses("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": at(1, "line"), "text": "line"}}}, "no_change")
+	b.refuses("edit_file", args{"path": "none", "edits": one}, "no such file")
+	b.refuses("edit_file", args{"path": ".env", "edits": one}, "file policy")
+	b.does("read_file", args{"path": "latin"})
+	b.refuses("edit_file", args{"path": "latin", "edits": edits{{"op": "append", "text": "é"}}}, "edits[0].text: latin is not UTF-8")
+	b.does("edit_file", args{"path": "latin", "edits": edits{{"op": "append", "text": "e"}}})
+	b.holds("latin", "caf\xe9\ne\n")
+	b.holds("a", content)
+}
+
+// TestConcurrentEditsLinearise: two agents make 500 edits each of one file, each of its own line; none is lost, and none is made twice.
+func TestConcurrentEditsLinearise(t *testing.T) {
+	const edited = 500
+	b := newBench(t)
+	var content strings.Builder
+	for i := range 2 * edited {
+		fmt.Fprintf(&content, "line %d\n", i)
+	}
+	b.write("a", content.String())
+	var all sync.WaitGroup
+	for agent := range 2 {
+		name := fmt.Sprint("agent", agent)
+		all.Go(func() {
+			for line := 1; line <= 2*edited; line += 900 { // what is read is not all that is there
+				b.anchored(name, "read_file", args{"path": "a", "offset": line, "limit": 900})
+			}
+			for i := range edited {
+				n := 2*i + agent
+				old, text := fmt.Sprintf("line %d", n), fmt.Sprintf("edited %d by %s", n, name)
+				if said, failed := b.anchored(name, "edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": at(n+1, old), "text": text}}}); failed {
+					found := regexp.MustCompile(fmt.Sprintf(`>%d:[0-9a-f]{4}\|line %d\n`, n+1, n)).FindString(said)
+					if found == "" {
+						t.Errorf("%d: %s", n, said)
+						return
+					}
+					if said, failed = b.anchored(name, "edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": strings.TrimPrefix(strings.Split(found, "|")[0], ">"), "text": text}}}); failed {
+						i-- // the other one was quicker again
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	got, err := os.ReadFile(filepath.Join(b.workspace, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(got), "\n"), "\n")
+	if len(lines) != 2*edited {
+		t.Fatalf("%d lines", len(lines))
+	}
+	lost := 0
+	for i, line := range lines {
+		if line != fmt.Sprintf("edited %d by agent%d", i, i%2) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d edits are lost", lost)
+	}
+}
+
+func TestDeleteAndMove(t *testing.T) {
+	b := newBench(t)
+	b.write("a", "x")
+	b.write("b", "y")
+	b.write(".env", "KEY")
+	b.write("dir/c", "z")
+	if err := errors.Join(os.Symlink("b", filepath.Join(b.workspace, "link")), os.Symlink(".env", filepath.Join(b.workspace, "secret")), os.Symlink("/etc", filepath.Join(b.workspace, "out"))); err != nil {
+		t.Fatal(err)
+	}
+	b.works("delete_file", args{"path": "link"}, "deleted link")
+	b.holds("b", "y")
+	b.fails("delete_file", args{"path": "dir"}, "it is a directory")
+	b.fails("delete_file", args{"path": "."}, "it is a directory")
+	b.fails("delete_file", args{"path": "none"}, "no such file")
+	b.fails("delete_file", args{"path": ".env"}, "file policy")
+	b.fails("delete_file", args{"path": "out/passwd"}, "out of the workspace")
+	b.fails("move_file", args{"from": "a", "to": "b"}, "there is a file already")
+	b.fails("move_file", args{"from": "a", "to": "dir"}, "give the file's new name too")
+	b.fails("move_file", args{"from": "a", "to": ".git/hooks/post-commit"}, "file policy")
+	b.fails("move_file", args{"from": ".env", "to": "env"}, "file policy")
+	b.fails("move_file", args{"from": "a", "to": "../a"}, "out of the workspace")
+	b.fails("move_file", args{"from": "a", "to": "out/a"}, "out of the workspace")
+	b.works("move_file", args{"from": "a", "to": "new/deep/a"}, "moved a to new/deep/a")
+	b.holds("new/deep/a", "x")
+	b.works("move_file", args{"from": "new/deep/a", "to": "b", "replace": true}, "moved new/deep/a to b")
+	b.holds("b", "x")
+	b.works("delete_file", args{"path": "dir/c"}, "deleted dir/c")
+}
+
+// TestLargeFilesByAnchors says what a batch of 100 edits and a look cost in a file of 100,000 lines.
+func TestLargeFilesByAnchors(t *testing.T) {
+	b := newBench(t)
+	var content bytes.Buffer
+	for i := range 100_000 {
+		fmt.Fprintf(&content, "%d this is one line of a large file, as there are many in it, so long\n", i)
+	}
+	b.write("a", content.String())
+	line := func(i int) string {
+		return fmt.Sprintf("%d this is one line of a large file, as there are many in it, so long", i)
+	}
+	tag := hashline.DigestOf(content.Bytes()).Tag()
+	best := [2]time.Duration{time.Hour, time.Hour}
+	for round := range 5 {
+		start := time.Now()
+		b.anchored("reader", "read_file", args{"path": "a", "offset": 50_000, "limit": 200})
+		best[0] = min(best[0], time.Since(start))
+		var batch edits
+		for i := range 100 {
+			batch = append(batch, map[string]any{"op": "replace", "at": at(1+i*990, line(i*990)), "text": fmt.Sprintf("edited %d", round)})
+		}
+		b.write("a", content.String())
+		start = time.Now()
+		if text, failed := b.anchored(fmt.Sprint("writer", round), "edit_file", args{"path": "a", "file_tag": tag, "edits": batch}); failed {
+			t.Fatal(text)
+		}
+		best[1] = min(best[1], time.Since(start))
+	}
+	t.Logf("a look takes %v, 100 edits take %v", best[0], best[1])
+}
