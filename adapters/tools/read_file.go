@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"example.com/life/actors"
@@ -86,6 +87,7 @@ func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, err
 		return "", err
 	}
 	defer file.Close()
+	skipped := 0
 	lines := bufio.NewReaderSize(file, 64<<10)
 	start, err := lines.Peek(sniffSize)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -111,8 +113,58 @@ func readFile(ctx context.Context, w *workspace, args readFileArgs) (string, err
 		r.lines = bufio.NewReaderSize(&fromCR{lines}, 64<<10)
 		r.notes += `[its lines end in \r, which edit_file and write_file keep; here they end in \n]`
 	}
+	if ends := bytes.IndexByte(start, '\n') >= 0; ends && set.codec == nil && args.Offset > 1 {
+		at, before, err := skipTo(ctx, file, args.Offset)
+		if err != nil {
+			return "", err
+		}
+		if at > 0 {
+			if _, err := file.Seek(at, io.SeekStart); err != nil {
+				return "", err
+			}
+			lines.Reset(file)
+			skipped = before
+		}
+	}
+	r.skipped = skipped
 	r.lines = bufio.NewReaderSize(masked(r.lines, w.secrets), 64<<10)
 	return r.text(ctx, max(args.Offset, 1), cmp.Or(args.Limit, readLines))
+}
+
+// skipPiece is how much of a file is looked at at once for line ends, in bytes.
+const skipPiece = 1 << 20
+
+// skipTo finds the beginning of a line some way before another one, whose number is given, and how many lines come before it. Secrets that begin between
+// the two are masked as a whole. Nothing is kept of what is passed over, so a window far into a large file costs the time to read up to it.
+func skipTo(ctx context.Context, file *os.File, line int) (at int64, before int, err error) {
+	type mark struct {
+		at     int64
+		before int
+	}
+	var marks []mark // one for each piece, the beginning of the first line that begins in it
+	piece := make([]byte, skipPiece)
+	ends := 0
+	for from := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		n, err := file.ReadAt(piece, from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, 0, err
+		}
+		found := bytes.Count(piece[:n], []byte("\n"))
+		if ends+found >= line-1 || n < len(piece) {
+			break
+		}
+		if first := bytes.IndexByte(piece, '\n'); first >= 0 {
+			marks = append(marks[max(0, len(marks)-1):], mark{from + int64(first) + 1, ends + 1})
+		}
+		ends, from = ends+found, from+int64(n)
+	}
+	if len(marks) < 2 {
+		return 0, 0, nil
+	}
+	return marks[0].at, marks[0].before, nil
 }
 
 // onlyAtEnd reports whether a byte stands nowhere but at the end.
@@ -139,12 +191,13 @@ type reading struct {
 	replaced []int  // lines with bytes that are not UTF-8
 	kind     string // of such a line
 	coded    bool   // it is stored in other bytes
+	skipped  int    // lines that were not read
 }
 
 // text is the lines from first on; at the end it says what it did not show, or otherwise than it is stored.
 func (r *reading) text(ctx context.Context, first, limit int) (string, error) {
 	var text strings.Builder
-	number := 0
+	number := r.skipped
 	for {
 		if number%1024 == 0 && ctx.Err() != nil {
 			return "", ctx.Err()
