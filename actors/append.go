@@ -19,7 +19,7 @@ type pendingAppend struct {
 	expected storage.Expected
 	batch    []events.Envelope
 	needs    []*pendingAppend
-	done     func(storage.Appended, error)
+	flight   *flight // of which it is part
 	ticket   storage.Ticket
 
 	mu      sync.Mutex
@@ -28,9 +28,9 @@ type pendingAppend struct {
 	waiting []func() // called when it is over
 }
 
-// startAppend has a batch stored beside the actors, after everything that it needs, and calls done with what append would return.
-func (h *Host) startAppend(p *pendingAppend, done func(storage.Appended, error)) {
-	p.host, p.ctx, p.done = h, h.appending.context(h.running, h.limits.Append), done
+// startAppend has a batch stored beside the actors, after everything that it needs, and has its flight land with what append would return.
+func (h *Host) startAppend(p *pendingAppend) {
+	p.host, p.ctx = h, h.appending.context(h.running, h.limits.Append)
 	h.tasks.Add(1)
 	if h.line == nil {
 		p.tryAgain(p.needs)
@@ -86,8 +86,8 @@ func (p *pendingAppend) outcome(then func()) (err error, over bool) { //nolint:r
 // finish is called once. It lets go of what the append needed, or each would keep all before it.
 func (p *pendingAppend) finish(appended storage.Appended, err error) {
 	defer p.host.tasks.Done()
-	p.done(appended, err)
-	p.batch, p.needs, p.done = nil, nil, nil
+	p.flight.land(appended, err)
+	p.batch, p.needs = nil, nil
 	p.mu.Lock()
 	p.over, p.err = true, err
 	waiting := p.waiting

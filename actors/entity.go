@@ -44,6 +44,7 @@ type entity[S sagas.Saga[S]] struct {
 	stored  history.Tip       // after everything stored
 	linger  []events.Envelope // decided, to share the next append
 	riders  []answered        // who waits for what lingers
+	answers []answered        // none: the memory of those of the latest decisions
 	queue   []*instruction    // not decided yet
 	flying  []*flight         // the appends under way, in order
 	unsure  []*refusals       // until it is read whether the fold is at the stream's end
@@ -57,6 +58,7 @@ type entity[S sagas.Saga[S]] struct {
 // flight is an append under way, and who waits for it. When its append is over, it is sent to the entity's actor.
 type flight struct {
 	append   pendingAppend
+	send     func(any) // to the entity's actor
 	answers  []answered
 	after    history.Tip
 	size     int
@@ -64,6 +66,13 @@ type flight struct {
 	stored   bool // but one before it may not be
 	appended storage.Appended
 	err      error
+}
+
+// land sends the flight to its entity. If we die here the batch may be stored: whoever asked tries again with the same command id and learns that
+// it was.
+func (f *flight) land(appended storage.Appended, err error) {
+	f.appended, f.err = appended, err
+	f.send(f)
 }
 
 type answered struct {
@@ -136,7 +145,7 @@ func (e *entity[S]) decideNext() {
 func (e *entity[S]) decide() {
 	e.lookAtClock()
 	queue := e.queue // still there, to be answered, if deciding panics
-	batch, answers := e.linger, e.riders
+	batch, answers := e.linger, append(e.answers[:0], e.riders...)
 	linger, waiting := true, len(e.linger) > 0
 	var rest []*instruction // for the next append
 	var needs []*pendingAppend
@@ -171,12 +180,13 @@ func (e *entity[S]) decide() {
 		rest = queue[:0]
 	}
 	e.queue = rest
+	defer e.forget(answers)
 	if len(batch) == 0 { // refused or known before: nothing to store
 		e.answerRefused(answers)
 		return
 	}
 	if linger && len(queue) > 0 {
-		e.linger, e.riders = batch, answers
+		e.linger, e.riders = batch, slices.Clone(answers)
 		if !waiting { // the first to wait says how long
 			e.flushLater()
 		}
@@ -185,15 +195,27 @@ func (e *entity[S]) decide() {
 	e.startAppend(batch, needs, answers)
 }
 
-// answerEarly answers those who do not wait for the disk, with the append on which their answers rest, and returns the others.
-func answerEarly(answers []answered, after *pendingAppend) []answered {
-	return slices.DeleteFunc(answers, func(a answered) bool {
-		if a.early && a.done != nil {
+// forget keeps the memory of answers that were given, or are kept elsewhere, for the next ones.
+func (e *entity[S]) forget(answers []answered) {
+	clear(answers)
+	if e.answers = nil; cap(answers) <= keepQueue {
+		e.answers = answers[:0]
+	}
+}
+
+// answerEarly answers those who do not wait for the disk, with the append on which their answers rest, and returns the others in memory of their own.
+func answerEarly(answers []answered, after *pendingAppend) (others []answered) {
+	for i := range answers {
+		switch a := &answers[i]; {
+		case a.done == nil:
+		case a.early:
 			a.outcome.after = after
 			a.done(a.outcome)
+		default:
+			others = append(others, *a)
 		}
-		return a.early
-	})
+	}
+	return others
 }
 
 // mayLinger reports whether a decision may wait to share an append. Only what can be had again at no cost, and what nobody is in a hurry for,
@@ -301,13 +323,9 @@ func (e *entity[S]) startAppend(batch []events.Envelope, needs []*pendingAppend,
 		last := e.flying[n-1]
 		at, needs = last.after.Revision, append(needs, &last.append)
 	}
-	f := &flight{after: e.tip, size: batchSize(batch), shared: batch[0].Command != batch[len(batch)-1].Command}
-	f.append = pendingAppend{stream: e.stream, expected: storage.ExpectRevision(at), batch: batch, needs: needs}
-	e.host.startAppend(&f.append, func(appended storage.Appended, err error) {
-		// If we die here the batch may be stored: whoever asked tries again with the same command id and learns that it was.
-		f.appended, f.err = appended, err
-		e.send(f)
-	})
+	f := &flight{send: e.send, after: e.tip, size: batchSize(batch), shared: batch[0].Command != batch[len(batch)-1].Command}
+	f.append = pendingAppend{flight: f, stream: e.stream, expected: storage.ExpectRevision(at), batch: batch, needs: needs}
+	e.host.startAppend(&f.append)
 	// If we die here, or at any moment before the batch is on disk, nothing is there that rests on it: what is answered early leads to
 	// appends that need this one, and to nothing else.
 	f.answers = answerEarly(answers, &f.append)

@@ -209,14 +209,24 @@ func configure(c Config) (*Host, error) {
 		h.id = h.cluster.self
 	}
 	for _, tool := range c.Tools {
-		name := tool.Spec().Name
+		spec := tool.Spec()
+		name := spec.Name
 		if _, twice := h.toolbox[name]; twice {
 			return nil, fmt.Errorf("configure host: two tools are named %s", name)
 		}
-		h.toolbox[name] = tool
+		h.toolbox[name] = described{tool, spec}
 	}
 	return h, nil
 }
+
+// described is a tool whose description was asked for once: it never changes, and models are sent it with every request.
+type described struct {
+	Tool
+	spec ToolSpec
+}
+
+// Spec implements [Tool].
+func (d described) Spec() ToolSpec { return d.spec }
 
 // spawn starts the actors under the root: the registries and the pools.
 func (h *Host) spawn() error {

@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -40,21 +41,21 @@ func DefaultRules() []events.Rule {
 //nolint:gochecknoglobals // never written to
 var defaultRules = DefaultRules()
 
-// Measures are what rules can look at, by name.
-func Measures(v events.AgentStateVector) map[string]float64 {
-	return map[string]float64{
-		"progress":             v.Progress,
-		"uncertainty":          v.Uncertainty,
-		"risk":                 float64(v.Risk),
-		"error_streak":         float64(v.ErrorStreak),
-		"context_pressure":     v.ContextPressure,
-		"side_effect_pressure": v.SideEffectPressure,
-		"human_dependency":     v.HumanDependency,
-		"tokens_left":          float64(v.Budget.Tokens),
-		"dollars_left":         float64(v.Budget.Money) / float64(events.Dollar),
-		"tool_calls_left":      float64(v.Budget.ToolCalls),
-		"errors_left":          float64(v.Budget.Errors),
-	}
+// measures are what rules can look at, by name.
+//
+//nolint:gochecknoglobals // never written to
+var measures = map[string]func(*events.AgentStateVector) float64{
+	"progress":             func(v *events.AgentStateVector) float64 { return v.Progress },
+	"uncertainty":          func(v *events.AgentStateVector) float64 { return v.Uncertainty },
+	"risk":                 func(v *events.AgentStateVector) float64 { return float64(v.Risk) },
+	"error_streak":         func(v *events.AgentStateVector) float64 { return float64(v.ErrorStreak) },
+	"context_pressure":     func(v *events.AgentStateVector) float64 { return v.ContextPressure },
+	"side_effect_pressure": func(v *events.AgentStateVector) float64 { return v.SideEffectPressure },
+	"human_dependency":     func(v *events.AgentStateVector) float64 { return v.HumanDependency },
+	"tokens_left":          func(v *events.AgentStateVector) float64 { return float64(v.Budget.Tokens) },
+	"dollars_left":         func(v *events.AgentStateVector) float64 { return float64(v.Budget.Money) / float64(events.Dollar) },
+	"tool_calls_left":      func(v *events.AgentStateVector) float64 { return float64(v.Budget.ToolCalls) },
+	"errors_left":          func(v *events.AgentStateVector) float64 { return float64(v.Budget.Errors) },
 }
 
 // Advise returns the mode to work in and the rules that fired. With none, a mode of trouble falls back to explore and every other
@@ -64,9 +65,11 @@ func (h Homeostasis) Advise(v events.AgentStateVector, last events.OperatingMode
 	if len(rules) == 0 {
 		rules = defaultRules
 	}
-	measures := Measures(v)
 	for i := range rules {
-		value := measures[rules[i].Measure]
+		value := 0.0
+		if of, known := measures[rules[i].Measure]; known {
+			value = of(&v)
+		}
 		if (rules[i].AtLeast == nil || value >= *rules[i].AtLeast) && (rules[i].AtMost == nil || value <= *rules[i].AtMost) {
 			return rules[i].Mode, []string{rules[i].Name}
 		}
@@ -98,15 +101,10 @@ func validateRules(rules []events.Rule) error {
 	if len(rules) == 0 || len(rules) > 100 {
 		return refuse(RefusedInvalid, "%d rules, want 1 to 100", len(rules))
 	}
-	measures := Measures(events.AgentStateVector{})
 	for i, rule := range rules {
 		if _, ok := measures[rule.Measure]; !ok {
-			names := make([]string, 0, len(measures))
-			for name := range measures {
-				names = append(names, name)
-			}
-			slices.Sort(names)
-			return refuse(RefusedInvalid, "rule %d (%s) measures %q; the measures are: %s", i+1, rule.Name, rule.Measure, strings.Join(names, ", "))
+			return refuse(RefusedInvalid, "rule %d (%s) measures %q; the measures are: %s", i+1, rule.Name, rule.Measure,
+				strings.Join(slices.Sorted(maps.Keys(measures)), ", "))
 		}
 		if unordered(rule.AtLeast) || unordered(rule.AtMost) {
 			return refuse(RefusedInvalid, "rule %d (%s) has a threshold that is no finite number", i+1, rule.Name)

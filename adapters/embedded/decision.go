@@ -28,23 +28,24 @@ func (c *committer) decide(r *request) bool {
 		r.decided = answer{err: fmt.Errorf("append to %s: %w", r.stream, err)}
 		return true
 	}
-	conflict := &storage.ConflictError{Stream: r.stream, Expected: r.expected, Actual: h.revision}
+	conflict := func(actual events.Revision) *storage.ConflictError { // there is hardly ever one
+		return &storage.ConflictError{Stream: r.stream, Expected: r.expected, Actual: actual}
+	}
 	at, exact, count := events.Revision(r.expected), r.expected >= storage.ExpectNoStream, len(r.batch)
 	behind := exact && at < h.revision
 	recreates := h.deleted && r.expected == storage.ExpectNoStream // for this writer there is no stream, whatever it holds
 	switch {
 	case r.expected == storage.ExpectExists && h.deleted:
-		conflict.Actual = events.NoRevision // it keeps its revision only for those who name one
-		r.decided = answer{err: fmt.Errorf("%w: %w", conflict, ErrSoftDeleted)}
+		r.decided = answer{err: fmt.Errorf("%w: %w", conflict(events.NoRevision), ErrSoftDeleted)} // it keeps its revision only for those who name one
 	case missing, exact && at > h.revision,
 		behind && !recreates && (count == 0 || events.Revision(count) > h.revision-at):
-		r.decided = answer{err: conflict}
+		r.decided = answer{err: conflict(h.revision)}
 	case r.action == deleting:
 		r.decided = c.delete(r.stream, h)
 	case r.action == ending:
 		r.decided = c.end(r.stream)
 	case count == 0 && behind:
-		r.decided = answer{err: conflict}
+		r.decided = answer{err: conflict(h.revision)}
 	case h.deleted && c.group.batch != nil:
 		return false
 	case count == 0:
@@ -54,9 +55,9 @@ func (c *committer) decide(r *request) bool {
 	case c.group.batch != nil:
 		return false
 	case exact:
-		c.decideRetry(r, h, conflict)
+		c.decideRetry(r, h, conflict(h.revision))
 	default:
-		c.decideAny(r, h, conflict)
+		c.decideAny(r, h, conflict(h.revision))
 	}
 	return true
 }
