@@ -69,10 +69,29 @@ type decision struct {
 	command events.CommandID
 	at      events.Micros
 	events  []events.Event
+
+	supposed bool   // that the turn asks another model than
+	asked    string // this one
+}
+
+// suppose decides what is recorded next as if the turn asked a model already. The event itself says whom the turn asks.
+func (d *decision) suppose(model string) {
+	if !d.supposed {
+		d.supposed, d.asked = true, d.agent.Turn.Asked
+	}
+	d.agent.Turn.Asked = model
+}
+
+// supposeNothing ends what was supposed: only events change the agent.
+func (d *decision) supposeNothing() {
+	if d.supposed {
+		d.supposed, d.agent.Turn.Asked = false, d.asked
+	}
 }
 
 // record adds an event to the decision.
 func (d *decision) record(event events.Event) {
+	d.supposeNothing()
 	d.events = append(d.events, event)
 	d.agent.apply(Fact{Event: event, Revision: d.agent.Revision + 1, Time: d.at, Command: d.command})
 }
@@ -92,6 +111,7 @@ func (a *Agent) Advance(command Command, at events.Micros) ([]events.Event, erro
 	if err := d.decide(command); err != nil {
 		return nil, err
 	}
+	d.supposeNothing()
 	*a = d.agent
 	return d.events, nil
 }

@@ -53,7 +53,8 @@ func (d *decision) compact() (waits bool) {
 		return false
 	}
 	if t.ByWindow {
-		t.Asked, _ = d.agent.choose() // its window counts
+		model, _ := d.agent.choose()
+		d.suppose(model) // its window counts
 	}
 	left, due := d.agent.outgrown()
 	switch {

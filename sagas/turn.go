@@ -141,16 +141,16 @@ func (d *decision) repeat() {
 
 func (d *decision) request(round, attempt int) {
 	model, because := d.agent.choose()
-	route, before := "", d.agent.Turn.Asked
+	route := ""
 	if because != "" {
-		route, d.agent.Turn.Asked = d.agent.Turn.Config.Model, model // its window counts
+		route = d.agent.Turn.Config.Model
+		d.suppose(model) // its window counts
 	}
 	context, dropped, shortened := d.agent.context()
 	room := int64(0)
 	if d.agent.narrow() {
 		room = d.agent.room() / bytesPerToken
 	}
-	d.agent.Turn.Asked = before // the event says whom it asks
 	d.record(events.ModelRequested{
 		Turn: d.agent.Turn.ID, Round: round, Attempt: attempt,
 		Model: model, Context: context, Dropped: dropped, Shortened: shortened, Room: room, Route: route, Because: because,
