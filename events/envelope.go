@@ -50,8 +50,9 @@ func (e *Envelope) Event() (Event, error) {
 // that counting needs. It knows the kinds that make up most of a history; for others, and for what Encode would write in another way,
 // it is nil, and Event says what there is. What is left out is not looked at, so damage in it goes unnoticed here.
 func (e *Envelope) Outline() Event {
-	spec, data := byKind[e.Kind], e.Data
-	if e.Version < 1 || e.Version > spec.Version {
+	spec, known := byKind[e.Kind]
+	data := e.Data
+	if !known || e.Version < 1 || e.Version > spec.Version {
 		return nil
 	}
 	for _, upcast := range spec.Upcasts[e.Version-1:] {

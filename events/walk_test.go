@@ -209,7 +209,7 @@ func TestWalksGiveUp(t *testing.T) {
 func TestOutlineIsNilForOthers(t *testing.T) {
 	for _, e := range []Envelope{
 		{Kind: "agent.retired", Version: 1, Data: []byte(`{}`)},
-		{Kind: "turn.folded", Data: []byte(`{}`)},
+		{Kind: "turn.folded", Version: 1, Data: []byte(`{}`)},
 		{Kind: "advice.requested", Version: 2, Data: []byte(`{"turn":"a/1"}`)},
 	} {
 		if got := e.Outline(); got != nil {
