@@ -206,7 +206,9 @@ const ada = "life store users add ada --password-file secret"
 
 // replaced are the parts of examples that stand for the reader's own.
 var replaced = []struct{ pattern, by string }{
+	{`bench knowledge --notes \d+`, "bench knowledge --notes 200"},
 	{`--(events|notes) (\d{4,})`, "--$1 2000"},
+	{`bench sandbox( --runs 50)?`, "bench sandbox --runs 5"},
 	{`bench agents \d+`, "bench agents 100"},
 	{`--agents 1000\b`, "--agents 10"},
 	{`--looks 2000`, "--looks 20"},
@@ -222,7 +224,7 @@ var replaced = []struct{ pattern, by string }{
 }
 
 // waiting are verbs that go on until they are interrupted: they are, once they have said something and nothing follows.
-var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents --watch)\b`)
+var waiting = regexp.MustCompile(`^life (serve|tail|forward|store serve|agents --watch|cluster --watch)\b`)
 
 // check runs an example.
 func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
@@ -258,7 +260,7 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 	} else {
 		script += command + "\nstatus=$?\n"
 	}
-	script += "[ -z \"${server:-}\" ] || { kill $server; wait $server; } 2>/dev/null\nexit $status\n"
+	script += "for each in ${server:-}; do kill $each; wait $each; done 2>/dev/null\nexit $status\n" // a host needs its store to leave: without it, it waits a minute
 	output, err := h.bash(t, dir, script).CombinedOutput()
 	if err != nil && !slices.ContainsFunc(unsuccessful, func(before string) bool { return strings.HasPrefix(example, before) }) {
 		t.Errorf("%s: %v\n%s", example, err, output)
