@@ -4,12 +4,14 @@ import (
 	"context"
 	"io"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
 )
 
 // Feed shows an agent's events and, between them, what its model is producing. It belongs to one goroutine.
@@ -55,49 +57,75 @@ func (h *Host) Watch(ctx context.Context, agent events.AgentID, after events.Rev
 		return nil, storage.ErrClosed
 	}
 	if h.cluster != nil {
+		f.asking = make(chan events.HostID, 1)
 		h.run(func() { h.cluster.watchElsewhere(f) })
 	}
 	return f, nil
 }
 
-// watchElsewhere has a feed show what an agent's model produces on the host that holds the agent. Pieces are lost when it moves.
+// watchElsewhere has a feed show what an agent's model produces on the host that holds the agent. That is its owner, or the host that asked the
+// model last: until an agent has moved, another host than its owner holds it, and so it does if the owner cannot. Pieces are lost when it moves.
 func (c *clustered) watchElsewhere(f *feed) {
 	ctx, cancel := context.WithCancel(c.host.running)
 	defer cancel()
-	stream := events.AgentStream(f.agent)
+	var asking events.HostID
 	for pace := paceFirst; ; pace = min(2*pace, paceMost) {
 		changed, view := c.Member.Changed(), c.Member.View()
 		watching, stop := context.WithCancel(ctx)
-		var ended chan struct{} // of another host's pieces, and of the pause before they are asked for again
-		if owner, ok := view.Owner(stream); ok && owner != c.self {
-			ended = make(chan struct{})
-			pause := pace
-			c.host.run(func() {
-				defer close(ended)
-				_ = c.Peers.Deltas(watching, view.Members[owner], f.agent, f.pieces.add) //nolint:errcheck // asked again, until the agent is elsewhere
-				select {
-				case <-time.After(pause):
-				case <-watching.Done():
-				}
-			})
-		}
-		select {
-		case <-changed:
-			f.pieces.miss()
-			pace = paceFirst
-		case <-f.ended:
-			cancel()
-		case <-ctx.Done():
-		case <-ended:
+		hosts := c.showing(view, f.agent, asking)
+		ended, done := c.watchAt(watching, hosts, f, pace)
+		for same := true; same; {
+			same = false
+			select {
+			case <-changed:
+				f.pieces.miss()
+				pace = paceFirst
+			case asking = <-f.asking:
+				same = slices.EqualFunc(hosts, c.showing(view, f.agent, asking), func(a, b cluster.Member) bool { return a.ID == b.ID })
+				pace = paceFirst
+			case <-f.ended:
+				cancel()
+			case <-ctx.Done():
+			case <-ended:
+			}
 		}
 		stop()
-		if ended != nil {
-			<-ended
-		}
+		done()
 		if ctx.Err() != nil {
 			return
 		}
 	}
+}
+
+// showing are the other hosts that may show what an agent's model produces.
+func (c *clustered) showing(view *cluster.View, agent events.AgentID, asking events.HostID) (hosts []cluster.Member) {
+	owner, _ := view.Owner(events.AgentStream(agent))
+	for _, id := range []events.HostID{owner, asking} {
+		member, is := view.Members[id]
+		if is && id != c.self && (len(hosts) == 0 || hosts[0].ID != id) {
+			hosts = append(hosts, member)
+		}
+	}
+	return hosts
+}
+
+// watchAt has hosts show their pieces. When one of them ends that, and some time has passed, ended says so; done waits for all when ctx has ended.
+func (c *clustered) watchAt(ctx context.Context, hosts []cluster.Member, f *feed, pause time.Duration) (ended <-chan struct{}, done func()) {
+	over := make(chan struct{}, len(hosts))
+	var watching sync.WaitGroup
+	for _, host := range hosts {
+		watching.Add(1)
+		c.host.run(func() {
+			defer watching.Done()
+			_ = c.Peers.Deltas(ctx, host, f.agent, f.pieces.add) //nolint:errcheck // asked again, until the agent is elsewhere
+			select {
+			case <-time.After(pause):
+				over <- struct{}{}
+			case <-ctx.Done():
+			}
+		})
+	}
+	return over, watching.Wait
 }
 
 // ServeDeltas shows another host what an agent's model produces here, until ctx ends.
@@ -135,6 +163,9 @@ type feed struct {
 	pieces  pieces
 	once    sync.Once
 	ended   chan struct{} // closed by Close, or when the host closes
+
+	asking chan events.HostID // in a cluster: the host that asked the model last, when it is another one
+	asked  events.HostID      // the latest of them
 
 	at, over events.Revision // shown up to here; no request up to here streams any more
 	shown    FeedDelta       // the latest piece, while its request is open
@@ -198,6 +229,14 @@ func (f *feed) pass() Item {
 			f.over--
 		}
 	}
+	if f.asking != nil && event.Kind == (events.ModelRequested{}).Kind() && event.Host != f.asked {
+		f.asked = event.Host
+		select {
+		case <-f.asking: // an older one, that nobody has taken
+		default:
+		}
+		f.asking <- event.Host
+	}
 	f.at = event.Revision
 	if f.batches[0] = f.batches[0][1:]; len(f.batches[0]) == 0 {
 		f.batches = f.batches[1:]
@@ -218,6 +257,7 @@ type pieces struct {
 	mu      sync.Mutex
 	waiting []FeedDelta
 	size    int              // bytes of their texts
+	latest  events.RequestID // of which there was a piece
 	lost    events.RequestID // of which a piece was left out
 }
 
@@ -225,6 +265,7 @@ type pieces struct {
 func (p *pieces) add(piece FeedDelta) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.latest = piece.Request
 	if n := len(p.waiting); n >= deltaBuffer || n > 0 && p.size+len(piece.Text) > deltaBytes {
 		p.lost = piece.Request
 		return
@@ -247,6 +288,7 @@ func (p *pieces) miss() {
 	if n := len(p.waiting); n > 0 {
 		p.waiting[n-1].Lost = true
 	}
+	p.lost = p.latest // the next one of that request says so, if there is one
 }
 
 // next takes the first piece whose request was made at a revision after over and up to at, and drops those of requests up to over.
