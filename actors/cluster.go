@@ -60,6 +60,8 @@ type Membership interface {
 	GoesOn() bool
 	// GoesOnUntil is until when it may, by Now, if nothing is read before; 0: it may not.
 	GoesOnUntil() time.Duration
+	// Storeless is for how long the store has not answered; 0: it does.
+	Storeless() time.Duration
 	// Standing is what this host says of itself, and what it has counted.
 	Standing() membership.Standing
 	// Drain has the others take over; Leave says that nothing of this host runs any more.
@@ -185,9 +187,13 @@ func (c *clustered) look() {
 			delete(c.settled, id)
 		}
 	}
+	var left []events.Stream // by a holder that is gone: nobody else goes on with them
 	maps.DeleteFunc(c.holders, func(stream events.Stream, holder events.HostID) bool {
 		owner, _ := view.Owner(stream)
 		_, member := view.Members[holder]
+		if owner == c.self && !member {
+			left = append(left, stream)
+		}
 		return owner != c.self || !member
 	})
 	maps.DeleteFunc(c.unfit, func(stream events.Stream, why unfitness) bool {
@@ -204,6 +210,11 @@ func (c *clustered) look() {
 	c.mu.Unlock()
 	c.tell(view.Epoch)
 	c.host.run(func() { c.host.Placed(c.host.running) })
+	for _, stream := range left {
+		if err := c.wake(stream, nil); err != nil {
+			c.host.log.Error("wake what another host held", "stream", stream, "error", err)
+		}
+	}
 	select {
 	case c.recovers <- struct{}{}:
 	default:
@@ -370,6 +381,10 @@ func (h *Host) Drain(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for h.living.Load() > 0 || h.effects.Load() > 0 || c.pushing.Load() > 0 {
+		if away := c.Member.Storeless(); away >= membership.StoreAway {
+			return fmt.Errorf("drain host %s: the store does not answer for %s: nothing can be handed over. %d entities and %d calls that cannot be repeated are still here; "+
+				"the other hosts go on with them when they remove this one", c.self, away.Round(time.Second), h.living.Load(), h.effects.Load())
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -597,6 +597,37 @@ func TestDrained(t *testing.T) {
 	})
 }
 
+// TestDrainWithoutStore: a host whose store goes away as it drains gives up in some seconds, and its agents go on when others have removed it.
+func TestDrainWithoutStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosts(t)
+		a := h.join("a")
+		h.join("b")
+		if err := a.Pulse(t.Context()); err != nil {
+			t.Error(err)
+		}
+		id := h.owned(a, "demo")
+		do(t, a.Host, id, agentWith(id))
+		gate := h.gate("x")
+		do(t, a.Host, id, say("m1", "x"))
+		<-h.began
+		began := time.Now()
+		drained := make(chan error, 1)
+		go func() { drained <- a.Drain(t.Context()) }()
+		<-time.After(time.Second)
+		a.node.Away(true)
+		close(gate)
+		err := <-drained
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "the store does not answer for 5s: nothing can be handed over") || took > 7*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+		h.kill(a)
+		h.until("another host knows what became of the call", func() bool {
+			return len(h.stored(events.AgentStream(id), "tool.lost")) == 1
+		})
+	})
+}
+
 // load has agents sent messages at hosts in turn, each agent's one after the other, while something else happens; and waits until all have ended.
 func (h *hosts) load(at []*member, count, messages int, meanwhile func()) []events.AgentID {
 	h.t.Helper()

@@ -423,5 +423,19 @@ func (h *Host) toolSpecs(names []string, editor events.Editor) ([]ToolSpec, erro
 	return specs, nil
 }
 
+// Pulse asks the registry of agents, so that whoever has the answer knows that the host can work.
+func (h *Host) Pulse(ctx context.Context) error {
+	answered := make(chan struct{})
+	h.system.Root.Send(h.agents, pulse{answered})
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the registry of agents does not answer: %w", ctx.Err())
+	case <-h.running.Done():
+		return storage.ErrClosed
+	}
+}
+
 // Live counts the entities in memory.
 func (h *Host) Live() int { return int(h.living.Load()) }

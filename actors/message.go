@@ -94,6 +94,8 @@ type (
 	}
 	// revive tells a registry to bring an entity to life, after a failure's delay.
 	revive struct{ id string }
+	// pulse has a registry say that it works.
+	pulse struct{ answered chan<- struct{} }
 )
 
 // external reports whether the command comes from outside the host; only those are refused when too many wait.

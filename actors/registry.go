@@ -83,6 +83,8 @@ func (r *registry) Receive(c actor.Context) {
 		if r.live[m.id] == nil {
 			r.deliver(c, deliver{id: m.id, message: wakeUp{}})
 		}
+	case pulse:
+		close(m.answered)
 	default:
 		r.placement(c, m)
 	}

@@ -53,7 +53,8 @@ type ClusterHost struct {
 	running chan struct{} // closed while the host is not paused
 	dead    chan struct{} // closed when it was killed
 	pauses  []time.Duration
-	away    bool // from the store
+	away    bool      // from the store
+	since   time.Time // it is away
 }
 
 // Join adds a host. Its weight is 1 if it is not given.
@@ -176,7 +177,7 @@ func (h *ClusterHost) Resume() {
 // Away cuts the host off from the store, or lets it back.
 func (h *ClusterHost) Away(away bool) {
 	h.mu.Lock()
-	h.away = away
+	h.away, h.since = away, time.Now()
 	h.mu.Unlock()
 	if !away {
 		h.learn(h.cluster.View())
@@ -284,6 +285,16 @@ func (h *ClusterHost) GoesOnUntil() time.Duration {
 		return 0
 	}
 	return h.Now() + time.Duration(h.View().Fence())*time.Microsecond/2
+}
+
+// Storeless implements [actors.Membership].
+func (h *ClusterHost) Storeless() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.away {
+		return 0
+	}
+	return time.Since(h.since)
 }
 
 // Drain implements [actors.Membership].

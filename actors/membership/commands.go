@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -46,16 +47,30 @@ func (m *Member) Order(ctx context.Context, command sagas.Command) error {
 
 // Drain has the others take over what this host owns.
 func (m *Member) Drain(ctx context.Context) error {
-	if err := m.Order(ctx, cluster.Drain{Host: m.self, By: string(m.self)}); err != nil {
+	if err := m.orderSoon(ctx, cluster.Drain{Host: m.self, By: string(m.self)}); err != nil {
 		return fmt.Errorf("say that host %s drains: %w", m.self, err)
 	}
 	return nil
 }
 
+// StoreAway is how long a host that ends waits for a store that does not answer. The others remove it then, which has the same end.
+const StoreAway = 5 * time.Second
+
+// orderSoon is Order for a host that ends.
+func (m *Member) orderSoon(ctx context.Context, command sagas.Command) error {
+	soon, cancel := context.WithTimeout(ctx, StoreAway)
+	defer cancel()
+	err := m.Order(soon, command)
+	if err != nil && ctx.Err() == nil && soon.Err() != nil {
+		return fmt.Errorf("the store did not answer for %s: %w", StoreAway, err)
+	}
+	return err
+}
+
 // Leave ends the membership. Nothing of this host runs any more.
 func (m *Member) Leave(ctx context.Context) error {
 	m.do(func(events.Micros) { m.leaving = true })
-	if err := m.Order(ctx, cluster.Leave{Host: m.self}); err != nil {
+	if err := m.orderSoon(ctx, cluster.Leave{Host: m.self}); err != nil {
 		m.do(func(events.Micros) { m.leaving = false })
 		return fmt.Errorf("say that host %s leaves: %w", m.self, err)
 	}

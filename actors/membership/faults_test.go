@@ -1,8 +1,11 @@
 package membership_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,6 +257,56 @@ func TestJoinStorm(t *testing.T) {
 		w.until(2*time.Second, "all know of all", func() bool { return w.agree(started...) })
 		if len(w.removals()) > 0 {
 			t.Error(w.story())
+		}
+	})
+}
+
+// TestCannotWork: a host that answers and cannot work is as good as silent.
+func TestCannotWork(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		all := w.members("a", "c")
+		var stuck atomic.Bool
+		b, err := w.start("b", func(_ *process, c *membership.Config) {
+			c.Work = func(ctx context.Context) (membership.Work, error) {
+				if stuck.Load() {
+					<-ctx.Done()
+					return membership.Work{}, ctx.Err()
+				}
+				return membership.Work{}, nil
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.until(time.Second, "all are members", func() bool { return w.agree(append(all, b)...) })
+		stuck.Store(true)
+		took := w.until(4*time.Second, "b is removed", func() bool { return w.agree(all...) })
+		within(t, "the removal of a host that cannot work", took, 1600*time.Millisecond)
+		if removals := w.removals(); len(removals) != 1 || removals[0].Because != events.RemovedSilent {
+			t.Errorf("%+v", removals)
+		}
+	})
+}
+
+// TestDrainWithoutStore: a host that is to end does not wait long for a store that does not answer.
+func TestDrainWithoutStore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		all := w.members("a", "b")
+		w.stall()
+		for what, end := range map[string]func(context.Context) error{"drain": all[0].member.Drain, "leave": all[0].member.Leave} {
+			began := time.Now()
+			err := end(t.Context())
+			if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "the store did not answer for 5s") || took > 6*time.Second {
+				t.Errorf("%s: after %s: %v", what, took, err)
+			}
+		}
+		if away := all[0].member.Storeless(); away < 9*time.Second {
+			t.Errorf("the store is away for %s", away)
+		}
+		w.answer()
+		w.until(5*time.Second, "the store is there", func() bool { return all[0].member.Storeless() == 0 })
+		if !w.agree(all...) {
+			t.Error("a host that could not say that it ends is none any more")
 		}
 	})
 }

@@ -32,7 +32,7 @@ func Join(ctx context.Context, config Config) (*Member, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	if config.Work == nil {
-		config.Work = func() Work { return Work{} }
+		config.Work = func(context.Context) (Work, error) { return Work{}, nil }
 	}
 	l, err := newLedger(config.Journal, config.Cluster)
 	if err != nil {

@@ -232,7 +232,9 @@ func TestKnown(t *testing.T) {
 		a := w.members("a")[0]
 		b, err := w.start("b", func(p *process, c *membership.Config) {
 			p.skew = 2 * time.Second
-			c.Work = func() membership.Work { return membership.Work{Settled: 1, Position: 7, Entities: 3} }
+			c.Work = func(context.Context) (membership.Work, error) {
+				return membership.Work{Settled: 1, Position: 7, Entities: 3}, nil
+			}
 		})
 		if err != nil {
 			t.Fatal(err)

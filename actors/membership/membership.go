@@ -37,7 +37,7 @@ type Config struct {
 	Blobs    storage.Blobs
 	Contacts Contacts
 	Clock    Clock
-	Work     func() Work // answers only if the host can work: pings wait for it
+	Work     func(context.Context) (Work, error) // answers only if the host can work: pings wait for it
 	Log      *slog.Logger
 }
 
@@ -424,9 +424,18 @@ func (m *Member) GoesOnUntil() (until time.Duration) {
 	return until
 }
 
-// HandlePing answers another host, when this one can work.
-func (m *Member) HandlePing(ping Ping) Pong {
-	work := m.config.Work()
+// HandlePing answers another host, when this one can work. If it cannot, there is no answer: the others go on without it.
+func (m *Member) HandlePing(ctx context.Context, ping Ping) (Pong, error) {
+	ctx, cancel := context.WithTimeout(ctx, length(cluster.PingWithin))
+	defer cancel()
+	work, err := m.config.Work(ctx)
+	if err != nil {
+		return Pong{}, fmt.Errorf("host %s cannot work: %w", m.self, err)
+	}
+	return m.pong(ping, work), nil
+}
+
+func (m *Member) pong(ping Ping, work Work) Pong {
 	var says cluster.Answer
 	m.do(func(now events.Micros) {
 		if says = m.watch.Says(now); ping.Epoch > says.Epoch {
@@ -439,6 +448,12 @@ func (m *Member) HandlePing(ping Ping) Pong {
 	}
 }
 
+// Storeless is for how long the store has not answered; 0: it does.
+func (m *Member) Storeless() (since time.Duration) {
+	m.do(func(now events.Micros) { since = length(m.watch.Says(now).Storeless) })
+	return since
+}
+
 // Standing is what a host says of itself to be shown.
 type Standing struct {
 	Pong
@@ -448,7 +463,13 @@ type Standing struct {
 
 // Standing is what this host says of itself.
 func (m *Member) Standing() Standing {
-	return Standing{Pong: m.HandlePing(Ping{Epoch: events.NoRevision}), Removals: m.removals.Load(), PingsLost: m.lost.Load()}
+	ctx, cancel := context.WithTimeout(m.alive, length(cluster.PingWithin))
+	defer cancel()
+	work, err := m.config.Work(ctx)
+	if err != nil {
+		m.config.Log.Warn("this host cannot work", "host", m.self, "error", err)
+	}
+	return Standing{Pong: m.pong(Ping{Epoch: events.NoRevision}, work), Removals: m.removals.Load(), PingsLost: m.lost.Load()}
 }
 
 // HandleProbe stores a blob that nobody has stored before.

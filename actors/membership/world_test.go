@@ -201,7 +201,15 @@ func (p *process) Wall() events.Micros {
 // Contacts of a process.
 
 func (p *process) Ping(ctx context.Context, to cluster.Member, ping membership.Ping) (membership.Pong, error) {
-	return exchange(ctx, p, to, func(other *process) membership.Pong { return other.member.HandlePing(ping) })
+	answered, err := exchange(ctx, p, to, func(other *process) (a struct {
+		pong membership.Pong
+		err  error
+	},
+	) {
+		a.pong, a.err = other.member.HandlePing(ctx, ping)
+		return a
+	})
+	return answered.pong, errors.Join(err, answered.err)
 }
 
 func (p *process) Confirm(ctx context.Context, to cluster.Member, suspect events.HostID) (membership.Heard, error) {

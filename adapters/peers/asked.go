@@ -157,7 +157,7 @@ func (a *asked) answer(ctx context.Context, f *frame) (body []byte, err error) {
 	handlers := &a.server.handlers
 	switch f.kind { //nolint:exhaustive // take lets only these through
 	case kindPing:
-		return typed(f, func(ping membership.Ping) (membership.Pong, error) { return handlers.Ping(ping), nil })
+		return typed(f, func(ping membership.Ping) (membership.Pong, error) { return handlers.Ping(ctx, ping) })
 	case kindConfirm:
 		return typed(f, func(question membership.Question) (membership.Heard, error) { return handlers.Confirm(question), nil })
 	case kindProbe:

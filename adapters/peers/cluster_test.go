@@ -55,11 +55,11 @@ func join(t *testing.T, dir, name string, store storage.Journal, blobs storage.B
 	}
 	w.member = must(membership.Join(t.Context(), membership.Config{
 		Cluster: "c", Joined: joined, Journal: store, Blobs: blobs, Contacts: w.client, Clock: membership.SystemClock{}, Log: log,
-		Work: func() membership.Work {
+		Work: func(ctx context.Context) (membership.Work, error) {
 			if w.host == nil {
-				return membership.Work{Settled: events.NoRevision}
+				return membership.Work{Settled: events.NoRevision}, nil
 			}
-			return membership.Work{Settled: w.host.Settled(), Entities: w.host.Live()}
+			return membership.Work{Settled: w.host.Settled(), Entities: w.host.Live()}, w.host.Pulse(ctx)
 		},
 	}))(t)
 	model := actorstest.FakeModel(func(_ context.Context, _ actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {

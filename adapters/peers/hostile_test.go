@@ -61,9 +61,9 @@ func readFrame(conn net.Conn) []byte {
 func TestStrangersAreRefused(t *testing.T) {
 	dir, foreign := certificates(t, "a", "b"), certificates(t, "a")
 	called := make(chan struct{}, 100)
-	to := server(t, dir, peers.Handlers{Ping: func(membership.Ping) membership.Pong {
+	to := server(t, dir, peers.Handlers{Ping: func(context.Context, membership.Ping) (membership.Pong, error) {
 		called <- struct{}{}
-		return membership.Pong{}
+		return membership.Pong{}, nil
 	}})
 	for _, test := range []struct {
 		name   string
@@ -140,7 +140,7 @@ func must[T any](value T, err error) func(testing.TB) T {
 // TestHostilePeers: a host of the cluster that sends what it should not loses its connection, or is told so; other hosts notice nothing.
 func TestHostilePeers(t *testing.T) {
 	dir := certificates(t, "a", "b", "c")
-	to := server(t, dir, peers.Handlers{Call: echo, Ping: func(membership.Ping) membership.Pong { return membership.Pong{} }})
+	to := server(t, dir, peers.Handlers{Call: echo, Ping: func(context.Context, membership.Ping) (membership.Pong, error) { return membership.Pong{}, nil }})
 	c := client(t, dir)
 	hello := append(head(2, 1, 0), "{}"...)
 	for _, test := range []struct {
@@ -197,7 +197,7 @@ func TestUntrusted(t *testing.T) {
 		{"another authority", identity(t, ours, "a"), identity(t, theirs, "b")},
 		{"another host", identity(t, ours, "a"), identity(t, ours, "c")},
 	} {
-		to := serverOf(t, test.server, peers.Handlers{Ping: func(membership.Ping) membership.Pong { return membership.Pong{} }})
+		to := serverOf(t, test.server, peers.Handlers{Ping: func(context.Context, membership.Ping) (membership.Pong, error) { return membership.Pong{}, nil }})
 		if _, err := clientAs(t, test.client, "").Ping(t.Context(), to, membership.Ping{}); !errors.Is(err, membership.ErrUntrusted) || !errors.Is(err, peers.ErrNoAnswer) {
 			t.Errorf("%s: %v", test.name, err)
 		}

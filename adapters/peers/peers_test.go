@@ -115,8 +115,8 @@ func TestExchanges(t *testing.T) {
 	blob := events.BlobRef{Size: 5, Media: "text/plain"}
 	var froms atomic.Value
 	to := server(t, dir, peers.Handlers{
-		Ping: func(ping membership.Ping) membership.Pong {
-			return membership.Pong{Host: "b#1", Epoch: ping.Epoch + 1, Settled: 3, Entities: 4, Wall: 5}
+		Ping: func(_ context.Context, ping membership.Ping) (membership.Pong, error) {
+			return membership.Pong{Host: "b#1", Epoch: ping.Epoch + 1, Settled: 3, Entities: 4, Wall: 5}, nil
 		},
 		Confirm: func(question membership.Question) membership.Heard {
 			return membership.Heard{Known: question.Suspect == "c#2", Within: 7}
@@ -203,7 +203,7 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Serve(peers.Handlers{Ping: func(membership.Ping) membership.Pong { return membership.Pong{} }})
+	s.Serve(peers.Handlers{Ping: func(context.Context, membership.Ping) (membership.Pong, error) { return membership.Pong{}, nil }})
 	to := member("b", s.Addr().String())
 	c := client(t, dir)
 	if _, err := c.Ping(t.Context(), to, membership.Ping{}); err != nil {
@@ -249,7 +249,9 @@ func TestRestartedServer(t *testing.T) {
 // TestNotJoined: a host that has not joined may be pinged and may probe, but it commands nobody; and its calls are heard once it has.
 func TestNotJoined(t *testing.T) {
 	dir := certificates(t, "a", "b")
-	to := server(t, dir, peers.Handlers{Call: echo, Ping: func(membership.Ping) membership.Pong { return membership.Pong{Host: "b#1"} }})
+	to := server(t, dir, peers.Handlers{Call: echo, Ping: func(context.Context, membership.Ping) (membership.Pong, error) {
+		return membership.Pong{Host: "b#1"}, nil
+	}})
 	var self atomic.Value
 	self.Store(events.HostID(""))
 	c := peers.NewClient(peers.ClientConfig{Identity: identity(t, dir, "a"), Self: func() events.HostID { return self.Load().(events.HostID) }})

@@ -20,7 +20,7 @@ import (
 // Handlers answer other hosts: they are methods of a [membership.Member] and of an [actors.Host]. Contexts end when nobody waits for the answer any
 // more. from is a host that has joined, and proved its name; whether it is a member still is for the handler to know.
 type Handlers struct {
-	Ping    func(membership.Ping) membership.Pong
+	Ping    func(context.Context, membership.Ping) (membership.Pong, error)
 	Confirm func(membership.Question) membership.Heard
 	Probe   func(context.Context) (events.BlobRef, error) // stores a blob that the asking host has to find
 	Call    func(ctx context.Context, from events.HostID, call actors.PeerCall) actors.PeerAnswer

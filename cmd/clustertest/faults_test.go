@@ -189,4 +189,3 @@ func (w *world) drawn() []fault {
 	}
 	return list[:want]
 }
-

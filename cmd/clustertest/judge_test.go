@@ -35,7 +35,9 @@ func newJudged() judged {
 	}
 }
 
-func (j *judged) say(format string, args ...any) { j.wrong = append(j.wrong, fmt.Sprintf(format, args...)) }
+func (j *judged) say(format string, args ...any) {
+	j.wrong = append(j.wrong, fmt.Sprintf(format, args...))
+}
 
 // fileOf is where a tool writes its line.
 func fileOf(tool string) string {

@@ -134,7 +134,9 @@ func (w *world) check(err error) {
 	}
 }
 
-func (w *world) path(parts ...string) string { return filepath.Join(append([]string{w.dir}, parts...)...) }
+func (w *world) path(parts ...string) string {
+	return filepath.Join(append([]string{w.dir}, parts...)...)
+}
 
 func (w *world) address() string {
 	return fmt.Sprintf("esdb://%s?tlsCAFile=%s", w.net.all[1].at(2113), w.path("tls/ca.crt"))

@@ -76,13 +76,16 @@ func (l *Local) join(ctx context.Context, c *actors.Config) (err error) {
 	return nil
 }
 
-// work is what the host says of itself: nothing, while it starts.
-func (p *peer) work() membership.Work {
+// work is what the host says of itself, if it can work: nothing, while it starts.
+func (p *peer) work(ctx context.Context) (membership.Work, error) {
 	host := p.host.Load()
 	if host == nil {
-		return membership.Work{Settled: events.NoRevision}
+		return membership.Work{Settled: events.NoRevision}, nil
 	}
-	return membership.Work{Settled: host.Settled(), Entities: host.Live()}
+	if err := host.Pulse(ctx); err != nil {
+		return membership.Work{}, err
+	}
+	return membership.Work{Settled: host.Settled(), Entities: host.Live()}, nil
 }
 
 // started has the calls of other hosts answered.

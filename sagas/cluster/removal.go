@@ -38,8 +38,9 @@ func (w *Watch) Testify(suspect events.HostID, now events.Micros) Testimony {
 	switch {
 	case !watched || w.Removed():
 		return Testimony{}
-	case c.Answered > 0:
-		return Testimony{Known: true, Ago: now - c.Answered}
+	case c.Answered > 0: // where machines are late, what was heard is that much older than it would be
+		late := min(w.lag, maxLag) + min(max(c.Answer.Lag, 0), maxLag)
+		return Testimony{Known: true, Ago: max(now-c.Answered-late, 0)}
 	case now-c.Since >= events.Second: // it has been asked often enough since
 		return Testimony{Known: true, Ago: now - c.Since}
 	}

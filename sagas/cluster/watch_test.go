@@ -155,11 +155,24 @@ func TestTestimony(t *testing.T) {
 			t.Errorf("after %d ms it says %+v", at/ms, got)
 		}
 	}
+	at := events.Micros(0)
+	tick := func(until events.Micros) {
+		for ; at <= until; at += cluster.TickEvery {
+			w.Tick(noon + at)
+		}
+	}
 	says(1*ms, false, false)
+	tick(100 * ms)
 	w.Answered("b#1", cluster.Answer{}, noon+100*ms)
-	says(300*ms, true, true)
-	w.Tick(noon + 400*ms)
-	says(600*ms, true, false)
+	tick(575 * ms)
+	says(590*ms, true, true)
+	tick(600 * ms)
+	says(610*ms, true, false)
+	w.Answered("b#1", cluster.Answer{Lag: 200 * ms}, noon+610*ms) // a busy machine
+	tick(1300 * ms)
+	says(1301*ms, true, true)
+	tick(1325 * ms)
+	says(1326*ms, true, false)
 	w.Tick(noon + 2000*ms) // paused
 	says(2001*ms, false, false)
 	if got := w.Testify("c#9", noon+2001*ms); got.Known {
