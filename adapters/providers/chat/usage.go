@@ -2,52 +2,37 @@ package chat
 
 import (
 	"encoding/json"
-	"math"
-	"strconv"
-	"strings"
 
 	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
-// count is a number of tokens. Endpoints write it as a number, as a text, or not at all.
-type count int64
-
-// UnmarshalJSON implements json.Unmarshaler. It never fails: an unreadable count is one that was not told.
-func (c *count) UnmarshalJSON(data []byte) error {
-	value, err := strconv.ParseFloat(strings.Trim(string(data), `" `), 64)
-	if err == nil && value > 0 && value < math.MaxInt32 {
-		*c = count(value)
-	}
-	return nil
-}
-
 // reported is a usage as endpoints report it.
 type reported struct {
-	Prompt       count `json:"prompt_tokens"`
-	Input        count `json:"input_tokens"`
-	Completion   count `json:"completion_tokens"`
-	Output       count `json:"output_tokens"`
-	Total        count `json:"total_tokens"`
-	Cached       count `json:"cached_tokens"`           // Moonshot
-	CacheHit     count `json:"prompt_cache_hit_tokens"` // DeepSeek
-	CacheRead    count `json:"cache_read_input_tokens"` // of Anthropic's models behind a gateway
-	PromptParts  parts `json:"prompt_tokens_details"`
-	OutputParts  parts `json:"completion_tokens_details"`
-	PromptTimed  count `json:"prompt_n"` // llama.cpp's timings; the cached part of the prompt is not in it
-	CacheTimed   count `json:"cache_n"`
-	OutputTimed  count `json:"predicted_n"`
-	ReasonedFlat count `json:"reasoning_tokens"`
+	Prompt       endpoint.Count `json:"prompt_tokens"`
+	Input        endpoint.Count `json:"input_tokens"`
+	Completion   endpoint.Count `json:"completion_tokens"`
+	Output       endpoint.Count `json:"output_tokens"`
+	Total        endpoint.Count `json:"total_tokens"`
+	Cached       endpoint.Count `json:"cached_tokens"`           // Moonshot
+	CacheHit     endpoint.Count `json:"prompt_cache_hit_tokens"` // DeepSeek
+	CacheRead    endpoint.Count `json:"cache_read_input_tokens"` // of Anthropic's models behind a gateway
+	PromptParts  parts          `json:"prompt_tokens_details"`
+	OutputParts  parts          `json:"completion_tokens_details"`
+	PromptTimed  endpoint.Count `json:"prompt_n"` // llama.cpp's timings; the cached part of the prompt is not in it
+	CacheTimed   endpoint.Count `json:"cache_n"`
+	OutputTimed  endpoint.Count `json:"predicted_n"`
+	ReasonedFlat endpoint.Count `json:"reasoning_tokens"`
 }
 
 // parts is what a count consists of.
 type parts struct {
-	Cached   count `json:"cached_tokens"`
-	Reasoned count `json:"reasoning_tokens"`
+	Cached   endpoint.Count `json:"cached_tokens"`
+	Reasoned endpoint.Count `json:"reasoning_tokens"`
 	told     bool
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It never fails, as count's does not.
+// UnmarshalJSON implements json.Unmarshaler. It never fails, as endpoint.Count does not.
 func (p *parts) UnmarshalJSON(data []byte) error {
 	type plain parts
 	var read plain

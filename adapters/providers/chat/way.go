@@ -62,7 +62,8 @@ func (w way) after(refused *endpoint.Refusal, question *actors.ModelRequest, own
 		next = w.limited(words, unknown, question, own)
 	case says("after role 'tool'", "after role \"tool\"", "after role tool", "after tool", "expected last role"):
 		next.bridged = true
-	case says("system role", "role system", "role 'system'", "roles must alternate", "system message", "system messages", "'system'") && question.System != "":
+	case says("system role", "role system", "role 'system'", "roles must alternate", "system message", "system messages", "'system'",
+		"only user and assistant roles", "only user, assistant") && question.System != "" && !w.noSystem:
 		next.noSystem = true
 	case refused.Said.NoStream():
 		next.whole = true

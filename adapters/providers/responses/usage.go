@@ -2,50 +2,36 @@ package responses
 
 import (
 	"encoding/json"
-	"math"
-	"strconv"
 	"strings"
 
 	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/events"
 )
 
-// count is a number of tokens. It never fails to be read: an unreadable count is one that was not told.
-type count int64
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (c *count) UnmarshalJSON(data []byte) error {
-	value, err := strconv.ParseFloat(strings.Trim(string(data), `" `), 64)
-	if err == nil && value > 0 && value < math.MaxInt32 {
-		*c = count(value)
-	}
-	return nil
-}
-
 // reported is a usage as endpoints report it. Some have the names of chat completions.
 type reported struct {
-	Input      count  `json:"input_tokens"`
-	Prompt     count  `json:"prompt_tokens"`
-	Output     count  `json:"output_tokens"`
-	Completion count  `json:"completion_tokens"`
-	Total      count  `json:"total_tokens"`
-	InputOf    *parts `json:"input_tokens_details"`
-	PromptOf   *parts `json:"prompt_tokens_details"`
-	OutputOf   parts  `json:"output_tokens_details"`
-	SaidOf     parts  `json:"completion_tokens_details"`
+	Input      endpoint.Count `json:"input_tokens"`
+	Prompt     endpoint.Count `json:"prompt_tokens"`
+	Output     endpoint.Count `json:"output_tokens"`
+	Completion endpoint.Count `json:"completion_tokens"`
+	Total      endpoint.Count `json:"total_tokens"`
+	InputOf    *parts         `json:"input_tokens_details"`
+	PromptOf   *parts         `json:"prompt_tokens_details"`
+	OutputOf   parts          `json:"output_tokens_details"`
+	SaidOf     parts          `json:"completion_tokens_details"`
 }
 
 // parts is what a count consists of.
 type parts struct {
-	Cached     count `json:"cached_tokens"`
-	Written    count `json:"cache_write_tokens"`
+	Cached     endpoint.Count `json:"cached_tokens"`
+	Written    endpoint.Count `json:"cache_write_tokens"`
 	WrittenFor struct {
-		Long count `json:"ttl_12h_tokens"`
+		Long endpoint.Count `json:"ttl_12h_tokens"`
 	} `json:"cache_write_tokens_details"`
-	Reasoned count `json:"reasoning_tokens"`
+	Reasoned endpoint.Count `json:"reasoning_tokens"`
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It never fails, as count's does not.
+// UnmarshalJSON implements json.Unmarshaler. It never fails, as endpoint.Count does not.
 func (p *parts) UnmarshalJSON(data []byte) error {
 	type plain parts
 	var read plain
