@@ -6,6 +6,7 @@
 //     before anything happens. All errors are reported at once, field by field, in words that help a model correct them.
 //   - File tools cannot leave the workspace, by any path and any symbolic link: each works through an os.Root. They open
 //     regular files and directories only. A file is replaced whole or not at all.
+//   - What the file policy protects (package fspolicy) is neither read nor found, or not written.
 //   - What the model sees is at most events.InlineLimit bytes, cut between characters, and says what was left out.
 //   - A failure that the model can react to is a failed result. When the context ends, the tool returns its error
 //     promptly, and none of its processes are left.
