@@ -326,6 +326,7 @@ func (a *app) printClusterMeasured(m *bench.ClusterMeasured) error {
 		fmt.Fprintf(w, "the first of them\t%s\n", m.Refusal)
 	}
 	fmt.Fprintf(w, "a command at another host\t%.2f ms more; %.0f/s by 64 callers, %.0f µs of the processors each\n", m.ForwardAdded, m.ForwardedPerSec, m.ForwardedCPU)
+	fmt.Fprintf(w, "a call from one host to another\t%.0f/s by 64 callers, %.0f µs of the processors each\n", m.AskedPerSec, m.AskedCPU)
 	fmt.Fprintf(w, "take-overs with a shared wallet\t%d\n", m.TakeOvers)
 	fmt.Fprintf(w, "commands on the bus\t%.0f/s\n", m.BusPerSec)
 	fmt.Fprintf(w, "stored by the idle cluster\t%d events in %.0f s\n", m.IdleEvents, m.IdleSeconds)

@@ -52,8 +52,10 @@ type ClusterMeasured struct {
 	Refusal     string  `json:"refusal,omitempty"`
 
 	ForwardAdded    float64 `json:"forward_added_ms"` // by one hop, at the median
-	ForwardedPerSec float64 `json:"forwarded_per_s"`  // which the agent answers from memory
+	ForwardedPerSec float64 `json:"forwarded_per_s"`  // for each of which the agent's host reads one event
 	ForwardedCPU    float64 `json:"forwarded_cpu_us"` // of all hosts together, for each of these
+	AskedPerSec     float64 `json:"asked_per_s"`      // calls to another host, which answers from memory
+	AskedCPU        float64 `json:"asked_cpu_us"`
 	TakeOvers       int     `json:"takeovers"`
 	BusPerSec       float64 `json:"bus_per_s"`
 
@@ -69,7 +71,8 @@ type ClusterMeasured struct {
 type run struct {
 	kill, pause, handover, others []time.Duration
 	effects, again, stale         int
-	added, forwarded, cpu, bus    float64
+	added, bus                    float64
+	forwarded, asked              rated
 	takeOvers                     int
 }
 
@@ -110,8 +113,10 @@ func Cluster(ctx context.Context, c ClusterConfig) (m ClusterMeasured, err error
 	m.PauseP50, m.PauseWorst, m.PauseAgent = quantile(pauses, 0.5), quantile(pauses, 1), quantile(pause, 0.5)
 	m.HandoverP50, m.HandoverP99, m.OthersP99 = quantile(handover, 0.5), quantile(handover, 0.99), quantile(others, 0.99)
 	m.ForwardAdded = median(runs, func(r run) float64 { return r.added })
-	m.ForwardedPerSec = median(runs, func(r run) float64 { return r.forwarded })
-	m.ForwardedCPU = median(runs, func(r run) float64 { return r.cpu })
+	m.ForwardedPerSec = median(runs, func(r run) float64 { return r.forwarded.perSec })
+	m.ForwardedCPU = median(runs, func(r run) float64 { return r.forwarded.cpu })
+	m.AskedPerSec = median(runs, func(r run) float64 { return r.asked.perSec })
+	m.AskedCPU = median(runs, func(r run) float64 { return r.asked.cpu })
 	m.BusPerSec = median(runs, func(r run) float64 { return r.bus })
 	if m.IdleEvents, with, without, err = c.calm(ctx, life, &refused); err != nil {
 		return m, err
@@ -165,7 +170,7 @@ func (c *ClusterConfig) run(ctx context.Context, life string, number int, refuse
 		if r.added, err = h.measureAdded(ctx, agents[0], c.Rates); err != nil {
 			return err
 		}
-		if r.forwarded, r.cpu, err = h.measureForwarded(ctx, agents, c.Rates); err != nil {
+		if r.forwarded, r.asked, err = h.measureForwarded(ctx, agents, c.Rates); err != nil {
 			return err
 		}
 		say("agents share a wallet")

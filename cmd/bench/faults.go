@@ -236,30 +236,43 @@ func readLines(path string) (lines []line, err error) {
 }
 
 // judge counts the effects of an agent, and those among them that are stale: one that the stopped host had claimed and began after it was woken; one that came
-// twice for one call; one that came after the agent was told that it was lost.
+// twice for one call; one that came after the agent was told that it was lost. Calls after the first of a message leave lines that are alike: there may be as many
+// as were claimed, and after the host was woken as many as others claimed.
 func (p *paused) judge(lines []line, claims map[string][]events.HostID, victim events.HostID, woken time.Time) {
-	seen := map[string]line{} // by message and call
-	stale := map[string]bool{}
+	type left struct{ first, again, late int } // calls that may still leave a line
+	calls, stale := map[string]*left{}, map[string]bool{}
+	for message, claimed := range claims {
+		calls[message] = &left{first: 1, again: len(claimed) - 1}
+		for _, by := range claimed[1:] {
+			if by != victim && by != "" {
+				calls[message].late++
+			}
+		}
+	}
+	toldLost := map[string]bool{}
 	for _, l := range lines {
-		call, claimed := 0, claims[l.message]
-		if l.again {
-			call = 1
+		c, late := calls[l.message], l.at.After(woken)
+		switch {
+		case c == nil: // nothing was claimed
+			stale[l.message] = true
+		case l.again:
 			p.again++
-		}
-		key := l.message + "." + strconv.Itoa(call)
-		if _, before := seen[key]; before {
-			stale[l.message] = true
-		}
-		seen[key] = l
-		if call < len(claimed) && claimed[call] == victim && l.at.After(woken) {
-			stale[l.message] = true
-		}
-		if again, lost := seen[l.message+".1"]; lost && !l.again && l.at.After(again.at) {
-			stale[l.message] = true
+			toldLost[l.message] = true
+			if c.again--; late {
+				c.late--
+			}
+			stale[l.message] = stale[l.message] || c.again < 0 || c.late < 0
+		default:
+			c.first--
+			stale[l.message] = stale[l.message] || c.first < 0 || toldLost[l.message] || late && claims[l.message][0] == victim
 		}
 	}
 	p.effects += len(lines)
-	p.stale += len(stale)
+	for _, is := range stale {
+		if is {
+			p.stale++
+		}
+	}
 }
 
 // claims are the hosts that began the calls of each message of an agent, in order.

@@ -17,19 +17,23 @@ func TestJudge(t *testing.T) {
 		claims []events.HostID
 		stale  int
 	}{
-		"before the stop":                        {[]line{{false, "1", at(10)}}, []events.HostID{old}, 0},
-		"lost, and had again elsewhere":          {[]line{{false, "1", at(10)}, {true, "1", at(6200)}}, []events.HostID{old, other}, 0},
-		"never begun, and had again elsewhere":   {[]line{{true, "1", at(6200)}}, []events.HostID{old, other}, 0},
-		"by the host that came back as another":  {[]line{{false, "1", at(10)}, {true, "1", at(6200)}}, []events.HostID{old, again}, 0},
-		"taken over before it was claimed":       {[]line{{false, "1", at(1300)}}, []events.HostID{other}, 0},
-		"begun by the host that was woken":       {[]line{{false, "1", at(5100)}}, []events.HostID{old, other}, 1},
-		"that, and again elsewhere":              {[]line{{false, "1", at(5100)}, {true, "1", at(6200)}}, []events.HostID{old, other}, 1},
-		"after the agent was told it was lost":   {[]line{{true, "1", at(4000)}, {false, "1", at(4500)}}, []events.HostID{old, other}, 1},
-		"one call twice":                         {[]line{{false, "1", at(10)}, {false, "1", at(1300)}}, []events.HostID{old}, 1},
-		"two messages of which one call is late": {[]line{{false, "1", at(10)}, {false, "2", at(5100)}}, []events.HostID{old}, 0},
+		"before the stop":                                                        {[]line{{false, "1", at(10)}}, []events.HostID{old}, 0},
+		"lost, and had again elsewhere":                                          {[]line{{false, "1", at(10)}, {true, "1", at(6200)}}, []events.HostID{old, other}, 0},
+		"never begun, and had again elsewhere":                                   {[]line{{true, "1", at(6200)}}, []events.HostID{old, other}, 0},
+		"by the host that came back as another":                                  {[]line{{false, "1", at(10)}, {true, "1", at(6200)}}, []events.HostID{old, again}, 0},
+		"taken over before it was claimed":                                       {[]line{{false, "1", at(1300)}}, []events.HostID{other}, 0},
+		"begun by the host that was woken":                                       {[]line{{false, "1", at(5100)}}, []events.HostID{old, other}, 1},
+		"that, and again elsewhere":                                              {[]line{{false, "1", at(5100)}, {true, "1", at(6200)}}, []events.HostID{old, other}, 1},
+		"after the agent was told it was lost":                                   {[]line{{true, "1", at(4000)}, {false, "1", at(4500)}}, []events.HostID{old, other}, 1},
+		"one call twice":                                                         {[]line{{false, "1", at(10)}, {false, "1", at(1300)}}, []events.HostID{old}, 1},
+		"claimed again by the host that was woken, not begun, and had elsewhere": {[]line{{true, "1", at(6200)}}, []events.HostID{old, old, other}, 0},
+		"begun again by the host that was woken":                                 {[]line{{true, "1", at(5100)}}, []events.HostID{old, old}, 1},
+		"by it and elsewhere":                                                    {[]line{{true, "1", at(5100)}, {true, "1", at(6200)}}, []events.HostID{old, old, other}, 1},
+		"never claimed":                                                          {[]line{{false, "3", at(10)}}, []events.HostID{old}, 1},
+		"two messages of which one call is late":                                 {[]line{{false, "1", at(10)}, {false, "2", at(5100)}}, []events.HostID{old}, 0},
 	} {
 		p := paused{}
-		p.judge(test.lines, map[string][]events.HostID{"1": test.claims}, old, woken)
+		p.judge(test.lines, map[string][]events.HostID{"1": test.claims, "2": {other}}, old, woken)
 		if p.stale != test.stale || p.effects != len(test.lines) {
 			t.Errorf("%s: %+v", name, p)
 		}

@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"example.com/life/actors"
+	"example.com/life/actors/membership"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/bus"
+	"example.com/life/adapters/peers"
 	"example.com/life/adapters/providers"
 	known "example.com/life/adapters/providers/models"
 	"example.com/life/adapters/secrets"
@@ -31,7 +33,7 @@ type doer interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 }
 
-// repeated is a message that an agent has taken already. It answers that it has, from what it holds in memory: nothing is read or stored for it.
+// repeated is a message that an agent has taken already. It answers that it has: nothing is stored for it, and one event is read.
 type repeated struct {
 	agent   events.AgentID
 	message sagas.Send
@@ -113,24 +115,28 @@ func (h *hosts) measureAdded(ctx context.Context, agent events.AgentID, during t
 // forwardCallers is how many callers there are at once when commands are counted.
 const forwardCallers = 64
 
-// measureForwarded makes this process a host of weight 0, which holds nothing, and has many callers there send commands to agents of the others. It says too
-// how much of the processors each command took, in microseconds, which depends less on what else the machine does.
-func (h *hosts) measureForwarded(ctx context.Context, agents []events.AgentID, during time.Duration) (perSec, cpu float64, err error) {
+// rated is how often something was done in a second, and how much of the processors that took each time, in microseconds, which depends less on what else
+// the machine does.
+type rated struct{ perSec, cpu float64 }
+
+// measureForwarded makes this process a host of weight 0, which holds nothing, and has many callers there send commands to agents of the others; and then ask another
+// host for what it answers from memory.
+func (h *hosts) measureForwarded(ctx context.Context, agents []events.AgentID, during time.Duration) (forwarded, asked rated, err error) {
 	const name = "bench-entry"
 	if err := h.prepare(name); err != nil && !errors.Is(err, os.ErrExist) {
-		return 0, 0, err
+		return forwarded, asked, err
 	}
 	models, err := providers.New(providers.Config{})
 	if err != nil {
-		return 0, 0, err
+		return forwarded, asked, err
 	}
 	prices, err := known.Load("", "")
 	if err != nil {
-		return 0, 0, err
+		return forwarded, asked, err
 	}
 	masker, err := secrets.New(nil)
 	if err != nil {
-		return 0, 0, err
+		return forwarded, asked, err
 	}
 	entry, err := stores.OpenHost(ctx, stores.Location{
 		Data: h.data(name), Address: h.store.Address, Cluster: &stores.Cluster{
@@ -139,7 +145,7 @@ func (h *hosts) measureForwarded(ctx context.Context, agents []events.AgentID, d
 		},
 	}, actors.Config{Models: models, Prices: prices, Masker: masker, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return 0, 0, err
+		return forwarded, asked, err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTime)
@@ -148,24 +154,56 @@ func (h *hosts) measureForwarded(ctx context.Context, agents []events.AgentID, d
 	}()
 	messages, err := h.repeat(ctx, agents[:min(len(agents), forwardCallers)])
 	if err != nil {
-		return 0, 0, err
+		return forwarded, asked, err
 	}
-	return h.rate(ctx, entry, messages, during)
+	forwarded, err = h.rate(ctx, len(messages), during, func(i int) error {
+		_, err := messages[i].by(ctx, entry)
+		return err
+	})
+	if err != nil {
+		return forwarded, asked, err
+	}
+	asked, err = h.measureAsked(ctx, entry.Member(), name, during)
+	return forwarded, asked, err
 }
 
-// rate is how many messages are answered in a second, one at a time by each agent, and what each takes of the processors.
-func (h *hosts) rate(ctx context.Context, by doer, messages []repeated, during time.Duration) (perSec, cpu float64, err error) {
+// measureAsked asks homeostasis for advice, as agents of another host do: calls from one host to another without a store behind them.
+func (h *hosts) measureAsked(ctx context.Context, member *membership.Member, name string, during time.Duration) (asked rated, err error) {
+	identity, err := peers.LoadIdentity(h.certificates(), name, time.Now(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return asked, err
+	}
+	client := peers.NewClient(peers.ClientConfig{Identity: identity, Self: member.Self})
+	defer client.Close()
+	view := member.View()
+	owner, _ := view.Owner(events.HomeostasisStream(sagas.DefaultTenant))
+	to, is := view.Member(owner)
+	if !is {
+		return asked, errors.New("homeostasis lives on no host")
+	}
+	call := actors.PeerCall{Epoch: view.Epoch, Advise: &actors.PeerAdvise{Tenant: sagas.DefaultTenant, Mode: events.ModeExplore}}
+	return h.rate(ctx, forwardCallers, during, func(int) error {
+		answer, err := client.Call(ctx, to, call)
+		if err == nil && answer.Error != nil {
+			err = answer.Error.Err()
+		}
+		return err
+	})
+}
+
+// rate is how often so many callers can do something.
+func (h *hosts) rate(ctx context.Context, callers int, during time.Duration, do func(caller int) error) (r rated, err error) {
 	var (
 		workers sync.WaitGroup
 		count   atomic.Int64
-		failed  = make([]error, len(messages))
+		failed  = make([]error, callers)
 		warmUp  = during / 4
 	)
 	running, stop := context.WithCancel(ctx)
-	for i := range messages {
+	for i := range callers {
 		workers.Go(func() {
 			for running.Err() == nil && failed[i] == nil {
-				_, failed[i] = messages[i].by(ctx, by)
+				failed[i] = do(i)
 				count.Add(1)
 			}
 		})
@@ -174,10 +212,10 @@ func (h *hosts) rate(ctx context.Context, by doer, messages []repeated, during t
 	begun, used, counted := time.Now(), h.processors(), count.Load()
 	err = errors.Join(err, sleep(ctx, during))
 	counted, used = count.Load()-counted, h.processors()-used
-	perSec = float64(counted) / time.Since(begun).Seconds()
+	r.perSec, r.cpu = float64(counted)/time.Since(begun).Seconds(), float64(used.Microseconds())/float64(max(counted, 1))
 	stop()
 	workers.Wait()
-	return perSec, float64(used.Microseconds()) / float64(max(counted, 1)), errors.Join(append(failed, err)...)
+	return r, errors.Join(append(failed, err)...)
 }
 
 // processors is the time that this process and the hosts have had of the processors; 0 where that cannot be read.
