@@ -38,7 +38,7 @@ func settings() []setting {
 			o.rules, err = ReadRules([]byte(v))
 			return err
 		}},
-		{"policy", `the whole policy as JSON: {"ask": […], "deny": […], "on_lost": …, "on_limit": …}`, func(o *overrides, v string) error {
+		{"policy", `the whole policy as JSON: {"ask": […], "deny": […], "on_lost": …, "on_limit": …, "mode": …, "on_ask": …}`, func(o *overrides, v string) error {
 			var policy events.Policy
 			err := strictjson.Read([]byte(v), &policy)
 			o.config.Policy = policy
@@ -46,6 +46,13 @@ func settings() []setting {
 		}},
 		{"policy.ask", "tools whose calls wait for approval; *, or none", func(o *overrides, v string) error { o.config.Policy.Ask = names(v); return nil }},
 		{"policy.deny", "tools whose calls are refused; *, or none", func(o *overrides, v string) error { o.config.Policy.Deny = names(v); return nil }},
+		{"policy.mode", "plan, ask, accept-edits, auto, full, or none", func(o *overrides, v string) error {
+			if o.config.Policy.Mode = events.PermissionMode(v); v == "none" {
+				o.config.Policy.Mode = ""
+			}
+			return nil
+		}},
+		{"policy.on_ask", "wait or deny", func(o *overrides, v string) error { o.config.Policy.OnAsk = events.OnAsk(v); return nil }},
 		{"policy.on_lost", "ask, tell or end", func(o *overrides, v string) error { o.config.Policy.OnLost = events.OnLost(v); return nil }},
 		{"knowledge.tokens", "of notes at the beginning of a turn, 0 for none", func(o *overrides, v string) (err error) {
 			o.config.Knowledge.Tokens, err = strconv.ParseInt(v, 10, 64)

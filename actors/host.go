@@ -52,6 +52,8 @@ type Config struct {
 	Forks     string             // directory for the workspaces of forks; empty: a fork is given one, or has none
 	Log       *slog.Logger       // nil: nothing is logged
 	Masker    Masker
+	// Permissions judges calls; nil: agents' modes and policies are all there is.
+	Permissions Permissions
 	// Where compiles an expression that is true of the events somebody looks for; nil: histories cannot be searched by expression.
 	Where func(expression string) (history.EventFilter, error)
 
@@ -90,29 +92,30 @@ type Host struct {
 	*history.Reader // what answers from history alone
 	*projector.Projector
 
-	name       string
-	journal    storage.Journal
-	line       storage.Beginner // the journal, if it takes appends in line; else nil
-	snapshots  storage.Snapshots
-	blobs      storage.Blobs
-	models     Models
-	routes     map[string][]events.Candidate
-	skills     Skills
-	prices     Prices
-	editors    Editors
-	toolbox    map[string]Tool
-	workspaces storage.Workspaces
-	masker     Masker
-	masking    sync.Map // how much each agent in memory has masked: events.MaskingLevel by id
-	forks      string
-	log        *slog.Logger
-	limits     limits
-	batches    batchLimit
-	idle       time.Duration
-	credit     events.Money
-	origin     Origin
-	cluster    *clustered    // nil: the host is the only one
-	id         events.HostID // in a cluster; else empty
+	name        string
+	journal     storage.Journal
+	line        storage.Beginner // the journal, if it takes appends in line; else nil
+	snapshots   storage.Snapshots
+	blobs       storage.Blobs
+	models      Models
+	routes      map[string][]events.Candidate
+	skills      Skills
+	prices      Prices
+	editors     Editors
+	toolbox     map[string]Tool
+	workspaces  storage.Workspaces
+	masker      Masker
+	permissions Permissions
+	masking     sync.Map // how much each agent in memory has masked: events.MaskingLevel by id
+	forks       string
+	log         *slog.Logger
+	limits      limits
+	batches     batchLimit
+	idle        time.Duration
+	credit      events.Money
+	origin      Origin
+	cluster     *clustered    // nil: the host is the only one
+	id          events.HostID // in a cluster; else empty
 
 	system                                        *actor.ActorSystem
 	agents, wallets, homeostasis, provider, tools *actor.PID
@@ -180,7 +183,7 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs, models and a masker are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, masker: c.Masker, prices: c.Prices, editors: c.Editors,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, masker: c.Masker, permissions: c.Permissions, prices: c.Prices, editors: c.Editors,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),

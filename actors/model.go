@@ -228,3 +228,50 @@ func (a *agent) usageOf(under *errand) (usage events.Usage, came bool) {
 	}
 	return usage, false
 }
+
+// Permissions says what calls of tools are before they run, and what the rules of the host say of them.
+type Permissions interface {
+	// Judge says what a call is, and false where it has nothing to say: no mode asks for it, and there are no rules.
+	Judge(ctx context.Context, c ToJudge) (sagas.Finding, bool)
+}
+
+// ToJudge is a call that a model asks for.
+type ToJudge struct {
+	Workspace string
+	Mode      events.PermissionMode // of the agent
+	Tool      string
+	Class     events.CallClass // of the tool's calls, as far as its risk tells
+	Arguments json.RawMessage
+}
+
+// findingsMost bounds what is recorded of the commands of one reply's calls, in bytes.
+const findingsMost = 64 << 10
+
+// judge asks the host's policy about the calls of a reply.
+func (h *Host) judge(ctx context.Context, what *sagas.AskModel, calls []events.ModelCall) (findings []sagas.Finding) {
+	if h.permissions == nil {
+		return nil
+	}
+	size := 0
+	for i := range calls {
+		tool, known := h.toolbox[calls[i].Tool]
+		if !known || !slices.Contains(what.Tools, calls[i].Tool) {
+			continue // it is refused
+		}
+		found, said := h.permissions.Judge(ctx, ToJudge{
+			Workspace: what.Workspace, Mode: what.Mode, Tool: calls[i].Tool, Class: sagas.ClassOf(tool.Spec().Risk), Arguments: calls[i].Arguments,
+		})
+		if !said {
+			continue
+		}
+		for _, c := range found.Commands {
+			size += len(c.Text) + len(c.Why) + len(c.Rule) + 64
+		}
+		if size > findingsMost {
+			found.More, found.Commands = found.More+len(found.Commands), nil
+		}
+		found.Call = i
+		findings = append(findings, found)
+	}
+	return findings
+}

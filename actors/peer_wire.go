@@ -37,6 +37,7 @@ func peerCommands() []sagas.Command {
 		sagas.Approve{},
 		sagas.Deny{},
 		sagas.Compact{},
+		sagas.Revoke{},
 		sagas.Retire{},
 		sagas.Release{},
 		sagas.Fork{},

@@ -111,6 +111,9 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 		answer.Text.Inline, answer.Calls = strings.ToValidUTF8(reply.Text, "\uFFFD"), reply.Calls
 	}
 	answer.Text.Masked = masked
+	if len(answer.Calls) > 0 && !m.what.Summary {
+		answer.Findings = h.judge(m.life(), &m.what, reply.Calls)
+	}
 	m.finish(answer, events.Ref(m.what.ID))
 }
 

@@ -27,6 +27,7 @@ type agentFlags struct {
 	workspace, promptFile, wallet string
 	ask, deny                     []string
 	onLost, onLimit               string
+	mode, onAsk                   string
 	flags                         *pflag.FlagSet
 	once                          bool
 	recall                        int64
@@ -55,6 +56,8 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.deny, "deny", nil, `tools whose calls are refused; "*": every tool`)
 	flags.StringVar(&f.onLost, "on-lost", "", "what to do when the effect of a call is unknown: ask a person, tell the model, or end the turn (default: ask)")
 	flags.StringVar(&f.onLimit, "on-limit", "", "what to do when a turn reaches its token or money limit: ask or end (default: ask)")
+	flags.StringVar(&f.mode, "permission-mode", "", "what becomes of calls that no rule decides: plan (only what changes nothing runs), ask (the rest waits for approval), accept-edits (edits run too), auto (confined commands run too), full (everything; see --allow-full), none: --ask alone says it (default: none)")
+	flags.StringVar(&f.onAsk, "on-ask", "", "what to do with a call that needs approval: wait, or deny it at once because nobody is there (default: wait)")
 	flags.Int64Var(&f.recall, "recall-tokens", 0, "start each turn with notes relevant to its messages, up to this many tokens (0: no recall)")
 	flags.IntVar(&f.recallNotes, "recall-notes", 0, "maximum number of recalled notes (default: 8)")
 	flags.StringSliceVar(&f.near, "recall-near", nil, "prefer notes near these")
@@ -167,8 +170,18 @@ func (f *agentFlags) policy(cmd *cobra.Command, c *events.AgentConfig, fresh boo
 		c.Policy.Ask = nil
 	case changed("ask"):
 		c.Policy.Ask = f.ask
-	case fresh && !strings.HasPrefix(c.Model, "scripted/"):
-		c.Policy.Ask = []string{"bash"} // commands are not sandboxed: what a model thinks of is looked at first
+	case fresh && !strings.HasPrefix(c.Model, "scripted/") && f.mode == "":
+		c.Policy.Ask = []string{"bash"} // what a model thinks of is looked at first
+	case f.mode != "" && c.Policy.Mode == "" && slices.Equal(c.Policy.Ask, []string{"bash"}):
+		c.Policy.Ask = nil // the mode says it now
+	}
+	if changed("permission-mode") {
+		if c.Policy.Mode = events.PermissionMode(f.mode); f.mode == "none" {
+			c.Policy.Mode = ""
+		}
+	}
+	if changed("on-ask") {
+		c.Policy.OnAsk = events.OnAsk(f.onAsk)
 	}
 	if changed("deny") {
 		c.Policy.Deny = f.deny

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,15 +21,19 @@ import (
 func approveCommand(a *app) *cobra.Command {
 	var f waitFlags
 	digest, again, show := "", false, false
+	remember, lasting, changed := "", time.Duration(0), ""
 	cmd := &cobra.Command{
 		Use:   "approve AGENT [CALL]",
 		Short: "Approve a waiting call, or resume a paused turn",
 		Long: "Approve a waiting call, or resume a paused turn. Exactly the requested arguments run.\n\n" +
 			"CALL is TURN/CALL, such as 3/2.1 for call 2.1 of turn 3, or the number of a paused turn. Commands that show a waiting call print it so, with\n" +
 			"the first digits of the arguments' digest: such an answer is refused when the agent has moved on. Without a turn, the call of that name\n" +
-			"that waits now is approved, and without CALL the only one that waits: its arguments are shown, and on a terminal you are asked first.",
-		Example: "  life approve demo\n  life approve demo 3/2.1 --digest 0fd1a2b4c5d6\n  life approve demo 3/2.1 --show",
-		Args:    takes(1, 2, "an agent and at most one call"),
+			"that waits now is approved, and without CALL the only one that waits: its arguments are shown, and on a terminal you are asked first.\n\n" +
+			"--remember has the approval hold for the same call when it is made again: a command line that differs in blanks and comments at most, or the same\n" +
+			"arguments of another tool. life permissions remembered lists such approvals, life permissions revoke ends one.",
+		Example: "  life approve demo\n  life approve demo 3/2.1 --digest 0fd1a2b4c5d6\n  life approve demo 3/2.1 --show\n  life approve demo 3/2.1 --remember session --for 1h\n" +
+			"  life approve demo 3/2.1 --arguments '{\"command\": \"ls\"}'",
+		Args: takes(1, 2, "an agent and at most one call"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if show {
 				return a.showAsked(cmd.Context(), args)
@@ -37,15 +42,72 @@ func approveCommand(a *app) *cobra.Command {
 				if digest != "" {
 					q.Digest = digest
 				}
-				return sagas.Approve{Turn: q.Turn, Call: q.Call, Digest: q.Digest, Again: again || q.Lost, By: a.person()}
+				return sagas.Approve{
+					Turn: q.Turn, Call: q.Call, Digest: q.Digest, Again: again || q.Lost, By: a.person(),
+					Scope: events.Scope(remember), Lasting: micros(lasting), Arguments: json.RawMessage(changed),
+				}
 			})
 		},
 	}
+	cmd.Flags().StringVar(&remember, "remember", "", "for what the approval holds: once (this call), session (the same call of this agent) (default: once)")
+	cmd.Flags().DurationVar(&lasting, "for", 0, "how long it is remembered (default: 8h)")
+	cmd.Flags().StringVar(&changed, "arguments", "", "JSON object of arguments to run the call with, in place of those that were asked for; the model is told")
 	cmd.Flags().StringVar(&digest, "digest", "", "approve only the arguments with this digest; its first 12 digits do where the turn is given")
 	cmd.Flags().BoolVar(&show, "show", false, "only show all that the call would run with, and approve nothing")
 	cmd.Flags().BoolVar(&again, "again", false, "run a call once more that was cut off, so that its effect is unknown")
 	f.add(cmd)
 	return cmd
+}
+
+func approvalsCommand(a *app) *cobra.Command {
+	watch, asJSON := false, false
+	cmd := &cobra.Command{
+		Use:   "approvals",
+		Short: "List what waits for a person, of all agents",
+		Long: "List what waits for a person, of all agents, the longest first: calls that need approval, paused turns, and agents in quarantine. It is what\n" +
+			"life projections query approvals answers.",
+		Example: "  life approvals\n  life approvals --json",
+		Args:    takes(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := projectionQuery{asJSON: asJSON}
+			q.Projection = "approvals"
+			return a.with(cmd.Context(), func(host reached) error {
+				if !watch {
+					return a.project(cmd.Context(), host, &q)
+				}
+				return a.watchApprovals(cmd.Context(), host, &q)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "list them again whenever something changed, until interrupted")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// watchApprovals prints what waits whenever it changed.
+func (a *app) watchApprovals(ctx context.Context, host reached, q *projectionQuery) error {
+	tick := time.NewTicker(watchTime)
+	defer tick.Stop()
+	before := ""
+	for {
+		answer, err := host.Query(ctx, q.Question, nil)
+		if err != nil {
+			return askedWrong(err)
+		}
+		if string(answer.Answer) != before {
+			if before = string(answer.Answer); !q.asJSON {
+				a.clearScreen()
+			}
+			if err := a.project(ctx, host, q); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 func denyCommand(a *app) *cobra.Command {

@@ -218,7 +218,15 @@ func (a *app) openLocal(ctx context.Context, resting bool, joining *stores.Clust
 	}
 	at, idle := a.place(), restingIdle
 	at.Cluster = joining
+	judging, err := a.config.permissions()
+	if judging.Broken = err; err != nil && resting { // looking goes on, and calls ask
+		a.log.Error("the rules about calls cannot be used: each call needs approval", "error", err)
+	}
+	at.Permissions = &judging
 	if !resting {
+		if err != nil {
+			return nil, usage("the rules about calls: %w", err)
+		}
 		at.Patience = stores.Forever // a host may be started before its store
 		at.Server = true
 		idle = 0 // as long as hosts do

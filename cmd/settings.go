@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/permission"
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/adapters/sandbox"
@@ -62,6 +64,9 @@ func settings() []setting {
 		{flag: "sandbox-mode", env: "LIFE_SANDBOX_MODE", defaultValue: string(sandbox.ModeAuto), description: "what confines commands: auto (the best that works here), ns, landlock, or off (nothing does)", host: true},
 		{flag: "sandbox-min-level", env: "LIFE_SANDBOX_MIN_LEVEL", defaultValue: "1", description: "the level below which no command is run: 1 (Landlock) or 3 (namespaces)", host: true},
 		{flag: "sandbox-read", env: "LIFE_SANDBOX_READ", description: "files and directories that commands may read, besides the system's and those of PATH, comma separated", host: true},
+		{flag: "permissions", env: "LIFE_PERMISSIONS", description: "file of rules about calls of tools, besides permission_rules in the configuration file", host: true},
+		{flag: "allow-full", env: "LIFE_ALLOW_FULL", defaultValue: "no", description: "yes: agents may have the permission mode full, in which nothing is asked", host: true},
+		{flag: "trusted-workspaces", env: "LIFE_TRUSTED_WORKSPACES", description: "directories whose own rules, in .life/permissions.yaml, may allow calls, comma separated", host: true},
 		{flag: "cassette", env: "LIFE_CASSETTE", description: "record or play: record the responses of models, or play them back", host: true},
 		{flag: "cassette-dir", env: "LIFE_CASSETTE_DIR", description: "directory of the recordings", host: true},
 		{flag: "secrets", env: "LIFE_SECRETS", description: "secrets that tools may be given, comma separated: NAME is an environment variable of the host, NAME=FILE the content of a file"},
@@ -134,6 +139,7 @@ type config struct {
 	ignore  []string // names of files of rules
 	files   *fspolicy.Policy
 	sandbox sandbox.Config
+	rules   *yaml.Node        // of the configuration file, about calls
 	tenants []events.TenantID // whose commands on the bus are carried out
 }
 
@@ -188,6 +194,7 @@ func resolve(getenv func(string) string, flag func(string) (string, bool)) (conf
 	if c.routes, err = readRoutes(file.sections[routesKey]); err != nil {
 		return c, fmt.Errorf("read configuration %s: %w", path, err)
 	}
+	c.rules = file.sections[rulesKey]
 	return c, c.complete(getenv)
 }
 
@@ -290,7 +297,7 @@ func (c *config) complete(getenv func(string) string) error {
 		return c.find("credit").wrong("must be dollars with at most six decimals, such as 2.50")
 	}
 	c.credit = credit
-	if err := errors.Join(c.checkRecord(), c.checkIgnore(), c.checkSandbox(getenv)); err != nil {
+	if err := errors.Join(c.checkRecord(), c.checkIgnore(), c.checkSandbox(getenv), c.checkPermissions()); err != nil {
 		return err
 	}
 	cassette := providers.TapeMode(c.get("cassette"))
@@ -389,6 +396,48 @@ func (c *config) filePolicy() (*fspolicy.Policy, error) {
 		return nil, err
 	}
 	return fspolicy.New(fspolicy.Config{Deny: deny, Allow: allow})
+}
+
+// checkPermissions looks at how calls are judged; rules are read when they are used.
+func (c *config) checkPermissions() error {
+	if full := c.get("allow-full"); full != "yes" && full != "no" {
+		return c.find("allow-full").wrong("must be yes or no")
+	}
+	if err := c.find("permissions").absolute(); err != nil {
+		return err
+	}
+	for path := range strings.SplitSeq(c.get("trusted-workspaces"), ",") {
+		if path = strings.TrimSpace(path); path != "" && !filepath.IsAbs(path) {
+			return c.find("trusted-workspaces").wrong("must be a list of absolute paths")
+		}
+	}
+	return nil
+}
+
+// permissions is how calls are judged.
+func (c *config) permissions() (permission.Config, error) {
+	conf := permission.Config{Files: c.files, Full: c.get("allow-full") == "yes"}
+	for path := range strings.SplitSeq(c.get("trusted-workspaces"), ",") {
+		if path = strings.TrimSpace(path); path != "" {
+			conf.Trusted = append(conf.Trusted, filepath.Clean(path))
+		}
+	}
+	rules, err := permission.ReadFile(permission.AdminFile, permission.ScopeAdmin)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return conf, err
+	}
+	conf.Rules = rules
+	if rules, err = permission.ReadRules(c.rules, c.file, permission.ScopeUser); err != nil {
+		return conf, err
+	}
+	conf.Rules = append(conf.Rules, rules...)
+	if file := c.get("permissions"); file != "" {
+		if rules, err = permission.ReadFile(file, permission.ScopeUser); err != nil {
+			return conf, err
+		}
+		conf.Rules = append(conf.Rules, rules...)
+	}
+	return conf, nil
 }
 
 // checkStore looks at the address of the store; whether anything answers there is found out when it is opened.

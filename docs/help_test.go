@@ -172,6 +172,7 @@ var staged = map[string]string{
 	"life wallet show team":       "life wallet open team --with 25",
 	"life knowledge":              "life knowledge add notes",
 	"life knowledge add":          "true",
+	"life permissions validate":   `echo 'rules: [{match: {command: [git, push]}, decision: deny, reason: people push, tests: {match: [git push], not_match: [git log]}}]' >permissions.yaml`,
 }
 
 const asks = `life run -q --agent demo --model scripted/asks --ask bash "Clean up"`
@@ -192,6 +193,7 @@ var unsuccessful = []string{
 	"life run --agent demo --ask bash",          // waits for a person
 	"life fork demo --at turn:2 --set prompt=@", // --offline: is stopped
 	"life agents release reviewer",              // there is no quarantined agent
+	"life permissions revoke agent-demo@12",     // there is no such approval
 	"life commands poisoned retry 3",            // there are no poisoned commands
 	"life commands poisoned drop 3",             //
 	"life effects command-local@3",              // nor other commands on the bus

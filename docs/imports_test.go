@@ -174,6 +174,8 @@ func TestImportsTeach(t *testing.T) {
 		{"adapters/sandbox/a.go", module + "/actors", false},
 		{"adapters/sandbox/a.go", module + "/adapters/fspolicy", true},
 		{"adapters/tools/a.go", module + "/adapters/fspolicy", true},
+		{"adapters/permission/a.go", module + "/adapters/fspolicy", true},
+		{"adapters/permission/a.go", module + "/adapters/tools", false},
 		{"adapters/fspolicy/a.go", module + "/events", false},
 		{"adapters/sandbox/supervisor/a.go", "golang.org/x/sys/unix", false},
 		{"adapters/a.go", "fmt", false},

@@ -140,7 +140,31 @@ type Policy struct {
 	Deny    []string `json:"deny,omitempty"`     // tools whose calls are refused; stronger than Ask
 	OnLost  OnLost   `json:"on_lost,omitempty"`  // what becomes of a call whose effect is unknown; "ask" by default
 	OnLimit OnLimit  `json:"on_limit,omitempty"` // what becomes of a turn over its token or money limit; "ask" by default
+
+	Mode  PermissionMode `json:"mode,omitempty"`   // what becomes of calls that no rule decides; empty: Ask and Deny say it alone
+	OnAsk OnAsk          `json:"on_ask,omitempty"` // what becomes of a call that needs a person; "wait" by default
 }
+
+// PermissionMode says what becomes of calls that no rule decides.
+type PermissionMode string
+
+// The modes.
+const (
+	PermissionPlan  PermissionMode = "plan"         // calls that change nothing run, the others are refused
+	PermissionAsk   PermissionMode = "ask"          // calls that change nothing run, the others wait for a person
+	PermissionEdits PermissionMode = "accept-edits" // edits of the workspace run too
+	PermissionAuto  PermissionMode = "auto"         // where commands are confined, all runs that stays in the workspace, is clear and destroys nothing
+	PermissionFull  PermissionMode = "full"         // everything runs that no rule forbids, where the host agrees
+)
+
+// OnAsk names what happens to a call that needs a person.
+type OnAsk string
+
+// The outcomes for such a call.
+const (
+	AskWait OnAsk = "wait" // until somebody answers, or the approval expires
+	AskDeny OnAsk = "deny" // it is refused at once: nobody is there to answer
+)
 
 // OnLost names what happens when a call that cannot be repeated was cut off and its effect is unknown.
 type OnLost string

@@ -26,10 +26,10 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	// 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction; 8: config.skills; 9: config.editor
-	kind[AgentCreated](9, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
-	kind[AgentForked](10, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
-	kind[AgentConfigured](9, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	// 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction; 8: config.skills; 9: config.editor; 10: config.policy.mode and on_ask
+	kind[AgentCreated](10, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentForked](11, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentConfigured](10, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),
@@ -73,9 +73,13 @@ var Catalog = []Spec{
 	kind[ToolRefused](1),
 	kind[EffectClaimed](1),
 	kind[ApprovalRequested](2, sameData), // 2: arguments
-	kind[ApprovalGranted](1),
+	kind[ApprovalGranted](2, sameData),   // 2: arguments
 	kind[ApprovalDenied](1),
 	kind[ApprovalExpired](1),
+
+	kind[PermissionJudged](1),
+	kind[PermissionRemembered](1),
+	kind[PermissionRevoked](1),
 
 	kind[WalletOpened](1),
 	kind[WalletCredited](1),

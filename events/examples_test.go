@@ -17,6 +17,7 @@ func examples() []events.Event {
 	all = append(all, modelExamples()...)
 	all = append(all, compactionExamples()...)
 	all = append(all, toolExamples()...)
+	all = append(all, permissionExamples()...)
 	all = append(all, walletExamples()...)
 	all = append(all, knowledgeExamples()...)
 	all = append(all, projectionExamples()...)
@@ -74,6 +75,7 @@ func exampleConfig() events.AgentConfig {
 		},
 		Policy: events.Policy{
 			Ask: []string{"bash"}, Deny: []string{"write_file"}, OnLost: events.LostTell, OnLimit: events.LimitEnd,
+			Mode: events.PermissionAuto, OnAsk: events.AskDeny,
 		},
 		Knowledge:  events.KnowledgeConfig{Tokens: 1_500, Notes: 5, Near: []events.NoteID{"invoices"}},
 		Compaction: events.Compaction{Mode: events.CompactSummarise, At: 75, Keep: 24_000, Model: "openai/gpt-5-nano"}, Once: true,
@@ -210,9 +212,31 @@ func toolExamples() []events.Event {
 			Blob: exampleBlob(), Digest: approved, Reason: "the agent's policy asks",
 			Expires: exampleTime + 60*events.Minute,
 		},
-		events.ApprovalGranted{Call: "2.1", Digest: approved, By: "operator"},
+		events.ApprovalGranted{Call: "2.1", Digest: approved, By: "operator", Arguments: json.RawMessage(`{"command":"make invoice"}`)},
 		events.ApprovalDenied{Call: "2.1", By: "operator", Reason: "not on a Friday"},
 		events.ApprovalExpired{Call: "2.1"},
+	}
+}
+
+func permissionExamples() []events.Event {
+	return []events.Event{
+		events.PermissionJudged{
+			Call: "2.1", Tool: "bash", Mode: events.PermissionAuto, Verdict: events.VerdictDeny,
+			Because: "the rule permissions.yaml:3 denies it: people push",
+			Finding: events.Finding{
+				Class: events.ClassOutside, Why: "it reaches the network", Ruled: events.VerdictDeny, Rule: "permissions.yaml:3", Reason: "people push", Firm: true, More: 1,
+				Key: "5f2b51ca2fdc5baa31ec02e002f69aec4ad2a4a8d1a6d3e5d1f4c9f8f1f6b7aa", Sandbox: "namespaces", Full: true,
+				Commands: []events.JudgedCommand{
+					{Text: "git log", Class: events.ClassRead},
+					{Text: "git push", Class: events.ClassOutside, Ruled: events.VerdictDeny, Rule: "permissions.yaml:3", Why: "it reaches the network"},
+				},
+			},
+		},
+		events.PermissionRemembered{
+			Call: "2.1", Tool: "bash", Key: "5f2b51ca2fdc5baa31ec02e002f69aec4ad2a4a8d1a6d3e5d1f4c9f8f1f6b7aa", Text: `{"command":"make invoice"}`, Scope: events.ScopeSession,
+			Expires: exampleTime, By: "operator",
+		},
+		events.PermissionRevoked{Remembered: "agent-billing@31", By: "operator", Reason: "the audit is over"},
 	}
 }
 

@@ -81,11 +81,12 @@ const (
 	sentBytes  = 200
 )
 
-// ApprovalGranted records that a person allowed the call.
+// ApprovalGranted records that a person allowed the call; with arguments of theirs, if they changed them: those run, and nothing else.
 type ApprovalGranted struct {
-	Call   CallID `json:"call"`
-	Digest string `json:"digest"`
-	By     string `json:"by,omitempty"`
+	Call      CallID          `json:"call"`
+	Digest    string          `json:"digest"` // of what was asked for
+	By        string          `json:"by,omitempty"`
+	Arguments json.RawMessage `json:"arguments,omitempty"` // canonical JSON: what runs in place of what was asked for
 }
 
 // ApprovalDenied records that a person refused the call, or, without a call, refused to let the paused turn go on.
@@ -155,6 +156,9 @@ func (e ApprovalRequested) String() string {
 }
 
 func (e ApprovalGranted) String() string {
+	if len(e.Arguments) > 0 {
+		return sentence("call %s was approved%s with other arguments: %s", e.Call, by(e.By), LineArguments(e.Arguments, nil, AskedBytes))
+	}
 	return sentence("call %s was approved%s", e.Call, by(e.By))
 }
 

@@ -111,7 +111,7 @@ func fingerprintCommand(command Command) string {
 		if c.Call == "" {
 			return fingerprintEvent(events.TurnResumed{})
 		}
-		return fingerprintEvent(events.ApprovalGranted{Call: c.Call})
+		return fingerprintEvent(events.ApprovalGranted{Call: c.Call, Arguments: c.Arguments})
 	case Deny:
 		return fingerprintEvent(events.ApprovalDenied{Call: c.Call, Reason: c.Reason})
 	case Fork:
@@ -122,6 +122,8 @@ func fingerprintCommand(command Command) string {
 		return fingerprintEvent(events.AgentConfigured{Config: c.Config})
 	case Cancel:
 		return fingerprintEvent(events.TurnEnded{})
+	case Revoke:
+		return fingerprintEvent(events.PermissionRevoked{Remembered: c.Remembered})
 	case Compact:
 		return fingerprintEvent(events.CompactionRequested{})
 	case Retire:
@@ -159,6 +161,11 @@ func fingerprintEvent(event events.Event) string {
 		}
 	case events.ApprovalGranted:
 		b = appendField(b, string(e.Call))
+		if len(e.Arguments) > 0 {
+			b = appendField(b, string(CanonicalArguments(e.Arguments)))
+		}
+	case events.PermissionRevoked:
+		b = appendField(b, string(e.Remembered))
 	case events.ApprovalDenied:
 		b = appendField(b, string(e.Call))
 		b = appendField(b, valid(e.Reason))

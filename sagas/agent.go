@@ -28,6 +28,7 @@ type Agent struct {
 	Window       Window               `json:"window,omitzero"`    // of its model, where a failure told
 	Windows      []Window             `json:"windows,omitempty"`  // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"`  // a person wants the conversation compacted
+	Remembered   []Remembered         `json:"remembered,omitempty"`
 }
 
 // Window is what the window of a model is known to hold.
@@ -123,6 +124,8 @@ func (d *decision) decide(command Command) error {
 		return d.life(c)
 	case Compact:
 		return d.compactNext(c)
+	case Revoke:
+		return d.revoke(c)
 	case Send:
 		return d.send(c)
 	case RecordAdvice:
@@ -198,7 +201,7 @@ func (a *Agent) admit(command Command) error {
 	if a.ID == "" {
 		return refuse(RefusedMissing, "the agent does not exist: create it first")
 	}
-	if _, settling := command.(RecordSettlement); a.Retired && !settling {
+	if a.Retired && !late(command) {
 		if !external(id) {
 			return ErrStale // an answer that comes too late
 		}
@@ -210,10 +213,19 @@ func (a *Agent) admit(command Command) error {
 	return nil
 }
 
+// late reports whether a retired agent accepts a command: it ends what the agent left behind.
+func late(command Command) bool {
+	switch command.(type) {
+	case RecordSettlement, Revoke:
+		return true
+	}
+	return false
+}
+
 // calms reports whether a quarantined agent accepts a command: what lets it go on, or has it do less.
 func calms(command Command) bool {
 	switch command.(type) {
-	case Release, Cancel, Retire:
+	case Release, Cancel, Retire, Revoke:
 		return true
 	}
 	return false

@@ -52,6 +52,10 @@ func (a *Agent) apply(fact Fact) {
 		a.Turn.Advice = ""
 	case events.AdviceMissed:
 		a.Turn.Advice = ""
+	case events.PermissionRemembered:
+		a.remember(fact, &e)
+	case events.PermissionRevoked:
+		a.Remembered = without(a.Remembered, func(r Remembered) bool { return r.At == e.Remembered })
 	case events.SettlementRequested:
 		a.Settling = append(slices.Clip(a.Settling), AskSettle{
 			Outstanding: a.outstanding(fact), Wallet: e.Wallet, Turn: e.Turn, Spent: e.Spent,
@@ -183,6 +187,15 @@ func (a *Agent) applyCall(fact Fact) {
 	switch e := fact.Event.(type) {
 	case events.LoopWarned:
 		t.update(e.Call, func(c *Call) { c.Warned = true })
+	case events.PermissionJudged:
+		t.update(e.Call, func(c *Call) { c.Found = &Finding{Finding: e.Finding} })
+	case events.ApprovalGranted:
+		if len(e.Arguments) > 0 {
+			t.update(e.Call, func(c *Call) {
+				c.Arguments, c.Blob, c.Edited, c.Found = e.Arguments, nil, true, nil
+				c.Digest = callDigest(&events.ModelCall{Tool: c.Tool, Arguments: e.Arguments})
+			})
+		}
 	case events.ApprovalRequested:
 		t.Approvals++
 		t.update(e.Call, func(c *Call) { c.Stage, c.Expires, c.Request = CallWaiting, e.Expires, "" })
@@ -299,6 +312,9 @@ func (a *Agent) closeRound(cutOff bool) {
 				return // never so: the model is asked again only when every call is answered
 			}
 			m.Text, m.Failed = events.Text{Inline: "the turn ended before this call answered"}, true
+		}
+		if call.Edited {
+			m.Text.Inline = "[A person changed the arguments of this call before it ran, to " + events.Clip(string(call.Arguments), 2000) + "]\n\n" + m.Text.Inline
 		}
 		if call.Warned {
 			m.Text.Blob = nil // the preview is enough of an answer that it had before, and the warning is seen

@@ -70,6 +70,7 @@ func (a *Agent) askModel() AskModel {
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),
 		Messages: f.messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
 		Masking: t.Config.Masking, Thinking: t.Config.Thinking, Editor: t.Config.Editor, Bounded: t.Config.Limits.ContextTokens > 0 || a.narrow(),
+		Workspace: t.Config.Workspace, Mode: t.Config.Policy.Mode,
 	}
 }
 

@@ -29,6 +29,8 @@ type Call struct {
 	Failed    bool             `json:"failed,omitempty"`
 	Warned    bool             `json:"warned,omitempty"` // the model is told that it repeats itself
 	Cut       bool             `json:"cut,omitempty"`    // the reply ended before it did
+	Found     *Finding         `json:"found,omitempty"`  // what the host's policy said of it
+	Edited    bool             `json:"edited,omitempty"` // a person changed the arguments
 }
 
 // CallStage is how far a call has come.
@@ -67,7 +69,7 @@ func (t *Turn) noteResult(call *Call) {
 }
 
 // judgeCalls sends each call of the latest reply, has it wait for a person, or refuses it.
-func (d *decision) judgeCalls() {
+func (d *decision) judgeCalls(findings []Finding) {
 	t := &d.agent.Turn
 	if t.ToolCalls > t.Limits.ToolCalls {
 		d.end(events.Stopped, events.ReasonToolCalls, fmt.Sprintf("the reply asked for call %d of at most %d", t.ToolCalls, t.Limits.ToolCalls))
@@ -81,16 +83,20 @@ func (d *decision) judgeCalls() {
 			return
 		}
 	}
-	for _, call := range calls {
+	for i, call := range calls {
 		if call.Repeats == loopWarning {
 			d.record(events.LoopWarned{Call: call.ID, Tool: call.Tool, Count: call.Repeats})
 		}
-		d.judgeCall(&call)
+		var found *Finding
+		if at := slices.IndexFunc(findings, func(f Finding) bool { return f.Call == i }); at >= 0 {
+			found = &findings[at]
+		}
+		d.judgeCall(&call, found)
 	}
 }
 
 // judgeCall applies the policy to one call: deny is stronger than ask, ask than allow.
-func (d *decision) judgeCall(call *Call) {
+func (d *decision) judgeCall(call *Call, found *Finding) {
 	t := &d.agent.Turn
 	granted, ok := grant(&t.Config, call.Tool)
 	switch {
@@ -103,13 +109,105 @@ func (d *decision) judgeCall(call *Call) {
 		d.refuseCall(call.ID, call.Tool, "the arguments are not a JSON object")
 	case matches(t.Config.Policy.Deny, call.Tool):
 		d.refuseCall(call.ID, call.Tool, "the policy denies this tool")
-	case matches(t.Config.Policy.Ask, call.Tool):
-		d.requestApproval(call, "the policy asks for approval of "+call.Tool)
-	case d.agent.Mode == events.ModeAskHuman && granted.Risk >= events.RiskMedium:
-		d.requestApproval(call, askHumanReason)
 	default:
-		d.sendCall(call)
+		d.follow(call, found, granted)
 	}
+}
+
+// follow does what rules, the agent's mode and its policy say of a call that can be made.
+func (d *decision) follow(call *Call, found *Finding, granted events.ToolGrant) {
+	policy := &d.agent.Turn.Config.Policy
+	if found == nil && policy.Mode != "" { // its host says nothing: the tool's risk is all that is known
+		found = &Finding{Finding: events.Finding{Class: ClassOf(granted.Risk)}}
+	}
+	verdict, why := d.permit(call, found, granted.Risk)
+	if found != nil {
+		d.record(events.PermissionJudged{
+			Call: call.ID, Tool: call.Tool, Finding: validFinding(found.Finding), Mode: policy.Mode, Verdict: verdict, Because: valid(why),
+		})
+	}
+	switch {
+	case verdict == events.VerdictAllow:
+		d.sendCall(call)
+	case verdict == events.VerdictDeny:
+		d.refuseCall(call.ID, call.Tool, "permission_denied: "+why)
+	case policy.OnAsk == events.AskDeny:
+		d.refuseCall(call.ID, call.Tool, "approval_unavailable: "+why+", and nobody is there to approve it (on_ask is deny). A rule can allow such calls, or --on-ask wait has them wait")
+	default:
+		d.requestApproval(call, why)
+	}
+}
+
+// permit says what becomes of a call, and why.
+func (d *decision) permit(call *Call, found *Finding, risk events.RiskLevel) (events.Verdict, string) {
+	policy := &d.agent.Turn.Config.Policy
+	if found == nil {
+		found = &Finding{}
+	}
+	if found.Ruled == events.VerdictDeny || found.Ruled == events.VerdictAsk && found.Firm {
+		return found.Ruled, found.rule()
+	}
+	if d.agent.Mode == events.ModeAskHuman && risk >= events.RiskMedium {
+		return events.VerdictAsk, askHumanReason
+	}
+	key := cmp.Or(found.Key, call.Digest)
+	for _, r := range d.agent.Remembered {
+		if r.Key == key && r.Tool == call.Tool && d.at < r.Expires {
+			return events.VerdictAllow, "an earlier approval of it is remembered" + by(r.By)
+		}
+	}
+	if found.Ruled == "" && matches(policy.Ask, call.Tool) {
+		return events.VerdictAsk, "the policy asks for approval of " + call.Tool
+	}
+	return found.Verdict(policy.Mode)
+}
+
+// Verdict says what becomes of a call of an agent with a mode, if nothing else decides, and why.
+func (f *Finding) Verdict(mode events.PermissionMode) (events.Verdict, string) {
+	if f.Ruled != "" {
+		return f.Ruled, f.rule()
+	}
+	return byMode(mode, f)
+}
+
+// rule says which rule decided, and why.
+func (f *Finding) rule() string {
+	verb := map[events.Verdict]string{events.VerdictAllow: "allows", events.VerdictAsk: "asks for approval of", events.VerdictDeny: "denies"}[f.Ruled]
+	return "the rule " + f.Rule + " " + verb + " it" + because(f.Reason)
+}
+
+// byMode says what becomes of a call that no rule decides.
+func byMode(mode events.PermissionMode, found *Finding) (events.Verdict, string) {
+	confined := found.Sandbox == "" || found.Sandbox == "namespaces"
+	most := map[events.PermissionMode]events.CallClass{ // the classes that run
+		events.PermissionPlan: events.ClassRead, events.PermissionAsk: events.ClassRead, events.PermissionEdits: events.ClassEdit, events.PermissionAuto: events.ClassRun,
+	}[mode]
+	switch {
+	case mode == "" || mode == events.PermissionFull && found.Full:
+		return events.VerdictAllow, ""
+	case mode == events.PermissionFull:
+		return events.VerdictAsk, "this host does not let agents have the mode full (--allow-full)"
+	case found.Class != events.ClassRead && !confined && (mode == events.PermissionAuto || found.Sandbox == "host" && mode == events.PermissionEdits):
+		return events.VerdictAsk, fmt.Sprintf("the mode %s is for commands that namespaces confine, and this host's are confined by: %s", mode, found.Sandbox)
+	case found.Class.AtMost(most):
+		return events.VerdictAllow, ""
+	}
+	why := fmt.Sprintf("in mode %s, %s calls need approval%s", mode, found.Class, because(found.Why))
+	if mode == events.PermissionPlan {
+		return events.VerdictDeny, fmt.Sprintf("in mode plan only calls run that change nothing, and this one is of the class %s%s", found.Class, because(found.Why))
+	}
+	return events.VerdictAsk, why
+}
+
+// ClassOf is the class of a tool's calls of which only the risk is known.
+func ClassOf(risk events.RiskLevel) events.CallClass {
+	switch {
+	case risk <= events.RiskLow:
+		return events.ClassRead
+	case risk == events.RiskMedium:
+		return events.ClassEdit
+	}
+	return events.ClassOutside
 }
 
 func (d *decision) sendCall(call *Call) {
@@ -155,6 +253,11 @@ func (d *decision) recordLoss(c RecordLoss) error {
 		d.refuseCall(c.Call, call.Tool, call.lostText())
 		d.proceed()
 	case events.LostAsk, "":
+		if d.agent.Turn.Config.Policy.OnAsk == events.AskDeny {
+			d.refuseCall(c.Call, call.Tool, call.lostText())
+			d.proceed()
+			return nil
+		}
 		d.requestApproval(call, call.lostReason())
 	}
 	return nil
@@ -191,9 +294,99 @@ func (d *decision) approve(c Approve) error {
 	if call.Lost && c.Turn != "" && !c.Again {
 		return refuse(RefusedMismatch, "call %s of %s ran, and its effect is unknown: the answer has to say that it is to run again", c.Call, c.Turn)
 	}
-	d.record(events.ApprovalGranted{Call: c.Call, Digest: call.Digest, By: valid(c.By)})
-	d.sendCall(call)
+	if err := d.checkAnswer(call, &c); err != nil {
+		return err
+	}
+	granted := events.ApprovalGranted{Call: c.Call, Digest: call.Digest, By: valid(c.By)}
+	if len(c.Arguments) > 0 {
+		granted.Arguments = CanonicalArguments(c.Arguments)
+	}
+	d.record(granted)
+	if c.Scope != "" && c.Scope != events.ScopeOnce {
+		d.record(events.PermissionRemembered{
+			Call: c.Call, Tool: call.Tool, Key: call.key(), Text: events.Clip(string(call.Arguments), 300), Scope: c.Scope,
+			Expires: d.at + cmp.Or(c.Lasting, rememberedFor), By: valid(c.By),
+		})
+	}
+	d.sendCall(d.agent.Turn.call(c.Call)) // with the arguments of whoever approved it
 	return nil
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return ", by " + who
+}
+
+// key is what an approval of the call is remembered for.
+func (c *Call) key() string {
+	if c.Found == nil {
+		return c.Digest
+	}
+	return cmp.Or(c.Found.Key, c.Digest)
+}
+
+// Bounds of remembered approvals.
+const (
+	mostRemembered = 200
+	rememberedFor  = 8 * 60 * events.Minute
+	rememberedMost = 90 * 24 * 60 * events.Minute
+)
+
+// checkAnswer refuses an approval that says more than it can mean.
+func (d *decision) checkAnswer(call *Call, c *Approve) error {
+	switch c.Scope {
+	case "", events.ScopeOnce:
+		if c.Lasting != 0 {
+			return refuse(RefusedInvalid, "the approval is for once: how long it lasts is said of one that is remembered")
+		}
+	case events.ScopeSession:
+		switch {
+		case call.Lost:
+			return refuse(RefusedInvalid, "call %s ran, and its effect is unknown: that it may run again is not remembered", c.Call)
+		case len(c.Arguments) > 0:
+			return refuse(RefusedInvalid, "an approval with other arguments is for once")
+		case c.Lasting < 0 || c.Lasting > rememberedMost:
+			return refuse(RefusedInvalid, "an approval is remembered for at most 90 days")
+		case len(d.agent.Remembered) >= mostRemembered:
+			return refuse(RefusedState, "%s remembers %d approvals: revoke one, or write a rule", d.agent.ID, mostRemembered)
+		}
+	default:
+		return refuse(RefusedInvalid, "scope is %q, want once or session", c.Scope)
+	}
+	if arguments := CanonicalArguments(c.Arguments); len(c.Arguments) > 0 && (arguments[0] != '{' || len(arguments) > events.InlineLimit) {
+		return refuse(RefusedInvalid, "the arguments must be a JSON object of at most %d bytes", events.InlineLimit)
+	}
+	return nil
+}
+
+// revoke ends a remembered approval.
+func (d *decision) revoke(c Revoke) error {
+	if !slices.ContainsFunc(d.agent.Remembered, func(r Remembered) bool { return r.At == c.Remembered }) {
+		return refuse(RefusedMissing, "%s remembers no approval %s", d.agent.ID, events.Clip(string(c.Remembered), 100))
+	}
+	d.record(events.PermissionRevoked{Remembered: c.Remembered, By: valid(c.By), Reason: valid(c.Reason)})
+	return nil
+}
+
+// Remembered is an approval that holds for the same call when it is made again.
+type Remembered struct {
+	At      events.Ref    `json:"at"` // the event that recorded it, of this agent or of the one that it is a fork of
+	Tool    string        `json:"tool"`
+	Key     string        `json:"key"`
+	Text    string        `json:"text,omitempty"`
+	Scope   events.Scope  `json:"scope"`
+	Expires events.Micros `json:"expires,string"`
+	By      string        `json:"by,omitempty"`
+}
+
+// remember adds an approval, and forgets those that have expired.
+func (a *Agent) remember(fact Fact, e *events.PermissionRemembered) {
+	kept := without(a.Remembered, func(r Remembered) bool { return r.Expires <= fact.Time })
+	a.Remembered = append(slices.Clip(kept), Remembered{
+		At: events.Ref(a.outstanding(fact).ID), Tool: e.Tool, Key: e.Key, Text: e.Text, Scope: e.Scope, Expires: e.Expires, By: e.By,
+	})
 }
 
 // deny refuses a waiting call, or ends a paused turn.

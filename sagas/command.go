@@ -1,6 +1,8 @@
 package sagas
 
 import (
+	"encoding/json"
+
 	"example.com/life/events"
 )
 
@@ -41,6 +43,17 @@ type (
 		Digest string        `json:"digest,omitempty"` // if set, only these arguments are approved; see sameDigest
 		Again  bool          `json:"again,omitempty"`  // run a call once more whose effect is unknown: an answer that names its turn has to say so
 		By     string        `json:"by,omitempty"`
+
+		Scope     events.Scope    `json:"scope,omitempty"`             // what it is remembered for; once by default
+		Lasting   events.Micros   `json:"lasting_us,string,omitempty"` // how long it is remembered; 8 hours by default
+		Arguments json.RawMessage `json:"arguments,omitempty"`         // what is to run in place of what was asked for
+	}
+	// Revoke ends a remembered approval. A retired agent's can be revoked too: it may be remembered for others.
+	Revoke struct {
+		Meta
+		Remembered events.Ref `json:"remembered"` // the event that recorded it
+		By         string     `json:"by,omitempty"`
+		Reason     string     `json:"reason,omitempty"`
 	}
 	// Deny refuses a waiting call or, when Call is empty, ends a paused turn. Turn and Digest are as in Approve.
 	Deny struct {
@@ -133,6 +146,8 @@ type (
 		Blocks   []events.Block
 		Unfit    string // recalled: why it did not become the summary that it was asked for as
 		Unwarned bool   // recalled: it led to no warning of a limit, as in builds that had none
+
+		Findings []Finding // what the host's policy says of the calls; of those that are not here it says nothing
 	}
 	// ReplyFailed is the response to AskModel when the attempt failed.
 	ReplyFailed struct {
@@ -185,6 +200,12 @@ type (
 	}
 )
 
+// Finding is what the host's policy says of one of a reply's calls.
+type Finding struct {
+	Call int `json:"place,omitempty"` // in the reply
+	events.Finding
+}
+
 // Abandon ends a turn whose attempts at the model were cut off too often: each may have cost what a reply costs, and nobody knows.
 type Abandon struct {
 	Meta
@@ -236,6 +257,9 @@ type (
 		Context  events.Digest
 		Summary  bool // it is no reply of the turn's: nobody is shown it as it comes
 		Bounded  bool // the configuration, or a failure, says how long the conversation may be: tables of models do not count
+
+		Workspace string
+		Mode      events.PermissionMode
 	}
 	// AskTool runs a call.
 	AskTool struct {

@@ -76,6 +76,21 @@ func scenarios() []scenario {
 			steps:  []step{send("one", events.Collect, idle)},
 		},
 		{
+			name: "judged calls, one approval remembered, one with other arguments", credit: events.Dollar,
+			config: func(c *events.AgentConfig) { c.Policy.Mode = events.PermissionAsk },
+			model: func(_, round, _ int) sagas.Command {
+				if round > 2 {
+					return says("done")
+				}
+				c := calls(round, "read", "pay", "write").(sagas.RecordReply)
+				c.Findings = []sagas.Finding{
+					{Call: 1, Finding: events.Finding{Class: events.ClassRun, Key: "pay"}}, {Call: 2, Finding: events.Finding{Class: events.ClassEdit}},
+				}
+				return c
+			},
+			steps: []step{send("one", events.Collect, idle)},
+		},
+		{
 			name: "lost calls are told", credit: events.Dollar,
 			config: func(c *events.AgentConfig) { c.Policy.OnLost = events.LostTell },
 			model: func(_, round, _ int) sagas.Command {

@@ -238,7 +238,14 @@ func (w *world) decision(a *sagas.Agent) sagas.Command {
 		if call.Lost {
 			return sagas.Deny{Meta: meta, Call: call.ID, By: "ann"}
 		}
-		return sagas.Approve{Meta: meta, Call: call.ID, Digest: call.Digest, By: "ann"}
+		approve := sagas.Approve{Meta: meta, Call: call.ID, Digest: call.Digest, By: "ann"}
+		switch {
+		case call.Found != nil && call.Found.Key != "":
+			approve.Scope = events.ScopeSession
+		case call.Found != nil:
+			approve.Arguments = json.RawMessage(`{"edited":true}`)
+		}
+		return approve
 	}
 	if a.Turn.Paused != "" {
 		return sagas.Approve{Meta: w.person(fmt.Sprintf("resume-%d", a.Revision)), By: "ann"}

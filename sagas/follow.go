@@ -128,7 +128,7 @@ func (a *Agent) followTape(f Followed) Move {
 	}
 	pass := Move{Kind: MovePass}
 	switch c := step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure, Compact:
+	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke:
 		if step.First > a.Fork.Inputs {
 			return pass
 		}
@@ -321,7 +321,7 @@ func (a *Agent) followLoosely(f Followed) Move {
 	pass, wait := Move{Kind: MovePass}, Move{Kind: MoveWait}
 	t, step := &a.Turn, f.Step
 	switch step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure, Compact:
+	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke:
 		if f.Parent.Turn.ID == "" && t.ID != "" && !a.resting() {
 			return wait
 		}

@@ -126,6 +126,17 @@ func (a *Agent) input(f Followed) Command {
 	case Compact:
 		c.Meta = id
 		return c
+	case Revoke:
+		if stream, revision, err := c.Remembered.Split(); err == nil && stream == events.AgentStream(f.Parent.ID) && revision > a.Fork.At { // the fork remembers it by an event of its own
+			if i := slices.IndexFunc(f.Parent.Remembered, func(r Remembered) bool { return r.At == c.Remembered }); i >= 0 {
+				theirs := f.Parent.Remembered[i]
+				if mine := slices.IndexFunc(a.Remembered, func(r Remembered) bool { return r.Key == theirs.Key && r.Tool == theirs.Tool }); mine >= 0 {
+					c.Remembered = a.Remembered[mine].At
+				}
+			}
+		}
+		c.Meta = id
+		return c
 	}
 	return Finish{Meta: id} // there is no other
 }

@@ -215,9 +215,11 @@ func (d *decision) callAgain(call *Call, before *events.AgentConfig) {
 	switch {
 	case call.Stage == CallAnswered:
 	case !ok || matches(t.Config.Policy.Deny, call.Tool) || call.Stage == CallNew:
-		d.judgeCall(call)
+		d.judgeCall(call, call.Found)
 	case call.Stage == CallWaiting && call.Lost:
 		d.requestApproval(call, call.lostReason())
+	case before.Policy.Mode != t.Config.Policy.Mode, call.Stage == CallWaiting && call.Found != nil:
+		d.follow(call, call.Found, granted)
 	case call.Stage == CallSent && asks && !matches(before.Policy.Ask, call.Tool), call.Stage == CallWaiting && asks:
 		d.requestApproval(call, "the policy asks for approval of "+call.Tool)
 	case call.Stage == CallWaiting && d.agent.Mode == events.ModeAskHuman && granted.Risk >= events.RiskMedium:

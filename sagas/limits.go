@@ -98,6 +98,14 @@ func ValidateConfig(c events.AgentConfig) error {
 	default:
 		return refuse(RefusedInvalid, "on_lost is %q, want ask, tell or end", c.Policy.OnLost)
 	}
+	if err := ValidateMode(c.Policy.Mode); err != nil {
+		return err
+	}
+	switch c.Policy.OnAsk {
+	case "", events.AskWait, events.AskDeny:
+	default:
+		return refuse(RefusedInvalid, "on_ask is %q, want wait or deny", c.Policy.OnAsk)
+	}
 	switch c.Policy.OnLimit {
 	case "", events.LimitAsk, events.LimitEnd:
 	default:
@@ -125,6 +133,15 @@ func ValidateConfig(c events.AgentConfig) error {
 		return refuse(RefusedInvalid, "a secret has no name, or one in invalid UTF-8")
 	}
 	return nil
+}
+
+// ValidateMode refuses a permission mode that there is not.
+func ValidateMode(mode events.PermissionMode) error {
+	switch mode {
+	case "", events.PermissionPlan, events.PermissionAsk, events.PermissionEdits, events.PermissionAuto, events.PermissionFull:
+		return nil
+	}
+	return refuse(RefusedInvalid, "mode is %q, want plan, ask, accept-edits, auto or full", mode)
 }
 
 // validateTools refuses grants that could not be recorded, or of which only the first would count.

@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"slices"
 	"strings"
 
 	"example.com/life/events"
@@ -79,4 +80,14 @@ func plausible(u events.Usage) events.Usage {
 		CacheWriteLong: min(max(u.CacheWriteLong, 0), mostCounted),
 		Reasoning:      min(max(u.Reasoning, 0), mostCounted),
 	}
+}
+
+func validFinding(f events.Finding) events.Finding {
+	f.Why, f.Rule, f.Reason, f.Key, f.Sandbox = valid(f.Why), valid(f.Rule), valid(f.Reason), valid(f.Key), valid(f.Sandbox)
+	f.Commands = slices.Clone(f.Commands)
+	for i := range f.Commands {
+		c := &f.Commands[i]
+		c.Text, c.Rule, c.Why = valid(c.Text), valid(c.Rule), valid(c.Why)
+	}
+	return f
 }

@@ -59,7 +59,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Withheld: e.Withheld, Stop: e.Stop, Model: e.Model,
 			Former: !e.Polling && a.Turn.polls(e.Calls),
 			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Blocks: e.Blocks,
-			Unwarned: !warned(facts),
+			Unwarned: !warned(facts), Findings: recallFindings(a.Turn.Round, facts),
 		}, nil
 	case events.ConversationCompacted:
 		return recallSummary(meta, &e, !warned(facts)), nil
@@ -73,7 +73,15 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	case events.ToolLost:
 		return RecordLoss{Meta: meta, Request: e.Request, Call: e.Call, Detail: e.Detail, Host: e.Host}, nil
 	case events.ApprovalGranted:
-		return Approve{Meta: meta, Call: e.Call, Digest: e.Digest, By: e.By}, nil
+		approve := Approve{Meta: meta, Call: e.Call, Digest: e.Digest, By: e.By, Arguments: e.Arguments}
+		if len(facts) > 1 {
+			if r, is := facts[1].Event.(events.PermissionRemembered); is {
+				approve.Scope, approve.Lasting = r.Scope, r.Expires-facts[0].Time
+			}
+		}
+		return approve, nil
+	case events.PermissionRevoked:
+		return Revoke{Meta: meta, Remembered: e.Remembered, By: e.By, Reason: e.Reason}, nil
 	case events.ApprovalDenied:
 		return Deny{Meta: meta, Call: e.Call, By: e.By, Reason: e.Reason}, nil
 	case events.TurnResumed:
@@ -106,6 +114,20 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 		return Finish{Meta: meta}, nil
 	}
 	return nil, fmt.Errorf("recall a command: no decision begins with %s", facts[0].Kind())
+}
+
+// recallFindings are those that a decision on a reply was made with.
+func recallFindings(round int, facts []Fact) (findings []Finding) {
+	for _, fact := range facts {
+		e, is := fact.Event.(events.PermissionJudged)
+		for i := 0; is && i < len(facts); i++ { // each call has at least an event
+			if events.NewCallID(round, i+1) == e.Call {
+				findings = append(findings, Finding{Call: i, Finding: e.Finding})
+				break
+			}
+		}
+	}
+	return findings
 }
 
 // recallFailure finds the delay the provider asked for: whatever makes the decision come to the recorded time.

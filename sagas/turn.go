@@ -280,7 +280,7 @@ func (d *decision) recordReply(c RecordReply) error {
 	})
 	d.warn(c.Unwarned)
 	if len(c.Calls) > 0 {
-		d.judgeCalls()
+		d.judgeCalls(c.Findings)
 		d.proceed()
 		return nil
 	}

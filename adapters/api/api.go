@@ -257,6 +257,7 @@ func (s *server) otherRoutes() map[string]route {
 		"POST /v1/commands/poisoned/{entry}/retry": s.retryPoisoned,
 		"POST /v1/commands/poisoned/{entry}/drop":  s.dropPoisoned,
 
+		"GET /v1/approvals":          s.approvals,
 		"GET /v1/projections":        s.projections,
 		"GET /v1/projections/{name}": s.project,
 

@@ -24,6 +24,7 @@ func commandRoutes() []commandRoute {
 			commandAt("POST /v1/agents/{agent}/cancel", sagas.Cancel{}, whole),
 			commandAt("POST /v1/agents/{agent}/compact", sagas.Compact{}, whole),
 			commandAt("POST /v1/agents/{agent}/approve", sagas.Approve{}, whole),
+			commandAt("POST /v1/agents/{agent}/revoke", sagas.Revoke{}, whole),
 			commandAt("POST /v1/agents/{agent}/deny", sagas.Deny{}, whole),
 			commandAt("POST /v1/agents/{agent}/retire", sagas.Retire{}, whole),
 			commandAt("POST /v1/agents/{agent}/release", sagas.Release{}, whole)),

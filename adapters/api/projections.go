@@ -85,6 +85,12 @@ func (s *server) project(w http.ResponseWriter, r *http.Request) error {
 	return finish(s, out, &answer, err)
 }
 
+// approvals answers what waits for a person, of all agents.
+func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
+	r.SetPathValue("name", "approvals")
+	return s.project(w, r)
+}
+
 // Projections lists the catalogue of the server's host, and how each projection stands there.
 func (c *Client) Projections(ctx context.Context) ([]projector.Status, error) {
 	var list projectionList

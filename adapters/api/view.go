@@ -67,6 +67,7 @@ type agentFields struct {
 	Window       sagas.Window         `json:"window,omitzero"`   // of its model, where a failure told
 	Windows      []sagas.Window       `json:"windows,omitempty"` // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"` // a person wants the conversation compacted
+	Remembered   []sagas.Remembered   `json:"remembered,omitempty"`
 }
 
 type conversationView struct {
@@ -138,6 +139,8 @@ type callFields struct {
 	Failed    bool             `json:"failed,omitempty"`
 	Warned    bool             `json:"warned,omitempty"`
 	Cut       bool             `json:"cut,omitempty"`
+	Found     *sagas.Finding   `json:"found,omitempty"` // what the host's policy said of it
+	Edited    bool             `json:"edited,omitempty"`
 }
 
 type tallyView struct {

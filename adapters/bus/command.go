@@ -25,6 +25,7 @@ func vocabulary() []word {
 		wordFor("Cancel", toAgent, sagas.Cancel{}),
 		wordFor("Compact", toAgent, sagas.Compact{}),
 		wordFor("Approve", toAgent, sagas.Approve{}),
+		wordFor("Revoke", toAgent, sagas.Revoke{}),
 		wordFor("Deny", toAgent, sagas.Deny{}),
 		wordFor("Retire", toAgent, sagas.Retire{}),
 		wordFor("Release", toAgent, sagas.Release{}),

@@ -18,6 +18,7 @@ import (
 	"example.com/life/adapters/datadir"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/ignore"
+	"example.com/life/adapters/permission"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/skills"
 	"example.com/life/adapters/tools"
@@ -95,6 +96,11 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 		Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy, Skills: library,
 	}); err != nil {
 		return err
+	}
+	if l.place.Permissions != nil {
+		judging := *l.place.Permissions
+		judging.Level = func(ctx context.Context) string { return l.commands.Probe(ctx).Level.String() }
+		c.Permissions = permission.New(judging)
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
 		limits.Blobs, limits.Own, limits.Ignore, limits.Mask = l.Blobs, own, rules, maskFiles(c.Masker)

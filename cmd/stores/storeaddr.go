@@ -16,6 +16,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/permission"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/workspace"
 )
@@ -31,19 +32,20 @@ const (
 
 // Location is where events are stored: in a data directory, or at an EventStoreDB.
 type Location struct {
-	Data        string           // the data directory; its store is used when there is no address
-	Address     string           // of EventStoreDB, as it was given; it may hold a password, so print String instead
-	Credentials string           // file with user:password; empty: what the address says
-	Patience    time.Duration    // with an EventStoreDB that is away; 0: connectTime, negative: without end
-	Say         io.Writer        // hears that it is away
-	Files       workspace.Config // limits of what is recorded of workspaces, in the data directory
-	NoFiles     bool             // record nothing of workspaces
-	Ignore      []string         // names of the files that say what of a workspace is not searched or recorded
-	Sandbox     sandbox.Config   // how commands are run
-	Policy      *fspolicy.Policy // of what is protected in workspaces
-	Server      bool             // it stays open until it is stopped
-	Filling     bool             // it may hold half a copy, or half an import: to finish it
-	Cluster     *Cluster         // that the host joins; nil: it is the only one
+	Data        string             // the data directory; its store is used when there is no address
+	Address     string             // of EventStoreDB, as it was given; it may hold a password, so print String instead
+	Credentials string             // file with user:password; empty: what the address says
+	Patience    time.Duration      // with an EventStoreDB that is away; 0: connectTime, negative: without end
+	Say         io.Writer          // hears that it is away
+	Files       workspace.Config   // limits of what is recorded of workspaces, in the data directory
+	NoFiles     bool               // record nothing of workspaces
+	Ignore      []string           // names of the files that say what of a workspace is not searched or recorded
+	Sandbox     sandbox.Config     // how commands are run
+	Policy      *fspolicy.Policy   // of what is protected in workspaces
+	Permissions *permission.Config // how calls are judged; nil: by the agents' modes and policies alone
+	Server      bool               // it stays open until it is stopped
+	Filling     bool               // it may hold half a copy, or half an import: to finish it
+	Cluster     *Cluster           // that the host joins; nil: it is the only one
 }
 
 // Forever is patience without end.
