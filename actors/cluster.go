@@ -240,6 +240,12 @@ func (c *clustered) owner(stream events.Stream) events.HostID {
 	return owner
 }
 
+// draining reports whether this host is to hold nothing any more, also not for an owner that cannot.
+func (c *clustered) draining() bool {
+	me, is := c.Member.View().Members[c.self]
+	return !is || me.State == cluster.StateDraining
+}
+
 // mine reports whether this host is the owner.
 func (c *clustered) mine(stream events.Stream) bool { return c.owner(stream) == c.self }
 

@@ -770,6 +770,34 @@ func TestIneligible(t *testing.T) {
 	})
 }
 
+// TestStandInDrains: a host that holds an agent for an owner that cannot lets go of it when it is to end, and another host that can holds it.
+func TestStandInDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, others := range []bool{true, false} {
+			h := newHosts(t)
+			able := func(_ *events.HostJoined, c *actors.Config) { c.Tools = append(c.Tools, echo()) }
+			a, b := h.join("a", able), h.join("b")
+			id := h.owned(b, "demo")
+			c := create(id, "echo")
+			h.kill(b)
+			do(t, a.Host, id, c)
+			b = h.join("b")
+			do(t, b.Host, id, say("m1", "x"))
+			if others {
+				h.join("c", able)
+			}
+			began := time.Now()
+			if err := a.Drain(t.Context()); err != nil || time.Since(began) > 30*time.Second {
+				t.Errorf("others: %v: after %s: %v", others, time.Since(began), err)
+			}
+			_, err := b.Do(t.Context(), events.AgentStream(id), say("m2", "y"), actors.Origin{})
+			if others && err != nil || !others && !errors.As(err, new(*actors.IneligibleError)) {
+				t.Errorf("others: %v: %v", others, err)
+			}
+		}
+	})
+}
+
 // TestNewerEvent: an event that a build does not know makes an agent unavailable there, and nothing is recorded about it.
 func TestNewerEvent(t *testing.T) {
 	both(t, func(t *testing.T, h *hosts, host func(string) *member, _ bool) {

@@ -71,7 +71,7 @@ func (r *registry) placement(c actor.Context, message any) {
 func (r *registry) place(c actor.Context, id string, h *handle) {
 	n := r.host.cluster
 	owner := n.owner(r.entityType.stream(id))
-	switch here := owner == n.self || owner != "" && h.stands == owner; {
+	switch here := owner == n.self || owner != "" && h.stands == owner && !n.draining(); {
 	case !here && !h.leaving:
 		h.leaving = true
 		c.Send(h.pid, leave{})

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type load struct {
 	failed []failure
 	slow   time.Duration // the longest that a message took to be accepted
 	made   int
+	later  []func() // messages to agents that no host could hold
 }
 
 // told is what those who watch an agent were shown.
@@ -78,8 +80,8 @@ func (l *load) make(agent events.AgentID, model string, tools []events.ToolGrant
 	l.told[agent] = &told{last: events.NoRevision, judged: newJudged()}
 }
 
-// deliver asks one host after another until one accepts.
-func (l *load) deliver(ctx context.Context, random *rand.Rand, agent events.AgentID, ask func(context.Context, *api.Client) error) {
+// deliver asks one host after another until one accepts. False: none did.
+func (l *load) deliver(ctx context.Context, random *rand.Rand, agent events.AgentID, ask func(context.Context, *api.Client) error) bool {
 	began := time.Now()
 	for ctx.Err() == nil && l.w.t.Context().Err() == nil {
 		h := l.w.hosts[random.IntN(len(l.w.hosts))]
@@ -91,7 +93,7 @@ func (l *load) deliver(ctx context.Context, random *rand.Rand, agent events.Agen
 			l.lock.Lock()
 			l.slow = max(l.slow, time.Since(began))
 			l.lock.Unlock()
-			return
+			return true
 		}
 		if ctx.Err() == nil {
 			l.lock.Lock()
@@ -100,10 +102,19 @@ func (l *load) deliver(ctx context.Context, random *rand.Rand, agent events.Agen
 		}
 		if refused := new(sagas.RefusalError); errors.As(err, &refused) {
 			l.w.t.Errorf("%s to %s: %v", h.name, agent, err)
-			return
+			return false
+		}
+		if tooNew(err) {
+			return false
 		}
 		wait(ctx, 20*time.Millisecond)
 	}
+	return false
+}
+
+// tooNew reports whether a host says that it cannot hold an agent, because a newer build wrote to it.
+func tooNew(err error) bool {
+	return errors.As(err, new(*actors.UnavailableError)) && strings.Contains(err.Error(), "message.received version")
 }
 
 // message sends a message, at times by way of the bus.
@@ -122,11 +133,26 @@ func (l *load) message(random *rand.Rand, agent events.AgentID, text string) {
 			return client.Publish(ctx, sagas.DefaultTenant, api.BusCommand{ID: events.CommandID(text), Type: "SendMessage", Data: data}, actors.Origin{Actor: "bus"})
 		}
 	}
-	l.deliver(ctx, random, agent, ask)
-	if ctx.Err() == nil {
-		l.lock.Lock()
-		defer l.lock.Unlock()
+	delivered := l.deliver(ctx, random, agent, ask)
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if delivered {
 		l.sent[text] = agent
+	} else {
+		l.later = append(l.later, func() {
+			if l.deliver(l.w.t.Context(), l.w.random, agent, ask) {
+				l.sent[text] = agent
+			}
+		})
+	}
+}
+
+// again sends what no host took.
+func (l *load) again() {
+	later := l.later
+	l.later = nil
+	for _, send := range later {
+		send()
 	}
 }
 
