@@ -1,12 +1,15 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,40 +24,26 @@ import (
 	"example.com/life/sagas/cluster"
 )
 
-// clusterFlags say how life serve joins a cluster.
-type clusterFlags struct {
-	peer, name, certificates, zone string
-	labels, workspaces, roles      []string
-	weight, maxLive                int
-	silent, fence, handover        time.Duration
-	older                          bool
+// addClusterFlags adds the settings that are life serve's alone, as flags.
+func addClusterFlags(cmd *cobra.Command) {
+	for _, s := range settings() {
+		switch {
+		case !s.serve:
+		case s.list:
+			cmd.Flags().StringSlice(s.flag, nil, s.help())
+		case s.defaultValue == "false":
+			cmd.Flags().Bool(s.flag, false, s.help())
+		default:
+			cmd.Flags().String(s.flag, "", s.help())
+		}
+	}
 }
 
-func (f *clusterFlags) add(cmd *cobra.Command) {
-	host, _ := os.Hostname() //nolint:errcheck // then it has to be given
-	host, _, _ = strings.Cut(strings.ToLower(host), ".")
-	flags := cmd.Flags()
-	flags.StringVar(&f.peer, "peer", "", "with --cluster: address for the other hosts, HOST:PORT as they reach it")
-	flags.StringVar(&f.name, "peer-name", host, "with --cluster: name of this host, which its certificate is for")
-	flags.Lookup("peer-name").DefValue = "" // help says the same on every machine
-	flags.StringVar(&f.certificates, "peer-certs", "", "with --cluster: directory that life cluster certificates made")
-	flags.StringVar(&f.zone, "zone", "", "with --cluster: what fails together with this host")
-	flags.StringSliceVar(&f.labels, "label", nil, "with --cluster: NAME=VALUE that agents can be pinned to; may be repeated")
-	flags.StringSliceVar(&f.roles, "roles", []string{cluster.RoleProjections}, "with --cluster: what this host does besides holding agents: projections, or none")
-	flags.IntVar(&f.weight, "weight", 100, "with --cluster: this host's share of the agents, compared with the others'; 0: only what is pinned to it")
-	flags.DurationVar(&f.silent, "silent", time.Second, "with --cluster: a host that does not answer for so long is held for dead")
-	flags.DurationVar(&f.fence, "fence", 5*time.Second, "with --cluster: calls that a dead host began are lost after so long; the same on all hosts")
-	flags.DurationVar(&f.handover, "handover", 30*time.Second, "with --cluster: an agent that moves waits for its model's reply for so long")
-	flags.IntVar(&f.maxLive, "max-live", 0, "with --cluster: agents, wallets and so on in memory at most; 0: any number")
-	flags.StringSliceVar(&f.workspaces, "shared-workspaces", nil, "with --cluster: directories that are the same on all hosts that name them")
-	flags.BoolVar(&f.older, "join-older", false, "with --cluster: join although another host reads newer events")
-}
-
-// cluster is the cluster to join; nil: none.
-func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
-	name := c.get("cluster")
+// cluster is the cluster to join; nil: none. api is where this host's API listens.
+func (c *config) cluster(api net.Addr) (*stores.Cluster, error) {
+	name, peer, certificates := c.get("cluster"), c.get("peer"), c.get("peer-certs")
 	if name == "" {
-		if f.peer != "" || f.certificates != "" {
+		if peer != "" || certificates != "" {
 			return nil, usage("--peer and --peer-certs are for a host of a cluster: name it with --cluster")
 		}
 		return nil, nil //nolint:nilnil // the host is the only one
@@ -62,35 +51,98 @@ func (f *clusterFlags) cluster(c *config, api string) (*stores.Cluster, error) {
 	if err := events.ValidateCluster(name); err != nil {
 		return nil, usage("--cluster: %w", err)
 	}
+	called := cmp.Or(c.get("peer-name"), hostname())
 	switch {
-	case f.peer == "":
+	case peer == "":
 		return nil, usage("--cluster needs --peer HOST:PORT, the address on which this host answers the others")
-	case f.certificates == "":
-		return nil, usage("--cluster needs --peer-certs DIR, with certificates that life cluster certificates DIR --host %s makes: hosts prove to each other who they are", f.name)
+	case certificates == "":
+		return nil, usage("--cluster needs --peer-certs DIR, with certificates that life cluster certificates DIR --host %s makes: hosts prove to each other who they are", called)
 	}
-	roles, err := readRoles(f.roles)
-	if err != nil {
-		return nil, usage("--roles: %w", err)
+	if err := events.ValidateHost(called); err != nil {
+		return nil, usage("--peer-name: %w", err)
 	}
-	labels, err := readLabels(f.labels)
-	if err != nil {
-		return nil, usage("--label: %w", err)
+	if err := reachablePeer(peer); err != nil {
+		return nil, usage("%w", err)
 	}
-	return &stores.Cluster{
-		Name: name, Listen: f.peer, Certificates: f.certificates, Older: f.older, Handover: f.handover, MaxLive: f.maxLive, Workspaces: f.workspaces,
-		Joined: events.HostJoined{
-			Name: f.name, API: api, Zone: f.zone, Labels: labels, Weight: f.weight, Roles: roles,
-			Fence: events.Micros(f.fence.Microseconds()), Silent: events.Micros(f.silent.Microseconds()),
-		},
-	}, nil
+	joins := &stores.Cluster{
+		Name: name, Listen: peer, Certificates: certificates,
+		Joined: events.HostJoined{Name: called, API: "http://" + advertised(api, peer), Zone: c.get("zone")},
+	}
+	return joins, c.readJoin(joins)
 }
 
-// names are those that requests may be addressed to: programs that find this host through its cluster know it by its address among its peers.
-func (f *clusterFlags) names(given []string) []string {
-	if host, _, err := net.SplitHostPort(f.peer); err == nil && host != "" {
-		return append(given, host)
+// readJoin reads the settings that are no texts.
+func (c *config) readJoin(joins *stores.Cluster) error {
+	labels, err := readLabels(list(c.get("label")))
+	if err != nil {
+		return usage("label (%s): %w", c.find("label").source, err)
 	}
-	return given
+	joins.Joined.Labels = labels
+	if joins.Joined.Roles, err = readRoles(list(c.get("roles"))); err != nil {
+		return usage("roles (%s): %w", c.find("roles").source, err)
+	}
+	for _, path := range list(c.get("shared-workspaces")) {
+		if !filepath.IsAbs(path) {
+			return usage("%w", c.find("shared-workspaces").wrong("must be a list of absolute paths"))
+		}
+		joins.Workspaces = append(joins.Workspaces, path)
+	}
+	for flag, into := range map[string]*int{"weight": &joins.Joined.Weight, "max-live": &joins.MaxLive} {
+		if *into, err = strconv.Atoi(c.get(flag)); err != nil || *into < 0 || *into > 1<<20 {
+			return usage("%w", c.find(flag).wrong("must be a number from 0 to 1048576"))
+		}
+	}
+	var silent, fence time.Duration
+	for flag, into := range map[string]*time.Duration{"silent": &silent, "fence": &fence, "handover": &joins.Handover} {
+		if *into, err = time.ParseDuration(c.get(flag)); err != nil || *into <= 0 {
+			return usage("%w", c.find(flag).wrong("must be a duration such as 500ms or 30s"))
+		}
+	}
+	joins.Joined.Silent, joins.Joined.Fence = events.Micros(silent.Microseconds()), events.Micros(fence.Microseconds())
+	if joins.Older, err = strconv.ParseBool(c.get("join-older")); err != nil {
+		return usage("%w", c.find("join-older").wrong("must be true or false"))
+	}
+	return nil
+}
+
+func list(text string) (all []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
+		}
+	}
+	return all
+}
+
+// hostname is the machine's name, without its domain.
+func hostname() string {
+	host, _ := os.Hostname() //nolint:errcheck // then it has to be given
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	return host
+}
+
+// reachablePeer refuses an address that others cannot connect to, whatever the network is.
+func reachablePeer(peer string) error {
+	host, port, err := net.SplitHostPort(peer)
+	if err != nil || port == "" {
+		return fmt.Errorf("--peer is %q, want HOST:PORT such as books-1.example:4778", peer)
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case host == "" || ip != nil && ip.IsUnspecified():
+		return fmt.Errorf("--peer is %s, which other hosts cannot connect to: give the address or the name by which they reach this machine, such as books-1.example:%s", peer, port)
+	case ip != nil && ip.IsMulticast():
+		return fmt.Errorf("--peer is %s, which is the address of no machine: give the one by which other hosts reach this one", peer)
+	}
+	return nil
+}
+
+// withPeer are names that requests may be addressed to: programs that find this host through its cluster know it by its address among its peers.
+func (c *config) withPeer(names []string) []string {
+	if host, _, err := net.SplitHostPort(c.get("peer")); err == nil && c.get("cluster") != "" {
+		return append(names, host)
+	}
+	return names
 }
 
 // readRoles checks what a host is to do; none: nothing but to hold agents.

@@ -113,7 +113,12 @@ func changing(status *actors.ClusterStatus) string {
 // writeCluster writes a table of the hosts, and a line for each thing that is not as it is to be.
 func writeCluster(out io.Writer, status *actors.ClusterStatus) error {
 	w := table(out)
-	fmt.Fprintln(w, "HOST\tSTATE\tZONE\tWEIGHT\tENTITIES\tLAG\tSKEW\tBUILD\tPEERS AT\tAPI\tLABELS")
+	labelled := slices.ContainsFunc(status.Hosts, func(h actors.ClusterHost) bool { return len(h.Labels) > 0 })
+	heading := "HOST\tSTATE\tZONE\tWEIGHT\tENTITIES\tLAG\tSKEW\tBUILD\tPEERS AT\tAPI"
+	if labelled {
+		heading += "\tLABELS"
+	}
+	fmt.Fprintln(w, heading)
 	for i := range status.Hosts {
 		h := &status.Hosts[i]
 		entities, lag, skew := "-", "-", "-"
@@ -123,7 +128,11 @@ func writeCluster(out io.Writer, status *actors.ClusterStatus) error {
 		if h.Skew != nil {
 			skew = milliseconds(*h.Skew)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.ID, h.State, h.Zone, h.Weight, entities, lag, skew, h.Build, h.Peer, h.API, joinLabels(h.Labels))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", h.ID, h.State, h.Zone, h.Weight, entities, lag, skew, h.Build, h.Peer, h.API)
+		if labelled {
+			fmt.Fprintf(w, "\t%s", cmp.Or(joinLabels(h.Labels), "-"))
+		}
+		fmt.Fprintln(w)
 	}
 	if err := w.Flush(); err != nil {
 		return err

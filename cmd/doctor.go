@@ -49,7 +49,7 @@ func doctorCommand(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Show the settings in effect, and every problem with its fix",
 		Long: "Show every setting and where it comes from, and check what life needs: the store, the data directory, disk space, providers, tools, and\n" +
-			"whether a life serve runs. It calls no model. It exits with status 1 if something prevents life from working.",
+			"whether a life serve runs; of a cluster its certificates, hosts, clocks, blobs and builds. It calls no model. It exits with status 1 if something prevents life from working.",
 		Example: "  life doctor\n  life doctor --json",
 		Args:    takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -130,6 +130,7 @@ func (a *app) printDoctor(shown []shownSetting, findings []finding) error {
 // examine makes every check.
 func (a *app) examine(ctx context.Context) []finding {
 	findings := append(a.examineStore(ctx), a.examineSpace(), a.examineServe(ctx))
+	findings = append(findings, a.examineCluster(ctx)...)
 	findings = append(findings, a.examineModels()...)
 	return append(findings, a.examineTools(), a.examineSandbox(ctx), a.examineToken())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,12 +13,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/life/actors/membership"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/blobs"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/adapters/peers"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
+	"example.com/life/sagas/cluster"
 )
 
 // examineStore looks at the store that the settings name, and at the data directory.
@@ -179,4 +183,148 @@ func (a *app) examineAddressSecret() finding {
 		return finding{Check: check, Detail: fmt.Sprintf("%s can be read by others (%s)", path, info.Mode().Perm()), Remedy: "chmod 600 " + quote(path)}
 	}
 	return finding{Check: check, OK: true, Detail: "in " + path}
+}
+
+const (
+	expiresSoon = 30 * 24 * time.Hour
+	skewWarned  = time.Second      // hosts say so
+	skewRefused = 30 * time.Second // a join is refused
+)
+
+// examineCluster is about the cluster that the settings name, and what this host needs to join it.
+func (a *app) examineCluster(ctx context.Context) []finding {
+	const check = "cluster"
+	if a.config.get("cluster") == "" {
+		return nil
+	}
+	var findings []finding
+	joins, err := a.config.cluster(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil && (a.config.get("peer") != "" || a.config.get("peer-certs") != "") {
+		findings = append(findings, wrong(check, err.Error(), "life serve would refuse to start: correct the setting"))
+	}
+	if err != nil {
+		joins = nil // only verbs are told of the cluster, or life serve would not start
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*healthTime)
+	defer cancel()
+	err = a.sharedCluster(ctx, func(_ stores.Journal, view *cluster.View) error {
+		findings = append(findings, a.examineMembers(ctx, view, joins)...)
+		return nil
+	})
+	var coded *codedError
+	switch {
+	case errors.As(err, &coded) && coded.code == "not_found":
+		findings = append(findings, finding{Check: check, Detail: err.Error(), Remedy: "life serve --cluster NAME makes it"})
+	case err != nil:
+		findings = append(findings, wrong(check, err.Error(), "name the store with --store, and start it"))
+	}
+	return findings
+}
+
+func (a *app) examineMembers(ctx context.Context, view *cluster.View, joins *stores.Cluster) []finding {
+	about := finding{Check: "cluster", OK: true, Detail: fmt.Sprintf("%s has %d hosts, epoch %d", view.Name, len(view.Members), view.Epoch)}
+	if view.Mixed() {
+		about.OK, about.Detail, about.Remedy = false, about.Detail+"; they are of different builds", "finish the upgrade: life cluster shows the builds"
+	}
+	findings := []finding{about}
+	if joins == nil {
+		return append(findings, finding{Check: "peers", Detail: "not asked, without a certificate", Remedy: "the settings peer and peer_certs are those of life serve on this machine"})
+	}
+	if err := view.Compatible(joins.Says(a.build.Version), joins.Older); err != nil {
+		findings = append(findings, wrong("versions", err.Error(), ""))
+	} else {
+		findings = append(findings, finding{Check: "versions", OK: true, Detail: "this build, " + a.build.Version + ", can join"})
+	}
+	identity, err := peers.LoadIdentity(joins.Certificates, joins.Joined.Name, time.Now(), a.log)
+	if err != nil {
+		return append(findings, wrong("certificate", err.Error(), "life serve would refuse to start; docs/cluster.md says how certificates are made and renewed"))
+	}
+	findings = append(findings, examineExpiry(identity.Expires(), joins))
+	client := peers.NewClient(peers.ClientConfig{Identity: identity, Self: func() events.HostID { return "" }})
+	defer client.Close()
+	probed := false
+	for _, member := range view.Sorted() {
+		found, answers := examinePeer(ctx, client, member)
+		findings = append(findings, found)
+		if answers && !probed && member.Joined.Name != joins.Joined.Name {
+			probed = true
+			findings = append(findings, a.examineBlobs(ctx, client, member))
+		}
+	}
+	return findings
+}
+
+func examineExpiry(expires peers.Expiry, joins *stores.Cluster) finding {
+	const check = "certificate"
+	detail := fmt.Sprintf("host %s, until %s", joins.Joined.Name, expires.Host.Format(time.DateOnly))
+	soon := time.Now().Add(expiresSoon)
+	switch {
+	case expires.Authority.Before(soon):
+		return finding{
+			Check: check, Detail: fmt.Sprintf("the authority's expires on %s", expires.Authority.Format(time.DateOnly)),
+			Remedy: "make a new authority in another directory, and new certificates for all hosts; docs/cluster.md says in which order they are replaced",
+		}
+	case expires.Host.Before(soon):
+		return finding{
+			Check: check, Detail: fmt.Sprintf("that of host %s expires on %s", joins.Joined.Name, expires.Host.Format(time.DateOnly)),
+			Remedy: fmt.Sprintf("remove it and its key, and make another: life cluster certificates %s --host %s", quote(joins.Certificates), joins.Joined.Name),
+		}
+	}
+	return finding{Check: check, OK: true, Detail: detail}
+}
+
+// examinePeer asks a member what every ping asks.
+func examinePeer(ctx context.Context, client *peers.Client, member cluster.Member) (found finding, answers bool) {
+	check := "peer " + string(member.ID)
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	began := time.Now()
+	pong, err := client.Ping(ctx, member, membership.Ping{Epoch: events.NoRevision})
+	took := time.Since(began)
+	switch {
+	case errors.Is(err, membership.ErrUntrusted):
+		return wrong(check, err.Error(), "all hosts need certificates of one authority: compare ca.pem on both"), false
+	case errors.Is(err, membership.ErrRefused):
+		return wrong(check, err.Error(), "it has ended, and another host removes it within a second; if none runs, start one"), false
+	case err != nil:
+		return wrong(check, err.Error(), "let this machine connect to "+member.Joined.Peer+", or have the host say another address: life serve --peer"), false
+	case pong.Host != member.ID:
+		return wrong(check, fmt.Sprintf("host %s answers at %s", pong.Host, member.Joined.Peer), "wait a second: the one that had ended is removed"), true
+	}
+	skew := time.Duration(pong.Wall)*time.Microsecond - time.Duration(began.UnixMicro())*time.Microsecond - took/2
+	detail := fmt.Sprintf("answers in %s at %s; its clock differs by %s", took.Round(time.Millisecond), member.Joined.Peer, skew.Round(time.Millisecond))
+	switch {
+	case skew.Abs() > skewRefused:
+		return wrong(check, detail+", and a join is refused beyond 30 s", "set both clocks by NTP"), true
+	case skew.Abs() > skewWarned:
+		return finding{Check: check, Detail: detail, Remedy: "set both clocks by NTP"}, true
+	}
+	return finding{Check: check, OK: true, Detail: detail}, true
+}
+
+// examineBlobs looks in the data directory for a blob that a member has just stored.
+func (a *app) examineBlobs(ctx context.Context, client *peers.Client, member cluster.Member) finding {
+	const check = "blobs"
+	dir := filepath.Join(a.config.get("data"), stores.BlobsName)
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	blob, err := client.Probe(ctx, member)
+	if err != nil {
+		return wrong(check, fmt.Sprintf("host %s could not store one: %v", member.ID, err), "free some space there, or mount "+stores.BlobsName+" writable")
+	}
+	store, err := blobs.Open(dir)
+	if err != nil {
+		return wrong(check, err.Error(), "")
+	}
+	for {
+		content, err := store.Open(ctx, blob)
+		if err == nil {
+			return finding{Check: check, OK: content.Close() == nil, Detail: fmt.Sprintf("%s is shared with host %s", dir, member.ID)}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond): // shared file systems show files late
+		case <-ctx.Done():
+			return wrong(check, fmt.Sprintf("what host %s has just stored is not in %s", member.ID, dir), "mount the same directory there on all hosts of the cluster")
+		}
+	}
 }

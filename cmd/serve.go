@@ -23,7 +23,6 @@ import (
 
 func serveCommand(a *app) *cobra.Command {
 	var names []string
-	var joins clusterFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Host agents and serve the HTTP API, until interrupted",
@@ -36,10 +35,10 @@ func serveCommand(a *app) *cobra.Command {
 			"  life serve --store esdb://db.example:2113 --cluster main --peer books-1.example:4778 --peer-name books-1 --peer-certs certs",
 		Args: takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serve(cmd.Context(), names, joins)
+			return a.serve(cmd.Context(), names)
 		},
 	}
-	joins.add(cmd)
+	addClusterFlags(cmd)
 	cmd.Flags().StringSliceVar(&names, "name", nil, "host names, in addition to localhost, that clients may use for the server")
 	return cmd
 }
@@ -61,7 +60,7 @@ func (a *app) guardedAddress() (address, token string, err error) {
 	return address, token, nil
 }
 
-func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) error {
+func (a *app) serve(ctx context.Context, names []string) error {
 	began := time.Now()
 	address, token, err := a.guardedAddress()
 	if err != nil {
@@ -80,7 +79,7 @@ func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) err
 	if err := a.onlyServer(ctx); err != nil {
 		return err
 	}
-	joining, err := joins.cluster(&a.config, "http://"+advertised(listener.Addr(), joins.peer))
+	joining, err := a.config.cluster(listener.Addr())
 	if err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ func (a *app) serve(ctx context.Context, names []string, joins clusterFlags) err
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Host: host, Log: a.log, Hosts: joins.names(names), Token: token, Feeds: bounded.Feeds(),
+		Host: host, Log: a.log, Hosts: a.config.withPeer(names), Token: token, Feeds: bounded.Feeds(),
 		Health: a.health(host),
 	})
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
 	"example.com/life/adapters/fspolicy"
@@ -28,6 +29,7 @@ import (
 	"example.com/life/cmd/vault"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
 )
 
 // setting is one thing that can be configured: by a flag, else by its environment variable, else in the configuration file,
@@ -39,6 +41,8 @@ type setting struct {
 	description  string
 	secret       bool // in the environment only: command lines and files are read by others
 	host         bool // of the process that hosts agents: a verb that uses a running life serve cannot change it
+	serve        bool // a flag of life serve alone
+	list         bool // the flag may be repeated
 }
 
 // settings lists them. It is the only list.
@@ -48,6 +52,19 @@ func settings() []setting {
 		{flag: "store", env: "LIFE_STORE", defaultValue: stores.InData, description: "event store: embedded (in the data directory), or the address of an EventStoreDB, as esdb://HOST:PORT"},
 		{flag: "store-credentials-file", env: "LIFE_STORE_CREDENTIALS_FILE", description: "file with user:password for EventStoreDB"},
 		{flag: "cluster", env: "LIFE_CLUSTER", description: "name of the cluster of hosts that life serve joins, and that life cluster is about"},
+		{flag: "peer", env: "LIFE_PEER", description: "with --cluster: address for the other hosts, HOST:PORT as they reach it", serve: true},
+		{flag: "peer-name", env: "LIFE_PEER_NAME", description: "with --cluster: name of this host, which its certificate is for; default: the machine's", serve: true},
+		{flag: "peer-certs", env: "LIFE_PEER_CERTS", description: "with --cluster: directory that life cluster certificates made", serve: true},
+		{flag: "zone", env: "LIFE_ZONE", description: "with --cluster: what fails together with this host", serve: true},
+		{flag: "label", env: "LIFE_LABEL", description: "with --cluster: NAME=VALUE that agents can be pinned to, comma separated", serve: true, list: true},
+		{flag: "roles", env: "LIFE_ROLES", defaultValue: cluster.RoleProjections, description: "with --cluster: what this host does besides holding agents: projections, or none", serve: true, list: true},
+		{flag: "weight", env: "LIFE_WEIGHT", defaultValue: "100", description: "with --cluster: this host's share of the agents, compared with the others'; 0: only what is pinned to it", serve: true},
+		{flag: "silent", env: "LIFE_SILENT", defaultValue: "1s", description: "with --cluster: a host that does not answer for so long is held for dead", serve: true},
+		{flag: "fence", env: "LIFE_FENCE", defaultValue: "5s", description: "with --cluster: calls that a dead host began are lost after so long; the same on all hosts", serve: true},
+		{flag: "handover", env: "LIFE_HANDOVER", defaultValue: "30s", description: "with --cluster: an agent that moves waits for its model's reply for so long", serve: true},
+		{flag: "max-live", env: "LIFE_MAX_LIVE", defaultValue: "0", description: "with --cluster: agents, wallets and so on in memory at most; 0: any number", serve: true},
+		{flag: "shared-workspaces", env: "LIFE_SHARED_WORKSPACES", description: "with --cluster: directories that are the same on all hosts that name them, comma separated", serve: true, list: true},
+		{flag: "join-older", env: "LIFE_JOIN_OLDER", defaultValue: "false", description: "with --cluster: join although another host reads newer events", serve: true},
 		{flag: "model", env: "LIFE_MODEL", description: "model of new agents, as provider/model or route/NAME; an endpoint of the configuration file is a provider too"},
 		{flag: "tools", env: "LIFE_TOOLS", defaultValue: "read_file,write_file,edit_file,list_dir,glob,grep,bash", description: "tools of new agents, comma separated; none: no tools"},
 		{flag: "think", env: "LIFE_THINK", description: "how much the models of new agents think: off, low, medium, high, or at most that many tokens; default: as the model does by itself"},
@@ -107,15 +124,20 @@ func checkVariables(getenv func(string) string) error {
 
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
 
+// help is what a flag's help says.
+func (s setting) help() string {
+	text := s.description + " (" + s.env
+	if s.defaultValue != "" {
+		text += ", default " + s.defaultValue
+	}
+	return text + ")"
+}
+
 func addSettingFlags(root *cobra.Command) {
 	root.PersistentFlags().String("config", "", "configuration file (YAML)")
 	for _, s := range settings() {
-		if !s.secret {
-			description := s.description + " (" + s.env
-			if s.defaultValue != "" {
-				description += ", default " + s.defaultValue
-			}
-			root.PersistentFlags().String(s.flag, "", description+")")
+		if !s.secret && !s.serve {
+			root.PersistentFlags().String(s.flag, "", s.help())
 		}
 	}
 }
@@ -149,6 +171,9 @@ func (a *app) configure(cmd *cobra.Command) error {
 		f := cmd.Flags().Lookup(flag)
 		if f == nil {
 			return "", false
+		}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			return strings.Join(list.GetSlice(), ","), f.Changed
 		}
 		return f.Value.String(), f.Changed
 	})
@@ -278,7 +303,7 @@ func (c *config) complete(getenv func(string) string) error {
 	if data.value == "" {
 		return errors.New("there is no home directory: name a data directory with --data or LIFE_DATA")
 	}
-	for _, flag := range []string{"data", "store-credentials-file", "scripts", "prices", "token-file", "cassette-dir", "openai-api-key-file", "anthropic-api-key-file"} {
+	for _, flag := range []string{"data", "store-credentials-file", "peer-certs", "scripts", "prices", "token-file", "cassette-dir", "openai-api-key-file", "anthropic-api-key-file"} {
 		if err := c.find(flag).absolute(); err != nil {
 			return err
 		}

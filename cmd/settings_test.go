@@ -62,7 +62,7 @@ func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
 
 func TestConfigIsRefusedByNameAndLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"model: a/b\nmood: c/d\n":  `line 2: unknown key "mood"; the keys are data, store, store_credentials_file, cluster, model`,
+		"model: a/b\nmood: c/d\n":  `line 2: unknown key "mood"; the keys are data, store, store_credentials_file, cluster, peer, peer_name, peer_certs, zone, label, roles, weight, silent, fence, handover, max_live, shared_workspaces, join_older, model`,
 		"model: a/b\nmodel: c/d\n": `line 2: model is already set in line 1`,
 		"openai_api_key: sk-1\n":   `line 1: openai_api_key does not belong in a file: set OPENAI_API_KEY`,
 		"anthropic_api_key: k\n":   `line 1: anthropic_api_key does not belong in a file: set ANTHROPIC_API_KEY`,

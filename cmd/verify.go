@@ -149,6 +149,9 @@ func printDivergence(out io.Writer, d *history.Divergence) {
 	for _, f := range d.Fields {
 		fmt.Fprintf(out, "  differs   %s: recorded %s, decided %s\n", f.Field, cmp.Or(f.Recorded, "nothing"), cmp.Or(f.Decided, "nothing"))
 	}
+	if d.Host != "" {
+		fmt.Fprintf(out, "  by        host %s, build %s\n", d.Host, cmp.Or(d.Build, "unknown: its cluster's stream is not in this store"))
+	}
 	if agent, ok := d.Stream.Agent(); ok && d.First > 0 && (d.What == history.ProblemDecision || d.What == history.ProblemRefused || d.What == history.ProblemPanic) {
 		fmt.Fprintf(out, "  before    life state %s --at %d\n", agent, d.First-1)
 	}

@@ -166,3 +166,40 @@ func TestComposeHosts(t *testing.T) {
 		}
 	}
 }
+
+// TestComposeCluster wants compose/hosts.yml to make the three hosts one cluster: each with a name and an address of its own, and with the certificate for them.
+func TestComposeCluster(t *testing.T) {
+	base, _ := readCompose(t)
+	text, err := os.ReadFile("compose/hosts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var over compose
+	if err := yaml.Unmarshal(text, &over); err != nil {
+		t.Fatal(err)
+	}
+	makes := over.Services["certificates"]
+	if len(makes.Volumes) != 1 || makes.Volumes[0] != "certificates:/certs" || len(makes.Health.Test) == 0 || len(makes.Profiles) > 0 {
+		t.Errorf("nobody makes the certificates: %+v", makes)
+	}
+	for i := 1; i <= 3; i++ {
+		name := fmt.Sprintf("life-%d", i)
+		s, below := over.Services[name], base.Services[name]
+		want := map[string]string{"LIFE_CLUSTER": "main", "LIFE_PEER": name + ":4778", "LIFE_PEER_NAME": name, "LIFE_PEER_CERTS": "/certs"}
+		if !maps.Equal(s.Environment, want) {
+			t.Errorf("%s: %v, want %v", name, s.Environment, want)
+		}
+		if !slices.Contains(s.Volumes, "certificates:/certs:ro") || s.DependsOn["certificates"].Condition != "service_healthy" {
+			t.Errorf("%s does not wait for its certificate: %+v", name, s)
+		}
+		if !strings.Contains(strings.Join(makes.Command, " "), "--host "+name) {
+			t.Errorf("no certificate is made for %s", name)
+		}
+		if _, open := below.Environment["LIFE_CLUSTER"]; open || len(s.Ports) > 0 {
+			t.Errorf("%s opens %v besides its API", name, s.Ports)
+		}
+	}
+	if _, ok := over.Volumes["certificates"]; !ok {
+		t.Error("there is no volume of certificates")
+	}
+}

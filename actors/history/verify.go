@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,8 @@ type Divergence struct {
 	Fields   []FieldDifference `json:"fields,omitempty"`   // in which the two differ, where they are of one kind
 	First    events.Revision   `json:"first,string"`       // of the decision; what was before it is the state at First-1
 	State    json.RawMessage   `json:"state,omitempty"`    // the saga's, before the decision; of the first failures only
+	Host     events.HostID     `json:"host,omitempty"`     // of a cluster, that decided
+	Build    string            `json:"build,omitempty"`    // of that host, as it said when it joined
 }
 
 // Verified is an event as it is stored.
@@ -90,7 +93,42 @@ func (r *Reader) Verify(ctx context.Context, agent events.AgentID, progress func
 	} else {
 		err = v.stream(events.AgentStream(agent))
 	}
-	return v.finish(), err
+	report := v.finish()
+	return report, errors.Join(err, r.nameBuilds(ctx, report.Failures))
+}
+
+// nameBuilds finds the builds of the hosts that decided what differs, where the streams of their clusters are in the store.
+func (r *Reader) nameBuilds(ctx context.Context, failures []Divergence) error {
+	if !slices.ContainsFunc(failures, func(d Divergence) bool { return d.Host != "" }) {
+		return nil
+	}
+	builds := map[events.HostID][]string{} // of two clusters, hosts of two builds may have one id
+	filter := storage.Filter{Streams: []string{string(events.ClusterStream(""))}, Kinds: []string{string(events.HostJoined{}.Kind())}}
+	for from := storage.Start(); ; {
+		page, err := r.journal.ReadAll(ctx, from, storage.Forward, filter, verifyPage())
+		if err != nil {
+			return fmt.Errorf("read which builds the hosts of clusters have: %w", err)
+		}
+		for i := range page.Events {
+			event, err := page.Events[i].Event()
+			joined, is := event.(events.HostJoined)
+			if err != nil || !is {
+				continue // it is a failure of its own
+			}
+			id := events.NewHostID(joined.Name, page.Events[i].Revision)
+			if !slices.Contains(builds[id], joined.Build) {
+				builds[id] = append(builds[id], joined.Build)
+			}
+		}
+		if page.End {
+			break
+		}
+		from = page.Next
+	}
+	for i := range failures {
+		failures[i].Build = strings.Join(builds[failures[i].Host], " or ")
+	}
+	return nil
 }
 
 // stream verifies one stream.
@@ -159,6 +197,6 @@ func verified(kind events.Kind, version int, data []byte) *Verified {
 func divergence(e *events.Envelope, what Problem, format string, args ...any) *Divergence {
 	return &Divergence{
 		Stream: e.Stream, Revision: e.Revision, Position: e.Position, What: what, Detail: fmt.Sprintf(format, args...),
-		Recorded: verified(e.Kind, e.Version, e.Data), First: e.Revision,
+		Recorded: verified(e.Kind, e.Version, e.Data), First: e.Revision, Host: e.Host,
 	}
 }

@@ -158,6 +158,40 @@ func TestDivergences(t *testing.T) {
 	}
 }
 
+// TestDivergenceNamesItsBuild: whose decision differs is said, by the host in the event and the build that the host named as it joined.
+func TestDivergenceNamesItsBuild(t *testing.T) {
+	const agent = events.Stream("agent-agent-1")
+	l := worldly(t, world.Config{Seed: 2, Agents: 2, Events: 1000})
+	i := l.at(t, 500, agent, "turn.ended")
+	l.all[i].Data, l.all[i].Host = bytes.Replace(l.all[i].Data, []byte(`"tool_calls":`), []byte(`"tool_calls":10`), 1), "books-2#1"
+	l.chain(agent)
+	for _, test := range []struct {
+		name   string
+		joined map[events.Stream][]events.HostJoined
+		build  string
+	}{
+		{"no cluster's stream", nil, ""},
+		{"one", map[events.Stream][]events.HostJoined{"cluster-main": {{Name: "books-1", Build: "v1"}, {Name: "books-2", Build: "v2"}}}, "v2"},
+		{"another host of that revision", map[events.Stream][]events.HostJoined{"cluster-main": {{Name: "books-1", Build: "v1"}, {Name: "books-3", Build: "v2"}}}, ""},
+		{"the same id in two clusters", map[events.Stream][]events.HostJoined{
+			"cluster-main": {{Name: "books-1", Build: "v1"}, {Name: "books-2", Build: "v2"}}, "cluster-test": {{Name: "x", Build: "v3"}, {Name: "books-2", Build: "v2"}},
+		}, "v2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := &ledger{all: slices.Clone(l.all)}
+			for _, stream := range []events.Stream{"cluster-main", "cluster-test"} {
+				for _, joined := range test.joined[stream] {
+					l.append(stream, "", joined)
+				}
+			}
+			report, err := verifying(l, actorstest.NewBlobs()).Verify(t.Context(), "agent-1", nil)
+			if err != nil || len(report.Failures) != 1 || report.Failures[0].Host != "books-2#1" || report.Failures[0].Build != test.build {
+				t.Errorf("%+v, %v; want build %q", report.Failures, err, test.build)
+			}
+		})
+	}
+}
+
 // TestStateBeforeDivergence: the state in a report is the fold of what was before the decision.
 func TestStateBeforeDivergence(t *testing.T) {
 	const agent = events.Stream("agent-agent-0")

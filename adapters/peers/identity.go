@@ -96,7 +96,7 @@ func (i *Identity) dialer(ctx context.Context, name string) *tls.Config {
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: current.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 		if err != nil {
-			return fmt.Errorf("%w: its certificate: %w", membership.ErrUntrusted, err)
+			return fmt.Errorf("%w: its certificate (do both have the same ca.pem?): %w", membership.ErrUntrusted, err)
 		}
 		switch found, err := nameOf(state); {
 		case err != nil:

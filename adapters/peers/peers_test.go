@@ -334,3 +334,13 @@ func TestDeltas(t *testing.T) {
 	}
 	<-ended
 }
+
+// TestPortInUse: a port that another program has is named, with what to do.
+func TestPortInUse(t *testing.T) {
+	dir := certificates(t, "a", "b")
+	to := server(t, dir, peers.Handlers{})
+	_, err := peers.Listen(t.Context(), to.Joined.Peer, identity(t, dir, "a"), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "address already in use; --peer chooses another address") {
+		t.Error(err)
+	}
+}

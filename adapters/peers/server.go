@@ -58,7 +58,7 @@ type Server struct {
 func Listen(ctx context.Context, address string, identity *Identity, log *slog.Logger) (*Server, error) {
 	listener, err := (&net.ListenConfig{KeepAliveConfig: keepAlive, Control: unacknowledged}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen for other hosts on %s: %w", address, err)
+		return nil, fmt.Errorf("listen for other hosts on %s: %w; --peer chooses another address of this machine, and port 0 any free port", address, err)
 	}
 	s := &Server{listener: listener, identity: identity, log: log, places: places.New(places.Config{
 		Most: mostConnections, Unproven: mostConnections / 4, Patience: unprovenTime,

@@ -26,6 +26,14 @@ type Cluster struct {
 	Workspaces   []string
 }
 
+// Says is what a host of a build says of itself when it joins, but for where it listens and what its tools are.
+func (c *Cluster) Says(build string) events.HostJoined {
+	says := c.Joined
+	says.Build, says.Catalogue = build, cluster.Catalogue()
+	says.Protocol = events.ProtocolRange{Oldest: peers.Protocol, Newest: peers.Protocol}
+	return says
+}
+
 // peer is a host's place among the others: its membership and its port.
 type peer struct {
 	member *membership.Member
@@ -56,9 +64,8 @@ func (l *Local) join(ctx context.Context, c *actors.Config) (err error) {
 	var self atomic.Value // of events.HostID
 	self.Store(events.HostID(""))
 	p.client = peers.NewClient(peers.ClientConfig{Identity: identity, Self: func() events.HostID { return self.Load().(events.HostID) }}) //nolint:errcheck,forcetypeassert // nothing else is in it
-	says := joining.Joined
-	says.Peer, says.Build, says.Catalogue = p.port.Addr().String(), c.Build, cluster.Catalogue()
-	says.Protocol = events.ProtocolRange{Oldest: peers.Protocol, Newest: peers.Protocol}
+	says := joining.Says(c.Build)
+	says.Peer = p.port.Addr().String()
 	for _, tool := range c.Tools {
 		says.Tools = append(says.Tools, tool.Spec().Name)
 	}
