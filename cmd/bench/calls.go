@@ -150,7 +150,9 @@ func (h *hosts) send(ctx context.Context, by *host, agent events.AgentID, text s
 			return c, fmt.Errorf("send agent %s a message: %w", agent, errors.Join(err, ctx.Err()))
 		}
 		refused.note(err)
-		time.Sleep(10 * time.Millisecond)
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return c, err
+		}
 	}
 }
 

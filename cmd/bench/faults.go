@@ -164,7 +164,7 @@ func (p *paused) measure(ctx context.Context, f *fault, acting []events.AgentID,
 	}
 	f.victim.down = true
 	wake := time.AfterFunc(pause, func() {
-		_ = f.victim.Signal(syscall.SIGCONT) // if it could not be woken there is nothing stale
+		_ = f.victim.Signal(syscall.SIGCONT) //nolint:errcheck // if it could not be woken there is nothing stale
 		woken <- time.Now()
 	})
 	defer wake.Stop()
@@ -291,7 +291,7 @@ func (h *hosts) claims(ctx context.Context, agent events.AgentID) (map[string][]
 			}
 			switch e := event.(type) {
 			case events.MessageReceived:
-				message = e.Text.Inline
+				message = e.Inline
 			case events.ToolRequested:
 				host, err := h.claim(ctx, events.RequestID(page.Events[i].Ref()))
 				if err != nil {

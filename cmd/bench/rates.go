@@ -62,7 +62,7 @@ func (r *repeated) by(ctx context.Context, host doer) (time.Duration, error) {
 	if took := time.Since(begun); err != nil || receipt.Duplicate {
 		return took, err
 	}
-	return 0, fmt.Errorf("agent %s took a message twice, as %s and again as %s", r.agent, r.message.Meta.ID, receipt.Message)
+	return 0, fmt.Errorf("agent %s took a message twice, as %s and again as %s", r.agent, r.message.ID, receipt.Message)
 }
 
 // decide has an idle agent decide a command that changes nothing, and says how long that took: there is nothing to cancel.
