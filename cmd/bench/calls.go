@@ -19,16 +19,17 @@ import (
 	"example.com/life/sagas"
 )
 
-// answers hears of each turn that ends, from the store, whichever host it ended on.
+// answers hears of each turn that ends or pauses, from the store, whichever host it was on.
 type answers struct {
 	feed   storage.Subscription
 	cancel context.CancelFunc
 	heard  chan struct{} // closed when it hears no more, with err
 	err    error
 
-	mu    sync.Mutex
-	ended map[events.TurnID]time.Time
-	next  chan struct{} // closed when another turn has ended
+	mu     sync.Mutex
+	ended  map[events.TurnID]time.Time
+	paused map[events.TurnID]string // why
+	next   chan struct{}            // closed when another turn has ended or paused
 }
 
 func listen(ctx context.Context, journal storage.Journal) (*answers, error) {
@@ -38,12 +39,12 @@ func listen(ctx context.Context, journal storage.Journal) (*answers, error) {
 		cancel()
 		return nil, err
 	}
-	feed, err := journal.Subscribe(ctx, storage.From{Position: end, Filter: storage.Filter{Kinds: []string{string(events.TurnEnded{}.Kind())}}})
+	feed, err := journal.Subscribe(ctx, storage.From{Position: end, Filter: storage.Filter{Kinds: []string{string(events.TurnEnded{}.Kind()), string(events.TurnPaused{}.Kind())}}})
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	a := &answers{feed: feed, cancel: cancel, heard: make(chan struct{}), ended: map[events.TurnID]time.Time{}, next: make(chan struct{})}
+	a := &answers{feed: feed, cancel: cancel, heard: make(chan struct{}), ended: map[events.TurnID]time.Time{}, paused: map[events.TurnID]string{}, next: make(chan struct{})}
 	go func() {
 		defer close(a.heard)
 		for a.err == nil {
@@ -62,13 +63,16 @@ func (a *answers) hear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	turn, is := event.(events.TurnEnded)
-	if !is {
-		return fmt.Errorf("the store sent %s as a turn's end", e.Kind)
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.ended[turn.Turn] = time.Now()
+	switch turn := event.(type) {
+	case events.TurnEnded:
+		a.ended[turn.Turn] = time.Now()
+	case events.TurnPaused:
+		a.paused[turn.Turn] = turn.Detail
+	default:
+		return fmt.Errorf("the store sent %s as a turn's end", e.Kind)
+	}
 	close(a.next)
 	a.next = make(chan struct{})
 	return nil
@@ -79,10 +83,14 @@ func (a *answers) wait(ctx context.Context, turn events.TurnID) (time.Time, erro
 	for {
 		a.mu.Lock()
 		at, ended := a.ended[turn]
+		why, paused := a.paused[turn]
 		next := a.next
 		a.mu.Unlock()
 		if ended {
 			return at, nil
+		}
+		if paused { // nobody is there to let it go on
+			return at, fmt.Errorf("turn %s is paused: %s", turn, why)
 		}
 		select {
 		case <-next:

@@ -26,6 +26,9 @@ import (
 // clusterName is that of the cluster that is measured.
 const clusterName = "bench"
 
+// credit is in the wallet from which all agents pay, in dollars: enough for the reservations of as many as can be at work at once.
+const credit = "1000000"
+
 // scripts is the directory of the models' scripts, shared of the hosts' workspaces.
 const (
 	scripts = "scripts"
@@ -110,7 +113,7 @@ func (h *hosts) start(ctx context.Context, m *host) error {
 	}
 	command := exec.CommandContext(ctx, h.life, "serve", "--data", h.data(m.name), "--store", h.store.Address, "--cluster", clusterName,
 		"--listen", AnyPort, "--peer", AnyPort, "--peer-name", m.name, "--peer-certs", h.certificates(),
-		"--fence", h.fence.String(), "--shared-workspaces", h.dir, "--scripts", filepath.Join(h.dir, scripts))
+		"--fence", h.fence.String(), "--shared-workspaces", h.dir, "--credit", credit, "--scripts", filepath.Join(h.dir, scripts))
 	command.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "LIFE_") })
 	child, err := start(ctx, "host "+m.name, command, func() (string, bool) {
 		var serving struct{ Address string }
