@@ -227,7 +227,6 @@ func permissionExamples() []events.Event {
 				Class: events.ClassOutside, Why: "it reaches the network", Ruled: events.VerdictDeny, Rule: "permissions.yaml:3", Reason: "people push", Firm: true, More: 1,
 				Key: "5f2b51ca2fdc5baa31ec02e002f69aec4ad2a4a8d1a6d3e5d1f4c9f8f1f6b7aa", Sandbox: "namespaces", Full: true,
 				Commands: []events.JudgedCommand{
-					{Text: "git log", Class: events.ClassRead},
 					{Text: "git push", Class: events.ClassOutside, Ruled: events.VerdictDeny, Rule: "permissions.yaml:3", Why: "it reaches the network"},
 				},
 			},
