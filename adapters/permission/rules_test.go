@@ -194,6 +194,7 @@ func FuzzJudge(f *testing.F) {
 	}
 	file := "rules:\n- {match: {command: [[ls, cat, git, a, find]]}, decision: allow}\n- {match: {path: '*.env'}, decision: deny}\n"
 	f.Fuzz(func(t *testing.T, line string) {
+		line = strings.ToValidUTF8(line, "?") // as JSON has it
 		rules := mustRules(t, file)
 		found := judge(t, rules, line)
 		if found.Ruled == events.VerdictAllow && (found.Class == events.ClassUnclear || len(permission.Parse(line).Doubts) > 0) {
