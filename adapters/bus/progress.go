@@ -14,15 +14,18 @@ type progress struct {
 	free chan struct{} // a slot for each event that may be under way
 	all  sync.WaitGroup
 
-	mu     sync.Mutex
+	turn   chan struct{} // held by whoever uses what follows. It may be waited for as long as a position is stored, so it is no mutex
 	at     *positions
 	latest position   // of the event that was handed out last
 	under  *list.List // of position: for each event under way, the oldest first, the one before it
 }
 
 func newProgress(at *positions, ahead int) *progress {
-	return &progress{free: make(chan struct{}, max(ahead, 1)), at: at, latest: at.at, under: list.New()}
+	return &progress{free: make(chan struct{}, max(ahead, 1)), turn: make(chan struct{}, 1), at: at, latest: at.at, under: list.New()}
 }
+
+func (p *progress) lock()   { p.turn <- struct{}{} }
+func (p *progress) unlock() { <-p.turn }
 
 // room waits until another event may be handed out; false when ctx ended first.
 func (p *progress) room(ctx context.Context) bool {
@@ -42,8 +45,8 @@ func (p *progress) room(ctx context.Context) bool {
 func (p *progress) begin(ctx context.Context, e *events.Envelope) (done func(error)) {
 	p.free <- struct{}{}
 	p.all.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
 	before := p.under.PushBack(p.latest)
 	p.latest = position{Stream: e.Stream, Revision: e.Revision, Position: e.Position}
 	return func(err error) {
@@ -52,8 +55,8 @@ func (p *progress) begin(ctx context.Context, e *events.Envelope) (done func(err
 		if err != nil {
 			return // it stays where it is: nothing after it counts as handled
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
+		p.lock()
+		defer p.unlock()
 		p.under.Remove(before)
 		to := p.latest
 		if oldest := p.under.Front(); oldest != nil {
@@ -65,14 +68,14 @@ func (p *progress) begin(ctx context.Context, e *events.Envelope) (done func(err
 
 // unsaved reports whether there is something to store, or may be soon.
 func (p *progress) unsaved() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
 	return p.at.unsaved > 0 || p.under.Len() > 0
 }
 
 func (p *progress) save(ctx context.Context) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lock()
+	defer p.unlock()
 	p.at.save(ctx)
 }
 
