@@ -97,6 +97,7 @@ func (n *network) add(name string, ip net.IP) {
 	n.t.Cleanup(func() { close(m.started) })
 	cable := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "to-" + name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(space))}
 	n.check(netlink.LinkAdd(cable))
+	n.t.Cleanup(func() { n.check(netlink.LinkDel(cable)) }) // or it would be there until the kernel has cleared the namespace away
 	n.check(netlink.LinkSetMaster(cable, n.plug))
 	n.check(netlink.LinkSetUp(cable))
 	handle, err := netlink.NewHandleAt(space)
