@@ -819,6 +819,7 @@ func (c *clustered) projected(ctx context.Context, ask *PeerProjection) (any, er
 			return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: "it is no command to skip an event"}
 		}
 		return of.CompleteSkip(ctx, skip)
+	case PeerQuery:
 	}
 	q := projector.Question{Projection: name, At: ask.At, Min: ask.Min, Own: ask.Own, Query: projections.Query{Name: ask.Query, Parameters: map[string]string{}}}
 	for _, p := range ask.Parameters {

@@ -172,6 +172,7 @@ var staged = map[string]string{
 	"life wallet show team":       "life wallet open team --with 25",
 	"life knowledge":              "life knowledge add notes",
 	"life knowledge add":          "true",
+	"life skills":                 taught,
 	"life permissions validate":   `echo 'rules: [{match: {command: [git, push]}, decision: deny, reason: people push, tests: {match: [git push], not_match: [git log]}}]' >permissions.yaml`,
 }
 
@@ -203,6 +204,9 @@ var unsuccessful = []string{
 }
 
 const certificates = "life store certificates certs --host 127.0.0.1 --host localhost --user admin"
+
+const taught = `for dir in ~/.agents/skills/pdf skills/pdf; do mkdir -p $dir
+printf -- '---\nname: pdf\ndescription: Reads PDF files.\n---\nRead them.\n' >$dir/SKILL.md; done`
 
 const ada = "life store users add ada --password-file secret"
 
@@ -270,6 +274,7 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 	printed := plain(strings.ReplaceAll(string(output), dir, "<home>"))
 	if strings.Contains(example, " bench ") {
 		printed = regexp.MustCompile(`; in bubblewrap p50 [\d.]+ ms|,"bwrap_p50_ms":[\d.]+`).ReplaceAllString(printed, "") // where it is installed
+		printed = regexp.MustCompile(` -(\d)`).ReplaceAllString(printed, " $1") // a difference of two times
 		printed = regexp.MustCompile(`\d+(\.\d+)?`).ReplaceAllString(printed, "<number>")
 	}
 	if lines := strings.SplitAfter(printed, "\n"); len(lines) > 200 { // scripts for shells

@@ -60,14 +60,8 @@ func ValidateConfig(c events.AgentConfig) error {
 	if err := c.Tenant.Validate(); err != nil {
 		return refuse(RefusedInvalid, "%v", err)
 	}
-	l := c.Limits
-	if min(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
-		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) < 0 {
-		return refuse(RefusedInvalid, "a limit is negative: limits are positive, and 0 means the default")
-	}
-	if max(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
-		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) > mostCounted {
-		return refuse(RefusedInvalid, "a limit is more than %d, the largest number a limit can be", int64(mostCounted))
+	if err := validateBounds(&c.Limits); err != nil {
+		return err
 	}
 	if err := ValidateRoute(c.Route); err != nil {
 		return err
@@ -93,23 +87,8 @@ func ValidateConfig(c events.AgentConfig) error {
 	if slices.ContainsFunc(slices.Concat(c.Policy.Ask, c.Policy.Deny), func(tool string) bool { return !utf8.ValidString(tool) }) {
 		return refuse(RefusedInvalid, "the policy names a tool in invalid UTF-8")
 	}
-	switch c.Policy.OnLost {
-	case "", events.LostAsk, events.LostTell, events.LostEnd:
-	default:
-		return refuse(RefusedInvalid, "on_lost is %q, want ask, tell or end", c.Policy.OnLost)
-	}
-	if err := ValidateMode(c.Policy.Mode); err != nil {
+	if err := validatePolicy(&c.Policy); err != nil {
 		return err
-	}
-	switch c.Policy.OnAsk {
-	case "", events.AskWait, events.AskDeny:
-	default:
-		return refuse(RefusedInvalid, "on_ask is %q, want wait or deny", c.Policy.OnAsk)
-	}
-	switch c.Policy.OnLimit {
-	case "", events.LimitAsk, events.LimitEnd:
-	default:
-		return refuse(RefusedInvalid, "on_limit is %q, want ask or end", c.Policy.OnLimit)
 	}
 	switch c.Thinking.Effort {
 	case "", events.EffortOff, events.EffortLow, events.EffortMedium, events.EffortHigh:
@@ -142,6 +121,42 @@ func ValidateMode(mode events.PermissionMode) error {
 		return nil
 	}
 	return refuse(RefusedInvalid, "mode is %q, want plan, ask, accept-edits, auto or full", mode)
+}
+
+// validateBounds refuses limits that are none.
+func validateBounds(l *events.Limits) error {
+	if min(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
+		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) < 0 {
+		return refuse(RefusedInvalid, "a limit is negative: limits are positive, and 0 means the default")
+	}
+	if max(int64(l.Rounds), l.Tokens, int64(l.Money), int64(l.Reserve), int64(l.Time), int64(l.ToolCalls), int64(l.Errors),
+		l.ContextTokens, l.ReplyTokens, int64(l.Queue), int64(l.ApprovalTime)) > mostCounted {
+		return refuse(RefusedInvalid, "a limit is more than %d, the largest number a limit can be", int64(mostCounted))
+	}
+	return nil
+}
+
+// validatePolicy refuses what a policy cannot say.
+func validatePolicy(p *events.Policy) error {
+	switch p.OnLost {
+	case "", events.LostAsk, events.LostTell, events.LostEnd:
+	default:
+		return refuse(RefusedInvalid, "on_lost is %q, want ask, tell or end", p.OnLost)
+	}
+	if err := ValidateMode(p.Mode); err != nil {
+		return err
+	}
+	switch p.OnAsk {
+	case "", events.AskWait, events.AskDeny:
+	default:
+		return refuse(RefusedInvalid, "on_ask is %q, want wait or deny", p.OnAsk)
+	}
+	switch p.OnLimit {
+	case "", events.LimitAsk, events.LimitEnd:
+	default:
+		return refuse(RefusedInvalid, "on_limit is %q, want ask or end", p.OnLimit)
+	}
+	return nil
 }
 
 // validateTools refuses grants that could not be recorded, or of which only the first would count.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -139,12 +140,15 @@ func TestLeader(t *testing.T) {
 // forgotten its ids.
 func TestLostAnswer(t *testing.T) {
 	for _, kept := range []bool{true, false} {
+		var mu sync.Mutex // each call is answered by a goroutine of its own
 		var held []*streams.ReadResp
 		f := &fake{}
 		f.onAppend = func(n int, batch []*streams.AppendReq_ProposedMessage) (*streams.AppendResp, error) {
 			if n > 1 {
 				return stored(4, 50), nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if kept {
 				for i, event := range batch {
 					held = append([]*streams.ReadResp{recordedAt("s", uint64(i), uint64(10+i), event.GetId())}, held...)
@@ -153,6 +157,8 @@ func TestLostAnswer(t *testing.T) {
 			return nil, fails(codes.Unavailable)
 		}
 		f.onRead = func(_ *streams.ReadReq_Options, send func(*streams.ReadResp)) error {
+			mu.Lock()
+			defer mu.Unlock()
 			for _, answer := range held {
 				send(answer)
 			}

@@ -186,7 +186,7 @@ func (f *finder) list(at, dir string) (s seen, err error) {
 		if slices.Contains([]string{"HEAD", "objects", "refs", "commondir"}, name) {
 			marks[name] = true
 		}
-		if entry.IsDir() && !(isPackages(name) && len(f.policy.deny) == 0) && !f.objects(dir, name) {
+		if entry.IsDir() && (!isPackages(name) || len(f.policy.deny) > 0) && !f.objects(dir, name) {
 			s.dirs = append(s.dirs, name)
 		}
 		if full := path.Join(dir, name); f.policy.concerns(full) {

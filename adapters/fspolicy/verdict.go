@@ -36,20 +36,20 @@ func (p *Policy) Verdict(workspace, name string, write bool) Verdict {
 	case name == os.DevNull || !write && strings.HasPrefix(name, "/dev/fd/"):
 		return Verdict{Decision: Allow}
 	}
-	real, err := filepath.EvalSymlinks(workspace)
+	top, err := filepath.EvalSymlinks(workspace)
 	if err != nil {
 		return Verdict{Ask, fmt.Sprintf("the workspace %s cannot be looked at", workspace)}
 	}
-	root, err := os.OpenRoot(real)
+	root, err := os.OpenRoot(top)
 	if err != nil {
 		return Verdict{Ask, fmt.Sprintf("the workspace %s cannot be looked at", workspace)}
 	}
 	defer root.Close()
 	at := name
 	if !filepath.IsAbs(at) {
-		at = filepath.Join(real, at)
+		at = filepath.Join(top, at)
 	}
-	tops := []string{filepath.Clean(workspace), real}
+	tops := []string{filepath.Clean(workspace), top}
 	w := walk{policy: p, root: root, tops: tops, write: write}
 	return w.follow(filepath.Clean(at), 0)
 }

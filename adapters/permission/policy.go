@@ -94,7 +94,7 @@ func ReadProject(workspace string, trusted bool) (rules []Rule, found bool, err 
 	file := filepath.Join(workspace, ProjectFile)
 	root, err := os.OpenRoot(workspace)
 	if err != nil {
-		return nil, false, nil //nolint:nilerr // no call works there
+		return nil, false, nil // no call works there
 	}
 	defer root.Close()
 	if _, err := root.Lstat(ProjectFile); errors.Is(err, fs.ErrNotExist) {

@@ -209,7 +209,7 @@ func (r *reader) find(args []Word) {
 		switch args[i].Text {
 		case "-exec", "-execdir", "-ok", "-okdir":
 			end := i + 1
-			for end < len(args) && args[end].Text != ";" && !(args[end].Text == "+" && args[end-1].Text == "{}") {
+			for end < len(args) && args[end].Text != ";" && (args[end].Text != "+" || args[end-1].Text != "{}") {
 				end++
 			}
 			inner := slices.Clone(args[i+1 : end])

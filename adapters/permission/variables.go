@@ -74,7 +74,7 @@ func (r *reader) declare(n *syntax.DeclClause) {
 func (r *reader) loop(n *syntax.WordIter) {
 	numbers := len(n.Items) > 0
 	for _, item := range n.Items {
-		if w := literal(item); !number(w.Text) && !(w.Glob && numberRange(w.Text)) {
+		if w := literal(item); !number(w.Text) && (!w.Glob || !numberRange(w.Text)) {
 			numbers = false
 		}
 	}

@@ -90,7 +90,7 @@ func in(root Root) (found []Skill, problems []Problem) {
 	}
 	defer dir.Close()
 	seen := 0
-	_ = fs.WalkDir(dir.FS(), ".", func(at string, entry fs.DirEntry, err error) error { // each error is a problem; none ends the walk
+	err = fs.WalkDir(dir.FS(), ".", func(at string, entry fs.DirEntry, err error) error {
 		full := filepath.Join(root.Dir, filepath.FromSlash(at))
 		if err != nil {
 			say(full, "directory", cause(err))
@@ -117,6 +117,9 @@ func in(root Root) (found []Skill, problems []Problem) {
 		}
 		return nil
 	})
+	if err != nil {
+		say(root.Dir, "directory", cause(err))
+	}
 	return found, problems
 }
 

@@ -284,13 +284,15 @@ func split(text string) (words []string, commas, open bool) {
 	return words, commas, depth > 0
 }
 
-// known are the fields of the specification.
-var known = []string{"name", "description", "license", "compatibility", "metadata", "allowed-tools", "allowed_tools"}
+// known reports whether the specification has a field.
+func known(field string) bool {
+	return slices.Contains([]string{"name", "description", "license", "compatibility", "metadata", "allowed-tools", "allowed_tools"}, field)
+}
 
 func (r *reader) extra(f *fields) map[string]string {
 	all := map[string]string{}
 	for _, name := range f.names {
-		if !slices.Contains(known, name) {
+		if !known(name) {
 			all[name] = flat(f.values[name])
 			r.add(f.lines[name], Invalid, "field-unknown", fmt.Sprintf("there is no field %s; put it under metadata", show(name)))
 		}

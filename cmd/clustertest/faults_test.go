@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-//nolint:gochecknoglobals // flags of the tests
+// The flags of the tests.
 var (
 	seed   = flag.Uint64("seed", 0, "repeats the choices of a run; 0: those of the time. What falls between two of them, the machine decides")
 	rounds = flag.Int("rounds", 0, "faults that befall a cluster; 0: as many as there is time for beside other tests")

@@ -31,7 +31,7 @@ const (
 const alone = "LIFE_CLUSTERTEST_ALONE"
 
 // unable is why there are no networks here.
-var unable string //nolint:gochecknoglobals // found out once, before the tests
+var unable string // found out once, before the tests
 
 func TestMain(m *testing.M) {
 	if err := os.Setenv("GORACE", strings.TrimSpace("atexit_sleep_ms=10 "+os.Getenv("GORACE"))); err != nil {

@@ -283,11 +283,11 @@ func TestDriftIsFollowedOrRefused(t *testing.T) {
 		}
 		followed++
 		to := resolved[0].At.Number
-		equal := func(old, new int) bool {
+		equal := func(old, now int) bool {
 			if old < 1 || old > shown.Len() {
 				return true
 			}
-			return new >= 1 && new <= current.Len() && bytes.Equal(shown.Line(old), current.Line(new))
+			return now >= 1 && now <= current.Len() && bytes.Equal(shown.Line(old), current.Line(now))
 		}
 		if !equal(n, to) || !equal(n-1, to-1) || !equal(n+1, to+1) {
 			t.Fatalf("%q\n%q: line %d was taken for line %d", shown.Bytes(), current.Bytes(), n, to)
