@@ -274,7 +274,7 @@ func (h *helpRun) check(t *testing.T, example string, known map[string]string) {
 	printed := plain(strings.ReplaceAll(string(output), dir, "<home>"))
 	if strings.Contains(example, " bench ") {
 		printed = regexp.MustCompile(`; in bubblewrap p50 [\d.]+ ms|,"bwrap_p50_ms":[\d.]+`).ReplaceAllString(printed, "") // where it is installed
-		printed = regexp.MustCompile(` -(\d)`).ReplaceAllString(printed, " $1") // a difference of two times
+		printed = regexp.MustCompile(` -(\d)`).ReplaceAllString(printed, " $1")                                            // a difference of two times
 		printed = regexp.MustCompile(`\d+(\.\d+)?`).ReplaceAllString(printed, "<number>")
 	}
 	if lines := strings.SplitAfter(printed, "\n"); len(lines) > 200 { // scripts for shells
