@@ -34,8 +34,8 @@ test-recorded: ## what was recorded from EventStoreDB 24.10, played to life stor
 test-faults: ## a table of what each fault of a cluster of event stores costs, from 208 runs; LIFE_FAULT_REAL=1 takes as long as real clusters
 	LIFE_FAULT_RUNS=208 go test -count 1 -timeout 30m -run TestClusterFaults -v ./adapters/eventstore
 
-test-cluster: ## ROUNDS faults at random in a cluster of processes, each in a network of its own, which needs root; SEED=N repeats the choices of a run
-	go test -count 1 -timeout 2h -v ./cmd/clustertest -run TestFaults -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+test-cluster: ## a cluster of processes, each in a network of its own, which needs root: ROUNDS faults at random (SEED=N repeats a run), effects of stopped hosts, an upgrade; on a quiet machine
+	LIFE_TEST_CLUSTER=1 go test -count 1 -timeout 2h -v ./cmd/clustertest -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
 
 test-esdb: ## every test of the binary that uses a store, again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd \

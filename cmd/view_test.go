@@ -209,7 +209,8 @@ func TestCallsAreShownAsTheyCome(t *testing.T) {
 	heard := []*actors.FeedDelta{
 		pieceOf("a@1", "I look."), call(1, "read\nfile\x1b[2J", "", false), call(1, "", "{\"path\":\n", false), call(1, "", "\"a\"}", false), call(1, "", "", true),
 		call(2, "write_file", "", false), call(2, "", long, false), call(2, "", long, false), call(2, "", "", true),
-		call(3, "bash", "", false), call(3, "", "{\"comm", false), {Request: "a@1", Void: true},
+		call(3, "bash", "", false), call(3, "", "{\"comm", false),
+		{Request: "a@1", Void: true},
 	}
 	for _, held := range []bool{false, true} {
 		var out, errs bytes.Buffer

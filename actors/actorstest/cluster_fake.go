@@ -388,7 +388,12 @@ func asked(call *actors.PeerCall) string {
 		name string
 		set  bool
 	}{
-		{"do", call.Do != nil}, {"advise", call.Advise != nil}, {"own", call.Own != nil}, {"take", call.Take != nil}, {"runs", call.Runs != nil}, {"keep", call.Keep != nil},
+		{"do", call.Do != nil},
+		{"advise", call.Advise != nil},
+		{"own", call.Own != nil},
+		{"take", call.Take != nil},
+		{"runs", call.Runs != nil},
+		{"keep", call.Keep != nil},
 		{"standing", call.Standing != nil},
 		{"project", call.Project != nil},
 	} {

@@ -20,8 +20,10 @@ func protectedTree(b bench) (paths []string) {
 	b.write("src/main.go", "x\n")
 	random := rand.New(rand.NewPCG(7, 11))
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }
-	dirs := []string{"", "src/", "src/deep/", ".git/", ".git/hooks/", ".git/info/", ".git/refs/", "vendor/lib/.git/hooks/", "vendor/lib/", "bare/", "bare/hooks/", ".ssh/", "a/.aws/", ".vscode/", "a/.idea/",
-		"node_modules/m/", ".github/", "a/.docker/", "real/", "real/hooks/", "module/"}
+	dirs := []string{
+		"", "src/", "src/deep/", ".git/", ".git/hooks/", ".git/info/", ".git/refs/", "vendor/lib/.git/hooks/", "vendor/lib/", "bare/", "bare/hooks/", ".ssh/", "a/.aws/", ".vscode/", "a/.idea/",
+		"node_modules/m/", ".github/", "a/.docker/", "real/", "real/hooks/", "module/",
+	}
 	files := []string{".env", ".env.local", ".env.example", "x.pem", "y.key", "id_rsa", "config", "main.go", "README.md", ".bashrc", ".mcp.json", ".npmrc", "config.json", "attributes", "index", "commondir"}
 	for _, name := range []string{"bare/HEAD", "bare/objects/o", "bare/refs/r", "real/HEAD", "real/objects/o", "real/refs/r", ".git/HEAD", "vendor/lib/.git/HEAD"} {
 		b.write(name, "x\n")
