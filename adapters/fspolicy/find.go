@@ -43,6 +43,8 @@ func (p *Policy) Find(workspace string) ([]Protected, error) {
 		return nil, fmt.Errorf("the workspace has more than %d directories, too many to find what is protected in it: give the agent a smaller one", mostDirs)
 	case len(f.found) > mostProtected:
 		return nil, fmt.Errorf("more than %d files are protected, such as %s: --files-allow makes exceptions", mostProtected, f.found[len(f.found)-1].Path)
+	case errors.Is(err, errEnough):
+		return nil, fmt.Errorf("the workspace has directories more than %d deep, in which what is protected is not looked for: give the agent a smaller one", mostDepth)
 	}
 	return f.found, err
 }

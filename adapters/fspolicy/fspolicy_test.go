@@ -182,3 +182,14 @@ func TestFindKeepsUp(t *testing.T) {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
+
+// TestFindIsBounded: a tree that is too deep to be looked through is refused, with the reason.
+func TestFindIsBounded(t *testing.T) {
+	top := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(top, strings.Repeat("d/", 70)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := (&fspolicy.Policy{}).Find(top); err == nil || !strings.Contains(err.Error(), "directories more than 64 deep") {
+		t.Errorf("found %v, %v", found, err)
+	}
+}
