@@ -170,6 +170,13 @@ func sentAs(t *testing.T, question *actors.ModelRequest, way way, own bool) sent
 	return sent
 }
 
+// TestBorders cuts each recording in two at every byte, as networks do.
+func TestBorders(t *testing.T) {
+	endpointtest.Borders(t, recordings(), actorstest.ModelQuestion("m"), func(transport http.RoundTripper) actors.Model {
+		return newModel(t, anthropicConfig(endpoint.Config{BaseURL: "http://model.test", Client: &http.Client{Transport: transport}}))
+	})
+}
+
 // TestEveryCutOfARecording cuts each recording at every byte. What ends before the reply's end is no reply.
 func TestEveryCutOfARecording(t *testing.T) {
 	for _, frames := range recordings() {

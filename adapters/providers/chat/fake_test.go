@@ -176,23 +176,3 @@ func failureOf(failure *actors.ModelError) wire {
 	}
 	return refusal
 }
-
-// canned is a transport that needs no network: it answers every request with this body.
-type canned struct {
-	status int
-	header http.Header
-	body   io.ReadCloser
-}
-
-func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	header := c.header
-	if header == nil {
-		header = http.Header{"Content-Type": {"text/event-stream"}}
-	}
-	if r.Body != nil {
-		if err := r.Body.Close(); err != nil {
-			return nil, err
-		}
-	}
-	return &http.Response{StatusCode: c.status, Header: header, Body: c.body, Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, nil
-}

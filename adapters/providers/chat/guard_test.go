@@ -14,6 +14,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
@@ -48,7 +49,7 @@ type stepsTransport struct{ steps *steps }
 
 func (s stepsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.steps.ended = r.Context().Done()
-	return canned{status: 200, body: s.steps}.RoundTrip(r)
+	return endpointtest.Canned{Status: 200, Body: s.steps}.RoundTrip(r)
 }
 
 func TestOpenAIWatchesForSilence(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -33,39 +34,16 @@ func recordings() [][]string {
 	}
 }
 
-// mutated changes a recording as bad networks and worse gateways do: frames are cut, doubled, left out, reordered, merged and retyped.
-func mutated(frames []string, r *rand.Rand) string {
-	frames = append([]string(nil), frames...)
-	for range 1 + r.IntN(3) {
-		at := r.IntN(len(frames))
-		switch r.IntN(7) {
-		case 0:
-			frames[at] = frames[at][:r.IntN(len(frames[at])+1)]
-		case 1:
-			frames[at] += frames[at]
-		case 2:
-			frames[at] = ""
-		case 3:
-			other := r.IntN(len(frames))
-			frames[at], frames[other] = frames[other], frames[at]
-		case 4:
-			frames[at] = strings.TrimRight(frames[at], "\n")
-		case 5:
-			frames[at] = strings.NewReplacer(`"index":0`, `"index":null`, `"c1"`, `7`, `:"{`, `:{"x":"`).Replace(frames[at])
-		case 6:
-			return strings.Join(frames, "")[:r.IntN(len(strings.Join(frames, ""))+1)]
-		}
-	}
-	return strings.Join(frames, "")
-}
+// retyped are what frames are retyped by.
+var retyped = []string{`"index":0`, `"index":null`, `"c1"`, `7`, `:"{`, `:{"x":"`}
 
 // checkReply asks a model whose endpoint answers with that body, and holds what comes to what must be true of every reply: a failure has a
 // class and a detail; the deltas are the text; calls have ids of their own and arguments that are JSON; no call is sent on that the
 // recording did not hold; and the conversation that goes on with the reply is one that a strict endpoint takes.
 func checkReply(t *testing.T, status int, media, body string) {
 	t.Helper()
-	model := newOpenAI(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
-		status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body)),
+	model := newOpenAI(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: endpointtest.Canned{
+		Status: status, Media: media, Body: io.NopCloser(strings.NewReader(body)),
 	}}})
 	var heard strings.Builder
 	question := actorstest.ModelQuestion("m")
@@ -123,6 +101,13 @@ func checkReply(t *testing.T, status int, media, body string) {
 	}
 }
 
+// TestBorders cuts each recording in two at every byte, as networks do.
+func TestBorders(t *testing.T) {
+	endpointtest.Borders(t, recordings(), actorstest.ModelQuestion("m"), func(transport http.RoundTripper) actors.Model {
+		return newOpenAI(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: transport}})
+	})
+}
+
 // TestEveryCutOfARecording cuts each recording at every byte. What ends before the model said why is no reply.
 func TestEveryCutOfARecording(t *testing.T) {
 	for _, frames := range recordings() {
@@ -138,7 +123,7 @@ func TestMutatedRecordings(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {
 		all := recordings()
-		checkReply(t, 200, "text/event-stream", mutated(all[r.IntN(len(all))], r))
+		checkReply(t, 200, "text/event-stream", endpointtest.Mutated(all[r.IntN(len(all))], r, retyped...))
 	}
 }
 
@@ -150,6 +135,6 @@ func FuzzMutatedRecordings(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, body string) {
 		checkReply(t, 200, "text/event-stream", body)
 		frames := strings.SplitAfter(body, "\n\n")
-		checkReply(t, 200, "text/event-stream", mutated(frames, rand.New(rand.NewPCG(seed, 1))))
+		checkReply(t, 200, "text/event-stream", endpointtest.Mutated(frames, rand.New(rand.NewPCG(seed, 1)), retyped...))
 	})
 }

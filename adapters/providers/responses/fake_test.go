@@ -14,6 +14,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
@@ -249,27 +250,11 @@ func refusal(message, param string) wire {
 	return refusing(400, fmt.Sprintf(`{"error":{"message":%s,"type":"invalid_request_error","param":%q,"code":"unsupported_parameter"}}`, quote(message), param))
 }
 
-// canned is a transport that needs no network: it answers every request with this body.
-type canned struct {
-	status int
-	header http.Header
-	body   io.ReadCloser
-}
-
-func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		if err := r.Body.Close(); err != nil {
-			return nil, err
-		}
-	}
-	return &http.Response{StatusCode: c.status, Header: c.header, Body: c.body, Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, nil
-}
-
 // answering is a model whose endpoint answers every request with that body.
 func answering(t testing.TB, status int, media, body string) actors.Model {
 	t.Helper()
-	return newModel(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: canned{
-		status: status, header: http.Header{"Content-Type": {media}}, body: io.NopCloser(strings.NewReader(body)),
+	return newModel(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: endpointtest.Canned{
+		Status: status, Media: media, Body: io.NopCloser(strings.NewReader(body)),
 	}}})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -36,31 +38,10 @@ func recordings(t testing.TB) [][]string {
 	)
 }
 
-// mutated changes a recording as bad networks and worse gateways do: frames are cut, doubled, left out, reordered, merged and retyped.
-func mutated(frames []string, r *rand.Rand) string {
-	frames = append([]string(nil), frames...)
-	for range 1 + r.IntN(3) {
-		at := r.IntN(len(frames))
-		switch r.IntN(7) {
-		case 0:
-			frames[at] = frames[at][:r.IntN(len(frames[at])+1)]
-		case 1:
-			frames[at] += frames[at]
-		case 2:
-			frames[at] = ""
-		case 3:
-			other := r.IntN(len(frames))
-			frames[at], frames[other] = frames[other], frames[at]
-		case 4:
-			frames[at] = strings.TrimRight(frames[at], "\n")
-		case 5:
-			frames[at] = strings.NewReplacer(`"output_index":0`, `"output_index":null`, `"output_index":1`, `"output_index":"0"`, `"fc_1"`, `7`, `"arguments":"{`, `"arguments":{"x":"`,
-				`"content":[`, `"content":{`, `"type":"reasoning"`, `"type":"sparkle"`, `"sequence_number":`, `"number":`).Replace(frames[at])
-		case 6:
-			return strings.Join(frames, "")[:r.IntN(len(strings.Join(frames, ""))+1)]
-		}
-	}
-	return strings.Join(frames, "")
+// retyped are what frames are retyped by.
+var retyped = []string{
+	`"output_index":0`, `"output_index":null`, `"output_index":1`, `"output_index":"0"`, `"fc_1"`, `7`, `"arguments":"{`, `"arguments":{"x":"`,
+	`"content":[`, `"content":{`, `"type":"reasoning"`, `"type":"sparkle"`, `"sequence_number":`, `"number":`,
 }
 
 // followed is a conversation that goes on after a reply.
@@ -164,6 +145,13 @@ func readsBody(t *testing.T, body string) {
 	checkReply(t, body, &answer, heard)
 }
 
+// TestBorders cuts each recording in two at every byte, as networks do.
+func TestBorders(t *testing.T) {
+	endpointtest.Borders(t, recordings(t), actorstest.ModelQuestion("m"), func(transport http.RoundTripper) actors.Model {
+		return newModel(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: transport}})
+	})
+}
+
 // TestEveryCutOfARecording cuts each recording at every byte. What ends before the model said why is no reply.
 func TestEveryCutOfARecording(t *testing.T) {
 	for _, frames := range recordings(t) {
@@ -183,7 +171,7 @@ func TestMutatedRecordings(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	all := recordings(t)
 	for range 3000 {
-		readsBody(t, mutated(all[r.IntN(len(all))], r))
+		readsBody(t, endpointtest.Mutated(all[r.IntN(len(all))], r, retyped...))
 	}
 }
 
@@ -205,6 +193,6 @@ func FuzzMutatedRecordings(f *testing.F) {
 			t.Fatalf("%q: error %v is no failure of the model with a detail", body, err)
 		}
 		readsBody(t, body)
-		readsBody(t, mutated(strings.SplitAfter(body, "\n\n"), rand.New(rand.NewPCG(seed, 1))))
+		readsBody(t, endpointtest.Mutated(strings.SplitAfter(body, "\n\n"), rand.New(rand.NewPCG(seed, 1)), retyped...))
 	})
 }
