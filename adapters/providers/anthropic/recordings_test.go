@@ -138,8 +138,9 @@ func checkQuestion(t *testing.T, body string, question actors.ModelRequest, next
 		question.Messages = append(slices.Clone(question.Messages), sagas.Message{Role: sagas.RoleUser, Text: events.Text{Inline: next}})
 	}
 	broken := brokenBy(t, &question, way{}, false)
-	if len(broken) > 0 && !slices.ContainsFunc(broken, func(rule string) bool { return !strings.Contains(rule, "Input tag") }) {
-		broken = brokenBy(t, &question, way{plain: true}, false) // as it is asked after that refusal: TestABlockThatIsNotTakenBack
+	notTaken := endpoint.AnyOf(strings.Join(broken, " "))("Input tag", "`redacted_thinking` block")
+	if len(broken) == 1 && notTaken { // it is asked so after that refusal: TestABlockThatIsNotTakenBack
+		broken = brokenBy(t, &question, way{plain: true}, false)
 	}
 	if len(broken) > 0 {
 		t.Errorf("it breaks %v to go on after %q", broken, body)

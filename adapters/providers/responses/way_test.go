@@ -27,6 +27,7 @@ func TestRefusalsInOtherWords(t *testing.T) {
 		"a place within it":         {422, `{"detail":[{"type":"extra_forbidden","loc":["body","reasoning","summary"],"msg":"Extra inputs are not permitted"}]}`, way{noSummary: true}},
 		"all of reasoning":          {422, `{"detail":[{"type":"extra_forbidden","loc":["body","reasoning"],"msg":"Extra inputs are not permitted"}]}`, way{noReasoning: true}},
 		"encrypted content":         {400, said("Encrypted content is not supported with this model."), way{noInclude: true}},
+		"a field of an item":        {400, said("Unknown parameter: 'input[8].argumeRts'."), way{noItems: true}},
 		"an argument":               {400, said("Unrecognized request argument supplied: max_output_tokens"), way{noLimit: true}},
 		"a lower limit":             {400, said("max_output_tokens must be less than or equal to 2048"), way{reply: 2048}},
 		"prompt and reply together": {400, said("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (4904 in the messages, 4096 in the completion)."), way{afresh: 8192 - 4904 - 16}},
@@ -46,6 +47,7 @@ func TestRefusalsInOtherWords(t *testing.T) {
 		words, _ := endpoint.ErrorIn([]byte(test.body))
 		question := actorstest.ModelQuestion("m")
 		question.Thinking.Effort = events.EffortHigh
+		question.Messages[1].Blocks = []events.Block{{Kind: events.BlockText, Raw: &events.Text{Inline: "{}"}}}
 		got := way{}.after(at.Refused(test.status, words, 0), &question)
 		if got != test.want {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
