@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,6 +159,9 @@ func readList(body []byte) (page []Listed, last string, err error) {
 		LastID  string            `json:"last_id"`
 	}
 	if json.Unmarshal(body, &list) != nil && json.Unmarshal(body, &list.Data) != nil {
+		if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
+			return nil, "", errors.New("it answered with a page of HTML and no list of models; check its base URL, and whether a proxy stands between")
+		}
 		return nil, "", errors.New("it did not answer with a list of models")
 	}
 	items := list.Data
