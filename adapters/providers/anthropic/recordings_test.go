@@ -138,8 +138,10 @@ func checkQuestion(t *testing.T, body string, question actors.ModelRequest, next
 		question.Messages = append(slices.Clone(question.Messages), sagas.Message{Role: sagas.RoleUser, Text: events.Text{Inline: next}})
 	}
 	broken := brokenBy(t, &question, way{}, false)
-	notTaken := endpoint.AnyOf(strings.Join(broken, " "))("Input tag", "`redacted_thinking` block")
-	if len(broken) == 1 && notTaken { // it is asked so after that refusal: TestABlockThatIsNotTakenBack
+	taken := func(rule string) bool {
+		return !strings.Contains(rule, "Input tag") && !strings.Contains(rule, "`redacted_thinking` block")
+	}
+	if len(broken) > 0 && !slices.ContainsFunc(broken, taken) { // it is asked so after that refusal: TestABlockThatIsNotTakenBack
 		broken = brokenBy(t, &question, way{plain: true}, false)
 	}
 	if len(broken) > 0 {
