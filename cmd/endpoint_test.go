@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,8 +35,12 @@ func playEndpoint(ts *testscript.TestScript, _ bool, args []string) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, answers[min(asked, len(answers))-1]) // who hung up has no use for an error
+		answer, media := answers[min(asked, len(answers))-1], "text/event-stream"
+		if strings.HasPrefix(answer, "<!DOCTYPE html>") { // a page of a proxy
+			media = "text/html"
+		}
+		w.Header().Set("Content-Type", media)
+		_, _ = io.WriteString(w, answer) // who hung up has no use for an error
 	}))
 	ts.Defer(server.Close)
 	ts.Setenv(variable, server.URL)

@@ -176,22 +176,30 @@ func TestAPausedReplyGoesOn(t *testing.T) {
 	}
 }
 
-// TestABlockThatIsNotTakenBack: a gateway gives a block of a kind that it refuses in the next request. The conversation goes on without it.
+// TestABlockThatIsNotTakenBack: a gateway gives a block that it refuses in the next request, for its kind or for what it holds. The conversation
+// goes on without it.
 func TestABlockThatIsNotTakenBack(t *testing.T) {
-	v := &vendor{replies: []wire{streams(raw(begins(0, `{"type":"hologram","beam":"ab"}`), ends(0)), text(1, "Hello."), end("end_turn", 9)), says("Good."), says("Better.")}}
-	v.answer = func(q *sentRequest) *wire {
-		if !strings.Contains(shapeOf(*q), "hologram") {
-			return nil
+	for refusal, block := range map[string]string{
+		"Input tag 'hologram' found using 'type' does not match any of the expected tags: 'text', 'tool_use'": `{"type":"hologram","beam":"ab"}`,
+		"Invalid `data` in `redacted_thinking` block":                                                         `{"type":"redacted_thinking","data":"redacted:x"}`,
+	} {
+		v := &vendor{replies: []wire{streams(raw(begins(0, block), ends(0)), text(1, "Hello."), end("end_turn", 9)), says("Good."), says("Better.")}}
+		refusals := 0
+		v.answer = func(q *sentRequest) *wire {
+			if shape := shapeOf(*q); !strings.Contains(shape, "hologram") && !strings.Contains(shape, "redacted") {
+				return nil
+			}
+			refusals++
+			refused := refusing(400, "invalid_request_error", "messages.1.content.0: "+refusal)
+			return &refused
 		}
-		refused := refusing(400, "invalid_request_error", "messages.1.content.0: Input tag 'hologram' found using 'type' does not match any of the expected tags: 'text', 'tool_use'")
-		return &refused
-	}
-	s := oneAgent(t, v, nil)
-	for _, message := range []string{"Hi", "And?", "So?"} {
-		s.Done(s.Say(message))
-	}
-	if got := shapeOf(v.last()); got != "user: Hi / assistant: Hello. / user: And? / assistant: Good. / user: So?" {
-		t.Errorf("sent %s", got)
+		s := oneAgent(t, v, nil)
+		for _, message := range []string{"Hi", "And?", "So?"} {
+			s.Done(s.Say(message))
+		}
+		if got := shapeOf(v.last()); got != "user: Hi / assistant: Hello. / user: And? / assistant: Good. / user: So?" || refusals == 0 {
+			t.Errorf("%s: sent %s after %d refusals", refusal, got, refusals)
+		}
 	}
 }
 

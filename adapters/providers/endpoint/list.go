@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -159,10 +158,7 @@ func readList(body []byte) (page []Listed, last string, err error) {
 		LastID  string            `json:"last_id"`
 	}
 	if json.Unmarshal(body, &list) != nil && json.Unmarshal(body, &list.Data) != nil {
-		if bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) {
-			return nil, "", errors.New("it answered with a page of HTML and no list of models; check its base URL, and whether a proxy stands between")
-		}
-		return nil, "", errors.New("it did not answer with a list of models")
+		return nil, "", errors.New("it did not answer with a list of models: is the base URL right?")
 	}
 	items := list.Data
 	if items == nil {

@@ -1,7 +1,6 @@
 package endpointtest
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -9,14 +8,14 @@ import (
 	"testing"
 	"testing/iotest"
 
-	diff "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 
 	"example.com/life/actors"
 	"example.com/life/events"
 )
 
-// mostBorders is the length of a recording that is cut at every byte. A longer one is cut at every 17th: a prime, so that it meets every kind of place.
-const mostBorders = 400
+// everyByte is the length up to which a recording is cut at every byte. A longer one is cut at every 17th: a prime, so that it meets every kind of place.
+const everyByte = 400
 
 // Borders holds that a reply does not depend on where the network cuts its stream, which is within characters, strings of JSON and lines of the
 // stream too. Each recording, a frame each, comes whole, a byte at a time, and in two pieces with a border at each of its bytes; the reply or
@@ -32,18 +31,18 @@ func Borders(t *testing.T, recordings [][]string, question actors.ModelRequest, 
 		}
 		check := func(where string, body io.Reader) {
 			t.Helper()
-			if difference := diff.Diff(want, readAs(model, question, body)); difference != "" {
+			if difference := cmp.Diff(want, readAs(model, question, body)); difference != "" {
 				t.Fatalf("%q comes %s, and is read otherwise (-whole +cut):\n%s", whole, where, difference)
 			}
 		}
 		check("a byte at a time", iotest.OneByteReader(strings.NewReader(whole)))
 		check("with its end beside its last byte", iotest.DataErrReader(strings.NewReader(whole)))
 		step := 1
-		if len(whole) > mostBorders {
+		if len(whole) > everyByte {
 			step = 17
 		}
 		for at := 1; at < len(whole); at += step {
-			check("with a border after "+cmp.Or(whole[max(0, at-20):at], "nothing"), io.MultiReader(strings.NewReader(whole[:at]), strings.NewReader(whole[at:])))
+			check("with a border after "+whole[max(0, at-20):at], io.MultiReader(strings.NewReader(whole[:at]), strings.NewReader(whole[at:])))
 		}
 	}
 	if replies <= len(recordings)/2 {
