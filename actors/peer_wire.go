@@ -217,7 +217,9 @@ func sameFault(is string, value error) faultKind {
 }
 
 // faultKinds is the only list of them. What wraps another kind comes before it.
-func faultKinds() []faultKind {
+var faultKinds = newFaultKinds() //nolint:gochecknoglobals // made once, and only read
+
+func newFaultKinds() []faultKind {
 	return slices.Concat(decisionFaults(), entityFaults(), historyFaults(), []faultKind{
 		sameFault("stale", sagas.ErrStale),
 		sameFault("no_member", ErrNotMember),
@@ -314,7 +316,7 @@ func historyFaults() []faultKind {
 func newPeerError(err error) *PeerError {
 	p := &PeerError{Text: events.Clip(strings.ToValidUTF8(err.Error(), "\uFFFD"), events.InlineLimit)}
 	var said error
-	for _, kind := range faultKinds() {
+	for _, kind := range faultKinds {
 		fault, is := kind.write(err)
 		if !is {
 			continue
@@ -344,7 +346,7 @@ func (p *PeerError) Err() error {
 
 // err is one typed error; nil for one that this build does not know.
 func (f *PeerFault) err() error {
-	for _, kind := range faultKinds() {
+	for _, kind := range faultKinds {
 		if kind.is == f.Is {
 			return kind.read(f)
 		}

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // field is what the tags of a struct's field say.
@@ -16,8 +17,20 @@ type field struct {
 	unsent bool   // never in a command's JSON, and an error to write
 }
 
+// read has the fields of each struct type that was read or written before: a program has few, and a type's tags never change.
+var read sync.Map //nolint:gochecknoglobals // reflect.Type to []field, which nobody writes to
+
 // fieldsOf lists a struct's fields that its tags name, without those that the host fills in.
 func fieldsOf(t reflect.Type) []field {
+	if before, ok := read.Load(t); ok {
+		return before.([]field) //nolint:forcetypeassert,errcheck // nothing else is stored
+	}
+	fields := readFields(t)
+	read.Store(t, fields)
+	return fields
+}
+
+func readFields(t reflect.Type) []field {
 	all := make([]field, 0, t.NumField())
 	for _, f := range visible(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
