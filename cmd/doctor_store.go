@@ -185,11 +185,7 @@ func (a *app) examineAddressSecret() finding {
 	return finding{Check: check, OK: true, Detail: "in " + path}
 }
 
-const (
-	expiresSoon = 30 * 24 * time.Hour
-	skewWarned  = time.Second      // hosts say so
-	skewRefused = 30 * time.Second // a join is refused
-)
+const expiresSoon = 30 * 24 * time.Hour
 
 // examineCluster is about the cluster that the settings name, and what this host needs to join it.
 func (a *app) examineCluster(ctx context.Context) []finding {
@@ -239,7 +235,7 @@ func (a *app) examineMembers(ctx context.Context, view *cluster.View, joins *sto
 	if err != nil {
 		return append(findings, wrong("certificate", err.Error(), "life serve would refuse to start; docs/cluster.md says how certificates are made and renewed"))
 	}
-	findings = append(findings, examineExpiry(identity.Expires(), joins))
+	findings = append(findings, examineExpiry(identity.Expires(), joins.Joined.Name, joins.Certificates, time.Now()))
 	client := peers.NewClient(peers.ClientConfig{Identity: identity, Self: func() events.HostID { return "" }})
 	defer client.Close()
 	probed := false
@@ -254,10 +250,10 @@ func (a *app) examineMembers(ctx context.Context, view *cluster.View, joins *sto
 	return findings
 }
 
-func examineExpiry(expires peers.Expiry, joins *stores.Cluster) finding {
+// examineExpiry is about how long the certificates of a host, in a directory, are valid.
+func examineExpiry(expires peers.Expiry, host, dir string, now time.Time) finding {
 	const check = "certificate"
-	detail := fmt.Sprintf("host %s, until %s", joins.Joined.Name, expires.Host.Format(time.DateOnly))
-	soon := time.Now().Add(expiresSoon)
+	soon := now.Add(expiresSoon)
 	switch {
 	case expires.Authority.Before(soon):
 		return finding{
@@ -266,11 +262,11 @@ func examineExpiry(expires peers.Expiry, joins *stores.Cluster) finding {
 		}
 	case expires.Host.Before(soon):
 		return finding{
-			Check: check, Detail: fmt.Sprintf("that of host %s expires on %s", joins.Joined.Name, expires.Host.Format(time.DateOnly)),
-			Remedy: fmt.Sprintf("remove it and its key, and make another: life cluster certificates %s --host %s", quote(joins.Certificates), joins.Joined.Name),
+			Check: check, Detail: fmt.Sprintf("that of host %s expires on %s", host, expires.Host.Format(time.DateOnly)),
+			Remedy: fmt.Sprintf("remove it and its key, and make another: life cluster certificates %s --host %s", quote(dir), host),
 		}
 	}
-	return finding{Check: check, OK: true, Detail: detail}
+	return finding{Check: check, OK: true, Detail: fmt.Sprintf("host %s, until %s", host, expires.Host.Format(time.DateOnly))}
 }
 
 // examinePeer asks a member what every ping asks.
@@ -291,15 +287,22 @@ func examinePeer(ctx context.Context, client *peers.Client, member cluster.Membe
 	case pong.Host != member.ID:
 		return wrong(check, fmt.Sprintf("host %s answers at %s", pong.Host, member.Joined.Peer), "wait a second: the one that had ended is removed"), true
 	}
-	skew := time.Duration(pong.Wall)*time.Microsecond - time.Duration(began.UnixMicro())*time.Microsecond - took/2
-	detail := fmt.Sprintf("answers in %s at %s; its clock differs by %s", took.Round(time.Millisecond), member.Joined.Peer, skew.Round(time.Millisecond))
-	switch {
-	case skew.Abs() > skewRefused:
-		return wrong(check, detail+", and a join is refused beyond 30 s", "set both clocks by NTP"), true
-	case skew.Abs() > skewWarned:
-		return finding{Check: check, Detail: detail, Remedy: "set both clocks by NTP"}, true
+	skew := pong.Wall - events.Micros(began.UnixMicro()) - events.Micros(took.Microseconds())/2
+	return examineSkew(check, fmt.Sprintf("answers in %s at %s", took.Round(time.Millisecond), member.Joined.Peer), skew), true
+}
+
+// examineSkew is about how much the clock of a peer that answers differs.
+func examineSkew(check, answers string, skew events.Micros) finding {
+	length := func(of events.Micros) time.Duration { return time.Duration(of) * time.Microsecond }
+	detail := fmt.Sprintf("%s; its clock differs by %s", answers, length(skew).Round(time.Millisecond))
+	const remedy = "set both clocks by NTP"
+	switch differs := max(skew, -skew); {
+	case differs > membership.SkewRefused:
+		return wrong(check, fmt.Sprintf("%s, and a join is refused beyond %s", detail, length(membership.SkewRefused)), remedy)
+	case differs > membership.SkewWarned:
+		return finding{Check: check, Detail: detail, Remedy: remedy}
 	}
-	return finding{Check: check, OK: true, Detail: detail}, true
+	return finding{Check: check, OK: true, Detail: detail}
 }
 
 // examineBlobs looks in the data directory for a blob that a member has just stored.

@@ -15,12 +15,16 @@ import (
 	"example.com/life/sagas/cluster"
 )
 
+// How much the clocks of two hosts may differ.
 const (
-	skewWarned  = events.Second
-	skewRefused = 30 * events.Second
-	reachTime   = 5 * time.Second // that the store has to answer, at first
-	joinTime    = 30 * time.Second
-	probeTime   = 3 * time.Second // until a blob that another host stored has to be there
+	SkewWarned  = events.Second      // beyond it hosts say so
+	SkewRefused = 30 * events.Second // beyond it a join is refused
+)
+
+const (
+	reachTime = 5 * time.Second // that the store has to answer, at first
+	joinTime  = 30 * time.Second
+	probeTime = 3 * time.Second // until a blob that another host stored has to be there
 )
 
 // Join makes a host a member. It is refused while a living host has its name, if clocks differ much, if a blob that a member has just stored is not to be found, and as
@@ -163,9 +167,9 @@ func (j *joining) greet(ctx context.Context, other cluster.Member) (answered boo
 	}
 	skew := pong.Wall - wall - micros(j.config.Clock.Now()-sent)/2
 	switch seconds := float64(skew) / float64(events.Second); {
-	case differ(skew) > skewRefused:
+	case differ(skew) > SkewRefused:
 		return true, fmt.Errorf("the clock of host %s is %.1f s ahead of this machine's, at most 30 s are allowed: set both by NTP", other.ID, seconds)
-	case differ(skew) > skewWarned:
+	case differ(skew) > SkewWarned:
 		j.config.Log.Warn("the clocks of two hosts differ: set them by NTP", "host", other.ID, "seconds", seconds)
 	}
 	return true, nil

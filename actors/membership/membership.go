@@ -200,7 +200,7 @@ func (m *Member) ping(to cluster.Member) {
 // learn keeps what a host says of itself. It has the turn.
 func (m *Member) learn(id events.HostID, pong Pong, skew events.Micros) {
 	m.known[id] = Known{Pong: pong, Skew: skew}
-	if skewed := differ(skew) > skewWarned; skewed != m.skewed[id] {
+	if skewed := differ(skew) > SkewWarned; skewed != m.skewed[id] {
 		m.skewed[id] = skewed
 		if skewed {
 			m.config.Log.Warn("the clocks of two hosts differ: set them by NTP", "host", id, "seconds", float64(skew)/float64(events.Second))
