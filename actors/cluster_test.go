@@ -28,6 +28,7 @@ import (
 type hosts struct {
 	t       *testing.T
 	store   *actorstest.Memory
+	reads   *readCounts // of the store, by hosts that are members
 	blobs   *actorstest.Blobs
 	cluster *actorstest.Cluster
 	config  actors.Config // of each
@@ -52,6 +53,7 @@ func newHosts(t *testing.T) *hosts {
 		t: t, store: actorstest.NewMemory(), blobs: actorstest.NewBlobs(), cluster: actorstest.NewCluster(),
 		gates: map[string]chan struct{}{}, began: make(chan string, 1024),
 	}
+	h.reads = &readCounts{Memory: h.store, reads: map[events.Stream]int{}}
 	h.cluster.Latency = 100 * time.Microsecond
 	h.config.Models = oneModel{actorstest.FakeModel(writesALine)}
 	return h
@@ -125,7 +127,7 @@ func (h *hosts) join(name string, change ...func(*events.HostJoined, *actors.Con
 		c(&joined, &config)
 	}
 	node = h.cluster.Join(joined)
-	config.Name, config.Blobs, config.Journal = name, h.blobs, node.Journal(h.store)
+	config.Name, config.Blobs, config.Journal = name, h.blobs, node.Journal(h.reads)
 	config.Tools = append(slices.Clone(config.Tools), h.line(name, node))
 	config.Cluster.Member, config.Cluster.Peers = node, node
 	host := start(h.t, config)

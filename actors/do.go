@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"example.com/life/actors/storage"
 	"example.com/life/events"
@@ -134,11 +135,60 @@ func (h *Host) receipt(ctx context.Context, stream events.Stream, id events.Comm
 	for _, event := range o.events {
 		r.note(event)
 	}
+	h.receipts.keep(id, r)
 	return r, nil
 }
 
-// known gives the receipt of a command that was accepted before once more, from the events that it caused.
+// receipts remembers what the commands from outside caused that this host decided lately, so that one that is sent again costs no read. Whether it was
+// accepted before is for its entity to say. What is here is stored, and history does not change: it holds whichever host has the entity meanwhile, and however often the
+// entity has left memory.
+type receipts struct {
+	mu    sync.Mutex
+	kept  map[receiptKey]Receipt
+	order []receiptKey // a ring, in which the oldest is at next
+	next  int
+}
+
+type receiptKey struct {
+	stream events.Stream
+	id     events.CommandID
+}
+
+const mostReceipts = 1 << 14 // about 5 MB
+
+func (r *receipts) keep(id events.CommandID, receipt Receipt) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := receiptKey{receipt.Stream, id}
+	if r.kept == nil {
+		r.kept = map[receiptKey]Receipt{}
+	}
+	if _, again := r.kept[key]; !again { // the same, or of a command that nobody remembered when its id was used again
+		if len(r.order) < mostReceipts {
+			r.order = append(r.order, key)
+		} else {
+			delete(r.kept, r.order[r.next])
+			r.order[r.next] = key
+			r.next = (r.next + 1) % mostReceipts
+		}
+	}
+	r.kept[key] = receipt
+}
+
+// of finds what a command caused, which its entity accepted at a revision.
+func (r *receipts) of(stream events.Stream, id events.CommandID, revision events.Revision) (Receipt, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	receipt, kept := r.kept[receiptKey{stream, id}]
+	receipt.Duplicate = true
+	return receipt, kept && receipt.Revision == revision
+}
+
+// known gives the receipt of a command that was accepted before once more: as it is remembered, or from the events that it caused.
 func (h *Host) known(ctx context.Context, stream events.Stream, id events.CommandID, revision events.Revision) (Receipt, error) {
+	if r, kept := h.receipts.of(stream, id, revision); kept {
+		return r, nil
+	}
 	r := Receipt{Stream: stream, Revision: revision, Duplicate: true}
 	most := 8
 	if category, _ := stream.Split(); category == events.KnowledgeCategory {
@@ -162,6 +212,7 @@ func (h *Host) known(ctx context.Context, stream events.Stream, id events.Comman
 		r.Position = page.Events[i].Position
 		r.note(event)
 	}
+	h.receipts.keep(id, r)
 	return r, nil
 }
 

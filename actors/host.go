@@ -124,6 +124,7 @@ type Host struct {
 	dispatcher                                    *dispatcher
 	feeds                                         *feeds
 	inflight                                      inflight
+	receipts                                      receipts
 	appending                                     sharedDeadline
 	running                                       context.Context //nolint:containedctx // the lifetime of everything the host started
 	cancel                                        context.CancelFunc

@@ -34,7 +34,7 @@ type oneModel struct{ actorstest.FakeModel }
 func (m oneModel) Lookup(name string) (actors.Model, string, error) { return m.FakeModel, name, nil }
 
 // join starts a host: it takes its port, joins, starts what it does, and then answers others.
-func join(t *testing.T, dir, name string, store storage.Journal, blobs storage.Blobs) *whole {
+func join(t testing.TB, dir, name string, store storage.Journal, blobs storage.Blobs) *whole {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
@@ -77,7 +77,7 @@ func join(t *testing.T, dir, name string, store storage.Journal, blobs storage.B
 }
 
 // stop ends the process of a host.
-func (w *whole) stop(t *testing.T) {
+func (w *whole) stop(t testing.TB) {
 	t.Helper()
 	w.server.Close()
 	w.client.Close()
@@ -143,7 +143,7 @@ func TestCluster(t *testing.T) {
 }
 
 // ended waits until so many turns of an agent have ended.
-func ended(t *testing.T, host *actors.Host, agent events.AgentID, turns int) {
+func ended(t testing.TB, host *actors.Host, agent events.AgentID, turns int) {
 	t.Helper()
 	feed := must(host.Watch(t.Context(), agent, events.NoRevision))(t)
 	defer feed.Close()
