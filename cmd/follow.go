@@ -53,7 +53,7 @@ func (a *app) await(ctx context.Context, host api.Host, agent events.AgentID, v 
 	if err != nil {
 		return result{}, err
 	}
-	if receipt.Duplicate {
+	if receipt.Duplicate && receipt.Revision <= before.Revision { // else it was sent twice by the client, as a host was silent
 		return result{}, &repeated{receipt}
 	}
 	f := &follower{

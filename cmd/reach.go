@@ -270,41 +270,68 @@ func (a *app) reachServe(ctx context.Context) (reached, error) {
 	if err != nil {
 		return reached{}, errors.Join(fmt.Errorf("ask the life serve at %s: %w", where.Address, err), client.Close())
 	}
-	return reached{fullHost: served{client, data}, close: func(time.Duration) error { return client.Close() }}, nil
+	if len(health.Members) == 0 {
+		return a.behind(client), nil
+	}
+	if err := client.Close(); err != nil {
+		return reached{}, err
+	}
+	if client, err = api.NewClient(api.ClientConfig{BaseURL: where.Address, Others: health.Members, Token: token}); err != nil {
+		return reached{}, err
+	}
+	return a.behind(client), nil
 }
 
-// reachMember returns a host of the cluster that a verb is told of, as the cluster's stream names them: the first that answers. errNotServing: there is none,
-// or all that there were have ended.
+// behind is a host that a client drives.
+func (a *app) behind(client *api.Client) reached {
+	return reached{fullHost: served{client, a.config.get("data")}, close: func(time.Duration) error { return client.Close() }}
+}
+
+// addresses are those of the APIs of a cluster's members but one.
+func addresses(view *cluster.View, but events.HostID) []string {
+	var list []string
+	for _, member := range view.Sorted() {
+		if member.ID != but && member.Joined.API != "" {
+			list = append(list, member.Joined.API)
+		}
+	}
+	return list
+}
+
+// reachMember returns a host of the cluster that a verb is told of, as the cluster's stream names them: the first that answers, and after it the others.
+// errNotServing: there is none, or all that there were have ended.
 func (a *app) reachMember(ctx context.Context, view *cluster.View) (reached, error) {
+	token, err := readToken(a.config.get("token-file"))
+	if err != nil {
+		return reached{}, err
+	}
 	members := view.Sorted()
 	asking, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
 	type answer struct {
-		client *api.Client // nil: the host has ended
-		err    error
+		member  *cluster.Member
+		answers bool
+		err     error
 	}
-	answers := make(chan answer, len(members))
-	for _, member := range members {
+	all := make(chan answer, len(members))
+	for i := range members {
 		go func() {
-			client, err := a.askMember(asking, view.Name, &member)
-			answers <- answer{client, err}
+			answers, err := askMember(asking, view.Name, &members[i], token)
+			all <- answer{&members[i], answers, err}
 		}()
 	}
-	var found *api.Client
 	var problems []error
 	for range members {
-		switch got := <-answers; {
+		switch got := <-all; {
+		case got.answers:
+			client, err := api.NewClient(api.ClientConfig{BaseURL: got.member.Joined.API, Others: addresses(view, got.member.ID), Token: token})
+			if err != nil {
+				return reached{}, err
+			}
+			return a.behind(client), nil
 		case got.err != nil:
 			problems = append(problems, got.err)
-		case found == nil && got.client != nil:
-			found = got.client
-			cancel() // the others need not answer any more
-		case got.client != nil:
-			problems = append(problems, got.client.Close())
 		}
-	}
-	if found != nil {
-		return reached{fullHost: served{found, a.config.get("data")}, close: func(time.Duration) error { return found.Close() }}, nil
 	}
 	if problem := errors.Join(problems...); problem != nil {
 		return reached{}, coded("unavailable", "no host of cluster %s can be asked: %w", view.Name, problem)
@@ -312,34 +339,29 @@ func (a *app) reachMember(ctx context.Context, view *cluster.View) (reached, err
 	return reached{}, errNotServing
 }
 
-// askMember connects to the API of a member, if it is that one which answers there; nil if the member has ended: nothing listens on the port of its API or on
-// that for other hosts.
-func (a *app) askMember(ctx context.Context, name string, member *cluster.Member) (*api.Client, error) {
-	token, err := readToken(a.config.get("token-file"))
-	if err != nil {
-		return nil, err
-	}
+// askMember reports whether a member answers at the address of its API. It is no error if the member has ended: nothing listens on the port of its API or on that for
+// other hosts.
+func askMember(ctx context.Context, name string, member *cluster.Member, token string) (answers bool, err error) {
 	client, err := api.NewClient(api.ClientConfig{BaseURL: member.Joined.API, Token: token})
 	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", member.ID, err)
+		return false, fmt.Errorf("host %s: %w", member.ID, err)
 	}
 	health, err := client.Health(ctx)
-	if err == nil && health.Cluster == name && health.Host == member.ID {
-		return client, nil
-	}
-	if err == nil {
+	if err = errors.Join(err, client.Close()); err == nil {
+		if health.Cluster == name && health.Host == member.ID {
+			return true, nil
+		}
 		err = errors.New("another program answers there")
 	}
-	err = errors.Join(err, client.Close())
 	dialer := net.Dialer{}
 	conn, gone := dialer.DialContext(ctx, "tcp", member.Joined.Peer)
 	if gone == nil {
 		_ = conn.Close() //nolint:errcheck // nothing was said on it
 	}
 	if errors.Is(gone, syscall.ECONNREFUSED) {
-		return nil, nil //nolint:nilnil // see above
+		return false, nil
 	}
-	return nil, fmt.Errorf("host %s lives, but its API at %s gives this program no answer (name its token with --token-file, or use --data on its machine): %w",
+	return false, fmt.Errorf("host %s lives, but its API at %s gives this program no answer (name its token with --token-file, or use --data on its machine): %w",
 		member.ID, member.Joined.API, err)
 }
 

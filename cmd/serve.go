@@ -89,7 +89,7 @@ func (a *app) serve(ctx context.Context, names []string) error {
 	}
 	handler, err := api.New(api.Config{
 		Host: host, Log: a.log, Hosts: a.config.withPeer(names), Token: token, Feeds: bounded.Feeds(),
-		Health: a.health(host),
+		Health: a.health(host), Members: otherMembers(host),
 	})
 	if err == nil {
 		err = a.answerAndCarryOut(ctx, host, bounded, handler)
@@ -109,6 +109,15 @@ func (a *app) health(host *stores.Local) api.Health {
 		health.Cluster, health.Host = member.View().Name, member.Self()
 	}
 	return health
+}
+
+// otherMembers lists the addresses of the APIs of the cluster's other hosts; nil without a cluster.
+func otherMembers(host *stores.Local) func() []string {
+	member := host.Member()
+	if member == nil {
+		return nil
+	}
+	return func() []string { return addresses(member.View(), member.Self()) }
 }
 
 // leastFiles is how many files a server has to be able to open: it has some thirty open itself.

@@ -87,6 +87,8 @@ type Config struct {
 	Log    *slog.Logger // nil: nothing is logged
 	Health Health       // what GET /v1/health answers
 
+	Members func() []string // the URLs of the APIs of the cluster's other hosts, which it answers too; nil: there are none
+
 	Hosts      []string      // names that requests may be addressed to, besides localhost, 127.0.0.1 and ::1
 	Token      string        // if set, every request must carry it: Authorization: Bearer <token>
 	MaxBody    int64         // bytes of a request's body; default 1 MiB
@@ -105,6 +107,7 @@ type Health struct {
 
 	Cluster string        `json:"cluster,omitempty"` // of which it is a host
 	Host    events.HostID `json:"host,omitempty"`    // its id there
+	Members []string      `json:"members,omitempty"` // URLs of the APIs of its other hosts
 }
 
 // SecretsReport says where secrets stand in what is stored, and how many were masked before it was stored. It shows no part of any.
@@ -152,6 +155,7 @@ type server struct {
 	host      Host
 	log       *slog.Logger
 	health    Health
+	members   func() []string
 	limits    bodyLimits
 	heartbeat time.Duration
 	slow      time.Duration
@@ -167,7 +171,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("configure api: %w", err)
 	}
 	s := &server{
-		host: config.Host, log: config.Log, health: config.Health,
+		host: config.Host, log: config.Log, health: config.Health, members: config.Members,
 		limits:    bodyLimits{cmp.Or(config.MaxBody, 1<<20), cmp.Or(config.MaxMessage, 8<<20)},
 		heartbeat: cmp.Or(config.Heartbeat, 10*time.Second), slow: cmp.Or(config.SlowWrite, 5*time.Second),
 		feeds: make(chan struct{}, cmp.Or(config.Feeds, 1024)),

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"example.com/life/actors"
@@ -19,15 +20,20 @@ import (
 // ClientConfig says where the server is. BaseURL is required, such as http://127.0.0.1:4777.
 type ClientConfig struct {
 	BaseURL  string
-	Token    string        // if the server requires one
+	Others   []string      // URLs of the other hosts of its cluster, which are asked when it does not answer
+	Token    string        // if the server requires one; all hosts of a cluster are given it
 	HTTP     *http.Client  // nil: a client of its own; it must not have a Timeout, which would cut feeds off
 	Patience time.Duration // how long a feed tries to come back before it gives up; default 1 min
 }
 
 // Client drives a host over HTTP. It satisfies the same ports as the host, and its methods return the same errors. It is safe for
 // concurrent use.
+//
+// With several hosts a call goes to the one that answered last, and on to the next when that one is gone or silent; feeds go on at the next one too.
 type Client struct {
-	base     *url.URL
+	hosts    []*url.URL
+	latest   atomic.Int64 // which of them answered last
+	position atomic.Uint64
 	token    string
 	http     *http.Client
 	patience time.Duration
@@ -37,12 +43,16 @@ var _ Host = (*Client)(nil)
 
 // NewClient returns a client. It does not reach for the server yet.
 func NewClient(config ClientConfig) (*Client, error) {
-	base, err := url.Parse(config.BaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("configure api client: %w", err)
-	}
-	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return nil, fmt.Errorf("configure api client: %q is not a URL such as http://127.0.0.1:4777", config.BaseURL)
+	hosts := make([]*url.URL, 0, 1+len(config.Others))
+	for _, address := range append([]string{config.BaseURL}, config.Others...) {
+		host, err := url.Parse(address)
+		if err != nil {
+			return nil, fmt.Errorf("configure api client: %w", err)
+		}
+		if host.Scheme != "http" && host.Scheme != "https" || host.Host == "" {
+			return nil, fmt.Errorf("configure api client: %q is not a URL such as http://127.0.0.1:4777", address)
+		}
+		hosts = append(hosts, host)
 	}
 	if err := checkToken(config.Token); err != nil {
 		return nil, fmt.Errorf("configure api client: %w", err)
@@ -56,7 +66,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if own.Transport == nil {
 		own.Transport = freshTransport()
 	}
-	return &Client{base: base, token: config.Token, http: &own, patience: cmp.Or(config.Patience, time.Minute)}, nil
+	return &Client{hosts: hosts, token: config.Token, http: &own, patience: cmp.Or(config.Patience, time.Minute)}, nil
 }
 
 // freshTransport is the default transport with connections of its own, so that Close closes no one else's.
@@ -81,7 +91,45 @@ type call struct {
 	method, path string
 	query        url.Values
 	header       http.Header
-	body         any // if not nil: JSON as bytes, or what is written as JSON
+	body         any  // if not nil: JSON as bytes, or what is written as JSON
+	whole        bool // the answer is read to its end
+}
+
+// repeatable reports whether a call may be made twice: one that changes nothing, or a command, which has an id.
+func (c *call) repeatable() bool {
+	return c.method == http.MethodGet || c.header.Get(idempotencyKey) != ""
+}
+
+func (c *call) encoded() ([]byte, error) {
+	if encoded, ready := c.body.([]byte); ready || c.body == nil {
+		return encoded, nil
+	}
+	encoded, err := encodeJSON(c.body)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return encoded, nil
+}
+
+// request is the call to a host.
+func (c *call) request(ctx context.Context, host *url.URL, content []byte) (*http.Request, error) {
+	var body io.Reader
+	if content != nil {
+		body = bytes.NewReader(content)
+	}
+	target := host.JoinPath(c.path)
+	target.RawQuery = c.query.Encode()
+	request, err := http.NewRequestWithContext(ctx, c.method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if c.header != nil {
+		request.Header = c.header.Clone()
+	}
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	return request, nil
 }
 
 // get asks for something and reads the answer.
@@ -91,20 +139,13 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 
 // exchange makes a call and reads its answer.
 func (c *Client) exchange(ctx context.Context, call call, into any) error {
-	answer, err := c.send(ctx, call)
+	call.whole = true
+	a, err := c.ask(ctx, call)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, mostAnswer+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("read answer of %s: %w", c.base.Host, closedAs(ctx, err))
-	case len(body) > mostAnswer:
-		return fmt.Errorf("read answer of %s: it has more than %d bytes", c.base.Host, mostAnswer)
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("read answer of %s: %w", c.base.Host, err)
+	if err := json.Unmarshal(a.body, into); err != nil {
+		return fmt.Errorf("read answer of %s: %w", c.hosts[a.host].Host, err)
 	}
 	return nil
 }
@@ -112,44 +153,10 @@ func (c *Client) exchange(ctx context.Context, call call, into any) error {
 // closedAs prefers the context's own error.
 func closedAs(ctx context.Context, err error) error { return cmp.Or(ctx.Err(), err) }
 
-// send makes a call. What is not an answer of 200, 201 or 202 is an error, as the server's host returned it.
+// send makes a call whose answer is a stream, which is to be read and closed.
 func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
-	var content io.Reader
-	if call.body != nil {
-		encoded, ready := call.body.([]byte)
-		if !ready {
-			var err error
-			if encoded, err = encodeJSON(call.body); err != nil {
-				return nil, fmt.Errorf("encode request: %w", err)
-			}
-		}
-		content = bytes.NewReader(encoded)
-	}
-	target := c.base.JoinPath(call.path)
-	target.RawQuery = call.query.Encode()
-	request, err := http.NewRequestWithContext(ctx, call.method, target.String(), content)
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	if call.header != nil {
-		request.Header = call.header
-	}
-	if content != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("reach %s: %w", c.base.Host, closedAs(ctx, err))
-	}
-	switch answer.StatusCode {
-	case http.StatusOK, http.StatusCreated, http.StatusAccepted:
-		return answer, nil
-	}
-	defer answer.Body.Close()
-	return nil, readProblem(answer)
+	a, err := c.ask(ctx, call)
+	return a.answer, err
 }
 
 // readProblem reads an error answer. One that is no problem of this API's comes from something in between.

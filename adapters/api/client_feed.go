@@ -25,7 +25,7 @@ const (
 
 // Watch shows what happens to an agent after a revision (NoRevision: from its beginning). A connection that breaks is opened again
 // where it broke: no event is left out and none comes twice; text that was shown meanwhile is lost, and is in the reply's event. The
-// feed ends with ErrClosed when the server's host closes, and with the last failure when it could not come back in time.
+// feed ends with ErrClosed when the server's host closes, unless there are other hosts, and with the last failure when it could not come back in time.
 func (c *Client) Watch(ctx context.Context, agent events.AgentID, after events.Revision) (actors.Feed, error) {
 	if err := agent.Validate(); err != nil {
 		return nil, invalid("%v", err)
@@ -80,32 +80,54 @@ func (f *clientFeed) Close() error {
 // connection is one open connection of a feed.
 type connection struct {
 	sentEvents
+	host  int
 	close func()
 }
 
-// connect opens a connection after the last event that was handed on. It is cut when nothing is heard for too long.
+// connect opens a connection after the last event that was handed on. It is cut when nothing is heard for too long; if there are other hosts to go on at, when
+// its host does not answer.
 func (f *clientFeed) connect(ctx context.Context) (*connection, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	header := http.Header{"Accept": {"text/event-stream"}}
 	if f.last != events.NoRevision {
 		header.Set("Last-Event-ID", strconv.FormatInt(int64(f.last), 10))
 	}
-	watchdog := time.AfterFunc(silence, cancel)
-	//nolint:bodyclose // the connection closes it
-	answer, err := f.client.send(ctx, call{method: http.MethodGet, path: agentPath(f.agent, "feed"), header: header})
-	if err != nil {
-		watchdog.Stop()
+	connecting := time.AfterFunc(silence, cancel)
+	a, err := f.client.ask(ctx, call{method: http.MethodGet, path: agentPath(f.agent, "feed"), header: header})
+	if connecting.Stop(); err != nil {
 		cancel()
 		return nil, err
 	}
+	watchdog, allowed := f.client.watchdog(ctx, a.host, cancel)
 	return &connection{
-		sentEvents: sentEvents{bufio.NewReader(answer.Body), func() { watchdog.Reset(silence) }},
+		sentEvents: sentEvents{bufio.NewReader(a.answer.Body), func() { watchdog.Reset(allowed) }},
+		host:       a.host,
 		close: func() {
 			watchdog.Stop()
 			cancel()
-			answer.Body.Close()
+			a.answer.Body.Close()
 		},
 	}, nil
+}
+
+// watchdog cuts a connection when nothing was heard for as long as is allowed; if there are other hosts, when its host does not answer then.
+func (c *Client) watchdog(ctx context.Context, host int, cut func()) (timer *time.Timer, allowed time.Duration) {
+	if len(c.hosts) == 1 {
+		return time.AfterFunc(silence, cut), silence
+	}
+	set := make(chan struct{})
+	defer close(set)
+	timer = time.AfterFunc(memberSilence, func() {
+		<-set
+		switch {
+		case c.alive(ctx, host):
+			timer.Reset(memberSilence)
+		case ctx.Err() == nil:
+			c.leave(host)
+			cut()
+		}
+	})
+	return timer, memberSilence
 }
 
 // pump hands on what comes in, over one connection after another. Its owner is the feed: Close waits for it.
@@ -145,7 +167,11 @@ func (f *clientFeed) receive(ctx context.Context, open *connection) error {
 		case itemResync:
 			return nil
 		case itemClosed:
-			return storage.ErrClosed
+			if len(f.client.hosts) == 1 {
+				return storage.ErrClosed
+			}
+			f.client.leave(open.host)
+			return nil
 		case itemFailed:
 			return failedAs(event.data)
 		case itemDelta:

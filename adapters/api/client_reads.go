@@ -148,18 +148,18 @@ func (c *Client) AuditSecrets(ctx context.Context, level events.MaskingLevel, pr
 // readLines reads an answer in lines, see inspect.go.
 func readLines[R any](ctx context.Context, c *Client, call call, tell func(checked, total int64)) (R, error) {
 	var none R
-	answer, err := c.send(ctx, call)
+	a, err := c.ask(ctx, call)
 	if err != nil {
 		return none, err
 	}
-	defer answer.Body.Close()
-	decoder := json.NewDecoder(bufio.NewReader(io.LimitReader(answer.Body, mostAnswer)))
+	defer a.answer.Body.Close()
+	decoder := json.NewDecoder(bufio.NewReader(io.LimitReader(a.answer.Body, mostAnswer)))
 	for {
 		var next line[R]
 		err := decoder.Decode(&next)
 		switch {
 		case err != nil:
-			return none, fmt.Errorf("read answer of %s, which broke off before the report: %w", c.base.Host, closedAs(ctx, unexpected(err)))
+			return none, fmt.Errorf("read answer of %s, which broke off before the report: %w", c.hosts[a.host].Host, closedAs(ctx, unexpected(err)))
 		case next.Problem != nil:
 			return none, next.Problem.typed()
 		case next.Report != nil:

@@ -244,5 +244,9 @@ func (s *server) healthy(w http.ResponseWriter, r *http.Request) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, s.health)
+	health := s.health
+	if s.members != nil {
+		health.Members = s.members()
+	}
+	return writeJSON(w, http.StatusOK, health)
 }

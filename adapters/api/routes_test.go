@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -402,7 +403,7 @@ func TestLines(t *testing.T) {
 		t.Errorf("%+v, %v", verified, err)
 	}
 	health, err := client.Health(t.Context())
-	if want := (api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}); err != nil || health != want {
+	if want := (api.Health{Name: "life", Version: "test", PID: 7, Data: "somewhere"}); err != nil || !reflect.DeepEqual(health, want) {
 		t.Errorf("%+v, %v", health, err)
 	}
 }
