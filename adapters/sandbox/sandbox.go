@@ -80,6 +80,7 @@ type Command struct {
 	Home      string   // an absolute path: HOME
 	Temp      string   // an absolute path: what the command finds as TMPDIR
 	Output    io.Writer
+	Pipes     *supervised.Pipes    // nil: it has no input, and all that it prints goes to Output
 	Watchdog  *supervised.Watchdog // nil: it runs as long as the host lives
 }
 
@@ -175,7 +176,7 @@ func (s *Sandbox) runAt(ctx context.Context, c Command, level Level) (Exit, erro
 		exit.Confined = events.HashBytes(encoded)
 	}
 	env := append(slices.Clone(c.Env), "PATH="+s.config.Path, "HOME="+c.Home, "TMPDIR="+temp, "PWD="+c.given)
-	exit.Exit, err = s.spares.run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Confinement: confinement, Watchdog: c.Watchdog})
+	exit.Exit, err = s.spares.run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Pipes: c.Pipes, Confinement: confinement, Watchdog: c.Watchdog})
 	if confinement != nil {
 		for _, file := range confinement.Files {
 			err = errors.Join(err, file.Close())

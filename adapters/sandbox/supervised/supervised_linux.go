@@ -39,9 +39,13 @@ type Command struct {
 	Dir         string
 	Env         []string                // all of it: nothing is inherited
 	Output      io.Writer               // gets standard output and standard error, from one goroutine; standard input is empty
+	Pipes       *Pipes                  // nil: as above. Else Output gets standard error alone
 	Confinement *supervisor.Confinement // nil: the command may do what the host may
 	Watchdog    *Watchdog               // nil: the command runs as long as the host lives
 }
+
+// Pipes are ends of pipes to a command: its standard input, and its standard output. Whoever runs the command closes them here when it has ended.
+type Pipes struct{ Input, Output *os.File }
 
 // Watchdog ends a command of a host that lives but may not go on: one that was stopped, or that others may hold for dead.
 type Watchdog struct {
@@ -202,21 +206,40 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 
 // order tells the supervisor what to run.
 func (s *Supervisor) order(c Command) error {
-	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement, c.Watchdog.lease())
+	order, err := supervisor.Encode(c.Path, c.Args, c.Dir, c.Env, c.Confinement, c.Pipes != nil, c.Watchdog.lease())
 	if err != nil {
 		return err
 	}
-	if c.Confinement != nil && len(c.Confinement.Files) > 0 {
-		var handed []int
-		for _, file := range c.Confinement.Files {
-			handed = append(handed, int(file.Fd()))
-		}
+	handed, err := c.handed()
+	if err != nil {
+		return err
+	}
+	if len(handed) > 0 {
 		if err := syscall.Sendmsg(int(s.orders.Fd()), []byte(" "), syscall.UnixRights(handed...), nil, syscall.MSG_NOSIGNAL); err != nil {
 			return os.NewSyscallError("sendmsg", err)
 		}
 	}
 	_, err = s.orders.Write(order)
 	return err
+}
+
+// handed are the files that the supervisor gets with its order.
+func (c *Command) handed() (handed []int, err error) {
+	if c.Confinement != nil {
+		for _, file := range c.Confinement.Files {
+			handed = append(handed, int(file.Fd()))
+		}
+	}
+	if c.Pipes == nil {
+		return handed, nil
+	}
+	for _, end := range []*os.File{c.Pipes.Input, c.Pipes.Output} {
+		handed = append(handed, int(end.Fd()))
+		if c.Confinement != nil && c.Confinement.Identity != nil { // so that it can open /dev/stdin and /dev/stdout
+			err = errors.Join(err, end.Chown(c.Confinement.Identity.UID, c.Confinement.Identity.GID))
+		}
+	}
+	return handed, err
 }
 
 // ended is how the command ended.

@@ -370,3 +370,40 @@ func TestWatchdogOfAStoppedHost(t *testing.T) {
 		<-time.After(5 * time.Millisecond)
 	}
 }
+
+// TestPipes: a command that is talked to reads until its input ends; what it says and what it complains of come apart.
+func TestPipes(t *testing.T) {
+	input, ask, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, output, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaints bytes.Buffer
+	c := bash("echo begun >&2; while read -r line; do echo \"heard $line\"; done; exit 4", &complaints)
+	c.Pipes = &supervised.Pipes{Input: input, Output: output}
+	said := make(chan string)
+	go func() {
+		lines := bufio.NewReader(answer)
+		for _, line := range []string{"one\n", "two\n"} {
+			if _, err := ask.WriteString(line); err != nil {
+				t.Error(err)
+			}
+			heard, err := lines.ReadString('\n')
+			if err != nil || heard != "heard "+line {
+				t.Errorf("%q, %v", heard, err)
+			}
+		}
+		_ = ask.Close()
+		rest, _ := io.ReadAll(lines)
+		said <- string(rest)
+	}()
+	exit, err := supervised.Run(t.Context(), c)
+	_, _ = input.Close(), output.Close()
+	if rest := <-said; err != nil || exit.Code != 4 || complaints.String() != "begun\n" || rest != "" {
+		t.Errorf("%+v, %v; it complained %q, and said %q at last", exit, err, &complaints, rest)
+	}
+	_ = answer.Close()
+}

@@ -168,7 +168,7 @@ func (o *order) begin() (pid int, err error) {
 
 // start begins the command in a session of its own, so that it cannot signal its supervisor by way of a process group.
 func (o *order) start() (int, error) {
-	input, err := os.Open(os.DevNull)
+	streams, err := o.streams()
 	if err != nil {
 		return 0, err
 	}
@@ -190,11 +190,24 @@ func (o *order) start() (int, error) {
 	if o.over() { // as late as this can be found
 		return 0, errors.New("the command did not begin: its host was stopped since it was last known to be a member of its cluster, and others may go on with its work")
 	}
-	pid, err := syscall.ForkExec(string(o.Path), argv, &syscall.ProcAttr{Dir: string(o.Dir), Env: env, Files: []uintptr{input.Fd(), 1, 2}, Sys: attr})
+	pid, err := syscall.ForkExec(string(o.Path), argv, &syscall.ProcAttr{Dir: string(o.Dir), Env: env, Files: streams, Sys: attr})
 	if err != nil {
 		return 0, fmt.Errorf("start %s in %s: %w", o.Path, o.Dir, err)
 	}
 	return pid, nil
+}
+
+// streams are the command's standard input, output and error.
+func (o *order) streams() ([]uintptr, error) {
+	if o.Piped {
+		ends := o.files[max(0, len(o.files)-2):]
+		if len(ends) < 2 {
+			return nil, errors.New("the pipes to the command were not handed down")
+		}
+		return []uintptr{uintptr(ends[0]), uintptr(ends[1]), 2}, nil
+	}
+	input, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	return []uintptr{uintptr(input), 1, 2}, err
 }
 
 // begin confines this thread, and what attr starts on it.
@@ -300,6 +313,7 @@ type order struct {
 	Path, Dir   Bytes
 	Args, Env   []Bytes
 	Confinement *Confinement
+	Piped       bool // the last two files that were handed down are its standard input and output
 	Lease
 
 	files []int // that were handed down
@@ -314,9 +328,10 @@ type Lease struct {
 // over reports whether it has ended before the command began.
 func (l Lease) over() bool { return l.Unfed > 0 && sinceBoot() >= l.Begins }
 
-// Encode is how a host orders a supervisor to run a program: it is to be written to its standard input.
-func Encode(path string, args []string, dir string, env []string, c *Confinement, lease Lease) ([]byte, error) {
-	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c, Lease: lease})
+// Encode is how a host orders a supervisor to run a program: it is to be written to its standard input. piped says that the last two files handed down with it are
+// the program's standard input and output.
+func Encode(path string, args []string, dir string, env []string, c *Confinement, piped bool, lease Lease) ([]byte, error) {
+	return json.Marshal(order{Path: Bytes(path), Dir: Bytes(dir), Args: exact(args), Env: exact(env), Confinement: c, Piped: piped, Lease: lease})
 }
 
 func exact(texts []string) []Bytes {
