@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,80 +53,91 @@ func peerCommands() []sagas.Command {
 	}
 }
 
+// peerType is how a type of commands is written: an object with the fields of the command, but Meta, by their names in Go.
+type peerType struct {
+	command reflect.Type
+	object  reflect.Type
+	fields  []int // of the command, in the order of the object's
+}
+
+// peerTypes has them by the command's name.
+var peerTypes = newPeerTypes() //nolint:gochecknoglobals // made once, and only read
+
+func newPeerTypes() map[string]*peerType {
+	types := map[string]*peerType{}
+	for _, command := range peerCommands() {
+		p := &peerType{command: reflect.TypeOf(command)}
+		var fields []reflect.StructField
+		for i := range p.command.NumField() {
+			if f := p.command.Field(i); f.Type != reflect.TypeFor[sagas.Meta]() {
+				fields = append(fields, reflect.StructField{Name: f.Name, Type: f.Type, Tag: reflect.StructTag(`json:"` + f.Name + `,omitzero"`)})
+				p.fields = append(p.fields, i)
+			}
+		}
+		p.object = reflect.StructOf(fields)
+		types[p.command.Name()] = p
+	}
+	return types
+}
+
 // NewPeerCommand writes a command.
 func NewPeerCommand(command sagas.Command) (PeerCommand, error) {
 	v := reflect.ValueOf(command)
-	if !slices.ContainsFunc(peerCommands(), func(c sagas.Command) bool { return reflect.TypeOf(c) == v.Type() }) {
+	as := peerTypes[v.Type().Name()]
+	if as == nil || as.command != v.Type() {
 		return PeerCommand{}, fmt.Errorf("%T is not forwarded to other hosts", command)
 	}
-	meta := command.Metadata()
-	p := PeerCommand{Type: v.Type().Name(), ID: meta.ID, At: meta.At}
-	fields := map[string]any{}
-	for i := range v.NumField() {
-		if f := v.Type().Field(i); f.Type != reflect.TypeFor[sagas.Meta]() && !v.Field(i).IsZero() {
-			fields[f.Name] = v.Field(i).Interface()
-		}
+	object := reflect.New(as.object)
+	for to, from := range as.fields {
+		object.Elem().Field(to).Set(v.Field(from))
 	}
-	var err error
-	p.Fields, err = events.PlainJSON(fields)
-	return p, err
+	meta := command.Metadata()
+	fields, err := events.PlainJSON(object.Interface())
+	return PeerCommand{Type: v.Type().Name(), ID: meta.ID, At: meta.At, Fields: fields}, err
 }
 
 // Command reads the command.
 func (p *PeerCommand) Command() (sagas.Command, error) {
-	all := peerCommands()
-	i := slices.IndexFunc(all, func(c sagas.Command) bool { return reflect.TypeOf(c).Name() == p.Type })
-	if i < 0 {
+	as := peerTypes[p.Type]
+	if as == nil {
 		return nil, fmt.Errorf("there is no command %q", events.Clip(p.Type, 80))
 	}
-	command := reflect.New(reflect.TypeOf(all[i])).Elem()
-	if err := readFields(p.Fields, command); err != nil {
+	command := reflect.New(as.command).Elem()
+	if err := as.read(p.Fields, command); err != nil {
 		return nil, fmt.Errorf("command %s: %w", p.Type, err)
 	}
 	command.FieldByName("Meta").Set(reflect.ValueOf(sagas.Meta{ID: p.ID, At: p.At}))
 	return command.Interface().(sagas.Command), nil //nolint:errcheck,forcetypeassert // it has the type of a command
 }
 
-// readFields reads an object whose fields are named as the struct's, each once.
-func readFields(data []byte, into reflect.Value) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return errors.New("its fields are no object")
-	}
-	var seen []string
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return err
+// read reads an object whose fields are named as the command's, each once.
+func (p *peerType) read(data []byte, into reflect.Value) error {
+	var seen uint64
+	return strictjson.Fields(data, func(name string, value []byte) error {
+		for i, at := range p.fields {
+			if p.command.Field(at).Name != name || seen&(1<<i) != 0 {
+				continue
+			}
+			seen |= 1 << i
+			if err := readWhole(value, into.Field(at)); err != nil {
+				return fmt.Errorf("field %s: %w", name, err)
+			}
+			return nil
 		}
-		name, _ := token.(string) //nolint:errcheck // a key is a string
-		f, found := into.Type().FieldByName(name)
-		if !found || len(f.Index) != 1 || f.Type == reflect.TypeFor[sagas.Meta]() || slices.Contains(seen, name) {
-			return fmt.Errorf("field %q does not exist, or is there twice", events.Clip(name, 80))
-		}
-		seen = append(seen, name)
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return err
-		}
-		if err := readWhole(value, into.Field(f.Index[0]).Addr().Interface()); err != nil {
-			return fmt.Errorf("field %s: %w", name, err)
-		}
-	}
-	_, err := decoder.Token()
-	return err
+		return fmt.Errorf("field %q does not exist, or is there twice", events.Clip(name, 80))
+	})
 }
 
-func readWhole(data []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return err
+// readWhole reads one value. Texts and numbers need no decoder, which only structs could have fields for that are not known.
+func readWhole(data []byte, into reflect.Value) error {
+	switch into.Kind() { //nolint:exhaustive // all others
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64:
+		return json.Unmarshal(data, into.Addr().Interface())
+	default:
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.DisallowUnknownFields()
+		return decoder.Decode(into.Addr().Interface())
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is more than one value")
-	}
-	return nil
 }
 
 // newPeerOutcome writes what an entity decided.

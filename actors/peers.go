@@ -66,6 +66,8 @@ type (
 		Traceparent string        `json:"traceparent,omitempty"`
 		Causation   events.Ref    `json:"causation,omitempty"`
 		Entry       events.HostID `json:"entry,omitempty"` // the host to which the command came
+
+		read sagas.Command // the command, if it was read already
 	}
 	// PeerAdvise asks a tenant's homeostasis for an operating mode.
 	PeerAdvise struct {
@@ -186,6 +188,13 @@ func ReadPeerCall(data []byte) (PeerCall, error) {
 	if err := readPeer(data, &call); err != nil {
 		return PeerCall{}, err
 	}
+	if call.Do != nil {
+		command, err := call.Do.Command.Command()
+		if err != nil {
+			return PeerCall{}, &strictjson.Malformed{Detail: err.Error()}
+		}
+		call.Do.read = command
+	}
 	if err := call.check(); err != nil {
 		return PeerCall{}, &strictjson.Malformed{Detail: err.Error()}
 	}
@@ -280,8 +289,16 @@ func (p *PeerProjection) check() error {
 	return nil
 }
 
+// command reads the command once.
+func (d *PeerDo) command() (sagas.Command, error) {
+	if d.read != nil {
+		return d.read, nil
+	}
+	return d.Command.Command() // not kept: others may read the same call
+}
+
 func (d *PeerDo) check() error {
-	command, err := d.Command.Command()
+	command, err := d.command()
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ func TestRetryReadsNothing(t *testing.T) {
 		h.until("the turn ends", h.ended(id, 1))
 		retried := func(when string, want int, at ...*member) {
 			t.Helper()
+			<-time.After(time.Second) // what follows from the turn is stored, and those who follow the stream have read it
 			reads := h.reads.during(first.Stream, func() {
 				for _, m := range at {
 					again := do(t, m.Host, id, say("m", "a line"))
@@ -70,9 +71,11 @@ func TestRetryReadsNothing(t *testing.T) {
 		retried("its host lives", 0, a, b, c, a, b, c)
 		<-time.After(10 * time.Minute) // it leaves memory
 		do(t, a.Host, id, say("again", "another line"))
+		h.until("the turn ends", h.ended(id, 2))
 		retried("it was not in memory for a while", 0, a, b, c)
 		h.kill(b)
 		do(t, a.Host, id, say("after", "a third line")) // it is in memory at its new host
+		h.until("the turn ends", h.ended(id, 3))
 		retried("its host was killed", 1, a, c, a, c)
 	})
 }

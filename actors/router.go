@@ -395,7 +395,7 @@ func (c *clustered) serve(ctx context.Context, from events.HostID, call PeerCall
 
 // serveDo decides a command for another host.
 func (c *clustered) serveDo(ctx context.Context, view *cluster.View, call PeerCall) (PeerAnswer, error) {
-	command, err := call.Do.Command.Command()
+	command, err := call.Do.command()
 	if err != nil {
 		return PeerAnswer{}, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: err.Error()}
 	}

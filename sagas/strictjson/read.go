@@ -36,15 +36,8 @@ func malformed(format string, args ...any) error { return &Malformed{fmt.Sprintf
 // Read reads one JSON value into a struct or a slice. Given several structs, it reads one object whose fields are theirs; a field that
 // two of them have is read into both. The errors are *Malformed.
 func Read(raw []byte, into ...any) error {
-	if !utf8.Valid(raw) {
-		return malformed("the body is not valid UTF-8")
-	}
-	if !json.Valid(raw) { // it bounds the depth too, and does not recurse
-		var syntax *json.SyntaxError
-		if errors.As(json.Unmarshal(raw, &struct{}{}), &syntax) {
-			return malformed("the body is not one JSON object: %s, at byte %d", syntax.Error(), syntax.Offset)
-		}
-		return malformed("the body is not one JSON object")
+	if err := check(raw); err != nil {
+		return err
 	}
 	r := &reader{json: raw}
 	targets := make([]reflect.Value, len(into))
@@ -55,6 +48,40 @@ func Read(raw []byte, into ...any) error {
 		return r.value(targets[0], "", field{})
 	}
 	return r.object(targets, "", r.next())
+}
+
+// check refuses what is not one JSON value.
+func check(raw []byte) error {
+	if !utf8.Valid(raw) {
+		return malformed("the body is not valid UTF-8")
+	}
+	if !json.Valid(raw) { // it bounds the depth too, and does not recurse
+		var syntax *json.SyntaxError
+		if errors.As(json.Unmarshal(raw, &struct{}{}), &syntax) {
+			return malformed("the body is not one JSON object: %s, at byte %d", syntax.Error(), syntax.Offset)
+		}
+		return malformed("the body is not one JSON object")
+	}
+	return nil
+}
+
+// Fields shows the names and values of one JSON object, as they come, until one is an error. Whether a name comes twice is for the caller to notice. What is no
+// object is a *Malformed.
+func Fields(raw []byte, field func(name string, value []byte) error) error {
+	if err := check(raw); err != nil {
+		return err
+	}
+	r := &reader{json: raw}
+	if token := r.next(); token != json.Delim('{') {
+		return misfit("", token, "an object")
+	}
+	for r.more() {
+		name, _ := r.next().(string) //nolint:errcheck // in valid JSON a key is a string
+		if err := field(name, r.skip()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // value reads one value, of a field or of an element of one.
