@@ -57,7 +57,7 @@ func entriesOf(message *sagas.Message) []entry {
 
 // replied writes a past reply. Reasoning goes back only before what it led to, and only if the endpoint can read it: without, the items after
 // it go back without their ids, by which the endpoint would miss it.
-func replied(message *sagas.Message, way way, own bool) ([][]byte, error) {
+func replied(message *sagas.Message, way way, own bool) ([]inputItem, error) {
 	entries := entriesOf(message)
 	plain := way.noItems || way.noItemsAgain
 	led := false // to something
@@ -77,20 +77,21 @@ func replied(message *sagas.Message, way way, own bool) ([][]byte, error) {
 			entries = slices.Delete(entries, i, i+1)
 		}
 	}
-	var items [][]byte
-	for _, e := range entries {
-		var item []byte
+	var items []inputItem
+	for _, e := range callsLast(entries) {
+		var item inputItem
 		var err error
 		switch e.kind {
 		case events.BlockThinking, events.BlockItem:
 			if plain {
 				continue
 			}
-			item = []byte(e.raw)
+			item.raw = []byte(e.raw)
 		case events.BlockText:
-			item, err = saidItem(e, plain)
+			item.raw, err = saidItem(e, plain)
 		case events.BlockCall:
-			item, err = callItem(e, plain)
+			item.call = callID(e.call.ID)
+			item.raw, err = callItem(e, plain)
 		}
 		if err != nil {
 			return nil, err
@@ -98,6 +99,25 @@ func replied(message *sagas.Message, way way, own bool) ([][]byte, error) {
 		items = append(items, item)
 	}
 	return items, nil
+}
+
+// callsLast puts what a reply held behind a call before its calls, so that the output of a call can follow it and the last item that the
+// model is sent is no word of its own. Reasoning stays directly before what it led to: OpenAI refuses it elsewhere.
+func callsLast(entries []entry) []entry {
+	var others, calls []entry
+	begins := 0
+	for i, e := range entries {
+		switch e.kind {
+		case events.BlockThinking:
+			continue
+		case events.BlockCall:
+			calls = append(calls, entries[begins:i+1]...)
+		case events.BlockText, events.BlockItem:
+			others = append(others, entries[begins:i+1]...)
+		}
+		begins = i + 1
+	}
+	return append(others, calls...)
 }
 
 // answered reports whether an item of a kind that is not known can go back: it is whole, and no call that would want an answer.

@@ -3,8 +3,8 @@ package responses
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 
 	"example.com/life/actors"
 	"example.com/life/events"
@@ -97,13 +97,22 @@ func body(question *actors.ModelRequest, way way, own bool) ([]byte, error) {
 // emptyResult stands for the result of a tool that gave none: some endpoints refuse an empty text.
 const emptyResult = "(no output)"
 
+// inputItem is an item of the input, written.
+type inputItem struct {
+	raw    []byte
+	call   string // the id of the call that it is
+	output string // the id of the call whose output it is
+}
+
 // input writes the conversation. Neighbouring messages of the user are one, since many templates want roles to alternate, and messages that
-// say nothing are none.
+// say nothing are none. Outputs follow their calls directly: OpenAI finds them by their call_id wherever they stand, but DeepSeek's endpoint
+// refuses an input with anything between ("No tool output found for tool call"), a reasoning item or a message of the same reply too.
 func input(question *actors.ModelRequest, way way, own bool) ([][]byte, error) {
-	var items [][]byte
+	var items []inputItem
+	reply := 0 // where the latest reply begins: some endpoints give ids of calls again in the next one
 	add := func(item inputJSON) error {
 		encoded, err := events.PlainJSON(item)
-		items = append(items, encoded)
+		items = append(items, inputItem{raw: encoded})
 		return err
 	}
 	said := ""
@@ -135,12 +144,15 @@ func input(question *actors.ModelRequest, way way, own bool) ([][]byte, error) {
 			if output == "" {
 				output = emptyResult
 			}
-			err = errors.Join(flush(), add(inputJSON{Type: typeCall + "_output", CallID: callID(message.CallID), Output: &output}))
+			item := inputItem{output: callID(message.CallID)}
+			item.raw, err = events.PlainJSON(inputJSON{Type: typeCall + "_output", CallID: item.output, Output: &output})
+			items = slices.Insert(items, reply+outputPlace(items[reply:], item.output), item)
 		case sagas.RoleAssistant:
-			var reply [][]byte
+			var written []inputItem
 			if err = flush(); err == nil {
-				reply, err = replied(message, way, own)
-				items = append(items, reply...)
+				written, err = replied(message, way, own)
+				reply = len(items)
+				items = append(items, written...)
 			}
 		default:
 			err = fmt.Errorf("role %q is unknown", message.Role)
@@ -149,5 +161,28 @@ func input(question *actors.ModelRequest, way way, own bool) ([][]byte, error) {
 			return nil, fmt.Errorf("message %d: %w", i, err)
 		}
 	}
-	return items, flush()
+	if err := flush(); err != nil {
+		return nil, err
+	}
+	raw := make([][]byte, len(items))
+	for i := range items {
+		raw[i] = items[i].raw
+	}
+	return raw, nil
+}
+
+// outputPlace is where the output of a call belongs in the items since its reply: behind the run of calls that it is in, and behind their
+// outputs before it.
+func outputPlace(items []inputItem, call string) int {
+	at := slices.IndexFunc(items, func(it inputItem) bool { return it.call == call })
+	if at < 0 {
+		return len(items)
+	}
+	for at < len(items) && items[at].call != "" {
+		at++
+	}
+	for at < len(items) && items[at].output != "" {
+		at++
+	}
+	return at
 }

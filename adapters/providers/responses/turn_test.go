@@ -303,3 +303,37 @@ func TestWhatAnEndpointCannotReadAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestOutputsFollowTheirCalls: whatever stood behind a call in its reply, its output follows it, and reasoning stays before what it led to.
+func TestOutputsFollowTheirCalls(t *testing.T) {
+	call := func(s *script, id string) { s.call(id, "read_file", `{"path":"a.txt"}`, `,"id":"f`+id+`"`) }
+	sparkle := `{"type":"function_cal","id":"sp_1","name":"read_file"}`
+	for name, test := range map[string]struct {
+		says func(s *script)
+		want string
+	}{
+		"an unknown item":   {func(s *script) { call(s, "c1"); s.item(sparkle) }, "function_cal function_call:c1 function_call_output:c1"},
+		"a text":            {func(s *script) { call(s, "c1"); s.message("I read it.", "") }, "message function_call:c1 function_call_output:c1"},
+		"a thought and it":  {func(s *script) { s.thought("r1", "g", ""); call(s, "c1"); s.thought("r2", "g", ""); s.item(sparkle) }, "reasoning function_cal reasoning function_call:c1 function_call_output:c1"},
+		"thoughts of calls": {func(s *script) { s.thought("r1", "g", ""); call(s, "c1"); s.thought("r2", "g", ""); call(s, "c2") }, "reasoning function_call:c1 function_call_output:c1 reasoning function_call:c2 function_call_output:c2"},
+		"two calls":         {func(s *script) { call(s, "c1"); call(s, "c2"); s.message("I read both.", "") }, "message function_call:c1 function_call:c2 function_call_output:c1 function_call_output:c2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := begin()
+			test.says(first)
+			again := begin() // with the ids of the first reply's calls, as some endpoints give them
+			call(again, "c1")
+			v := &vendor{replies: []wire{first.completed(), again.completed(), says("Finished.")}}
+			s := newTurns(t, theModels{"one": newModel(t, v.open(t))})
+			s.say("a", "Read it")
+			var got []string
+			for _, it := range v.requests[len(v.requests)-1].items()[1:] {
+				got = append(got, strings.TrimSuffix(it.Type+":"+it.CallID, ":"))
+			}
+			want := test.want + " function_call:c1 function_call_output:c1"
+			if len(v.broken) > 0 || strings.Join(got, " ") != want {
+				t.Errorf("broke %v; sent %q, want %q", v.broken, got, want)
+			}
+		})
+	}
+}
