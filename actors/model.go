@@ -57,7 +57,8 @@ type ModelResponse struct {
 	Text  string
 	Calls []events.ModelCall // Arguments as the model wrote them: JSON, or a JSON string holding what was not JSON
 	Stop  events.StopReason
-	Model string // as the provider names it
+	Met   events.Bound // what a reply of stop "length" met, where it is not the limit that was asked for
+	Model string       // as the provider names it
 	Usage events.Usage
 	Fault events.Fault // why the reply is no answer
 

@@ -100,7 +100,7 @@ func (h *Host) askModel(m ask[sagas.AskModel]) {
 	cost, priced := h.prices.Cost(m.what.Model, reply.Usage)
 	masked := h.maskReply(m.what.Masking, &reply)
 	answer := sagas.RecordReply{
-		Meta: meta(m.what.ID), Request: m.what.ID, Stop: reply.Stop, Model: reply.Model,
+		Meta: meta(m.what.ID), Request: m.what.ID, Stop: reply.Stop, Met: reply.Met, Model: reply.Model,
 		Usage: reply.Usage, Cost: cost, Priced: priced, Duration: micros(time.Since(started)), Fault: reply.Fault,
 	}
 	if large(&reply) {

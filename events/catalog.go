@@ -59,8 +59,8 @@ var Catalog = []Spec{
 	kind[SettlementRecorded](1),
 
 	kind[ModelRequested](3, sameData, sameData), // 3: route, because
-	// 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated; 5: calls.blob, withheld; 6: blocks in place of extra, more of usage
-	kind[ModelReplied](6, sameData, sameData, sameData, sameData, repliedV6),
+	// 2: polling; 3: masked; 4: fault, extra, calls.cut, usage.estimated; 5: calls.blob, withheld; 6: blocks in place of extra, more of usage; 7: met
+	kind[ModelReplied](7, sameData, sameData, sameData, sameData, repliedV6, sameData),
 	kind[ModelFailed](4, sameData, sameData, sameData), // 4: left
 
 	kind[CompactionRequested](1),

@@ -160,7 +160,7 @@ func modelExamples() []events.Event {
 				{ID: "call_x2", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`), Cut: true, Blob: exampleBlob()},
 			},
 			Withheld: "it makes 9000 calls, about 1048576 bytes of events, and at most 614400 are stored at once",
-			Stop:     events.StopCalls, Model: "gpt-5-mini-2026-01-31",
+			Stop:     events.StopCalls, Met: events.BoundWindow, Model: "gpt-5-mini-2026-01-31",
 			Usage: events.Usage{Input: 4_210, Output: 187, Cached: 2_048, Estimated: true, CacheWrite: 1_024, CacheWriteLong: 512, Reasoning: 64}, Cost: 1_427, Priced: true,
 			Duration: 1_840 * events.Millisecond, Polling: true,
 			Fault: events.FaultCall,

@@ -29,6 +29,7 @@ type ModelReplied struct {
 	Calls    []ModelCall `json:"calls,omitempty"`
 	Withheld string      `json:"withheld,omitempty"` // why the reply's calls are not here: it is too large to be stored
 	Stop     StopReason  `json:"stop"`
+	Met      Bound       `json:"met,omitempty"`   // what a reply of stop "length" met, where it is not the agent's reply_tokens
 	Model    string      `json:"model,omitempty"` // as the provider named it, where it differs from what was asked
 	Usage    Usage       `json:"usage"`
 	Cost     Money       `json:"cost,string"`
@@ -100,9 +101,18 @@ type StopReason string
 const (
 	StopEnd      StopReason = "end"      // finished
 	StopCalls    StopReason = "calls"    // wants tools
-	StopLength   StopReason = "length"   // met the reply's token limit
+	StopLength   StopReason = "length"   // met a limit of tokens: the reply's, unless Met says otherwise
 	StopFiltered StopReason = "filtered" // declined, or was cut by a filter
 	StopPaused   StopReason = "paused"   // the provider paused a long reply: it is asked to continue, as the next round
+)
+
+// Bound is what a reply met that stopped for its length, where raising reply_tokens would not help.
+type Bound string
+
+// The bounds of a reply besides its own limit.
+const (
+	BoundWindow   Bound = "window"   // the conversation and the reply fill the model's window
+	BoundEndpoint Bound = "endpoint" // the model or its endpoint gives less in one reply than reply_tokens allows
 )
 
 // ErrorClass sorts a provider's failures by what can be done about them.
@@ -213,7 +223,11 @@ func (e ModelReplied) String() string {
 	if text := e.Thought(); text != "" {
 		thought = "thought " + line(Text{Inline: text}) + " and "
 	}
-	return sentence("the model %sreplied %s%s (%s, %s, %s)%s", thought, line(e.Text), calls, e.Stop, e.Usage.tokens(), price, fault)
+	stop := string(e.Stop)
+	if e.Met != "" {
+		stop += ": the limit of the " + string(e.Met)
+	}
+	return sentence("the model %sreplied %s%s (%s, %s, %s)%s", thought, line(e.Text), calls, stop, e.Usage.tokens(), price, fault)
 }
 
 func (e ModelFailed) String() string {

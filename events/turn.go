@@ -81,7 +81,7 @@ const (
 	ReasonReservation Reason = "wallet.refused"   // no reservation, no model call
 	ReasonSleep       Reason = "mode.sleep"       // homeostasis advised sleep
 	ReasonModel       Reason = "model.failed"     //
-	ReasonTruncated   Reason = "model.truncated"  // the reply met its token limit
+	ReasonTruncated   Reason = "model.truncated"  // the reply met a limit of tokens: its own, the endpoint's, or the window's
 	ReasonFiltered    Reason = "model.refused"    // the model declined
 	ReasonLost        Reason = "tool.lost"        // the effect of a call is unknown
 	ReasonUnstored    Reason = "reply.too_large"  // the model's reply cannot be stored

@@ -122,6 +122,7 @@ func (e *ModelReplied) walk(r *reader) {
 	}
 	maybeText(r, "withheld", &e.Withheld)
 	text(r, "stop", &e.Stop)
+	maybeText(r, "met", &e.Met)
 	maybeText(r, "model", &e.Model)
 	e.Usage.walk(r)
 	quoted(r, "cost", &e.Cost)

@@ -163,6 +163,7 @@ func (r *anyOrder) reply(t *rapid.T, request events.RequestID) sagas.RecordReply
 	c := sagas.RecordReply{
 		Meta: r.inside(), Request: request, Text: events.Text{Inline: anyText(t)}, Priced: true,
 		Stop:  rapid.SampledFrom([]events.StopReason{events.StopEnd, events.StopEnd, events.StopLength, events.StopFiltered}).Draw(t, "stop"),
+		Met:   rapid.SampledFrom([]events.Bound{"", "", events.BoundWindow, events.BoundEndpoint}).Draw(t, "met"),
 		Usage: events.Usage{Input: rapid.SampledFrom([]int64{0, 10, 500, -7, 1 << 62}).Draw(t, "tokens")},
 		Cost:  events.Money(rapid.SampledFrom([]int64{0, 10, 30_000, 200_000, -5, 1 << 62}).Draw(t, "cost")),
 	}

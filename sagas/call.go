@@ -69,7 +69,7 @@ func (t *Turn) noteResult(call *Call) {
 }
 
 // judgeCalls sends each call of the latest reply, has it wait for a person, or refuses it.
-func (d *decision) judgeCalls(findings []Finding) {
+func (d *decision) judgeCalls(findings []Finding, met events.Bound) {
 	t := &d.agent.Turn
 	if t.ToolCalls > t.Limits.ToolCalls {
 		d.end(events.Stopped, events.ReasonToolCalls, fmt.Sprintf("the reply asked for call %d of at most %d", t.ToolCalls, t.Limits.ToolCalls))
@@ -91,8 +91,24 @@ func (d *decision) judgeCalls(findings []Finding) {
 		if at := slices.IndexFunc(findings, func(f Finding) bool { return f.Call == i }); at >= 0 {
 			found = &findings[at]
 		}
+		if call.Cut {
+			d.refuseCall(call.ID, call.Tool, cutOff(met, t.Limits.ReplyTokens))
+			continue
+		}
 		d.judgeCall(&call, found)
 	}
+}
+
+// cutOff is what the model is told of a call that its reply ended within.
+func cutOff(met events.Bound, limit int64) string {
+	reached := fmt.Sprintf("the reply met its limit of %d tokens", limit)
+	switch met {
+	case events.BoundWindow:
+		reached = "the reply filled the window of the model"
+	case events.BoundEndpoint:
+		reached = "the reply met the limit of tokens of its endpoint"
+	}
+	return reached + " before this call was whole, so it was not run: make it again, with shorter arguments or in several calls"
 }
 
 // judgeCall applies the policy to one call: deny is stronger than ask, ask than allow.
@@ -100,9 +116,6 @@ func (d *decision) judgeCall(call *Call, found *Finding) {
 	t := &d.agent.Turn
 	granted, ok := grant(&t.Config, call.Tool)
 	switch {
-	case call.Cut:
-		d.refuseCall(call.ID, call.Tool, fmt.Sprintf(
-			"the reply met its limit of %d tokens before this call was whole, so it was not run: make it again, with shorter arguments or in several calls", t.Limits.ReplyTokens))
 	case !ok:
 		d.refuseCall(call.ID, call.Tool, "there is no such tool; the tools are: "+strings.Join(toolNames(&t.Config), ", "))
 	case call.Arguments[0] != '{':

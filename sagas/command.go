@@ -136,6 +136,7 @@ type (
 		Calls    []events.ModelCall
 		Withheld string // why the calls are not there: the reply is too large to be stored
 		Stop     events.StopReason
+		Met      events.Bound
 		Model    string
 		Usage    events.Usage
 		Cost     events.Money

@@ -56,7 +56,7 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 	switch e := facts[0].Event.(type) {
 	case events.ModelReplied:
 		return RecordReply{
-			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Withheld: e.Withheld, Stop: e.Stop, Model: e.Model,
+			Meta: meta, Request: e.Request, Text: e.Text, Calls: e.Calls, Withheld: e.Withheld, Stop: e.Stop, Met: e.Met, Model: e.Model,
 			Former: !e.Polling && a.Turn.polls(e.Calls),
 			Usage:  e.Usage, Cost: e.Cost, Priced: e.Priced, Duration: e.Duration, Fault: e.Fault, Blocks: e.Blocks,
 			Unwarned: !warned(facts), Findings: recallFindings(a.Turn.Round, facts),

@@ -154,7 +154,7 @@ func testConfig() events.AgentConfig {
 // reply reads a model's reply: lines that begin with "call" are calls, the others what it says.
 func (s *script) reply(d *datadriven.TestData, request events.RequestID) sagas.RecordReply {
 	c := sagas.RecordReply{
-		Meta: sagas.Meta{ID: "~answer", At: s.at}, Request: request, Stop: events.StopReason(text(d, "stop")),
+		Meta: sagas.Meta{ID: "~answer", At: s.at}, Request: request, Stop: events.StopReason(text(d, "stop")), Met: events.Bound(text(d, "met")),
 		Usage: events.Usage{Input: int64(cmp.Or(number(s.t, d, "tokens"), 100))}, Cost: s.money(d, "cost"), Priced: !d.HasArg("unpriced"),
 		Fault: events.Fault(text(d, "fault")), Withheld: text(d, "withheld"),
 	}

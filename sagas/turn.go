@@ -273,14 +273,14 @@ func (d *decision) recordReply(c RecordReply) error {
 	}
 	calls := canonicalCalls(t.Round, c.Calls)
 	d.record(events.ModelReplied{
-		Request: c.Request, Text: validText(c.Text), Calls: calls, Withheld: valid(c.Withheld), Stop: c.Stop, Model: valid(c.Model),
+		Request: c.Request, Text: validText(c.Text), Calls: calls, Withheld: valid(c.Withheld), Stop: c.Stop, Met: c.Met, Model: valid(c.Model),
 		Usage: plausible(c.Usage), Cost: min(max(c.Cost, 0), mostCounted), Priced: c.Priced, Duration: c.Duration,
 		Polling: !c.Former && t.polls(calls),
 		Fault:   c.Fault, Blocks: validBlocks(&c, len(calls)),
 	})
 	d.warn(c.Unwarned)
 	if len(c.Calls) > 0 {
-		d.judgeCalls(c.Findings)
+		d.judgeCalls(c.Findings, c.Met)
 		d.proceed()
 		return nil
 	}
@@ -292,7 +292,7 @@ func (d *decision) recordReply(c RecordReply) error {
 	case c.Fault != "":
 		d.proceed() // the model is told
 	case c.Stop == events.StopLength:
-		d.end(events.Stopped, events.ReasonTruncated, "the reply met its token limit; raise reply_tokens to allow longer ones")
+		d.end(events.Stopped, events.ReasonTruncated, truncated(c.Met))
 	case c.Stop == events.StopPaused:
 		d.proceed() // the reply so far goes back, and the next round continues it
 	case c.Stop == events.StopFiltered:
@@ -303,6 +303,17 @@ func (d *decision) recordReply(c RecordReply) error {
 		d.end(events.Done, events.ReasonNone, "")
 	}
 	return nil
+}
+
+// truncated says why a reply stopped for its length, and what helps.
+func truncated(met events.Bound) string {
+	switch met {
+	case events.BoundWindow:
+		return "the conversation and the reply fill the model's window; compact the conversation (life compact), have less of it sent (--limit-context-tokens), or enlarge the window where the model is served"
+	case events.BoundEndpoint:
+		return "the model or its endpoint gives fewer tokens in one reply than reply_tokens allows; ask for less at once, raise the limit at the endpoint, or choose another model"
+	}
+	return "the reply met its token limit; raise reply_tokens to allow longer ones"
 }
 
 // declined says that the model did not answer, and why if its provider says so in an item.

@@ -69,7 +69,7 @@ func ModelSituations() []ModelSituation {
 			list, call("c2", "read_file", `{"limit":10,"path":"ä.md"}`), call("c3", "list_dir", `{"path":"."}`),
 		}}},
 		{Name: "arguments that are no JSON", Asks: 1, Reply: &actors.ModelResponse{Calls: []events.ModelCall{call("c1", "bash", `"{\"command\": \"ls"`)}, Stop: events.StopCalls, Usage: usage}},
-		{Name: "cut by the token limit", Asks: 1, Reply: &actors.ModelResponse{Text: "And so", Stop: events.StopLength, Usage: usage}},
+		{Name: "cut by the token limit", Asks: 1, Reply: &actors.ModelResponse{Text: "And so", Stop: events.StopLength, Usage: events.Usage{Input: 1200, Output: ModelQuestion("").Reply, Cached: 1024}}},
 		{Name: "filtered", Asks: 1, Reply: &actors.ModelResponse{Text: "I cannot", Stop: events.StopFiltered, Usage: usage}},
 		{Name: "rate limited", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorRateLimited, RetryAfter: 7 * time.Second, Detail: "slow down"}},
 		{Name: "overloaded", Asks: 1, Failure: &actors.ModelError{Class: events.ErrorOverloaded, Detail: "try later"}},

@@ -146,7 +146,7 @@ func (t *tape) Ask(ctx context.Context, question actors.ModelRequest, delta func
 	case err == nil:
 		made.Answer = newTapeAnswer(answer)
 	case errors.As(err, &failure):
-		made.Failure = &tapeFailure{Class: failure.Class, RetryAfter: failure.RetryAfter, Detail: failure.Detail}
+		made.Failure = new(tapeFailure(*failure))
 	default: // ctx ended: nothing was answered
 		return actors.ModelResponse{}, err
 	}
@@ -191,7 +191,7 @@ func (t *tape) play(asked recording, delta func(actors.Delta)) (actors.ModelResp
 	}
 	found.stream(delta)
 	if found.Failure != nil {
-		return actors.ModelResponse{}, &actors.ModelError{Class: found.Failure.Class, RetryAfter: found.Failure.RetryAfter, Detail: found.Failure.Detail}
+		return actors.ModelResponse{}, new(actors.ModelError(*found.Failure))
 	}
 	return found.Answer.answer(), nil
 }

@@ -117,6 +117,7 @@ type tapeCall struct {
 	ID        string `json:"id"`
 	Tool      string `json:"tool"`
 	Arguments string `json:"arguments"`
+	Cut       bool   `json:"cut,omitempty"`
 }
 
 type tapeTool struct {
@@ -129,8 +130,10 @@ type tapeAnswer struct {
 	Text  string            `json:"text,omitempty"`
 	Calls []tapeCall        `json:"calls,omitempty"`
 	Stop  events.StopReason `json:"stop"`
+	Met   events.Bound      `json:"met,omitempty"`
 	Model string            `json:"model,omitempty"`
 	Usage events.Usage      `json:"usage"`
+	Fault events.Fault      `json:"fault,omitempty"`
 
 	Blocks []tapeBlock `json:"blocks,omitempty"`
 }
@@ -139,6 +142,8 @@ type tapeFailure struct {
 	Class      events.ErrorClass `json:"class"`
 	RetryAfter time.Duration     `json:"retry_after_ns,string,omitempty"`
 	Detail     string            `json:"detail"`
+	Usage      events.Usage      `json:"usage,omitzero"`
+	Room       int64             `json:"room,string,omitempty"`
 }
 
 // hashQuestion identifies what a provider would be sent: 64 hex digits.
@@ -188,7 +193,12 @@ func (q tapeQuestion) hash() string {
 }
 
 func newTapeAnswer(answer actors.ModelResponse) *tapeAnswer {
-	kept := &tapeAnswer{Text: answer.Text, Calls: newTapeCalls(answer.Calls), Stop: answer.Stop, Model: answer.Model, Usage: answer.Usage}
+	kept := &tapeAnswer{
+		Text: answer.Text, Calls: newTapeCalls(answer.Calls), Stop: answer.Stop, Met: answer.Met, Model: answer.Model, Usage: answer.Usage, Fault: answer.Fault,
+	}
+	for i := range answer.Calls { // of past calls in questions it is not said: they were refused
+		kept.Calls[i].Cut = answer.Calls[i].Cut
+	}
 	for _, block := range answer.Blocks {
 		kept.Blocks = append(kept.Blocks, tapeBlock(block))
 	}
@@ -196,9 +206,9 @@ func newTapeAnswer(answer actors.ModelResponse) *tapeAnswer {
 }
 
 func (a *tapeAnswer) answer() actors.ModelResponse {
-	answer := actors.ModelResponse{Text: a.Text, Stop: a.Stop, Model: a.Model, Usage: a.Usage}
+	answer := actors.ModelResponse{Text: a.Text, Stop: a.Stop, Met: a.Met, Model: a.Model, Usage: a.Usage, Fault: a.Fault}
 	for _, call := range a.Calls {
-		answer.Calls = append(answer.Calls, events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: json.RawMessage(call.Arguments)})
+		answer.Calls = append(answer.Calls, events.ModelCall{ID: call.ID, Tool: call.Tool, Arguments: json.RawMessage(call.Arguments), Cut: call.Cut})
 	}
 	for _, block := range a.Blocks {
 		answer.Blocks = append(answer.Blocks, actors.Block(block))

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -96,6 +97,35 @@ func outcome(t testing.TB, model actors.Model, question actors.ModelRequest) str
 		return err.Error()
 	}
 	return answer.Text
+}
+
+// TestTapeKeepsAllThatCame: what is played is what was recorded, a call that was cut off and a reply that is no answer too: else the one would run, and the other
+// would be the last word.
+func TestTapeKeepsAllThatCame(t *testing.T) {
+	full := actors.ModelResponse{
+		Text: "And so", Stop: events.StopLength, Met: events.BoundWindow, Model: "fake-1", Fault: events.FaultCall,
+		Usage:  events.Usage{Input: 7, Output: 6, Cached: 5, Estimated: true, CacheWrite: 4, CacheWriteLong: 3, Reasoning: 2},
+		Calls:  []events.ModelCall{{ID: "c1", Tool: "bash", Arguments: json.RawMessage(`"{\"comm"`), Cut: true}},
+		Blocks: []actors.Block{{Kind: events.BlockThinking, Text: "Hm.", Raw: `{"signature":"x"}`}, {Kind: events.BlockText, Bytes: 6}, {Kind: events.BlockCall}},
+	}
+	failure := &actors.ModelError{Class: events.ErrorContext, RetryAfter: time.Second, Detail: "too long", Usage: events.Usage{Input: 9}, Room: 4000}
+	for name, situation := range map[string]struct {
+		reply actors.ModelResponse
+		err   error
+	}{"a reply": {full, nil}, "a failure": {actors.ModelResponse{}, failure}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			model := actorstest.FakeModel(func(context.Context, actors.ModelRequest, func(actors.Delta)) (actors.ModelResponse, error) {
+				return situation.reply, situation.err
+			})
+			for _, config := range []TapeConfig{{Dir: dir, Mode: TapeRecord, Model: model}, {Dir: dir, Mode: TapePlay}} {
+				reply, err := openTape(t, config).Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
+				if diff := cmp.Diff(situation.reply, reply) + cmp.Diff(situation.err, err); diff != "" {
+					t.Errorf("%+v: (-want +got):\n%s", config, diff)
+				}
+			}
+		})
+	}
 }
 
 func TestTapePlaysRepeatedQuestionsInOrder(t *testing.T) {

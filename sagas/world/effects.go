@@ -165,7 +165,9 @@ func (a *agent) reply(meta sagas.Meta, ask *sagas.AskModel, took events.Micros) 
 			c.Text = events.Text{}
 		}
 	} else if r.oneIn(80) {
-		c.Stop = pick(r, []events.StopReason{events.StopLength, events.StopLength, events.StopFiltered})
+		if c.Stop = pick(r, []events.StopReason{events.StopLength, events.StopLength, events.StopFiltered}); c.Stop == events.StopLength {
+			c.Met = pick(r, []events.Bound{"", events.BoundWindow, events.BoundEndpoint})
+		}
 	}
 	c.Usage = events.Usage{Input: 400 + int64(len(ask.Messages)*r.between(40, 70)), Output: int64(r.between(30, 400))}
 	if r.oneIn(2) {

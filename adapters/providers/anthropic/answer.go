@@ -11,8 +11,8 @@ import (
 	"example.com/life/events"
 )
 
-// answer gives the whole reply, once the model has said why it stopped.
-func (r *reply) answer() (actors.ModelResponse, error) {
+// Answer gives the whole reply, once the model has said why it stopped.
+func (r *reply) Answer() (actors.ModelResponse, error) {
 	r.flush()
 	failed := func(class events.ErrorClass, detail string) (actors.ModelResponse, error) {
 		return actors.ModelResponse{}, &actors.ModelError{Class: class, Detail: detail, Usage: r.usage(true)}
@@ -25,15 +25,13 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 	if err != nil {
 		return failed(events.ErrorTruncated, err.Error())
 	}
-	answer := actors.ModelResponse{Text: r.text(), Model: r.model, Usage: r.usage(true), Stop: end.Stop, Blocks: r.layout(end.Stop)}
+	answer := actors.ModelResponse{Text: r.text(), Model: r.model, Usage: r.usage(true), Stop: end.Stop, Met: end.Met, Blocks: r.layout(end.Stop)}
 	switch {
 	case end.Stop == events.StopFiltered:
 		if len(r.blocks) == 0 {
 			answer.Usage = events.Usage{} // a refusal before any output is not charged
 		}
 		return answer, nil // a reply that was withdrawn calls nothing
-	case r.stop == "model_context_window_exceeded" && strings.TrimSpace(answer.Text) == "" && len(calls) == 0:
-		return actors.ModelResponse{}, r.windowMet(answer.Usage)
 	case len(calls) == 0 && end.Stop == events.StopEnd && r.stop == "tool_use":
 		return failed(events.ErrorTruncated, "the endpoint said that the model called tools, and sent no call")
 	}
@@ -54,21 +52,8 @@ func (r *reply) ending() endpoint.Ending {
 		return endpoint.Ending{Class: events.ErrorTruncated, Why: "the reply ended, and the model did not say why it stopped"}
 	case "pause_turn":
 		return endpoint.Ending{Stop: events.StopPaused}
-	case "model_context_window_exceeded":
-		return endpoint.Ending{Stop: events.StopLength}
 	}
 	return endpoint.EndingOf(r.stop)
-}
-
-// windowMet is the failure of a reply of which nothing came because the conversation fills the model's window.
-func (r *reply) windowMet(usage events.Usage) error {
-	failure := &actors.ModelError{Class: events.ErrorContext, Detail: "the conversation leaves no room for a reply in the model's window", Usage: usage}
-	said := endpoint.Said{}
-	if used := r.told.input() + r.told.output; used >= endpoint.LeastWindow {
-		said.Message = fmt.Sprintf("context window %d", used)
-	}
-	endpoint.Overflow(failure, r.question, &said)
-	return failure
 }
 
 // cut reports whether the reply was cut off within its last block. Some servers give another reason where the limit of tokens did it.

@@ -11,8 +11,6 @@ package anthropic
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strings"
 
@@ -101,56 +99,6 @@ func (m *messages) ask(ctx context.Context, question *actors.ModelRequest, way w
 	if err := m.client.Post(watched, "v1/messages", params, &response, options...); err != nil {
 		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
 	}
-	return m.read(call, question, response.Body, delta)
-}
-
-// read puts a reply together as it comes.
-func (m *messages) read(call *endpoint.Call, question *actors.ModelRequest, body io.ReadCloser, delta func(actors.Delta)) (actors.ModelResponse, error) {
-	reply, stream := newReply(question, delta), endpoint.NewFrames(body)
-	for {
-		frame, more := stream.Next()
-		if !more || !reply.take(frame) {
-			break
-		}
-		if len(reply.blocks) > 0 {
-			call.Begun()
-		}
-	}
-	if err := body.Close(); err != nil && stream.Err() == nil && !reply.ended {
-		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
-	}
-	if err := call.Left(); err != nil {
-		return actors.ModelResponse{}, err
-	}
-	return m.conclude(call, reply, stream)
-}
-
-// conclude gives the reply, or why there is none.
-func (m *messages) conclude(call *endpoint.Call, reply *reply, stream *endpoint.Frames) (actors.ModelResponse, error) {
-	var failure *actors.ModelError
-	switch {
-	case reply.said != nil:
-		refused := m.Refused(0, *reply.said, 0)
-		if len(reply.blocks) == 0 {
-			return actors.ModelResponse{}, refused
-		}
-		refused.Usage = reply.usage(false)
-		return actors.ModelResponse{}, refused.ModelError
-	case reply.err != nil:
-		errors.As(reply.err, &failure)
-		failure.Detail = m.Failed(failure.Class, failure.Detail, 0).Detail
-		failure.Usage = reply.usage(false)
-		return actors.ModelResponse{}, failure
-	case !reply.ended:
-		return actors.ModelResponse{}, call.Unanswered(m.BrokenOff(reply.progress(), stream))
-	}
-	answer, err := reply.answer()
-	if errors.As(err, &failure) {
-		failure.Detail = m.Failed(failure.Class, failure.Detail, 0).Detail
-		return actors.ModelResponse{}, failure
-	}
-	if cut := endpoint.CutSilently(reply.question, reply.told.input(), reply.told.caching, answer.Usage); cut != nil && !m.Own {
-		return actors.ModelResponse{}, cut
-	}
-	return answer, nil
+	asked := endpoint.Asked{Question: question, Limit: params.MaxTokens, Lowered: way.lowered}
+	return call.Read(asked, response.Body, newReply(question, delta))
 }

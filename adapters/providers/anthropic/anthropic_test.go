@@ -290,7 +290,7 @@ func TestReadsWhatServersSend(t *testing.T) {
 				a.Blocks = []actors.Block{{Kind: events.BlockText, Bytes: 9}, {Kind: events.BlockItem, Raw: `{"id":"s1","input":{"query":"x"},"name":"web_search","type":"server_tool_use"}`}}
 			}),
 		},
-		"the window met within the reply": {streams(text(0, "And so"), end("model_context_window_exceeded", 3)), with(said("And so"), func(a *actors.ModelResponse) { a.Stop = events.StopLength })},
+		"the window met within the reply": {streams(text(0, "And so"), end("model_context_window_exceeded", 3)), with(said("And so"), func(a *actors.ModelResponse) { a.Stop, a.Met = events.StopLength, events.BoundWindow })},
 		"thoughts, signed": {streams(thought(0, "Hm. ", long), thought(1), text(2, "Yes."), end("end_turn", 9)), with(said("Yes."), func(a *actors.ModelResponse) {
 			a.Blocks = []actors.Block{
 				{Kind: events.BlockThinking, Text: "Hm. " + long, Raw: `{"signature":"` + sign("Hm. "+long) + `","thinking":"Hm. ` + long + `","type":"thinking"}`},

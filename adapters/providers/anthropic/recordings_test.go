@@ -1,11 +1,7 @@
 package anthropic
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"io"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,8 +11,6 @@ import (
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
 	"example.com/life/adapters/providers/endpoint/endpointtest"
-	"example.com/life/events"
-	"example.com/life/sagas"
 )
 
 // wellFormed is how many of the recordings, from the first, end as the vendor ends replies.
@@ -49,114 +43,36 @@ func recordings() [][]string {
 // retyped are what frames are retyped by.
 var retyped = []string{`"index":0`, `"index":null`, `"toolu_1"`, `7`, `:"{`, `:{"x":"`, `"index":1`, `"index":0`, `text_delta`, `glow_delta`, `"tool_use"`, `"thinking"`, `"end_turn"`, `"refusal"`}
 
-// written reports whether arguments are those of a call that the recordings hold.
-func written(arguments json.RawMessage) bool {
-	var call struct{ Command, Path string }
-	if json.Unmarshal(arguments, &call) != nil {
-		return false
-	}
-	return slices.Contains([]string{"ls ä", "a", "four", "five"}, call.Command) || call.Command == "" && (call.Path == "b" || call.Path == "")
-}
-
-// checkReply asks a model whose endpoint answers with that body, and holds what comes to what must be true of every reply: a failure has a
-// class and a detail; the pieces are the reply; calls have ids of their own, and arguments that came whole unless they are marked as cut; and
-// the conversation that goes on with the reply is one that the vendor takes.
-func checkReply(t *testing.T, status int, media, body string, recorded bool) {
-	t.Helper()
-	heard := &heard{}
-	question := actorstest.ModelQuestion("m")
-	answer, err := asked(t, &question, status, media, body, heard.take)
-	if err != nil {
-		var failure *actors.ModelError
-		if !errors.As(err, &failure) || failure.Detail == "" || failure.Class == "" {
-			t.Fatalf("%q: error %v is no failure of the model with a detail", body, err)
-		}
-		return
-	}
-	heard.check(t, &answer)
-	if len(answer.Calls) == 0 && strings.TrimSpace(answer.Text) == "" && answer.Fault == "" && answer.Stop == events.StopEnd {
-		t.Errorf("%q: an empty reply is done", body)
-	}
-	if answer.Stop == events.StopFiltered && len(answer.Calls) > 0 {
-		t.Errorf("%q: a refused reply calls %v", body, answer.Calls)
-	}
-	seen := map[string]bool{}
-	for _, call := range answer.Calls {
-		if !json.Valid(call.Arguments) || call.ID == "" || seen[call.ID] || call.Tool == "" {
-			t.Errorf("call %+v", call)
-		}
-		seen[call.ID] = true
-		if recorded && !call.Cut && endpoint.IsObject(string(call.Arguments)) && !written(call.Arguments) {
-			t.Errorf("%q: the call %s was never sent", body, call.Arguments)
-		}
-	}
-	question.Messages = append(question.Messages, saidOf(&answer))
-	for _, call := range answer.Calls {
-		question.Messages = append(question.Messages, sagas.Message{Role: sagas.RoleTool, CallID: call.ID, Tool: call.Tool})
-	}
-	for _, text := range []string{"Go on.", ""} {
-		if text != "" || answer.Stop == events.StopPaused {
-			checkQuestion(t, body, question, text)
-		}
-	}
-}
-
-// asked reads a body: as the network gives it, or a stream of which nothing but the reading is to be tried, without the vendor's package.
-func asked(t *testing.T, question *actors.ModelRequest, status int, media, body string, delta func(actors.Delta)) (actors.ModelResponse, error) {
-	t.Helper()
-	config := anthropicConfig(endpoint.Config{BaseURL: "http://model.test", Client: &http.Client{Transport: endpointtest.Canned{Status: status, Media: media, Body: io.NopCloser(strings.NewReader(body))}}})
-	model := newModel(t, config)
-	m, ok := model.(*messages)
-	if !ok || status != 200 || media != "" {
-		return model.Ask(context.Background(), *question, delta)
-	}
-	_, call := m.Begin(context.Background())
-	defer call.End()
-	return m.read(call, question, io.NopCloser(strings.NewReader(body)), delta)
-}
-
-// saidOf is a reply as a message of the conversation.
-func saidOf(answer *actors.ModelResponse) sagas.Message {
-	said := sagas.Message{Role: sagas.RoleAssistant, Text: events.Text{Inline: answer.Text}, Calls: answer.Calls}
-	for _, b := range answer.Blocks {
-		block := events.Block{Kind: b.Kind, Bytes: b.Bytes}
-		if b.Text != "" {
-			block.Text = &events.Text{Inline: b.Text}
-		}
-		if b.Raw != "" {
-			block.Raw = &events.Text{Inline: b.Raw}
-		}
-		said.Blocks = append(said.Blocks, block)
-	}
-	return said
-}
-
-// checkQuestion holds a conversation, and what the user says next, to the vendor's rules.
-func checkQuestion(t *testing.T, body string, question actors.ModelRequest, next string) {
-	t.Helper()
-	if next != "" {
-		question.Messages = append(slices.Clone(question.Messages), sagas.Message{Role: sagas.RoleUser, Text: events.Text{Inline: next}})
-	}
-	broken := brokenBy(t, &question, way{}, false)
-	taken := func(rule string) bool {
-		return !strings.Contains(rule, "Input tag") && !strings.Contains(rule, "`redacted_thinking` block")
-	}
-	if len(broken) > 0 && !slices.ContainsFunc(broken, taken) { // it is asked so after that refusal: TestABlockThatIsNotTakenBack
-		broken = brokenBy(t, &question, way{plain: true}, false)
-	}
-	if len(broken) > 0 {
-		t.Errorf("it breaks %v to go on after %q", broken, body)
+func dialect() *endpointtest.Dialect {
+	return &endpointtest.Dialect{
+		Recordings: recordings(), Retyped: retyped, Question: actorstest.ModelQuestion("m"),
+		Model: func(t testing.TB, transport http.RoundTripper) actors.Model {
+			return newModel(t, anthropicConfig(endpoint.Config{BaseURL: "http://model.test", Client: &http.Client{Transport: transport}}))
+		},
+		Reply: func(question *actors.ModelRequest, delta func(actors.Delta)) endpoint.Reply {
+			return newReply(question, delta)
+		},
+		Breaks: func(t testing.TB, question *actors.ModelRequest) []string {
+			broken := brokenBy(t, question, way{}, false)
+			taken := func(rule string) bool {
+				return !strings.Contains(rule, "Input tag") && !strings.Contains(rule, "`redacted_thinking` block")
+			}
+			if len(broken) > 0 && !slices.ContainsFunc(broken, taken) { // it is asked so after that refusal: TestABlockThatIsNotTakenBack
+				broken = brokenBy(t, question, way{plain: true}, false)
+			}
+			return broken
+		},
 	}
 }
 
 // brokenBy lists the rules that a question breaks as it is sent.
-func brokenBy(t *testing.T, question *actors.ModelRequest, way way, own bool) []string {
+func brokenBy(t testing.TB, question *actors.ModelRequest, way way, own bool) []string {
 	t.Helper()
 	sent := sentAs(t, question, way, own)
 	return sent.check(!own)
 }
 
-func sentAs(t *testing.T, question *actors.ModelRequest, way way, own bool) sentRequest {
+func sentAs(t testing.TB, question *actors.ModelRequest, way way, own bool) sentRequest {
 	t.Helper()
 	params, err := params(question, way, own, 0)
 	if err != nil {
@@ -173,45 +89,7 @@ func sentAs(t *testing.T, question *actors.ModelRequest, way way, own bool) sent
 	return sent
 }
 
-// TestBorders cuts each recording in two at every byte, as networks do.
-func TestBorders(t *testing.T) {
-	endpointtest.Borders(t, recordings(), actorstest.ModelQuestion("m"), func(transport http.RoundTripper) actors.Model {
-		return newModel(t, anthropicConfig(endpoint.Config{BaseURL: "http://model.test", Client: &http.Client{Transport: transport}}))
-	})
-}
-
-// TestEveryCutOfARecording cuts each recording at every byte. What ends before the reply's end is no reply.
-func TestEveryCutOfARecording(t *testing.T) {
-	for _, frames := range recordings() {
-		whole := strings.Join(frames, "")
-		for at := range len(whole) {
-			checkReply(t, 200, "", whole[:at], true)
-		}
-		checkReply(t, 200, "", strings.ReplaceAll(whole, "\n", "\r\n"), true)
-	}
-}
-
-// TestMutatedRecordings tries many mutations, the same each time.
-func TestMutatedRecordings(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 3000 {
-		all := recordings()
-		checkReply(t, 200, "", endpointtest.Mutated(all[r.IntN(len(all))], r, retyped...), false)
-	}
-}
-
-// FuzzRecordings tries mutations of any number, and any bytes.
-func FuzzRecordings(f *testing.F) {
-	for i, frames := range recordings() {
-		f.Add(uint64(i), 200, "text/event-stream", strings.Join(frames, ""))
-	}
-	f.Add(uint64(1), 429, "text/plain", "\xff\x00")
-	f.Add(uint64(1), 400, "application/json", `{"type":"error","error":{"type":{},"details":[]}}`)
-	f.Fuzz(func(t *testing.T, seed uint64, status int, media, body string) {
-		if status < 200 || status > 599 {
-			status = 200
-		}
-		checkReply(t, status, media, body, false)
-		checkReply(t, 200, "", endpointtest.Mutated(strings.SplitAfter(body, "\n\n"), rand.New(rand.NewPCG(seed, 1)), retyped...), false)
-	})
-}
+func TestBorders(t *testing.T)              { dialect().Borders(t) }
+func TestEveryCutOfARecording(t *testing.T) { dialect().Cuts(t) }
+func TestMutatedRecordings(t *testing.T)    { dialect().Mutations(t) }
+func FuzzRecordings(f *testing.F)           { dialect().Fuzz(f) }

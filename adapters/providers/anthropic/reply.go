@@ -52,8 +52,8 @@ func (r *reply) fail(class events.ErrorClass, format string, args ...any) bool {
 	return false
 }
 
-// take takes one event of the stream. false: there is nothing more to take.
-func (r *reply) take(f endpoint.Frame) bool {
+// Take takes one event of the stream. false: there is nothing more to take.
+func (r *reply) Take(f endpoint.Frame) bool {
 	if len(f.Data) == 0 || f.Heartbeat() {
 		return true
 	}
@@ -315,9 +315,15 @@ func (r *reply) flush() {
 	}
 }
 
-// progress is what had come of a reply that was cut off.
-func (r *reply) progress() endpoint.Progress {
-	p := endpoint.Progress{Begun: r.started || len(r.blocks) > 0, Where: "before the reply", Broken: r.broken, Usage: r.usage(false)}
+// Begun reports whether something of the model has come: a refusal before that is not charged.
+func (r *reply) Begun() bool { return len(r.blocks) > 0 }
+
+// Progress is what had come of a reply that was cut off.
+func (r *reply) Progress() endpoint.Progress {
+	p := endpoint.Progress{
+		Begun: r.started || len(r.blocks) > 0, Ended: r.ended, Where: "before the reply", Broken: r.broken, Said: r.said, Err: r.err, Usage: r.usage(false),
+		Input: r.told.input(), Output: r.told.output, Caching: r.told.caching,
+	}
 	switch {
 	case r.stop != "":
 		p.Where = "after the model stopped and before the reply's end (message_stop)"

@@ -22,6 +22,7 @@ type way struct {
 	noEffort   bool  // it takes no effort
 	noDisplay  bool  // nothing is said of how thinking is shown
 	reply      int64 // the largest limit of the reply that it takes; 0: any
+	lowered    bool  // so that the reply fits the window beside this conversation
 	plain      bool  // nothing that is a provider's own is sent back
 }
 
@@ -105,7 +106,7 @@ func (w way) limited(words string, limit int64) (next, keep way) {
 	if found := noRoom.FindStringSubmatch(words); found != nil { // prompt and reply together do not fit: of this conversation
 		input, window := number(found[1]), number(found[3])
 		if left := window - input - 16; left >= endpoint.LeastWindow && left < limit {
-			next.reply = left
+			next.reply, next.lowered = left, true
 		}
 		return next, w
 	}

@@ -4,7 +4,6 @@ package chat
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/openai/openai-go/v3"
@@ -74,49 +73,6 @@ func (m *chat) ask(ctx context.Context, question actors.ModelRequest, way way, d
 	if err := m.client.Post(watched, "chat/completions", params, &response, options...); err != nil {
 		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
 	}
-	reply, stream := newReply(question, delta), endpoint.NewFrames(response.Body)
-	for {
-		event, more := stream.Next()
-		if !more || !reply.take(event) {
-			break
-		}
-		if reply.begun {
-			call.Begun()
-		}
-	}
-	if err := response.Body.Close(); err != nil && stream.Err() == nil && !reply.ended {
-		return actors.ModelResponse{}, call.Unanswered(m.Unreached(err))
-	}
-	if err := ctx.Err(); err != nil {
-		return actors.ModelResponse{}, err
-	}
-	return m.conclude(call, reply, stream)
-}
-
-// conclude gives the reply, or why there is none. A reply that was finished is complete, whatever became of the connection afterwards.
-func (m *chat) conclude(call *endpoint.Call, reply *reply, stream *endpoint.Frames) (actors.ModelResponse, error) {
-	var failure *actors.ModelError
-	switch {
-	case reply.said != nil:
-		refused := m.Refused(0, *reply.said, 0)
-		if !reply.begun {
-			return actors.ModelResponse{}, refused
-		}
-		failure = refused.ModelError
-		failure.Usage = reply.usage()
-		return actors.ModelResponse{}, failure
-	case reply.err != nil:
-		return actors.ModelResponse{}, m.Failed(events.ErrorInvalid, reply.err.Error(), 0)
-	case !reply.ended || reply.broken != nil:
-		return actors.ModelResponse{}, call.Unanswered(m.BrokenOff(reply.progress(), stream))
-	}
-	answer, err := reply.answer()
-	if errors.As(err, &failure) {
-		failure.Detail = m.Failed(failure.Class, failure.Detail, 0).Detail
-		return actors.ModelResponse{}, failure
-	}
-	if cut := endpoint.CutSilently(reply.question, reply.told.input, reply.told.caching, answer.Usage); cut != nil {
-		return actors.ModelResponse{}, cut
-	}
-	return answer, nil
+	asked := endpoint.Asked{Question: &question, Limit: way.replyLimit(&question, m.Own), Lowered: way.noContext}
+	return call.Read(asked, response.Body, newReply(question, delta))
 }

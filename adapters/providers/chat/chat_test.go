@@ -13,6 +13,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -31,11 +32,11 @@ func TestOpenAIIsAModel(t *testing.T) {
 		return newOpenAI(t, fakeOpenAI(t, func(*http.Request, map[string]any) wire {
 			switch {
 			case situation.Reply != nil:
-				return wire{pieces: streamOf(*situation.Reply)}
+				return wire{Pieces: streamOf(*situation.Reply)}
 			case situation.Failure != nil:
 				return failureOf(situation.Failure)
 			}
-			return wire{end: hang}
+			return wire{End: endpointtest.Hang}
 		})), "fake-1"
 	})
 }
@@ -45,10 +46,10 @@ func TestOpenAIIsSentTheQuestion(t *testing.T) {
 	var got map[string]any
 	config := fakeOpenAI(t, func(r *http.Request, body map[string]any) wire {
 		got = body
-		if r.Header.Get("Authorization") != "Bearer "+testKey {
+		if r.Header.Get("Authorization") != "Bearer "+endpointtest.Key {
 			t.Errorf("Authorization is %q", r.Header.Get("Authorization"))
 		}
-		return wire{pieces: []string{textEvent("ok"), event(finish), done}}
+		return wire{Pieces: []string{textEvent("ok"), event(finish), done}}
 	})
 	if _, err := newOpenAI(t, config).Ask(t.Context(), actorstest.ModelQuestion("fake-1"), nil); err != nil {
 		t.Fatal(err)
@@ -99,46 +100,46 @@ func TestOpenAIReadsWhatServersSend(t *testing.T) {
 		wire wire
 		want actors.ModelResponse
 	}{
-		"single bytes":     {wire{pieces: bytesOf(streamOf(full)...)}, full},
-		"gzip":             {wire{pieces: streamOf(full), gzip: true}, full},
-		"CRLF":             {wire{pieces: []string{crlf(textEvent("hi")), crlf(finishEvent("stop")), crlf(done)}}, said("hi")},
-		"comments":         {wire{pieces: []string{": keep-alive\n\n", textEvent("hi"), ":\n\n", ": x\n" + finishEvent("stop"), done}}, said("hi")},
-		"no DONE":          {wire{pieces: []string{textEvent("hi"), finishEvent("stop")}}, said("hi")},
-		"cut after finish": {wire{pieces: []string{textEvent("hi"), finishEvent("stop")}, end: reset}, said("hi")},
-		"split pair":       {wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`), event(`{"choices":[{"index":0,"delta":{"role":"assistant"}}]}`), event(`{"choices":[{"index":0,"delta":{"content":"\ude42b \\\\ud83d"}}]}`), finishEvent("stop")}}, said(`a🙂b \\ud83d`)},
-		"lone half":        {wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`), finishEvent("stop")}}, said("a\ufffd")},
-		"no index, no id, no role": {wire{pieces: []string{
+		"single bytes":     {wire{Pieces: bytesOf(streamOf(full)...)}, full},
+		"gzip":             {wire{Pieces: streamOf(full), Gzip: true}, full},
+		"CRLF":             {wire{Pieces: []string{crlf(textEvent("hi")), crlf(finishEvent("stop")), crlf(done)}}, said("hi")},
+		"comments":         {wire{Pieces: []string{": keep-alive\n\n", textEvent("hi"), ":\n\n", ": x\n" + finishEvent("stop"), done}}, said("hi")},
+		"no DONE":          {wire{Pieces: []string{textEvent("hi"), finishEvent("stop")}}, said("hi")},
+		"cut after finish": {wire{Pieces: []string{textEvent("hi"), finishEvent("stop")}, End: endpointtest.Reset}, said("hi")},
+		"split pair":       {wire{Pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`), event(`{"choices":[{"index":0,"delta":{"role":"assistant"}}]}`), event(`{"choices":[{"index":0,"delta":{"content":"\ude42b \\\\ud83d"}}]}`), finishEvent("stop")}}, said(`a🙂b \\ud83d`)},
+		"lone half":        {wire{Pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}`), finishEvent("stop")}}, said("a\ufffd")},
+		"no index, no id, no role": {wire{Pieces: []string{
 			callEvent(`{"function":{"name":"list_dir","arguments":"{\"path\":\".\"}"}}`),
 			callEvent(`{"function":{"name":"bash","arguments":"{\"command\":"}}`), callEvent(`{"function":{"arguments":"\"ls\"}"}}`),
 			finishEvent("stop"),
 		}}, calls(call("call-6-1", "list_dir", `{"path":"."}`), call("call-6-2", "bash", `{"command":"ls"}`))},
-		"arguments split at every byte": {wire{pieces: append(append([]string{callEvent(`{"index":0,"id":"q","function":{"name":"read_file","arguments":""}}`)}, everyByte...),
+		"arguments split at every byte": {wire{Pieces: append(append([]string{callEvent(`{"index":0,"id":"q","function":{"name":"read_file","arguments":""}}`)}, everyByte...),
 			finishEvent("tool_calls"), done)}, calls(call("q", "read_file", `{"path":"a.md"}`))},
-		"interleaved": {wire{pieces: []string{
+		"interleaved": {wire{Pieces: []string{
 			callEvent(`{"index":0,"id":"a","function":{"name":"list_dir","arguments":"{\"pa"}},{"index":1,"id":"b","function":{"name":"bash","arguments":"{\"com"}}`),
 			callEvent(`{"index":1,"function":{"arguments":"mand\":1}"}}`), callEvent(`{"index":0,"function":{"arguments":"th\":2}"}}`),
 			finishEvent("tool_calls"), done,
 		}}, calls(call("a", "list_dir", `{"path":2}`), call("b", "bash", `{"command":1}`))},
-		"one index for all": {wire{pieces: []string{
+		"one index for all": {wire{Pieces: []string{
 			callEvent(`{"index":0,"id":"a","function":{"name":"list_dir","arguments":"{}"}}`),
 			callEvent(`{"index":0,"id":"b","function":{"name":"bash","arguments":"{}"}}`),
 			finishEvent("tool_calls"), done,
 		}}, calls(call("a", "list_dir", `{}`), call("b", "bash", `{}`))},
-		"ids only, names repeated": {wire{pieces: []string{
+		"ids only, names repeated": {wire{Pieces: []string{
 			callEvent(`{"id":"a","function":{"name":"list_dir","arguments":"{\"x\""}}`), callEvent(`{"id":"b","function":{"name":"bash","arguments":"{\"y\""}}`),
 			callEvent(`{"id":"a","function":{"name":"list_dir","arguments":":1}"}}`), callEvent(`{"id":"b","function":{"name":"bash","arguments":":2}"}}`),
 			finishEvent("stop"),
 		}}, calls(call("a", "list_dir", `{"x":1}`), call("b", "bash", `{"y":2}`))},
-		"no arguments, the same id twice": {wire{pieces: []string{
+		"no arguments, the same id twice": {wire{Pieces: []string{
 			callEvent(`{"index":0,"id":"a","function":{"name":"now"}}`), callEvent(`{"index":1,"id":"a","function":{"name":"now","arguments":" "}}`),
 			finishEvent("tool_calls"),
 		}}, calls(call("a", "now", `{}`), call("call-6-2", "now", `{}`))},
 		"a refusal": {
-			wire{pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"refusal":"No."}}]}`), finishEvent("stop")}},
+			wire{Pieces: []string{event(`{"model":"fake-1","choices":[{"index":0,"delta":{"refusal":"No."}}]}`), finishEvent("stop")}},
 			actors.ModelResponse{Text: "No.", Stop: events.StopFiltered, Model: "fake-1"},
 		},
 		"other choices, odd usage": {
-			wire{pieces: []string{textEvent("hi"), event(`{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"length"}],"usage":{"prompt_tokens":-4,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`), finishEvent("eos")}},
+			wire{Pieces: []string{textEvent("hi"), event(`{"choices":[{"index":1,"delta":{"content":"no"},"finish_reason":"length"}],"usage":{"prompt_tokens":-4,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9}}}`), finishEvent("eos")}},
 			actors.ModelResponse{Text: "hi", Stop: events.StopEnd, Model: "fake-1", Usage: events.Usage{Input: 119, Output: 2, Estimated: true}},
 		},
 	} {
@@ -170,7 +171,7 @@ func TestOpenAISortsFailures(t *testing.T) {
 	plain := map[string]string{"Content-Type": "text/plain"}
 	jsonHeader := map[string]string{"Content-Type": "application/json"}
 	refuse := func(status int, body string) wire {
-		return wire{status: status, header: jsonHeader, pieces: []string{body}}
+		return wire{Status: status, Header: jsonHeader, Pieces: []string{body}}
 	}
 	for name, test := range map[string]struct {
 		wire  wire
@@ -178,25 +179,25 @@ func TestOpenAISortsFailures(t *testing.T) {
 		says  string
 	}{
 		"EOF before anything":           {wire{}, events.ErrorTruncated, "before the model said"},
-		"DONE without a reason":         {wire{pieces: []string{textEvent("a"), done}}, events.ErrorTruncated, "before the model said"},
-		"RST within the reply":          {wire{pieces: []string{textEvent("a")}, end: reset}, events.ErrorTruncated, "broke within the reply"},
-		"RST before the reply":          {wire{end: reset}, events.ErrorTruncated, "broke before the reply"},
-		"overload within":               {wire{pieces: []string{textEvent("a"), event(`{"error":{"message":"The server is overloaded","type":"server_error","code":null}}`)}}, events.ErrorOverloaded, "overloaded"},
-		"rate limit within":             {wire{pieces: []string{event(`{"error":{"message":"slow","type":"rate_limit_error"}}`)}}, events.ErrorRateLimited, "slow"},
-		"code within":                   {wire{pieces: []string{event(`{"error":{"message":"no","code":401}}`)}}, events.ErrorAuth, "401 Unauthorized: no"},
-		"filter within":                 {wire{pieces: []string{event(`{"error":{"message":"no","code":"content_filter"}}`)}}, events.ErrorRefused, "no"},
-		"no JSON within":                {wire{pieces: []string{event(`{"choices": oops`)}}, events.ErrorInvalid, "not JSON"},
-		"a call without a name":         {wire{pieces: []string{callEvent(`{"index":0,"function":{"arguments":"{}"}}`), finishEvent("tool_calls")}}, events.ErrorTruncated, "names no tool"},
-		"too many calls":                {wire{pieces: []string{strings.Repeat(callEvent(`{"function":{"name":"a"}}`), 65)}, end: hang}, events.ErrorInvalid, "more than 64 calls"},
-		"one endless line":              {wire{pieces: []string{"data: " + strings.Repeat("x", endpoint.MaxReply+100)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
-		"a small bomb":                  {wire{gzip: true, pieces: []string{strings.Repeat(": "+strings.Repeat("z", 1000)+"\n", endpoint.MaxReply/1000)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"DONE without a reason":         {wire{Pieces: []string{textEvent("a"), done}}, events.ErrorTruncated, "before the model said"},
+		"RST within the reply":          {wire{Pieces: []string{textEvent("a")}, End: endpointtest.Reset}, events.ErrorTruncated, "broke within the reply"},
+		"RST before the reply":          {wire{End: endpointtest.Reset}, events.ErrorTruncated, "broke before the reply"},
+		"overload within":               {wire{Pieces: []string{textEvent("a"), event(`{"error":{"message":"The server is overloaded","type":"server_error","code":null}}`)}}, events.ErrorOverloaded, "overloaded"},
+		"rate limit within":             {wire{Pieces: []string{event(`{"error":{"message":"slow","type":"rate_limit_error"}}`)}}, events.ErrorRateLimited, "slow"},
+		"code within":                   {wire{Pieces: []string{event(`{"error":{"message":"no","code":401}}`)}}, events.ErrorAuth, "401 Unauthorized: no"},
+		"filter within":                 {wire{Pieces: []string{event(`{"error":{"message":"no","code":"content_filter"}}`)}}, events.ErrorRefused, "no"},
+		"no JSON within":                {wire{Pieces: []string{event(`{"choices": oops`)}}, events.ErrorInvalid, "not JSON"},
+		"a call without a name":         {wire{Pieces: []string{callEvent(`{"index":0,"function":{"arguments":"{}"}}`), finishEvent("tool_calls")}}, events.ErrorTruncated, "names no tool"},
+		"too many calls":                {wire{Pieces: []string{strings.Repeat(callEvent(`{"function":{"name":"a"}}`), 65)}, End: endpointtest.Hang}, events.ErrorInvalid, "more than 64 calls"},
+		"one endless line":              {wire{Pieces: []string{"data: " + strings.Repeat("x", endpoint.MaxReply+100)}, End: endpointtest.Hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"a small bomb":                  {wire{Gzip: true, Pieces: []string{strings.Repeat(": "+strings.Repeat("z", 1000)+"\n", endpoint.MaxReply/1000)}, End: endpointtest.Hang}, events.ErrorInvalid, "larger than 16 MiB"},
 		"no stream":                     {refuse(200, `{"choices":[]}`), events.ErrorTruncated, "before the model said why it stopped"},
-		"a web page":                    {wire{header: map[string]string{"Content-Type": "text/html"}, pieces: []string{"<html>"}}, events.ErrorInvalid, "text/html"},
+		"a web page":                    {wire{Header: map[string]string{"Content-Type": "text/html"}, Pieces: []string{"<html>"}}, events.ErrorInvalid, "text/html"},
 		"an error with status 200":      {refuse(200, `{"error":"rate limit reached"}`), events.ErrorRateLimited, "rate limit reached"},
-		"a redirect":                    {wire{status: 307, header: map[string]string{"Location": "http://127.0.0.1:1/"}}, events.ErrorInvalid, "307"},
+		"a redirect":                    {wire{Status: 307, Header: map[string]string{"Location": "http://127.0.0.1:1/"}}, events.ErrorInvalid, "307"},
 		"quota":                         {refuse(429, `{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}`), events.ErrorAuth, "quota"},
-		"plain 502":                     {wire{status: 502, header: plain, pieces: []string{"bad \xff gateway"}}, events.ErrorOverloaded, "bad � gateway"},
-		"endless 500":                   {wire{status: 500, header: plain, pieces: []string{strings.Repeat("x", 64<<10*2)}, end: hang}, events.ErrorOverloaded, "xxx"},
+		"plain 502":                     {wire{Status: 502, Header: plain, Pieces: []string{"bad \xff gateway"}}, events.ErrorOverloaded, "bad � gateway"},
+		"endless 500":                   {wire{Status: 500, Header: plain, Pieces: []string{strings.Repeat("x", 64<<10*2)}, End: endpointtest.Hang}, events.ErrorOverloaded, "xxx"},
 		"529":                           {refuse(529, `{"error":{}}`), events.ErrorOverloaded, "529"},
 		"504":                           {refuse(504, ``), events.ErrorTimeout, "504"},
 		"413":                           {refuse(413, `{"message":"big"}`), events.ErrorContext, "big"},
@@ -236,30 +237,12 @@ func TestOpenAISortsFailures(t *testing.T) {
 }
 
 func TestOpenAICannotBeReached(t *testing.T) {
-	model := newOpenAI(t, endpoint.Config{BaseURL: "http://127.0.0.1:1/v1", Key: testKey})
+	model := newOpenAI(t, endpoint.Config{BaseURL: "http://127.0.0.1:1/v1", Key: endpointtest.Key})
 	_, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
 	var failure *actors.ModelError
 	if !errors.As(err, &failure) || failure.Class != events.ErrorOverloaded {
 		t.Errorf("got %v, want overloaded", err)
 	}
-}
-
-func FuzzOpenAIStream(f *testing.F) {
-	for _, situation := range actorstest.ModelSituations() {
-		if situation.Reply != nil && len(situation.Reply.Text) < 1000 {
-			f.Add(200, "text/event-stream", strings.Join(streamOf(*situation.Reply), ""))
-		}
-	}
-	f.Add(200, "text/event-stream", event(`{"error":[1]}`))
-	f.Add(200, "application/json", `{"error":{"code":{}}}`)
-	f.Add(429, "text/plain", "\xff\x00")
-	f.Add(200, "", event(`{"choices":[{"delta":{"content":"\ud83d","tool_calls":[{"index":-1,"id":7,"function":{"name":"x","arguments":"\ud83d"}},null]},"finish_reason":"x"}],"usage":[]}`))
-	f.Fuzz(func(t *testing.T, status int, media, body string) {
-		if status < 200 || status > 599 {
-			status = 200
-		}
-		checkReply(t, status, media, body)
-	})
 }
 
 // TestContextIsSent: what the host adds to the conversation reaches an OpenAI model after what was said, in the same message: many templates take no two in a row.

@@ -1,32 +1,23 @@
 package chat
 
 import (
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/life/actors"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
-const testKey = "sk-test/Zm9v+YmFy=<0123456789>"
+type wire = endpointtest.Wire
 
-// wire is what the fake endpoint does with a request: it sends the body in these pieces, each flushed, and then ends.
-type wire struct {
-	status int
-	header map[string]string
-	pieces []string
-	gzip   bool
-	end    func(w http.ResponseWriter, r *http.Request) // nil: a clean end
-}
+var quote = endpointtest.Quote
 
 // openAI is a configuration of openai.
 func openAI(config endpoint.Config) endpoint.Config {
@@ -39,67 +30,17 @@ func openAI(config endpoint.Config) endpoint.Config {
 // the last body it got.
 func fakeOpenAI(t *testing.T, answer func(r *http.Request, body map[string]any) wire) endpoint.Config {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	config := endpointtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body map[string]any
 		content, err := io.ReadAll(r.Body)
 		if err != nil || json.Unmarshal(content, &body) != nil || body["stream"] != true || r.URL.Path != "/v1/chat/completions" {
 			http.Error(w, "the fake takes streaming chat completions only", http.StatusTeapot)
 			return
 		}
-		answer(r, body).send(w, r)
+		answer(r, body).Send(w, r)
 	}))
-	transport := &http.Transport{}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		server.Close()
-	})
-	return endpoint.Config{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
-}
-
-func (s wire) send(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	for name, value := range s.header {
-		w.Header().Set(name, value)
-	}
-	var out io.Writer = w
-	flush := http.NewResponseController(w).Flush
-	if s.gzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		w.Header().Set("Content-Encoding", "gzip")
-		zip := gzip.NewWriter(w)
-		defer zip.Close()
-		out = zip
-		flush = func() error { return zip.Flush() }
-	}
-	if s.status != 0 {
-		w.WriteHeader(s.status)
-	}
-	for _, piece := range s.pieces {
-		if _, err := io.WriteString(out, piece); err != nil {
-			return
-		}
-		if flush() != nil {
-			return
-		}
-	}
-	if s.end != nil {
-		_ = http.NewResponseController(w).Flush() // so that the client has the headers
-		s.end(w, r)
-	}
-}
-
-// hang says nothing more until the client has gone.
-func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-
-// reset cuts the connection with a RST.
-func reset(w http.ResponseWriter, _ *http.Request) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(err)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
+	config.BaseURL += "/v1"
+	return config
 }
 
 // event frames one piece of a stream.
@@ -121,14 +62,6 @@ func callEvent(piece string) string {
 
 func finishEvent(reason string) string {
 	return event(`{"model":"fake-1","choices":[{"index":0,"delta":{},"finish_reason":` + quote(reason) + `}]}`)
-}
-
-func quote(text string) string {
-	quoted, err := json.Marshal(text)
-	if err != nil {
-		panic(err)
-	}
-	return string(quoted)
 }
 
 // streamOf is an answer as a well-behaved endpoint streams it.
@@ -165,14 +98,14 @@ func failureOf(failure *actors.ModelError) wire {
 	}[failure.Class]
 	code := map[events.ErrorClass]string{events.ErrorContext: "context_length_exceeded", events.ErrorRefused: "content_policy_violation"}[failure.Class]
 	if failure.Class == events.ErrorTruncated {
-		return wire{pieces: []string{textEvent("The sentence st")}}
+		return wire{Pieces: []string{textEvent("The sentence st")}}
 	}
 	refusal := wire{
-		status: status, header: map[string]string{"Content-Type": "application/json"},
-		pieces: []string{fmt.Sprintf(`{"error":{"message":%q,"code":%q,"type":"x"}}`, failure.Detail, code)},
+		Status: status, Header: map[string]string{"Content-Type": "application/json"},
+		Pieces: []string{fmt.Sprintf(`{"error":{"message":%q,"code":%q,"type":"x"}}`, failure.Detail, code)},
 	}
 	if failure.RetryAfter > 0 {
-		refusal.header["Retry-After"] = fmt.Sprint(int(failure.RetryAfter / time.Second))
+		refusal.Header["Retry-After"] = fmt.Sprint(int(failure.RetryAfter / time.Second))
 	}
 	return refusal
 }

@@ -1,10 +1,8 @@
 package chat
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,47 +16,13 @@ import (
 	"example.com/life/events"
 )
 
-// steps is a body whose pieces come after some time.
-type steps struct {
-	pieces []string
-	wait   time.Duration
-	ended  <-chan struct{} // of the request
-}
-
-func (s *steps) Read(into []byte) (int, error) {
-	wait := s.wait
-	if len(s.pieces) == 0 {
-		wait = 1000 * time.Hour
-	}
-	select {
-	case <-time.After(wait):
-	case <-s.ended:
-		return 0, context.Canceled
-	}
-	if len(s.pieces) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(into, s.pieces[0])
-	s.pieces = s.pieces[1:]
-	return n, nil
-}
-
-func (s *steps) Close() error { return nil }
-
-type stepsTransport struct{ steps *steps }
-
-func (s stepsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.steps.ended = r.Context().Done()
-	return endpointtest.Canned{Status: 200, Body: s.steps}.RoundTrip(r)
-}
-
 func TestOpenAIWatchesForSilence(t *testing.T) {
 	const idle = time.Minute
 	ask := func(t *testing.T, wait time.Duration, pieces ...string) (actors.ModelResponse, time.Duration, error) {
 		t.Helper()
 		model := newOpenAI(t, endpoint.Config{
 			BaseURL: "http://model.test/v1", Idle: idle,
-			Client: &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}},
+			Client: &http.Client{Transport: &endpointtest.Steps{Pieces: pieces, Wait: wait}},
 		})
 		started := time.Now()
 		answer, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
@@ -96,7 +60,7 @@ func TestOpenAINeverShowsTheKey(t *testing.T) {
 	echo := func(status int, frame func(string) string) func(*http.Request, map[string]any) wire {
 		return func(r *http.Request, _ map[string]any) wire {
 			said := strings.Repeat("x", 500-20) + fmt.Sprint(r.Header) // cut in the middle of the key if it were cut first
-			return wire{status: status, header: map[string]string{"Content-Type": "text/event-stream"}, pieces: []string{frame(said)}}
+			return wire{Status: status, Header: map[string]string{"Content-Type": "text/event-stream"}, Pieces: []string{frame(said)}}
 		}
 	}
 	same := func(s string) string { return s }
@@ -113,7 +77,7 @@ func TestOpenAINeverShowsTheKey(t *testing.T) {
 				t.Fatal("no error")
 			}
 			shown := fmt.Sprintf("%v %+v %#v", err, err, err)
-			for _, part := range []string{testKey, testKey[:12], endpoint.InsideJSON(testKey), "0123456789"} {
+			for _, part := range []string{endpointtest.Key, endpointtest.Key[:12], endpoint.InsideJSON(endpointtest.Key), "0123456789"} {
 				if strings.Contains(shown, part) {
 					t.Errorf("the error shows %q of the key: %s", part, shown)
 				}

@@ -13,6 +13,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
@@ -70,7 +71,7 @@ func TestEveryShapeOfAText(t *testing.T) {
 		"null before, empty after":  {event(`{"choices":[{"index":0,"delta":{"content":"Hello there"},"finish_reason":""}]}`), ends, event(`{"choices":null}`), event(`{"choices":[{"index":0,"delta":{},"finish_reason":null}]}`)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer, heard, failure := askOne(t, wire{pieces: pieces})
+			answer, heard, failure := askOne(t, wire{Pieces: pieces})
 			want := "Hello there"
 			if name == "bytes of a character" {
 				want += " €"
@@ -137,6 +138,10 @@ func TestErrorsWithinAStream(t *testing.T) {
 		"a list":            {`data: [{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3s"}]}}]`, events.ErrorRateLimited, "Quota", 3 * time.Second},
 		"errors":            {`data: {"errors":[{"message":"broke","code":8000}]}`, events.ErrorOverloaded, "broke", 0},
 		"a text":            {`data: {"error":"Model is too busy"}`, events.ErrorOverloaded, "too busy", 0},
+		"LM Studio":         {"event: error\ndata: {\"error\":{\"message\":\"Trying to keep the first 4617 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough.\"},\"message\":\"Trying\"}", events.ErrorContext, "only 4096 tokens", 0},
+		"LM Studio, MLX":    {"event: error\ndata: {\"error\":\"Context size has been exceeded.\"}", events.ErrorContext, "--limit-context-tokens", 0},
+		"LM Studio, killed": {"event: error\ndata: {\"error\":{\"message\":\"The model has crashed without additional information. (Exit code: 18446744072635810000)\"}}", events.ErrorOverloaded, "crashed", 0},
+		"llama.cpp, filled": {`error: {"code":500,"message":"Context size has been exceeded.","type":"server_error"}`, events.ErrorContext, "--limit-context-tokens", 0},
 		"MiniMax":           {`data: {"base_resp":{"status_code":1002,"status_msg":"rate limit"},"choices":null}`, events.ErrorRateLimited, "rate limit", 0},
 		"a provider's":      {`data: {"error":{"code":503,"message":"Provider returned error","metadata":{"raw":"no capacity","provider_name":"x"}}}`, events.ErrorOverloaded, "no capacity", 0},
 	} {
@@ -144,6 +149,9 @@ func TestErrorsWithinAStream(t *testing.T) {
 			_, _, failure := askOne(t, streams(before, test.data+"\n\n"))
 			if failure == nil || failure.Class != test.class || !strings.Contains(failure.Detail, test.says) || failure.RetryAfter != test.after {
 				t.Errorf("%s: got %+v, want %s, %q, after %s", name, failure, test.class, test.says, test.after)
+			}
+			if failure != nil && (failure.Room > 0) != (test.class == events.ErrorContext) {
+				t.Errorf("%s: room for %d tokens", name, failure.Room)
 			}
 			if failure != nil && (failure.Usage.Output > 0) != (before != "") {
 				t.Errorf("%s: what had come counts, got %+v", name, failure.Usage)
@@ -182,13 +190,13 @@ func TestWhenToAskAgain(t *testing.T) {
 		"a duration":      {503, in("Retry-After", "1m"), `{}`, time.Minute, ""},
 		"nothing":         {429, none, `{"error":{"message":"try again later; code 20"}}`, 0, ""},
 	} {
-		_, _, failure := askOne(t, wire{status: test.status, header: test.header, pieces: []string{test.body}})
+		_, _, failure := askOne(t, wire{Status: test.status, Header: test.header, Pieces: []string{test.body}})
 		if failure == nil || failure.RetryAfter != test.least || !strings.Contains(failure.Detail, test.says) || strings.Contains(failure.Detail, `{"error"`) {
 			t.Errorf("%s: got %+v, want %s and %q", name, failure, test.least, test.says)
 		}
 	}
 	epoch := fmt.Sprint(time.Now().Add(30 * time.Second).UnixMilli())
-	_, _, failure := askOne(t, wire{status: 429, header: none, pieces: []string{`{"error":{"message":"slow","metadata":{"headers":{"X-RateLimit-Reset":"` + epoch + `"}}}}`}})
+	_, _, failure := askOne(t, wire{Status: 429, Header: none, Pieces: []string{`{"error":{"message":"slow","metadata":{"headers":{"X-RateLimit-Reset":"` + epoch + `"}}}}`}})
 	if failure == nil || failure.RetryAfter < 10*time.Second || failure.RetryAfter > 31*time.Second {
 		t.Errorf("a time since 1970: %+v", failure)
 	}
@@ -231,7 +239,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", name, answer.Usage, failure, test.want)
 		}
 	}
-	_, _, failure := askOne(t, wire{pieces: []string{textEvent(strings.Repeat("half a reply ", 40))}})
+	_, _, failure := askOne(t, wire{Pieces: []string{textEvent(strings.Repeat("half a reply ", 40))}})
 	if failure == nil || failure.Usage.Output != 130 || !failure.Usage.Estimated {
 		t.Errorf("a broken reply counts what came, got %+v", failure)
 	}
@@ -271,7 +279,7 @@ func TestCallsInTexts(t *testing.T) {
 func TestASlowFirstByte(t *testing.T) {
 	ask := func(t *testing.T, config endpoint.Config, wait time.Duration, pieces ...string) (actors.ModelResponse, error) {
 		t.Helper()
-		config.BaseURL, config.Client = "http://model.test/v1", &http.Client{Transport: stepsTransport{&steps{pieces: pieces, wait: wait}}}
+		config.BaseURL, config.Client = "http://model.test/v1", &http.Client{Transport: &endpointtest.Steps{Pieces: pieces, Wait: wait}}
 		return newOpenAI(t, config).Ask(context.Background(), actorstest.ModelQuestion("m"), nil)
 	}
 	t.Run("200 s before, and then quick", func(t *testing.T) {
@@ -313,7 +321,7 @@ func TestASlowFirstByte(t *testing.T) {
 
 // TestAServerThatLoadsIsWaitedFor: a large model takes minutes to be loaded, and a route does not leave its server for that.
 func TestAServerThatLoadsIsWaitedFor(t *testing.T) {
-	reply := wire{status: 503, header: map[string]string{"Content-Type": "application/json"}, pieces: []string{`{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}`}}
+	reply := wire{Status: 503, Header: map[string]string{"Content-Type": "application/json"}, Pieces: []string{`{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}`}}
 	if _, _, failure := askOne(t, reply); failure == nil || failure.RetryAfter != 20*time.Second {
 		t.Errorf("%+v", failure)
 	}

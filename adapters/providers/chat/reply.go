@@ -50,8 +50,8 @@ func newReply(question actors.ModelRequest, delta func(actors.Delta)) *reply {
 	return &reply{question: &question, layout: layout{delta: delta}, showing: endpoint.NewShownCalls(delta)}
 }
 
-// take takes one event of the stream. false: there is nothing more to take.
-func (r *reply) take(f endpoint.Frame) bool {
+// Take takes one event of the stream. false: there is nothing more to take.
+func (r *reply) Take(f endpoint.Frame) bool {
 	name := strings.ToLower(f.Name)
 	switch {
 	case len(f.Data) == 0:
@@ -242,8 +242,8 @@ func within(raw, name string) string {
 	return string(fields[name])
 }
 
-// answer gives the whole reply, once the model has said why it stopped.
-func (r *reply) answer() (actors.ModelResponse, error) {
+// Answer gives the whole reply, once the model has said why it stopped.
+func (r *reply) Answer() (actors.ModelResponse, error) {
 	r.say(r.content.Rest() + r.refusal.Rest())
 	r.tagged(r.tags.rest())
 	r.untag()
@@ -265,7 +265,7 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 	if err != nil {
 		return failed(events.ErrorTruncated, err.Error())
 	}
-	answer := actors.ModelResponse{Text: r.text.String(), Calls: calls, Model: r.model, Usage: usage, Stop: r.stop()}
+	answer := actors.ModelResponse{Text: r.text.String(), Calls: calls, Model: r.model, Usage: usage, Stop: r.stop(), Met: r.ending.Met}
 	answer.Blocks = r.layout.blocks(r.extra, r.overlay())
 	if len(calls) == 0 && r.ending.Stop == events.StopEnd && endsWithCalls(r.reason) {
 		return failed(events.ErrorTruncated, "the endpoint said that the model called tools, and sent no call")
@@ -331,9 +331,15 @@ func (r *reply) overlay() map[string]any {
 	return overlay
 }
 
-// progress is what had come of a reply that was cut off.
-func (r *reply) progress() endpoint.Progress {
-	p := endpoint.Progress{Begun: r.begun, Where: "before the reply", Broken: r.broken, Usage: r.usage()}
+// Begun reports whether something of the model has come.
+func (r *reply) Begun() bool { return r.begun }
+
+// Progress is what had come of a reply that was cut off.
+func (r *reply) Progress() endpoint.Progress {
+	p := endpoint.Progress{
+		Begun: r.begun, Ended: r.ended, Where: "before the reply", Broken: r.broken, Said: r.said, Err: r.err, Usage: r.usage(),
+		Input: r.told.input, Output: r.told.output + r.told.reasoned, Caching: r.told.caching,
+	}
 	switch {
 	case len(r.calls) > 0:
 		p.Where = fmt.Sprintf("within call %d", len(r.calls))

@@ -33,13 +33,9 @@ func params(question actors.ModelRequest, way way, own bool) (openai.ChatComplet
 		}
 		params.Tools = append(params.Tools, openai.ChatCompletionFunctionTool(function))
 	}
-	limit := question.Reply
-	if way.reply > 0 && limit > 0 {
-		limit = min(limit, way.reply)
-	}
-	switch name := way.limitName(own); {
-	case limit <= 0 || name == limitNone:
-	case name == limitNew:
+	switch limit := way.replyLimit(&question, own); {
+	case limit <= 0:
+	case way.limitName(own) == limitNew:
 		params.MaxCompletionTokens = openai.Int(limit)
 	default:
 		params.MaxTokens = openai.Int(limit)

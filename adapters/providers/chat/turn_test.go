@@ -15,7 +15,7 @@ import (
 // endpoint takes.
 func TestACallThatIsNoObjectStaysHarmless(t *testing.T) {
 	length := func(arguments string) wire {
-		return streams(callEvent(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":`+quote(arguments)+`}}`), finishEvent("length"), event(smallUsage))
+		return streams(callEvent(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":`+quote(arguments)+`}}`), finishEvent("length"), event(`{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":8192}}`))
 	}
 	for name, test := range map[string]struct {
 		reply wire
@@ -298,6 +298,91 @@ func TestAWindowThatIsTooSmall(t *testing.T) {
 		ended, ok := s.say("Hello").(events.TurnEnded)
 		if !ok || ended.Outcome != events.Failed || !strings.Contains(ended.Detail, "the prompt and the tools alone") || e.asked() != 1 {
 			t.Errorf("after %d requests: %v", e.asked(), ended)
+		}
+	})
+}
+
+// TestAReplyOfNoToken: LM Studio answers a prompt that its window does not hold with an empty stream. It is asked once more, as it might be an accident, and then
+// with less; a short prompt is never cut for that.
+func TestAReplyOfNoToken(t *testing.T) {
+	nothing := streams(event(`{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}`), finishEvent("stop"), event(`{"choices":[],"usage":{"prompt_tokens":9100,"completion_tokens":0,"total_tokens":9100}}`))
+	for name, test := range map[string]struct {
+		text   string
+		failed int
+		asked  int
+	}{
+		"long":  {strings.Repeat("words and words ", 2000), 1, 4},
+		"short": {"Hello", 0, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &vendor{replies: []wire{nothing, nothing, says("Finished.")}}
+			s := newTurns(t, e, nil, nil)
+			s.done(s.say(test.text))
+			failed := eventsOf[events.ModelFailed](s)
+			if len(failed) != test.failed || e.asked() != test.asked {
+				t.Fatalf("after %d requests: %v", e.asked(), failed)
+			}
+			for _, f := range failed {
+				if f.Class != events.ErrorContext || f.Room == 0 || !strings.Contains(f.Detail, "LM Studio") {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
+	}
+}
+
+// TestAReplyThatMeetsALimit: the turn's end says which limit it was, and so does what the model is told of a call that was cut off.
+func TestAReplyThatMeetsALimit(t *testing.T) {
+	counted := func(tokens int) string {
+		return event(fmt.Sprintf(`{"choices":[],"usage":{"prompt_tokens":3900,"completion_tokens":%d}}`, tokens))
+	}
+	lower := func(limit int, says string) func(q sentRequest, _ []string) *wire {
+		return func(q sentRequest, _ []string) *wire {
+			if asked, _ := q.raw[limitOld].(float64); int(asked) > limit {
+				return refusing(400, says)
+			}
+			return nil
+		}
+	}
+	window := "This model's maximum context length is 4352 tokens. However, you requested 12096 tokens (3904 in the messages, 8192 in the completion)."
+	for name, test := range map[string]struct {
+		wire wire
+		rule func(q sentRequest, _ []string) *wire
+		met  events.Bound
+		says string
+	}{
+		"its own":             {streams(textEvent("And so"), finishEvent("length"), counted(8192)), nil, "", "raise reply_tokens"},
+		"nothing is counted":  {streams(textEvent("And so"), finishEvent("length")), nil, "", "raise reply_tokens"},
+		"the endpoint's":      {streams(textEvent("And so"), finishEvent("length"), counted(196)), nil, events.BoundEndpoint, "raise the limit at the endpoint"},
+		"the model's":         {streams(textEvent("And so"), finishEvent("length"), counted(4096)), lower(4096, "max_tokens is too large: 8192. This model supports at most 4096 completion tokens."), events.BoundEndpoint, "fewer tokens in one reply than reply_tokens allows"},
+		"the window's":        {streams(textEvent("And so"), finishEvent("model_length"), counted(196)), nil, events.BoundWindow, "--limit-context-tokens"},
+		"lowered to the room": {streams(textEvent("And so"), finishEvent("length"), counted(432)), lower(432, window), events.BoundWindow, "--limit-context-tokens"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &vendor{replies: []wire{test.wire}, rules: rules{refusal: test.rule}}
+			s := newTurns(t, e, nil, nil)
+			ended, ok := s.say("Go on").(events.TurnEnded)
+			replied := eventsOf[events.ModelReplied](s)
+			if !ok || ended.Reason != events.ReasonTruncated || !strings.Contains(ended.Detail, test.says) || len(replied) != 1 || replied[0].Met != test.met {
+				t.Errorf("%v, %+v", ended, replied)
+			}
+		})
+	}
+	t.Run("within a call", func(t *testing.T) {
+		call := callEvent(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":"{\"pa"}}`)
+		e := &vendor{replies: []wire{streams(call, finishEvent("model_length"), counted(196)), says("Finished.")}}
+		s := newTurns(t, e, nil, nil)
+		s.done(s.say("Go on"))
+		if refused := eventsOf[events.ToolRefused](s); len(refused) != 1 || !strings.Contains(refused[0].Reason, "filled the window") {
+			t.Errorf("%v", refused)
+		}
+	})
+	t.Run("before anything", func(t *testing.T) {
+		e := &vendor{replies: []wire{streams(finishEvent("model_length"), counted(0)), says("Finished.")}}
+		s := newTurns(t, e, nil, nil)
+		s.done(s.say(strings.Repeat("words and words ", 2000)))
+		if failed := eventsOf[events.ModelFailed](s); len(failed) != 1 || failed[0].Class != events.ErrorContext || failed[0].Room == 0 {
+			t.Errorf("%v", failed)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"example.com/life/actors/actorstest"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -125,8 +126,8 @@ func (r rules) check(q *sentRequest) []string {
 
 func refusing(status int, message string) *wire {
 	return &wire{
-		status: status, header: map[string]string{"Content-Type": "application/json"},
-		pieces: []string{`{"error":{"type":"invalid_request_error","message":` + quote(message) + `}}`},
+		Status: status, Header: map[string]string{"Content-Type": "application/json"},
+		Pieces: []string{`{"error":{"type":"invalid_request_error","message":` + quote(message) + `}}`},
 	}
 }
 
@@ -137,7 +138,7 @@ func (e *vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this is no request for a chat completion", http.StatusTeapot)
 		return
 	}
-	e.reply(q).send(w, r)
+	e.reply(q).Send(w, r)
 }
 
 func (e *vendor) reply(q sentRequest) wire {
@@ -185,14 +186,14 @@ func (e *vendor) open(t testing.TB) endpoint.Config {
 		transport.CloseIdleConnections()
 		server.Close()
 	})
-	return endpoint.Config{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
+	return endpoint.Config{BaseURL: server.URL + "/v1", Key: endpointtest.Key, Client: &http.Client{Transport: transport}}
 }
 
 // Replies of an endpoint.
 
 const smallUsage = `{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}`
 
-func streams(pieces ...string) wire { return wire{pieces: append(pieces, done)} }
+func streams(pieces ...string) wire { return wire{Pieces: append(pieces, done)} }
 
 func says(text string) wire { return streams(textEvent(text), finishEvent("stop"), event(smallUsage)) }
 
@@ -202,7 +203,7 @@ func callsOne(id, tool, arguments string) wire {
 }
 
 func whole(body string) wire {
-	return wire{header: map[string]string{"Content-Type": "application/json"}, pieces: []string{body}}
+	return wire{Header: map[string]string{"Content-Type": "application/json"}, Pieces: []string{body}}
 }
 
 // turns is an agent whose model is an endpoint.

@@ -102,6 +102,17 @@ func (w way) limited(words string, unknown bool, question *actors.ModelRequest, 
 	return w
 }
 
+// replyLimit is the limit of the reply that is asked for, in tokens; 0: none.
+func (w way) replyLimit(question *actors.ModelRequest, own bool) int64 {
+	switch {
+	case question.Reply <= 0 || w.limitName(own) == limitNone:
+		return 0
+	case w.reply > 0:
+		return min(question.Reply, w.reply)
+	}
+	return question.Reply
+}
+
 // limitName is the name of the reply's limit.
 func (w way) limitName(own bool) string {
 	switch {

@@ -37,14 +37,6 @@ func newScrubber(key string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// Progress is what had come of a reply that was cut off.
-type Progress struct {
-	Begun  bool   // something of the model
-	Where  string // such as "within call 2"
-	Broken []byte // the frame that cannot be read, if there is one
-	Usage  events.Usage
-}
-
 // BrokenOff sorts what ended a stream before the reply was complete.
 func (e *Endpoint) BrokenOff(p Progress, f *Frames) error {
 	err := f.Err()

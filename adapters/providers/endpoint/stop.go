@@ -9,6 +9,7 @@ import (
 // Ending is what a finish reason means: how the model stopped, or how it failed.
 type Ending struct {
 	Stop  events.StopReason
+	Met   events.Bound      // of a stop for the length, if the reason names it
 	Class events.ErrorClass // of a failure
 	Why   string            // of a failure
 }
@@ -47,7 +48,9 @@ func EndingOf(reason string) Ending {
 		return Ending{Stop: events.StopEnd}
 	case says("malformed", "unexpected_tool", "invalid_tool", "too_many_tool"):
 		return failed(events.ErrorTruncated, "the model wrote a tool call that its provider could not read")
-	case says("length", "max_tokens", "max_output", "max_completion", "token_limit", "tokens_limit", "context_window", "context_limit"):
+	case says("context_window", "context_limit", "context_length", "model_length"): // Anthropic's, Mistral's
+		return Ending{Stop: events.StopLength, Met: events.BoundWindow}
+	case says("length", "max_tokens", "max_output", "max_completion", "token_limit", "tokens_limit"):
 		return Ending{Stop: events.StopLength}
 	case says("filter", "safety", "moderat", "recitation", "prohibit", "block", "spii", "refus", "sensitive", "guardrail", "policy", "copyright", "flagged"):
 		return Ending{Stop: events.StopFiltered}

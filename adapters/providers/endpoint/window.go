@@ -25,14 +25,15 @@ func overflows(words string) bool {
 //nolint:gochecknoglobals // explicit lists, never written to
 var (
 	WindowNumbers = []*regexp.Regexp{
-		regexp.MustCompile(`(?:context|prompt)[ _](?:length|window|size|limit)[^0-9]{0,40}?(\d[\d,]*)`),
 		regexp.MustCompile(`"?n_ctx"?[^0-9]{1,4}(\d[\d,]*)`),
+		regexp.MustCompile(`(?:context|prompt)[ _](?:length|window|size|limit)"?[^0-9"{]{0,40}?(\d[\d,]*)`),
 		regexp.MustCompile(`(\d[\d,]*)[ _](?:tokens? )?(?:maximum|max|token) (?:context|limit)`),
 		regexp.MustCompile(`> (\d[\d,]*) maximum`),
-		regexp.MustCompile(`(?:maximum|limit|allowed|exceed|must be <=)[^0-9]{0,60}?(\d[\d,]*)`),
+		regexp.MustCompile(`(?:maximum|limit|allowed|exceed|must be <=)[^0-9"{]{0,60}?(\d[\d,]*)`),
 	}
 	countNumbers = []*regexp.Regexp{
-		regexp.MustCompile(`"?n_prompt_tokens"?[^0-9]{1,4}(\d[\d,]*)`),
+		regexp.MustCompile(`"?n_(?:prompt_tokens|keep)"?[^0-9]{1,4}(\d[\d,]*)`),
+		regexp.MustCompile(`keep the first (\d[\d,]*)`),
 		regexp.MustCompile(`(?:requested|resulted in|contains?|has|have|used|given|too long|too large|count)[^0-9]{0,40}?(\d[\d,]*)`),
 	}
 	// OpenAI's and vLLM's: so much in the messages, so much kept for the completion.
@@ -58,9 +59,18 @@ const LeastWindow = 256
 func Overflow(failure *actors.ModelError, question *actors.ModelRequest, s *Said) {
 	words := strings.ToLower(s.Message + " " + s.raw)
 	window := NumberBy(WindowNumbers, words, LeastWindow)
-	counted := max(NumberBy(countNumbers, words, LeastWindow), NumberBy([]*regexp.Regexp{InMessages}, words, 1))
+	counted := NumberBy([]*regexp.Regexp{InMessages}, words, 1)
+	if counted == 0 {
+		counted = NumberBy(countNumbers, words, LeastWindow)
+	}
+	completeOverflow(failure, question, window, counted)
+}
+
+// completeOverflow completes it by a window and what was counted of the request, both in tokens; 0: not known.
+func completeOverflow(failure *actors.ModelError, question *actors.ModelRequest, window, counted int64) {
 	failure.Room = roomIn(question, window, counted)
-	failure.Detail += windowRemedy(question, window)
+	remedy := windowRemedy(question, window)
+	failure.Detail = events.Clip(failure.Detail, maxDetail-len(remedy)) + remedy
 }
 
 // roomIn is how many tokens of conversation, as limits count them, fit a window beside the prompt, the tools and the reply. Unknown numbers
@@ -96,7 +106,18 @@ func (w windowed) Ask(ctx context.Context, question actors.ModelRequest, delta f
 			return actors.ModelResponse{}, failure
 		}
 	}
-	return w.Model.Ask(ctx, question, delta)
+	answer, err := w.Model.Ask(ctx, question, delta)
+	if err != nil || answer.Stop != events.StopLength {
+		return answer, err
+	}
+	window := w.window(question.Model)
+	if window >= LeastWindow && answer.Usage.Input+answer.Usage.Output >= window-window/50 { // servers count a little otherwise than they stop
+		answer.Met = events.BoundWindow
+		if failure := windowMet(&question, &answer, window); failure != nil {
+			return actors.ModelResponse{}, failure
+		}
+	}
+	return answer, nil
 }
 
 // leastRoom is the smallest conversation, in tokens, for which it is worth to leave something out. Where even that does not fit, the endpoint decides.
@@ -126,14 +147,18 @@ func replyIn(question *actors.ModelRequest, window int64) int64 {
 	return window / 4
 }
 
+// windowRemedy says what a person can set when a request does not fit a window.
 func windowRemedy(question *actors.ModelRequest, window int64) string {
-	_, fixed := Sizes(question)
-	remedy := "; --limit-context-tokens sets how much of a conversation is sent"
-	if window > 0 && TokensOf(fixed) > window/2 {
-		remedy = fmt.Sprintf("; the prompt and the tools alone take about %d of its %d tokens: give the agent fewer tools, or the server a larger window",
+	conversation, fixed := Sizes(question)
+	switch {
+	case window > 0 && TokensOf(fixed) > window/2:
+		return fmt.Sprintf("; the prompt and the tools alone take about %d of its %d tokens: give the agent fewer tools, or the server a larger window",
 			TokensOf(fixed), window)
+	case window > 0 && question.Reply > window/4 && TokensOf(conversation+fixed) < window: // without the room for the reply it would fit
+		return fmt.Sprintf("; %d of its %d tokens are asked for the reply: a lower --limit-reply-tokens, such as %d, leaves more for the conversation",
+			question.Reply, window, window/4)
 	}
-	return remedy
+	return "; --limit-context-tokens sets how much of a conversation is sent"
 }
 
 // CutSilently looks for an endpoint that left out a part of the conversation and said nothing: only what it counts tells. It returns the

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -18,15 +16,9 @@ import (
 	"example.com/life/events"
 )
 
-const testKey = "sk-test/Zm9v+YmFy=<0123456789>"
+type wire = endpointtest.Wire
 
-// wire is what the fake endpoint does with a request: it sends the body in these pieces, each flushed, and then ends.
-type wire struct {
-	status int
-	header map[string]string
-	pieces []string
-	end    func(w http.ResponseWriter, r *http.Request) // nil: a clean end
-}
+var quote = endpointtest.Quote
 
 // named is a configuration of openai-responses.
 func named(config endpoint.Config) endpoint.Config {
@@ -47,55 +39,16 @@ func newModel(t testing.TB, config endpoint.Config) actors.Model {
 // fake is an endpoint on loopback that answers as it is told.
 func fake(t testing.TB, answer func(r *http.Request, body []byte) wire) endpoint.Config {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	config := endpointtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil || !json.Valid(body) || r.URL.Path != "/v1/responses" || r.Method != http.MethodPost {
 			http.Error(w, "this is no request for a response", http.StatusTeapot)
 			return
 		}
-		answer(r, body).send(w, r)
+		answer(r, body).Send(w, r)
 	}))
-	transport := &http.Transport{}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		server.Close()
-	})
-	return endpoint.Config{BaseURL: server.URL + "/v1", Key: testKey, Client: &http.Client{Transport: transport}}
-}
-
-func (s wire) send(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	for name, value := range s.header {
-		w.Header().Set(name, value)
-	}
-	if s.status != 0 {
-		w.WriteHeader(s.status)
-	}
-	flush := http.NewResponseController(w).Flush
-	for _, piece := range s.pieces {
-		if _, err := io.WriteString(w, piece); err != nil || flush() != nil {
-			return
-		}
-	}
-	if s.end != nil {
-		_ = flush() // so that the client has the headers
-		s.end(w, r)
-	}
-}
-
-// hang says nothing more until the client has gone.
-func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-
-// reset cuts the connection with a RST.
-func reset(w http.ResponseWriter, _ *http.Request) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(err)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
+	config.BaseURL += "/v1"
+	return config
 }
 
 // script writes a stream as a well-behaved endpoint does.
@@ -163,7 +116,7 @@ const someUsage = `{"input_tokens":10,"input_tokens_details":{"cached_tokens":0}
 // end ends the stream. more are further fields of the response, each with a comma before it.
 func (s *script) end(status, usage, more string) wire {
 	s.event(status, fmt.Sprintf(`"response":{"object":"response","status":%q,"model":"fake-1","output":[%s],"usage":%s%s}`, status, strings.Join(s.output, ","), usage, more))
-	return wire{pieces: s.frames}
+	return wire{Pieces: s.frames}
 }
 
 func (s *script) completed() wire { return s.end("completed", someUsage, "") }
@@ -178,14 +131,6 @@ func callsOne(id, tool, arguments string) wire {
 	s := begin()
 	s.call(id, tool, arguments, "")
 	return s.completed()
-}
-
-func quote(text string) string {
-	quoted, err := json.Marshal(text)
-	if err != nil {
-		panic(err)
-	}
-	return string(quoted)
 }
 
 func usageJSON(u events.Usage) string {
@@ -232,30 +177,22 @@ func failing(failure *actors.ModelError) wire {
 	if failure.Class == events.ErrorTruncated {
 		s := begin()
 		s.message("The sentence st", "")
-		return wire{pieces: s.frames[:len(s.frames)-2]}
+		return wire{Pieces: s.frames[:len(s.frames)-2]}
 	}
 	refusal := refusing(status, fmt.Sprintf(`{"error":{"message":%q,"code":%q,"type":"x","param":null}}`, failure.Detail, code))
 	if failure.RetryAfter > 0 {
-		refusal.header["Retry-After"] = fmt.Sprint(int(failure.RetryAfter / time.Second))
+		refusal.Header["Retry-After"] = fmt.Sprint(int(failure.RetryAfter / time.Second))
 	}
 	return refusal
 }
 
 func refusing(status int, body string) wire {
-	return wire{status: status, header: map[string]string{"Content-Type": "application/json"}, pieces: []string{body}}
+	return wire{Status: status, Header: map[string]string{"Content-Type": "application/json"}, Pieces: []string{body}}
 }
 
 // refusal is one of OpenAI's.
 func refusal(message, param string) wire {
 	return refusing(400, fmt.Sprintf(`{"error":{"message":%s,"type":"invalid_request_error","param":%q,"code":"unsupported_parameter"}}`, quote(message), param))
-}
-
-// answering is a model whose endpoint answers every request with that body.
-func answering(t testing.TB, status int, media, body string) actors.Model {
-	t.Helper()
-	return newModel(t, endpoint.Config{BaseURL: "http://model.test/v1", Client: &http.Client{Transport: endpointtest.Canned{
-		Status: status, Media: media, Body: io.NopCloser(strings.NewReader(body)),
-	}}})
 }
 
 // recording is a file of testdata: a stream as OpenAI sends it.

@@ -10,6 +10,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
@@ -30,7 +31,7 @@ func TestFaults(t *testing.T) {
 	html := map[string]string{"Content-Type": "text/html; charset=utf-8"}
 	announced := `{"type":"response.output_item.added","output_index":0,"item":{"type":"message","id":"m","content":[]}}`
 	many := func(n int, one string) wire {
-		return wire{pieces: []string{strings.Repeat("data: "+one+"\n\n", n)}, end: hang}
+		return wire{Pieces: []string{strings.Repeat("data: "+one+"\n\n", n)}, End: endpointtest.Hang}
 	}
 	var items []string
 	for i := range 10_000 {
@@ -50,15 +51,15 @@ func TestFaults(t *testing.T) {
 		"a text without an end":        {frames(delta(0, "m", "Some")), events.ErrorTruncated, "within the reply"},
 		"an item without an end":       {frames(messageDone(0, "All of it.")), events.ErrorTruncated, "within the reply"},
 		"a call without an end":        {frames(callDone(0, "f", "a", "bash", "{}")), events.ErrorTruncated, "within call 1"},
-		"DONE and no end":              {wire{pieces: []string{"data: " + delta(0, "m", "Some") + "\n\n", "data: [DONE]\n\n"}}, events.ErrorTruncated, "before the model said"},
-		"reset within":                 {wire{pieces: frames(delta(0, "m", "Some")).pieces, end: reset}, events.ErrorTruncated, "broke within the reply"},
-		"reset before":                 {wire{end: reset}, events.ErrorTruncated, "broke before the reply"},
-		"cut within a frame":           {wire{pieces: []string{`data: {"type":"response.output_te`}}, events.ErrorTruncated, "before the model said"},
+		"DONE and no end":              {wire{Pieces: []string{"data: " + delta(0, "m", "Some") + "\n\n", "data: [DONE]\n\n"}}, events.ErrorTruncated, "before the model said"},
+		"reset within":                 {wire{Pieces: frames(delta(0, "m", "Some")).Pieces, End: endpointtest.Reset}, events.ErrorTruncated, "broke within the reply"},
+		"reset before":                 {wire{End: endpointtest.Reset}, events.ErrorTruncated, "broke before the reply"},
+		"cut within a frame":           {wire{Pieces: []string{`data: {"type":"response.output_te`}}, events.ErrorTruncated, "before the model said"},
 		"no JSON":                      {frames(`{"type": oops`, completed), events.ErrorInvalid, "not JSON"},
-		"words in the stream":          {wire{pieces: []string{"upstream connect error\n\n"}}, events.ErrorInvalid, "upstream connect error"},
-		"one endless line":             {wire{pieces: []string{"data: " + strings.Repeat("x", endpoint.MaxReply+100)}, end: hang}, events.ErrorInvalid, "larger than 16 MiB"},
+		"words in the stream":          {wire{Pieces: []string{"upstream connect error\n\n"}}, events.ErrorInvalid, "upstream connect error"},
+		"one endless line":             {wire{Pieces: []string{"data: " + strings.Repeat("x", endpoint.MaxReply+100)}, End: endpointtest.Hang}, events.ErrorInvalid, "larger than 16 MiB"},
 		"17 MiB":                       {many(17<<10, delta(0, "m", strings.Repeat("x", 1000))), events.ErrorInvalid, "larger than 16 MiB"},
-		"10,000 items":                 {wire{pieces: items, end: hang}, events.ErrorInvalid, "more than 1000 items"},
+		"10,000 items":                 {wire{Pieces: items, End: endpointtest.Hang}, events.ErrorInvalid, "more than 1000 items"},
 		"10,000 calls":                 {many(10_000, callAdded("null", "", "", "bash")), events.ErrorInvalid, "more than 64 calls"},
 		"deep JSON":                    {frames(`{"type":"response.output_item.done","item":`+strings.Repeat(`{"a":`, 20_000)+`1`+strings.Repeat(`}`, 20_000)+`}`, completed), events.ErrorInvalid, "not JSON"},
 		"chat completions":             {frames(`{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Hi"}}]}`), events.ErrorInvalid, "dialect: chat"},
@@ -90,17 +91,17 @@ func TestFaults(t *testing.T) {
 		"an error event of a limit":  {errorEvent("rate_limit_exceeded", "Slow."), events.ErrorRateLimited, "Slow."},
 		"an error event, nested":     {frames(`{"type":"error","error":{"type":"invalid_request_error","message":"No.","code":"x"}}`), events.ErrorInvalid, "No."},
 		"an error without a type":    {frames(`{"error":{"message":"No key.","code":401}}`), events.ErrorAuth, "401 Unauthorized: No key."},
-		"an error by its name":       {wire{pieces: []string{"event: error\ndata: it broke\n\n"}}, events.ErrorOverloaded, "it broke"},
-		"a field of an error":        {wire{pieces: []string{"error: {\"message\":\"it broke\"}\n\n"}}, events.ErrorOverloaded, "it broke"},
+		"an error by its name":       {wire{Pieces: []string{"event: error\ndata: it broke\n\n"}}, events.ErrorOverloaded, "it broke"},
+		"a field of an error":        {wire{Pieces: []string{"error: {\"message\":\"it broke\"}\n\n"}}, events.ErrorOverloaded, "it broke"},
 		"an error of a response":     {frames(`{"type":"response.error","error":{"message":"it broke"}}`), events.ErrorOverloaded, "it broke"},
 		"a detail":                   {frames(`{"detail":"Too many requests"}`), events.ErrorRateLimited, "Too many"},
 		// Refusals.
 		"400":                {refusal("Invalid schema for function 'bash'.", "tools[0].parameters"), events.ErrorInvalid, "Invalid schema"},
-		"401":                {refusing(401, `{"error":{"message":"Incorrect API key provided: `+testKey+`","code":"invalid_api_key"}}`), events.ErrorAuth, "[key]"},
+		"401":                {refusing(401, `{"error":{"message":"Incorrect API key provided: `+endpointtest.Key+`","code":"invalid_api_key"}}`), events.ErrorAuth, "[key]"},
 		"402":                {refusing(402, `{"error":{"message":"pay"}}`), events.ErrorAuth, "pay"},
 		"403":                {refusing(403, `{"error":"no"}`), events.ErrorAuth, "no"},
 		"404, no such model": {refusing(404, `{"error":{"message":"The model 'm' does not exist","code":"model_not_found"}}`), events.ErrorInvalid, "--model"},
-		"404, no such route": {wire{status: 404, header: plain, pieces: []string{"404 page not found"}}, events.ErrorInvalid, "404"},
+		"404, no such route": {wire{Status: 404, Header: plain, Pieces: []string{"404 page not found"}}, events.ErrorInvalid, "404"},
 		"408":                {refusing(408, ``), events.ErrorTimeout, "408"},
 		"409":                {refusing(409, `{"error":{"message":"busy"}}`), events.ErrorOverloaded, "busy"},
 		"413":                {refusing(413, `{"message":"big"}`), events.ErrorContext, "big"},
@@ -108,13 +109,13 @@ func TestFaults(t *testing.T) {
 		"429":                {refusing(429, `{"error":{"message":"slow","code":"rate_limit_exceeded"}}`), events.ErrorRateLimited, "slow"},
 		"429, quota":         {refusing(429, `{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}`), events.ErrorAuth, "quota"},
 		"500":                {refusing(500, `{"error":{"message":"The server had an error"}}`), events.ErrorOverloaded, "500"},
-		"502":                {wire{status: 502, header: html, pieces: []string{"<html>Bad Gateway</html>"}}, events.ErrorOverloaded, "502"},
-		"503":                {wire{status: 503, header: plain, pieces: []string{"\xff"}}, events.ErrorOverloaded, "503"},
+		"502":                {wire{Status: 502, Header: html, Pieces: []string{"<html>Bad Gateway</html>"}}, events.ErrorOverloaded, "502"},
+		"503":                {wire{Status: 503, Header: plain, Pieces: []string{"\xff"}}, events.ErrorOverloaded, "503"},
 		"504":                {refusing(504, ``), events.ErrorTimeout, "504"},
 		"529":                {refusing(529, `{}`), events.ErrorOverloaded, "529"},
-		"endless 500":        {wire{status: 500, header: plain, pieces: []string{strings.Repeat("x", 128<<10)}, end: hang}, events.ErrorOverloaded, "xxx"},
-		"a page":             {wire{header: html, pieces: []string{"<html>Sign in</html>"}}, events.ErrorInvalid, "text/html"},
-		"a redirect":         {wire{status: 307, header: map[string]string{"Location": "http://127.0.0.1:1/"}}, events.ErrorInvalid, "307"},
+		"endless 500":        {wire{Status: 500, Header: plain, Pieces: []string{strings.Repeat("x", 128<<10)}, End: endpointtest.Hang}, events.ErrorOverloaded, "xxx"},
+		"a page":             {wire{Header: html, Pieces: []string{"<html>Sign in</html>"}}, events.ErrorInvalid, "text/html"},
+		"a redirect":         {wire{Status: 307, Header: map[string]string{"Location": "http://127.0.0.1:1/"}}, events.ErrorInvalid, "307"},
 		"the window":         {refusing(400, `{"error":{"message":"Your input exceeds the context window of this model.","code":"context_length_exceeded"}}`), events.ErrorContext, "--limit-context-tokens"},
 		"the policy":         {refusing(400, `{"error":{"message":"Your request was rejected as a result of our safety system.","code":"content_policy_violation"}}`), events.ErrorRefused, "safety"},
 	} {
@@ -125,7 +126,7 @@ func TestFaults(t *testing.T) {
 			if !errors.As(err, &failure) || failure.Class != test.class || !strings.Contains(failure.Detail, test.says) {
 				t.Fatalf("got %+v, %v, want class %s and %q", answer, err, test.class, test.says)
 			}
-			if len(failure.Detail) > 500+len("…") || strings.Contains(failure.Detail, testKey) {
+			if len(failure.Detail) > 500+len("…") || strings.Contains(failure.Detail, endpointtest.Key) {
 				t.Errorf("the detail: %s", failure.Detail)
 			}
 		})

@@ -128,8 +128,8 @@ func match(came []*item, said *itemJSON) int {
 	return at
 }
 
-// answer gives the whole reply, once the model has said why it stopped.
-func (r *reply) answer() (actors.ModelResponse, error) {
+// Answer gives the whole reply, once the model has said why it stopped.
+func (r *reply) Answer() (actors.ModelResponse, error) {
 	for _, it := range r.items {
 		for _, p := range it.parts {
 			p.add(-1, p.split.Rest())
@@ -166,7 +166,7 @@ func (r *reply) answer() (actors.ModelResponse, error) {
 		}
 		answer.Blocks = append(answer.Blocks, block)
 	}
-	answer.Text, answer.Stop = text.String(), r.stop(len(answer.Calls))
+	answer.Text, answer.Stop, answer.Met = text.String(), r.stop(len(answer.Calls)), r.ending.Met
 	if plain(answer.Blocks) {
 		answer.Blocks = nil
 	}
@@ -243,9 +243,15 @@ func (r *reply) usage() events.Usage {
 	return r.told.usage(conversation+fixed, said)
 }
 
-// progress is what had come of a reply that was cut off.
-func (r *reply) progress() endpoint.Progress {
-	p := endpoint.Progress{Begun: r.begun, Where: "before the reply", Broken: r.broken, Usage: r.usage()}
+// Begun reports whether something of the model has come, or was counted.
+func (r *reply) Begun() bool { return r.begun || r.told.input > 0 }
+
+// Progress is what had come of a reply that was cut off.
+func (r *reply) Progress() endpoint.Progress {
+	p := endpoint.Progress{
+		Begun: r.Begun(), Ended: r.ended, Where: "before the reply", Broken: r.broken, Said: r.said, Err: r.err, Usage: r.usage(),
+		Input: r.told.input, Output: r.told.output, Caching: r.told.caching,
+	}
 	switch calls := r.countCalls(); {
 	case calls > 0:
 		p.Where = fmt.Sprintf("within call %d", calls)

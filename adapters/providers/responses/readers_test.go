@@ -8,6 +8,7 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 
 	"example.com/life/actors/actorstest"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
@@ -15,12 +16,12 @@ import (
 // nothing: written again, it is the same request.
 func TestOfficialTypesReadWhatIsSent(t *testing.T) {
 	for _, name := range []string{"text", "calls", "messages", "search", "cut-call", "refusal"} {
-		answer, _, _, failure := reads(t, wire{pieces: []string{recording(t, name)}})
+		answer, _, _, failure := reads(t, wire{Pieces: []string{recording(t, name)}})
 		if failure != nil {
 			t.Fatal(failure)
 		}
 		for way, asked := range map[string]way{"OpenAI's way": {}, "another way": {systemItem: true, noStrict: true, noItems: true}} {
-			question := followed(actorstest.ModelQuestion("gpt-6-astra"), &answer)
+			question := endpointtest.Followed(actorstest.ModelQuestion("gpt-6-astra"), &answer)
 			question.Thinking = events.Thinking{Effort: events.EffortHigh}
 			sent, err := body(&question, asked, true)
 			if err != nil {

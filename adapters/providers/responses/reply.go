@@ -73,8 +73,8 @@ func (s *sequence) repeated(number int64, data []byte) bool {
 	return has
 }
 
-// take takes one event of the stream. false: there is nothing more to take.
-func (r *reply) take(f endpoint.Frame) bool {
+// Take takes one event of the stream. false: there is nothing more to take.
+func (r *reply) Take(f endpoint.Frame) bool {
 	name := strings.ToLower(f.Name)
 	switch {
 	case len(f.Data) == 0:

@@ -14,12 +14,13 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
 	"example.com/life/adapters/providers/endpoint"
+	"example.com/life/adapters/providers/endpoint/endpointtest"
 	"example.com/life/events"
 )
 
 func TestResponsesIsAModel(t *testing.T) {
 	actorstest.TestModel(t, func(t *testing.T, situation actorstest.ModelSituation) (actors.Model, string) {
-		reply := wire{end: hang}
+		reply := wire{End: endpointtest.Hang}
 		switch {
 		case situation.Reply != nil:
 			reply = playing(*situation.Reply)
@@ -40,7 +41,7 @@ func TestResponsesIsAModel(t *testing.T) {
 func TestTheQuestionIsSent(t *testing.T) {
 	var got map[string]any
 	config := fake(t, func(r *http.Request, body []byte) wire {
-		if err := json.Unmarshal(body, &got); err != nil || r.Header.Get("Authorization") != "Bearer "+testKey {
+		if err := json.Unmarshal(body, &got); err != nil || r.Header.Get("Authorization") != "Bearer "+endpointtest.Key {
 			t.Errorf("%v, Authorization is %q", err, r.Header.Get("Authorization"))
 		}
 		return says("ok")
@@ -110,7 +111,7 @@ func reads(t *testing.T, reply wire) (answer actors.ModelResponse, said, thought
 func frames(events ...string) wire {
 	var w wire
 	for _, one := range events {
-		w.pieces = append(w.pieces, "data: "+one+"\n\n")
+		w.Pieces = append(w.Pieces, "data: "+one+"\n\n")
 	}
 	return w
 }
@@ -141,7 +142,7 @@ func messageDone(index any, text string) string {
 func TestWhatServersSend(t *testing.T) {
 	const list, bash = `{"path":"."}`, `{"command":"ls"}`
 	crlf := func(w wire) wire {
-		return wire{pieces: []string{strings.ReplaceAll(strings.Join(w.pieces, ""), "\n", "\r\n")}}
+		return wire{Pieces: []string{strings.ReplaceAll(strings.Join(w.Pieces, ""), "\n", "\r\n")}}
 	}
 	doubled := begin()
 	doubled.message("Hi there.", "")
@@ -158,15 +159,15 @@ func TestWhatServersSend(t *testing.T) {
 		text  string
 		calls string // tool and arguments of each
 	}{
-		"single bytes":                 {wire{pieces: strings.Split(strings.Join(says("Grüße 🙂").pieces, ""), "")}, "Grüße 🙂", ""},
+		"single bytes":                 {wire{Pieces: strings.Split(strings.Join(says("Grüße 🙂").Pieces, ""), "")}, "Grüße 🙂", ""},
 		"CRLF":                         {crlf(says("Hi.")), "Hi.", ""},
-		"a byte order mark":            {wire{pieces: append([]string{"\ufeff"}, says("Hi.").pieces...)}, "Hi.", ""},
+		"a byte order mark":            {wire{Pieces: append([]string{"\ufeff"}, says("Hi.").Pieces...)}, "Hi.", ""},
 		"heartbeats":                   {frames(`{"type":"keepalive","sequence_number":3}`, `{"type":"ping"}`, delta(0, "m", "Hi."), `{"type":"response.heartbeat"}`, messageDone(0, "Hi."), completed), "Hi.", ""},
-		"comments":                     {wire{pieces: []string{": alive\n\n", "data: " + delta(0, "m", "Hi.") + "\n\n", ":\n", "data: " + completed + "\n\n"}}, "Hi.", ""},
-		"cut after the end":            {wire{pieces: says("Hi.").pieces, end: reset}, "Hi.", ""},
-		"open after the end":           {wire{pieces: says("Hi.").pieces, end: hang}, "Hi.", ""},
-		"everything twice":             {wire{pieces: doubled.frames}, "Hi there.", ""},
-		"out of order":                 {wire{pieces: mixed.frames}, "one two three", ""},
+		"comments":                     {wire{Pieces: []string{": alive\n\n", "data: " + delta(0, "m", "Hi.") + "\n\n", ":\n", "data: " + completed + "\n\n"}}, "Hi.", ""},
+		"cut after the end":            {wire{Pieces: says("Hi.").Pieces, End: endpointtest.Reset}, "Hi.", ""},
+		"open after the end":           {wire{Pieces: says("Hi.").Pieces, End: endpointtest.Hang}, "Hi.", ""},
+		"everything twice":             {wire{Pieces: doubled.frames}, "Hi there.", ""},
+		"out of order":                 {wire{Pieces: mixed.frames}, "one two three", ""},
 		"one number for all":           {frames(`{"type":"response.output_text.delta","sequence_number":0,"output_index":0,"delta":"ha"}`, `{"type":"response.output_text.delta","sequence_number":0,"output_index":0,"delta":"! "}`, `{"type":"response.output_text.delta","sequence_number":0,"output_index":0,"delta":"ha"}`, completed), "ha! ha", ""},
 		"deltas alone":                 {frames(delta(0, "m", "Hi "), delta(0, "m", "there."), completed), "Hi there.", ""},
 		"no index":                     {frames(delta("null", "m", "Hi "), delta("null", "m", "there."), completed), "Hi there.", ""},
@@ -178,11 +179,11 @@ func TestWhatServersSend(t *testing.T) {
 		"content is a text":            {frames(`{"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":"Hi."}}`, completed), "Hi.", ""},
 		"the final output is empty":    {frames(messageDone(0, "Hi."), `{"type":"response.completed","response":{"status":"completed","output":[]}}`), "Hi.", ""},
 		"a final output beside it":     {frames(delta(1, "m", "Hi."), messageDone(1, "Hi."), `{"type":"response.completed","response":{"status":"completed","output":[{"type":"message","id":"x","content":[{"type":"output_text","text":"Hi."}]}]}}`), "Hi.", ""},
-		"event names alone":            {wire{pieces: []string{"event: response.output_text.delta\ndata: {\"output_index\":0,\"delta\":\"Hi.\"}\n\n", "event: response.completed\ndata: {\"response\":{\"status\":\"completed\"}}\n\n"}}, "Hi.", ""},
+		"event names alone":            {wire{Pieces: []string{"event: response.output_text.delta\ndata: {\"output_index\":0,\"delta\":\"Hi.\"}\n\n", "event: response.completed\ndata: {\"response\":{\"status\":\"completed\"}}\n\n"}}, "Hi.", ""},
 		"done, and no response in it":  {frames(delta(0, "m", "Hi."), `{"type":"response.done","status":"completed"}`), "Hi.", ""},
-		"whole":                        {wire{header: map[string]string{"Content-Type": "application/json"}, pieces: []string{`{"id":"r","object":"response","status":"completed","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Hi."}]},{"type":"function_call","id":"f","call_id":"a","name":"bash","arguments":"{\"command\":\"ls\"}"}],"usage":` + someUsage + `}`}}, "Hi.", "bash " + bash},
-		"whole, over many lines":       {wire{pieces: []string{"{\n  \"object\": \"response\",\n  \"status\": \"completed\",\n  \"output\": [\n    {\n      \"type\": \"message\",\n      \"content\": [{\"type\": \"output_text\", \"text\": \"Hi.\"}]\n    }\n  ]\n}\n"}}, "Hi.", ""},
-		"a list of events":             {wire{pieces: []string{"data: [" + delta(0, "m", "Hi.") + "," + completed + "]\n\n"}}, "Hi.", ""},
+		"whole":                        {wire{Header: map[string]string{"Content-Type": "application/json"}, Pieces: []string{`{"id":"r","object":"response","status":"completed","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Hi."}]},{"type":"function_call","id":"f","call_id":"a","name":"bash","arguments":"{\"command\":\"ls\"}"}],"usage":` + someUsage + `}`}}, "Hi.", "bash " + bash},
+		"whole, over many lines":       {wire{Pieces: []string{"{\n  \"object\": \"response\",\n  \"status\": \"completed\",\n  \"output\": [\n    {\n      \"type\": \"message\",\n      \"content\": [{\"type\": \"output_text\", \"text\": \"Hi.\"}]\n    }\n  ]\n}\n"}}, "Hi.", ""},
+		"a list of events":             {wire{Pieces: []string{"data: [" + delta(0, "m", "Hi.") + "," + completed + "]\n\n"}}, "Hi.", ""},
 		"split pairs":                  {frames(`{"type":"response.output_text.delta","output_index":0,"delta":"a\ud83d"}`, `{"type":"response.output_text.delta","output_index":0,"delta":"\ude42b"}`, completed), "a🙂b", ""},
 		"half a pair":                  {frames(`{"type":"response.output_text.delta","output_index":0,"delta":"a\ud83d"}`, completed), "a\ufffd", ""},
 		"invalid UTF-8":                {frames("{\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"a\xffb\"}", completed), "a\ufffdb", ""},
@@ -239,7 +240,7 @@ func TestRecordings(t *testing.T) {
 				{Kind: events.BlockText, Bytes: 74, Raw: `{"id":"msg_1","phase":"final_answer"}`},
 			},
 		},
-		"length":   {Text: "And so it", Stop: events.StopLength, Usage: events.Usage{Input: 80, Output: 16}, Blocks: []actors.Block{{Kind: events.BlockText, Bytes: 9, Raw: `{"id":"msg_1"}`}}},
+		"length":   {Text: "And so it", Stop: events.StopLength, Met: events.BoundEndpoint, Usage: events.Usage{Input: 80, Output: 16}, Blocks: []actors.Block{{Kind: events.BlockText, Bytes: 9, Raw: `{"id":"msg_1"}`}}},
 		"filtered": {Text: "This is how", Stop: events.StopFiltered, Usage: events.Usage{Input: 40, Output: 5}, Blocks: []actors.Block{{Kind: events.BlockText, Bytes: 11, Raw: `{"id":"msg_1"}`}}},
 		"refusal":  {Text: "I can't help with that.", Stop: events.StopFiltered, Usage: events.Usage{Input: 40, Output: 9}, Blocks: []actors.Block{{Kind: events.BlockText, Bytes: 23, Raw: `{"id":"msg_1"}`}}},
 		"messages": {Text: "One. Two.", Stop: events.StopEnd, Usage: events.Usage{Input: 40, Output: 5}, Blocks: []actors.Block{
@@ -248,7 +249,7 @@ func TestRecordings(t *testing.T) {
 		"search": {Text: "See https://example.com/ for it. It rains.", Stop: events.StopEnd, Usage: events.Usage{Input: 900, Output: 30}, Blocks: []actors.Block{
 			{Kind: events.BlockItem, Raw: `{"id":"ws_1","type":"web_search_call","status":"completed","action":{"type":"search","query":"weather"}}`}, {Kind: events.BlockText, Bytes: 42, Raw: `{"id":"msg_1"}`},
 		}},
-		"cut-call": {Stop: events.StopLength, Usage: events.Usage{Input: 80, Output: 16}, Blocks: []actors.Block{{Kind: events.BlockCall, Raw: `{"id":"fc_1"}`}, {Kind: events.BlockCall}}, Calls: []events.ModelCall{
+		"cut-call": {Stop: events.StopLength, Met: events.BoundEndpoint, Usage: events.Usage{Input: 80, Output: 16}, Blocks: []actors.Block{{Kind: events.BlockCall, Raw: `{"id":"fc_1"}`}, {Kind: events.BlockCall}}, Calls: []events.ModelCall{
 			{ID: "call_a", Tool: "read_file", Arguments: json.RawMessage(`{"path":"a.txt"}`)}, {ID: "call_b", Tool: "bash", Arguments: json.RawMessage(`"{\"command\":\"rm -r bui"`), Cut: true},
 		}},
 		"calls": {Text: "I look first. ", Stop: events.StopCalls, Usage: events.Usage{Input: 320, Output: 120, Reasoning: 64}, Blocks: []actors.Block{
@@ -263,7 +264,7 @@ func TestRecordings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want.Model = "gpt-6-astra"
-			answer, said, thought, failure := reads(t, wire{pieces: []string{recording(t, name)}})
+			answer, said, thought, failure := reads(t, wire{Pieces: []string{recording(t, name)}})
 			if failure != nil {
 				t.Fatal(failure)
 			}
@@ -344,7 +345,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestItCannotBeReached(t *testing.T) {
-	model := newModel(t, endpoint.Config{BaseURL: "http://127.0.0.1:1/v1", Key: testKey})
+	model := newModel(t, endpoint.Config{BaseURL: "http://127.0.0.1:1/v1", Key: endpointtest.Key})
 	_, err := model.Ask(t.Context(), actorstest.ModelQuestion("m"), nil)
 	var failure *actors.ModelError
 	if !errors.As(err, &failure) || failure.Class != events.ErrorOverloaded {

@@ -221,7 +221,7 @@ func TestACallThatIsNoObjectStaysHarmless(t *testing.T) {
 		s := begin()
 		s.thought("rs_1", "gAAA", "I write.")
 		s.call("c1", "read_file", arguments, `,"id":"fc_1"`)
-		return s.end("incomplete", someUsage, `,"incomplete_details":{"reason":"max_output_tokens"}`)
+		return s.end("incomplete", usageJSON(events.Usage{Input: 10, Output: 8192}), `,"incomplete_details":{"reason":"max_output_tokens"}`)
 	}
 	for name, test := range map[string]struct {
 		reply wire

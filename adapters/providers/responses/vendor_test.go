@@ -252,7 +252,7 @@ func (v *vendor) give(reply wire) {
 		v.gave = map[string]givenRow{}
 	}
 	before := ""
-	for _, frame := range reply.pieces {
+	for _, frame := range reply.Pieces {
 		_, data, _ := strings.Cut(frame, "data: ")
 		var event struct {
 			Type string

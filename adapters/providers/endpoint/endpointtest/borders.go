@@ -19,19 +19,19 @@ const everyByte = 400
 
 // Borders holds that a reply does not depend on where the network cuts its stream, which is within characters, strings of JSON and lines of the
 // stream too. Each recording, a frame each, comes whole, a byte at a time, and in two pieces with a border at each of its bytes; the reply or
-// the failure must be the same, and what the deltas say together. model makes a model that the transport answers, which is asked the question.
-func Borders(t *testing.T, recordings [][]string, question actors.ModelRequest, model func(http.RoundTripper) actors.Model) {
+// the failure must be the same, and what the deltas say together.
+func (d *Dialect) Borders(t *testing.T) {
 	t.Helper()
 	replies := 0
-	for _, frames := range recordings {
+	for _, frames := range d.Recordings {
 		whole := strings.Join(frames, "")
-		want := readAs(model, question, strings.NewReader(whole))
+		want := d.readAs(t, strings.NewReader(whole))
 		if want.Failure == "" {
 			replies++
 		}
 		check := func(where string, body io.Reader) {
 			t.Helper()
-			if difference := cmp.Diff(want, readAs(model, question, body)); difference != "" {
+			if difference := cmp.Diff(want, d.readAs(t, body)); difference != "" {
 				t.Fatalf("%q comes %s, and is read otherwise (-whole +cut):\n%s", whole, where, difference)
 			}
 		}
@@ -45,8 +45,8 @@ func Borders(t *testing.T, recordings [][]string, question actors.ModelRequest, 
 			check("with a border after "+whole[max(0, at-20):at], io.MultiReader(strings.NewReader(whole[:at]), strings.NewReader(whole[at:])))
 		}
 	}
-	if replies <= len(recordings)/2 {
-		t.Errorf("only %d of %d recordings are replies", replies, len(recordings))
+	if replies <= len(d.Recordings)/2 {
+		t.Errorf("only %d of %d recordings are replies", replies, len(d.Recordings))
 	}
 }
 
@@ -57,9 +57,9 @@ type read struct {
 	Shown   map[events.BlockKind]map[int]string
 }
 
-func readAs(model func(http.RoundTripper) actors.Model, question actors.ModelRequest, body io.Reader) read {
+func (d *Dialect) readAs(t *testing.T, body io.Reader) read {
 	r := read{Shown: map[events.BlockKind]map[int]string{}}
-	reply, err := model(Canned{Status: http.StatusOK, Body: io.NopCloser(body)}).Ask(context.Background(), question, func(piece actors.Delta) {
+	reply, err := d.Model(t, Canned{Status: http.StatusOK, Media: stream, Body: io.NopCloser(body)}).Ask(context.Background(), d.Question, func(piece actors.Delta) {
 		if r.Shown[piece.Kind] == nil {
 			r.Shown[piece.Kind] = map[int]string{}
 		}

@@ -19,6 +19,9 @@ import (
 // Key is one whose every character needs care: it is escaped in JSON and in URLs.
 const Key = "sk-test/Zm9v+YmFy=<0123456789>"
 
+// stream is the media type of one.
+const stream = "text/event-stream"
+
 // Wire is what an endpoint does with a request: it sends the body in these pieces, each flushed, and then ends.
 type Wire struct {
 	Status int
@@ -30,7 +33,7 @@ type Wire struct {
 
 // Send answers a request.
 func (s Wire) Send(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	w.Header().Set("Content-Type", stream+"; charset=utf-8")
 	for name, value := range s.Header {
 		w.Header().Set(name, value)
 	}
@@ -122,23 +125,23 @@ func Quote(text string) string {
 // Canned is a transport that needs no network: it answers every request with this body.
 type Canned struct {
 	Status int
-	Media  string // empty: a stream
+	Media  string // its Content-Type; empty: it has none
 	Body   io.ReadCloser
 }
 
 // RoundTrip implements http.RoundTripper.
 func (c Canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	media := c.Media
-	if media == "" {
-		media = "text/event-stream"
-	}
 	if r.Body != nil {
 		if err := r.Body.Close(); err != nil {
 			return nil, err
 		}
 	}
+	header := http.Header{}
+	if c.Media != "" {
+		header.Set("Content-Type", c.Media)
+	}
 	return &http.Response{
-		StatusCode: c.Status, Header: http.Header{"Content-Type": {media}}, Body: c.Body, Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		StatusCode: c.Status, Header: header, Body: c.Body, Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil
 }
 
@@ -150,7 +153,7 @@ type Steps struct {
 
 // RoundTrip implements http.RoundTripper.
 func (s *Steps) RoundTrip(r *http.Request) (*http.Response, error) {
-	return Canned{Status: 200, Body: &stepsBody{steps: *s, ended: r.Context().Done()}}.RoundTrip(r)
+	return Canned{Status: 200, Media: stream, Body: &stepsBody{steps: *s, ended: r.Context().Done()}}.RoundTrip(r)
 }
 
 type stepsBody struct {
