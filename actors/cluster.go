@@ -56,9 +56,7 @@ type Membership interface {
 	// Fresh says that what was claimed at a time of Now may begin: the claim is younger than half of the fencing delay, no pause was noticed since, and the
 	// host was a member less than that ago. [ErrNotBegun] says that it may never begin; other errors, that it is not known yet.
 	Fresh(ctx context.Context, claimed time.Duration) error
-	// GoesOn reports whether what was begun may go on: a read less than half of the fencing delay ago showed this host as a member.
-	GoesOn() bool
-	// GoesOnUntil is until when it may, by Now, if nothing is read before; 0: it may not.
+	// GoesOnUntil is until when what was begun may go on, by Now, if nothing is read before; 0: it may not. See [cluster.Lease].
 	GoesOnUntil() time.Duration
 	// Storeless is for how long the store has not answered; 0: it does.
 	Storeless() time.Duration

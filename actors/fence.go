@@ -103,13 +103,13 @@ func (c *clustered) runs(q *PeerRuns) (PeerAnswer, error) {
 }
 
 // watchdog ends calls that cannot be repeated when this host may not go on with them: what it began is lost for others after the fencing delay, and has to have ended
-// by then. Half of the delay is that of the last sign that this host is a member, half that of the tool's supervisor.
+// by then. See [cluster.Lease].
 func (h *Host) watchdog(spec *ToolSpec) *Watchdog {
 	if h.cluster == nil || spec.Repeatable {
 		return nil
 	}
 	fence := time.Duration(h.cluster.Member.View().Fence()) * time.Microsecond
-	return &Watchdog{MayGoOn: h.cluster.Member.GoesOn, Within: fence / 2, Begins: h.cluster.Member.GoesOnUntil()}
+	return &Watchdog{GoesOnUntil: h.cluster.Member.GoesOnUntil, Every: min(500*time.Millisecond, fence/16)}
 }
 
 // begin waits until a call that was claimed may begin; [ErrNotBegun] says that it never may.

@@ -129,12 +129,11 @@ type ToolUse struct {
 }
 
 // Watchdog is what keeps a call that cannot be repeated from outliving its host's right to make it. A tool that starts a process has it ended, by something
-// that runs beside the host, when MayGoOn has not been true for as long as Within. After Begins, by a clock that does not stand while the machine sleeps
-// (CLOCK_BOOTTIME), it is not begun any more: the host may have been stopped after it looked last.
+// that runs beside the host, when the time has come that GoesOnUntil last said, by a clock that does not stand while the machine sleeps (CLOCK_BOOTTIME); 0: it may not
+// run. It is asked before the process begins, as the host may be stopped after that, and Every so often.
 type Watchdog struct {
-	MayGoOn func() bool
-	Within  time.Duration
-	Begins  time.Duration
+	GoesOnUntil func() time.Duration
+	Every       time.Duration
 }
 
 // ToolResult is what a tool gave back.

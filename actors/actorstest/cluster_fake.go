@@ -271,20 +271,14 @@ func (h *ClusterHost) Fresh(ctx context.Context, claimed time.Duration) error {
 	return nil
 }
 
-// GoesOn implements [actors.Membership].
-func (h *ClusterHost) GoesOn() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, member := h.view.Members[h.id]
-	return member && !h.away
-}
-
 // GoesOnUntil implements [actors.Membership].
 func (h *ClusterHost) GoesOnUntil() time.Duration {
-	if !h.GoesOn() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, member := h.view.Members[h.id]; !member || h.away {
 		return 0
 	}
-	return h.Now() + time.Duration(h.View().Fence())*time.Microsecond/2
+	return h.Now() + time.Duration(cluster.Lease(h.view.Fence()))*time.Microsecond
 }
 
 // Storeless implements [actors.Membership].

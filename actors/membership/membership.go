@@ -412,13 +412,7 @@ func (m *Member) Fresh(ctx context.Context, claimed time.Duration) error {
 	}
 }
 
-// GoesOn reports whether what runs may go on: a read sent within half of the fencing delay shows this host as a member. The watch reads often enough.
-func (m *Member) GoesOn() (may bool) {
-	m.do(func(now events.Micros) { may = m.watch.MayGoOn(now) })
-	return may
-}
-
-// GoesOnUntil is until when it may, by Now, if nothing is read before; 0: it may not.
+// GoesOnUntil is until when what runs may go on, by Now, if nothing is read before; 0: it may not. The watch reads often enough while it is asked.
 func (m *Member) GoesOnUntil() (until time.Duration) {
 	m.do(func(now events.Micros) { until = length(m.watch.GoOnUntil(now)) })
 	return until

@@ -100,7 +100,7 @@ func excess(of supervisor.Excess) string {
 	return map[supervisor.Excess]string{
 		supervisor.ExcessMemory: "the command was ended: its processes took more memory than one command may",
 		supervisor.ExcessDisk:   "the command was ended: the disk is almost full",
-		supervisor.ExcessUnfed:  "the command was ended: its host could not say that it is a member of its cluster still, and others may go on with its work",
+		supervisor.ExcessLease:  "the command was ended: its host could not say that it is a member of its cluster still, and others may go on with its work",
 	}[of]
 }
 
@@ -109,7 +109,7 @@ func watchdog(of *actors.Watchdog) *supervised.Watchdog {
 	if of == nil {
 		return nil
 	}
-	return &supervised.Watchdog{MayGoOn: of.MayGoOn, Within: of.Within, Begins: of.Begins}
+	return &supervised.Watchdog{GoesOnUntil: of.GoesOnUntil, Every: of.Every}
 }
 
 // secretValue is a secret of the host that the call may use.

@@ -34,6 +34,7 @@ type Watch struct {
 	read     events.Micros // when the latest read that was answered was sent
 	answered events.Micros // when it was answered
 	since    events.Micros // since when the store answers without a gap; 0: it does not
+	leased   events.Micros // when it was last asked how long something that runs may go on
 	writing  bool          // a removal is being appended
 }
 
@@ -205,16 +206,20 @@ func (w *Watch) MayBegin(claimed, now events.Micros) (may, read bool) {
 	return now-w.read < half, true
 }
 
-// MayGoOn reports whether effects that run may go on: a read sent within half of the fencing delay shows this host as a member.
-func (w *Watch) MayGoOn(now events.Micros) bool { return now < w.GoOnUntil(now) }
-
-// GoOnUntil is until when effects may go on, and one that is about to begin may begin, if nothing is read before; 0 if they may not.
+// GoOnUntil is until when effects may go on, and one that is about to begin may begin, if nothing is read before; 0 if they may not. What still runs then is ended: see
+// [Lease]. While it is asked, the stream is read more often.
 func (w *Watch) GoOnUntil(now events.Micros) events.Micros {
 	if !w.settled(now) {
 		return 0
 	}
-	return w.read + w.view.Members[w.self].Joined.Fence/2
+	w.leased = now
+	return w.read + Lease(w.view.Members[w.self].Joined.Fence)
 }
+
+// Lease is how long after the host sent a read that shows it as a member what it runs may go on. Others read a removal after that, and wait for the whole fencing delay
+// until they hold for lost what the host had begun. So a quarter of the delay is left, at least, for ending it on a machine that is busy, and for clocks that
+// differ: it does not matter when the host was told, or when others noticed.
+func Lease(fence events.Micros) events.Micros { return fence - fence/4 }
 
 // Next returns what is to be done now. It is to be called after each tick, and after whatever the watch was told.
 func (w *Watch) Next(now events.Micros) []Action {
@@ -255,7 +260,11 @@ func (w *Watch) wantsRead(now events.Micros) bool {
 	if w.asked > 0 {
 		w.asked, w.since = 0, 0
 	}
-	if w.unread || now-w.answered >= StoreEvery {
+	every := StoreEvery
+	if w.leased > 0 && now-w.leased < StoreEvery { // a store that is away for some seconds ends nothing that runs
+		every = StoreEvery / 4
+	}
+	if w.unread || now-w.answered >= every {
 		return true
 	}
 	return slices.ContainsFunc(slices.Collect(maps.Values(w.cases)), func(c *removal) bool { return c.reading && c.wanted > w.read })

@@ -114,8 +114,9 @@ func TestLease(t *testing.T) {
 	}{
 		{"at once", begin(), 0, 1 * ms, true, true, true},
 		{"the claim is old", begin(ticks(0, 2600*ms), read(v, 2600*ms, 2600*ms)), 0, 2600 * ms, false, false, true},
-		{"the read is old", begin(ticks(0, 2600*ms)), 2000 * ms, 2600 * ms, false, true, false},
-		{"the read was sent long before it was answered", begin(ticks(0, 2600*ms), read(v, 50*ms, 2600*ms)), 2000 * ms, 2600 * ms, false, true, false},
+		{"the read is old", begin(ticks(0, 2600*ms)), 2000 * ms, 2600 * ms, false, true, true},
+		{"the read is older", begin(ticks(0, 3750*ms)), 2000 * ms, 3750 * ms, false, true, false},
+		{"the read was sent long before it was answered", begin(ticks(0, 3800*ms), read(v, 50*ms, 3800*ms)), 2000 * ms, 3800 * ms, false, true, false},
 		{"removed", begin(read(removed, 1*ms, 2*ms)), 0, 3 * ms, false, false, false},
 		{"paused since the claim", begin(pause(100*ms, 900*ms), read(v, 901*ms, 902*ms)), 50 * ms, 903 * ms, false, false, true},
 		{"paused before the claim, and read", begin(pause(100*ms, 900*ms), read(v, 901*ms, 902*ms)), 910 * ms, 920 * ms, true, true, true},
@@ -125,7 +126,7 @@ func TestLease(t *testing.T) {
 		{"late, but not paused", begin(ticks(0, 100*ms)), 0, 500 * ms, true, true, true},
 	} {
 		may, reading := test.watch.MayBegin(noon+test.claimed, noon+test.now)
-		if goOn := test.watch.MayGoOn(noon + test.now); may != test.may || reading != test.reading || goOn != test.goOn {
+		if goOn := noon+test.now < test.watch.GoOnUntil(noon+test.now); may != test.may || reading != test.reading || goOn != test.goOn {
 			t.Errorf("%s: may begin %v, after a read %v, go on %v; want %v, %v, %v", test.name, may, reading, goOn, test.may, test.reading, test.goOn)
 		}
 	}
@@ -136,7 +137,7 @@ func TestLeaseEnds(t *testing.T) {
 	v := viewOf(member("a", "", 1), member("b", "", 1)) // the fencing delay is 5 s
 	w := cluster.NewWatch("a#0", v, noon, noon)
 	w.Stored(v, noon+10*ms, noon+90*ms)
-	if until := w.GoOnUntil(noon + 100*ms); until != noon+2510*ms {
+	if until := w.GoOnUntil(noon + 100*ms); until != noon+3760*ms {
 		t.Errorf("until %d ms", (until-noon)/ms)
 	}
 	w.Tick(noon + 900*ms)

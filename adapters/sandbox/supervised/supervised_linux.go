@@ -10,7 +10,7 @@
 //
 // The command ends, or the pipe does: because the context ended, or because the host died, however suddenly. In each case the
 // supervisor asks all that is left to terminate, kills what remains after the grace, and exits when it has no child any more. A [Watchdog] ends it
-// too when a host that lives does not say often enough that it may go on.
+// too when a host that lives cannot say in time that it may go on.
 //
 // What it does not promise: a command that runs as the same user and means harm can kill its supervisor first. Keeping it
 // from that takes a boundary, such as a PID namespace, and that is a sandbox's work. So is a bound on the number of processes: a
@@ -49,35 +49,36 @@ type Pipes struct{ Input, Output *os.File }
 
 // Watchdog ends a command of a host that lives but may not go on: one that was stopped, or that others may hold for dead.
 type Watchdog struct {
-	MayGoOn func() bool   // is asked often
-	Within  time.Duration // the command is ended when it could not say so for this long
-	Begins  time.Duration // CLOCK_BOOTTIME after which it is not begun: the host may be stopped before the order is out, and woken late
+	// GoesOnUntil is the CLOCK_BOOTTIME until which the command may run, as far as is known now; 0: it may not. The command is not begun after it, though the host were
+	// stopped before the order is out, and woken late; and it is ended then, unless a later time was told in time.
+	GoesOnUntil func() time.Duration
+	Every       time.Duration // is asked so often
 }
 
-// feed tells the supervisor that the command may go on, as long as it may.
-func (w *Watchdog) feed(lifeline io.Writer, done <-chan struct{}) {
-	tick := time.NewTicker(min(time.Second, w.Within/4))
+// renew tells the supervisor until when the command may go on.
+func (w *Watchdog) renew(lifeline io.Writer, done <-chan struct{}) {
+	tick := time.NewTicker(w.Every)
 	defer tick.Stop()
 	for {
-		if w.MayGoOn() {
-			if _, err := lifeline.Write([]byte{1}); err != nil {
-				return // it was closed
-			}
-		}
 		select {
 		case <-tick.C:
 		case <-done:
 			return
 		}
+		if until := w.GoesOnUntil(); until > 0 {
+			if _, err := lifeline.Write(supervisor.Renewal(until)); err != nil {
+				return // it was closed
+			}
+		}
 	}
 }
 
-// lease is how long a command may run without being fed, and when it may begin.
+// lease is how long a command may run if nothing more is told.
 func (w *Watchdog) lease() supervisor.Lease {
 	if w == nil {
 		return supervisor.Lease{}
 	}
-	return supervisor.Lease{Unfed: w.Within, Begins: w.Begins}
+	return supervisor.Lease{Bounded: true, Until: w.GoesOnUntil()}
 }
 
 // drainFor bounds what does not happen: output that is held open from outside.
@@ -184,12 +185,12 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 		cut <- time.AfterFunc(supervisor.EndsWithin, func() { _ = s.cmd.Process.Kill() }) //nolint:errcheck // it may have ended
 	})
 	if c.Watchdog != nil {
-		done, fed := make(chan struct{}), make(chan struct{})
+		done, ended := make(chan struct{}), make(chan struct{})
 		go func() {
-			defer close(fed)
-			c.Watchdog.feed(s.lifeline, done)
+			defer close(ended)
+			c.Watchdog.renew(s.lifeline, done)
 		}()
-		defer func() { close(done); <-fed }()
+		defer func() { close(done); <-ended }()
 	}
 	waited := s.cmd.Wait()
 	if !stop() {

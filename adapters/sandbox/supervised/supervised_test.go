@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) {
 	if script := os.Getenv(hostVariable); script != "" {
 		c := bash(script, os.Stdout)
 		if within, err := time.ParseDuration(os.Getenv(watchdogVariable)); err == nil {
-			c.Watchdog = &supervised.Watchdog{Within: within, Begins: sinceBoot() + time.Minute, MayGoOn: func() bool { return true }}
+			c.Watchdog = &supervised.Watchdog{Every: within / 8, GoesOnUntil: func() time.Duration { return sinceBoot() + within }}
 		}
 		_, err := supervised.Run(context.Background(), c)
 		fmt.Fprintln(os.Stderr, err)
@@ -284,35 +283,40 @@ func BenchmarkPlainExec(b *testing.B) {
 	}
 }
 
-// TestWatchdog: a command of a host that lives ends when the host may not go on any more, with all that it started, and not before.
+// TestWatchdog: a command of a host that lives ends when the time has come until which the host could last say that it may go on, with all that it started, and not
+// before. How often the host says so does not matter, nor when that arrives.
 func TestWatchdog(t *testing.T) {
-	mark := sleepMark(t)
-	var may atomic.Bool
-	may.Store(true)
-	var asked atomic.Int64
-	c := bash("setsid sleep "+mark+" & sleep "+mark, io.Discard)
-	c.Watchdog = &supervised.Watchdog{Within: 400 * time.Millisecond, Begins: sinceBoot() + time.Minute, MayGoOn: func() bool {
-		if asked.Add(1) > 12 { // three times as long as it may starve
-			may.Store(false)
+	for name, further := range map[string]time.Duration{"it may go on twice as long": 1500 * time.Millisecond, "the host says the same again and again": 0} {
+		mark := sleepMark(t)
+		var mu sync.Mutex
+		var asked int
+		end := sinceBoot() + 1500*time.Millisecond
+		c := bash("setsid sleep "+mark+" & sleep "+mark, io.Discard)
+		c.Watchdog = &supervised.Watchdog{Every: 20 * time.Millisecond, GoesOnUntil: func() time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			if asked++; asked == 4 {
+				end += further
+			}
+			return end
+		}}
+		exit, err := supervised.Run(t.Context(), c)
+		if err != nil || exit.Excess != supervisor.ExcessLease {
+			t.Errorf("%s: %+v, %v", name, exit, err)
 		}
-		return may.Load()
-	}}
-	exit, err := supervised.Run(t.Context(), c)
-	if err != nil || exit.Excess != supervisor.ExcessUnfed {
-		t.Errorf("%+v, %v", exit, err)
-	}
-	if n := asked.Load(); n < 12 {
-		t.Errorf("it was ended after it was fed %d times", n)
-	}
-	if left := alive(t, mark); len(left) != 0 {
-		t.Errorf("processes %q are left", left)
+		if now := sinceBoot(); now < end-10*time.Millisecond {
+			t.Errorf("%s: it was ended %s early", name, end-now)
+		}
+		if left := alive(t, mark); len(left) != 0 {
+			t.Errorf("%s: processes %q are left", name, left)
+		}
 	}
 }
 
 // TestWatchdogOfAQuickCommand: what ends by itself is not touched.
 func TestWatchdogOfAQuickCommand(t *testing.T) {
 	c := bash("exit 3", io.Discard)
-	c.Watchdog = &supervised.Watchdog{Within: time.Minute, Begins: sinceBoot() + time.Minute, MayGoOn: func() bool { return true }}
+	c.Watchdog = &supervised.Watchdog{Every: time.Second, GoesOnUntil: func() time.Duration { return sinceBoot() + time.Minute }}
 	if exit, err := supervised.Run(t.Context(), c); err != nil && exit.Code != 3 || exit.Code != 3 || exit.Excess != "" {
 		t.Errorf("%+v, %v", exit, err)
 	}
@@ -332,12 +336,18 @@ func sinceBoot() time.Duration {
 	return length
 }
 
-// TestWatchdogOfAHostThatWokeLate: a command whose host was stopped between its last look and the order is not begun, however gladly the host feeds it then.
+// TestWatchdogOfAHostThatWokeLate: a command whose host was stopped between its last look and the order is not begun, however gladly the host says then that it may.
 func TestWatchdogOfAHostThatWokeLate(t *testing.T) {
 	for name, begins := range map[string]time.Duration{"the lease is over": sinceBoot() - 10*time.Millisecond, "there was none": 0} {
 		var output bytes.Buffer
 		c := bash("echo begun", &output)
-		c.Watchdog = &supervised.Watchdog{Within: time.Minute, Begins: begins, MayGoOn: func() bool { return true }}
+		asked := 0
+		c.Watchdog = &supervised.Watchdog{Every: time.Millisecond, GoesOnUntil: func() time.Duration {
+			if asked++; asked == 1 {
+				return begins
+			}
+			return sinceBoot() + time.Minute
+		}}
 		_, err := supervised.Run(t.Context(), c)
 		if not := new(supervisor.NotBegunError); !errors.As(err, not) || !strings.Contains(err.Error(), "its host was stopped") {
 			t.Errorf("%s: %v", name, err)

@@ -58,38 +58,39 @@ func (o *order) watch() <-chan Excess {
 	return exceeded
 }
 
-// live follows the lifeline: cut is closed when it ends, as it does when the host closes it or dies; unfed when the host lives, and has not said for too long that it may
-// go on. That is measured by a clock that does not stand while the machine sleeps.
-func (o *order) live(lifeline io.Reader) (cut, unfed <-chan struct{}) {
-	ended, hungry := make(chan struct{}), make(chan struct{})
+// live follows the lifeline: cut is closed when it ends, as it does when the host closes it or dies; over when the host lives, and the time has come until which it could say
+// that it may go on. That is a time of a clock that does not stand while the machine sleeps.
+func (o *order) live(lifeline io.Reader) (cut, over <-chan struct{}) {
+	ended, late := make(chan struct{}), make(chan struct{})
 	var mu sync.Mutex
-	fed := sinceBoot()
+	until := o.Until
 	go func() {
 		defer close(ended)
-		var signs [64]byte
+		var renewal [renewalSize]byte
 		for {
-			if _, err := lifeline.Read(signs[:]); err != nil {
+			if _, err := io.ReadFull(lifeline, renewal[:]); err != nil {
 				return
 			}
 			mu.Lock()
-			fed = sinceBoot()
+			until = max(until, readRenewal(renewal))
 			mu.Unlock()
 		}
 	}()
-	if o.Unfed > 0 {
+	if o.Bounded {
 		go func() {
-			for range time.Tick(min(watchEvery, o.Unfed/4)) {
+			for {
 				mu.Lock()
-				hunger := sinceBoot() - fed
+				left := until - sinceBoot()
 				mu.Unlock()
-				if hunger > o.Unfed {
-					close(hungry)
+				if left <= 0 {
+					close(late)
 					return
 				}
+				time.Sleep(min(left, watchEvery)) // by a clock that stands while the machine sleeps
 			}
 		}()
 	}
-	return ended, hungry
+	return ended, late
 }
 
 // sinceBoot is CLOCK_BOOTTIME.

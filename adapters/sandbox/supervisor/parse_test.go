@@ -2,8 +2,10 @@ package supervisor
 
 import (
 	"errors"
+	"math"
 	"os"
 	"testing"
+	"time"
 )
 
 func FuzzParseStat(f *testing.F) {
@@ -41,6 +43,14 @@ func FuzzParseReport(f *testing.F) {
 			t.Errorf("%q: %+v came back as %+v, %v", line, exit, again, err)
 		}
 	})
+}
+
+func TestRenewal(t *testing.T) {
+	for _, until := range []time.Duration{0, 1, 255, 256, 3*time.Hour + 5*time.Nanosecond, math.MaxInt64} {
+		if renewal := Renewal(until); len(renewal) != renewalSize || readRenewal([renewalSize]byte(renewal)) != until {
+			t.Errorf("%d became %v", until, renewal)
+		}
+	}
 }
 
 func TestReportOfAFailureIsOneLine(t *testing.T) {

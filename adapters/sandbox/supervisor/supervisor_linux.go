@@ -87,13 +87,13 @@ func supervise(lifeline *os.File) (Exit, error) {
 		defer close(empty)
 		reap(child, ended)
 	}()
-	cut, unfed := o.live(lifeline)
+	cut, over := o.live(lifeline)
 	exit := Exit{Code: -1}
 	select {
 	case exit = <-ended:
 	case <-cut:
-	case <-unfed:
-		exit.Excess = ExcessUnfed
+	case <-over:
+		exit.Excess = ExcessLease
 	case exit.Excess = <-o.watch():
 	}
 	exit.Left = endAll(empty, exit.Excess != "")
@@ -305,7 +305,7 @@ type Excess string
 const (
 	ExcessMemory Excess = "memory"
 	ExcessDisk   Excess = "disk"
-	ExcessUnfed  Excess = "unfed" // of time without a sign that the host may still go on
+	ExcessLease  Excess = "lease" // of time, since the host could last say that it may go on
 )
 
 // order is what a host tells a supervisor to do.
@@ -319,14 +319,33 @@ type order struct {
 	files []int // that were handed down
 }
 
-// Lease is a host's right to a command that it may lose while it lives; none without Unfed.
+// Lease is a host's right to a command, which it may lose while it lives.
 type Lease struct {
-	Unfed  time.Duration // the command is ended when nothing came through the lifeline for so long
-	Begins time.Duration // CLOCK_BOOTTIME after which it is not begun
+	Bounded bool          // else the command may run as long as the host lives
+	Until   time.Duration // CLOCK_BOOTTIME; later the command is not begun, and ended if it runs. The lifeline carries later times, see [Renewal]
 }
 
-// over reports whether it has ended before the command began.
-func (l Lease) over() bool { return l.Unfed > 0 && sinceBoot() >= l.Begins }
+// over reports whether it has ended.
+func (l Lease) over() bool { return l.Bounded && sinceBoot() >= l.Until }
+
+// Renewal is what a host writes to the lifeline to have the lease end later, in one piece. What was written when the supervisor comes to read it late counts as it
+// stands: no time is taken from when something arrives.
+func Renewal(until time.Duration) []byte {
+	renewal := make([]byte, renewalSize)
+	for i := range renewal {
+		renewal[i] = byte(until >> (8 * i))
+	}
+	return renewal
+}
+
+const renewalSize = 8
+
+func readRenewal(renewal [renewalSize]byte) (until time.Duration) {
+	for i := range renewal {
+		until |= time.Duration(renewal[i]) << (8 * i)
+	}
+	return until
+}
 
 // Encode is how a host orders a supervisor to run a program: it is to be written to its standard input. piped says that the last two files handed down with it are
 // the program's standard input and output.
