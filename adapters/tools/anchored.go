@@ -22,7 +22,8 @@ type version struct {
 	file    *hashline.File
 	text    []byte // of the file: what is stored, decoded where it has to be
 	digest  hashline.Digest
-	draft   bool // it is not in the workspace: its anchors are of no use
+	draft   bool   // it is not in the workspace: its anchors are of no use
+	kind    string // its form, once somebody asked: all of the file is looked at for it
 }
 
 // version reads a file that is to be shown with anchors, or edited by them.
@@ -44,8 +45,16 @@ func (w *workspace) version(name string, info fs.FileInfo) (*version, error) {
 	return v, nil
 }
 
-// head says which version it is, and how it is stored.
+// head says which version it is, which lines follow, and how it is stored.
 func (v *version) head(first, last int) string {
+	if v.kind == "" {
+		v.kind = v.form()
+	}
+	return fmt.Sprintf("[%s#%s L%d-%d/%d %s]\n", v.name, v.digest.Tag(), first, last, v.file.Len(), v.kind)
+}
+
+// form says how the file is stored: its charset, its line ends, and what is odd at its beginning and end.
+func (v *version) form() string {
 	ends, open := v.file.Ends()
 	kind := "utf8"
 	switch {
@@ -54,14 +63,14 @@ func (v *version) head(first, last int) string {
 	case !utf8.Valid(v.text):
 		kind = "bytes"
 	}
-	head := fmt.Sprintf("[%s#%s L%d-%d/%d %s %s", v.name, v.digest.Tag(), first, last, v.file.Len(), kind, ends)
+	form := kind + " " + ends
 	if v.file.Marked() || v.charset.codec != nil && v.charset.mark != "" {
-		head += " bom"
+		form += " bom"
 	}
 	if open {
-		head += " no-eol"
+		form += " no-eol"
 	}
-	return head + "]\n"
+	return form
 }
 
 // line is a line with its anchor. Its secrets are masked; what is too long is cut, and what is not UTF-8 is shown as U+FFFD.

@@ -71,7 +71,7 @@ func TestWriteFile(t *testing.T) {
 	if err := errors.Join(os.Chmod(script, 0o751), os.Link(script, filepath.Join(b.workspace, "other")), os.Symlink("run.sh", filepath.Join(b.workspace, "link"))); err != nil {
 		t.Fatal(err)
 	}
-	b.works("write_file", args{"path": "link", "content": ""}, "replaced run.sh: 0 bytes")
+	b.works("write_file", args{"path": "link", "content": ""}, "replaced run.sh: 0 bytes\n[the file had other names (hard links): 1; they keep the old content]")
 	b.holds("run.sh", "")
 	b.holds("other", "old") // a hard link keeps the old content
 	if info, err := os.Lstat(script); err != nil || info.Mode() != 0o751 {

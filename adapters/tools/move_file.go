@@ -15,7 +15,8 @@ import (
 )
 
 type deleteFileArgs struct {
-	Path string `json:"path" min:"1" jsonschema:"the file, relative to the workspace"`
+	Path    string `json:"path" min:"1" jsonschema:"the file, relative to the workspace"`
+	FileTag string `json:"file_tag,omitempty" jsonschema:"delete it only if it is still this version: the eight digits after # that were shown last"`
 }
 
 // newDeleteFile makes a tool that is not repeatable: what is there the second time may be another file.
@@ -27,6 +28,9 @@ func deleteFile(ctx context.Context, w *workspace, args deleteFileArgs) (string,
 	return w.alone(ctx, func() (string, error) {
 		at, err := w.itself(args.Path)
 		if err != nil {
+			return "", err
+		}
+		if _, err := w.expect(at.name, at.info, args.FileTag, nil); err != nil {
 			return "", err
 		}
 		dir, err := w.openDir(path.Dir(at.name), path.Base(at.name))
@@ -45,6 +49,7 @@ type moveFileArgs struct {
 	From    string `json:"from" min:"1" jsonschema:"the file, relative to the workspace"`
 	To      string `json:"to" min:"1" jsonschema:"its new path, relative to the workspace"`
 	Replace bool   `json:"replace,omitempty" jsonschema:"replace the file that is there"`
+	FileTag string `json:"file_tag,omitempty" jsonschema:"move it only if it is still this version: the eight digits after # that were shown last"`
 }
 
 func (f files) newMoveFile() (actors.Tool, error) {
@@ -55,6 +60,9 @@ func moveFile(ctx context.Context, w *workspace, args moveFileArgs) (string, err
 	return w.alone(ctx, func() (string, error) {
 		from, err := w.itself(args.From)
 		if err != nil {
+			return "", err
+		}
+		if _, err := w.expect(from.name, from.info, args.FileTag, nil); err != nil {
 			return "", err
 		}
 		to, err := w.resolve(args.To, true)

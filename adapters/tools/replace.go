@@ -1,16 +1,20 @@
 package tools
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/life/adapters/tools/hashline"
 )
 
 // unfinishedName is the file that a replacement is written to before it gets its name. Only who holds the workspace's lock has one,
@@ -40,7 +44,64 @@ func (w *workspace) write(name string, old fs.FileInfo, content []byte) (way str
 	if err != nil {
 		return "", err
 	}
-	return "", w.syncDir(dir)
+	return otherNames(old), w.syncDir(dir)
+}
+
+// otherNames says that a file that was replaced has further names, which lead to the old content.
+func otherNames(old fs.FileInfo) string {
+	if old == nil {
+		return ""
+	}
+	if stat, ok := old.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
+		return fmt.Sprintf("\n[the file had other names (hard links): %d; they keep the old content]", stat.Nlink-1)
+	}
+	return ""
+}
+
+// noFile is the tag that a call expects where there should be no file.
+const noFile = "none"
+
+// expect compares a file with the version that a call is made for, by the tag of its stored bytes; an empty tag is any. there reports that the file is another
+// version, and holds what is to be written: the call was made before, or somebody wrote the same. The caller holds the lock, so what holds
+// here holds until it has written, among all that write through Life; another program may come between.
+func (w *workspace) expect(name string, old fs.FileInfo, tag string, content []byte) (there bool, err error) {
+	switch tag = strings.ToLower(strings.TrimPrefix(tag, "#")); {
+	case tag == "":
+		return false, nil
+	case tag != noFile && !fileTag.MatchString(tag):
+		return false, fmt.Errorf("file_tag: must be the eight digits after # that were shown, or %s, not %.40q", noFile, tag)
+	case old == nil && tag == noFile:
+		return false, nil
+	case old == nil:
+		return false, fmt.Errorf("stale_file: %s is not there any more, so nothing was changed; expected #%s", name, tag)
+	case !old.Mode().IsRegular():
+		return false, fmt.Errorf("file_tag: %s is a %s, which has no version", name, fileKind(old.Mode()))
+	}
+	stored, err := w.content(name)
+	if err != nil {
+		return false, err
+	}
+	switch digest := hashline.DigestOf(stored); {
+	case digest.Tag() == tag:
+		return false, nil
+	case content != nil && bytes.Equal(stored, content):
+		return true, nil
+	case tag == noFile:
+		return false, fmt.Errorf("stale_file: %s is there already (#%s), so nothing was changed", name, digest.Tag())
+	default:
+		return false, fmt.Errorf("stale_file: %s is #%s now, not #%s, so nothing was changed; read_file shows it", name, digest.Tag(), tag)
+	}
+}
+
+// fileTag is a version's tag.
+var fileTag = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
+// fileKind names what has no content.
+func fileKind(mode fs.FileMode) string {
+	if mode&fs.ModeSymlink != 0 {
+		return "symbolic link"
+	}
+	return special(mode)
 }
 
 // notReplaceable reports errors of a file that may be written all the same: it is a mount (docker run -v FILE:FILE), or its directory is closed.

@@ -69,7 +69,10 @@ func (w *workspace) content(name string) ([]byte, error) {
 	if info.Size() > editSize {
 		return nil, fmt.Errorf("%s: it has %d bytes, the most that can be edited is %d", name, info.Size(), editSize)
 	}
-	return io.ReadAll(io.LimitReader(file, editSize+1))
+	var content bytes.Buffer
+	content.Grow(int(info.Size()) + bytes.MinRead) // so that it is not copied while it grows
+	_, err = content.ReadFrom(io.LimitReader(file, editSize+1))
+	return content.Bytes(), err
 }
 
 // edit is one change of a file's text.

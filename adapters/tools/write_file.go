@@ -10,12 +10,14 @@ import (
 	"strings"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/tools/hashline"
 	"example.com/life/events"
 )
 
 type writeFileArgs struct {
 	Path    string `json:"path" min:"1" jsonschema:"the file, relative to the workspace; missing directories are created"`
 	Content string `json:"content" jsonschema:"the whole new content of the file"`
+	FileTag string `json:"file_tag,omitempty" jsonschema:"write only if the file is still this version: the eight digits after # that were shown last; none: only if there is no file yet"`
 }
 
 // newWriteFile makes a tool that is repeatable: the same content replaces itself.
@@ -35,12 +37,26 @@ func writeFile(ctx context.Context, w *workspace, args writeFileArgs) (string, e
 		} else if strings.Contains(args.Content, replacement) {
 			notes = "\n[the content holds U+FFFD, which stands for bytes that could not be read]"
 		}
+		switch there, err := w.expect(target, old, args.FileTag, content); {
+		case err != nil:
+			return "", err
+		case there: // as after a crash between the rename and the result
+			return fmt.Sprintf("%s holds this already: %d bytes", target, len(content)) + w.now(content) + notes, nil
+		}
 		way, err := w.write(target, old, content)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s %s: %d bytes", verb, target, len(content)) + way + notes, nil
+		return fmt.Sprintf("%s %s: %d bytes", verb, target, len(content)) + w.now(content) + way + notes, nil
 	})
+}
+
+// now is the tag of what was written, for agents that are shown tags.
+func (w *workspace) now(stored []byte) string {
+	if !w.editor.Anchored() {
+		return ""
+	}
+	return ", now #" + hashline.DigestOf(stored).Tag()
 }
 
 // likeBefore writes content as the file was stored: its charset, its byte order mark and its line ends stay, and notes say so. A file of which not all

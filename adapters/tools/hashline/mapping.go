@@ -2,6 +2,7 @@ package hashline
 
 import (
 	"bytes"
+	"hash/maphash"
 	"slices"
 )
 
@@ -27,27 +28,35 @@ func mapLines(from, to *File) []int {
 	return mapped
 }
 
-// uniquePairs pairs the lines that each version has once between a first line and a last one, in the order of the first version.
+// uniquePairs pairs the lines that each version has once between a first line and a last one, in the order of the first version. Lines are found by a hash:
+// two that share one count as one line that is there twice, which pairs less and nothing wrongly.
 func uniquePairs(from, to *File, first, lastFrom, lastTo int) (pairs [][2]int) {
-	type places struct{ from, to, inFrom, inTo int }
-	all := make([]places, 0, max(0, lastFrom-first+1))
-	found := make(map[string]int, cap(all)) // the index in all
+	type place struct {
+		from, to int32
+		twice    bool
+	}
+	seed := maphash.MakeSeed()
+	all := make([]place, 0, max(0, lastFrom-first+1))
+	found := make(map[uint64]int32, cap(all)) // the index in all
 	for n := first; n <= lastFrom; n++ {
-		i, ok := found[string(from.Line(n))]
-		if !ok {
-			i = len(all)
-			found[string(from.Line(n))], all = i, append(all, places{from: n})
+		hash := maphash.Bytes(seed, from.Line(n))
+		if i, ok := found[hash]; ok {
+			all[i].twice = true
+			continue
 		}
-		all[i].inFrom++
+		found[hash] = int32(len(all))            //nolint:gosec // files that are edited have less lines
+		all = append(all, place{from: int32(n)}) //nolint:gosec // see above
 	}
 	for n := first; n <= lastTo; n++ {
-		if i, ok := found[string(to.Line(n))]; ok {
-			all[i].to, all[i].inTo = n, all[i].inTo+1
+		if i, ok := found[maphash.Bytes(seed, to.Line(n))]; ok {
+			all[i].twice = all[i].twice || all[i].to > 0
+			all[i].to = int32(n) //nolint:gosec // see above
 		}
 	}
 	for i := range all {
-		if p := &all[i]; p.inFrom == 1 && p.inTo == 1 {
-			pairs = append(pairs, [2]int{p.from, p.to})
+		p := &all[i]
+		if !p.twice && p.to > 0 && bytes.Equal(from.Line(int(p.from)), to.Line(int(p.to))) {
+			pairs = append(pairs, [2]int{int(p.from), int(p.to)})
 		}
 	}
 	return pairs
