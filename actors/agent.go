@@ -211,6 +211,8 @@ func (a *agent) dispatch(request sagas.Request) underway {
 		return a.askReserve(r)
 	case sagas.AskSettle:
 		return a.askSettle(r)
+	case sagas.AskUndo:
+		return a.askUndo(r)
 	case sagas.AskModel:
 		e := a.host.inflight.begin(a, Unstored{Request: r.ID, Turn: r.Turn, Model: r.Model})
 		a.host.system.Root.Send(a.host.provider, ask[sagas.AskModel]{e, a.handle.id, r, nil})

@@ -254,6 +254,8 @@ func (h *Host) complete(ctx context.Context, stream events.Stream, command sagas
 		return h.completeSend(ctx, stream, c)
 	case sagas.KeepNotes:
 		return h.completeNotes(ctx, c)
+	case sagas.Undo:
+		return h.completeUndo(ctx, stream, c)
 	}
 	command, masked := maskIn(h, events.MaskShapes, command) // what a tenant's agents share is masked at the level that most have
 	switch c := command.(type) {

@@ -277,7 +277,7 @@ func (a *agent) onTape(request sagas.Request) bool {
 		return false
 	}
 	switch request.(type) {
-	case sagas.AskModel, sagas.AskTool, sagas.AskReserve, sagas.AskSettle:
+	case sagas.AskModel, sagas.AskTool, sagas.AskReserve, sagas.AskSettle, sagas.AskUndo:
 		return true
 	}
 	return false

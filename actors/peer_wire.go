@@ -36,6 +36,7 @@ func peerCommands() []sagas.Command {
 		sagas.Approve{},
 		sagas.Deny{},
 		sagas.Compact{},
+		sagas.Undo{},
 		sagas.Revoke{},
 		sagas.Retire{},
 		sagas.Release{},
@@ -92,7 +93,7 @@ func NewPeerCommand(command sagas.Command) (PeerCommand, error) {
 		object.Elem().Field(to).Set(v.Field(from))
 	}
 	meta := command.Metadata()
-	fields, err := peerJSON(object.Interface())
+	fields, err := events.PlainJSON(object.Interface())
 	return PeerCommand{Type: v.Type().Name(), ID: meta.ID, At: meta.At, Fields: fields}, err
 }
 

@@ -3,10 +3,13 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
 
+	"example.com/life/actors/history"
+	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -109,4 +112,75 @@ func (h *Host) capture(ctx context.Context, ask sagas.AskTool) *events.Tree {
 		h.log.Error("record workspace", "request", ask.ID, "workspace", ask.Workspace, "error", err)
 	}
 	return &events.Tree{Missing: err.Error()}
+}
+
+// undoTime is how long it may take to restore the files of a workspace.
+const undoTime = 5 * time.Minute
+
+// askUndo restores the files of the agent's workspace, and has history say what became of it. If we die in between, it is asked for once more, and finds
+// those files restored that are.
+func (a *agent) askUndo(r sagas.AskUndo) asked {
+	ctx, cancel := context.WithTimeout(a.host.running, undoTime)
+	answer, host, begun := a.answer(), a.host, time.Now()
+	host.run(func() {
+		ended, err := host.undo(ctx, &r)
+		if abandoned(ctx) || closed(err) {
+			return // the next host goes on with it
+		}
+		ended.Request, ended.Duration = r.ID, events.Micros(time.Since(begun).Microseconds())
+		answer(sagas.RecordUndo{Meta: meta(r.ID), Ended: ended}, events.Ref(r.ID))
+	})
+	return asked(cancel)
+}
+
+// undo restores the files. What keeps it from that is said in the event.
+func (h *Host) undo(ctx context.Context, r *sagas.AskUndo) (events.UndoEnded, error) {
+	if h.workspaces == nil {
+		return events.UndoEnded{Detail: "this host records no files of workspaces (setting record)"}, nil
+	}
+	done, err := h.workspaces.Revert(ctx, r.Workspace, storage.Reversion{To: r.Tree, Expected: r.Recorded, Force: r.Force})
+	ended := events.UndoEnded{Written: done.Written, Removed: done.Removed, Others: done.Others}
+	ended.More = max(len(done.Written)-events.UndoPaths, 0) + max(len(done.Removed)-events.UndoPaths, 0)
+	for _, file := range done.Left {
+		ended.Left = append(ended.Left, file.Path+": "+file.Why)
+	}
+	if done.Before.Manifest != nil && !done.Before.Same(r.Recorded) {
+		ended.Before = &done.Before
+	}
+	if done.After.Manifest != nil {
+		ended.Tree = &done.After
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		ended.Detail = "it took longer than " + undoTime.String() + ": the files may be partly restored, and to ask again goes on"
+	case err != nil:
+		ended.Detail = err.Error()
+	case len(done.Others) > 0:
+		ended.Detail = "somebody else changed " + strings.Join(done.Others[:min(len(done.Others), 3)], ", ") + " since: with force it is restored nonetheless, and what is there now stays in history"
+	}
+	return ended, err
+}
+
+// completeUndo finds the files that are asked for.
+func (h *Host) completeUndo(ctx context.Context, stream events.Stream, c sagas.Undo) (sagas.Command, error) {
+	_, id := stream.Split()
+	agent := events.AgentID(id)
+	found, err := h.Workspace(ctx, agent, c.To)
+	if err != nil {
+		return c, err
+	}
+	now, err := h.State(ctx, agent, events.NoRevision)
+	switch {
+	case err != nil:
+		return c, err
+	case c.To < 0 || c.To > now.Revision:
+		return c, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: fmt.Sprintf("agent %s has no revision %d: its latest is %d", agent, c.To, now.Revision)}
+	case found.Source == history.FromPresent:
+		return c, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf("no call of %s recorded its files, so there is nothing to undo", agent)}
+	case found.Workspace != now.Agent.Config.Workspace:
+		return c, &sagas.RefusalError{Code: sagas.RefusedState, Detail: fmt.Sprintf(
+			"as of revision %d agent %s worked in %s, and now in %s: life workspace restore %s --at %d --to DIR makes a copy of what it had there", c.To, agent, found.Workspace, now.Agent.Config.Workspace, agent, c.To)}
+	}
+	c.Tree = found.Tree
+	return c, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/life/actors"
 	"example.com/life/actors/history"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/api"
@@ -18,6 +19,7 @@ import (
 	"example.com/life/adapters/workspace"
 	"example.com/life/cmd/stores"
 	"example.com/life/events"
+	"example.com/life/sagas"
 )
 
 // served is a host behind life serve. A workspace is restored in this process, for the user who asks, from the blobs of the data
@@ -241,6 +243,133 @@ func (a *app) printRestored(r *history.RestoredWorkspace) error {
 	}
 	for _, path := range r.Restored.Outgoing {
 		fmt.Fprintf(a.errs, "life: the link %s leads out of the directory: following it leaves the copy\n", shownPath(path))
+	}
+	return nil
+}
+
+func undoCommand(a *app) *cobra.Command {
+	var id idFlags
+	to, dry, force := "", false, false
+	cmd := &cobra.Command{
+		Use:   "undo AGENT --to MOMENT",
+		Short: "Restore the files of an agent's workspace, in place, as they were at a moment",
+		Long: "Restore the files of an agent's workspace, in place, as they were recorded at a moment of its history. What the agent and its commands changed since is\n" +
+			"undone; files that only somebody else changed stay. If somebody else changed a file that is to be restored, nothing is done: --force restores\n" +
+			"all files as they were. What is there now is recorded before, so an undo can be undone. It waits until no turn runs, and the next turn is told\n" +
+			"which files are not as the agent left them. --dry-run shows what the agent changed.",
+		Example: "  life undo demo --to turn:2 --dry-run\n  life undo demo --to turn:2\n  life undo demo --to 31 --force --json",
+		Args:    takes(1, 1, "the name of one agent"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return usage("--to is required: the moment whose files are restored, as turn:2 or a revision that life history lists")
+			}
+			if dry {
+				return a.showUndo(cmd.Context(), args[0], to, id.asJSON)
+			}
+			agent, err := checkAgent(args[0])
+			if err != nil {
+				return err
+			}
+			moment, err := parseMoment("to", to)
+			if err != nil {
+				return err
+			}
+			return a.with(cmd.Context(), func(host reached) error {
+				at, err := a.revisionOf(cmd.Context(), host, agent, moment)
+				if err != nil {
+					return err
+				}
+				ended, err := undoFiles(cmd.Context(), host, agent, sagas.Undo{Meta: newMeta(id.id), To: at, Force: force, By: a.person()})
+				if err != nil {
+					return err
+				}
+				return a.printUndo(agent, &ended, id.asJSON)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "moment whose files are restored: "+momentHelp)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only show which files the agent changed since")
+	cmd.Flags().BoolVar(&force, "force", false, "restore all files as they were, also those that somebody else changed since")
+	id.add(cmd)
+	return cmd
+}
+
+// showUndo shows what an undo would change, by what was recorded.
+func (a *app) showUndo(ctx context.Context, agent, to string, asJSON bool) error {
+	return a.withWorkspace(ctx, agent, []momentFlag{{"now", ""}, {"to", to}}, func(_ reached, listed []history.ListedWorkspace) error {
+		then := &listed[1]
+		changes := compareFiles(&listed[0], then)
+		if asJSON {
+			return a.printJSON(changes)
+		}
+		if len(changes.Changes) == 0 {
+			fmt.Fprintf(a.errs, "life: nothing to undo: the files are as of revision %d\n", then.Revision)
+			return nil
+		}
+		return a.printChangedFiles(&changes)
+	})
+}
+
+// undoFiles asks for the files and waits for what comes of it.
+func undoFiles(ctx context.Context, host reached, agent events.AgentID, command sagas.Undo) (events.UndoEnded, error) {
+	before, err := host.State(ctx, agent, events.NoRevision)
+	if err != nil {
+		return events.UndoEnded{}, err
+	}
+	if command.To == events.NoRevision {
+		command.To = before.Revision
+	}
+	receipt, err := host.Do(ctx, events.AgentStream(agent), command, origin())
+	if err != nil {
+		return events.UndoEnded{}, err
+	}
+	feed, err := host.Watch(ctx, agent, receipt.Revision)
+	if err != nil {
+		return events.UndoEnded{}, fmt.Errorf("watch agent %s: %w", agent, err)
+	}
+	defer feed.Close()
+	return undoEnded(ctx, feed, agent, receipt)
+}
+
+func undoEnded(ctx context.Context, feed actors.Feed, agent events.AgentID, receipt actors.Receipt) (events.UndoEnded, error) {
+	request := events.RequestID(events.NewRef(receipt.Stream, receipt.Revision))
+	for {
+		item, err := feed.Next(ctx)
+		if err != nil {
+			return events.UndoEnded{}, fmt.Errorf("wait for the files of %s: %w; the undo goes on, and life history %s shows its end", agent, err, agent)
+		}
+		if item.Event == nil {
+			continue
+		}
+		event, err := item.Event.Event()
+		if err != nil {
+			return events.UndoEnded{}, err
+		}
+		if ended, is := event.(events.UndoEnded); is && ended.Request == request {
+			return ended, nil
+		}
+	}
+}
+
+func (a *app) printUndo(agent events.AgentID, e *events.UndoEnded, asJSON bool) error {
+	if e.Failed() {
+		return coded("conflict", "the files of %s are as they were: %s", agent, events.Visible(e.Detail))
+	}
+	if asJSON {
+		return a.printJSON(e)
+	}
+	for _, path := range e.Written {
+		fmt.Fprintf(a.out, "restored  %s\n", shownPath(path))
+	}
+	for _, path := range e.Removed {
+		fmt.Fprintf(a.out, "removed   %s\n", shownPath(path))
+	}
+	if e.More > 0 {
+		fmt.Fprintf(a.out, "and %d more\n", e.More)
+	}
+	fmt.Fprintf(a.out, "ok: the files of %s are as of revision %d\n", agent, e.To)
+	for _, left := range e.Left {
+		fmt.Fprintf(a.errs, "life: left as it is: %s\n", events.Visible(left))
 	}
 	return nil
 }

@@ -151,12 +151,17 @@ func Blobs(event Event) []BlobRef {
 
 // Trees lists what an event records of the files of workspaces.
 func Trees(event Event) []Tree {
-	e, ok := event.(ToolReturned)
-	if !ok {
-		return nil
+	var recorded []*Tree
+	switch e := event.(type) {
+	case ToolReturned:
+		recorded = []*Tree{e.Before, e.Tree}
+	case UndoRequested:
+		recorded = []*Tree{&e.Tree}
+	case UndoEnded:
+		recorded = []*Tree{e.Before, e.Tree}
 	}
 	var trees []Tree
-	for _, tree := range []*Tree{e.Before, e.Tree} {
+	for _, tree := range recorded {
 		if tree != nil && tree.Manifest != nil {
 			trees = append(trees, *tree)
 		}

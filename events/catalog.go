@@ -67,6 +67,9 @@ var Catalog = []Spec{
 	kind[SummaryRequested](2, sameData), // 2: for
 	kind[ConversationCompacted](1),
 
+	kind[UndoRequested](1),
+	kind[UndoEnded](1),
+
 	kind[ToolRequested](2, sameData),                      // 2: blob
 	kind[ToolReturned](4, sameReturn, sameData, sameData), // 4: sandbox, confined
 	kind[ToolLost](2, sameData),                           // 2: host
@@ -211,11 +214,6 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 // PlainJSON is json.Marshal without HTML escaping.
 func PlainJSON(value any) (json.RawMessage, error) {
 	var e Encoder
-	return e.PlainJSON(value)
-}
-
-// PlainJSON is [PlainJSON], in memory that is used again for what is encoded next.
-func (e *Encoder) PlainJSON(value any) (json.RawMessage, error) {
 	e.reset()
 	if err := e.add(value); err != nil {
 		return nil, err

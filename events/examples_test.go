@@ -195,6 +195,11 @@ func compactionExamples() []events.Event {
 func toolExamples() []events.Event {
 	approved := events.HashBytes([]byte(`bash{"command":"make report"}`))
 	return []events.Event{
+		events.UndoRequested{To: 12, Tree: *exampleTree("1,204.00"), Force: true, By: "operator"},
+		events.UndoEnded{
+			Request: "agent-books@41", To: 12, Written: []string{"ledger/june.csv"}, Removed: []string{"ledger/july.csv"}, Others: []string{"notes.md"},
+			Left: []string{"key.pem: what was recorded of it has masked secrets"}, More: 2, Detail: "somebody else changed notes.md", Before: exampleTree("1,240.00"), Tree: exampleTree("1,204.00"), Duration: 41_000,
+		},
 		events.ToolRequested{
 			Turn: "billing/1", Call: "2.1", Tool: "bash", Arguments: json.RawMessage(`{"command":"grep -c <total> 1042.md && echo done"}`), Blob: exampleBlob(),
 		},

@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.com/life/events"
@@ -126,6 +127,8 @@ func fingerprintCommand(command Command) string {
 		return fingerprintEvent(events.PermissionRevoked{Remembered: c.Remembered})
 	case Compact:
 		return fingerprintEvent(events.CompactionRequested{})
+	case Undo:
+		return fingerprintEvent(events.UndoRequested{To: c.To, Force: c.Force})
 	case Retire:
 		return fingerprintEvent(events.AgentRetired{})
 	case Quarantine:
@@ -166,6 +169,9 @@ func fingerprintEvent(event events.Event) string {
 		}
 	case events.PermissionRevoked:
 		b = appendField(b, string(e.Remembered))
+	case events.UndoRequested:
+		b = appendField(b, strconv.FormatInt(int64(e.To), 10))
+		b = appendField(b, strconv.FormatBool(e.Force))
 	case events.ApprovalDenied:
 		b = appendField(b, string(e.Call))
 		b = appendField(b, valid(e.Reason))

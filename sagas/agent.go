@@ -25,6 +25,8 @@ type Agent struct {
 	Last         *events.TurnEnded    `json:"last,omitempty"`     // the latest turn that ended
 	Accepted     []Accepted           `json:"accepted,omitempty"` // the latest commands, for recognising their retries
 	Files        *Files               `json:"files,omitempty"`    // of its workspace, as last recorded
+	Undo         *AskUndo             `json:"undo,omitempty"`     // of its files, which is asked for: no turn begins meanwhile
+	Undone       string               `json:"undone,omitempty"`   // what the next turn is told of files that were restored
 	Window       Window               `json:"window,omitzero"`    // of its model, where a failure told
 	Windows      []Window             `json:"windows,omitempty"`  // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"`  // a person wants the conversation compacted
@@ -128,6 +130,10 @@ func (d *decision) decide(command Command) error {
 		return d.revoke(c)
 	case Send:
 		return d.send(c)
+	case Undo:
+		return d.undo(c)
+	case RecordUndo:
+		return d.recordUndo(c)
 	case RecordAdvice:
 		return d.recordAdvice(c)
 	case AdviceTimeout:
@@ -232,7 +238,7 @@ func calms(command Command) bool {
 }
 
 // awake reports whether the agent may start a turn.
-func (a *Agent) awake() bool { return !a.Retired && a.Quarantined == "" }
+func (a *Agent) awake() bool { return !a.Retired && a.Quarantined == "" && a.Undo == nil }
 
 // mode is the operating mode; before any advice an agent explores.
 func (a *Agent) mode() events.OperatingMode {

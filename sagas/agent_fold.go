@@ -26,7 +26,7 @@ func (a *Agent) apply(fact Fact) {
 		a.Config = e.Config
 		a.Window, a.Windows = Window{}, nil // whoever configures an agent may have enlarged it
 	case events.AgentRetired:
-		a.Retired = true
+		a.Retired, a.Undo = true, nil
 	case events.AgentQuarantined:
 		a.Quarantined = e.Reason
 	case events.AgentReleased:
@@ -41,12 +41,18 @@ func (a *Agent) apply(fact Fact) {
 		a.Turns++
 		a.Turn = Turn{ID: e.Turn, Number: a.Turns, Config: a.Config, Limits: withDefaults(a.Config.Limits), Started: fact.Time, ByWindow: e.ByWindow}
 		a.takeIn(e.Messages)
+		if a.Undone != "" {
+			a.say(Message{Role: RoleContext, Text: events.Text{Inline: a.Undone}})
+			a.Undone = ""
+		}
 	case events.TurnEnded:
 		a.closeRound(true)
 		a.Last = &e
 		a.forget()
 	case events.CompactionRequested:
 		a.Compact = true
+	case events.UndoRequested, events.UndoEnded:
+		a.applyUndo(fact)
 	case events.AdviceGiven:
 		a.Mode = e.Mode
 		a.Turn.Advice = ""

@@ -14,6 +14,9 @@ func (a Agent) Ready() []Request {
 		ready = append(ready, settling)
 	}
 	t := &a.Turn
+	if a.Undo != nil && a.Quarantined == "" && (a.Fork.OnTape() || a.Fork.Tape != events.TapeOffline) { // a fork that is offline acts on nothing
+		ready = append(ready, a.askUndo())
+	}
 	if t.ID == "" || a.Quarantined != "" {
 		return ready
 	}
@@ -51,6 +54,9 @@ func (a *Agent) Awaits(request events.RequestID) bool {
 	switch request {
 	case t.Advice, t.Budget, t.Knowledge, t.Model:
 		return request != ""
+	}
+	if a.Undo != nil && a.Undo.ID == request {
+		return true
 	}
 	for i := range t.Calls {
 		if t.Calls[i].Stage == CallSent && t.Calls[i].Request == request {

@@ -151,6 +151,12 @@ func (r *anyOrder) answer(t *rapid.T, request sagas.Request) sagas.Command {
 		return sagas.RecordLoss{Meta: meta, Request: q.ID, Call: q.Call, Detail: anyText(t)}
 	case sagas.AskSettle:
 		return sagas.RecordSettlement{Meta: meta, Request: q.ID, Released: 1}
+	case sagas.AskUndo:
+		ended := events.UndoEnded{Request: q.ID, Written: []string{anyText(t)}, Tree: anyTree(t)}
+		if !good {
+			ended.Detail = anyText(t)
+		}
+		return sagas.RecordUndo{Meta: meta, Ended: ended}
 	case sagas.Wake:
 		r.at = max(r.at, q.At)
 		return sagas.Tick{Meta: r.inside()}
@@ -200,6 +206,9 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Configure{Meta: outside, Config: anyConfig(t)},
 		sagas.Quarantine{Meta: meta, Reason: anyText(t), Failures: 3},
 		sagas.Compact{Meta: outside, By: anyText(t)},
+		sagas.Undo{Meta: outside, To: 1, Force: rapid.Bool().Draw(t, "force"), By: anyText(t), Tree: events.Tree{Manifest: &events.BlobRef{Hash: "00", Size: 1}, Missing: anyText(t)}},
+		sagas.Undo{Meta: outside, To: 1, Tree: events.Tree{Missing: "it was too large"}},
+		sagas.RecordUndo{Meta: meta, Ended: events.UndoEnded{Request: request, Tree: anyTree(t)}},
 		sagas.Release{Meta: outside, By: anyText(t)},
 		sagas.Release{Meta: outside},
 		sagas.Tick{Meta: meta},

@@ -148,6 +148,16 @@ func scenarios() []scenario {
 			}},
 		},
 		{
+			name: "files restored between turns", credit: events.Dollar, model: ends, config: func(c *events.AgentConfig) { c.Workspace = "/srv/books" },
+			steps: []step{
+				send("one", events.Collect, idle),
+				{when: func(a *sagas.Agent) bool { return a.Turns == 1 && idle(a) }, do: func(w *world) {
+					w.outside(sagas.Undo{Meta: w.person("undo"), By: "ann", Tree: events.Tree{Manifest: &events.BlobRef{Hash: "00", Size: 1}}})
+				}},
+				send("two", events.Collect, func(a *sagas.Agent) bool { return a.Undo != nil || a.Undone != "" }),
+			},
+		},
+		{
 			name: "limits", credit: events.Dollar,
 			config: func(c *events.AgentConfig) { c.Limits.Tokens, c.Limits.Money = 120, 50_000 },
 			model:  func(_, round, _ int) sagas.Command { return calls(round, "read") },
@@ -311,6 +321,9 @@ func lasting(event events.Event) (events.Event, events.CallID) {
 		e.Request = ""
 		return e, ""
 	case events.SettlementRecorded:
+		e.Request = ""
+		return e, ""
+	case events.UndoEnded:
 		e.Request = ""
 		return e, ""
 	case events.ModelReplied:

@@ -161,6 +161,8 @@ func (w *world) effect(request sagas.Request) sagas.Command {
 	case sagas.AskSettle:
 		settled, _ := w.bank(sagas.Settle{Meta: w.inside(), Request: r.ID, Turn: r.Turn, Spent: r.Spent}).(events.FundsSettled)
 		return sagas.RecordSettlement{Meta: w.inside(), Request: r.ID, Released: settled.Released}
+	case sagas.AskUndo:
+		return sagas.RecordUndo{Meta: w.inside(), Ended: events.UndoEnded{Request: r.ID, Written: []string{"a"}, Tree: &r.Tree}}
 	case sagas.AskModel:
 		return w.model(r)
 	case sagas.AskTool:

@@ -107,7 +107,7 @@ func (a Agent) Follow(f Followed) Move {
 // resting reports whether only a person, or the next message, can move the agent.
 func (a *Agent) resting() bool {
 	t := &a.Turn
-	return t.Advice == "" && t.Budget == "" && t.Knowledge == "" && t.Model == "" && t.RetryAt == 0 &&
+	return a.Undo == nil && t.Advice == "" && t.Budget == "" && t.Knowledge == "" && t.Model == "" && t.RetryAt == 0 &&
 		!slices.ContainsFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 }
 
@@ -128,7 +128,7 @@ func (a *Agent) followTape(f Followed) Move {
 	}
 	pass := Move{Kind: MovePass}
 	switch c := step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke:
+	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke, Undo:
 		if step.First > a.Fork.Inputs {
 			return pass
 		}
@@ -143,6 +143,12 @@ func (a *Agent) followTape(f Followed) Move {
 		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
 	case RecordSettlement:
 		return a.followSettled(f, c)
+	case RecordUndo:
+		if a.Undo == nil {
+			return pass
+		}
+		c.Meta, c.Ended.Request = f.meta(), a.Undo.ID
+		return decideIf(true, c)
 	case RecordReply:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
@@ -321,7 +327,7 @@ func (a *Agent) followLoosely(f Followed) Move {
 	pass, wait := Move{Kind: MovePass}, Move{Kind: MoveWait}
 	t, step := &a.Turn, f.Step
 	switch step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke:
+	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke, Undo:
 		if f.Parent.Turn.ID == "" && t.ID != "" && !a.resting() {
 			return wait
 		}

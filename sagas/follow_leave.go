@@ -43,7 +43,7 @@ func (a *Agent) followOn(f Followed) Move {
 	leave := Diverge{Meta: Meta{ID: beside(a.Fork.Until, "leave"), At: f.At}, Turn: t.ID, Round: t.Round, Detail: cmp.Or(f.Ended, "the recording ends here")}
 	open := slices.IndexFunc(t.Calls, func(c Call) bool { return c.Stage == CallSent })
 	switch {
-	case t.Model != "" || t.RetryAt != 0 || t.Budget != "":
+	case t.Model != "" || t.RetryAt != 0 || t.Budget != "" || a.Undo != nil:
 	case len(f.Held) > 0:
 		return Move{Kind: MoveHear, Command: f.Held[0]}
 	case open >= 0:
@@ -124,6 +124,9 @@ func (a *Agent) input(f Followed) Command {
 		c.Meta, c.Config = id, a.reconfigured(c.Config)
 		return c
 	case Compact:
+		c.Meta = id
+		return c
+	case Undo:
 		c.Meta = id
 		return c
 	case Revoke:

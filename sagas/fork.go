@@ -349,6 +349,11 @@ func (a *Agent) forked(e events.AgentForked, fact Fact) {
 	a.ID, a.Config, a.Parent = e.Agent, e.Config, e.Parent
 	a.Retired, a.Quarantined, a.Settling = false, "", nil
 	a.Accepted = accept(nil, fact)
+	if a.Undo != nil {
+		undo := *a.Undo // the parent has the old one
+		undo.Outstanding, undo.Workspace = a.outstanding(fact), a.Config.Workspace
+		a.Undo = &undo
+	}
 	a.Fork = Lineage{
 		Parent: e.Parent, At: e.At, Until: e.Until, Inputs: e.Inputs, Done: e.At, Tape: e.Tape, Edit: e.Edit, Paper: e.Paper, Changed: e.Changed,
 	}

@@ -25,6 +25,10 @@ func (a Agent) Recall(facts []Fact) (Command, error) {
 		return Configure{Meta: meta, Config: e.Config, Masked: e.Masked}, nil
 	case events.CompactionRequested:
 		return Compact{Meta: meta, By: e.By}, nil
+	case events.UndoRequested:
+		return Undo{Meta: meta, To: e.To, Force: e.Force, By: e.By, Tree: e.Tree}, nil
+	case events.UndoEnded:
+		return RecordUndo{Meta: meta, Ended: e}, nil
 	case events.AgentRetired:
 		return Retire{Meta: meta, Reason: e.Reason}, nil
 	case events.AgentQuarantined:

@@ -112,6 +112,11 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 		}), true
 	case "compact":
 		return s.agentDecides(sagas.Compact{Meta: meta, By: text(d, "by")}), true
+	case "undo":
+		return s.agentDecides(sagas.Undo{
+			Meta: meta, To: events.Revision(number(s.t, d, "to")), Force: d.HasArg("force"), By: text(d, "by"),
+			Tree: events.Tree{Manifest: &events.BlobRef{Hash: "00", Size: 80}, Files: 2, Bytes: 300},
+		}), true
 	case "quarantine":
 		return s.agentDecides(sagas.Quarantine{Meta: meta, Reason: d.Input, Failures: 3}), true
 	case "release":
@@ -159,6 +164,13 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 		return s.agentDecides(sagas.RecordReservation{Meta: meta, Request: request(t.Budget), Amount: t.Requested}), true
 	case "refused":
 		return s.agentDecides(sagas.ReservationRefused{Meta: meta, Request: request(t.Budget), Available: s.money(d, "available"), Reason: d.Input}), true
+	case "undone":
+		ended := events.UndoEnded{Written: strings.Fields(d.Input), Detail: text(d, "detail"), Tree: &events.Tree{Manifest: &events.BlobRef{Hash: "00", Size: 80}, Files: 2, Bytes: 300}}
+		if undo := s.agent.saga.Undo; undo != nil {
+			ended.Request = undo.ID
+		}
+		ended.Request = request(ended.Request)
+		return s.agentDecides(sagas.RecordUndo{Meta: meta, Ended: ended}), true
 	case "prepared": // both at once
 		return s.agentDecides(sagas.RecordAdvice{Meta: meta, Request: t.Advice, Mode: events.ModeExecute}) +
 			s.agentDecides(sagas.RecordReservation{Meta: meta, Request: t.Budget, Amount: t.Requested}), true
@@ -358,6 +370,8 @@ func (s *script) request(request sagas.Request) string {
 			again = " (not repeatable)"
 		}
 		return fmt.Sprintf("tool: %s %s %s%s", r.Call, r.Tool, r.Arguments, again)
+	case sagas.AskUndo:
+		return fmt.Sprintf("files of %s: as of revision %d, force %v", r.Workspace, r.To, r.Force)
 	case sagas.AskSettle:
 		return fmt.Sprintf("wallet %s: settle %s for turn %s", r.Wallet, r.Spent, r.Turn)
 	case sagas.Wake:

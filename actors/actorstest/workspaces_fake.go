@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"example.com/life/actors/storage"
@@ -123,6 +125,102 @@ func (w *Workspaces) List(_ context.Context, tree events.Tree) ([]storage.File, 
 	return files, err
 }
 
+// Revert implements storage.Workspaces. Contents are never missing here.
+func (w *Workspaces) Revert(ctx context.Context, dir string, r storage.Reversion) (done storage.Reverted, err error) {
+	if done.Before, err = w.Capture(ctx, dir); err != nil {
+		return done, err
+	}
+	was, err := w.find(r.To)
+	if err != nil {
+		return done, err
+	}
+	now, _ := w.find(done.Before) //nolint:errcheck // just recorded
+	expected := now
+	if r.Expected != nil && r.Expected.Manifest != nil {
+		if expected, err = w.find(*r.Expected); err != nil {
+			return done, err
+		}
+	}
+	paths := map[string]bool{}
+	for _, p := range slices.Concat(now, was) {
+		paths[p.Path] = true
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return done, err
+	}
+	defer root.Close()
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		there, theirs := at(now, path), at(expected, path)
+		switch {
+		case there.same(at(was, path)):
+			delete(paths, path)
+		case r.Force || there.same(theirs):
+		case at(was, path).same(theirs):
+			done.Left = append(done.Left, storage.File{Path: path, Kind: storage.LeftOut, Why: "somebody else changed it"})
+			delete(paths, path)
+		default:
+			done.Others = append(done.Others, path)
+		}
+	}
+	if len(done.Others) > 0 {
+		return done, nil
+	}
+	for _, path := range slices.Backward(slices.Sorted(maps.Keys(paths))) {
+		if _, gone := root.Lstat(path); gone == nil {
+			err = errors.Join(err, root.RemoveAll(path))
+		}
+		if at(was, path) == nil {
+			done.Removed = append(done.Removed, path)
+		}
+	}
+	slices.Sort(done.Removed)
+	for i := range was { // with what is in a directory that was removed for being another kind
+		p := &was[i]
+		if _, there := root.Lstat(p.Path); there != nil {
+			err = errors.Join(err, p.put(root))
+		}
+		if paths[p.Path] {
+			done.Written = append(done.Written, p.Path)
+		}
+	}
+	slices.Sort(done.Written)
+	if err != nil {
+		return done, err
+	}
+	done.After, err = w.Capture(ctx, dir)
+	return done, err
+}
+
+func at(all []planted, path string) *planted {
+	for i := range all {
+		if all[i].Path == path {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+func (p *planted) same(other *planted) bool {
+	if p == nil || other == nil {
+		return p == other
+	}
+	return p.Kind == other.Kind && p.Mode == other.Mode && p.Hash == other.Hash && p.Target == other.Target
+}
+
+func (p *planted) put(root *os.Root) error {
+	switch p.Kind {
+	case storage.Directory:
+		return errors.Join(root.Mkdir(p.Path, 0o700), root.Chmod(p.Path, fs.FileMode(p.Mode)))
+	case storage.RegularFile:
+		return errors.Join(root.WriteFile(p.Path, p.Content, 0o600), root.Chmod(p.Path, fs.FileMode(p.Mode)))
+	case storage.Link:
+		return root.Symlink(p.Target, p.Path)
+	case storage.LeftOut:
+	}
+	return nil
+}
+
 // Replace implements storage.Workspaces.
 func (w *Workspaces) Replace(ctx context.Context, tree events.Tree, dir string) (storage.Restored, error) {
 	if _, err := w.find(tree); err != nil {
@@ -154,17 +252,10 @@ func (w *Workspaces) Restore(_ context.Context, tree events.Tree, dir string) (s
 	defer root.Close()
 	for i := range all {
 		p := &all[i]
-		switch p.Kind {
-		case storage.Directory:
-			err = errors.Join(root.Mkdir(p.Path, 0o700), root.Chmod(p.Path, fs.FileMode(p.Mode)))
-		case storage.RegularFile:
-			err = errors.Join(root.WriteFile(p.Path, p.Content, 0o600), root.Chmod(p.Path, fs.FileMode(p.Mode)))
-		case storage.Link:
-			err = root.Symlink(p.Target, p.Path)
-		case storage.LeftOut:
+		if p.Kind == storage.LeftOut {
 			r.LeftOut = append(r.LeftOut, p.File)
 		}
-		if err != nil {
+		if err := p.put(root); err != nil {
 			return r, err
 		}
 	}

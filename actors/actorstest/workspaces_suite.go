@@ -29,6 +29,8 @@ func TestWorkspaces(t *testing.T, open func(t *testing.T) storage.Workspaces) {
 		{"what is no file is left out, and listed", workspacesSpecial},
 		{"a restored directory is new", workspacesNew},
 		{"a directory is replaced whole", workspacesReplaced},
+		{"a directory in use is made what it was, path by path", workspacesReverted},
+		{"what somebody else changed is not undone", workspacesChangedByOthers},
 		{"what was not recorded is not restored", workspacesUnrecorded},
 		{"what cannot be read is an error", workspacesMissing},
 		{"an ended context ends a capture", workspacesCancelled},
@@ -337,4 +339,91 @@ func workspacesConcurrent(t *testing.T, w storage.Workspaces) {
 		})
 	}
 	group.Wait()
+}
+
+// workspacesReverted goes there and back between two states that differ in every way, also from half of the way.
+func workspacesReverted(t *testing.T, w storage.Workspaces) {
+	dir := plant(t)
+	first, was := capture(t, w, dir), Look(t, dir)
+	rearrange(t, dir)
+	second, is := capture(t, w, dir), Look(t, dir)
+	done, err := w.Revert(t.Context(), dir, storage.Reversion{To: first, Expected: &second})
+	if err != nil || len(done.Left)+len(done.Others) > 0 {
+		t.Fatalf("reverted: %+v, %v", done, err)
+	}
+	if got := Look(t, dir); !reflect.DeepEqual(got, was) {
+		t.Errorf("there is\n%q\nwant\n%q", got, was)
+	}
+	if !done.Before.Same(&second) || !done.After.Same(&first) {
+		t.Error("the records of before and after are others")
+	}
+	if want := []string{"fresh", "fresh/deep", "fresh/deep/note", "run.sh/now a directory"}; !reflect.DeepEqual(done.Removed, want) {
+		t.Errorf("removed %q, want %q", done.Removed, want)
+	}
+	if want := []string{"invoice.md", "latest", "notes", "notes/2026", "notes/2026/june.md", "notes/empty", "run.sh"}; !reflect.DeepEqual(done.Written, want) {
+		t.Errorf("written %q, want %q", done.Written, want)
+	}
+	if again, err := w.Revert(t.Context(), dir, storage.Reversion{To: first, Expected: &second}); err != nil || len(again.Written)+len(again.Removed)+len(again.Others) > 0 {
+		t.Errorf("reverted once more: %+v, %v", again, err)
+	}
+	if _, err := w.Revert(t.Context(), dir, storage.Reversion{To: second}); err != nil || !reflect.DeepEqual(Look(t, dir), is) {
+		t.Errorf("undone again: %v: %q", err, Look(t, dir))
+	}
+	Write(t, dir, "invoice.md", "Total: 1,204.00\n") // half of the way, as after a crash
+	if err := os.Chmod(filepath.Join(dir, "invoice.md"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := w.Revert(t.Context(), dir, storage.Reversion{To: first, Expected: &second}); err != nil || len(done.Others) > 0 || !reflect.DeepEqual(Look(t, dir), was) {
+		t.Errorf("the rest of the way: %+v, %v: %q", done, err, Look(t, dir))
+	}
+}
+
+// rearrange changes a planted workspace: contents, modes, links, what is gone, what is new, and what is of another kind.
+func rearrange(t *testing.T, dir string) {
+	t.Helper()
+	Write(t, dir, "invoice.md", "Total: 1,240.00\n")
+	Write(t, dir, "fresh/deep/note", "sun\n")
+	for _, err := range []error{
+		os.RemoveAll(filepath.Join(dir, "notes")),
+		os.Remove(filepath.Join(dir, "latest")),
+		os.Symlink("odd", filepath.Join(dir, "latest")),
+		os.Remove(filepath.Join(dir, "run.sh")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	Write(t, dir, "run.sh/now a directory", "")
+}
+
+func workspacesChangedByOthers(t *testing.T, w storage.Workspaces) {
+	dir := plant(t)
+	first, was := capture(t, w, dir), Look(t, dir)
+	Write(t, dir, "invoice.md", "Total: 1,240.00\n")
+	second := capture(t, w, dir)
+	Write(t, dir, "invoice.md", "Total: 0\n")
+	Write(t, dir, "new", "of somebody else\n")
+	is := Look(t, dir)
+	order := storage.Reversion{To: first, Expected: &second}
+	done, err := w.Revert(t.Context(), dir, order)
+	if want := []string{"invoice.md"}; err != nil || !reflect.DeepEqual(done.Others, want) || !reflect.DeepEqual(Look(t, dir), is) {
+		t.Fatalf("%+v, %v, want others %q and nothing done", done, err, want)
+	}
+	Write(t, dir, "invoice.md", "Total: 1,240.00\n") // only what is new is another's now: it stays
+	if done, err = w.Revert(t.Context(), dir, order); err != nil || len(done.Left) != 1 || done.Left[0].Path != "new" || len(done.Written) != 1 {
+		t.Fatalf("with what is another's: %+v, %v", done, err)
+	}
+	Write(t, dir, "invoice.md", "Total: 0\n")
+	is = Look(t, dir)
+	order.Force = true
+	if done, err = w.Revert(t.Context(), dir, order); err != nil || !reflect.DeepEqual(Look(t, dir), was) {
+		t.Fatalf("forced: %+v, %v", done, err)
+	}
+	copied, _ := restore(t, w, done.Before)
+	if got := Look(t, copied); !reflect.DeepEqual(got, is) {
+		t.Errorf("what was there is recorded as %q, want %q", got, is)
+	}
+	if _, err := w.Revert(t.Context(), dir, storage.Reversion{To: events.Tree{Missing: "it was too large"}}); err == nil || !reflect.DeepEqual(Look(t, dir), was) {
+		t.Errorf("reverted to what was not recorded: %v", err)
+	}
 }

@@ -140,9 +140,9 @@ func (r *Reader) recordedWorkspace(ctx context.Context, state *AgentState) (Work
 	switch {
 	case next.call.Before != nil && next.begun && (last == nil || last.Turn != agent.Turn.ID || next.asked <= state.Revision):
 		found.Source, found.Tree, found.Event = FromNext, *next.call.Before, next.ref
-		found.Note = "somebody else changed the workspace before call " + string(next.call.Call)
+		found.Note = "somebody else changed the workspace before " + next.by
 		if last == nil {
-			found.Note = "this is what call " + string(next.call.Call) + " found, the first that recorded it"
+			found.Note = "this is what " + next.by + " found, the first that recorded it"
 		}
 	case last != nil:
 		found.Source, found.Tree, found.Event = FromCall, last.Tree, last.Event
@@ -153,10 +153,10 @@ func (r *Reader) recordedWorkspace(ctx context.Context, state *AgentState) (Work
 		return r.parentWorkspace(ctx, found, &agent.Fork)
 	case next.call.Before != nil:
 		found.Source, found.Tree, found.Event = FromNext, *next.call.Before, next.ref
-		found.Note = "this is what call " + string(next.call.Call) + " of a later turn found, the first that recorded it"
+		found.Note = "this is what " + next.by + " of a later turn found, the first that recorded it"
 	case next.call.Tree != nil:
 		found.Source, found.Tree, found.Event = FromNext, *next.call.Tree, next.ref
-		found.Note = "this is what call " + string(next.call.Call) + " left: what it found was not recorded"
+		found.Note = "this is what " + next.by + " left: what it found was not recorded"
 	}
 	return found, nil
 }
@@ -186,7 +186,8 @@ func (r *Reader) parentWorkspace(ctx context.Context, fork WorkspaceState, from 
 
 // nextRecord is the first call after a revision that recorded files.
 type nextRecord struct {
-	call  events.ToolReturned // empty: there is none
+	by    string              // that recorded: call 3.1, or the undo
+	call  events.ToolReturned // its trees; empty: there is none
 	ref   events.Ref
 	asked events.Revision // of the event that sent it
 	begun bool            // its turn had begun by the revision
@@ -212,7 +213,14 @@ func (r *Reader) nextRecord(ctx context.Context, agent *sagas.Agent, after event
 			if event.Tree == nil {
 				break
 			}
-			next.call, next.ref = event, e.Ref()
+			next.by, next.call, next.ref = "call "+string(event.Call), event, e.Ref()
+			_, next.asked, err = events.Ref(event.Request).Split()
+			return false, err
+		case events.UndoEnded:
+			if event.Tree == nil {
+				break
+			}
+			next.by, next.call, next.ref = "the undo", events.ToolReturned{Before: event.Before, Tree: event.Tree}, e.Ref()
 			_, next.asked, err = events.Ref(event.Request).Split()
 			return false, err
 		}
@@ -227,7 +235,7 @@ func (r *Reader) nextRecord(ctx context.Context, agent *sagas.Agent, after event
 // ofInterest decodes what nextRecord looks at, and nothing else.
 func ofInterest(e *events.Envelope) (events.Event, error) {
 	switch e.Kind {
-	case events.AgentConfigured{}.Kind(), events.TurnStarted{}.Kind(), events.ToolReturned{}.Kind():
+	case events.AgentConfigured{}.Kind(), events.TurnStarted{}.Kind(), events.ToolReturned{}.Kind(), events.UndoEnded{}.Kind():
 		return e.Event()
 	}
 	return nil, nil //nolint:nilnil // not of interest

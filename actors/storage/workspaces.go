@@ -22,6 +22,26 @@ type Workspaces interface {
 	// Replace is Restore for a directory that may hold something: it then holds what the tree does and nothing else. If we die
 	// before it returns the directory holds either, or for a moment is not there, and what is beside it is cleared by the next.
 	Replace(ctx context.Context, tree events.Tree, dir string) (Restored, error)
+	// Revert makes what is in a directory that is in use as a tree has it, path by path. What was there is recorded before. Without Force it is
+	// about what differs between the tree and Expected: a path that is alike in both and was changed since is left; when one that differs was changed
+	// as well, nothing is done. An error means the same as of Capture, or that a content is not there; then nothing was changed, or some
+	// paths were: to do it again gives what it would have given.
+	Revert(ctx context.Context, dir string, r Reversion) (Reverted, error)
+}
+
+// Reversion says what a directory is to be made, and what it is thought to be.
+type Reversion struct {
+	To       events.Tree
+	Expected *events.Tree // as it was last recorded; nil: that is not known, and whatever is there is replaced
+	Force    bool
+}
+
+// Reverted says what a reversion did. All paths are sorted.
+type Reverted struct {
+	Before, After    events.Tree
+	Written, Removed []string
+	Others           []string // that would be lost: they are neither as expected nor as they are to be, and nothing was done
+	Left             []File   // that stay as they are, and Why
 }
 
 // FileKind is what a File is.

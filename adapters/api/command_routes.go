@@ -23,6 +23,7 @@ func commandRoutes() []commandRoute {
 			long(commandAt("POST /v1/agents/{agent}/messages", sagas.Send{Verb: events.Collect}, whole)),
 			commandAt("POST /v1/agents/{agent}/cancel", sagas.Cancel{}, whole),
 			commandAt("POST /v1/agents/{agent}/compact", sagas.Compact{}, whole),
+			commandAt("POST /v1/agents/{agent}/undo", sagas.Undo{}, whole),
 			commandAt("POST /v1/agents/{agent}/approve", sagas.Approve{}, whole),
 			commandAt("POST /v1/agents/{agent}/revoke", sagas.Revoke{}, whole),
 			commandAt("POST /v1/agents/{agent}/deny", sagas.Deny{}, whole),

@@ -80,6 +80,7 @@ func rows() map[string]row {
 		"POST /v1/agents/{agent}/messages":         {body: `{"text":"hello"}`},
 		"POST /v1/agents/{agent}/cancel":           {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/compact":          {body: `{"by":"ann"}`},
+		"POST /v1/agents/{agent}/undo":             {body: `{"to":"3","force":true,"by":"ann"}`},
 		"POST /v1/agents/{agent}/approve":          {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/revoke":           {body: `{"remembered":"agent-demo@12","by":"ann"}`},
 		"POST /v1/agents/{agent}/deny":             {body: `{"by":"ann"}`},

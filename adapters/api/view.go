@@ -64,6 +64,8 @@ type agentFields struct {
 	Last         *events.TurnEnded    `json:"last,omitempty"`
 	Accepted     []sagas.Accepted     `json:"-"`
 	Files        *sagas.Files         `json:"files,omitempty"`   // of its workspace, as last recorded
+	Undo         *sagas.AskUndo       `json:"undo,omitempty"`    // of its files, which is asked for
+	Undone       string               `json:"undone,omitempty"`  // what the next turn is told of files that were restored
 	Window       sagas.Window         `json:"window,omitzero"`   // of its model, where a failure told
 	Windows      []sagas.Window       `json:"windows,omitempty"` // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"` // a person wants the conversation compacted

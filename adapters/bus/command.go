@@ -24,6 +24,7 @@ func vocabulary() []word {
 		wordFor("SendMessage", toAgent, sagas.Send{Verb: events.Collect}),
 		wordFor("Cancel", toAgent, sagas.Cancel{}),
 		wordFor("Compact", toAgent, sagas.Compact{}),
+		wordFor("Undo", toAgent, sagas.Undo{}),
 		wordFor("Approve", toAgent, sagas.Approve{}),
 		wordFor("Revoke", toAgent, sagas.Revoke{}),
 		wordFor("Deny", toAgent, sagas.Deny{}),

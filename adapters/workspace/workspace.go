@@ -41,6 +41,8 @@ type Config struct {
 	FileBytes int64   // most of one file; larger ones are left out; default 16 MiB
 	Bytes     int64   // most of all files together; default 256 MiB
 	Mask      Mask    // nil: contents are recorded as they are
+
+	Marked func(text string) bool // whether secrets are masked in a content that was recorded; nil: in none
 }
 
 // Mask reads a file with its secrets masked, and counts them when it has been read. Of what is no text only those are looked for that the host knows.
@@ -74,6 +76,7 @@ type Store struct {
 	ignore Ignore
 	limits limits
 	mask   Mask
+	marked func(string) bool
 
 	mu     sync.Mutex
 	caches map[inode]*cache
@@ -96,7 +99,7 @@ func New(c Config) (*Store, error) {
 		return nil, errors.New("configure the recording of workspaces: a limit is negative")
 	}
 	return &Store{
-		blobs: c.Blobs, own: c.Own, ignore: c.Ignore, mask: c.Mask, caches: map[inode]*cache{},
+		blobs: c.Blobs, own: c.Own, ignore: c.Ignore, mask: c.Mask, marked: c.Marked, caches: map[inode]*cache{},
 		limits: limits{files: cmp.Or(c.Files, 20_000), fileBytes: cmp.Or(c.FileBytes, 16<<20), bytes: cmp.Or(c.Bytes, 256<<20)},
 	}, nil
 }

@@ -104,6 +104,9 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	}
 	if limits := l.place.Files; !l.place.NoFiles {
 		limits.Blobs, limits.Own, limits.Ignore, limits.Mask = l.Blobs, own, rules, maskFiles(c.Masker)
+		if c.Masker != nil {
+			limits.Marked = func(text string) bool { return c.Masker.Marked(events.MaskShapes, text) }
+		}
 		if c.Files, err = workspace.New(limits); err != nil {
 			return err
 		}
