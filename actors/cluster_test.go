@@ -22,6 +22,7 @@ import (
 	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
+	"example.com/life/sagas/cluster"
 )
 
 // hosts are several hosts on one store, in a synctest bubble.
@@ -796,6 +797,34 @@ func TestStandInDrains(t *testing.T) {
 			if others && err != nil || !others && !errors.As(err, new(*actors.IneligibleError)) {
 				t.Errorf("others: %v: %v", others, err)
 			}
+		}
+	})
+}
+
+// TestLateStandIn: a host that drains holds nothing for an owner that had not read so when it asked for that, or its drain would never end.
+func TestLateStandIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosts(t)
+		a, b := h.join("a"), h.join("b")
+		busy, late := h.owned(a, "busy"), h.owned(b, "late")
+		do(t, a.Host, busy, agentWith(busy))
+		do(t, b.Host, late, agentWith(late))
+		gate := h.gate("slow")
+		do(t, a.Host, busy, say("m1", "slow"))
+		<-h.began
+		drained := make(chan error, 1)
+		go func() { drained <- a.Drain(t.Context()) }()
+		h.until("it drains", func() bool { return a.node.View().Members[a.node.Self()].State == cluster.StateDraining })
+		synctest.Wait()
+		unfit := []events.HostID{b.node.Self()}
+		a.ServePeer(t.Context(), b.node.Self(), actors.PeerCall{Unfit: unfit, Take: &actors.PeerTake{Streams: []events.Stream{events.AgentStream(late)}}})
+		synctest.Wait()
+		if n := a.Live(); n != 1 {
+			t.Errorf("%d entities are there", n)
+		}
+		close(gate)
+		if err := <-drained; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -124,6 +124,9 @@ func (r *registry) mayLive(c actor.Context, m deliver) bool {
 	full := n.MaxLive > 0 && r.host.living.Load() >= int64(n.MaxLive)
 	owner := n.owner(stream)
 	switch waiting, asking := r.pulling[m.id]; {
+	case len(m.unfit) > 0 && n.draining(): // its owner did not know that yet; and nothing would tell the entity to leave
+		m.reject(&IneligibleError{Stream: stream, Host: n.self, Reason: "it drains"})
+		return false
 	case len(m.unfit) == 0 && owner != n.self:
 		m.reject(&MovedError{Stream: stream, To: owner})
 		return false
@@ -244,6 +247,9 @@ func (c *clustered) push(stream events.Stream, why *IneligibleError) {
 		defer cancel()
 		for wait := paceFirst; ; wait = min(2*wait, paceMost) {
 			changed := c.Member.Changed()
+			if why != nil && !c.mine(stream) {
+				return // the owner of the newest view finds out by itself
+			}
 			err := c.pushOnce(ctx, stream, why)
 			if err == nil {
 				return
