@@ -8,6 +8,7 @@ FUZZTIME  ?= 20s
 TRIMPATH  ?= -trimpath
 SOAK      ?= 30s
 ROUNDS    ?= 40
+WITHIN    ?= 2h
 # The race detector needs a C compiler; where there is none, `make test` still runs, and says so.
 RACE      := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # A race build sleeps for a second before it exits; the tests start a thousand of them.
@@ -34,8 +35,8 @@ test-recorded: ## what was recorded from EventStoreDB 24.10, played to life stor
 test-faults: ## a table of what each fault of a cluster of event stores costs, from 208 runs; LIFE_FAULT_REAL=1 takes as long as real clusters
 	LIFE_FAULT_RUNS=208 go test -count 1 -timeout 30m -run TestClusterFaults -v ./adapters/eventstore
 
-test-cluster: ## a cluster of processes, each in a network of its own, which needs root: ROUNDS faults at random (SEED=N repeats a run), effects of stopped hosts, an upgrade; on a quiet machine
-	LIFE_TEST_CLUSTER=1 go test -count 1 -timeout 2h -v ./cmd/clustertest -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED))
+test-cluster: ## a cluster of processes, each in a network of its own, which needs root: ROUNDS faults at random (SEED=N repeats a run), effects of stopped hosts, an upgrade; SILENT=3s on a machine that does something else too
+	LIFE_TEST_CLUSTER=1 go test -count 1 -timeout $(WITHIN) -v ./cmd/clustertest -rounds $(ROUNDS) $(if $(SEED),-seed $(SEED)) $(if $(SILENT),-silent $(SILENT))
 
 test-esdb: ## every test of the binary that uses a store, again, with events behind life store serve, through the EventStoreDB protocol
 	LIFE_TEST_STORE=esdb go test -count 1 -timeout 20m ./cmd \

@@ -61,10 +61,12 @@ func (l *load) effect(row effectRow, try int) bool {
 	w.until("the command runs", func() bool { first = sleeping(t); return len(first) > 0 })
 	before := w.blobs()
 	l.message(w.random, claims, name+"-claims-it")
-	request, _ := w.event(claims, (events.ToolRequested{}).Kind(), time.Minute)
+	request := w.event(claims, (events.ToolRequested{}).Kind())
 	w.until("the workspace is being recorded", func() bool { return w.blobs() > before+20 })
 	w.net.cut(store, victim.machine, true) // it cannot learn that it has the claim
-	claim, claimed := w.eventOf(events.EffectStream(events.RequestID(request.Ref())), (events.EffectClaimed{}).Kind(), time.Second)
+	soon, cancel := context.WithTimeout(t.Context(), time.Second) // or it has not claimed the call, and cannot any more
+	claim, claimed := w.eventOf(soon, events.EffectStream(events.RequestID(request.Ref())), (events.EffectClaimed{}).Kind())
+	cancel()
 	if !claimed || claim.Host.Name() != victim.name || len(linesOf(t, w.path("work", string(claims), "lines"))) > 0 {
 		w.net.cut(store, victim.machine, false)
 		l.rest()
@@ -74,14 +76,14 @@ func (l *load) effect(row effectRow, try int) bool {
 	w.net.cut(store, victim.machine, row.name == "cut-off")
 	if row.lost {
 		gone := w.gone(first)
-		lost, _ := w.event(runs, (events.ToolLost{}).Kind(), time.Minute)
-		w.event(claims, (events.ToolLost{}).Kind(), time.Minute)
+		lost := w.event(runs, (events.ToolLost{}).Kind())
+		w.event(claims, (events.ToolLost{}).Kind())
 		if at := time.UnixMicro(int64(lost.Time)); !gone.Before(at) {
 			t.Errorf("%s: a process of the call lived at %s, and it was recorded as lost at %s", row.name, gone, at)
 		}
 	}
-	w.event(claims, (events.TurnEnded{}).Kind(), time.Minute)
-	w.event(runs, (events.TurnEnded{}).Kind(), time.Minute)
+	w.event(claims, (events.TurnEnded{}).Kind())
+	w.event(runs, (events.TurnEnded{}).Kind())
 	row.end(victim)
 	w.whole()
 	if _, removed := w.removed(from)[victim.name]; removed != row.lost {
@@ -118,16 +120,20 @@ func (l *load) agentOf(h *host, name, model, tool string) events.AgentID {
 	}
 }
 
-// event waits for the first event of a kind in an agent's stream. False: there is none in time.
-func (w *world) event(agent events.AgentID, kind events.Kind, within time.Duration) (events.Envelope, bool) {
+// event waits for the first event of a kind in an agent's stream.
+func (w *world) event(agent events.AgentID, kind events.Kind) events.Envelope {
 	w.t.Helper()
-	return w.eventOf(events.AgentStream(agent), kind, within)
+	ctx, cancel := w.patient()
+	defer cancel()
+	found, is := w.eventOf(ctx, events.AgentStream(agent), kind)
+	if !is {
+		w.t.Fatalf("there is no %s of %s", kind, agent)
+	}
+	return found
 }
 
-func (w *world) eventOf(stream events.Stream, kind events.Kind, within time.Duration) (events.Envelope, bool) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), within)
-	defer cancel()
+// eventOf waits for the first event of a kind in a stream. False: there is none before ctx ends.
+func (w *world) eventOf(ctx context.Context, stream events.Stream, kind events.Kind) (events.Envelope, bool) {
 	for at := events.Revision(0); ctx.Err() == nil; wait(ctx, 2*time.Millisecond) {
 		page, err := w.journal.Read(ctx, stream, at, storage.Forward, storage.Limit{})
 		if err != nil {
@@ -138,9 +144,6 @@ func (w *world) eventOf(stream events.Stream, kind events.Kind, within time.Dura
 				return page.Events[i], true
 			}
 		}
-	}
-	if within > time.Second {
-		w.t.Fatalf("there is no %s in %s", kind, stream)
 	}
 	return events.Envelope{}, false
 }

@@ -16,6 +16,7 @@ var (
 	seed   = flag.Uint64("seed", 0, "repeats the choices of a run; 0: those of the time. What falls between two of them, the machine decides")
 	rounds = flag.Int("rounds", 0, "faults that befall a cluster; 0: as many as there is time for beside other tests")
 	only   = flag.String("fault", "", "the only kind of fault")
+	silent = flag.Duration("silent", time.Second, "how long hosts may be silent: longer on a machine that does something else too")
 )
 
 // chosen is where a test's choices come from.
@@ -66,18 +67,25 @@ func (w *world) killed() (may, must []*host) {
 	return []*host{h}, []*host{h} // by the others, or by its join
 }
 
+// untilRemoved has a fault begin that befalls a host, and waits until it has lasted for a time and the host was removed for it.
+func (w *world) untilRemoved(h *host, least time.Duration, begin func()) {
+	w.t.Helper()
+	was, _ := w.view().Named(h.name)
+	begin()
+	w.pause(least)
+	w.until(string(was.ID)+" is removed", func() bool { _, is := w.view().Member(was.ID); return !is })
+}
+
 func (w *world) stopped() (may, must []*host) {
 	h := w.any()
-	w.check(h.process().stop())
-	w.pause(5 * time.Second)
+	w.untilRemoved(h, 5*time.Second, func() { w.check(h.process().stop()) })
 	w.check(h.process().wake())
 	return []*host{h}, []*host{h}
 }
 
 func (w *world) cutOff() (may, must []*host) {
 	h := w.any()
-	w.net.cutOff(h.machine, true)
-	w.pause(5 * time.Second)
+	w.untilRemoved(h, 5*time.Second, func() { w.net.cutOff(h.machine, true) })
 	w.net.cutOff(h.machine, false)
 	return []*host{h}, []*host{h}
 }
@@ -108,8 +116,7 @@ func (w *world) mute() (may, must []*host) {
 			}
 		}
 	}
-	cut(true)
-	w.pause(4 * time.Second)
+	w.untilRemoved(h, time.Second, func() { cut(true) })
 	cut(false)
 	return []*host{h}, []*host{h}
 }

@@ -214,7 +214,7 @@ func (h *host) begin() {
 	h.w.t.Helper()
 	args := append([]string{
 		"serve", "--data", h.w.path(h.name), "--listen", h.at(apiPort), "--name", h.ip.String(), "--peer", h.at(peerPort), "--peer-name", h.name,
-		"--peer-certs", h.w.path("peers"), "--shared-workspaces", "/",
+		"--peer-certs", h.w.path("peers"), "--shared-workspaces", "/", "--silent", silent.String(),
 	}, h.flags...)
 	p := h.w.start(h.machine, h.life, args...)
 	h.lock.Lock()
