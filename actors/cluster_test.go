@@ -826,6 +826,9 @@ func TestLateStandIn(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Error(err)
 		}
+		if _, err := a.Do(t.Context(), events.AgentStream(late), say("m2", "x"), actors.Origin{}); !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("a host that has left, and is about to close, says %v: clients ask another one only if it says that it is closing", err)
+		}
 	})
 }
 

@@ -156,7 +156,7 @@ func (c *clustered) passes(err error) bool {
 	case errors.As(err, &silent), errors.As(err, &moved), errors.As(err, &fenced):
 		return true
 	case errors.Is(err, storage.ErrClosed): // of another host
-		return !c.host.closing.Load()
+		return !c.host.closing.Load() && c.member()
 	}
 	return false
 }
@@ -308,7 +308,7 @@ func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) 
 	}
 	err = answer.Error.Err()
 	if errors.Is(err, ErrNotMember) && !c.member() {
-		return PeerAnswer{}, &UnavailableError{Stream: streamOf(&call), Reason: fmt.Sprintf("host %s is no member of the cluster any more: ask another host", c.self)}
+		return PeerAnswer{}, fmt.Errorf("host %s is no member of the cluster any more, ask another host: %w", c.self, storage.ErrClosed) // it ends, or starts itself anew
 	}
 	return PeerAnswer{}, err
 }

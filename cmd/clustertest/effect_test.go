@@ -63,7 +63,7 @@ func (l *load) effect(row effectRow, try int) bool {
 	l.message(w.random, claims, name+"-claims-it")
 	request := w.event(claims, (events.ToolRequested{}).Kind())
 	w.until("the workspace is being recorded", func() bool { return w.blobs() > before+20 })
-	w.net.cut(store, victim.machine, true) // it cannot learn that it has the claim
+	w.net.cut(store, victim.machine, true)                        // it cannot learn that it has the claim
 	soon, cancel := context.WithTimeout(t.Context(), time.Second) // or it has not claimed the call, and cannot any more
 	claim, claimed := w.eventOf(soon, events.EffectStream(events.RequestID(request.Ref())), (events.EffectClaimed{}).Kind())
 	cancel()

@@ -97,14 +97,14 @@ func (h *host) restart(life string, flags []string) {
 	h.serving()
 }
 
-// heldBack judges the answers that were no acceptance: that a host which is being restarted takes no connections; and, if there are hosts of an older build, that none
+// heldBack judges the answers that were no acceptance: that a host which is being restarted takes no connections, or has left and says so, upon which clients ask another one; and, if there are hosts of an older build, that none
 // can hold an agent. An older build can if it has a snapshot of a fold of its own version, which is then as good as the events.
 func (l *load) heldBack(older bool) (held int) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	for _, f := range l.failed {
 		switch {
-		case errors.Is(f.err, syscall.ECONNREFUSED):
+		case errors.Is(f.err, syscall.ECONNREFUSED), errors.Is(f.err, storage.ErrClosed):
 		case older && tooNew(f.err):
 			held++
 		default:
