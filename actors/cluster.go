@@ -333,7 +333,9 @@ func (c *clustered) recoverMine() {
 		}
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 			view := c.Member.View()
+			done := c.tracedRemovals(before, view)
 			err := c.wakeMine(view, before)
+			done(err)
 			if err == nil {
 				before = view
 				break

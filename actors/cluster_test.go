@@ -441,6 +441,48 @@ func TestSnapshotAtTheSuccessor(t *testing.T) {
 	})
 }
 
+// TestSnapshotGoesAlong: who takes an agent over from a host that drains gets its fold, also of a short history; nobody else does.
+func TestSnapshotGoesAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosts(t)
+		kept := map[events.HostID]*actorstest.Memory{}
+		for _, name := range []string{"a", "b", "c"} {
+			own := actorstest.NewMemory()
+			kept[h.join(name, func(_ *events.HostJoined, c *actors.Config) { c.Snapshots = own }).node.Self()] = own
+		}
+		a := h.all[0]
+		id := h.owned(a, "moves")
+		stream := events.AgentStream(id)
+		do(t, a.Host, id, agentWith(id))
+		do(t, a.Host, id, say("m1", "a line"))
+		h.until("the turn ends", h.ended(id, 1))
+		if err := a.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		owner, _ := h.cluster.View().Owner(stream)
+		has := func(host events.HostID) (at events.Revision, found bool) {
+			saved, found, err := kept[host].Load(t.Context(), history.AgentFold().Name, stream, 1<<62)
+			if err != nil {
+				t.Error(err)
+			}
+			return saved.Revision, found
+		}
+		h.until("the new owner has the fold", func() bool { _, found := has(owner); return found })
+		page, err := h.store.Read(t.Context(), stream, storage.Latest, storage.Backward, storage.Limit{Events: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at, _ := has(owner); at != page.Events[0].Revision {
+			t.Errorf("the fold is of revision %d, and history ends at %d", at, page.Events[0].Revision)
+		}
+		for id := range kept {
+			if _, found := has(id); found && id != owner && id != a.node.Self() {
+				t.Errorf("host %s, to which it did not move, has the fold", id)
+			}
+		}
+	})
+}
+
 // TestKilled: what a host worked on goes on elsewhere; what it had begun and cannot be repeated is lost only after the fencing delay.
 func TestKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -328,6 +328,34 @@ func (c *clustered) traced(ctx context.Context, to events.HostID, call *PeerCall
 	return ctx, span
 }
 
+// tracedRemovals has a span for each host that a view lacks, as it was removed, and the one before has: until what this host is to go on with was woken.
+func (c *clustered) tracedRemovals(before, view *cluster.View) (done func(error)) {
+	var spans []trace.Span
+	for _, member := range membersOf(before) {
+		gone, is := view.GoneOf(member.ID)
+		if !is || !gone.Removed {
+			continue
+		}
+		_, span := c.tracer.Start(c.host.running, "life.host take over", trace.WithAttributes(
+			attribute.String("life.host", string(c.self)), attribute.String("life.host.to", string(gone.ID)),
+			attribute.String("life.because", string(gone.Because)), attribute.String("life.by", gone.By),
+		))
+		spans = append(spans, span)
+	}
+	return func(err error) {
+		for _, span := range spans {
+			ended(span, err)
+		}
+	}
+}
+
+func membersOf(view *cluster.View) []cluster.Member {
+	if view == nil {
+		return nil
+	}
+	return view.Sorted()
+}
+
 // asks names what a call is for.
 func (c *PeerCall) asks() string {
 	switch {

@@ -151,6 +151,25 @@ func TestStanding(t *testing.T) {
 	})
 }
 
+// TestRemovalSpan: the removal of a host has a span on each of the others, and one that left by itself has none.
+func TestRemovalSpan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosts(t)
+		traced := &spans{}
+		h.join("a", func(_ *events.HostJoined, c *actors.Config) { c.Cluster.Tracers = tracers{only: traced} })
+		b, c := h.join("b"), h.join("c")
+		if err := c.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if names := traced.names(); slices.Contains(names, "life.host take over") {
+			t.Errorf("after a drain there are %v", names)
+		}
+		h.kill(b)
+		h.until("there is the span of the removal", func() bool { return slices.Contains(traced.names(), "life.host take over") })
+	})
+}
+
 // TestStandingUnfit: who holds what its owner cannot, or that nobody can, is said with the reason.
 func TestStandingUnfit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

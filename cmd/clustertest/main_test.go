@@ -30,7 +30,7 @@ const (
 // alone is set for the test process that has a network of its own, in which nothing else is.
 const alone = "LIFE_CLUSTERTEST_ALONE"
 
-// asked is set by make test-cluster. These tests hold real processes to real deadlines, which a machine that runs other tests beside them misses.
+// asked is set by make test-cluster. These tests need the machine for some minutes, and hosts that may be silent for longer when it does something else too: see the flag silent.
 const asked = "LIFE_TEST_CLUSTER"
 
 // unable is why there are no networks here.
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	switch {
 	case os.Getenv(asked) == "":
-		unable = "make test-cluster runs it: it holds real processes to real deadlines"
+		unable = "make test-cluster runs it: it takes some minutes, and root"
 	case os.Getenv(alone) == "" && !testing.Short():
 		status, err := again()
 		if err == nil {
