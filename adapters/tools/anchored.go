@@ -32,6 +32,11 @@ func (w *workspace) version(name string, info fs.FileInfo) (*version, error) {
 	if err != nil {
 		return nil, err
 	}
+	return versionOf(name, info, stored)
+}
+
+// versionOf is a file with its stored bytes, which it keeps.
+func versionOf(name string, info fs.FileInfo, stored []byte) (*version, error) {
 	v := &version{name: name, info: info, stored: stored, text: stored, charset: charsetOf(stored[:min(len(stored), sniffSize)]), digest: hashline.DigestOf(stored)}
 	if v.charset.codec != nil {
 		var whole bool

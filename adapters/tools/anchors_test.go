@@ -229,6 +229,31 @@ func TestDeleteAndMove(t *testing.T) {
 	b.works("delete_file", args{"path": "dir/c"}, "deleted dir/c")
 }
 
+// TestMatchesHaveAnchors: what a search shows can be edited, and no other line.
+func TestMatchesHaveAnchors(t *testing.T) {
+	b := newBench(t)
+	b.write("a", "\xef\xbb\xbfone\r\nfind me\r\nthree\r\n")
+	b.write("cr", "one\rfind me\r")
+	long := strings.Repeat("x", 900) + "find me"
+	b.write("long", "1\n"+long+"\n")
+	b.write("z", strings.Repeat("find me\n", 600))
+	text := b.does("grep", args{"pattern": "find m."}, "a:"+at(2, "find me")+"|find me\n", "cr:2:find me\n", "long:"+at(2, long)+"~|[… ", "matches without an anchor: 1")
+	last := strings.Count(text, "\nz:")
+	b.does("edit_file", args{"path": "a", "edits": edits{{"op": "replace", "at": at(2, "find me"), "text": "found"}}}, "a edited")
+	b.holds("a", "\xef\xbb\xbfone\r\nfound\r\nthree\r\n")
+	b.does("edit_file", args{"path": "long", "edits": edits{{"op": "replace", "at": at(2, long), "text": "found"}}}, "long edited")
+	b.refuses("edit_file", args{"path": "z", "edits": edits{{"op": "replace", "at": at(last+1, "find me"), "text": "x"}}}, "unseen_line") // it was not shown any more
+	b.does("edit_file", args{"path": "z", "edits": edits{{"op": "replace", "at": at(last, "find me"), "text": "x"}}, "dry_run": true})
+	if plain, failed := b.run("grep", args{"pattern": "found", "path": "a"}); failed || !strings.Contains(plain, "a:2:found") {
+		t.Error(plain)
+	}
+	for i := range 40 {
+		b.write(fmt.Sprintf("many/%02d", i), "find me\n")
+	}
+	b.does("grep", args{"pattern": "find m.", "path": "many"}, "many/31:"+at(1, "find me")+"|", "many/32:1:find me\n", "matches without an anchor: 8")
+	b.refuses("edit_file", args{"path": "many/32", "edits": edits{{"op": "delete", "at": at(1, "find me")}}}, "unknown_version")
+}
+
 // TestWritesOfAnExpectedVersion: a write, deletion or move that names a version is made of that version alone, and of a write that was made before nothing is
 // left to do.
 func TestWritesOfAnExpectedVersion(t *testing.T) {

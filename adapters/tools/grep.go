@@ -19,6 +19,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"example.com/life/actors"
+	"example.com/life/adapters/tools/hashline"
 	"example.com/life/events"
 	"example.com/life/events/pattern"
 )
@@ -28,6 +29,9 @@ const (
 	grepMatches  = 500
 	grepLineSize = 500      // bytes of one line that are shown
 	grepFileSize = 10 << 20 // bigger files are skipped
+	// Of these files with matches lines are shown with anchors. What was shown is remembered for all agents together, and one search should not displace it.
+	grepAnchored   = 32      // the first ones
+	grepAnchorSize = 1 << 20 // bytes of each, at most
 )
 
 type grepArgs struct {
@@ -37,7 +41,8 @@ type grepArgs struct {
 }
 
 func (f files) newGrep() (actors.Tool, error) {
-	return newFileTool(f, actors.ToolSpec{Name: "grep", Risk: events.RiskLow, Repeatable: true}, grep)
+	tool, err := newFileTool(f, actors.ToolSpec{Name: "grep", Risk: events.RiskLow, Repeatable: true}, grep)
+	return anchoring(tool, err, "grep_anchors.md")
 }
 
 func grep(ctx context.Context, w *workspace, args grepArgs) (string, error) {
@@ -93,6 +98,8 @@ type search struct {
 	skipped  int    // files that are binary, too big or not readable
 	gnu      string // an operator of the pattern that may be meant as GNU grep has it
 	buffer   bytes.Buffer
+	anchored int // files of which lines were shown with anchors
+	plain    int // lines that were shown without, to an agent that edits by anchors
 }
 
 func newSearch(ctx context.Context, w *workspace, args grepArgs) (*search, error) {
@@ -156,11 +163,13 @@ func (s *search) file(name string) error {
 	content, coded, err := s.read(name)
 	if err != nil {
 		s.skipped++
-		return nil //nolint:nilerr // see above
+		return nil // see above
 	}
 	if len(s.required) > 0 && !bytes.Contains(content, s.required) {
 		return nil
 	}
+	hits := hits{s: s, name: name}
+	defer hits.remember()
 	content = maskedBytes(content, s.w.secrets) // before it is searched: a pattern would find out what a secret is, letter by letter
 	end := "\n"
 	if bytes.IndexByte(content, '\n') < 0 {
@@ -177,7 +186,7 @@ func (s *search) file(name string) error {
 		if !matches {
 			continue
 		}
-		shown := s.excerpt(line)
+		shown, cut := s.excerpt(line)
 		if valid := strings.ToValidUTF8(shown, replacement); valid != shown || coded && strings.Contains(shown, replacement) {
 			s.lossy = noted(s.lossy, name)
 			shown = valid
@@ -185,12 +194,55 @@ func (s *search) file(name string) error {
 		if guessed {
 			s.guessed = noted(s.guessed, name)
 		}
-		if !s.found.add(fmt.Sprintf("%s:%d:%s", oneLine(name), number, shown)) {
+		if !s.found.add(fmt.Sprintf("%s:%d:%s%s", oneLine(name), number, hits.tag(number, cut), shown)) {
 			s.more = true
 			return errEnough
 		}
+		hits.lines = append(hits.lines, [2]int{number, number})
 	}
 	return nil
+}
+
+// hits are the lines of a file that match.
+type hits struct {
+	s      *search
+	name   string
+	lines  [][2]int // that were shown
+	looked bool
+	v      *version // of the file; nil if its lines have no anchors
+}
+
+// tag is what makes a line's number an anchor, for agents that edit by them: the tag of the line as it is stored.
+func (h *hits) tag(number int, cut bool) string {
+	s := h.s
+	if !s.w.editor.Anchored() {
+		return ""
+	}
+	if !h.looked {
+		h.looked = true
+		if s.anchored < grepAnchored && s.buffer.Len() <= grepAnchorSize {
+			if v, err := versionOf(h.name, nil, bytes.Clone(s.buffer.Bytes())); err == nil { // the buffer is for the next file
+				h.v, s.anchored = v, s.anchored+1
+			}
+		}
+	}
+	if h.v == nil || number > h.v.file.Len() { // \r alone ends no line of an edit
+		s.plain++
+		h.v = nil
+		return ""
+	}
+	sign := "|"
+	if cut {
+		sign = "~|"
+	}
+	return hashline.Tag(h.v.file.Line(number)) + sign
+}
+
+// remember notes that the lines were shown.
+func (h *hits) remember() {
+	if h.v != nil && len(h.lines) > 0 {
+		h.s.w.shown.add(h.s.w.agent, h.s.w.real+"/"+h.name, h.v.digest, h.v.text, h.lines...)
+	}
 }
 
 // match reports whether a line matches, and returns the line: in composed form, or as it is read in the charset it may have, if only that matches.
@@ -213,9 +265,9 @@ func (s *search) match(line []byte) (shown []byte, matches, guessed bool) {
 }
 
 // excerpt is a line, or, of a long one, what is around the match, and how much was cut.
-func (s *search) excerpt(line []byte) string {
+func (s *search) excerpt(line []byte) (shown string, cut bool) {
 	if len(line) <= grepLineSize {
-		return string(line)
+		return string(line), false
 	}
 	match := 0
 	if at := s.pattern.Find(line, s.stop); at != nil {
@@ -225,15 +277,15 @@ func (s *search) excerpt(line []byte) string {
 	for from > 0 && from < match && !utf8.RuneStart(line[from]) {
 		from++
 	}
-	shown := wholeRunes(line[from:min(len(line), from+grepLineSize)])
-	text := string(shown)
+	part := wholeRunes(line[from:min(len(line), from+grepLineSize)])
+	text := string(part)
 	if from > 0 {
 		text = fmt.Sprintf("[… %d bytes]", from) + text
 	}
-	if rest := len(line) - from - len(shown); rest > 0 {
+	if rest := len(line) - from - len(part); rest > 0 {
 		text += fmt.Sprintf("[… %d bytes]", rest)
 	}
-	return text
+	return text, true
 }
 
 // stop reports that nobody waits for the search any more.
@@ -296,6 +348,9 @@ func (s *search) read(name string) (content []byte, coded bool, err error) {
 func (s *search) result(note string) string {
 	if s.skipped > 0 {
 		note += fmt.Sprintf("[%d files were skipped: binary, bigger than %d MiB, not readable, or Life's own]\n", s.skipped, grepFileSize>>20)
+	}
+	if s.plain > 0 {
+		note += fmt.Sprintf("[matches without an anchor: %d, of files beyond the first %d, over %d MiB or with other line ends; read_file shows theirs]\n", s.plain, grepAnchored, grepAnchorSize>>20)
 	}
 	if len(s.lossy) > 0 {
 		note += fmt.Sprintf("[not UTF-8, so U+FFFD stands for other bytes: %s]\n", named(s.lossy))

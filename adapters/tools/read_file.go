@@ -30,14 +30,19 @@ type readFileArgs struct {
 
 func (f files) newReadFile() (actors.Tool, error) {
 	tool, err := newFileTool(f, actors.ToolSpec{Name: "read_file", Risk: events.RiskLow, Repeatable: true}, readFile)
+	return anchoring(tool, err, "read_file_anchors.md")
+}
+
+// anchoring makes a tool that shows anchors to agents that edit by them, and is described to those by a file of its own.
+func anchoring(tool actors.Tool, err error, description string) (actors.Tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	anchors, err := descriptions.ReadFile("read_file_anchors.md")
+	anchors, err := descriptions.ReadFile(description)
 	return reads{tool, strings.TrimSpace(string(anchors))}, err
 }
 
-// reads is read_file, which shows anchors to agents that edit by them.
+// reads is a tool that shows lines.
 type reads struct {
 	actors.Tool
 	anchors string
