@@ -303,7 +303,7 @@ func (r *retries) fail(crash bool) {
 		<-time.After(time.Second)
 	}
 	r.all[at] = r.join(victim.name)
-	r.hosts.all = r.hosts.all[:3]
+	r.all = r.all[:3]
 }
 
 // TestRetryOfWhatWasForgotten: an id that an agent had forgotten, and accepted once more at another host, is answered with the latter everywhere.

@@ -197,6 +197,15 @@ func (m *Member) ping(to cluster.Member) {
 	})
 }
 
+// Disconnected takes that the connection for pings to a host ended: it is asked at once whether it still answers.
+func (m *Member) Disconnected(host string) {
+	m.do(func(now events.Micros) {
+		if member, is := m.page.view.Named(host); is {
+			m.watch.Disconnected(member.ID, now)
+		}
+	})
+}
+
 // learn keeps what a host says of itself. It has the turn.
 func (m *Member) learn(id events.HostID, pong Pong, skew events.Micros) {
 	m.known[id] = Known{Pong: pong, Skew: skew}

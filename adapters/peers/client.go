@@ -45,6 +45,8 @@ func (l lane) connectTime() time.Duration {
 type ClientConfig struct {
 	Identity *Identity
 	Self     func() events.HostID // this host; empty while it has not joined
+	// Ended is called when the connection for pings to a host ended that nobody here had ended; nil: nobody wants to know.
+	Ended func(host string)
 }
 
 // Client asks other hosts. It keeps one connection to each host for each purpose, and makes another when that breaks. It is safe for concurrent use.
@@ -247,6 +249,9 @@ func (c *Client) make(route route, self events.HostID, d *dial) {
 	}
 	d.conn.ended.Wait()
 	c.leave(route, d.conn)
+	if route.lane == laneContact && c.config.Ended != nil && !d.conn.endedHere() {
+		c.config.Ended(route.name)
+	}
 }
 
 // leave forgets a route that has no connection any more, so that hosts which are gone leave nothing behind.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,13 +42,17 @@ func join(t testing.TB, dir, name string, store storage.Journal, blobs storage.B
 		log = slog.New(slog.NewTextHandler(t.Output(), nil)).With("at", name)
 	}
 	w, as := &whole{}, identity(t, dir, name)
-	var self events.HostID
+	var is atomic.Pointer[membership.Member] // pings begin before it is known here
 	w.server = must(peers.Listen(t.Context(), "127.0.0.1:0", as, log))(t)
 	w.client = peers.NewClient(peers.ClientConfig{Identity: as, Self: func() events.HostID {
-		if w.member == nil {
-			return self
+		if m := is.Load(); m != nil {
+			return m.Self()
 		}
-		return w.member.Self()
+		return ""
+	}, Ended: func(host string) {
+		if m := is.Load(); m != nil {
+			m.Disconnected(host)
+		}
 	}})
 	joined := events.HostJoined{
 		Name: name, Peer: w.server.Addr().String(), Weight: 100, Build: "test", Protocol: events.ProtocolRange{Oldest: 1, Newest: 1},
@@ -62,6 +67,7 @@ func join(t testing.TB, dir, name string, store storage.Journal, blobs storage.B
 			return membership.Work{Settled: w.host.Settled(), Entities: w.host.Live()}, w.host.Pulse(ctx)
 		},
 	}))(t)
+	is.Store(w.member)
 	model := actorstest.FakeModel(func(_ context.Context, _ actors.ModelRequest, delta func(actors.Delta)) (actors.ModelResponse, error) {
 		delta(actors.Delta{Text: "done"})
 		return actors.ModelResponse{Text: "done", Stop: events.StopEnd, Usage: events.Usage{Input: 10, Output: 5}}, nil

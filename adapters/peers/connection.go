@@ -120,6 +120,13 @@ func (c *connection) endLocked(err error) {
 	}
 }
 
+// endedHere reports whether this side ended the connection.
+func (c *connection) endedHere() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Is(c.err, errClosed)
+}
+
 // usable reports whether requests can be sent.
 func (c *connection) usable() bool {
 	c.mu.Lock()

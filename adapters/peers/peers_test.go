@@ -246,6 +246,42 @@ func TestRestartedServer(t *testing.T) {
 	}
 }
 
+// TestEnded: a host that ends is told of at once, once for the connection that pings it; who closes a connection itself is told nothing.
+func TestEnded(t *testing.T) {
+	dir := certificates(t, "a", "b")
+	ends := make(chan string, 16)
+	c := peers.NewClient(peers.ClientConfig{
+		Identity: identity(t, dir, "a"), Self: func() events.HostID { return "a#0" }, Ended: func(host string) { ends <- host },
+	})
+	listen := func() (*peers.Server, cluster.Member) {
+		s := must(peers.Listen(t.Context(), "127.0.0.1:0", identity(t, dir, "b"), slog.New(slog.DiscardHandler)))(t)
+		s.Serve(peers.Handlers{Call: echo, Ping: func(context.Context, membership.Ping) (membership.Pong, error) {
+			return membership.Pong{Host: "b#1"}, nil
+		}})
+		return s, member("b", s.Addr().String())
+	}
+	s, b := listen()
+	for range 2 {
+		if _, err := c.Ping(t.Context(), b, membership.Ping{From: "a#0"}); err != nil {
+			t.Error(err)
+		}
+	}
+	called(t, c, b, "x")
+	s.Close()
+	if host := <-ends; host != "b" {
+		t.Errorf("host %q ended", host)
+	}
+	s, b = listen()
+	defer s.Close()
+	if _, err := c.Ping(t.Context(), b, membership.Ping{From: "a#0"}); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	if len(ends) > 0 {
+		t.Errorf("host %q ended, too", <-ends)
+	}
+}
+
 // TestNotJoined: a host that has not joined may be pinged and may probe, but it commands nobody; and its calls are heard once it has.
 func TestNotJoined(t *testing.T) {
 	dir := certificates(t, "a", "b")

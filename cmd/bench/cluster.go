@@ -52,7 +52,7 @@ type ClusterMeasured struct {
 	Refusal     string  `json:"refusal,omitempty"`
 
 	ForwardAdded    float64 `json:"forward_added_ms"` // by one hop, at the median
-	ForwardedPerSec float64 `json:"forwarded_per_s"`  // for each of which the agent's host reads one event
+	ForwardedPerSec float64 `json:"forwarded_per_s"`  // of messages that the agents have taken already
 	ForwardedCPU    float64 `json:"forwarded_cpu_us"` // of all hosts together, for each of these
 	AskedPerSec     float64 `json:"asked_per_s"`      // calls to another host, which answers from memory
 	AskedCPU        float64 `json:"asked_cpu_us"`

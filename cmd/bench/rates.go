@@ -33,7 +33,7 @@ type doer interface {
 	Do(ctx context.Context, stream events.Stream, command sagas.Command, origin actors.Origin) (actors.Receipt, error)
 }
 
-// repeated is a message that an agent has taken already. It answers that it has: nothing is stored for it, and one event is read.
+// repeated is a message that an agent has taken already. It answers that it has: nothing is stored for it, and nothing is read.
 type repeated struct {
 	agent   events.AgentID
 	message sagas.Send

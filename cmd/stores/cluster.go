@@ -63,7 +63,16 @@ func (l *Local) join(ctx context.Context, c *actors.Config) (err error) {
 	l.peer = p
 	var self atomic.Value // of events.HostID
 	self.Store(events.HostID(""))
-	p.client = peers.NewClient(peers.ClientConfig{Identity: identity, Self: func() events.HostID { return self.Load().(events.HostID) }}) //nolint:errcheck,forcetypeassert // nothing else is in it
+	var member atomic.Pointer[membership.Member]
+	p.client = peers.NewClient(peers.ClientConfig{
+		Identity: identity,
+		Self:     func() events.HostID { return self.Load().(events.HostID) }, //nolint:errcheck,forcetypeassert // nothing else is in it
+		Ended: func(host string) {
+			if m := member.Load(); m != nil {
+				m.Disconnected(host)
+			}
+		},
+	})
 	says := joining.Says(c.Build)
 	says.Peer = p.port.Addr().String()
 	for _, tool := range c.Tools {
@@ -77,6 +86,7 @@ func (l *Local) join(ctx context.Context, c *actors.Config) (err error) {
 		return fmt.Errorf("join cluster %s as %s: %w", joining.Name, says.Name, err)
 	}
 	self.Store(p.member.Self())
+	member.Store(p.member)
 	p.port.Serve(peers.Handlers{Ping: p.member.HandlePing, Confirm: p.member.HandleConfirm, Probe: p.member.HandleProbe, Call: p.call, Deltas: p.deltas})
 	c.Name = string(p.member.Self())
 	c.Cluster = &actors.Cluster{Member: p.member, Peers: p.client, Handover: joining.Handover, MaxLive: joining.MaxLive, Workspaces: joining.Workspaces}

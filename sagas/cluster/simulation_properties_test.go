@@ -63,10 +63,13 @@ func (w *simulation) fault(t *rapid.T) {
 	all := append(w.names(), theStore)
 	one := []string{host.name()}
 	switch rapid.SampledFrom([]string{
-		"kill", "off", "pause", "pause", "pair", "one way", "cut off", "deaf", "mute", "split", "one-way split", "no store", "stall", "stall", "start", "restart", "ask", "leave",
+		"kill", "off", "reset", "pause", "pause", "pair", "one way", "cut off", "deaf", "mute", "split", "one-way split", "no store", "stall", "stall", "start", "restart", "ask", "leave",
 	}).Draw(t, "fault") {
 	case "kill":
 		w.kill(host)
+	case "reset":
+		w.note("connections to %s end", host.id)
+		w.disconnect(host)
 	case "off":
 		w.powerOff(host)
 	case "pause":

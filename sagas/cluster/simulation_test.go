@@ -497,6 +497,21 @@ func (w *simulation) reached(a, b string) instant {
 func (w *simulation) kill(h *simulated) {
 	w.note("kill %s", h.id)
 	h.dead = true
+	w.disconnect(h)
+}
+
+// disconnect has the others notice that their connections to a host ended, whatever became of it.
+func (w *simulation) disconnect(h *simulated) {
+	for _, other := range w.hosts {
+		if other != h && !other.dead && !other.gone && other.watch != nil {
+			w.send(h.name(), other.name(), func() {
+				other.handle(func() {
+					other.watch.Disconnected(h.id, other.clock())
+					other.act()
+				})
+			})
+		}
+	}
 }
 
 func (w *simulation) powerOff(h *simulated) {

@@ -13,7 +13,7 @@ const (
 	TickEvery    = 25 * events.Millisecond   // how often a host looks
 	PauseAfter   = 400 * events.Millisecond  // a look that comes this much late: the host was paused
 	PingEvery    = 150 * events.Millisecond  // to each of those that it watches
-	PingAgain    = 50 * events.Millisecond   // to one whose port refuses
+	PingAgain    = 50 * events.Millisecond   // to one whose port refuses, or whose connection ended
 	PingWithin   = events.Second             // an answer that takes longer is none
 	RefusedFor   = 150 * events.Millisecond  // a port refuses for this long, not for the moment of a restart
 	HeardLately  = 500 * events.Millisecond  // an answer that vetoes, and counts as seen

@@ -24,6 +24,7 @@ type Watch struct {
 	targets  []Member // that it watches
 	contacts map[events.HostID]Contact
 	pinged   map[events.HostID]events.Micros
+	hurried  map[events.HostID]bool // to be pinged soon
 	cases    map[events.HostID]*removal
 
 	looked   events.Micros // the latest look
@@ -41,7 +42,7 @@ type Watch struct {
 // NewWatch begins to watch as a member of a view, which shows the join that was sent then.
 func NewWatch(self events.HostID, view *View, sent, now events.Micros) *Watch {
 	w := &Watch{
-		self: self, contacts: map[events.HostID]Contact{}, pinged: map[events.HostID]events.Micros{}, cases: map[events.HostID]*removal{},
+		self: self, contacts: map[events.HostID]Contact{}, pinged: map[events.HostID]events.Micros{}, hurried: map[events.HostID]bool{}, cases: map[events.HostID]*removal{},
 		looked: now, read: sent, answered: now, since: sent,
 	}
 	w.follow(view, now)
@@ -110,6 +111,7 @@ func (w *Watch) follow(view *View, now events.Micros) {
 	gone := func(id events.HostID) bool { return !slices.Contains(targets, id) }
 	maps.DeleteFunc(w.contacts, func(id events.HostID, _ Contact) bool { return gone(id) })
 	maps.DeleteFunc(w.pinged, func(id events.HostID, _ events.Micros) bool { return gone(id) })
+	maps.DeleteFunc(w.hurried, func(id events.HostID, _ bool) bool { return gone(id) })
 	maps.DeleteFunc(w.cases, func(id events.HostID, _ *removal) bool { return gone(id) })
 	for _, id := range targets {
 		if _, there := w.contacts[id]; !there {
@@ -135,6 +137,14 @@ func (w *Watch) Unanswered(from events.HostID, refused bool, now events.Micros) 
 		return
 	}
 	w.contacts[from] = c.RefusedAt(now)
+}
+
+// Disconnected takes that the connection to a member ended. That says nothing of the member, but that it is worth asking now.
+func (w *Watch) Disconnected(from events.HostID, now events.Micros) {
+	w.look(now)
+	if _, watched := w.contacts[from]; watched {
+		w.hurried[from] = true
+	}
 }
 
 // Stored takes the view as of the end of the stream, from a read or an append of the watch's or of anyone's on this host, and when that was sent.
@@ -240,13 +250,14 @@ func (w *Watch) pings(now events.Micros) []Action {
 	var due []Action
 	for i := range w.targets {
 		id, every := w.targets[i].ID, PingEvery
-		if w.contacts[id].Refused > 0 {
+		if w.contacts[id].Refused > 0 || w.hurried[id] {
 			every = PingAgain
 		}
 		if last, before := w.pinged[id]; before && now-last < every {
 			continue
 		}
 		w.pinged[id] = now
+		delete(w.hurried, id)
 		due = append(due, Action{Ping: &w.targets[i]})
 	}
 	return due

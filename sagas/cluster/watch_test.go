@@ -261,3 +261,35 @@ func TestWatches(t *testing.T) {
 		}
 	}
 }
+
+// TestDisconnected: a member whose connection ended is pinged at once, or 50 ms after the latest ping; one whose connections go on ending is pinged no oftener than one whose
+// port refuses, and is not suspected.
+func TestDisconnected(t *testing.T) {
+	v := viewOf(member("a", "", 1), member("b", "", 1))
+	w := cluster.NewWatch("a#0", v, noon, noon)
+	var pings []events.Micros
+	run := func(at events.Micros) {
+		w.Tick(noon + at)
+		for _, action := range w.Next(noon + at) {
+			switch {
+			case action.Ping != nil:
+				pings = append(pings, at/ms)
+			case action.Read:
+				w.Stored(v, noon+at, noon+at)
+			case action.Append != nil:
+				t.Errorf("after %d ms: %+v", at/ms, action.Append)
+			}
+		}
+	}
+	for at := events.Micros(0); at <= 1000*ms; at += cluster.TickEvery {
+		if at >= 225*ms && at <= 300*ms || at == 775*ms {
+			w.Disconnected("b#1", noon+at)
+		}
+		w.Answered("b#1", cluster.Answer{}, noon+at)
+		run(at)
+	}
+	if want := []events.Micros{0, 150, 225, 275, 325, 475, 625, 775, 925}; !slices.Equal(pings, want) {
+		t.Errorf("pinged after %v ms, want %v", pings, want)
+	}
+	w.Disconnected("stranger#7", noon+1000*ms)
+}
