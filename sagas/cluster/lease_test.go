@@ -27,7 +27,7 @@ func TestLeaseBeforeLoss(t *testing.T) {
 			return v
 		}
 		w := cluster.NewWatch("b#1", v, noon, noon)
-		now, granted := events.Micros(noon), events.Micros(0)
+		now, granted := noon, events.Micros(0)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			sent := now
 			now += events.Micros(rapid.Int64Range(0, int64(joined.Fence)/4).Draw(t, "passes"))

@@ -86,7 +86,7 @@ func (o *order) live(lifeline io.Reader) (cut, over <-chan struct{}) {
 					close(late)
 					return
 				}
-				time.Sleep(min(left, watchEvery)) // by a clock that stands while the machine sleeps
+				<-time.After(min(left, watchEvery)) // by a clock that stands while the machine sleeps
 			}
 		}()
 	}
