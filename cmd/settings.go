@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/network"
 	"example.com/life/adapters/permission"
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/providers/endpoint"
@@ -81,6 +82,7 @@ func settings() []setting {
 		{flag: "sandbox-mode", env: "LIFE_SANDBOX_MODE", defaultValue: string(sandbox.ModeAuto), description: "what confines commands: auto (the best that works here), ns, landlock, or off (nothing does)", host: true},
 		{flag: "sandbox-min-level", env: "LIFE_SANDBOX_MIN_LEVEL", defaultValue: "1", description: "the level below which no command is run: 1 (Landlock) or 3 (namespaces)", host: true},
 		{flag: "sandbox-read", env: "LIFE_SANDBOX_READ", description: "files and directories that commands may read, besides the system's and those of PATH, comma separated", host: true},
+		{flag: "sandbox-net", env: "LIFE_SANDBOX_NET", description: "what commands and web_fetch may reach: example.com, *.example.com, example.com:8443, 127.0.0.1:8080, comma separated", host: true},
 		{flag: "permissions", env: "LIFE_PERMISSIONS", description: "file of rules about calls of tools, besides permission_rules in the configuration file", host: true},
 		{flag: "allow-full", env: "LIFE_ALLOW_FULL", defaultValue: "no", description: "yes: agents may have the permission mode full, in which nothing is asked", host: true},
 		{flag: "trusted-workspaces", env: "LIFE_TRUSTED_WORKSPACES", description: "directories whose own rules, in .life/permissions.yaml, may allow calls, comma separated", host: true},
@@ -384,6 +386,18 @@ func (c *config) checkSandbox(getenv func(string) string) error {
 		return err
 	}
 	c.sandbox.Policy = c.files
+	var reachable []network.Rule
+	for text := range strings.SplitSeq(c.get("sandbox-net"), ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		rule, err := network.ParseRule(text)
+		if err != nil {
+			return c.find("sandbox-net").wrong("has " + err.Error())
+		}
+		reachable = append(reachable, rule)
+	}
+	c.sandbox.Network = network.New(reachable)
 	for path := range strings.SplitSeq(c.get("sandbox-read"), ",") {
 		switch path = strings.TrimSpace(path); {
 		case path == "":

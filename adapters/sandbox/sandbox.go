@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/network"
 	"example.com/life/adapters/sandbox/supervised"
 	"example.com/life/adapters/sandbox/supervisor"
 	"example.com/life/events"
@@ -67,6 +68,7 @@ type Config struct {
 	Readable []string         // files and directories besides the system's that commands may read
 	Policy   *fspolicy.Policy // of what is protected in workspaces; nil: what is built in
 	Path     string           // where commands look for programs: those directories can be read
+	Network  *network.Policy  // of what commands may reach; nil: nothing
 	Log      *slog.Logger
 }
 
@@ -88,7 +90,8 @@ type Command struct {
 type Exit struct {
 	supervisor.Exit
 	Level    Level
-	Confined string // BLAKE3 of what confined it: equal for what could reach the same; empty: nothing did
+	Confined string   // BLAKE3 of what confined it: equal for what could reach the same; empty: nothing did
+	Network  []string // what it reached and what was refused, a line for each place
 }
 
 // Sandbox runs commands. It is safe for concurrent use.
@@ -176,7 +179,12 @@ func (s *Sandbox) runAt(ctx context.Context, c Command, level Level) (Exit, erro
 		exit.Confined = events.HashBytes(encoded)
 	}
 	env := append(slices.Clone(c.Env), "PATH="+s.config.Path, "HOME="+c.Home, "TMPDIR="+temp, "PWD="+c.given)
-	exit.Exit, err = s.spares.run(ctx, supervised.Command{Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: env, Output: c.Output, Pipes: c.Pipes, Confinement: confinement, Watchdog: c.Watchdog})
+	proxied := s.proxied(level)
+	exit.Exit, err = s.spares.run(ctx, supervised.Command{
+		Path: c.Path, Args: c.Args, Dir: c.Workspace, Env: append(env, proxied.env...), Output: c.Output, Pipes: c.Pipes, Confinement: confinement, Watchdog: c.Watchdog,
+		Listening: proxied.serve,
+	})
+	exit.Network = proxied.close()
 	if confinement != nil {
 		for _, file := range confinement.Files {
 			err = errors.Join(err, file.Close())

@@ -61,6 +61,7 @@ func (s *Sandbox) confine(c Command, level Level) (*supervisor.Confinement, stri
 		confinement.Ruleset = ruleset(abi, false, s.readable(c), []string{c.Workspace, c.Home, c.Temp})
 		return confinement, c.Temp, nil
 	}
+	confinement.Network = s.config.Network.Rules()
 	if abi > 0 {
 		confinement.Ruleset = ruleset(abi, true, []string{"/"}, []string{c.Workspace, c.Home, "/tmp", "/run", "/dev/shm"})
 	}

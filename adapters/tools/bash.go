@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"example.com/life/actors"
@@ -92,7 +93,16 @@ func (s shell) bash(ctx context.Context, use actors.ToolUse, args bashArgs) (act
 	if exit.Left > 0 {
 		end += fmt.Sprintf("[%d processes of the command could not be ended]", exit.Left)
 	}
-	return actors.ToolResult{Text: ended(text, end), Full: full, Failed: failed, Sandbox: exit.Level.String(), Confined: exit.Confined}, nil
+	return actors.ToolResult{Text: ended(text, end) + reached(exit.Network), Full: full, Failed: failed, Sandbox: exit.Level.String(), Confined: exit.Confined}, nil
+}
+
+// reached says what a command reached of the network, and what it did not. It is a part of what the model and history see.
+func reached(network []string) string {
+	var text strings.Builder
+	for _, line := range network {
+		text.WriteString("\n[network: " + line + "]")
+	}
+	return text.String()
 }
 
 // excess says for which limit a command was ended.

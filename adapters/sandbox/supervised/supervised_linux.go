@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -42,6 +43,7 @@ type Command struct {
 	Pipes       *Pipes                  // nil: as above. Else Output gets standard error alone
 	Confinement *supervisor.Confinement // nil: the command may do what the host may
 	Watchdog    *Watchdog               // nil: the command runs as long as the host lives
+	Listening   func(net.Listener)      // gets the listener of the command's proxy, where the confinement has a network, before the command begins; closes it
 }
 
 // Pipes are ends of pipes to a command: its standard input, and its standard output. Whoever runs the command closes them here when it has ended.
@@ -192,6 +194,14 @@ func (s *Supervisor) Run(ctx context.Context, c Command) (supervisor.Exit, error
 		}()
 		defer func() { close(done); <-ended }()
 	}
+	if c.Confinement != nil && len(c.Confinement.Network) > 0 {
+		handed := make(chan struct{})
+		go func() {
+			defer close(handed)
+			s.listener(c.Listening)
+		}()
+		defer func() { <-handed }() // the supervisor has ended by then, and with it its end of the socket
+	}
 	waited := s.cmd.Wait()
 	if !stop() {
 		(<-cut).Stop()
@@ -222,6 +232,32 @@ func (s *Supervisor) order(c Command) error {
 	}
 	_, err = s.orders.Write(order)
 	return err
+}
+
+// listener takes the listener that the supervisor made. There is none if it did not get so far: that is in its report.
+func (s *Supervisor) listener(to func(net.Listener)) {
+	var first [1]byte
+	rights := make([]byte, syscall.CmsgSpace(4))
+	size, err := 0, error(syscall.EINTR)
+	for errors.Is(err, syscall.EINTR) {
+		_, size, _, _, err = syscall.Recvmsg(int(s.orders.Fd()), first[:], rights, syscall.MSG_CMSG_CLOEXEC)
+	}
+	if err != nil || size == 0 {
+		return
+	}
+	messages, err := syscall.ParseSocketControlMessage(rights[:size])
+	if err != nil || len(messages) != 1 {
+		return
+	}
+	files, err := syscall.ParseUnixRights(&messages[0])
+	if err != nil || len(files) != 1 {
+		return
+	}
+	file := os.NewFile(uintptr(files[0]), "listener")
+	defer file.Close()
+	if listener, err := net.FileListener(file); err == nil {
+		to(listener)
+	}
 }
 
 // handed are the files that the supervisor gets with its order.

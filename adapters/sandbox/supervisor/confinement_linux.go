@@ -20,6 +20,10 @@ type Confinement struct {
 	Filter  []byte   // of seccomp, as the kernel takes it; empty: none
 	Limits  Limits
 
+	// Network is what a proxy of the host lets the command reach. If there is anything, the supervisor makes a listener in the command's network, at ProxyAddress,
+	// and hands it to the host over the socket that its order came from, before the command begins.
+	Network []string `json:",omitempty"`
+
 	// Files are detached mounts for Mounts that the supervisor itself could not make.
 	Files []*os.File `json:"-"`
 }

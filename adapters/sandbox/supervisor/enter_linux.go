@@ -57,6 +57,25 @@ func (c *Confinement) enter(files []int) error {
 	return errors.Join(loopback(), os.NewSyscallError("sethostname", syscall.Sethostname([]byte("sandbox"))))
 }
 
+// ProxyAddress is where a command finds the proxy of its host, if it has one.
+const ProxyAddress = "127.0.0.1:3128"
+
+// handListener makes the listener of the proxy and hands it to the host.
+func handListener() error {
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = syscall.Close(socket) }() //nolint:errcheck // the host has one of its own
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 3128}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	if err := syscall.Listen(socket, syscall.SOMAXCONN); err != nil {
+		return os.NewSyscallError("listen", err)
+	}
+	return os.NewSyscallError("sendmsg", syscall.Sendmsg(0, []byte(" "), syscall.UnixRights(socket), nil, syscall.MSG_NOSIGNAL))
+}
+
 // rootSize is what directories and links of the root may take, in bytes. Nothing else can be written there.
 const rootSize = 1 << 20
 

@@ -220,6 +220,11 @@ func (c *Confinement) begin(attr *syscall.SysProcAttr, files []int) error {
 		if err := c.enter(files); err != nil {
 			return fmt.Errorf("make its file tree: %w", err)
 		}
+		if len(c.Network) > 0 {
+			if err := handListener(); err != nil {
+				return fmt.Errorf("make the listener of its proxy: %w", err)
+			}
+		}
 	}
 	if err := c.Limits.set(c.Namespaces); err != nil {
 		return err
