@@ -128,6 +128,9 @@ const remedy = "is not in the list of what may be reached (sandbox: {net: […]}
 
 // judge returns the addresses that HOST:PORT may be reached at.
 func (p *Policy) judge(ctx context.Context, host, port string) ([]netip.AddrPort, error) {
+	if p == nil {
+		p = New(nil)
+	}
 	refused := func(reason string) error { return &RefusedError{To: place(host, port), Reason: reason} }
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {

@@ -124,7 +124,7 @@ func (x *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	defer func() { _ = here.Close() }() //nolint:errcheck // nothing depends on it
+	defer func() { _ = here.Close() }()                                             //nolint:errcheck // nothing depends on it
 	over := context.AfterFunc(x.ctx, func() { _, _ = here.Close(), there.Close() }) //nolint:errcheck // the command is over
 	defer over()
 	if err := here.SetDeadline(time.Time{}); err != nil {

@@ -28,6 +28,7 @@ import (
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/network"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/events"
 )
@@ -42,6 +43,7 @@ type Config struct {
 	Scratch  string           // an absolute directory for what commands keep outside their workspace: HOME and TMPDIR
 	Ignore   Ignore           // what is left out of searches; nil: nothing
 	Policy   *fspolicy.Policy // of what is protected in workspaces; nil: what is built in
+	Network  *network.Policy  // of what web_fetch may reach; nil: nothing
 	Skills   Skills           // nil: there are none
 	Own      DataDir          // which no file tool reaches; nil: nothing is out of reach
 }
@@ -99,7 +101,7 @@ func New(c Config) ([]actors.Tool, error) {
 	commands := shell{files: f, blobs: c.Blobs, scratch: c.Scratch, commands: c.Commands}
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
-		f.newReadFile, f.newWriteFile, f.newEditFile, f.newStrReplace, f.newAppendLine, f.newDeleteFile, f.newMoveFile, f.newListDir, f.newGlob, f.newGrep, commands.tool, newEcho,
+		f.newReadFile, f.newWriteFile, f.newEditFile, f.newStrReplace, f.newAppendLine, f.newDeleteFile, f.newMoveFile, f.newListDir, f.newGlob, f.newGrep, commands.tool, web{c.Blobs, c.Network}.tool, newEcho,
 		newKnowledgeSearch, newKnowledgeTraverse, newNote, taught{c.Skills}.tool,
 	} {
 		tool, err := build()
@@ -109,4 +111,15 @@ func New(c Config) ([]actors.Tool, error) {
 		all = append(all, tool)
 	}
 	return all, nil
+}
+
+type echoArgs struct {
+	Text string `json:"text" max:"30000" jsonschema:"the text to give back"`
+}
+
+func newEcho() (actors.Tool, error) {
+	return newTool(actors.ToolSpec{Name: "echo", Risk: events.RiskNone, Repeatable: true},
+		func(_ context.Context, _ actors.ToolUse, args echoArgs) (actors.ToolResult, error) {
+			return actors.ToolResult{Text: events.Cut(args.Text, outputLimit)}, nil
+		})
 }

@@ -93,7 +93,7 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 	library := skills.NewLibrary(home, c.Log)
 	c.Skills = library
 	if c.Tools, err = tools.New(tools.Config{
-		Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy, Skills: library,
+		Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy, Network: l.place.Sandbox.Network, Skills: library,
 	}); err != nil {
 		return err
 	}
