@@ -220,6 +220,17 @@ func TestOpenAISortsFailures(t *testing.T) {
 		"Ollama, not pulled before":     {refuse(404, `{"error":{"message":"model \"llama9\" not found, try pulling it first","type":"api_error"}}`), events.ErrorInvalid, "ollama pull NAME"},
 		"Ollama, no tools":              {refuse(400, `{"error":{"message":"registry.ollama.ai/library/gemma:2b does not support tools","type":"api_error"}}`), events.ErrorInvalid, "--tools none"},
 		"LM Studio, too long":           {refuse(400, `{"error":"The number of tokens to keep from the initial prompt is greater than the context length. Try to load the model with a larger context length"}`), events.ErrorContext, "context length"},
+		"DashScope, too long":           {refuse(400, `{"error":{"code":"invalid_parameter_error","message":"<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 6144]"}}`), events.ErrorContext, "6144"},
+		"GitHub Models, too long":       {refuse(413, `{"error":{"code":"tokens_limit_reached","message":"Request body too large for gpt-4o model. Max size: 8000 tokens."}}`), events.ErrorContext, "8000"},
+		"Mistral, too long":             {refuse(400, `{"object":"error","message":"Prompt contains 9000 tokens and 0 draft tokens, too large for model with 8192 maximum context length","type":"invalid_request_prompt_too_long","code":"3051"}`), events.ErrorContext, "8192"},
+		"Groq, a minute's tokens":       {refuse(413, `{"error":{"message":"Request too large for model on tokens per minute (TPM): Limit 6000, Requested 9012, please reduce your message size and try again.","type":"tokens","code":"rate_limit_exceeded"}}`), events.ErrorContext, "Limit 6000"},
+		"Zhipu, by its filter":          {refuse(400, `{"contentFilter":[{"level":0,"role":"assistant"}],"error":{"code":"1301","message":"系统检测到输入或生成内容可能包含不安全或敏感内容"}}`), events.ErrorRefused, "敏感内容"},
+		"z.ai, a wrong path":            {refuse(200, `{"code":500,"msg":"404 NOT_FOUND","success":false}`), events.ErrorInvalid, "is the base URL right?"},
+		"Moonshot, overloaded":          {refuse(429, `{"error":{"type":"engine_overloaded_error","message":"The engine is currently overloaded, please try again later"}}`), events.ErrorRateLimited, "overloaded"},
+		"a proxy's page":                {wire{Status: 502, Header: map[string]string{"Content-Type": "text/html"}, Pieces: []string{"<html>\r\n<head><title>502 Bad Gateway</title></head></html>"}}, events.ErrorOverloaded, "502 Bad Gateway"},
+		"Cloudflare's own dialect":      {wire{Pieces: []string{event(`{"response":"Hel"}`), event(`{"response":"lo"}`), done}}, events.ErrorInvalid, "is its dialect another one"},
+		"Anthropic's dialect":           {wire{Pieces: []string{"event: message_start\n" + event(`{"type":"message_start","message":{"role":"assistant"}}`)}}, events.ErrorInvalid, "message_start"},
+		"pings alone":                   {wire{Pieces: []string{event(`{"type":"ping"}`)}}, events.ErrorTruncated, "before the reply"},
 		"unknown model":                 {refuse(404, `{"error":{"message":"no such model","code":"model_not_found"}}`), events.ErrorInvalid, "no such model"},
 	} {
 		t.Run(name, func(t *testing.T) {

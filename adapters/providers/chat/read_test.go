@@ -42,6 +42,8 @@ func TestEveryShapeOfAText(t *testing.T) {
 	for name, pieces := range map[string][]string{
 		"a list of parts":           {delta(`[{"type":"text","text":"Hello there"}]`), ends},
 		"parts in pieces":           {delta(`[{"type":"text","text":"Hello"}]`), delta(`" "`), delta(`[{"type":"text","text":"the"},{"type":"text","text":"re"}]`), ends},
+		"Perplexity's sum of all":   {event(`{"choices":[{"index":0,"delta":{"content":"Hello"},"message":{"role":"assistant","content":"Hello"},"finish_reason":null}]}`), event(`{"choices":[{"index":0,"delta":{"content":" there"},"message":{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}]}`)},
+		"Azure's filter before":     {event(`{"choices":[],"prompt_filter_results":[{"prompt_index":0,"content_filter_results":{}}]}`), delta(`"Hello there"`), ends},
 		"thinking before":           {delta(`[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]`), delta(`[{"type":"text","text":"Hello there"}]`), ends},
 		"thinking as a text":        {delta(`[{"type":"thinking","thinking":"hm"},{"type":"text","text":"Hello there"}]`), ends},
 		"one part":                  {delta(`{"type":"text","text":"Hello there"}`), ends},

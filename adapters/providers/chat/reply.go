@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/openai/openai-go/v3"
@@ -38,7 +39,8 @@ type reply struct {
 	extra   extras
 	calls   []*callParts
 	showing endpoint.ShownCalls
-	err     error // it cannot be used
+	foreign string // the beginning of an event that is none of this dialect
+	err     error  // it cannot be used
 	broken  []byte
 	said    *endpoint.Said // an error within it
 }
@@ -92,6 +94,9 @@ func (r *reply) takeObject(data []byte, name string) bool {
 	if err := json.Unmarshal(data, &chunk); err != nil {
 		r.broken = bytes.Clone(data)
 		return false
+	}
+	if chunk.Choices == nil && chunk.ID == "" && chunk.Object == "" && chunk.JSON.Usage.Raw() == "" && r.foreign == "" {
+		r.foreign = events.Clip(strings.ToValidUTF8(string(data), "\uFFFD"), 200)
 	}
 	r.add(&chunk)
 	return r.err == nil
@@ -334,10 +339,22 @@ func (r *reply) overlay() map[string]any {
 // Begun reports whether something of the model has come.
 func (r *reply) Begun() bool { return r.begun }
 
+// otherDialects are events of the other ones.
+var otherDialects = regexp.MustCompile(`"type": ?"(?:response\.|message_start|content_block)`)
+
+// unusable is why the reply cannot be used, whatever came of it. A stream whose events are all of another kind is none of this dialect, if it came to its end or is of
+// one that is known; else the events may be those that keep a connection alive.
+func (r *reply) unusable() error {
+	if r.err != nil || r.begun || r.ended || r.foreign == "" || !r.over && !otherDialects.MatchString(r.foreign) {
+		return r.err
+	}
+	return fmt.Errorf("the endpoint does not answer with chat completions, but so: %s; is its dialect another one (openai-responses/…, anthropic/…, or dialect: in the configuration)?", r.foreign)
+}
+
 // Progress is what had come of a reply that was cut off.
 func (r *reply) Progress() endpoint.Progress {
 	p := endpoint.Progress{
-		Begun: r.begun, Ended: r.ended, Where: "before the reply", Broken: r.broken, Said: r.said, Err: r.err, Usage: r.usage(),
+		Begun: r.begun, Ended: r.ended, Where: "before the reply", Broken: r.broken, Said: r.said, Err: r.unusable(), Usage: r.usage(),
 		Input: r.told.input, Output: r.told.output + r.told.reasoned, Caching: r.told.caching,
 	}
 	switch {

@@ -77,7 +77,7 @@ func (w way) limited(words string, unknown bool, question *actors.ModelRequest, 
 	if w.reply > 0 {
 		limit = min(limit, w.reply)
 	}
-	if window := endpoint.NumberBy(endpoint.WindowNumbers[:3], words, endpoint.LeastWindow); window > 0 { // prompt and reply together do not fit
+	if window := endpoint.NumberBy(endpoint.WindowNumbers[:4], words, endpoint.LeastWindow); window > 0 { // prompt and reply together do not fit
 		left := window - endpoint.NumberBy([]*regexp.Regexp{endpoint.InMessages}, words, 1) - 16
 		if left >= endpoint.LeastWindow && left < limit && !w.noContext {
 			w.reply, w.noContext = left, true

@@ -217,6 +217,9 @@ func (e *Endpoint) Refused(status int, s Said, after time.Duration) *Refusal {
 	if number, err := strconv.Atoi(s.code); err == nil && status == 0 && http.StatusText(number) != "" {
 		status = number
 	}
+	if found := statusWithin.FindStringSubmatch(s.Message); found != nil && (status == 0 || status >= 500) { // z.ai's: status 200, code 500, and this
+		status = http.StatusNotFound
+	}
 	detail := s.Message
 	if detail == "" {
 		detail = "no reason given"
@@ -237,6 +240,9 @@ func (e *Endpoint) Refused(status int, s Said, after time.Duration) *Refusal {
 	}
 	return &Refusal{ModelError: e.Failed(class, detail, max(after, s.after)), Status: status, Said: s}
 }
+
+// statusWithin is the status that a gateway was answered by what is behind it.
+var statusWithin = regexp.MustCompile(`(?i)^404[ _:-]+not[ _]found\b`)
 
 // AnyOf returns a function that looks for phrases in words.
 func AnyOf(words string) func(phrases ...string) bool {
@@ -304,7 +310,7 @@ func refusal(status int, words string) events.ErrorClass {
 	case status >= 500, status == http.StatusConflict, status == http.StatusTooEarly:
 		return events.ErrorOverloaded
 	case says("content_policy", "content_filter", "content management policy", "content filtering policy", "safety system", "moderation", "data_inspection", "invalid_prompt",
-		"policy_violation", "bio_policy", "usage policy"):
+		"policy_violation", "bio_policy", "usage policy", "敏感内容"):
 		return events.ErrorRefused
 	case status != 0:
 		return events.ErrorInvalid

@@ -16,7 +16,7 @@ import (
 // overflows reports whether a refusal says that the conversation is too long for the model.
 func overflows(words string) bool {
 	return AnyOf(words)("context_length", "context length", "maximum context", "context window", "context size", "context_window", "prompt is too long",
-		"too many tokens", "maximum prompt length", "input token count", "exceed_context", "exceed context", "exceeds the available context", "longer than the model",
+		"too many tokens", "maximum prompt length", "input token count", "exceed_context", "exceed context", "exceeds the available context", "longer than the model", "range of input length",
 		"reduce the length", "too long for", "model_max_prompt_tokens", "string_above_max_length", "max_new_tokens` must be")
 }
 
@@ -25,10 +25,13 @@ func overflows(words string) bool {
 //nolint:gochecknoglobals // explicit lists, never written to
 var (
 	WindowNumbers = []*regexp.Regexp{
+		regexp.MustCompile("`max_new_tokens` must be <= (\\d[\\d,]*)"), // of prompt and reply
 		regexp.MustCompile(`"?n_ctx"?[^0-9]{1,4}(\d[\d,]*)`),
 		regexp.MustCompile(`(?:context|prompt)[ _](?:length|window|size|limit)"?[^0-9"{]{0,40}?(\d[\d,]*)`),
 		regexp.MustCompile(`(\d[\d,]*)[ _](?:tokens? )?(?:maximum|max|token) (?:context|limit)`),
 		regexp.MustCompile(`> (\d[\d,]*) maximum`),
+		regexp.MustCompile(`input length should be \[1, (\d[\d,]*)`),
+		regexp.MustCompile(`max size: (\d[\d,]*) tokens`),
 		regexp.MustCompile(`(?:maximum|limit|allowed|exceed|must be <=)[^0-9"{]{0,60}?(\d[\d,]*)`),
 	}
 	countNumbers = []*regexp.Regexp{
@@ -37,7 +40,7 @@ var (
 		regexp.MustCompile(`(?:requested|resulted in|contains?|has|have|used|given|too long|too large|count)[^0-9]{0,40}?(\d[\d,]*)`),
 	}
 	// OpenAI's and vLLM's: so much in the messages, so much kept for the completion.
-	InMessages = regexp.MustCompile(`(\d[\d,]*) (?:tokens )?(?:in the messages|from the input messages|in your prompt|input tokens)`)
+	InMessages = regexp.MustCompile("(\\d[\\d,]*) (?:tokens )?(?:in the messages|from the input messages|in your prompt|input tokens|`inputs` tokens)")
 )
 
 // NumberBy is the number that the first pattern to match finds in words; 0 if there is none, or none that is large enough.

@@ -90,7 +90,7 @@ func (w way) lowered(question *actors.ModelRequest) floor {
 // limited is the way to ask after a refusal of the reply's limit: a lower one, or none.
 func (w way) limited(words string, unknown bool, question *actors.ModelRequest) way {
 	limit := w.limit(question)
-	if window := endpoint.NumberBy(endpoint.WindowNumbers[:3], words, endpoint.LeastWindow); window > 0 { // prompt and reply together do not fit
+	if window := endpoint.NumberBy(endpoint.WindowNumbers[:4], words, endpoint.LeastWindow); window > 0 { // prompt and reply together do not fit
 		left := window - endpoint.NumberBy([]*regexp.Regexp{endpoint.InMessages}, words, 1) - 16
 		if left >= endpoint.LeastWindow && left < limit && w.afresh == 0 {
 			w.afresh = left
