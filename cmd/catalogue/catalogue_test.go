@@ -168,9 +168,9 @@ func TestRefresh(t *testing.T) {
 	says(t, v.life((*Command).RefreshModels), "box: 2 models, 1 with their windows; 1 have names that cannot be used", "openai: not listed: there is no key")
 	says(t, v.life((*Command).ListModels), "box/llama 4096 - - - - - -", "box/org/big - - - - - - -", "openai/gpt-5 400000")
 	lists = `[{"id":"llama","context_window":8192}]`
-	says(t, v.life((*Command).RefreshModels, "--json"), `{"endpoint":"box","models":1,"limits":1,"skipped":0}`)
+	says(t, v.life((*Command).RefreshModels, "--json"), `{"endpoint":"box","models":1,"limits":1,"skipped":0,"as_of":"`+time.Now().UTC().Format(time.DateOnly)+`"}`)
 	lists = ""
-	says(t, v.life((*Command).RefreshModels), "box: not listed: model overloaded")
+	says(t, v.life((*Command).RefreshModels), "box: not listed, its list of "+time.Now().UTC().Format(time.DateOnly)+" stays: model overloaded")
 	printed := v.life((*Command).ListModels, "box")
 	says(t, printed, "box/llama 8192")
 	if strings.Contains(printed, "org/big") {

@@ -24,7 +24,7 @@ func (c *Command) RefreshModels() *cobra.Command {
 		Use:   "refresh",
 		Short: "Ask the configured endpoints which models they have, and what these can take",
 		Long: "Ask every endpoint that is configured which models it has. What it says of their windows, their longest replies and their abilities is kept in\n" +
-			"the data directory and laid over the built-in table; prices are not in it. The lists of endpoints that do not answer stay as they are.",
+			"the data directory and laid over the built-in table; prices are not in it. The lists of endpoints that do not answer stay as they are, with their dates.",
 		Example: "  life models refresh\n  life models refresh --json",
 		Args:    c.Takes(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,8 +53,9 @@ func (c *Command) RefreshModels() *cobra.Command {
 type answered struct {
 	Endpoint string `json:"endpoint"`
 	Models   int    `json:"models"`
-	Limits   int    `json:"limits"`  // of them, whose windows it says
-	Skipped  int    `json:"skipped"` // whose names cannot be those of models
+	Limits   int    `json:"limits"`          // of them, whose windows it says
+	Skipped  int    `json:"skipped"`         // whose names cannot be those of models
+	AsOf     string `json:"as_of,omitempty"` // of the list that counts now: without a problem today, else that of the former one
 	Problem  string `json:"problem,omitempty"`
 }
 
@@ -72,9 +73,8 @@ func (c *Command) refresh(ctx context.Context) ([]answered, error) {
 	if err != nil {
 		file = &models.File{}
 	}
-	if file.Models == nil {
-		file.Models = map[string]models.Entry{}
-	}
+	file.DateEntries()
+	today := time.Now().UTC().Format(time.DateOnly)
 	asked := []answered{}
 	for _, name := range set.Names() {
 		listed, err := set.List(ctx, name)
@@ -83,8 +83,9 @@ func (c *Command) refresh(ctx context.Context) ([]answered, error) {
 		}
 		a := answered{Endpoint: name}
 		if err != nil {
-			a.Problem = err.Error()
+			a.Problem, a.AsOf = err.Error(), file.ListedOn(name)
 		} else {
+			a.AsOf = today
 			a.take(file, listed)
 		}
 		asked = append(asked, a)
@@ -92,7 +93,9 @@ func (c *Command) refresh(ctx context.Context) ([]answered, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	file.AsOf = time.Now().UTC().Format(time.DateOnly)
+	if !slices.ContainsFunc(asked, func(a answered) bool { return a.Problem == "" }) {
+		return asked, nil // what was there stays
+	}
 	return asked, models.WriteFile(path, file)
 }
 
@@ -105,7 +108,7 @@ func (a *answered) take(file *models.File, listed []endpoint.Listed) {
 			a.Skipped++
 			continue
 		}
-		file.Models[name] = models.Entry{Window: l.Window, MaxOutput: l.MaxOutput, Thinking: l.Thinking, Tools: l.Tools}
+		file.Models[name] = models.Entry{AsOf: a.AsOf, Window: l.Window, MaxOutput: l.MaxOutput, Thinking: l.Thinking, Tools: l.Tools}
 		a.Models++
 		if l.Window > 0 {
 			a.Limits++
@@ -116,9 +119,10 @@ func (a *answered) take(file *models.File, listed []endpoint.Listed) {
 func (c *Command) printRefresh(asked []answered) {
 	for _, a := range asked {
 		switch {
+		case a.Problem != "" && a.AsOf != "":
+			fmt.Fprintf(c.Print(), "%s: not listed, its list of %s stays: %s\n", a.Endpoint, a.AsOf, a.Problem)
 		case a.Problem != "":
 			fmt.Fprintf(c.Print(), "%s: not listed: %s\n", a.Endpoint, a.Problem)
-			continue
 		case a.Skipped > 0:
 			fmt.Fprintf(c.Print(), "%s: %d models, %d with their windows; %d have names that cannot be used\n", a.Endpoint, a.Models, a.Limits, a.Skipped)
 		default:
