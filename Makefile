@@ -60,7 +60,7 @@ history: ## STORY=approve: add what a story of cmd/testdata/script records to th
 	go test -count 1 ./cmd -run 'TestScripts/$(STORY)$$' -record
 	go test -count 1 ./cmd -run TestHistories -record
 
-fuzz: ## each fuzz test for FUZZTIME
+fuzz: ## each fuzz test for FUZZTIME; what it finds is not made smaller, which would take most of that time
 	@for package in $$(go list ./...); do for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 		echo "$$package $$test"; go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$package || exit 1; done; done
 

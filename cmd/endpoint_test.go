@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // playEndpoint plays a model's endpoint: it answers with what the files hold, one after the other, the last one again and again, as streams.
-// What it was sent is in request-1 and so on.
+// A file that begins with the line "status 401" is a refusal. What it was sent is in request-1 and so on.
 func playEndpoint(ts *testscript.TestScript, _ bool, args []string) {
 	var mu sync.Mutex
 	variable, files, asked := args[0], args[1:], 0
@@ -40,6 +41,15 @@ func playEndpoint(ts *testscript.TestScript, _ bool, args []string) {
 			media = "text/html"
 		}
 		w.Header().Set("Content-Type", media)
+		if line, rest, _ := strings.Cut(answer, "\n"); strings.HasPrefix(line, "status ") {
+			status, err := strconv.Atoi(strings.TrimPrefix(line, "status "))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.WriteHeader(status)
+			answer = rest
+		}
 		_, _ = io.WriteString(w, answer) // who hung up has no use for an error
 	}))
 	ts.Defer(server.Close)

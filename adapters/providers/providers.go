@@ -60,7 +60,6 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/adapters/providers/anthropic"
-	"example.com/life/adapters/providers/chat"
 	"example.com/life/adapters/providers/endpoint"
 )
 
@@ -74,7 +73,7 @@ const (
 // OpenAIFromEnvironment reads the configuration of openai from environment variables: getenv is os.Getenv.
 func OpenAIFromEnvironment(getenv func(name string) string) endpoint.Config {
 	return endpoint.Config{
-		Name: "openai", Settings: endpoint.Settings{BaseURL: EnvOpenAIBaseURL, Key: EnvOpenAIKey, KeyFile: EnvOpenAIKeyFile}, Default: chat.BaseURL,
+		Name: "openai", Settings: endpoint.Settings{BaseURL: EnvOpenAIBaseURL, Key: EnvOpenAIKey, KeyFile: EnvOpenAIKeyFile}, Default: endpoint.OpenAIBase,
 		BaseURL: getenv(EnvOpenAIBaseURL), Key: getenv(EnvOpenAIKey), KeyFile: getenv(EnvOpenAIKeyFile),
 	}
 }

@@ -21,7 +21,7 @@ var quote = endpointtest.Quote
 
 // openAI is a configuration of openai.
 func openAI(config endpoint.Config) endpoint.Config {
-	config.Name, config.Default = "openai", BaseURL
+	config.Name, config.Default = "openai", endpoint.OpenAIBase
 	config.Settings = endpoint.Settings{BaseURL: "OPENAI_BASE_URL", Key: "OPENAI_API_KEY", KeyFile: "OPENAI_API_KEY_FILE"}
 	return config
 }

@@ -154,6 +154,31 @@ func (f *File) entries() (map[string]Model, error) {
 	return checked, nil
 }
 
+// DateEntries gives each entry the date that the file says for all. So entries can be replaced, and the others keep their own.
+func (f *File) DateEntries() {
+	if f.Models == nil {
+		f.Models = map[string]Entry{}
+	}
+	for name, entry := range f.Models {
+		if entry.AsOf == "" {
+			entry.AsOf = f.AsOf
+			f.Models[name] = entry
+		}
+	}
+	f.AsOf = ""
+}
+
+// ListedOn is the latest date of a provider's entries; empty when it has none.
+func (f *File) ListedOn(provider string) string {
+	latest := ""
+	for name := range f.Models {
+		if strings.HasPrefix(name, provider+"/") {
+			latest = max(latest, f.Models[name].AsOf)
+		}
+	}
+	return latest
+}
+
 // CheckName refuses what cannot be the name of a model.
 func CheckName(name string) error {
 	provider, model, found := strings.Cut(name, "/")

@@ -22,7 +22,7 @@ var quote = endpointtest.Quote
 
 // named is a configuration of openai-responses.
 func named(config endpoint.Config) endpoint.Config {
-	config.Name, config.Default = "openai-responses", BaseURL
+	config.Name, config.Default = "openai-responses", endpoint.OpenAIBase
 	config.Settings = endpoint.Settings{BaseURL: "OPENAI_BASE_URL", Key: "OPENAI_API_KEY", KeyFile: "OPENAI_API_KEY_FILE"}
 	return config
 }

@@ -15,29 +15,21 @@ import (
 	"example.com/life/events"
 )
 
-// BaseURL is OpenAI's own endpoint.
-const BaseURL = "https://api.openai.com/v1"
-
 // model asks one endpoint.
 type model struct {
 	*endpoint.Endpoint
-	client openai.Client
+	client *openai.Client
 	ways   endpoint.Ways[way]
 }
 
 // New returns the models of an endpoint, asked with streaming responses where it streams. Each Ask is one request that is accepted:
 // nothing is retried here. The key is in no error, whatever the endpoint echoes.
 func New(config endpoint.Config) (actors.Model, error) {
-	at, err := endpoint.New(config)
+	at, client, err := endpoint.NewOpenAI(config)
 	if err != nil {
 		return nil, err
 	}
-	options := []option.RequestOption{option.WithBaseURL(at.Base), option.WithHTTPClient(at.Client), option.WithMaxRetries(0)}
-	if at.Key != "" {
-		options = append(options, option.WithAPIKey(at.Key))
-	}
-	// Not NewClient: that one takes more of the environment than is configured here.
-	return &model{Endpoint: at, client: openai.Client{Options: options}}, nil
+	return &model{Endpoint: at, client: client}, nil
 }
 
 // Ask sends the question and puts the reply together. A refusal of the way of asking is met with another way, at once: it costs nothing.
