@@ -93,7 +93,7 @@ func NewPeerCommand(command sagas.Command) (PeerCommand, error) {
 		object.Elem().Field(to).Set(v.Field(from))
 	}
 	meta := command.Metadata()
-	fields, err := events.PlainJSON(object.Interface())
+	fields, err := peerJSON(object.Interface())
 	return PeerCommand{Type: v.Type().Name(), ID: meta.ID, At: meta.At, Fields: fields}, err
 }
 

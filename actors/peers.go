@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"example.com/life/events"
 	"example.com/life/sagas"
@@ -224,7 +225,16 @@ func readPeer(data []byte, into any) error {
 }
 
 // WritePeer writes a call or an answer as the other side reads it.
-func WritePeer[T PeerCall | PeerAnswer](value T) ([]byte, error) { return events.PlainJSON(value) }
+func WritePeer[T PeerCall | PeerAnswer](value T) ([]byte, error) { return peerJSON(&value) }
+
+// encoders are those that nobody uses at the moment.
+var encoders = sync.Pool{New: func() any { return new(events.Encoder) }} //nolint:gochecknoglobals // memory that is used again
+
+func peerJSON(value any) ([]byte, error) {
+	e, _ := encoders.Get().(*events.Encoder) //nolint:errcheck // nothing else is in it
+	defer encoders.Put(e)
+	return e.PlainJSON(value)
+}
 
 // check refuses what no host of this build asks.
 func (c *PeerCall) check() error {

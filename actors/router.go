@@ -265,19 +265,24 @@ func (c *clustered) ask(ctx context.Context, to cluster.Member, r routed, hops i
 	}
 	call.Hops, call.Unfit = hops, unfit
 	c.count.forwarded.Add(1)
-	tried, cancel := context.WithTimeout(ctx, tryTime)
-	defer cancel()
-	answer, err := c.send(tried, to, call)
-	if err != nil && tried.Err() != nil && ctx.Err() == nil {
-		return PeerAnswer{}, &silentError{to.ID, err.Error()}
-	}
-	return answer, err
+	return c.sendWithin(ctx, tryTime, to, call)
 }
 
 func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) (answer PeerAnswer, err error) {
+	return c.sendWithin(ctx, 0, to, call)
+}
+
+// sendWithin sends a call, whose answer is waited for no longer than some time; 0: as long as ctx says.
+func (c *clustered) sendWithin(ctx context.Context, within time.Duration, to cluster.Member, call PeerCall) (answer PeerAnswer, err error) {
 	ctx, span := c.traced(ctx, to.ID, &call)
 	defer func() { ended(span, err) }()
-	sent, cancel := context.WithCancel(ctx)
+	var sent context.Context
+	var cancel context.CancelFunc
+	if within > 0 {
+		sent, cancel = context.WithTimeout(ctx, within)
+	} else {
+		sent, cancel = context.WithCancel(ctx)
+	}
 	defer cancel()
 	under := &peerCall{to.ID, cancel}
 	c.mu.Lock()
@@ -301,7 +306,7 @@ func (c *clustered) send(ctx context.Context, to cluster.Member, call PeerCall) 
 	}
 	c.heard(to.ID, answer.Settled)
 	if answer.Epoch > call.Epoch {
-		c.catchUp(ctx, answer.Epoch)
+		c.catchUp(sent, answer.Epoch)
 	}
 	if answer.Error == nil {
 		return answer, nil

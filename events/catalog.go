@@ -214,6 +214,11 @@ func (s *Spec) read(version int, data json.RawMessage) (Event, error) {
 // PlainJSON is json.Marshal without HTML escaping.
 func PlainJSON(value any) (json.RawMessage, error) {
 	var e Encoder
+	return e.PlainJSON(value)
+}
+
+// PlainJSON is [PlainJSON], in memory that is used again for what is encoded next.
+func (e *Encoder) PlainJSON(value any) (json.RawMessage, error) {
 	e.reset()
 	if err := e.add(value); err != nil {
 		return nil, err

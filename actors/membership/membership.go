@@ -63,14 +63,20 @@ type Member struct {
 	turn      chan struct{} // a token: whoever has it may use what follows
 	watch     *cluster.Watch
 	page      page // what the watch knows is its view
-	changed   chan struct{}
 	removed   chan struct{}
 	leaving   bool
 	known     map[events.HostID]Known
 	skewed    map[events.HostID]bool // the log says so already
 	storeless bool                   // the log says so already
 
+	shown          atomic.Pointer[shown] // the view, for those who do not wait for a turn: each command asks for it
 	removals, lost atomic.Int64
+}
+
+// shown is a view, and what is closed when there is a newer one.
+type shown struct {
+	view    *cluster.View
+	changed chan struct{}
 }
 
 // Known is what this host knows of another, to be shown.
@@ -83,9 +89,10 @@ type Known struct {
 // begin makes a member of a host that has joined.
 func begin(config Config, ledger ledger, self events.HostID, joined page, sent, now events.Micros) *Member {
 	m := &Member{
-		config: config, ledger: ledger, self: self, turn: make(chan struct{}, 1), page: joined, changed: make(chan struct{}), removed: make(chan struct{}),
+		config: config, ledger: ledger, self: self, turn: make(chan struct{}, 1), page: joined, removed: make(chan struct{}),
 		known: map[events.HostID]Known{}, skewed: map[events.HostID]bool{},
 	}
+	m.shown.Store(&shown{joined.view, make(chan struct{})})
 	m.alive, m.stop = context.WithCancel(context.Background())
 	m.watch = cluster.NewWatch(self, joined.view, sent, now)
 	m.turn <- struct{}{}
@@ -273,8 +280,7 @@ func (m *Member) turnTo(newer page) {
 		return
 	}
 	m.page = newer
-	close(m.changed)
-	m.changed = make(chan struct{})
+	close(m.shown.Swap(&shown{newer.view, make(chan struct{})}).changed)
 	for _, member := range before.Sorted() {
 		if _, there := newer.view.Members[member.ID]; there || member.ID == m.self {
 			continue
@@ -360,14 +366,10 @@ func (m *Member) remove(a cluster.Append, now events.Micros) {
 func (m *Member) Self() events.HostID { return m.self }
 
 // View is the newest view that is known. It never changes.
-func (m *Member) View() *cluster.View { return m.now().view }
+func (m *Member) View() *cluster.View { return m.shown.Load().view }
 
 // Changed is closed when there is a newer view than at the time of the call.
-func (m *Member) Changed() <-chan struct{} {
-	<-m.turn
-	defer func() { m.turn <- struct{}{} }()
-	return m.changed
-}
+func (m *Member) Changed() <-chan struct{} { return m.shown.Load().changed }
 
 // Removed is closed when this host reads that it is no member any more, without having left.
 func (m *Member) Removed() <-chan struct{} { return m.removed }

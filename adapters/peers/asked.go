@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/life/actors"
@@ -24,6 +25,8 @@ type asked struct {
 	outbox *outbox
 	broken <-chan struct{}
 	work   sync.WaitGroup
+	idle   chan func() // to workers that have nothing to do
+	free   atomic.Int64
 
 	mu    sync.Mutex
 	open  map[uint64]context.CancelFunc
@@ -78,7 +81,7 @@ func (a *asked) take(ctx context.Context, f frame) error {
 	if err != nil {
 		return err
 	}
-	a.work.Go(func() {
+	a.run(func() {
 		defer a.leave(&f)
 		body, err := a.answer(ctx, &f)
 		if ended := ctx.Err(); err != nil && ended != nil {
@@ -94,6 +97,33 @@ func (a *asked) take(ctx context.Context, f frame) error {
 		a.put(answer)
 	})
 	return nil
+}
+
+// mostFree is how many workers of a connection wait for its next requests: a new one would have to grow its stack for each.
+const mostFree = 64
+
+// run has a worker do something.
+func (a *asked) run(task func()) {
+	select {
+	case a.idle <- task:
+		return
+	default:
+	}
+	a.work.Go(func() {
+		for {
+			task()
+			if a.free.Add(1) > mostFree {
+				a.free.Add(-1)
+				return
+			}
+			select {
+			case task = <-a.idle:
+				a.free.Add(-1)
+			case <-a.broken:
+				return
+			}
+		}
+	})
 }
 
 // enter counts a request, unless there are too many.

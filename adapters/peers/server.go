@@ -132,7 +132,7 @@ func (s *Server) serve(plain net.Conn) error {
 		return err
 	}
 	place.Prove()
-	a := &asked{server: s, from: from, place: place, open: map[uint64]context.CancelFunc{}}
+	a := &asked{server: s, from: from, place: place, open: map[uint64]context.CancelFunc{}, idle: make(chan func())}
 	return a.serve(conn, in)
 }
 
