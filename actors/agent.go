@@ -68,7 +68,7 @@ func (a *agent) loaded() {
 	a.pump()
 }
 
-// renew has an agent whose route, or whose skills, are no longer what its configuration recorded go on with them as they are now. If we die before that
+// renew has an agent whose route, skills or MCP servers are no longer what its configuration recorded go on with them as they are now. If we die before that
 // is recorded, the next activation finds the same.
 func (a *agent) renew() {
 	if a.saga.ID == "" || a.saga.Quarantined != "" || a.saga.Retired || a.saga.Fork.Following() {
@@ -81,9 +81,24 @@ func (a *agent) renew() {
 	if found := a.host.findSkills(&config); a.host.skills != nil && !slices.Equal(found, config.Skills.Found) {
 		config.Skills.Found, source = found, "skills"
 	}
+	if granted, problems, known := a.knownServers(&config); known {
+		if tools := withServers(config.Tools, granted); !slices.Equal(tools, config.Tools) || !slices.Equal(problems, config.MCP.Problems) {
+			config.Tools, config.MCP.Problems, source = tools, problems, "servers"
+		}
+	}
 	if source != "" {
 		a.command(sagas.Configure{Meta: a.meta(source), Config: config}, "")
 	}
+}
+
+// knownServers is what the agent's MCP servers offer, as far as they were heard.
+func (a *agent) knownServers(c *events.AgentConfig) (granted []events.ToolGrant, problems []events.ServerProblem, known bool) {
+	if len(c.MCP.Servers) == 0 || a.host.servers == nil {
+		return nil, nil, false
+	}
+	granted, problems, known = a.host.servers.Known(c.MCP.Servers, c.Workspace)
+	a.host.maskServers(c.Masking, granted, problems)
+	return granted, problems, known
 }
 
 // begun asks for advice and for money, as soon as the requests are in line to be stored: what comes of them stays in this process and its

@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -235,13 +236,13 @@ func (r *Receipt) note(event events.Event) {
 func (h *Host) complete(ctx context.Context, stream events.Stream, command sagas.Command) (sagas.Command, error) {
 	switch c := command.(type) {
 	case sagas.Create:
-		config, err := h.completeConfig(c.Config)
+		config, err := h.completeConfig(ctx, c.Config)
 		c.Config = config
 		c, hits := maskIn(h, config.Masking, c)
 		c.Masked = hits
 		return c, err
 	case sagas.Configure:
-		config, err := h.completeConfig(c.Config)
+		config, err := h.completeConfig(ctx, c.Config)
 		c.Config = config
 		c, hits := maskIn(h, config.Masking, c)
 		c.Masked = hits
@@ -277,6 +278,7 @@ func (h *Host) completeSend(ctx context.Context, stream events.Stream, c sagas.S
 	if c.Blob != nil {
 		return nil, &sagas.RefusalError{Code: sagas.RefusedInvalid, Detail: `a command has no field "blob"`}
 	}
+	h.hearServers(ctx, stream)
 	level, err := h.maskingOf(ctx, stream, c.Inline+"\n"+c.From)
 	if err != nil {
 		return nil, err
@@ -307,7 +309,7 @@ func (h *Host) maskingOf(ctx context.Context, stream events.Stream, text string)
 	return state.Agent.Config.Masking, err
 }
 
-func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) {
+func (h *Host) completeConfig(ctx context.Context, c events.AgentConfig) (events.AgentConfig, error) {
 	if c.Wallet == "" {
 		c.Wallet = sagas.DefaultWallet
 	}
@@ -324,8 +326,86 @@ func (h *Host) completeConfig(c events.AgentConfig) (events.AgentConfig, error) 
 		return c, err
 	}
 	h.completeSkills(&c)
+	if err := h.completeServers(ctx, &c); err != nil {
+		return c, err
+	}
 	return h.completeTools(c)
 }
+
+// completeServers grants the tools of the MCP servers that the configuration names, as they are now.
+func (h *Host) completeServers(ctx context.Context, c *events.AgentConfig) error {
+	c.MCP.Problems = nil
+	if len(c.MCP.Servers) == 0 {
+		c.Tools = withServers(c.Tools, nil)
+		return nil
+	}
+	if h.servers == nil {
+		return refusedConfig("there is no MCP server %q: the configuration file has none", events.Clip(c.MCP.Servers[0], 80))
+	}
+	for _, name := range c.MCP.Servers {
+		if _, known := h.servers.Spec(serverPrefix + name + "__"); !known {
+			return refusedConfig("there is no MCP server %q in the configuration file", events.Clip(name, 80))
+		}
+	}
+	granted, problems := h.servers.Offers(ctx, c.MCP.Servers, c.Workspace)
+	h.maskServers(c.Masking, granted, problems)
+	c.Tools, c.MCP.Problems = withServers(c.Tools, granted), problems
+	return ctx.Err()
+}
+
+// maskServers masks what servers say of themselves: one may repeat the key that it was given.
+func (h *Host) maskServers(level events.MaskingLevel, granted []events.ToolGrant, problems []events.ServerProblem) {
+	for i := range granted {
+		of := &granted[i].Of
+		of.Description, _ = h.masker.Mask(level, of.Description)
+		schema, _ := h.masker.MaskJSON(level, json.RawMessage(of.Schema))
+		of.Schema = string(schema)
+	}
+	for i := range problems {
+		problems[i].Problem, _ = h.masker.Mask(level, problems[i].Problem)
+	}
+}
+
+// hearServers has the MCP servers of an agent say what they offer, before a message may begin a turn: the turn is offered what they say. Whatever is wrong with the agent
+// is said when the message is decided.
+func (h *Host) hearServers(ctx context.Context, stream events.Stream) {
+	category, id := stream.Split()
+	if h.servers == nil || category != events.AgentCategory {
+		return
+	}
+	state, err := h.State(ctx, events.AgentID(id), events.NoRevision)
+	if err != nil || len(state.Agent.Config.MCP.Servers) == 0 || state.Agent.Fork.Following() {
+		return
+	}
+	h.servers.Offers(ctx, state.Agent.Config.MCP.Servers, state.Agent.Config.Workspace)
+}
+
+// withServers are an agent's own tools, and those of MCP servers.
+func withServers(tools, granted []events.ToolGrant) []events.ToolGrant {
+	own := slices.DeleteFunc(slices.Clone(tools), func(t events.ToolGrant) bool { return t.Of.Server != "" || strings.HasPrefix(t.Name, serverPrefix) })
+	return append(own, granted...)
+}
+
+// serverPrefix begins the names of tools of MCP servers: mcp__SERVER__TOOL.
+const serverPrefix = "mcp__"
+
+// tool finds a tool of the host, or of one of its MCP servers.
+func (h *Host) tool(name string) (Tool, bool) {
+	if tool, known := h.toolbox[name]; known || h.servers == nil || !strings.HasPrefix(name, serverPrefix) {
+		return tool, known
+	}
+	spec, known := h.servers.Spec(name)
+	return serverTool{h.servers, spec}, known
+}
+
+// serverTool is a tool of an MCP server.
+type serverTool struct {
+	Servers
+	spec ToolSpec
+}
+
+// Spec implements [Tool].
+func (t serverTool) Spec() ToolSpec { return t.spec }
 
 // completeSkills records which skills there are, and grants the tool by which the model asks for them.
 func (h *Host) completeSkills(c *events.AgentConfig) {
@@ -401,12 +481,15 @@ func (h *Host) completeTools(c events.AgentConfig) (events.AgentConfig, error) {
 		return c, refusedConfig("workspace %q is not an absolute path", c.Workspace)
 	}
 	for _, name := range slices.Concat(c.Policy.Ask, c.Policy.Deny) {
-		if _, ok := h.toolbox[name]; !ok && name != "*" {
+		if _, ok := h.tool(name); !ok && name != "*" {
 			return c, refusedConfig("the policy names tool %q, which does not exist: it would protect nothing; the tools are: %s", name, strings.Join(h.ToolNames(), ", "))
 		}
 	}
 	c.Tools = slices.Clone(c.Tools)
 	for i := range c.Tools {
+		if c.Tools[i].Of.Server != "" {
+			continue // it was granted with what it says of itself
+		}
 		tool, ok := h.toolbox[c.Tools[i].Name]
 		if !ok {
 			return c, refusedConfig("there is no tool %q; the tools are: %s", c.Tools[i].Name, strings.Join(h.ToolNames(), ", "))
@@ -461,15 +544,21 @@ func (h *Host) ToolNames() []string {
 	return names
 }
 
-func (h *Host) toolSpecs(names []string, editor events.Editor) ([]ToolSpec, error) {
-	specs := make([]ToolSpec, len(names))
-	for i, name := range names {
+// toolSpecs describes the tools that a model is offered: the host's own as they are, those of MCP servers as history has them.
+func (h *Host) toolSpecs(ask *sagas.AskModel) ([]ToolSpec, error) {
+	specs := make([]ToolSpec, len(ask.Tools))
+	for i, name := range ask.Tools {
+		if at := slices.IndexFunc(ask.Servers, func(t events.ToolGrant) bool { return t.Name == name }); at >= 0 {
+			of := &ask.Servers[at].Of
+			specs[i] = ToolSpec{Name: name, Description: of.Description, Schema: json.RawMessage(of.Schema), Risk: ask.Servers[at].Risk}
+			continue
+		}
 		tool, ok := h.toolbox[name]
 		if !ok {
 			return nil, &ModelError{Class: events.ErrorInvalid, Detail: "the agent was granted tool " + name + ", which this host does not have"}
 		}
 		specs[i] = tool.Spec()
-		if plain := specs[i].Plain; plain != nil && !editor.Anchored() {
+		if plain := specs[i].Plain; plain != nil && !ask.Editor.Anchored() {
 			specs[i].Description, specs[i].Schema = plain.Description, plain.Schema
 		}
 	}

@@ -184,7 +184,7 @@ func (f *forking) configure(ctx context.Context) error {
 	default:
 		set.config.Workspace = f.order.Workspace
 	}
-	if *set.config, err = f.complete(*set.config); err != nil {
+	if *set.config, err = f.complete(ctx, *set.config); err != nil {
 		return err
 	}
 	if err := sagas.ValidateConfig(*set.config); err != nil {
@@ -197,7 +197,7 @@ func (f *forking) configure(ctx context.Context) error {
 }
 
 // complete checks what was set. What the fork has from its parent stands: on the tape it needs neither the model nor the tools here.
-func (f *forking) complete(c events.AgentConfig) (events.AgentConfig, error) {
+func (f *forking) complete(ctx context.Context, c events.AgentConfig) (events.AgentConfig, error) {
 	parent := &f.parent.Agent.Config
 	if c.Model != parent.Model || f.order.Tape == events.TapeLive {
 		if err := f.host.checkModel(&c); err != nil {
@@ -206,6 +206,11 @@ func (f *forking) complete(c events.AgentConfig) (events.AgentConfig, error) {
 	}
 	if slices.ContainsFunc(f.order.Set, func(set string) bool { return strings.HasPrefix(set, "secrets=") }) {
 		if err := f.host.checkSecrets(&c); err != nil {
+			return c, err
+		}
+	}
+	if slices.ContainsFunc(f.order.Set, func(set string) bool { return strings.HasPrefix(set, "mcp=") }) {
+		if err := f.host.completeServers(ctx, &c); err != nil {
 			return c, err
 		}
 	}

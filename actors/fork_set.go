@@ -32,7 +32,7 @@ func settings() []setting {
 	return append([]setting{
 		{"model", "provider/model, such as scripted/tour", func(o *overrides, v string) error { o.config.Model = v; return nil }},
 		{"prompt", "the system prompt", func(o *overrides, v string) error { o.config.Prompt = v; return nil }},
-		{"tools", "names of tools, or none", func(o *overrides, v string) error { o.config.Tools = toolGrants(v); return nil }},
+		{"tools", "names of tools, or none", func(o *overrides, v string) error { o.setTools(v); return nil }},
 		{"tenant", "whose rules advise it", func(o *overrides, v string) error { o.config.Tenant = events.TenantID(v); return nil }},
 		{"rules", `homeostasis rules as JSON, for a tenant of the fork's own`, func(o *overrides, v string) (err error) {
 			o.rules, err = ReadRules([]byte(v))
@@ -83,6 +83,7 @@ func settings() []setting {
 		{"compaction.model", "that writes the summaries; empty: the agent's own", func(o *overrides, v string) error { o.config.Compaction.Model = v; return nil }},
 		{"masking", "which secrets are masked: known, shapes or strict", func(o *overrides, v string) error { o.config.Masking = events.MaskingLevel(v); return nil }},
 		{"secrets", "names of the host's secrets that its tools may use, or none", func(o *overrides, v string) error { o.config.Secrets = names(v); return nil }},
+		{"mcp", "MCP servers whose tools it is granted too, or none", func(o *overrides, v string) error { o.config.MCP.Servers = names(v); return nil }},
 		{"skills", "where its skills come from: user, workspace, directories, or none", func(o *overrides, v string) error { o.config.Skills.From = names(v); return nil }},
 	}, limitSettings()...)
 }
@@ -177,6 +178,12 @@ func names(list string) []string {
 		}
 	}
 	return all
+}
+
+// setTools replaces the tools of the host's own; those of MCP servers are a matter of mcp.
+func (o *overrides) setTools(list string) {
+	of := slices.DeleteFunc(slices.Clone(o.config.Tools), func(t events.ToolGrant) bool { return t.Of.Server == "" })
+	o.config.Tools = append(toolGrants(list), of...)
 }
 
 func toolGrants(list string) []events.ToolGrant {

@@ -21,12 +21,12 @@ func TestForkSettings(t *testing.T) {
 		"model": "fake/three", "prompt": "x=y", "tools": "none", "tenant": "other", "rules": `[{"name":"r","measure":"risk","at_least":1,"mode":"verify"}]`,
 		"policy": `{"deny":["echo"]}`, "policy.ask": "*", "policy.deny": "echo", "policy.on_lost": "tell", "policy.on_limit": "end",
 		"limits.money": "0.25", "limits.reserve": "0.05", "limits.time": "10m", "limits.approval_time": "1h",
-		"policy.mode": "plan", "policy.on_ask": "deny", "masking": "strict", "editor": "hashline", "skills": "user", "thinking.effort": "high", "compaction.mode": "drop", "compaction.at_percent": "50", "compaction.model": "fake/three", "secrets": "TOKEN",
+		"policy.mode": "plan", "policy.on_ask": "deny", "masking": "strict", "editor": "hashline", "skills": "user", "mcp": "none", "thinking.effort": "high", "compaction.mode": "drop", "compaction.at_percent": "50", "compaction.model": "fake/three", "secrets": "TOKEN",
 	}
 	bad := map[string]string{
 		"model": "", "tools": "saw", "tenant": "A B", "rules": "{}", "policy": `{"asks":[]}`, "policy.ask": "saw", "policy.deny": "saw",
 		"policy.on_lost": "shrug", "policy.on_limit": "shrug", "limits.money": "much", "limits.reserve": "-1", "limits.time": "10",
-		"limits.approval_time": "x", "policy.mode": "seven", "policy.on_ask": "seven", "masking": "all", "editor": "vi", "skills": "7", "thinking.effort": "much", "compaction.mode": "7", "compaction.at_percent": "7", "secrets": "UNKNOWN",
+		"limits.approval_time": "x", "policy.mode": "seven", "policy.on_ask": "seven", "masking": "all", "editor": "vi", "skills": "7", "mcp": "seven", "thinking.effort": "much", "compaction.mode": "7", "compaction.at_percent": "7", "secrets": "UNKNOWN",
 	}
 	keys, about := actors.SettingKeys()
 	for i, key := range keys {

@@ -395,7 +395,7 @@ func (a *agent) mayLeave() bool {
 }
 
 func (h *Host) unrepeatable(tool string) bool {
-	found, known := h.toolbox[tool]
+	found, known := h.tool(tool)
 	return known && !found.Spec().Repeatable
 }
 
@@ -437,7 +437,7 @@ func (a *agent) unfit(ctx context.Context) (string, error) {
 	}
 	config := &a.saga.Config
 	for _, grant := range config.Tools {
-		if _, known := a.host.toolbox[grant.Name]; !known {
+		if _, known := a.host.tool(grant.Name); !known {
 			return "it has no tool " + grant.Name, nil
 		}
 	}

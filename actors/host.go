@@ -45,6 +45,7 @@ type Config struct {
 	Models    Models
 	Routes    map[string][]events.Candidate // by name; an agent's model "route/NAME" is one of its candidates
 	Skills    Skills                        // nil: there are none
+	Servers   Servers                       // nil: there are none
 	Prices    Prices                        // nil: no model has a price
 	Editors   Editors                       // nil: agents edit by text, unless they are configured otherwise
 	Tools     []Tool
@@ -87,6 +88,19 @@ type Skills interface {
 	Find(from []string, workspace string) []events.Skill
 }
 
+// Servers are the MCP servers of the host's configuration, which agents can be granted the tools of.
+type Servers interface {
+	// Offers returns what these servers offer now to an agent with that workspace, and what is wrong with them. It waits for each until it has answered, or its time to
+	// do so is over.
+	Offers(ctx context.Context, servers []string, workspace string) ([]events.ToolGrant, []events.ServerProblem)
+	// Known is Offers as it was last heard. It does not wait; false: one of them was not heard since the host started.
+	Known(servers []string, workspace string) ([]events.ToolGrant, []events.ServerProblem, bool)
+	// Spec is what the configuration says of calls of a server's tool; false: the host has no such server.
+	Spec(tool string) (ToolSpec, bool)
+	// Run calls a tool, as Tool does.
+	Run(ctx context.Context, use ToolUse) (ToolResult, error)
+}
+
 // Host runs agents. Its methods are safe for concurrent use.
 type Host struct {
 	*history.Reader // what answers from history alone
@@ -100,6 +114,7 @@ type Host struct {
 	models      Models
 	routes      map[string][]events.Candidate
 	skills      Skills
+	servers     Servers
 	prices      Prices
 	editors     Editors
 	toolbox     map[string]Tool
@@ -184,7 +199,7 @@ func configure(c Config) (*Host, error) {
 		return nil, errors.New("configure host: a journal, blobs, models and a masker are required")
 	}
 	h := &Host{
-		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, masker: c.Masker, permissions: c.Permissions, prices: c.Prices, editors: c.Editors,
+		name: cmp.Or(c.Name, "local"), journal: c.Journal, snapshots: c.Snapshots, blobs: c.Blobs, models: c.Models, routes: c.Routes, skills: c.Skills, servers: c.Servers, masker: c.Masker, permissions: c.Permissions, prices: c.Prices, editors: c.Editors,
 		toolbox: map[string]Tool{}, workspaces: c.Files, forks: c.Forks, credit: c.OpeningCredit,
 		log: c.Log, idle: cmp.Or(c.Idle, 5*time.Minute), limits: c.limits.completed(),
 		feeds: newFeeds(),

@@ -118,14 +118,15 @@ type PlainSpec struct {
 // ToolUse is one call of a tool.
 type ToolUse struct {
 	Agent     events.AgentID
-	Request   events.RequestID // the same for every attempt: a key for idempotent effects
-	Workspace string           // absolute path; empty when the agent has none
-	Arguments json.RawMessage  // canonical JSON, not yet validated
-	Editor    events.Editor    // how the agent edits files
-	Secrets   Secrets          // nil where a tool is run without a host
-	Skills    []events.Skill   // those that the agent is offered
-	Knowledge Knowledge        // the notes of the agent's tenant; nil where a tool is run without a host
-	Watchdog  *Watchdog        // nil: the host is the only one, and what it began may run as long as it lives
+	Request   events.RequestID  // the same for every attempt: a key for idempotent effects
+	Workspace string            // absolute path; empty when the agent has none
+	Arguments json.RawMessage   // canonical JSON, not yet validated
+	Editor    events.Editor     // how the agent edits files
+	Secrets   Secrets           // nil where a tool is run without a host
+	Skills    []events.Skill    // those that the agent is offered
+	Of        events.ServerTool // of an MCP server, as it was granted
+	Knowledge Knowledge         // the notes of the agent's tenant; nil where a tool is run without a host
+	Watchdog  *Watchdog         // nil: the host is the only one, and what it began may run as long as it lives
 }
 
 // Watchdog is what keeps a call that cannot be repeated from outliving its host's right to make it. A tool that starts a process has it ended, by something
@@ -164,6 +165,9 @@ func (h *Host) estimate(ask *sagas.AskModel, received int64) (events.Usage, bool
 			sent += int64(len(spec.Name) + len(spec.Description) + len(spec.Schema))
 		}
 	}
+	for i := range ask.Servers {
+		sent += int64(len(ask.Servers[i].Name) + len(ask.Servers[i].Of.Description) + len(ask.Servers[i].Of.Schema))
+	}
 	for i := range ask.Messages {
 		m := &ask.Messages[i]
 		sent += m.Text.Size()
@@ -177,8 +181,8 @@ func (h *Host) estimate(ask *sagas.AskModel, received int64) (events.Usage, bool
 
 // before implements behavior.
 func (a *agent) before(command sagas.Command) {
-	if _, message := command.(sagas.Send); message && a.saga.Turn.ID == "" && len(a.saga.Config.Skills.From) > 0 {
-		a.renew() // files may have changed since the last turn
+	if _, message := command.(sagas.Send); message && a.saga.Turn.ID == "" && (len(a.saga.Config.Skills.From) > 0 || len(a.saga.Config.MCP.Servers) > 0) {
+		a.renew() // files, or what servers offer, may have changed since the last turn
 	}
 	a.cutOff(command)
 }
@@ -254,7 +258,7 @@ func (h *Host) judge(ctx context.Context, what *sagas.AskModel, calls []events.M
 	}
 	size := 0
 	for i := range calls {
-		tool, known := h.toolbox[calls[i].Tool]
+		tool, known := h.tool(calls[i].Tool)
 		if !known || !slices.Contains(what.Tools, calls[i].Tool) {
 			continue // it is refused
 		}

@@ -133,7 +133,7 @@ func (h *Host) reply(ctx context.Context, m ask[sagas.AskModel]) (answer ModelRe
 	if err != nil {
 		return ModelResponse{}, err
 	}
-	specs, err := h.toolSpecs(m.what.Tools, m.what.Editor)
+	specs, err := h.toolSpecs(&m.what)
 	if err != nil {
 		return ModelResponse{}, err
 	}
@@ -174,7 +174,7 @@ func replyFailed(request events.RequestID, err error, deadline time.Duration) sa
 
 // runTool runs a call once, and records the files of its workspace before and after if its tool may change them.
 func (h *Host) runTool(m ask[sagas.AskTool]) {
-	tool, known := h.toolbox[m.what.Tool]
+	tool, known := h.tool(m.what.Tool)
 	if !known {
 		m.failed("this host has no tool " + m.what.Tool)
 		return
@@ -349,7 +349,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments, Editor: m.what.Editor,
 		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what}, Watchdog: h.watchdog(&spec),
-		Skills: m.what.Skills,
+		Skills: m.what.Skills, Of: m.what.Of,
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):
@@ -365,7 +365,7 @@ func abandoned(ctx context.Context) bool { return errors.Is(ctx.Err(), context.C
 
 // toolLimit is how long a call of a tool may take.
 func (h *Host) toolLimit(name string) time.Duration {
-	if tool, known := h.toolbox[name]; known && tool.Spec().Timeout > 0 {
+	if tool, known := h.tool(name); known && tool.Spec().Timeout > 0 {
 		return tool.Spec().Timeout
 	}
 	return h.limits.Tool

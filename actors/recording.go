@@ -54,7 +54,7 @@ func (h *Host) records(r sagas.AskTool) bool {
 	if h.workspaces == nil || r.Workspace == "" {
 		return false
 	}
-	tool, known := h.toolbox[r.Tool]
+	tool, known := h.tool(r.Tool)
 	return known && tool.Spec().Risk > events.RiskLow
 }
 

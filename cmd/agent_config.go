@@ -37,7 +37,7 @@ type agentFlags struct {
 	compaction                    events.Compaction
 	editor                        events.Editor
 	secrets                       []string
-	skills                        []string
+	skills, servers               []string
 
 	rounds, calls, errors, queue int
 	tokens, context, reply       int64
@@ -64,6 +64,7 @@ func (f *agentFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.masking, "masking", "", "secrets to mask before anything is stored or shown: known (what the host knows), shapes (credentials of well-known shape too), strict (guesses by name too) (default: shapes)")
 	flags.StringSliceVar(&f.secrets, "use-secrets", nil, "secrets of the host, see --secrets, that the agent's commands may be given; none: no secret")
 	flags.StringSliceVar(&f.skills, "skills", nil, "where to look for skills (life skills list): user (~/.agents/skills, ~/.claude/skills), workspace (its own: trust whoever wrote it), directories; none: no skill")
+	flags.StringSliceVar(&f.servers, "mcp", nil, "MCP servers of the configuration file (key mcp) whose tools the agent is granted too; none: no server")
 	flags.StringVar((*string)(&f.compaction.Mode), "compaction", "", "what to do when the conversation outgrows the window: summarise (a model's summary replaces the oldest rounds), drop (they are left out), off (each request leaves out what does not fit) (default: summarise)")
 	flags.IntVar(&f.compaction.At, "compact-at", 0, "percent of the window at which the conversation is compacted (default: 80)")
 	flags.Int64Var(&f.compaction.Keep, "compact-keep-tokens", 0, "tokens of the newest rounds that stay as they are (default: half of --compact-at)")
@@ -156,6 +157,11 @@ func (f *agentFlags) apply(a *app, cmd *cobra.Command, c *events.AgentConfig, fr
 			return err
 		}
 		c.Skills.From = from
+	}
+	if changed("mcp") {
+		if c.MCP.Servers = f.servers; slices.Equal(f.servers, []string{"none"}) {
+			c.MCP.Servers = nil
+		}
 	}
 	f.knowledge(cmd, &c.Knowledge)
 	f.compact(cmd, &c.Compaction)
@@ -310,7 +316,7 @@ func granted(flag string, names []string, tools []events.ToolGrant) error {
 		known = append(known, tools[i].Name)
 	}
 	for _, name := range names {
-		if name != "*" && !slices.Contains(known, name) {
+		if name != "*" && !strings.HasPrefix(name, "mcp__") && !slices.Contains(known, name) {
 			return usage("--%s names %q, which is not one of the agent's tools: %s", flag, name, strings.Join(known, ", "))
 		}
 	}

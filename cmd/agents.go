@@ -225,6 +225,12 @@ func (a *app) printAgent(s *shownAgent) error {
 		}
 		row("skills", "%s (from %s)", cmp.Or(strings.Join(skills, ", "), "none"), strings.Join(c.Skills.From, ", "))
 	}
+	if len(c.MCP.Servers) > 0 {
+		row("MCP servers", "%s", strings.Join(c.MCP.Servers, ", "))
+	}
+	for _, p := range c.MCP.Problems {
+		row("problem", "MCP server %s: %s", p.Server, p.Problem)
+	}
 	row("asks for", "%s", cmp.Or(strings.Join(c.Policy.Ask, ", "), "no tool"))
 	if len(c.Policy.Deny) > 0 {
 		row("denied", "%s", strings.Join(c.Policy.Deny, ", "))

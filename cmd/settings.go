@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/mcp"
 	"example.com/life/adapters/network"
 	"example.com/life/adapters/permission"
 	"example.com/life/adapters/providers"
@@ -164,6 +165,7 @@ type config struct {
 	files   *fspolicy.Policy
 	sandbox sandbox.Config
 	rules   *yaml.Node        // of the configuration file, about calls
+	servers []mcp.Server      // that agents can be granted the tools of
 	tenants []events.TenantID // whose commands on the bus are carried out
 }
 
@@ -222,6 +224,9 @@ func resolve(getenv func(string) string, flag func(string) (string, bool)) (conf
 		return c, fmt.Errorf("read configuration %s: %w", path, err)
 	}
 	c.rules = file.sections[rulesKey]
+	if c.servers, err = mcp.ReadServers(file.sections[serversKey], filepath.Dir(path), getenv); err != nil {
+		return c, fmt.Errorf("read configuration %s: %w", path, err)
+	}
 	return c, c.complete(getenv)
 }
 
@@ -533,7 +538,7 @@ func (a *app) place() stores.Location {
 
 // place is the one that the settings name.
 func (c *config) place() stores.Location {
-	p := stores.Location{Policy: c.files, Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore, Sandbox: c.sandbox}
+	p := stores.Location{Policy: c.files, Data: c.get("data"), Credentials: c.get("store-credentials-file"), Files: c.record.limits, NoFiles: c.record.off, Ignore: c.ignore, Sandbox: c.sandbox, Servers: c.servers}
 	if store := c.get("store"); stores.IsAddress(store) {
 		p.Address = store
 	}
@@ -555,7 +560,7 @@ func (a *app) masker() (*secrets.Masker, error) {
 	a.secrets.once.Do(func() {
 		c := &a.config
 		a.secrets.masker, a.secrets.err = vault.Open(vault.Config{
-			Getenv: a.getenv, Models: c.models, TokenFile: c.get("token-file"), Credentials: c.get("store-credentials-file"), Store: c.get("store"), Named: c.get("secrets"),
+			Getenv: a.getenv, Models: c.models, TokenFile: c.get("token-file"), Credentials: c.get("store-credentials-file"), Store: c.get("store"), Named: c.get("secrets"), Servers: c.servers,
 		})
 	})
 	return a.secrets.masker, a.secrets.err

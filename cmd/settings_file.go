@@ -26,11 +26,12 @@ type entry struct {
 	line  int
 }
 
-// The keys of a configuration file that no flag and no variable has: see providers.ReadEndpoints, readRoutes and permission.ReadRules.
+// The keys of a configuration file that no flag and no variable has: see providers.ReadEndpoints, readRoutes, permission.ReadRules and mcp.ReadServers.
 const (
 	endpointsKey = "endpoints"
 	routesKey    = "routes"
 	rulesKey     = "permission_rules"
+	serversKey   = "mcp"
 )
 
 // isGroup reports whether a key may be a mapping: sandbox: {mode: ns} is sandbox_mode: ns.
@@ -56,7 +57,7 @@ func readGroup(name string, group *yaml.Node, read *configFile) error {
 // configFile is what a configuration file says.
 type configFile struct {
 	entries  map[string]entry
-	sections map[string]*yaml.Node // of endpoints, routes and rules
+	sections map[string]*yaml.Node // of endpoints, routes, rules and MCP servers
 }
 
 // readConfigFile reads a configuration file; an empty path means that there is none.
@@ -110,7 +111,7 @@ func parseConfig(text []byte) (configFile, error) {
 				return configFile{}, err
 			}
 		}
-		if key.Value == endpointsKey || key.Value == routesKey || key.Value == rulesKey {
+		if key.Value == endpointsKey || key.Value == routesKey || key.Value == rulesKey || key.Value == serversKey {
 			read.sections[key.Value], read.entries[key.Value] = node, entry{line: key.Line}
 			continue
 		}
@@ -192,7 +193,7 @@ func checkKey(key *yaml.Node, read *configFile) error {
 			known = append(known, s.key())
 		}
 	}
-	known = append(known, endpointsKey, routesKey, rulesKey)
+	known = append(known, endpointsKey, routesKey, rulesKey, serversKey)
 	now, was := renamed(strings.ReplaceAll(key.Value, "_", "-"))
 	if now = strings.ReplaceAll(now, "-", "_"); was && slices.Contains(known, now) {
 		return fmt.Errorf("line %d: %s is called %s now", key.Line, key.Value, now)

@@ -25,6 +25,28 @@ type AgentConfig struct {
 	Route    []Candidate `json:"route,omitempty" command:"filled"` // where Model is "route/<name>": what that stood for when it was configured
 
 	Skills SkillsConfig `json:"skills,omitzero"` // what it can be taught by files
+	MCP    MCPConfig    `json:"mcp,omitzero"`    // servers whose tools it is granted too
+}
+
+// MCPConfig says of which MCP servers an agent is granted the tools. The tools are among the configuration's: see ToolGrant.
+type MCPConfig struct {
+	Servers  []string        `json:"servers,omitempty"`                   // as the host's configuration names them
+	Problems []ServerProblem `json:"problems,omitempty" command:"filled"` // what was wrong with them when it was configured
+}
+
+// ServerProblem is what keeps an agent from using an MCP server, or a part of it.
+type ServerProblem struct {
+	Server  string `json:"server"`
+	Problem string `json:"problem"`
+}
+
+// ServerTool is what an MCP server can be asked for, as the server described it when an agent was granted it. Nothing that it says of itself is relied on.
+type ServerTool struct {
+	Server      string `json:"server"`
+	Tool        string `json:"tool,omitempty"`   // as the server names it; empty: the method says it all
+	Method      string `json:"method,omitempty"` // of the protocol; empty: tools/call
+	Description string `json:"description,omitempty"`
+	Schema      string `json:"schema"` // of the arguments: JSON Schema, as JSON
 }
 
 // SkillsConfig says where an agent's skills come from, and which there are.
@@ -117,6 +139,8 @@ type ToolGrant struct {
 	Name       string    `json:"name"`
 	Risk       RiskLevel `json:"risk" command:"filled"`
 	Repeatable bool      `json:"repeatable,omitempty" command:"filled"`
+
+	Of ServerTool `json:"of,omitzero" command:"filled"` // of an MCP server; none: the tool is the host's
 }
 
 // Limits bound one turn. Zero means the default (see sagas.DefaultLimits), never "no limit".

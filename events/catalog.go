@@ -26,10 +26,10 @@ type Upcast func(json.RawMessage) (json.RawMessage, error)
 //
 //nolint:gochecknoglobals // an explicit list, never written to
 var Catalog = []Spec{
-	// 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction; 8: config.skills; 9: config.editor; 10: config.policy.mode and on_ask
-	kind[AgentCreated](10, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
-	kind[AgentForked](11, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
-	kind[AgentConfigured](10, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	// 2: config.knowledge; 3: config.masking and secrets, masked; 4: config.once; 5: config.thinking; 6: config.route; 7: config.compaction; 8: config.skills; 9: config.editor; 10: config.policy.mode and on_ask; 11: config.mcp, and of in tools
+	kind[AgentCreated](11, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentForked](12, forkedV2, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
+	kind[AgentConfigured](11, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData, sameData),
 	kind[AgentRetired](1),
 	kind[AgentQuarantined](1),
 	kind[AgentReleased](1),

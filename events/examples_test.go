@@ -66,6 +66,12 @@ func exampleConfig() events.AgentConfig {
 		Tools: []events.ToolGrant{
 			{Name: "read_file", Risk: events.RiskLow, Repeatable: true},
 			{Name: "bash", Risk: events.RiskHigh},
+			{Name: "mcp__ledger__post_entry", Risk: events.RiskHigh, Of: events.ServerTool{
+				Server: "ledger", Tool: "post.entry", Description: "Posts an entry.", Schema: `{"type":"object","properties":{"amount":{"type":"number"}}}`,
+			}},
+			{Name: "mcp__ledger__read_resource", Risk: events.RiskHigh, Of: events.ServerTool{
+				Server: "ledger", Method: "resources/read", Description: "Reads a resource of the server.", Schema: `{"type":"object"}`,
+			}},
 		},
 		Wallet: "office",
 		Tenant: "accounts",
@@ -89,6 +95,7 @@ func exampleConfig() events.AgentConfig {
 			Name: "invoices", Description: "How invoices are numbered and corrected here.", File: "/srv/skills/invoices/SKILL.md",
 			Digest: "9c1f5d6b0d7e8a2f3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f809112",
 		}}},
+		MCP: events.MCPConfig{Servers: []string{"ledger", "mail"}, Problems: []events.ServerProblem{{Server: "mail", Problem: "it cannot be reached"}}},
 	}
 }
 

@@ -38,7 +38,7 @@ func (a Agent) Ready() []Request {
 			ready = append(ready, AskTool{
 				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob,
 				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
-				Masking: t.Config.Masking, Secrets: t.Config.Secrets, Skills: t.Config.Skills.Found, Editor: t.Config.Editor,
+				Masking: t.Config.Masking, Secrets: t.Config.Secrets, Skills: t.Config.Skills.Found, Editor: t.Config.Editor, Of: granted.Of,
 			})
 		}
 	}
@@ -76,14 +76,14 @@ func (a *Agent) askModel() AskModel {
 		Outstanding: Outstanding{t.Model}, Turn: t.ID, Round: t.Round, Model: t.model(), System: a.system(),
 		Messages: f.messages, Blobs: a.Conversation.Blobs, Tools: toolNames(&t.Config), Reply: t.Limits.ReplyTokens, Context: t.Context,
 		Masking: t.Config.Masking, Thinking: t.Config.Thinking, Editor: t.Config.Editor, Bounded: t.Config.Limits.ContextTokens > 0 || a.narrow(),
-		Workspace: t.Config.Workspace, Mode: t.Config.Policy.Mode,
+		Workspace: t.Config.Workspace, Mode: t.Config.Policy.Mode, Servers: serverTools(&t.Config),
 	}
 }
 
-// system is the system prompt: the agent's own, the skills that it can ask for, and what its operating mode asks of it.
+// system is the system prompt: the agent's own, the skills that it can ask for, the servers that it has to do without, and what its operating mode asks of it.
 func (a *Agent) system() string {
 	prompt := a.Turn.Config.Prompt
-	for _, more := range []string{offered(a.Turn.Config.Skills.Found), hint(a.mode())} {
+	for _, more := range []string{offered(a.Turn.Config.Skills.Found), unusable(a.Turn.Config.MCP.Problems), hint(a.mode())} {
 		if prompt != "" && more != "" {
 			prompt += "\n\n"
 		}
@@ -118,6 +118,10 @@ func (a *Agent) context() (digest events.Digest, dropped, shortened int) {
 	b = appendField(b, a.system())
 	for i := range t.Config.Tools {
 		b = appendField(b, t.Config.Tools[i].Name)
+		if of := &t.Config.Tools[i].Of; of.Server != "" {
+			b = appendField(b, of.Description)
+			b = appendField(b, of.Schema)
+		}
 	}
 	b = binary.AppendVarint(b, t.Limits.ReplyTokens)
 	b = binary.AppendVarint(b, int64(dropped))

@@ -261,6 +261,7 @@ type (
 
 		Workspace string
 		Mode      events.PermissionMode
+		Servers   []events.ToolGrant // those of Tools that are of MCP servers
 	}
 	// AskTool runs a call.
 	AskTool struct {
@@ -278,6 +279,7 @@ type (
 		Secrets    []string // of the host's, which it may use
 		Skills     []events.Skill
 		Editor     events.Editor
+		Of         events.ServerTool // of an MCP server; none: the tool is the host's
 	}
 	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.
 	AskSettle struct {

@@ -71,6 +71,8 @@ func (a *Agent) difference(parent *Agent, step *Step) string {
 	note(hint(a.mode()) != hint(parent.mode()), "the operating mode is %s, was %s", a.mode(), parent.mode())
 	note(!slices.Equal(toolNames(&mine.Config), toolNames(&theirs.Config)), "the tools are %s, were %s",
 		list(toolNames(&mine.Config)), list(toolNames(&theirs.Config)))
+	note(!slices.Equal(serverTools(&mine.Config), serverTools(&theirs.Config)), "tools of MCP servers are described otherwise")
+	note(!slices.Equal(mine.Config.MCP.Problems, theirs.Config.MCP.Problems), "other MCP servers cannot be used")
 	note(mine.Limits.ReplyTokens != theirs.Limits.ReplyTokens, "the most tokens of a reply are %d, were %d", mine.Limits.ReplyTokens, theirs.Limits.ReplyTokens)
 	note(a.Conversation.Chain != parent.Conversation.Chain, "the conversation is another")
 	if len(parts) == 0 {
@@ -154,7 +156,7 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 		case "prompt":
 			c.Prompt = a.Config.Prompt
 		case "tools":
-			c.Tools = a.Config.Tools
+			c.Tools = mixed(&a.Config, &c)
 		case "tenant":
 			c.Tenant = a.Config.Tenant
 		case "limits":
@@ -175,6 +177,8 @@ func (a *Agent) reconfigured(c events.AgentConfig) events.AgentConfig {
 			c.Secrets = a.Config.Secrets
 		case "skills":
 			c.Skills = a.Config.Skills
+		case "mcp":
+			c.MCP, c.Tools = a.Config.MCP, mixed(&c, &a.Config)
 		}
 	}
 	return c

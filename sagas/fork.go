@@ -254,7 +254,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 	return []configPart{
 		{"model", before.Model, after.Model},
 		{"prompt", before.Prompt, after.Prompt},
-		{"tools", events.AgentConfig{Tools: before.Tools}, events.AgentConfig{Tools: after.Tools}},
+		{"tools", events.AgentConfig{Tools: mixed(before, nil)}, events.AgentConfig{Tools: mixed(after, nil)}},
 		{"wallet", before.Wallet, after.Wallet},
 		{"tenant", before.Tenant, after.Tenant},
 		{"limits", withDefaults(before.Limits), withDefaults(after.Limits)},
@@ -266,6 +266,7 @@ func configParts(before, after *events.AgentConfig) []configPart {
 		{"masking", before.Masking, after.Masking},
 		{"secrets", before.Secrets, after.Secrets},
 		{"skills", before.Skills, after.Skills},
+		{"mcp", events.AgentConfig{MCP: before.MCP, Tools: serverTools(before)}, events.AgentConfig{MCP: after.MCP, Tools: serverTools(after)}},
 	}
 }
 

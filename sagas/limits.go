@@ -81,6 +81,9 @@ func ValidateConfig(c events.AgentConfig) error {
 	if err := validateSkills(&c.Skills); err != nil {
 		return err
 	}
+	if err := validateMCP(&c); err != nil {
+		return err
+	}
 	if !utf8.ValidString(c.Model) || !utf8.ValidString(c.Prompt) || !utf8.ValidString(c.Workspace) {
 		return refuse(RefusedInvalid, "the model, the prompt or the workspace is not valid UTF-8")
 	}

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/plaintext"
 )
 
 type everyKind struct {
@@ -159,11 +160,11 @@ func FuzzPlain(f *testing.F) {
 	f.Add([]byte("\x1b[1;31mred\x1b[0m\r\nlink \x1b]8;;http://x\x07text\x1b]8;;\x1b\\ \x1b(B\x1b7\x1b"))
 	f.Add([]byte("10%\r100%\rdone\n\xff\xc3\x9b31m\xc2"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		text := plain(b)
+		text := plaintext.Of(b)
 		if !utf8.ValidString(text) || strings.ContainsAny(text, "\x00\x07\x1b\r\x7f\u009b") {
 			t.Errorf("%q became %q", b, text)
 		}
-		if again := plain([]byte(text)); again != text {
+		if again := plaintext.Of([]byte(text)); again != text {
 			t.Errorf("%q became %q and then %q", b, text, again)
 		}
 		if head, tail := beginning(text, 7), ending(text, 7); len(head) > 8 || len(tail) > 7 || !utf8.ValidString(head+tail) {
@@ -183,7 +184,7 @@ func TestPlain(t *testing.T) {
 		"a\x1b(Bb\x1b=c\x08\x00\x07\t": "abc\t",
 		"\xff\xfe":                     "\uFFFD\uFFFD",
 	} {
-		if got := plain([]byte(given)); got != want {
+		if got := plaintext.Of([]byte(given)); got != want {
 			t.Errorf("%q became %q, want %q", given, got, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"example.com/life/actors"
 	"example.com/life/actors/storage"
+	"example.com/life/adapters/plaintext"
 	"example.com/life/events"
 )
 
@@ -89,7 +90,7 @@ func (s *spool) keepTail(p []byte) {
 // in between what is missing and where all of it is.
 func (s *spool) close() (text string, full *events.BlobRef) {
 	if s.blob == nil {
-		text = plain(s.head) + s.invalid(s.head)
+		text = plaintext.Of(s.head) + s.invalid(s.head)
 		if len(text) <= outputLimit {
 			return text, nil
 		}
@@ -109,8 +110,8 @@ func (s *spool) close() (text string, full *events.BlobRef) {
 		full = &blob.ref
 	}
 	const room = outputLimit - 1000
-	head := beginning(plain(s.head), room/3)
-	tail := ending(plain(s.tail[max(0, len(s.tail)-outputLimit):]), room*2/3)
+	head := beginning(plaintext.Of(s.head), room/3)
+	tail := ending(plaintext.Of(s.tail[max(0, len(s.tail)-outputLimit):]), room*2/3)
 	if note := s.invalid(s.head, s.tail); note != "" {
 		tail = strings.TrimSuffix(tail, "\n") + "\n" + note
 	}

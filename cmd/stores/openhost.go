@@ -18,6 +18,7 @@ import (
 	"example.com/life/adapters/datadir"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/ignore"
+	"example.com/life/adapters/mcp"
 	"example.com/life/adapters/permission"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/skills"
@@ -57,6 +58,7 @@ type Local struct {
 	snapshots io.Closer       // the cache beside a journal that is elsewhere; nil: none
 	Blobs     *blobs.Store
 	commands  *sandbox.Sandbox
+	servers   *mcp.Client   // nil: there are none
 	masker    actors.Masker // nil: nothing is masked
 	peer      *peer         // nil: the host is the only one
 }
@@ -96,6 +98,10 @@ func (l *Local) open(ctx context.Context, c actors.Config) (err error) {
 		Blobs: l.Blobs, Commands: l.commands, Scratch: filepath.Join(data, scratchName), Own: own, Ignore: rules, Policy: l.place.Policy, Network: l.place.Sandbox.Network, Skills: library,
 	}); err != nil {
 		return err
+	}
+	if len(l.place.Servers) > 0 {
+		l.servers = mcp.New(ctx, mcp.Config{Servers: l.place.Servers, Commands: l.commands, Blobs: l.Blobs, Scratch: filepath.Join(data, scratchName), Version: c.Build, Log: c.Log})
+		c.Servers = l.servers
 	}
 	if l.place.Permissions != nil {
 		judging := *l.place.Permissions
@@ -185,6 +191,9 @@ func (l *Local) Close(ctx context.Context) error {
 func (l *Local) closeStores() error {
 	var errs []error
 	l.peer.close()
+	if l.servers != nil {
+		l.servers.Close()
+	}
 	if l.commands != nil {
 		l.commands.Close()
 	}

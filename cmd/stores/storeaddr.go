@@ -16,6 +16,7 @@ import (
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
 	"example.com/life/adapters/fspolicy"
+	"example.com/life/adapters/mcp"
 	"example.com/life/adapters/permission"
 	"example.com/life/adapters/sandbox"
 	"example.com/life/adapters/workspace"
@@ -43,6 +44,7 @@ type Location struct {
 	Sandbox     sandbox.Config     // how commands are run
 	Policy      *fspolicy.Policy   // of what is protected in workspaces
 	Permissions *permission.Config // how calls are judged; nil: by the agents' modes and policies alone
+	Servers     []mcp.Server       // MCP servers that agents can be granted the tools of
 	Server      bool               // it stays open until it is stopped
 	Filling     bool               // it may hold half a copy, or half an import: to finish it
 	Cluster     *Cluster           // that the host joins; nil: it is the only one

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"example.com/life/adapters/mcp"
 	"example.com/life/adapters/providers"
 	"example.com/life/adapters/secrets"
 	"example.com/life/cmd/stores"
@@ -22,6 +23,7 @@ type Config struct {
 	Credentials string // file with user:password of the store
 	Store       string // its address, which may hold them
 	Named       string // the setting secrets
+	Servers     []mcp.Server
 }
 
 // Open gathers the secrets. One that tools may be given must be there; of the others those are known that can be read.
@@ -40,6 +42,13 @@ func Open(c Config) (*secrets.Masker, error) {
 			known = append(known, secrets.Known{Name: "store-password", Value: password})
 			if plain, err := url.PathUnescape(password); err == nil && plain != password {
 				known = append(known, secrets.Known{Name: "store-password", Value: plain})
+			}
+		}
+	}
+	for i := range c.Servers {
+		for _, value := range append([]string{c.Servers[i].Key}, c.Servers[i].Secrets...) {
+			if value != "" {
+				known = append(known, secrets.Known{Name: "mcp-" + c.Servers[i].Name, Value: value})
 			}
 		}
 	}
