@@ -253,6 +253,11 @@ func (h *Host) complete(ctx context.Context, stream events.Stream, command sagas
 		return c, nil
 	case sagas.Send:
 		return h.completeSend(ctx, stream, c)
+	case sagas.Answer:
+		level, err := h.maskingOf(ctx, stream, c.Answer+"\n"+c.By)
+		c, hits := maskIn(h, level, c)
+		c.Masked = hits
+		return c, err
 	case sagas.KeepNotes:
 		return h.completeNotes(ctx, c)
 	case sagas.Undo:

@@ -289,6 +289,7 @@ type kept struct {
 	Failure   *sagas.ReplyFailed
 	Result    *sagas.RecordResult
 	Loss      *sagas.RecordLoss
+	Question  *sagas.RecordQuestion `json:",omitempty"`
 	Causation events.Ref
 }
 
@@ -300,6 +301,8 @@ func (k kept) command() sagas.Command {
 		return *k.Failure
 	case k.Result != nil:
 		return *k.Result
+	case k.Question != nil:
+		return *k.Question
 	}
 	return *k.Loss
 }
@@ -322,6 +325,8 @@ func (e *errand) spill() {
 		k.Result = &c
 	case sagas.RecordLoss:
 		k.Loss = &c
+	case sagas.RecordQuestion:
+		k.Question = &c
 	}
 	data, err := events.PlainJSON(k)
 	var ref events.BlobRef

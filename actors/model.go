@@ -125,6 +125,7 @@ type ToolUse struct {
 	Secrets   Secrets           // nil where a tool is run without a host
 	Skills    []events.Skill    // those that the agent is offered
 	Of        events.ServerTool // of an MCP server, as it was granted
+	Answers   []string          // of people, to what the call asked so far; see [ToolResult.Ask]
 	Knowledge Knowledge         // the notes of the agent's tenant; nil where a tool is run without a host
 	Watchdog  *Watchdog         // nil: the host is the only one, and what it began may run as long as it lives
 }
@@ -145,6 +146,10 @@ type ToolResult struct {
 
 	Sandbox  string // how well a command was confined: namespaces, bwrap, landlock or host; empty: the call ran none
 	Confined string // what confined it, as a hash
+
+	// Ask is what a person has to answer before the call can go on; nothing else of the result counts then. Nothing waits for the answer: the call is made again
+	// with it, as another request, or is refused. A tool that asks more than once gets all answers, in the order of its questions.
+	Ask *events.Question
 
 	masked []events.Masked // by the call itself
 }

@@ -35,6 +35,7 @@ func peerCommands() []sagas.Command {
 		sagas.Cancel{},
 		sagas.Approve{},
 		sagas.Deny{},
+		sagas.Answer{},
 		sagas.Compact{},
 		sagas.Undo{},
 		sagas.Revoke{},

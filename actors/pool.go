@@ -225,6 +225,10 @@ func (h *Host) runOnce(m ask[sagas.AskTool], tool Tool, spec ToolSpec, record fu
 	if m.abandoned() {
 		return
 	}
+	if result.Ask != nil {
+		m.finish(h.question(m, result), events.Ref(m.what.ID))
+		return
+	}
 	answer := func(returned sagas.RecordResult) { m.finish(returned, events.Ref(m.what.ID)) }
 	if record == nil {
 		answer(h.returned(m, started, result))
@@ -349,7 +353,7 @@ func (h *Host) use(m ask[sagas.AskTool], tool Tool, spec ToolSpec) (result ToolR
 	result, err := tool.Run(ctx, ToolUse{
 		Agent: events.AgentID(m.agent), Request: m.what.ID, Workspace: m.what.Workspace, Arguments: m.what.Arguments, Editor: m.what.Editor,
 		Secrets: secrets, Knowledge: &callKnowledge{host: h, agent: events.AgentID(m.agent), ask: m.what}, Watchdog: h.watchdog(&spec),
-		Skills: m.what.Skills, Of: m.what.Of,
+		Skills: m.what.Skills, Of: m.what.Of, Answers: m.what.Answers,
 	})
 	switch {
 	case err != nil && errors.Is(err, context.DeadlineExceeded):
@@ -384,6 +388,14 @@ func (h *Host) returned(m ask[sagas.AskTool], started time.Time, result ToolResu
 		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call,
 		Text: events.Text{Inline: text, Masked: events.CountMasked(result.masked, masked...)},
 		Full: result.Full, Failed: result.Failed, Duration: micros(time.Since(started)), Sandbox: result.Sandbox, Confined: result.Confined,
+	}
+}
+
+// question is what a call asks a person, masked.
+func (h *Host) question(m ask[sagas.AskTool], result ToolResult) sagas.RecordQuestion {
+	asked, hits := maskIn(h, m.what.Masking, *result.Ask)
+	return sagas.RecordQuestion{
+		Meta: meta(m.what.ID), Request: m.what.ID, Call: m.what.Call, Question: asked, Masked: events.CountMasked(result.masked, hits...),
 	}
 }
 

@@ -121,6 +121,10 @@ func unstorable(command sagas.Command, err error) sagas.Command {
 		c.Failed = true
 		c.Text = events.Text{Inline: "the call ended, and the store refuses its result: " + reason}
 		return c
+	case sagas.RecordQuestion:
+		return sagas.RecordResult{
+			Meta: c.Meta, Request: c.Request, Call: c.Call, Failed: true, Text: events.Text{Inline: "the store refuses what the call asks: " + reason},
+		}
 	}
 	return nil
 }
@@ -146,6 +150,8 @@ func answerSize(command sagas.Command) int {
 		size += len(c.Detail)
 	case sagas.RecordResult:
 		size += len(c.Text.Inline)
+	case sagas.RecordQuestion:
+		size += len(c.Text)
 	}
 	return size
 }

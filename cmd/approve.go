@@ -135,6 +135,31 @@ func denyCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+func answerCommand(a *app) *cobra.Command {
+	var f waitFlags
+	digest := ""
+	cmd := &cobra.Command{
+		Use:   "answer AGENT [CALL] TEXT",
+		Short: "Answer a question that an agent asks",
+		Long: "Answer a question that an agent asks. The model sees TEXT: one of the options that it gave, or another answer. CALL is as in life approve; without\n" +
+			"it, the only call that waits is answered. life deny leaves a question unanswered, and the model is told.",
+		Example: "  life answer demo 'use the staging database'\n  life answer demo 3/2.1 staging",
+		Args:    takes(2, 3, "an agent, at most one call, and the answer"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text := args[len(args)-1]
+			return a.respond(cmd, args[:len(args)-1], &f, func(q *asked) sagas.Command {
+				if digest != "" {
+					q.Digest = digest
+				}
+				return sagas.Answer{Turn: q.Turn, Call: q.Call, Digest: q.Digest, Answer: text, By: a.person()}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&digest, "digest", "", "answer only the call whose arguments have this digest; its first 12 digits do where the turn is given")
+	f.add(cmd)
+	return cmd
+}
+
 // respond sends a person's answer. One that names no turn is bound to what waits at the moment, which is shown; on a terminal the person is asked before it
 // is approved.
 func (a *app) respond(cmd *cobra.Command, args []string, f *waitFlags, made func(*asked) sagas.Command) error {
@@ -251,21 +276,22 @@ func digits(text string) bool {
 
 // asked is a call that waits for a person, with what the person decides on; or, without a call, a paused turn.
 type asked struct {
-	Agent     events.AgentID  `json:"agent"`
-	Turn      events.TurnID   `json:"turn"`
-	Call      events.CallID   `json:"call"`
-	Tool      string          `json:"tool"`
-	Arguments json.RawMessage `json:"arguments"`
-	Blob      *events.BlobRef `json:"blob,omitempty"` // all of the arguments, where they are a preview
-	Digest    string          `json:"digest"`
-	Lost      bool            `json:"lost,omitempty"` // it ran, and its effect is unknown
+	Agent     events.AgentID   `json:"agent"`
+	Turn      events.TurnID    `json:"turn"`
+	Call      events.CallID    `json:"call"`
+	Tool      string           `json:"tool"`
+	Arguments json.RawMessage  `json:"arguments"`
+	Blob      *events.BlobRef  `json:"blob,omitempty"` // all of the arguments, where they are a preview
+	Digest    string           `json:"digest"`
+	Lost      bool             `json:"lost,omitempty"`     // it ran, and its effect is unknown
+	Question  *events.Question `json:"question,omitempty"` // what it asks; nil: it needs approval
 }
 
 func waitingCalls(agent events.AgentID, t *sagas.Turn) []asked {
 	var calls []asked
 	for i := range t.Calls {
 		if c := &t.Calls[i]; c.Stage == sagas.CallWaiting {
-			calls = append(calls, asked{agent, t.ID, c.ID, c.Tool, c.Arguments, c.Blob, c.Digest, c.Lost})
+			calls = append(calls, asked{agent, t.ID, c.ID, c.Tool, c.Arguments, c.Blob, c.Digest, c.Lost, c.Asked})
 		}
 	}
 	return calls
@@ -314,8 +340,12 @@ func (a *app) printAsked(w io.Writer, q *asked, most int) {
 		again = " --again"
 	}
 	ref := fmt.Sprintf("%s %d/%s", q.Agent, q.Turn.Number(), q.Call)
-	a.printShow(w, q, left)
 	ref += flags
+	if q.Question != nil {
+		fmt.Fprintf(w, "  life answer %s 'TEXT'%s\n  life deny %s%s\n", ref, where, ref, where)
+		return
+	}
+	a.printShow(w, q, left)
 	fmt.Fprintf(w, "  life approve %s%s%s\n  life deny %s%s\n", ref, again, where, ref, where)
 }
 
@@ -329,6 +359,16 @@ func (a *app) printShow(w io.Writer, q *asked, left int) {
 
 // printCall shows a waiting call with its arguments, and returns how many bytes of them it left out.
 func (a *app) printCall(w io.Writer, q *asked, most int) (left int) {
+	if q.Question != nil {
+		fmt.Fprintf(w, "call %s of %s asks:\n", q.Call, q.Turn)
+		for _, line := range strings.Split(events.Visible(q.Question.Text), "\n") {
+			fmt.Fprintln(w, "    "+line)
+		}
+		for _, option := range q.Question.Options {
+			fmt.Fprintf(w, "    - %s\n", events.VisibleLine(option))
+		}
+		return 0
+	}
 	note := ""
 	if q.Lost {
 		note = ", which was cut off: whether it took effect is unknown, and approving runs it again"

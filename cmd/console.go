@@ -47,7 +47,8 @@ func (a *app) ask(ctx context.Context, host api.Host, q *asked) string {
 			more = fmt.Sprintf(", s to show the %d bytes that are left out", left)
 		}
 		fmt.Fprintf(a.console.out, "Run it? y or n%s, Enter to decide later: ", more)
-		switch answer, err := a.console.line(ctx); {
+		answer, err := a.console.line(ctx)
+		switch answer = strings.ToLower(answer); {
 		case err != nil:
 			fmt.Fprintln(a.console.out)
 			return saidLater
@@ -65,6 +66,18 @@ func (a *app) ask(ctx context.Context, host api.Host, q *asked) string {
 	}
 }
 
+// askQuestion shows a question and reads the answer; empty: later.
+func (a *app) askQuestion(ctx context.Context, q *asked) string {
+	a.printCall(a.console.out, q, shownArguments)
+	fmt.Fprint(a.console.out, "Your answer, or Enter to answer later: ")
+	answer, err := a.console.line(ctx)
+	if err != nil {
+		fmt.Fprintln(a.console.out)
+		return ""
+	}
+	return answer
+}
+
 // line reads one line. A person who interrupts has given none.
 func (c *console) line(ctx context.Context) (string, error) {
 	type read struct {
@@ -78,7 +91,7 @@ func (c *console) line(ctx context.Context) (string, error) {
 	}()
 	select {
 	case r := <-done:
-		return strings.ToLower(strings.TrimSpace(r.text)), r.err
+		return strings.TrimSpace(r.text), r.err
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
@@ -111,6 +124,15 @@ func (a *app) attend(ctx context.Context, host api.Host, agent events.AgentID, v
 			key := string(q.Turn) + " " + string(q.Call)
 			if later[key] {
 				continue
+			}
+			if q.Question != nil {
+				text := a.askQuestion(ctx, q)
+				if text == "" {
+					later[key] = true
+					continue
+				}
+				command = sagas.Answer{Meta: newMeta(""), Turn: q.Turn, Call: q.Call, Digest: q.Digest, Answer: text, By: a.person()}
+				break
 			}
 			switch a.ask(ctx, host, q) {
 			case saidYes:

@@ -259,7 +259,7 @@ func (f *follower) fold(event events.Event) {
 		if e.Turn == f.turn {
 			f.ended = &e
 		}
-	case events.TurnPaused, events.ApprovalRequested:
+	case events.TurnPaused, events.ApprovalRequested, events.QuestionAsked:
 		f.asking = true
 	}
 }

@@ -34,6 +34,7 @@ import (
 	"example.com/life/adapters/api"
 	"example.com/life/adapters/embedded"
 	"example.com/life/adapters/eventstore"
+	"example.com/life/cmd/catalogue"
 	"example.com/life/events"
 	"example.com/life/projections"
 	"example.com/life/sagas"
@@ -204,6 +205,7 @@ func codeOf(err error) string {
 		{errors.As(err, &other), "conflict"},
 		{errors.As(err, &half), "unfinished"},
 		{errors.Is(err, embedded.ErrImport), "conflict"},
+		{errors.Is(err, catalogue.ErrInvalid), "invalid"},
 		{errors.As(err, &wrong), "settings"},
 		{errors.As(err, &away), "unavailable"},
 		{api.CodeOf(err) != api.CodeInternal, api.CodeOf(err)},

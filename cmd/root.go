@@ -49,7 +49,7 @@ func newRoot(a *app) *cobra.Command {
 	addSettingFlags(root)
 	root.AddCommand(
 		demoCommand(a), runCommand(a), serveCommand(a), clusterCommand(a),
-		agentsCommand(a), sendCommand(a), cancelCommand(a), compactCommand(a), approvalsCommand(a), approveCommand(a), denyCommand(a),
+		agentsCommand(a), sendCommand(a), cancelCommand(a), compactCommand(a), approvalsCommand(a), approveCommand(a), denyCommand(a), answerCommand(a),
 		tailCommand(a), historyCommand(a), stateCommand(a), workspaceCommand(a), undoCommand(a), diffCommand(a), waterfallCommand(a), causesCommand(a), effectsCommand(a),
 		forkCommand(a), whatIfCommand(a), treeCommand(a), rulesCommand(a), permissionsCommand(a), verifyCommand(a), secretsCommand(a), projectionsCommand(a),
 		knowledgeCommand(a), walletCommand(a), storeCommand(a), commandsCommand(a), forwardCommand(a),

@@ -101,6 +101,9 @@ func printState(out io.Writer, s *history.AgentState) error {
 		call := &turn.Calls[i]
 		line("call", "%s %s %s %s", call.ID, call.Tool, stage(string(call.Stage)), events.VisibleLine(string(call.Arguments)))
 	}
+	for i, todo := range agent.Todos {
+		line(map[bool]string{true: "todo"}[i == 0], "%-11s  %s", todo.Status, events.VisibleLine(todo.Text))
+	}
 	for _, request := range s.Ready {
 		line("outstanding", "%s", request)
 	}

@@ -161,9 +161,21 @@ func (v *view) event(envelope *events.Envelope, event events.Event) error {
 	if !v.quiet && (v.whole || !plumbing(event)) {
 		v.endLine()
 		fmt.Fprintln(v.app.errs, envelopeLine(envelope))
+		if call, ok := event.(events.ToolRequested); ok && call.Tool == sagas.TodoTool {
+			v.todos(sagas.TodosOf(call.Arguments))
+		}
 	}
 	v.attempts(envelope, event)
 	return nil
+}
+
+// todos shows the list that a model keeps.
+func (v *view) todos(list []sagas.Todo) {
+	for _, line := range strings.Split(sagas.ShowTodos(list), "\n") {
+		if line != "" {
+			fmt.Fprintln(v.app.errs, "    "+events.VisibleLine(line))
+		}
+	}
 }
 
 // attempts says when a model that failed is asked again, and how often it may yet be.

@@ -151,6 +151,8 @@ var staged = map[string]string{
 	"life approve demo":           `life run -q --agent demo --model scripted/tour --limit-tokens 2200 "Take the tour"`,
 	"life approve demo 3/":        asks,
 	"life deny demo":              asks,
+	"life answer demo":            wonders,
+	"life answer demo 3/":         wonders,
 	"life agents configure":       reviewer,
 	"life agents retire":          reviewer,
 	"life agents release":         reviewer,
@@ -175,6 +177,8 @@ var staged = map[string]string{
 	"life skills":                 taught,
 	"life permissions validate":   `echo 'rules: [{match: {command: [git, push]}, decision: deny, reason: people push, tests: {match: [git push], not_match: [git log]}}]' >permissions.yaml`,
 }
+
+const wonders = `life run -q --agent demo --model scripted/wonders --tools ask_user "Deploy it"`
 
 const asks = `life run -q --agent demo --model scripted/asks --ask bash "Clean up"`
 

@@ -79,6 +79,8 @@ var Catalog = []Spec{
 	kind[ApprovalGranted](2, sameData),   // 2: arguments
 	kind[ApprovalDenied](1),
 	kind[ApprovalExpired](1),
+	kind[QuestionAsked](1),
+	kind[QuestionAnswered](1),
 
 	kind[PermissionJudged](1),
 	kind[PermissionRemembered](1),

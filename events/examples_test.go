@@ -227,6 +227,11 @@ func toolExamples() []events.Event {
 		events.ApprovalGranted{Call: "2.1", Digest: approved, By: "operator", Arguments: json.RawMessage(`{"command":"make invoice"}`)},
 		events.ApprovalDenied{Call: "2.1", By: "operator", Reason: "not on a Friday"},
 		events.ApprovalExpired{Call: "2.1"},
+		events.QuestionAsked{
+			Request: exampleTool, Turn: "billing/1", Call: "2.1", Tool: "ask_user", Digest: approved, Expires: exampleTime + 60*events.Minute,
+			Question: events.Question{Text: "Which database is meant?", Options: []string{"staging", "production"}}, Masked: exampleMasked(),
+		},
+		events.QuestionAnswered{Call: "2.1", Answer: "staging", By: "operator", Masked: exampleMasked()},
 	}
 }
 

@@ -89,7 +89,7 @@ type ApprovalGranted struct {
 	Arguments json.RawMessage `json:"arguments,omitempty"` // canonical JSON: what runs in place of what was asked for
 }
 
-// ApprovalDenied records that a person refused the call, or, without a call, refused to let the paused turn go on.
+// ApprovalDenied records that a person refused the call, or to answer its question, or, without a call, refused to let the paused turn go on.
 type ApprovalDenied struct {
 	Call   CallID `json:"call,omitempty"`
 	By     string `json:"by,omitempty"`
@@ -170,5 +170,5 @@ func (e ApprovalDenied) String() string {
 }
 
 func (e ApprovalExpired) String() string {
-	return sentence("the approval of call %s expired unanswered", e.Call)
+	return sentence("nobody answered call %s in time", e.Call)
 }

@@ -36,7 +36,7 @@ type Inbox struct {
 	Quarantined []QuarantinedAgent `json:"quarantined"`
 }
 
-// WaitingCall is a call that a person has to approve or deny.
+// WaitingCall is a call that a person has to approve or deny, or a question to answer.
 type WaitingCall struct {
 	Agent   events.AgentID  `json:"agent"`
 	Turn    events.TurnID   `json:"turn"`
@@ -51,6 +51,9 @@ type WaitingCall struct {
 	// GET /v1/agents/{agent}/arguments has them all. An event of version 1 has none: then the agent's state does.
 	Arguments string `json:"arguments"`
 	LeftOut   int    `json:"left_out,omitempty"`
+	// Question is what the call asks; empty: it needs approval. Options are answers to choose from.
+	Question string   `json:"question,omitempty"`
+	Options  []string `json:"options,omitempty"`
 }
 
 // askedBytes is how much of a call's arguments is kept.
@@ -88,7 +91,7 @@ func approvalsSpec() Spec {
 	return Spec{
 		Name: "approvals", Version: 2, // 2: arguments
 		Description: "what waits for a person",
-		Kinds:       []string{"approval.", "turn.paused", "turn.resumed", "turn.ended", "agent.quarantined", "agent.released"},
+		Kinds:       []string{"approval.", "question.", "turn.paused", "turn.resumed", "turn.ended", "agent.quarantined", "agent.released"},
 		New:         func() Fold { return newApprovals() },
 		Queries: []QuerySpec{
 			{Name: "waiting", Description: "calls, paused turns and quarantined agents that wait, the longest first", Params: []Parameter{ofAgent()}, Answer: Inbox{}},
@@ -124,6 +127,14 @@ func (f *approvals) Apply(r *Recorded) error {
 			call.LeftOut = max(int(e.Blob.Size)-len(call.Arguments), 1)
 		}
 		a.Calls = append(a.Calls, call)
+	case events.QuestionAsked:
+		if e.Expires != 0 { // else nobody is there to answer
+			a := entry(f.Agents, agent)
+			a.Calls = append(a.Calls, WaitingCall{
+				Agent: agent, Turn: e.Turn, Call: e.Call, Tool: e.Tool, Digest: e.Digest, Reason: "it asks a question", Since: r.Time, Expires: e.Expires,
+				Event: r.Revision, Question: e.Text, Options: e.Options,
+			})
+		}
 	case events.TurnPaused:
 		entry(f.Agents, agent).Paused = &PausedTurn{agent, e.Turn, e.Reason, e.Detail, r.Time}
 	case events.AgentQuarantined:
@@ -140,6 +151,8 @@ func (f *approvals) Apply(r *Recorded) error {
 func (a *asking) apply(event events.Event, at events.Micros) {
 	switch e := event.(type) {
 	case events.ApprovalGranted:
+		a.Answers.Granted += a.answer(e.Call, at)
+	case events.QuestionAnswered:
 		a.Answers.Granted += a.answer(e.Call, at)
 	case events.ApprovalDenied:
 		if e.Call == "" {

@@ -107,6 +107,7 @@ func (f *failures) Apply(r *Recorded) error {
 	}
 	switch e := event.(type) {
 	case events.ToolRequested:
+		f.ended(agent, e.Call) // it may have asked a question
 		f.Calls[agent] = append(f.Calls[agent], call{e.Call, e.Tool})
 	case events.ToolReturned:
 		if tool := f.ended(agent, e.Call); e.Failed {

@@ -65,6 +65,7 @@ func (r *roster) Apply(recorded *Recorded) error {
 		agent.Problem = cmp.Or(agent.Problem, errors.Unwrap(err).Error()) // it names the event
 	default:
 		agent.apply(event)
+		agent.asked(event)
 	}
 	r.index.move(agent, was)
 	return nil
@@ -87,7 +88,7 @@ func (r *roster) Restore(state []byte) error {
 
 // RosterKinds are the beginnings of the kinds of events that a roster folds; it can do without all others.
 func RosterKinds() []string {
-	return []string{"agent.", "fork.", "message.", "turn.", "approval.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied", "model.failed", "conversation.compacted"}
+	return []string{"agent.", "fork.", "message.", "turn.", "approval.", "question.", "tool.refused", "tool.requested", "settlement.", "advice.given", "model.replied", "model.failed", "conversation.compacted"}
 }
 
 // AgentSummary is what the roster knows of an agent.
@@ -170,6 +171,13 @@ func (a *AgentSummary) apply(event events.Event) {
 		a.Unsettled++
 	case events.SettlementRecorded:
 		a.Unsettled--
+	}
+}
+
+// asked notes a question, unless nobody is there to answer it.
+func (a *AgentSummary) asked(event events.Event) {
+	if e, is := event.(events.QuestionAsked); is && e.Expires != 0 {
+		a.Turn, a.Approvals = e.Turn, append(a.Approvals, e.Call)
 	}
 }
 

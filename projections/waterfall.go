@@ -58,6 +58,7 @@ const (
 	spanModel    = "model"
 	spanTool     = "tool"
 	spanApproval = "approval"
+	spanQuestion = "question"
 	spanPause    = "pause"
 	spanAdvice   = "advice"
 	spanMoney    = "money"
@@ -83,7 +84,7 @@ type span struct {
 func waterfallSpec() Spec {
 	return Spec{
 		Name: "waterfall", Version: 2, Description: "what ran when in a turn: of the latest " + strconv.Itoa(keptTurns) + " turns of each agent",
-		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "advice.", "budget.", "knowledge.", "settlement.", "summary.", "conversation."},
+		Kinds: []string{"message.", "turn.", "model.", "tool.", "approval.", "question.", "advice.", "budget.", "knowledge.", "settlement.", "summary.", "conversation."},
 		New:   func() Fold { return newWaterfall() },
 		Queries: []QuerySpec{
 			{Name: "turns", Description: "the turns that are known, the latest first, and where their time went", Params: []Parameter{ofAgent(), atMost(20)}, Answer: Turns{}},
@@ -164,6 +165,17 @@ func (t *TurnTrace) Apply(r *Recorded, event events.Event) {
 	t.Seen = max(t.Seen, r.Time)
 	t.applyAsking(r, event)
 	t.applyAnswer(r, event)
+	t.applyPerson(r, event)
+}
+
+// applyPerson ends what waited for a person who agreed or answered.
+func (t *TurnTrace) applyPerson(r *Recorded, event events.Event) {
+	switch e := event.(type) {
+	case events.ApprovalGranted:
+		t.endLast(spanApproval, e.Call, r.Time)
+	case events.QuestionAnswered:
+		t.endLast(spanQuestion, e.Call, r.Time)
+	}
 }
 
 func (t *TurnTrace) applyAsking(r *Recorded, event events.Event) {
@@ -188,6 +200,12 @@ func (t *TurnTrace) applyAsking(r *Recorded, event events.Event) {
 		begun.What, begun.Name, begun.Call = spanTool, e.Tool, e.Call
 	case events.ApprovalRequested:
 		begun.What, begun.Name, begun.Call = spanApproval, e.Tool, e.Call
+	case events.QuestionAsked:
+		t.end(spanTool, revisionOf(e.Request), r.Time)
+		if e.Expires == 0 { // nobody is there to answer
+			return
+		}
+		begun.What, begun.Name, begun.Call = spanQuestion, e.Tool, e.Call
 	case events.TurnPaused:
 		begun.What, begun.Name = spanPause, string(e.Reason)
 	default:
@@ -237,16 +255,14 @@ func (t *TurnTrace) applyAnswer(r *Recorded, event events.Event) {
 		}
 	case events.ToolLost:
 		t.fail(t.end(spanTool, revisionOf(e.Request), r.Time), "lost")
-	case events.ApprovalGranted:
-		t.endLast(spanApproval, e.Call, r.Time)
 	case events.ApprovalDenied:
 		if e.Call == "" {
 			t.fail(t.endLast(spanPause, "", r.Time), "denied")
 			return
 		}
-		t.fail(t.endLast(spanApproval, e.Call, r.Time), "denied")
+		t.fail(cmp.Or(t.endLast(spanApproval, e.Call, r.Time), t.endLast(spanQuestion, e.Call, r.Time)), "denied")
 	case events.ApprovalExpired:
-		t.fail(t.endLast(spanApproval, e.Call, r.Time), "expired")
+		t.fail(cmp.Or(t.endLast(spanApproval, e.Call, r.Time), t.endLast(spanQuestion, e.Call, r.Time)), "expired")
 	case events.TurnResumed:
 		t.endLast(spanPause, "", r.Time)
 	case events.TurnEnded:

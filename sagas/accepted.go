@@ -81,6 +81,8 @@ func asksFor(command Command, accepted *Accepted) bool {
 		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
 	case Deny:
 		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
+	case Answer:
+		return fingerprintCommand(c) == accepted.Fingerprint && accepted.answers(c.Turn, c.Digest)
 	}
 	return fingerprintCommand(command) == accepted.Fingerprint
 }
@@ -115,6 +117,8 @@ func fingerprintCommand(command Command) string {
 		return fingerprintEvent(events.ApprovalGranted{Call: c.Call, Arguments: c.Arguments})
 	case Deny:
 		return fingerprintEvent(events.ApprovalDenied{Call: c.Call, Reason: c.Reason})
+	case Answer:
+		return fingerprintEvent(events.QuestionAnswered{Call: c.Call, Answer: c.Answer})
 	case Fork:
 		return fingerprintEvent(events.AgentForked{Agent: c.Agent, Parent: c.Parent, Tape: c.Tape, Edit: c.Edit, Config: c.Config})
 	case Create:
@@ -173,8 +177,9 @@ func fingerprintEvent(event events.Event) string {
 		b = appendField(b, strconv.FormatInt(int64(e.To), 10))
 		b = appendField(b, strconv.FormatBool(e.Force))
 	case events.ApprovalDenied:
-		b = appendField(b, string(e.Call))
-		b = appendField(b, valid(e.Reason))
+		b = appendField(appendField(b, string(e.Call)), valid(e.Reason))
+	case events.QuestionAnswered:
+		b = appendField(appendField(b, string(e.Call)), valid(e.Answer))
 	case events.AgentCreated:
 		b = appendField(b, string(e.Agent))
 		b = appendJSON(b, e.Config)
@@ -197,8 +202,7 @@ func fingerprintEvent(event events.Event) string {
 	case events.NoteWritten:
 		b = appendField(b, noteDigest(&e.Note))
 	case events.NoteRemoved:
-		b = appendField(b, string(e.Note))
-		b = appendField(b, e.Reason)
+		b = appendField(appendField(b, string(e.Note)), e.Reason)
 	case events.ProjectionAdded:
 		b = appendJSON(b, events.ProjectionAdded{Name: e.Name, Version: e.Version, Source: validText(e.Source)})
 	case events.ProjectionRemoved:

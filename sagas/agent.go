@@ -31,6 +31,7 @@ type Agent struct {
 	Windows      []Window             `json:"windows,omitempty"`  // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"`  // a person wants the conversation compacted
 	Remembered   []Remembered         `json:"remembered,omitempty"`
+	Todos        []Todo               `json:"todos,omitempty"` // what its model means to do
 }
 
 // Window is what the window of a model is known to hold.
@@ -150,10 +151,8 @@ func (d *decision) decide(command Command) error {
 		return d.recordReply(c)
 	case ReplyFailed:
 		return d.replyFailed(c)
-	case Approve:
-		return d.approve(c)
-	case Deny:
-		return d.deny(c)
+	case Approve, Deny, RecordQuestion, Answer:
+		return d.person(c)
 	case RecordResult:
 		return d.recordResult(c)
 	case RecordLoss:
@@ -170,6 +169,21 @@ func (d *decision) decide(command Command) error {
 		return d.abandon(c)
 	case Fork, Diverge, Skip, Elapse, Finish:
 		return d.lineage(c)
+	}
+	return refuse(RefusedInvalid, "an agent cannot decide %T", command)
+}
+
+// person decides what people are asked, and what they say.
+func (d *decision) person(command Command) error {
+	switch c := command.(type) {
+	case Approve:
+		return d.approve(c)
+	case Deny:
+		return d.deny(c)
+	case RecordQuestion:
+		return d.recordQuestion(c)
+	case Answer:
+		return d.recordAnswer(c)
 	}
 	return refuse(RefusedInvalid, "an agent cannot decide %T", command)
 }

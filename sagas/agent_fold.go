@@ -95,6 +95,8 @@ func (a *Agent) noteAnswer(fact Fact) {
 		id = e.Call
 	case events.ApprovalDenied:
 		id = e.Call
+	case events.QuestionAnswered:
+		id = e.Call
 	case events.TurnResumed:
 	default:
 		return
@@ -205,6 +207,8 @@ func (a *Agent) applyCall(fact Fact) {
 	case events.ApprovalRequested:
 		t.Approvals++
 		t.update(e.Call, func(c *Call) { c.Stage, c.Expires, c.Request = CallWaiting, e.Expires, "" })
+	case events.QuestionAsked, events.QuestionAnswered:
+		t.applyQuestion(e)
 	case events.ToolRequested:
 		request := a.outstanding(fact).ID
 		t.update(e.Call, func(c *Call) { c.Stage, c.Request, c.Expires, c.Lost, c.LostBy = CallSent, request, 0, false, "" })
@@ -219,6 +223,7 @@ func (a *Agent) applyCall(fact Fact) {
 		t.update(e.Call, func(c *Call) { c.Stage, c.Text, c.Failed = CallAnswered, e.Text, e.Failed })
 		t.count(e.Failed)
 		a.noteFiles(e, events.Ref(a.outstanding(fact).ID))
+		a.noteTodos(&e)
 	case events.ToolRefused:
 		t.update(e.Call, func(c *Call) {
 			c.Stage, c.Text, c.Failed = CallAnswered, events.Text{Inline: "refused: " + e.Reason}, true

@@ -39,6 +39,7 @@ func (a Agent) Ready() []Request {
 				Outstanding: Outstanding{call.Request}, Turn: t.ID, Call: call.ID, Tool: call.Tool, Arguments: call.Arguments, Blob: call.Blob,
 				Workspace: t.Config.Workspace, Recorded: a.recorded(t.Config.Workspace), Repeatable: granted.Repeatable, Tenant: t.Config.Tenant,
 				Masking: t.Config.Masking, Secrets: t.Config.Secrets, Skills: t.Config.Skills.Found, Editor: t.Config.Editor, Of: granted.Of,
+				Answers: call.Answers,
 			})
 		}
 	}
@@ -83,7 +84,7 @@ func (a *Agent) askModel() AskModel {
 // system is the system prompt: the agent's own, the skills that it can ask for, the servers that it has to do without, and what its operating mode asks of it.
 func (a *Agent) system() string {
 	prompt := a.Turn.Config.Prompt
-	for _, more := range []string{offered(a.Turn.Config.Skills.Found), unusable(a.Turn.Config.MCP.Problems), hint(a.mode())} {
+	for _, more := range []string{offered(a.Turn.Config.Skills.Found), unusable(a.Turn.Config.MCP.Problems), hint(a.mode()), a.planned()} {
 		if prompt != "" && more != "" {
 			prompt += "\n\n"
 		}

@@ -99,6 +99,9 @@ func (r *anyOrder) expected(t *rapid.T) sagas.Command {
 	}
 	for _, call := range r.agent().Turn.Calls {
 		if call.Stage == sagas.CallWaiting && rapid.Bool().Draw(t, "decide call") {
+			if call.Asked != nil && rapid.Bool().Draw(t, "answer") {
+				return sagas.Answer{Meta: r.outside(), Call: call.ID, Digest: call.Digest, Answer: anyText(t), By: "ann"}
+			}
 			if rapid.Bool().Draw(t, "approve") {
 				return sagas.Approve{Meta: r.outside(), Call: call.ID, Digest: call.Digest}
 			}
@@ -143,6 +146,9 @@ func (r *anyOrder) answer(t *rapid.T, request sagas.Request) sagas.Command {
 			Room: rapid.SampledFrom([]int64{0, 0, 100, 300, 1 << 40}).Draw(t, "room"),
 		}
 	case sagas.AskTool:
+		if len(q.Answers) < 3 && rapid.IntRange(0, 4).Draw(t, "asks") == 0 {
+			return sagas.RecordQuestion{Meta: meta, Request: q.ID, Call: q.Call, Question: events.Question{Text: anyText(t), Options: []string{anyText(t)}}}
+		}
 		if good || q.Repeatable {
 			return sagas.RecordResult{
 				Meta: meta, Request: q.ID, Call: q.Call, Text: events.Text{Inline: anyText(t)}, Failed: !good, Before: anyTree(t), Tree: anyTree(t),
@@ -202,6 +208,8 @@ func (r *anyOrder) unasked(t *rapid.T) sagas.Command {
 		sagas.Approve{Meta: outside},
 		sagas.Deny{Meta: outside, Call: call},
 		sagas.Deny{Meta: outside, Reason: anyText(t)},
+		sagas.Answer{Meta: outside, Call: call, Answer: anyText(t)},
+		sagas.RecordQuestion{Meta: meta, Request: request, Call: call, Question: events.Question{Text: anyText(t)}},
 		sagas.Create{Meta: outside, Agent: "a", Config: testConfig()},
 		sagas.Configure{Meta: outside, Config: anyConfig(t)},
 		sagas.Quarantine{Meta: meta, Reason: anyText(t), Failures: 3},

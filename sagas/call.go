@@ -27,10 +27,12 @@ type Call struct {
 	LostBy    string           `json:"lost_by,omitempty"` // why nobody knows its effect; empty: the host stopped while it ran
 	Text      events.Text      `json:"result"`            // once answered
 	Failed    bool             `json:"failed,omitempty"`
-	Warned    bool             `json:"warned,omitempty"` // the model is told that it repeats itself
-	Cut       bool             `json:"cut,omitempty"`    // the reply ended before it did
-	Found     *Finding         `json:"found,omitempty"`  // what the host's policy said of it
-	Edited    bool             `json:"edited,omitempty"` // a person changed the arguments
+	Warned    bool             `json:"warned,omitempty"`  // the model is told that it repeats itself
+	Cut       bool             `json:"cut,omitempty"`     // the reply ended before it did
+	Found     *Finding         `json:"found,omitempty"`   // what the host's policy said of it
+	Edited    bool             `json:"edited,omitempty"`  // a person changed the arguments
+	Asked     *events.Question `json:"asked,omitempty"`   // what it waits to be answered; nil: it waits for approval, if it waits
+	Answers   []string         `json:"answers,omitempty"` // to what it asked so far
 }
 
 // CallStage is how far a call has come.
@@ -301,6 +303,9 @@ func (d *decision) approve(c Approve) error {
 	if err != nil {
 		return err
 	}
+	if call.Asked != nil {
+		return refuse(RefusedState, "call %s of %s asks a question, which approving does not answer: answer or deny it", c.Call, d.agent.ID)
+	}
 	if d.agent.over(call.Expires, d.at) {
 		return refuse(RefusedState, "the time to approve call %s of %s is over: it counts as denied", c.Call, d.agent.ID)
 	}
@@ -422,9 +427,12 @@ func (d *decision) deny(c Deny) error {
 		return err
 	}
 	d.record(events.ApprovalDenied{Call: c.Call, By: valid(c.By), Reason: valid(c.Reason)})
-	if call.Lost {
+	switch {
+	case call.Lost:
 		d.refuseCall(c.Call, call.Tool, call.lostText())
-	} else {
+	case call.Asked != nil:
+		d.refuseCall(c.Call, call.Tool, "a person declined to answer"+because(c.Reason))
+	default:
 		d.refuseCall(c.Call, call.Tool, "a person denied it"+because(c.Reason))
 	}
 	d.proceed()

@@ -280,6 +280,7 @@ type (
 		Skills     []events.Skill
 		Editor     events.Editor
 		Of         events.ServerTool // of an MCP server; none: the tool is the host's
+		Answers    []string          // to what the call asked so far
 	}
 	// AskSettle tells the wallet what a turn cost; the rest of its reservation is released.
 	AskSettle struct {

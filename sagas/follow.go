@@ -36,6 +36,8 @@ func (a Agent) NextStep(facts []Fact) (Step, error) {
 		step.Call = e.Call
 	case events.ApprovalExpired:
 		step.Call = e.Call
+	case events.QuestionAsked:
+		step.Call = e.Call
 	}
 	step.Asks = slices.ContainsFunc(facts, func(f Fact) bool {
 		return f.Kind() == (events.ModelRequested{}).Kind() || f.Kind() == (events.SummaryRequested{}).Kind()
@@ -128,7 +130,7 @@ func (a *Agent) followTape(f Followed) Move {
 	}
 	pass := Move{Kind: MovePass}
 	switch c := step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke, Undo:
+	case Send, Approve, Deny, Answer, Cancel, Configure, Compact, Revoke, Undo:
 		if step.First > a.Fork.Inputs {
 			return pass
 		}
@@ -161,7 +163,7 @@ func (a *Agent) followTape(f Followed) Move {
 		}
 		c.Meta, c.Request, c.Unwarned = f.meta(), t.Model, false
 		return decideIf(true, c)
-	case RecordResult, RecordLoss:
+	case RecordResult, RecordLoss, RecordQuestion:
 		return a.followCall(f)
 	case Tick, Elapse:
 		return a.followTime(f)
@@ -279,6 +281,9 @@ func (a *Agent) followCall(f Followed) Move {
 	case RecordLoss:
 		c.Meta, c.Request = f.meta(), mine.Request
 		return Move{Kind: MoveDecide, Command: c, Over: true}
+	case RecordQuestion:
+		c.Meta, c.Request = f.meta(), mine.Request
+		return Move{Kind: MoveDecide, Command: c, Over: true}
 	}
 	return Move{Kind: MovePass}
 }
@@ -327,7 +332,7 @@ func (a *Agent) followLoosely(f Followed) Move {
 	pass, wait := Move{Kind: MovePass}, Move{Kind: MoveWait}
 	t, step := &a.Turn, f.Step
 	switch step.Command.(type) {
-	case Send, Approve, Deny, Cancel, Configure, Compact, Revoke, Undo:
+	case Send, Approve, Deny, Answer, Cancel, Configure, Compact, Revoke, Undo:
 		if f.Parent.Turn.ID == "" && t.ID != "" && !a.resting() {
 			return wait
 		}
@@ -336,7 +341,7 @@ func (a *Agent) followLoosely(f Followed) Move {
 		if !a.answered(step) && !a.resting() {
 			return wait
 		}
-	case RecordResult, RecordLoss:
+	case RecordResult, RecordLoss, RecordQuestion:
 		call := t.call(step.Call)
 		if t.ID != "" && t.Number == step.Turn && t.Round == step.Round && call != nil && call.Stage == CallSent {
 			return wait

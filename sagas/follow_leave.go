@@ -116,6 +116,9 @@ func (a *Agent) input(f Followed) Command {
 	case Deny:
 		c.Meta = id
 		return c
+	case Answer:
+		c.Meta = id
+		return c
 	case Cancel:
 		c.Meta = id
 		if c.Turn != "" {

@@ -216,6 +216,8 @@ func (d *decision) callAgain(call *Call, before *events.AgentConfig) {
 	case call.Stage == CallAnswered:
 	case !ok || matches(t.Config.Policy.Deny, call.Tool) || call.Stage == CallNew:
 		d.judgeCall(call, call.Found)
+	case call.Stage == CallWaiting && call.Asked != nil:
+		d.questionAgain(call)
 	case call.Stage == CallWaiting && call.Lost:
 		d.requestApproval(call, call.lostReason())
 	case before.Policy.Mode != t.Config.Policy.Mode, call.Stage == CallWaiting && call.Found != nil:

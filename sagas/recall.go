@@ -84,6 +84,10 @@ func (a *Agent) recallTurn(meta Meta, facts []Fact) (Command, error) {
 			}
 		}
 		return approve, nil
+	case events.QuestionAsked:
+		return RecordQuestion{Meta: meta, Request: e.Request, Call: e.Call, Question: e.Question, Masked: e.Masked}, nil
+	case events.QuestionAnswered:
+		return Answer{Meta: meta, Call: e.Call, Answer: e.Answer, By: e.By, Masked: e.Masked}, nil
 	case events.PermissionRevoked:
 		return Revoke{Meta: meta, Remembered: e.Remembered, By: e.By, Reason: e.Reason}, nil
 	case events.ApprovalDenied:

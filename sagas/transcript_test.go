@@ -110,6 +110,10 @@ func (s *script) runAgent(d *datadriven.TestData) (string, bool) {
 		return s.agentDecides(sagas.Deny{
 			Meta: meta, Turn: events.TurnID(text(d, "turn")), Call: events.CallID(positional), Digest: s.digest(d), By: text(d, "by"), Reason: d.Input,
 		}), true
+	case "answer":
+		return s.agentDecides(sagas.Answer{
+			Meta: meta, Turn: events.TurnID(text(d, "turn")), Call: events.CallID(positional), Digest: s.digest(d), By: text(d, "by"), Answer: d.Input,
+		}), true
 	case "compact":
 		return s.agentDecides(sagas.Compact{Meta: meta, By: text(d, "by")}), true
 	case "undo":
@@ -186,6 +190,10 @@ func (s *script) runAnswer(d *datadriven.TestData) (string, bool) {
 		return s.agentDecides(sagas.RecordResult{
 			Meta: meta, Request: request(s.sent(argument(d))), Call: events.CallID(argument(d)),
 			Text: events.Text{Inline: d.Input}, Failed: d.HasArg("error"),
+		}), true
+	case "asks":
+		return s.agentDecides(sagas.RecordQuestion{
+			Meta: meta, Request: request(s.sent(argument(d))), Call: events.CallID(argument(d)), Question: events.Question{Text: d.Input, Options: values(d, "options")},
 		}), true
 	case "lost":
 		return s.agentDecides(sagas.RecordLoss{

@@ -94,6 +94,9 @@ func (s *script) config(d *datadriven.TestData) events.AgentConfig {
 		Ask: values(d, "ask"), Deny: values(d, "deny"),
 		OnLost: events.OnLost(text(d, "on-lost")), OnLimit: events.OnLimit(text(d, "on-limit")),
 	}
+	if d.HasArg("alone") {
+		c.Policy.OnAsk = events.AskDeny
+	}
 	c.Once = d.HasArg("once")
 	c.Compaction = events.Compaction{
 		Mode: events.CompactionMode(text(d, "compaction")), At: number(s.t, d, "at"), Keep: int64(number(s.t, d, "keep")), Model: text(d, "summariser"),

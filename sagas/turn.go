@@ -443,9 +443,12 @@ func (d *decision) askAgain() {
 
 // expire refuses a call that nobody answered.
 func (d *decision) expire(call *Call) {
-	id, tool := call.ID, call.Tool
+	id, tool, why := call.ID, call.Tool, "nobody approved it in time"
+	if call.Asked != nil {
+		why = "nobody answered in time"
+	}
 	d.record(events.ApprovalExpired{Call: id})
-	d.refuseCall(id, tool, "nobody approved it in time")
+	d.refuseCall(id, tool, why)
 	d.proceed()
 }
 

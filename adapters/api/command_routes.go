@@ -27,6 +27,7 @@ func commandRoutes() []commandRoute {
 			commandAt("POST /v1/agents/{agent}/approve", sagas.Approve{}, whole),
 			commandAt("POST /v1/agents/{agent}/revoke", sagas.Revoke{}, whole),
 			commandAt("POST /v1/agents/{agent}/deny", sagas.Deny{}, whole),
+			commandAt("POST /v1/agents/{agent}/answer", sagas.Answer{}, whole),
 			commandAt("POST /v1/agents/{agent}/retire", sagas.Retire{}, whole),
 			commandAt("POST /v1/agents/{agent}/release", sagas.Release{}, whole)),
 		commandsTo(events.WalletCategory,

@@ -84,6 +84,7 @@ func rows() map[string]row {
 		"POST /v1/agents/{agent}/approve":          {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/revoke":           {body: `{"remembered":"agent-demo@12","by":"ann"}`},
 		"POST /v1/agents/{agent}/deny":             {body: `{"by":"ann"}`},
+		"POST /v1/agents/{agent}/answer":           {body: `{"call":"1.1","by":"ann","answer":"staging"}`},
 		"POST /v1/agents/{agent}/retire":           {body: `{"reason":"done"}`},
 		"POST /v1/agents/{agent}/release":          {body: `{"by":"ann"}`},
 		"POST /v1/agents/{agent}/forks":            {body: `{"name":"other"}`},

@@ -26,6 +26,7 @@ func commandRoutes() []struct{ method, path, body, field string } {
 		{"POST", "/v1/agents/ada/cancel", `{"turn":"ada/1"}`, "turn"},
 		{"POST", "/v1/agents/ada/approve", `{"call":"1.1","digest":"d","by":"ann"}`, "call"},
 		{"POST", "/v1/agents/ada/deny", `{"call":"1.1","by":"ann","reason":"no"}`, "reason"},
+		{"POST", "/v1/agents/ada/answer", `{"call":"1.1","by":"ann","answer":"staging"}`, "answer"},
 		{"POST", "/v1/agents/ada/retire", `{"reason":"enough"}`, "reason"},
 		{"POST", "/v1/agents/ada/release", `{"by":"ann"}`, "by"},
 		{"PUT", "/v1/tenants/local/rules", `{"rules":[{"name":"r","measure":"progress","at_least":0,"mode":"verify"}],"by":"ann"}`, "by"},

@@ -70,6 +70,7 @@ type agentFields struct {
 	Windows      []sagas.Window       `json:"windows,omitempty"` // of other candidates of its route, learnt before; the latest first
 	Compact      bool                 `json:"compact,omitempty"` // a person wants the conversation compacted
 	Remembered   []sagas.Remembered   `json:"remembered,omitempty"`
+	Todos        []sagas.Todo         `json:"todos,omitempty"` // what its model means to do
 }
 
 type conversationView struct {
@@ -143,6 +144,8 @@ type callFields struct {
 	Cut       bool             `json:"cut,omitempty"`
 	Found     *sagas.Finding   `json:"found,omitempty"` // what the host's policy said of it
 	Edited    bool             `json:"edited,omitempty"`
+	Asked     *events.Question `json:"asked,omitempty"`
+	Answers   []string         `json:"answers,omitempty"`
 }
 
 type tallyView struct {

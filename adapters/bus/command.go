@@ -28,6 +28,7 @@ func vocabulary() []word {
 		wordFor("Approve", toAgent, sagas.Approve{}),
 		wordFor("Revoke", toAgent, sagas.Revoke{}),
 		wordFor("Deny", toAgent, sagas.Deny{}),
+		wordFor("Answer", toAgent, sagas.Answer{}),
 		wordFor("Retire", toAgent, sagas.Retire{}),
 		wordFor("Release", toAgent, sagas.Release{}),
 		wordFor("OpenWallet", toWallet, sagas.OpenWallet{}),

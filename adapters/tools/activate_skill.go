@@ -65,3 +65,61 @@ func cutText(text string) string {
 	shown := events.Cut(text, outputLimit)
 	return fmt.Sprintf("%s\n[%d bytes more were left out]", shown, len(text)-len(shown))
 }
+
+// The tools of this file change nothing but the conversation: what they do is in history by their calls alone.
+
+type askArgs struct {
+	Question string   `json:"question" min:"1" max:"4000" jsonschema:"the question, with what the person needs to know to answer it"`
+	Options  []string `json:"options,omitempty" max:"20" jsonschema:"answers to choose from, each at most 300 bytes; the person can give another one"`
+}
+
+func newAskUser() (actors.Tool, error) {
+	return newTool(actors.ToolSpec{Name: "ask_user", Risk: events.RiskNone, Repeatable: true, Inside: true}, askUser)
+}
+
+// askUser asks, and when it is called again gives back what was answered.
+func askUser(_ context.Context, use actors.ToolUse, args askArgs) (actors.ToolResult, error) {
+	for i, option := range args.Options {
+		if option == "" || len(option) > 300 {
+			return actors.ToolResult{}, fmt.Errorf("options[%d]: must have from 1 to 300 bytes, not %d", i, len(option))
+		}
+	}
+	if n := len(use.Answers); n > 0 {
+		return actors.ToolResult{Text: "The person answered: " + use.Answers[n-1]}, nil
+	}
+	return actors.ToolResult{Ask: &events.Question{Text: args.Question, Options: args.Options}}, nil
+}
+
+type todoArgs struct {
+	Todos []todoItem `json:"todos" max:"50" jsonschema:"the whole list, in the order of the work; it replaces the one before"`
+}
+
+type todoItem struct {
+	Text   string `json:"text" min:"1" max:"300" jsonschema:"what is to be done"`
+	Status string `json:"status" jsonschema:"pending, in_progress or completed"`
+}
+
+func newTodoWrite() (actors.Tool, error) {
+	return newTool(actors.ToolSpec{Name: sagas.TodoTool, Risk: events.RiskNone, Repeatable: true, Inside: true}, todoWrite)
+}
+
+// todoWrite checks the list. Its agent keeps what is in the call's arguments.
+func todoWrite(_ context.Context, use actors.ToolUse, args todoArgs) (actors.ToolResult, error) {
+	if len(use.Arguments) > sagas.MostTodos {
+		return actors.ToolResult{}, fmt.Errorf("todos: the list has %d bytes, and at most %d are kept: shorten it", len(use.Arguments), sagas.MostTodos)
+	}
+	var wrong []string
+	todos := make([]sagas.Todo, len(args.Todos))
+	for i, item := range args.Todos {
+		if todos[i] = (sagas.Todo{Text: item.Text, Status: sagas.TodoStatus(item.Status)}); !todos[i].Status.Known() {
+			wrong = append(wrong, fmt.Sprintf("todos[%d].status: is %q, want pending, in_progress or completed", i, events.Clip(item.Status, 40)))
+		}
+	}
+	if len(wrong) > 0 {
+		return failed("invalid arguments of todo_write:\n- " + strings.Join(wrong, "\n- ")), nil
+	}
+	if len(todos) == 0 {
+		return actors.ToolResult{Text: "The list is empty now."}, nil
+	}
+	return actors.ToolResult{Text: "The list is now:\n" + sagas.ShowTodos(todos)}, nil
+}

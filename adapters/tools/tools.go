@@ -102,7 +102,7 @@ func New(c Config) ([]actors.Tool, error) {
 	var all []actors.Tool
 	for _, build := range []func() (actors.Tool, error){
 		f.newReadFile, f.newWriteFile, f.newEditFile, f.newStrReplace, f.newAppendLine, f.newDeleteFile, f.newMoveFile, f.newListDir, f.newGlob, f.newGrep, commands.tool, web{c.Blobs, c.Network}.tool, newEcho,
-		newKnowledgeSearch, newKnowledgeTraverse, newNote, taught{c.Skills}.tool,
+		newKnowledgeSearch, newKnowledgeTraverse, newNote, taught{c.Skills}.tool, newAskUser, newTodoWrite,
 	} {
 		tool, err := build()
 		if err != nil {

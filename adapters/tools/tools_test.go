@@ -188,6 +188,14 @@ func TestConformance(t *testing.T) {
 			Notes: someNotes, Valid: `{"note":"cork","text":"Cork burns."}`,
 			Invalid: map[string]string{"note": `{"text":"x"}`, "text": `{"note":"x"}`, "links": `{"note":"x","text":"y","links":"z"}`, "valid_to": `{"note":"x","text":"y","valid_to":"soon"}`},
 		},
+		"ask_user": {
+			Valid:   `{"question":"Which one?","options":["a","b"]}`,
+			Invalid: map[string]string{"question": `{}`, "options": `{"question":"x","options":"y"}`, "options[1]": `{"question":"x","options":["y",""]}`},
+		},
+		"todo_write": {
+			Valid:   `{"todos":[{"text":"read","status":"completed"},{"text":"write","status":"in_progress"}]}`,
+			Invalid: map[string]string{"todos": `{}`, "todos[0].status": `{"todos":[{"text":"x","status":"done"}]}`, "todos[1].text": `{"todos":[{"text":"x","status":"pending"},{"text":"","status":"pending"}]}`},
+		},
 		"activate_skill": {
 			Skills: []events.Skill{{Name: "pdf"}, {Name: "long"}}, Valid: `{"name":"pdf","file":"forms.md"}`, Large: `{"name":"long"}`,
 			Invalid: map[string]string{"name": `{"name":""}`, "file": `{"name":"pdf","file":1}`},
@@ -304,7 +312,7 @@ func TestWhatEachToolSaysOfItself(t *testing.T) {
 	want := []string{
 		"read_file low repeatable", "write_file medium repeatable", "edit_file medium", "str_replace medium", "append_line medium", "delete_file medium", "move_file medium", "list_dir low repeatable",
 		"glob low repeatable", "grep low repeatable", "bash high", "web_fetch high", "echo none repeatable",
-		"knowledge_search low repeatable", "knowledge_traverse low repeatable", "note medium repeatable", "activate_skill low repeatable",
+		"knowledge_search low repeatable", "knowledge_traverse low repeatable", "note medium repeatable", "activate_skill low repeatable", "ask_user none repeatable", "todo_write none repeatable",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the tools are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

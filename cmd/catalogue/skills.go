@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -117,6 +118,9 @@ func (c *Command) ShowSkill() *cobra.Command {
 	return cmd
 }
 
+// ErrInvalid is why life skills validate fails: what it looked at is not as it should be.
+var ErrInvalid = errors.New("not as the specification wants it")
+
 // ValidateSkills returns life skills validate.
 func (c *Command) ValidateSkills() *cobra.Command {
 	asJSON := false
@@ -154,7 +158,7 @@ func (c *Command) ValidateSkills() *cobra.Command {
 				}
 			}
 			if !skills.Valid(problems) {
-				return fmt.Errorf("not as the specification wants it; %d of the skills can be used", checked)
+				return fmt.Errorf("%w; %d of the skills can be used", ErrInvalid, checked)
 			}
 			if !asJSON {
 				fmt.Fprintf(c.Print(), "%d valid\n", checked)

@@ -54,6 +54,12 @@ rules:
     calls: [{tool: bash, arguments: {command: "rm -r build"}}]
   - text: That is done.
 END
+cat >scripts/wonders.yaml <<'END'
+rules:
+  - when: {role: user}
+    calls: [{tool: ask_user, arguments: {question: "Which database is meant?", options: [staging, production]}}]
+  - text: That is done.
+END
 cat >model_prices_and_context_window.json <<'END'
 {
   "sample_spec": {"mode": "one of chat, embedding"},

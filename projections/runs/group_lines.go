@@ -133,6 +133,11 @@ func (g *openGroup) addCall(r *projections.Recorded, event events.Event) bool {
 		if len(e.Arguments) > 0 { // whole, as a person decides on it
 			l.Text, l.LeftOut = events.LineArguments(e.Arguments, e.Blob, events.AskedBytes), e.Cut()
 		}
+	case events.QuestionAsked:
+		l := g.call(r, e.Call, e.Tool)
+		l.State, l.Text, l.LeftOut = "asks", oneLine(e.Text), false
+	case events.QuestionAnswered:
+		g.call(r, e.Call, "").State = "answered"
 	case events.ApprovalGranted:
 		g.call(r, e.Call, "").State = "approved"
 	case events.ApprovalDenied:
