@@ -20,7 +20,9 @@ import (
 // does the rest.
 func (s *Store) Revert(ctx context.Context, dir string, r storage.Reversion) (storage.Reverted, error) {
 	var done storage.Reverted
-	fail := func(err error) (storage.Reverted, error) { return done, fmt.Errorf("restore files in %s: %w", dir, err) }
+	fail := func(err error) (storage.Reverted, error) {
+		return done, fmt.Errorf("restore files in %s: %w", dir, err)
+	}
 	before, err := s.Capture(ctx, dir)
 	if err != nil {
 		return done, err
