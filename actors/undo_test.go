@@ -59,7 +59,7 @@ func undoCrash(t *testing.T, n int, how death) {
 	dead, undo := dieAt(memory, n, how), sagas.Undo{Meta: meta("undo"), To: 0, By: "ann"}
 	order := actors.Origin{Actor: "test"}
 	if _, err := first.Do(t.Context(), events.AgentStream("demo"), undo, order); err == nil {
-		_, _ = first.Do(t.Context(), events.AgentStream("demo"), say("three", "three"), order) //nolint:errcheck // sent again below
+		_, _ = first.Do(t.Context(), events.AgentStream("demo"), say("three", "three"), order) // sent again below
 	}
 	select {
 	case <-dead:

@@ -174,15 +174,13 @@ func fingerprintEvent(event events.Event) string {
 	case events.PermissionRevoked:
 		b = appendField(b, string(e.Remembered))
 	case events.UndoRequested:
-		b = appendField(b, strconv.FormatInt(int64(e.To), 10))
-		b = appendField(b, strconv.FormatBool(e.Force))
+		b = appendField(appendField(b, strconv.FormatInt(int64(e.To), 10)), strconv.FormatBool(e.Force))
 	case events.ApprovalDenied:
 		b = appendField(appendField(b, string(e.Call)), valid(e.Reason))
 	case events.QuestionAnswered:
 		b = appendField(appendField(b, string(e.Call)), valid(e.Answer))
 	case events.AgentCreated:
-		b = appendField(b, string(e.Agent))
-		b = appendJSON(b, e.Config)
+		b = appendJSON(appendField(b, string(e.Agent)), e.Config)
 	case events.AgentForked:
 		b = appendField(b, string(e.Agent))
 		b = appendField(b, string(e.Parent))

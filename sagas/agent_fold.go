@@ -41,10 +41,7 @@ func (a *Agent) apply(fact Fact) {
 		a.Turns++
 		a.Turn = Turn{ID: e.Turn, Number: a.Turns, Config: a.Config, Limits: withDefaults(a.Config.Limits), Started: fact.Time, ByWindow: e.ByWindow}
 		a.takeIn(e.Messages)
-		if a.Undone != "" {
-			a.say(Message{Role: RoleContext, Text: events.Text{Inline: a.Undone}})
-			a.Undone = ""
-		}
+		a.tellUndone()
 	case events.TurnEnded:
 		a.closeRound(true)
 		a.Last = &e

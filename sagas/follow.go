@@ -137,20 +137,12 @@ func (a *Agent) followTape(f Followed) Move {
 		return decideIf(true, a.input(f))
 	case RecordAdvice, AdviceTimeout, RecordRecall, RecallTimeout:
 		return a.followAdvice(f)
-	case RecordReservation:
-		c.Meta, c.Request, c.Amount = f.meta(), t.Budget, t.Requested
-		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
-	case ReservationRefused:
-		c.Meta, c.Request = f.meta(), t.Budget
-		return decideIf(t.Budget != "" && t.Number == step.Turn, c)
+	case RecordReservation, ReservationRefused:
+		return a.followBudget(f)
 	case RecordSettlement:
 		return a.followSettled(f, c)
 	case RecordUndo:
-		if a.Undo == nil {
-			return pass
-		}
-		c.Meta, c.Ended.Request = f.meta(), a.Undo.ID
-		return decideIf(true, c)
+		return a.followUndo(f, c)
 	case RecordReply:
 		if t.Model == "" || t.Context != f.Parent.Turn.Context {
 			return a.unanswered(f)
@@ -175,6 +167,26 @@ func (a *Agent) followTape(f Followed) Move {
 		return decideIf(step.Asks && t.Model != "", Recover{Meta: f.meta()})
 	}
 	return pass
+}
+
+// followBudget gives the wallet's recorded answer, with the amount that the fork asked for.
+func (a *Agent) followBudget(f Followed) Move {
+	t := &a.Turn
+	awaited := t.Budget != "" && t.Number == f.Step.Turn
+	if c, refused := f.Step.Command.(ReservationRefused); refused {
+		c.Meta, c.Request = f.meta(), t.Budget
+		return decideIf(awaited, c)
+	}
+	return decideIf(awaited, RecordReservation{Meta: f.meta(), Request: t.Budget, Amount: t.Requested})
+}
+
+// followUndo takes the parent's record of its files for the fork's: they are made so when the fork leaves the tape.
+func (a *Agent) followUndo(f Followed, c RecordUndo) Move {
+	if a.Undo == nil {
+		return Move{Kind: MovePass}
+	}
+	c.Meta, c.Ended.Request = f.meta(), a.Undo.ID
+	return decideIf(true, c)
 }
 
 // followTime meets the parent's limits of time, and asks the model again when the parent did.

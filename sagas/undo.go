@@ -96,6 +96,14 @@ func (a *Agent) askUndo() AskUndo {
 	return ask
 }
 
+// tellUndone has the turn begin with what it has to know of files that were restored.
+func (a *Agent) tellUndone() {
+	if a.Undone != "" {
+		a.say(Message{Role: RoleContext, Text: events.Text{Inline: a.Undone}})
+		a.Undone = ""
+	}
+}
+
 // undone tells the model, with the next turn, that the files are not as it left them.
 func undone(e *events.UndoEnded) string {
 	const most = 20
