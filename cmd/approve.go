@@ -143,7 +143,7 @@ func answerCommand(a *app) *cobra.Command {
 		Short: "Answer a question that an agent asks",
 		Long: "Answer a question that an agent asks. The model sees TEXT: one of the options that it gave, or another answer. CALL is as in life approve; without\n" +
 			"it, the only call that waits is answered. life deny leaves a question unanswered, and the model is told.",
-		Example: "  life answer demo 'use the staging database'\n  life answer demo 3/2.1 staging",
+		Example: "  life answer demo 'use the staging database'\n  life answer demo 3/1.1 staging",
 		Args:    takes(2, 3, "an agent, at most one call, and the answer"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text := args[len(args)-1]

@@ -257,7 +257,7 @@ func undoCommand(a *app) *cobra.Command {
 			"undone; files that only somebody else changed stay. If somebody else changed a file that is to be restored, nothing is done: --force restores\n" +
 			"all files as they were. What is there now is recorded before, so an undo can be undone. It waits until no turn runs, and the next turn is told\n" +
 			"which files are not as the agent left them. --dry-run shows what the agent changed.",
-		Example: "  life undo demo --to turn:2 --dry-run\n  life undo demo --to turn:2\n  life undo demo --to 31 --force --json",
+		Example: "  life undo demo --to turn:2 --dry-run\n  life undo demo --to turn:3\n  life undo demo --to 31 --force --json",
 		Args:    takes(1, 1, "the name of one agent"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {

@@ -228,6 +228,7 @@ var replaced = []struct{ pattern, by string }{
 	{`(life bench cluster)`, "$1 --quick --agents 12 --events 500 --pause 1500ms --fence 2s --idle 100ms --rates 50ms"},
 	{`(life bench (turns|store).*)`, "$1 --duration 100ms"},
 	{`3/2\.1`, "4/2.1"},
+	{`3/1\.1`, "4/1.1"},
 	{`--digest \w+`, `--digest $$(life projections query approvals --json | grep -o '"digest":"[0-9a-f]*' | cut -c11-22)`},
 	{`14:02:11`, "$(date +%T)"},
 	{`(0\.0\.0\.0|books-1\.example):\d+`, "127.0.0.1:0"},
