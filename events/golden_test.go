@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,10 +43,13 @@ func TestExamplesAreFull(t *testing.T) {
 	}
 }
 
-// oneOfTwo reports a field that another element of its list shows: a rule has one threshold, bash is not repeatable, one call is large.
+// oneOfTwo reports a field that another element of its list shows: a rule has one threshold, bash is not repeatable, one call is large, and a tool is
+// the host's or a server's.
 func oneOfTwo(path string) bool {
-	return strings.HasSuffix(path, ".Rules[0].AtMost") || strings.HasSuffix(path, ".Rules[1].AtLeast") ||
-		strings.HasSuffix(path, ".Tools[1].Repeatable") || strings.HasSuffix(path, ".Calls[0].Cut") || strings.HasSuffix(path, ".Calls[0].Blob")
+	return slices.ContainsFunc([]string{
+		".Rules[0].AtMost", ".Rules[1].AtLeast", ".Calls[0].Cut", ".Calls[0].Blob",
+		".Tools[0].Of", ".Tools[1].Of", ".Tools[1].Repeatable", ".Tools[2].Repeatable", ".Tools[3].Repeatable", ".Tools[2].Of.Method", ".Tools[3].Of.Tool",
+	}, func(shown string) bool { return strings.HasSuffix(path, shown) })
 }
 
 func zeroFields(v reflect.Value, path string) []string {
