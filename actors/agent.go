@@ -24,12 +24,11 @@ type agent struct {
 	running   map[events.RequestID]underway // requests that were sent
 	wakeAt    events.Micros
 	waker     *time.Timer
-	rang      bool                // the waker went off, and has not been set since
-	recording *recording          // of the workspace, in the latest round that has calls
-	follow    *following          // of a fork that follows its parent; else nil
-	masking   events.MaskingLevel // as it was last noted
-	noted     bool
-	cut       bool // a model's reply, because the agent was to leave
+	rang      bool       // the waker went off, and has not been set since
+	recording *recording // of the workspace, in the latest round that has calls
+	follow    *following // of a fork that follows its parent; else nil
+	noted     *noted     // as it was last said
+	cut       bool       // a model's reply, because the agent was to leave
 }
 
 // underway is what works on a request that was sent.
@@ -56,7 +55,7 @@ type again struct{ request events.RequestID }
 // loaded sends what was outstanding when the agent was last alive, unless this host works on it still, or has the answer. A model call that
 // was cut off is recorded as another attempt.
 func (a *agent) loaded() {
-	a.noteMasking()
+	a.note()
 	model := a.saga.Turn.Model // before the answers that are there are decided
 	a.host.inflight.takeOver(a)
 	if model != "" && a.running[model] == nil && a.saga.Quarantined == "" && !a.saga.Fork.OnTape() { // the tape was asked by nobody
@@ -123,17 +122,29 @@ func (a *agent) begun() {
 	}
 }
 
-// noteMasking says how much the agent has masked to whoever sends it something.
-func (a *agent) noteMasking() {
-	if level := a.saga.Config.Masking; !a.noted || a.masking != level {
-		a.masking, a.noted = level, true
-		a.host.masking.Store(a.handle.id, level)
+// noted is what the host knows of an agent in memory before the agent is sent something. Nobody writes to it.
+type noted struct {
+	masking   events.MaskingLevel
+	servers   []string // of MCP that it asks; none while it follows a parent
+	workspace string
+}
+
+// note says it, where it is not what was said.
+func (a *agent) note() {
+	config, servers := &a.saga.Config, []string(nil)
+	if !a.saga.Fork.Following() {
+		servers = config.MCP.Servers
 	}
+	if n := a.noted; n != nil && n.masking == config.Masking && n.workspace == config.Workspace && slices.Equal(n.servers, servers) {
+		return
+	}
+	a.noted = &noted{masking: config.Masking, servers: servers, workspace: config.Workspace}
+	a.host.inMemory.Store(a.handle.id, a.noted)
 }
 
 // stored acts on what is outstanding now.
 func (a *agent) stored() {
-	a.noteMasking()
+	a.note()
 	a.sync()
 	a.pump()
 }
@@ -146,7 +157,7 @@ func (a *agent) busy() bool {
 // stop lets go of what is under way. Nothing is lost: it is outstanding still when the agent comes back, and what models and tools do goes on
 // meanwhile, unless the host closes.
 func (a *agent) stop() {
-	a.host.masking.Delete(a.handle.id)
+	a.host.inMemory.Delete(a.handle.id)
 	gone := a.host.cluster != nil && !a.host.cluster.mine(a.stream)
 	for _, sent := range a.running {
 		if e, is := sent.(*errand); gone && (!is || !a.host.unrepeatable(e.about.Tool)) {

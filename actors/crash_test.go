@@ -82,13 +82,22 @@ func crashAt(t *testing.T, n int, how death, inLine bool) {
 // dieWorking has a host make an agent and send it a message, and die at an append from then on.
 func dieWorking(t *testing.T, memory *actorstest.Memory, config actors.Config, made sagas.Create, n int, how death) (sendErr error) {
 	t.Helper()
+	dieDoing(t, memory, config, n, how, func(host *actors.Host) { do(t, host, "demo", made) }, func(host *actors.Host) {
+		_, sendErr = host.Do(t.Context(), events.AgentStream("demo"), say("c1", "go"), actors.Origin{})
+	})
+	return sendErr
+}
+
+// dieDoing has a host do something before, and something else in which it dies at an append.
+func dieDoing(t *testing.T, memory *actorstest.Memory, config actors.Config, n int, how death, before, doing func(*actors.Host)) {
+	t.Helper()
 	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	do(t, first, "demo", made)
+	before(first)
 	dead := dieAt(memory, n, how)
-	_, sendErr = first.Do(t.Context(), events.AgentStream("demo"), say("c1", "go"), actors.Origin{})
+	doing(first)
 	select {
 	case <-dead:
 	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
@@ -101,7 +110,6 @@ func dieWorking(t *testing.T, memory *actorstest.Memory, config actors.Config, m
 		t.Fatal(err)
 	}
 	memory.FailAfter(nil)
-	return sendErr
 }
 
 func checkCrash(t *testing.T, host *actors.Host, seen []events.Event, sendErr error, runs int64) {

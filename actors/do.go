@@ -296,12 +296,21 @@ func (h *Host) completeSend(ctx context.Context, stream events.Stream, c sagas.S
 	return c, err
 }
 
+// noted is what an agent in memory said of itself; nil: it is not in memory.
+func (h *Host) noted(id string) *noted {
+	said, _ := h.inMemory.Load(id)
+	agent, _ := said.(*noted) //nolint:errcheck // nothing else is in it
+	return agent
+}
+
 // maskingOf is how much an agent has masked. One that is not in memory is read only if the text holds something.
 func (h *Host) maskingOf(ctx context.Context, stream events.Stream, text string) (events.MaskingLevel, error) {
 	category, id := stream.Split()
-	if level, known := h.masking.Load(id); known || category != events.AgentCategory {
-		level, _ := level.(events.MaskingLevel) //nolint:errcheck // nothing else is in it
-		return level, nil
+	if category != events.AgentCategory {
+		return "", nil
+	}
+	if agent := h.noted(id); agent != nil {
+		return agent.masking, nil
 	}
 	if _, hits := h.masker.Mask(events.MaskStrict, text); len(hits) == 0 {
 		return events.MaskShapes, nil
@@ -378,11 +387,17 @@ func (h *Host) hearServers(ctx context.Context, stream events.Stream) {
 	if h.servers == nil || category != events.AgentCategory {
 		return
 	}
-	state, err := h.State(ctx, events.AgentID(id), events.NoRevision)
-	if err != nil || len(state.Agent.Config.MCP.Servers) == 0 || state.Agent.Fork.Following() {
-		return
+	agent := h.noted(id)
+	if agent == nil {
+		state, err := h.State(ctx, events.AgentID(id), events.NoRevision)
+		if err != nil || state.Agent.Fork.Following() {
+			return
+		}
+		agent = &noted{servers: state.Agent.Config.MCP.Servers, workspace: state.Agent.Config.Workspace}
 	}
-	h.servers.Offers(ctx, state.Agent.Config.MCP.Servers, state.Agent.Config.Workspace)
+	if len(agent.servers) > 0 {
+		h.servers.Offers(ctx, agent.servers, agent.workspace)
+	}
 }
 
 // withServers are an agent's own tools, and those of MCP servers.

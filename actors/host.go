@@ -121,7 +121,7 @@ type Host struct {
 	workspaces  storage.Workspaces
 	masker      Masker
 	permissions Permissions
-	masking     sync.Map // how much each agent in memory has masked: events.MaskingLevel by id
+	inMemory    sync.Map // what is said of each agent in memory before it decides: noted by id
 	forks       string
 	log         *slog.Logger
 	limits      limits

@@ -6,11 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"example.com/life/actors"
 	"example.com/life/actors/actorstest"
-	"example.com/life/actors/storage"
 	"example.com/life/events"
 	"example.com/life/sagas"
 )
@@ -46,35 +44,23 @@ func TestUndoCrash(t *testing.T) {
 func undoCrash(t *testing.T, n int, how death) {
 	memory := actorstest.NewMemory()
 	config, made := undoing(t, memory)
-	first, err := actors.New(t.Context(), config.Within(actors.Limits{Append: 20 * time.Millisecond}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(t, first, "demo", made)
-	feed := watch(t, first, "demo")
-	for _, text := range []string{"one", "two"} {
-		do(t, first, "demo", say(text, text))
-		until(t, feed, func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
-	}
-	dead, undo := dieAt(memory, n, how), sagas.Undo{Meta: meta("undo"), To: 0, By: "ann"}
-	order := actors.Origin{Actor: "test"}
-	if _, err := first.Do(t.Context(), events.AgentStream("demo"), undo, order); err == nil {
-		_, _ = first.Do(t.Context(), events.AgentStream("demo"), say("three", "three"), order) // sent again below
-	}
-	select {
-	case <-dead:
-	case <-time.After(200 * time.Millisecond): // fewer appends than n: it ran to its end
-	}
-	memory.Fail(nil)
-	memory.FailAfter(func(events.Stream, []events.Envelope) error { return storage.ErrClosed })
-	if err := first.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	memory.FailAfter(nil)
+	undo, order := sagas.Undo{Meta: meta("undo"), To: 0, By: "ann"}, actors.Origin{Actor: "test"}
+	dieDoing(t, memory, config, n, how, func(first *actors.Host) {
+		do(t, first, "demo", made)
+		feed := watch(t, first, "demo")
+		for _, text := range []string{"one", "two"} {
+			do(t, first, "demo", say(text, text))
+			until(t, feed, func(e events.Event) bool { return e.Kind() == "settlement.recorded" })
+		}
+	}, func(first *actors.Host) {
+		if _, err := first.Do(t.Context(), events.AgentStream("demo"), undo, order); err == nil {
+			_, _ = first.Do(t.Context(), events.AgentStream("demo"), say("three", "three"), order) // sent again below
+		}
+	})
 	host := start(t, config)
 	do(t, host, "demo", undo) // accepted once
 	do(t, host, "demo", say("three", "three"))
-	feed = watch(t, host, "demo")
+	feed := watch(t, host, "demo")
 	ended, turns := 0, 0
 	until(t, feed, func(e events.Event) bool {
 		switch e := e.(type) {

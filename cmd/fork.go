@@ -242,7 +242,7 @@ func (v *view) concludeFork(forked *actors.Forked, agent *sagas.Agent, revision 
 	}
 	switch {
 	case agent.Turn.ID != "":
-		fmt.Fprintf(w, "turn %s is waiting for a person, revision %d. To approve or deny:\n", r.Turn, r.Revision)
+		fmt.Fprintln(w, r.waits())
 		v.app.nextSteps(w, &r)
 	case agent.Last != nil && !v.quiet:
 		fmt.Fprintln(w, endLine(r))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -275,7 +276,7 @@ func (v *view) conclude(r result) error {
 			return err
 		}
 	case r.Outcome == "":
-		fmt.Fprintf(v.app.errs, "turn %s is waiting for a person, revision %d. To approve or deny:\n", r.Turn, r.Revision)
+		fmt.Fprintln(v.app.errs, r.waits())
 		v.app.nextSteps(v.app.errs, &r)
 	case !v.quiet || r.Outcome != events.Done:
 		fmt.Fprintln(v.app.errs, endLine(r))
@@ -289,6 +290,15 @@ func (v *view) printFinal(r *result) {
 		fmt.Fprintln(v.app.out, strings.TrimSuffix(v.final, "\n"))
 		v.tellLeft()
 	}
+}
+
+// waits is the line before what a person can type.
+func (r *result) waits() string {
+	what := "To approve or deny:"
+	if len(r.Asked) > 0 && !slices.ContainsFunc(r.Asked, func(q asked) bool { return q.Question == nil }) {
+		what = "To answer or decline:"
+	}
+	return fmt.Sprintf("turn %s is waiting for a person, revision %d. %s", r.Turn, r.Revision, what)
 }
 
 func endLine(r result) string {

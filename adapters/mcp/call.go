@@ -1,11 +1,11 @@
 package mcp
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -59,7 +59,7 @@ func (l *link) changed(of *events.ServerTool) string {
 	defer l.mu.Unlock()
 	for i := range l.heard.tools {
 		if now := &l.heard.tools[i].Of; now.Tool == of.Tool && now.Method == of.Method {
-			if now.Schema != of.Schema && !sameJSON(now.Schema, of.Schema) {
+			if !unchanged(now.Schema, of.Schema) {
 				return fmt.Sprintf("MCP server %s takes other arguments for %s now than it said; the next message is offered what it says now", of.Server, ownName(of))
 			}
 			return ""
@@ -68,9 +68,26 @@ func (l *link) changed(of *events.ServerTool) string {
 	return fmt.Sprintf("MCP server %s does not offer %s any more", of.Server, ownName(of))
 }
 
-// sameJSON reports whether two schemas differ in masked secrets alone, or not at all.
-func sameJSON(now, then string) bool {
-	return strings.Contains(then, "[masked: ") || bytes.Equal([]byte(now), []byte(then))
+// masked is what history has in place of a secret, with the quotes that a number gets by it.
+var masked = regexp.MustCompile(`"?\[masked: [^\]]*\]"?`)
+
+// unchanged reports whether a schema is as it was recorded, where nothing was masked.
+func unchanged(now, recorded string) bool {
+	parts := masked.Split(recorded, -1)
+	first, last := parts[0], parts[len(parts)-1]
+	if len(parts) == 1 {
+		return now == recorded
+	}
+	rest, begins := strings.CutPrefix(now, first)
+	rest, ends := strings.CutSuffix(rest, last)
+	for _, part := range parts[1 : len(parts)-1] {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			return false
+		}
+		rest = after
+	}
+	return begins && ends
 }
 
 // call makes a call. When the context ends, or the server's time, a program is ended, with everything that it does.
